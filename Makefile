@@ -1,0 +1,58 @@
+# Two commands matter, and need nothing before them but Python 3.11 to 3.13: make demo, make test.
+
+SHELL := /bin/bash -o pipefail
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt --build-constraint constraints.txt
+PACKAGES := proto ce_engine server client
+ARGS ?=
+
+.PHONY: help demo test setup serve lint proto bench clean
+
+help: ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/ready ## train on real data through the service and check every digit against PyTorch
+	.venv/bin/python examples/digits.py $(ARGS)
+
+test: .venv/ready ## run the tests
+	.venv/bin/python -m pytest $(ARGS)
+
+setup: .venv/ready ## make the environment, .venv
+
+serve: .venv/ready ## run the server; ARGS="--port 50052" passes flags on
+	.venv/bin/losswire-server $(ARGS)
+
+lint: .venv/ready .venv-proto/ready ## check style, types, the contract and its generated code
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/buf lint proto/protos
+	@echo "comparing the generated code with the contract"
+	@fresh=$$(mktemp -d) && proto/generate.sh .venv-proto/bin $$fresh && \
+		diff -r --exclude=__init__.py --exclude=__pycache__ $$fresh/losswire/v1 proto/src/losswire/v1 && rm -r $$fresh
+
+proto: .venv-proto/ready ## regenerate the Python code of the contract
+	proto/generate.sh .venv-proto/bin
+
+bench: .venv/ready ## measure the service beside local PyTorch
+	.venv/bin/python -m benchmarks $(ARGS)
+
+clean: ## remove the environments and everything made here
+	rm -rf .venv .venv-proto out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version); takes a minute, once."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt pip
+	@$(PIP) --group dev $(PACKAGES:%=-e %)
+	@touch $@
+
+.venv-proto/ready: proto/requirements-generate.txt
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv-proto for the generator of the contract's code, once."
+	@$(PYTHON) -m venv .venv-proto
+	@.venv-proto/bin/python -m pip --disable-pip-version-check -qq install -r proto/requirements-generate.txt
+	@touch $@
