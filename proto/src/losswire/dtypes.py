@@ -1,0 +1,49 @@
+"""The one table of element types: on the wire, in numpy and in torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from losswire import v1
+
+
+@dataclass(frozen=True)
+class ElementType:
+    """An element type of the contract.
+
+    Attributes:
+        name: Its name in numpy and in torch, as in ``float32``.
+        wire: Its number in ``losswire.v1.Dtype``.
+        itemsize: Bytes an element takes.
+        floating: Whether it is a floating-point type.
+    """
+
+    name: str
+    wire: v1.Dtype.ValueType
+    itemsize: int
+    floating: bool = False
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The numpy dtype, little-endian.
+
+        Raises:
+            TypeError: For bfloat16, which numpy knows only after the caller has imported ``ml_dtypes``.
+        """
+        return np.dtype(self.name).newbyteorder("<")
+
+
+ELEMENT_TYPES = (
+    ElementType("float64", v1.Dtype.DTYPE_FLOAT64, 8, floating=True),
+    ElementType("float32", v1.Dtype.DTYPE_FLOAT32, 4, floating=True),
+    ElementType("float16", v1.Dtype.DTYPE_FLOAT16, 2, floating=True),
+    ElementType("bfloat16", v1.Dtype.DTYPE_BFLOAT16, 2, floating=True),
+    ElementType("int64", v1.Dtype.DTYPE_INT64, 8),
+    ElementType("int32", v1.Dtype.DTYPE_INT32, 4),
+    ElementType("int16", v1.Dtype.DTYPE_INT16, 2),
+    ElementType("uint8", v1.Dtype.DTYPE_UINT8, 1),
+    ElementType("bool", v1.Dtype.DTYPE_BOOL, 1),
+)
+
+BY_NAME = {element.name: element for element in ELEMENT_TYPES}
+BY_WIRE = {element.wire: element for element in ELEMENT_TYPES}

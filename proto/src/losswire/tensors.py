@@ -1,0 +1,83 @@
+"""Tensor messages: from and to numpy, and the check that every received one passes first."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.dtypes import BY_NAME, BY_WIRE, ElementType
+
+MAX_DIMENSIONS = 64  # numpy's and torch's limit
+MAX_ELEMENTS = 2**63 - 1
+
+
+class FieldError(ValueError):
+    """A field of a message is wrong.
+
+    Attributes:
+        field: Path of the field, as in ``spec.cross_entropy.weight``.
+        problem: What was expected and what came.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+def encode(array: npt.NDArray[np.generic], field: str) -> v1.Tensor:
+    """Makes the message of an array; copies it once, twice if it is not contiguous or not little-endian.
+
+    Raises:
+        FieldError: The array's dtype has no counterpart in the contract.
+    """
+    element = BY_NAME.get(array.dtype.name)
+    if element is None:
+        raise FieldError(field, f"expected one of the dtypes {', '.join(BY_NAME)}, got {array.dtype}")
+    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return v1.Tensor(dtype=element.wire, shape=array.shape, data=data)
+
+
+def check(tensor: v1.Tensor, field: str) -> ElementType:
+    """Checks a received tensor against itself: its dtype is known, and its data is as long as its shape says.
+
+    Raises:
+        FieldError: It is not so.
+    """
+    element = BY_WIRE.get(tensor.dtype)
+    if element is None:
+        raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
+    _check_shape(tensor, field)
+    expected = math.prod(tensor.shape) * element.itemsize
+    if len(tensor.data) != expected:
+        shape = tuple(tensor.shape)
+        raise FieldError(
+            field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(tensor.data)}"
+        )
+    return element
+
+
+def decode(tensor: v1.Tensor, field: str) -> npt.NDArray[np.generic]:
+    """Returns a received tensor as an array that owns its elements and may be written to.
+
+    Raises:
+        FieldError: The tensor contradicts itself.
+        TypeError: It is bfloat16 and ``ml_dtypes`` has not been imported.
+    """
+    element = check(tensor, field)
+    return np.frombuffer(tensor.data, element.numpy).reshape(tuple(tensor.shape)).copy()
+
+
+def _check_shape(tensor: v1.Tensor, field: str) -> None:
+    shape = tuple(tensor.shape)
+    if len(shape) > MAX_DIMENSIONS:
+        raise FieldError(field, f"expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    if any(length < 0 for length in shape):
+        raise FieldError(field, f"expected no negative dimension, got shape {shape}")
+    if math.prod(length for length in shape if length) > MAX_ELEMENTS:
+        raise FieldError(field, f"expected a shape of at most {MAX_ELEMENTS} elements, got {shape}")
+
+
+def _dtype_name(number: int) -> str:
+    return v1.Dtype.Name(v1.Dtype.ValueType(number)) if number in v1.Dtype.values() else f"number {number}"
