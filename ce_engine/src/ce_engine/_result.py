@@ -1,0 +1,27 @@
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LossResult:
+    """A loss, the sums behind it and, if asked for, the gradient.
+
+    Results merge exactly: the mean over several batches is the sum of their ``loss_sum`` divided by the sum of their
+    ``weight_sum``.
+
+    Attributes:
+        loss: float64 for float64 input, else float32. Of the target's shape for reduction ``none``, else a scalar.
+        loss_sum: Sum of the rows' losses, added in float64 and in row order, whatever the reduction.
+        weight_sum: What ``mean`` divides by: the sum of the target classes' weights over the rows that count.
+        row_count: Rows that counted.
+        ignored_count: Rows that were ignored because of ``ignore_index``.
+        grad: Gradient of the loss with respect to the input, of the input's shape and dtype; None if not asked for.
+    """
+
+    loss: Tensor
+    loss_sum: float
+    weight_sum: float
+    row_count: int
+    ignored_count: int
+    grad: Tensor | None = None

@@ -1,0 +1,55 @@
+"""Rows: every loss here sees its input as rows of classes, taken in blocks that stay in the cache."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Size, Tensor
+
+BLOCK_BYTES = 512 * 1024  # of the dtype that is computed in: stays in a common L2 cache
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive rows: all positions of some samples, or some positions of one sample."""
+
+    samples: slice
+    positions: slice
+    rows: slice
+
+
+def class_count(input: Tensor) -> int:
+    """C: the length of dimension 1, or of dimension 0 when there is no batch."""
+    return input.shape[1 if input.dim() > 1 else 0]
+
+
+def target_shape(input: Tensor) -> Size:
+    """The input's shape without C: one entry a row."""
+    return input.shape[:1] + input.shape[2:] if input.dim() > 1 else Size()
+
+
+def as_rows(
+    input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
+) -> Tensor:  # (samples, positions, C)
+    """Views the input with its classes last; rows are numbered in the order of the target.
+
+    A batch of plain rows is one sample of N positions, so that a block of it is contiguous.
+    """
+    if input.dim() < 3:
+        return input.reshape(1, -1 if input.dim() > 1 else 1, input.shape[-1])
+    return input.flatten(2).transpose(1, 2)
+
+
+def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
+    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES. Their sizes depend on the shape alone."""
+    samples, positions, classes = rows.shape
+    if rows.numel() == 0:
+        return
+    block_rows = max(1, BLOCK_BYTES // (classes * itemsize))
+    sample_step, position_step = max(1, block_rows // positions), min(block_rows, positions)
+    for sample in range(0, samples, sample_step):
+        sample_end = min(sample + sample_step, samples)
+        for position in range(0, positions, position_step):
+            position_end = min(position + position_step, positions)
+            first = sample * positions + position
+            count = (sample_end - sample) * (position_end - position)
+            yield Block(slice(sample, sample_end), slice(position, position_end), slice(first, first + count))
