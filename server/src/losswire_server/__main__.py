@@ -1,0 +1,4 @@
+from losswire_server.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""How much may be in flight: what does not fit is turned away at once, with a time to come back."""
+
+import threading
+
+from losswire_server.errors import OverloadedError
+
+RETRY_MILLISECONDS = 100
+
+
+class Admission:
+    """Counts the bytes of the requests being evaluated or waiting. May be used from any thread."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def inflight_bytes(self) -> int:
+        return self._bytes
+
+    def reserve(self, size: int) -> None:
+        """Admits a request of that many bytes, which must be released later.
+
+        Raises:
+            OverloadedError: It does not fit beside what is in flight.
+        """
+        with self._lock:
+            if self._bytes + size > self._max_bytes:
+                raise OverloadedError(
+                    f"{self._bytes} of at most {self._max_bytes} bytes are in flight, and this request has {size}",
+                    RETRY_MILLISECONDS,
+                )
+            self._bytes += size
+
+    def release(self, size: int) -> None:
+        with self._lock:
+            self._bytes -= size

@@ -1,0 +1,20 @@
+"""What this server serves, as told to callers; a test holds it against what it does."""
+
+import torch
+
+from losswire import v1
+from losswire.dtypes import ELEMENT_TYPES
+from losswire_server.settings import Settings
+
+
+def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse:
+    return v1.GetCapabilitiesResponse(
+        version=version,
+        torch_version=torch.__version__,
+        device=v1.Device(type="cpu"),
+        losses=[v1.Loss.LOSS_CROSS_ENTROPY],
+        input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
+        target_dtypes=[element.wire for element in ELEMENT_TYPES if not element.floating and element.name != "bool"],
+        transports=[v1.Transport.TRANSPORT_UNARY],
+        limits=v1.Limits(max_message_bytes=settings.max_message_bytes),
+    )

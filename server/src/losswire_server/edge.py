@@ -1,0 +1,89 @@
+"""The edge of the service: where exceptions become statuses, and where calls are counted, however they end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+
+from losswire_server.errors import to_status, trailers
+from losswire_server.rpc_metrics import MethodMetrics, RpcMetrics
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the request and the response are streams
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Stands around every method that the metrics know. Others, as those of health checks, pass through."""
+
+    def __init__(self, metrics: RpcMetrics) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        metrics = self._metrics.method(handler_call_details.method)
+        return handler if handler is None or metrics is None else _around(handler, metrics)
+
+
+def _around(handler: Handler, metrics: MethodMetrics) -> Handler:
+    behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+    async def answer_one(request: Any, context: Context) -> Any:
+        async with _call(context, metrics):
+            response = await behaviour(metrics.receive(request), context)
+            metrics.sent.inc()
+            return response
+
+    async def answer_many(request: Any, context: Context) -> AsyncIterator[Any]:
+        async with _call(context, metrics):
+            async for response in behaviour(metrics.receive(request), context):
+                metrics.sent.inc()
+                yield response
+
+    return HANDLERS[handler.request_streaming, handler.response_streaming](
+        answer_many if handler.response_streaming else answer_one,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+
+
+@asynccontextmanager
+async def _call(context: Context, metrics: MethodMetrics) -> AsyncIterator[None]:
+    code = grpc.StatusCode.OK
+    with metrics.call():
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            code = _why_cancelled(context)
+            raise
+        except Exception as error:
+            status = to_status(error)
+            code = status.code
+            if code is grpc.StatusCode.INTERNAL:
+                log.exception("internal error", method=metrics.name)
+            else:
+                log.debug("call refused", method=metrics.name, code=code.name, problem=str(error))
+            await context.abort(code, status.details, trailers(error, status))
+        finally:
+            metrics.handled[code].inc()
+
+
+def _why_cancelled(context: Context) -> grpc.StatusCode:
+    remaining = context.time_remaining()
+    expired = remaining is not None and remaining <= 0
+    return grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED

@@ -1,0 +1,78 @@
+"""What can go wrong, and the one table that says what the caller hears of it."""
+
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from losswire.tensors import FieldError
+from losswire.v1 import ErrorReason
+
+DOMAIN = "losswire"
+MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and what came may be long
+
+
+class NotServedError(Exception):
+    """The request is right, but this server does not serve what it asks for.
+
+    Attributes:
+        field: Path of the field, as in ``spec.nll_loss``, or name of the RPC.
+        problem: What is served instead.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class OverloadedError(Exception):
+    """Too much is in flight; nothing is wrong with the request."""
+
+    def __init__(self, problem: str, retry_milliseconds: int) -> None:
+        super().__init__(problem)
+        self.retry_milliseconds = retry_milliseconds
+
+
+def to_status(error: Exception) -> grpc.Status:
+    """Translates an exception; the text of one that is not in this table stays on the server."""
+    match error:
+        case FieldError():
+            details = _bad_request(error.field, error.problem)
+            return _status(code_pb2.INVALID_ARGUMENT, str(error), ErrorReason.ERROR_REASON_INVALID_REQUEST, details)
+        case NotServedError():
+            details = _bad_request(error.field, error.problem)
+            return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)
+        case OverloadedError():
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(error.retry_milliseconds)
+            return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_OVERLOADED, retry)
+    text = "internal error; the server's log says more"
+    return _status(code_pb2.INTERNAL, text, ErrorReason.ERROR_REASON_INTERNAL)
+
+
+def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str | bytes]]:
+    """The metadata that carries the details, under the names that gRPC's own libraries look for."""
+    metadata = tuple(status.trailing_metadata or ())
+    if isinstance(error, OverloadedError):
+        metadata += (("grpc-retry-pushback-ms", str(error.retry_milliseconds)),)
+    return metadata
+
+
+def _status(code: int, text: str, reason: ErrorReason.ValueType, *details: Message) -> grpc.Status:
+    name = ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+    status = status_pb2.Status(code=code, message=_shorten(text))
+    for detail in (error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN), *details):
+        status.details.add().Pack(detail)
+    return rpc_status.to_status(status)
+
+
+def _bad_request(field: str, problem: str) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=_shorten(problem))
+    return error_details_pb2.BadRequest(field_violations=[violation])
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."

@@ -1,0 +1,84 @@
+"""The losses served, in Prometheus's terms: base units, labels from closed sets."""
+
+import math
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from losswire import v1
+from losswire_server.admission import Admission
+
+LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
+DEFAULT_SERIES, OTHER_SERIES = "default", "other"
+SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+log = structlog.get_logger(__name__)
+
+
+class LossMetrics:
+    """Adds up what evaluations answered.
+
+    Use it for means over any set of replicas and any time, which are left to the reader's
+    ``sum(rate(losswire_loss_sum_total[5m])) / sum(rate(losswire_weight_sum_total[5m]))``: a gauge of means would
+    average averages.
+    """
+
+    def __init__(self, registry: CollectorRegistry, max_series: int, admission: Admission) -> None:
+        self._series: set[str] = {DEFAULT_SERIES, OTHER_SERIES}
+        self._max_series = max_series + len(self._series)
+
+        def counter(name: str, help: str, *labels: str) -> Counter:
+            return Counter(name, help, labels, registry=registry)
+
+        self._loss_sum = counter("losswire_loss_sum", "Sum of the losses of rows.", "series", "loss")
+        self._weight_sum = counter("losswire_weight_sum", "Sum of what `mean` divides by.", "series", "loss")
+        self._unsummed = counter(
+            "losswire_unsummed_evaluations",
+            "Evaluations left out of the sums, since a counter cannot hold NaN, infinity or a negative loss.",
+            "loss",
+        )
+        self._rows = counter("losswire_rows", "Rows that counted.", "loss")
+        self._ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
+        self._seconds = Histogram(
+            "losswire_evaluation_seconds",
+            "Time from the request's bytes to the answer's, without waiting.",
+            ["loss"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        inflight = Gauge("losswire_inflight_bytes", "Requests being evaluated or waiting.", registry=registry)
+        inflight.set_function(lambda: admission.inflight_bytes)
+        for loss in LOSSES:
+            self._start_at_zero(loss)
+
+    def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse, seconds: float) -> None:
+        """Counts an evaluation that took so many seconds."""
+        loss = request.spec.WhichOneof("loss") or ""
+        self._seconds.labels(loss).observe(seconds)
+        self._rows.labels(loss).inc(response.row_count)
+        self._ignored_rows.labels(loss).inc(response.ignored_count)
+        if not all(math.isfinite(x) and x >= 0 for x in (response.loss_sum, response.weight_sum)):
+            self._unsummed.labels(loss).inc()
+            return
+        series = self._series_label(request.series)
+        self._loss_sum.labels(series, loss).inc(response.loss_sum)
+        self._weight_sum.labels(series, loss).inc(response.weight_sum)
+
+    def _start_at_zero(self, loss: str) -> None:
+        # A counter that is first seen above zero has lost its first increase for every rate().
+        for metric in (self._unsummed, self._rows, self._ignored_rows, self._seconds):
+            metric.labels(loss)
+        self._loss_sum.labels(DEFAULT_SERIES, loss)
+        self._weight_sum.labels(DEFAULT_SERIES, loss)
+
+    def _series_label(self, name: str) -> str:
+        if name in self._series:
+            return name
+        if not name:
+            return DEFAULT_SERIES
+        if len(self._series) == self._max_series:
+            return OTHER_SERIES
+        self._series.add(name)
+        if len(self._series) == self._max_series:
+            log.warning("that was the last series of its own; new names are added up as other", series=name)
+        return name

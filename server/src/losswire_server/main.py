@@ -1,0 +1,60 @@
+"""``losswire-server``: reads the settings, serves until a signal says otherwise."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+import torch
+from prometheus_client import disable_created_metrics
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from losswire_server import logs
+from losswire_server.server import Server
+from losswire_server.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the server; exits with 2 for wrong settings, 1 if it cannot listen, 0 after SIGTERM or SIGINT."""
+    settings = _read_settings(sys.argv[1:] if args is None else args)
+    logs.configure(settings.log_level, settings.log_format)
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+    if settings.torch_threads is not None:
+        torch.set_num_threads(settings.torch_threads)
+    try:
+        asyncio.run(serve(settings))
+    except OSError as error:
+        log.error("cannot serve", problem=str(error))  # noqa: TRY400 - the problem is outside, not in a traceback
+        sys.exit(1)
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. A second signal has its ordinary effect, and ends the process at once."""
+    server = Server(settings)
+    await server.start()
+    await _signalled()
+    await server.stop()
+
+
+async def _signalled() -> None:
+    loop, signals, signalled = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT), asyncio.Event()
+    for number in signals:
+        loop.add_signal_handler(number, signalled.set)
+    await signalled.wait()
+    for number in signals:
+        loop.remove_signal_handler(number)
+
+
+def _read_settings(args: list[str]) -> Settings:
+    try:
+        return CliApp.run(Settings, args)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(map(str, problem["loc"])) or "settings"
+            print(f"losswire-server: {name}: {problem['msg']}, got {problem['input']!r}", file=sys.stderr)
+    except (OSError, ValueError) as error:  # the file is missing, or is not TOML
+        print(f"losswire-server: config: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,96 @@
+"""What a request must say before its tensors are looked at, and what of the contract this server does not serve."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from losswire import v1
+from losswire.dtypes import BY_WIRE
+from losswire.tensors import FieldError
+from losswire_server.errors import NotServedError
+
+SERIES = re.compile(r"[A-Za-z0-9_.:/-]{0,64}")
+
+
+def check_request(request: v1.EvaluateRequest) -> None:
+    """Checks all of a request but what only its tensors' elements tell.
+
+    Raises:
+        FieldError: A field is wrong.
+        NotServedError: A field is right, but asks for what this server does not serve.
+    """
+    for field in ("spec", "target", "input"):
+        if not request.HasField(field):
+            raise FieldError(field, "expected it to be set, got nothing")
+    if not SERIES.fullmatch(request.series):
+        raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {request.series!r}")
+    _check_spec(request.spec)
+    _check_outputs(request.outputs)
+    for field, problem in _not_served(request):
+        raise NotServedError(field, problem)
+
+
+def _check_spec(spec: v1.LossSpec) -> None:
+    _check_enum("spec.reduction", spec.reduction, v1.Reduction.DESCRIPTOR)
+    loss = spec.WhichOneof("loss")
+    if loss is None:
+        losses = ", ".join(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
+        raise FieldError("spec.loss", f"expected one of {losses}, got nothing")
+    options = getattr(spec, loss)
+    if "weighting" in options.DESCRIPTOR.fields_by_name and options.HasField("weighting"):
+        _check_enum(f"spec.{loss}.weighting", options.weighting, v1.ClassWeighting.DESCRIPTOR)
+
+
+def _check_outputs(outputs: v1.OutputSpec) -> None:
+    for output in outputs.outputs:
+        _check_enum("outputs.outputs", output, v1.Output.DESCRIPTOR)
+    gradient = outputs.gradient
+    if gradient.HasField("dtype"):
+        _check_enum("outputs.gradient.dtype", gradient.dtype, v1.Dtype.DESCRIPTOR)
+
+
+def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
+    known = enum.values_by_number
+    if value == 0 or value not in known:
+        names = ", ".join(known[number].name for number in sorted(known) if number)
+        came = known[value].name if value in known else f"number {value}"
+        raise FieldError(field, f"expected one of {names}, got {came}")
+
+
+def _not_served(request: v1.EvaluateRequest) -> Iterator[tuple[str, str]]:
+    yield from _unknown_fields(request, "request")
+    loss = request.spec.WhichOneof("loss")
+    if loss != "cross_entropy":
+        yield f"spec.{loss}", "this server serves cross_entropy only"
+    if request.spec.cross_entropy.HasField("weighting"):
+        yield "spec.cross_entropy.weighting", "this server computes no class weights; send them in weight"
+    target = BY_WIRE.get(request.target.dtype)
+    if target is not None and target.floating:
+        yield "target", f"this server takes class indices of an integer dtype, got {target.name}"
+    if request.HasField("sample_weight"):
+        yield "sample_weight", "this server takes no weights of rows"
+    if request.outputs.outputs:
+        yield "outputs.outputs", "this server returns the gradient only"
+    gradient = request.outputs.gradient
+    if gradient.HasField("dtype") and gradient.dtype != request.input.dtype:
+        yield "outputs.gradient.dtype", "this server returns gradients in the input's dtype"
+    if gradient.HasField("destination"):
+        yield "outputs.gradient.destination", "this server leases no shared memory"
+
+
+def _unknown_fields(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    if len(unknown := UnknownFieldSet(message)):
+        number = unknown[0].field_number
+        yield path, f"this server does not know its field number {number}; it is older than the caller"
+    for name in _message_fields(message.DESCRIPTOR):
+        if message.HasField(name):
+            yield from _unknown_fields(getattr(message, name), name if path == "request" else f"{path}.{name}")
+
+
+@cache
+def _message_fields(descriptor: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in descriptor.fields if field.message_type is not None)

@@ -1,0 +1,95 @@
+"""The calls served, under the names that gRPC dashboards know from go-grpc-prometheus."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LABELS = ("grpc_type", "grpc_service", "grpc_method")
+TYPES = {  # by whether the request and the response are streams
+    (False, False): "unary",
+    (True, False): "client_stream",
+    (False, True): "server_stream",
+    (True, True): "bidi_stream",
+}
+
+
+class RpcMetrics:
+    """Counts the calls of one service. All labels are closed sets, so every series is there from the start."""
+
+    def __init__(self, registry: CollectorRegistry, service: ServiceDescriptor) -> None:
+        self._started = Counter("grpc_server_started", "RPCs started.", LABELS, registry=registry)
+        self._handled = Counter("grpc_server_handled", "RPCs ended.", (*LABELS, "grpc_code"), registry=registry)
+        self._received = Counter("grpc_server_msg_received", "Messages received.", LABELS, registry=registry)
+        self._sent = Counter("grpc_server_msg_sent", "Messages sent.", LABELS, registry=registry)
+        self._seconds = Histogram(
+            "grpc_server_handling_seconds",
+            "Time from an RPC's start to its end.",
+            LABELS,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._methods = {f"/{service.full_name}/{method.name}": self._method(method) for method in service.methods}
+
+    def method(self, path: str) -> "MethodMetrics | None":
+        """The counters of a method, named as in ``/losswire.v1.LossService/Evaluate``; None for other services'."""
+        return self._methods.get(path)
+
+    def _method(self, method: MethodDescriptor) -> "MethodMetrics":
+        streams = method.client_streaming, method.server_streaming
+        labels = TYPES[streams], method.containing_service.full_name, method.name
+        return MethodMetrics(
+            name=method.name,
+            request_streaming=method.client_streaming,
+            started=self._started.labels(*labels),
+            handled={code: self._handled.labels(*labels, code_label(code)) for code in grpc.StatusCode},
+            received=self._received.labels(*labels),
+            sent=self._sent.labels(*labels),
+            seconds=self._seconds.labels(*labels),
+        )
+
+
+@dataclass(frozen=True)
+class MethodMetrics:
+    """The counters of one method."""
+
+    name: str
+    request_streaming: bool
+    started: Counter
+    handled: dict[grpc.StatusCode, Counter]
+    received: Counter
+    sent: Counter
+    seconds: Histogram
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Counts the start of a call and takes its time. How it ended is for the caller to count."""
+        self.started.inc()
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds.observe(time.perf_counter() - start)
+
+    def receive(self, request: Any) -> Any:
+        """Counts the messages of a request, which may be a stream, and passes them on."""
+        if self.request_streaming:
+            return self._receive_stream(request)
+        self.received.inc()
+        return request
+
+    async def _receive_stream(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for message in messages:
+            self.received.inc()
+            yield message
+
+
+def code_label(code: grpc.StatusCode) -> str:
+    """The code as Go spells it, which is what dashboards match: ``OK``, ``InvalidArgument``."""
+    return "OK" if code is grpc.StatusCode.OK else code.name.title().replace("_", "")

@@ -1,0 +1,111 @@
+"""The parts of the server put together, started and stopped."""
+
+import asyncio
+from importlib.metadata import version
+
+import grpc
+import structlog
+import torch
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, start_http_server
+
+from losswire.v1 import loss_service_pb2, loss_service_pb2_grpc
+from losswire_server.admission import Admission
+from losswire_server.capabilities import capabilities
+from losswire_server.edge import Edge
+from losswire_server.evaluator import Evaluator
+from losswire_server.loss_metrics import LossMetrics
+from losswire_server.rpc_metrics import RpcMetrics
+from losswire_server.service import LossService
+from losswire_server.settings import Settings
+
+SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
+
+log = structlog.get_logger(__name__)
+
+
+class Server:
+    """A server in the running event loop. To be started once and stopped once.
+
+    Attributes:
+        registry: Its metrics, beside those of the process if it made the registry itself.
+        port: Where the service listens, once started.
+        metrics_port: Where Prometheus may scrape, once started.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or _process_registry()
+        self.port = settings.port
+        self.metrics_port = settings.metrics_port
+        self._settings = settings
+        admission = Admission(settings.max_inflight_bytes)
+        metrics = LossMetrics(self.registry, settings.max_series, admission)
+        self._evaluator = Evaluator(admission, metrics, settings.engine_workers)
+        self._health = health.aio.HealthServicer()
+
+    async def start(self) -> None:
+        """Listens on both ports.
+
+        Raises:
+            OSError: One of them cannot be listened on.
+        """
+        settings = self._settings
+        self._server = self._make_grpc_server()
+        self.port = _listen(self._server, settings.host, settings.port)
+        self._metrics_server, self._metrics_thread = start_http_server(
+            settings.metrics_port, settings.metrics_host, self.registry
+        )
+        self.metrics_port = self._metrics_server.server_port
+        await self._server.start()
+        for service in ("", SERVICE.full_name):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.info(
+            "serving",
+            target=f"{settings.host}:{self.port}",
+            metrics=f"{settings.metrics_host}:{self.metrics_port}",
+        )
+
+    async def stop(self) -> None:
+        """Tells health checks first, then takes no more calls, and gives those under way their time to end."""
+        log.info("draining", drain_seconds=self._settings.drain_seconds, grace_seconds=self._settings.grace_seconds)
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.drain_seconds)
+        await self._server.stop(self._settings.grace_seconds)
+        self._evaluator.close()
+        self._metrics_server.shutdown()
+        self._metrics_server.server_close()
+        self._metrics_thread.join()
+        log.info("stopped")
+
+    def _make_grpc_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[Edge(RpcMetrics(self.registry, SERVICE))],
+            options=[
+                ("grpc.max_receive_message_length", self._settings.max_message_bytes),
+                ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
+                ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
+            ],
+        )
+        service = LossService(self._evaluator, capabilities(self._settings, version("losswire-server")))
+        loss_service_pb2_grpc.add_LossServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+def _listen(server: grpc.aio.Server, host: str, port: int) -> int:
+    try:
+        return server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {host}:{port}: is another server there?") from error
+
+
+def _process_registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    info = Info("losswire_build", "Versions of what runs.", registry=registry)
+    info.info({"version": version("losswire-server"), "torch": torch.__version__})
+    return registry
