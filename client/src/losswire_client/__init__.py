@@ -1,0 +1,62 @@
+"""The Python SDK of Losswire: the signatures of ``torch.nn.functional``, evaluated by a server.
+
+    >>> import numpy as np
+    >>> from losswire_client import Client
+    >>> with Client("localhost:50051") as client:
+    ...     result = client.cross_entropy(np.float32([[1, 2, 3]]), [2], grad=True)
+    >>> float(result.loss), result.grad
+    (0.40760594606399536, array([[ 0.09003057,  0.24472848, -0.33475903]], dtype=float32))
+
+Every error is a :class:`LosswireError`::
+
+    LosswireError
+    ├── InvalidArgumentError (a ValueError)      an argument is wrong: correct the one it names
+    ├── NotServedError                           this server does not serve what was asked for
+    ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more of it
+    ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
+    ├── ResourceExhaustedError                   the request is larger than the server accepts
+    │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
+    ├── UnauthenticatedError                     the server does not know who is calling
+    ├── PermissionDeniedError                    it does, and refuses
+    ├── CallCancelledError                       the call was cancelled on its way
+    └── InternalError                            a fault of the server's: report it
+"""
+
+from importlib.metadata import version
+
+from losswire_client._capabilities import Capabilities
+from losswire_client._client import Client
+from losswire_client._errors import (
+    CallCancelledError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    LosswireError,
+    NotServedError,
+    OverloadedError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from losswire_client._result import Result
+
+__all__ = [
+    "CallCancelledError",
+    "Capabilities",
+    "Client",
+    "DeadlineExceededError",
+    "InternalError",
+    "InvalidArgumentError",
+    "LosswireError",
+    "NotServedError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "Result",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "__version__",
+]
+
+__version__ = version("losswire-client")

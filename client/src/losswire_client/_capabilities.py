@@ -1,0 +1,57 @@
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import EnumDescriptor
+
+from losswire import v1
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a server serves.
+
+    Attributes:
+        version: The server's version.
+        torch_version: Version of PyTorch that computes there.
+        device: Where it computes: ``cpu`` or ``cuda``.
+        device_name: The device's model; empty if unknown.
+        losses: Names as in ``cross_entropy``.
+        input_dtypes: Names as in ``float32``.
+        target_dtypes: Names as in ``int64``.
+        outputs: Optional outputs beside the gradient, as in ``log_sum_exp``.
+        transports: Any of ``unary``, ``stream`` and ``shared_memory``.
+        max_message_bytes: The largest request that fits one message.
+    """
+
+    version: str
+    torch_version: str
+    device: str
+    device_name: str
+    losses: tuple[str, ...]
+    input_dtypes: tuple[str, ...]
+    target_dtypes: tuple[str, ...]
+    outputs: tuple[str, ...]
+    transports: tuple[str, ...]
+    max_message_bytes: int
+
+
+def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
+    """Reads the server's answer; what a newer server says beyond this SDK's contract is left out."""
+    return Capabilities(
+        version=response.version,
+        torch_version=response.torch_version,
+        device=response.device.type,
+        device_name=response.device.name,
+        losses=_names(response.losses, v1.Loss.DESCRIPTOR),
+        input_dtypes=_names(response.input_dtypes, v1.Dtype.DESCRIPTOR),
+        target_dtypes=_names(response.target_dtypes, v1.Dtype.DESCRIPTOR),
+        outputs=_names(response.outputs, v1.Output.DESCRIPTOR),
+        transports=_names(response.transports, v1.Transport.DESCRIPTOR),
+        max_message_bytes=response.limits.max_message_bytes,
+    )
+
+
+def _names(numbers: Iterable[int], enum: EnumDescriptor) -> tuple[str, ...]:
+    """The enum's names as the SDK spells them: LOSS_CROSS_ENTROPY of Loss is ``cross_entropy``."""
+    known, prefix = enum.values_by_number, enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return tuple(known[number].name.removeprefix(prefix).lower() for number in numbers if number in known)

@@ -1,0 +1,120 @@
+from types import TracebackType
+from typing import Self
+
+import grpc
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_client._capabilities import Capabilities, parse_capabilities
+from losswire_client._errors import invalid_argument, translated
+from losswire_client._requests import evaluate_request, index_tensor, loss_spec, optional_tensor, to_result
+from losswire_client._result import Result
+
+DEFAULT_TIMEOUT = 60.0
+MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit; what an answer may take follows from what was asked
+
+
+class Client:
+    """A connection to a server, which any number of threads may use at once.
+
+    The losses have the names, the arguments and the results of ``torch.nn.functional``; what follows those arguments is
+    keyword-only.
+
+    Args:
+        target: Where the server is, as in ``localhost:50051``. The connection is made with the first call.
+        timeout: Seconds that a call may take, unless it brings its own.
+    """
+
+    def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._target = target
+        self._timeout = _checked_timeout(timeout)
+        self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+        self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
+
+    def cross_entropy(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        weight: npt.ArrayLike | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        *,
+        grad: bool = False,
+        grad_output: npt.ArrayLike | None = None,
+        empty: str = "nan",
+        series: str = "",
+        timeout: float | None = None,
+    ) -> Result:
+        """Softmax cross-entropy of logits against class indices, as ``torch.nn.functional.cross_entropy``.
+
+        Args:
+            input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16.
+            target: Class indices of the input's shape without C, in any integer dtype, each in [0, C) or equal to
+                ``ignore_index``.
+            weight: A factor for each class, of shape (C), in a floating dtype.
+            ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
+            reduction: ``none``, ``mean`` or ``sum``.
+            label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
+            grad: Whether to return the gradient with respect to the input.
+            grad_output: The incoming gradient, of the loss's shape; ones if None.
+            empty: What ``mean`` is when no row counts: ``nan``, as in PyTorch, or ``zero``.
+            series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of
+                ``_.:/-``.
+            timeout: Seconds that this call may take; the client's if None.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        loss = v1.CrossEntropy(
+            weight=optional_tensor("weight", weight), ignore_index=ignore_index, label_smoothing=label_smoothing
+        )
+        request = evaluate_request(
+            loss_spec(reduction, empty, cross_entropy=loss),
+            input,
+            index_tensor("target", target),
+            grad=grad,
+            grad_output=grad_output,
+            series=series,
+        )
+        return self._evaluate(request, timeout)
+
+    def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """What the server serves, and its limits.
+
+        Raises:
+            LosswireError: The call failed; the package's docstring draws the tree.
+        """
+        seconds = self._seconds(timeout)
+        with translated(self._target, seconds):
+            response = self._stub.GetCapabilities(v1.GetCapabilitiesRequest(), timeout=seconds)
+        return parse_capabilities(response)
+
+    def close(self) -> None:
+        """Ends the connection, and with it the calls under way."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _evaluate(self, request: v1.EvaluateRequest, timeout: float | None) -> Result:
+        seconds = self._seconds(timeout)
+        with translated(self._target, seconds):
+            response = self._stub.Evaluate(request, timeout=seconds)
+        return to_result(response)
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else _checked_timeout(timeout)
+
+
+def _checked_timeout(timeout: float) -> float:
+    if not timeout > 0:
+        raise invalid_argument("timeout", f"expected a positive number of seconds, got {timeout}")
+    return timeout
