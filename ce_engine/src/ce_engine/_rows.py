@@ -34,9 +34,9 @@ def as_rows(
 
     A batch of plain rows is one sample of N positions, so that a block of it is contiguous.
     """
-    if input.dim() < 3:
-        return input.reshape(1, -1 if input.dim() > 1 else 1, input.shape[-1])
-    return input.flatten(2).transpose(1, 2)
+    if input.dim() > 2:
+        return input.flatten(2).transpose(1, 2)
+    return input[None] if input.dim() == 2 else input[None, None]
 
 
 def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:

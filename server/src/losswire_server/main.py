@@ -22,8 +22,7 @@ def main(args: list[str] | None = None) -> None:
     settings = _read_settings(sys.argv[1:] if args is None else args)
     logs.configure(settings.log_level, settings.log_format)
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
-    if settings.torch_threads is not None:
-        torch.set_num_threads(settings.torch_threads)
+    torch.set_num_threads(settings.torch_threads)
     try:
         asyncio.run(serve(settings))
     except OSError as error:

@@ -1,6 +1,7 @@
 """The parts of the server put together, started and stopped."""
 
 import asyncio
+import os
 from importlib.metadata import version
 
 import grpc
@@ -41,7 +42,7 @@ class Server:
         self._settings = settings
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
-        self._evaluator = Evaluator(admission, metrics, settings.engine_workers)
+        self._evaluator = Evaluator(admission, metrics, settings.engine_workers or os.cpu_count() or 1)
         self._health = health.aio.HealthServicer()
 
     async def start(self) -> None:

@@ -48,11 +48,11 @@ class Settings(BaseSettings):
     max_inflight_bytes: int = Field(512 * MIB, ge=4096)
     """Requests being evaluated or waiting may take this much; past it, new ones are told to come back later."""
 
-    engine_workers: int = Field(1, ge=1)
-    """Batches evaluated at the same time. Each of them uses several threads of PyTorch's."""
+    engine_workers: int | None = Field(None, ge=1)
+    """Batches evaluated at the same time, so that a large one does not hold up small ones; unset, one for each core."""
 
-    torch_threads: int | None = Field(None, ge=1)
-    """Threads that PyTorch uses for one batch; its own choice, one for each core, if unset."""
+    torch_threads: int = Field(1, ge=1)
+    """Threads of PyTorch's for one batch. They spin while they wait, so more than one pays only with cores to spare."""
 
     max_series: int = Field(100, ge=1)
     """Distinct names of series in the metrics; those past the limit are added up as `other`."""

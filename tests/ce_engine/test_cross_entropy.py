@@ -1,0 +1,249 @@
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import ce_engine
+from ce_engine import reference
+from ce_engine._rows import BLOCK_BYTES
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+REDUCTIONS = ("none", "mean", "sum")
+# Every kind of shape that PyTorch takes: (input, target).
+SHAPES = {
+    "one row": ((5,), ()),
+    "batch": ((4, 5), (4,)),
+    "one class": ((4, 1), (4,)),
+    "one sample": ((1, 5), (1,)),
+    "sequence": ((4, 5, 3), (4, 3)),
+    "image": ((2, 5, 3, 4), (2, 3, 4)),
+    "volume": ((2, 5, 3, 1, 2), (2, 3, 1, 2)),
+    "empty batch": ((0, 5), (0,)),
+    "empty image": ((2, 5, 0, 4), (2, 0, 4)),
+}
+
+
+def sample(shape, target_shape, dtype=torch.float64, ignored=()):
+    generator = torch.Generator().manual_seed(0)
+    input = (torch.randn(shape, generator=generator, dtype=torch.float64) * 3).to(dtype)
+    class_count = shape[1] if len(shape) > 1 else shape[0]
+    target = torch.randint(class_count, target_shape, generator=generator)
+    target.view(-1)[list(ignored)] = -100
+    weight = torch.rand(class_count, generator=generator, dtype=torch.float64) + 0.5
+    return input, target, weight.to(dtype)
+
+
+def torch_loss_and_grad(input, target, weight, **options):
+    leaf = input.clone().requires_grad_()
+    loss = F.cross_entropy(leaf, target, weight, **options)
+    (grad,) = torch.autograd.grad(loss.sum(), leaf)
+    return loss.detach(), grad
+
+
+def assert_close(result, loss, grad, tolerance):
+    torch.testing.assert_close(result.loss, loss, atol=tolerance, rtol=tolerance, equal_nan=True)
+    torch.testing.assert_close(result.grad, grad, atol=tolerance, rtol=tolerance, equal_nan=True)
+
+
+def test_batch_of_three_has_the_known_loss_and_gradient():
+    logits = torch.tensor([[0.3321, 0.5043, -1.1833], [-2.1702, -1.8563, 1.0706], [1.7341, 0.2554, -1.3358]])
+    result = ce_engine.cross_entropy(logits, torch.tensor([1, 2, 0]), grad=True)
+    assert round(float(result.loss), 4) == 0.3458
+    one_hot = torch.eye(3)[[1, 2, 0]]
+    torch.testing.assert_close(result.grad, (logits.softmax(1) - one_hot) / 3)
+
+
+@pytest.mark.parametrize(("weight", "loss"), [(None, 1.7955), ([1.0, 9.0], 1.1617)])
+def test_k_dimensional_batch_has_the_known_loss(weight, loss):
+    input = torch.tensor([[[1.0, 2], [3, 5]], [[4, 7], [4, 6]]])
+    target = torch.tensor([[0, 0], [1, 1]])
+    result = ce_engine.cross_entropy(input, target, None if weight is None else torch.tensor(weight))
+    assert round(float(result.loss), 4) == loss
+
+
+def test_single_row_has_the_known_loss_and_its_gradient_is_softmax_minus_one_hot():
+    logits = torch.tensor([1.0, 2.0, 3.0])
+    result = ce_engine.cross_entropy(logits, torch.tensor(2), grad=True)
+    assert round(float(result.loss), 4) == 0.4076
+    torch.testing.assert_close(result.grad, logits.softmax(0) - torch.tensor([0.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
+def test_loss_and_gradient_are_those_of_torch(shapes, reduction, dtype):
+    tolerance = 1e-12 if dtype is torch.float64 else 2e-6
+    rows = torch.Size(shapes[1]).numel()
+    for ignored, weighted, smoothing in itertools.product(((), range(0, rows, 2)), (False, True), (0.0, 0.3, 1.0)):
+        input, target, weight = sample(*shapes, dtype, ignored)
+        options = {"reduction": reduction, "label_smoothing": smoothing}
+        weight = weight if weighted else None
+        result = ce_engine.cross_entropy(input, target, weight, **options, grad=True)
+        assert_close(result, *torch_loss_and_grad(input, target, weight, **options), tolerance)
+        assert result.row_count == rows - len(ignored)
+        assert result.ignored_count == len(ignored)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shapes", [shapes for shapes in SHAPES.values() if 0 not in shapes[0]])
+def test_reference_twin_agrees_in_everything(shapes, reduction):
+    input, target, weight = sample(*shapes, ignored=range(1, torch.Size(shapes[1]).numel(), 3))
+    options = {"reduction": reduction, "label_smoothing": 0.2}
+    result = ce_engine.cross_entropy(input, target, weight, **options, grad=True)
+    twin = reference.cross_entropy(input, target, weight, **options)
+    assert_close(result, twin.loss, twin.grad, 1e-12)
+    assert result.loss_sum == pytest.approx(twin.loss_sum, rel=1e-12)
+    assert result.weight_sum == pytest.approx(twin.weight_sum, rel=1e-12)
+    assert (result.row_count, result.ignored_count) == (twin.row_count, twin.ignored_count)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_error_against_float64_is_no_larger_than_that_of_torch(reduction, dtype):
+    # 300 rows: enough for the sums of half precision to go wrong in PyTorch, few enough for the twin's loop.
+    input, target, _ = sample((300, 40), (300,), dtype)
+    result = ce_engine.cross_entropy(input, target, reduction=reduction, grad=True)
+    truth = reference.cross_entropy(input, target, reduction=reduction)
+    loss, grad = torch_loss_and_grad(input, target, None, reduction=reduction)
+    for ours, theirs, true in ((result.loss, loss, truth.loss), (result.grad, grad, truth.grad)):
+        rounding = torch.finfo(ours.dtype).eps * true.abs().max()
+        assert (ours - true).abs().max() <= (theirs - true).abs().max() + rounding
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_loss_is_float32_or_wider_and_gradient_has_the_dtype_of_the_input(dtype):
+    input, target, _ = sample((4, 5), (4,), dtype)
+    result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
+    assert result.loss.dtype == (torch.float64 if dtype is torch.float64 else torch.float32)
+    assert result.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_target_may_be_of_any_integer_dtype(dtype):
+    input, target, _ = sample((4, 5), (4,))
+    assert ce_engine.cross_entropy(input, target.to(dtype)).loss == ce_engine.cross_entropy(input, target).loss
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_incoming_gradient_scales_the_gradient_as_backward_does(reduction):
+    input, target, weight = sample((2, 5, 3), (2, 3), ignored=[1])
+    leaf = input.clone().requires_grad_()
+    loss = F.cross_entropy(leaf, target, weight, reduction=reduction, label_smoothing=0.1)
+    incoming = torch.randn_like(loss)
+    loss.backward(incoming)
+    result = ce_engine.cross_entropy(
+        input, target, weight, reduction=reduction, label_smoothing=0.1, grad=True, grad_output=incoming
+    )
+    torch.testing.assert_close(result.grad, leaf.grad, atol=1e-12, rtol=1e-12)
+
+
+def test_ignore_index_may_be_a_class():
+    input, target, _ = sample((6, 3), (6,))
+    options = {"ignore_index": 1, "label_smoothing": 0.3}
+    result = ce_engine.cross_entropy(input, target, **options, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, None, **options), 1e-12)
+    assert result.ignored_count == int((target == 1).sum()) > 0
+
+
+def test_all_ignored_is_nan_as_in_torch_with_a_gradient_of_zero():
+    input, target, _ = sample((4, 5), (4,), ignored=range(4))
+    result = ce_engine.cross_entropy(input, target, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, None), 0)
+    assert result.loss.isnan()
+    assert (result.loss_sum, result.weight_sum, result.row_count) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("shapes", [((4, 5), (4,)), ((0, 5), (0,))], ids=["all ignored", "no rows"])
+def test_nothing_that_counts_is_zero_if_asked_for(shapes):
+    input, target, _ = sample(*shapes, ignored=range(shapes[1][0]))
+    result = ce_engine.cross_entropy(input, target, empty="zero", grad=True)
+    assert result.loss == 0
+    assert not result.grad.any()
+
+
+@pytest.mark.parametrize("weight", [[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]], ids=["all zero", "cancelling"])
+def test_weights_that_sum_to_zero_divide_as_in_torch(weight):
+    input, target, weight = torch.randn(2, 3), torch.tensor([0, 1]), torch.tensor(weight)
+    result = ce_engine.cross_entropy(input, target, weight, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, weight), 1e-6)
+
+
+def test_no_classes_is_right_where_no_row_counts():
+    result = ce_engine.cross_entropy(torch.zeros(2, 0), torch.tensor([-100, -100]), label_smoothing=0.1, grad=True)
+    assert result.loss.isnan()
+    assert result.grad.shape == (2, 0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e4, -1e4])
+def test_extreme_logits_give_what_torch_gives(value, smoothing):
+    input, target, _ = sample((4, 5), (4,))
+    input[0, target[0]] = value
+    input[1, (target[1] + 1) % 5] = value
+    options = {"label_smoothing": smoothing, "reduction": "none"}
+    result = ce_engine.cross_entropy(input, target, **options, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, None, **options), 1e-9)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_ignored_row_has_gradient_zero_whatever_its_logits(value):
+    input, target, _ = sample((3, 5), (3,), ignored=[1])
+    input[1] = value
+    result = ce_engine.cross_entropy(input, target, label_smoothing=0.1, grad=True)
+    assert result.loss.isfinite()
+    assert not result.grad[1].any()
+
+
+def test_many_rows_sum_in_half_precision_as_in_float64():
+    # In float16 itself, 10,000 losses of about 2.3 overflow nothing but lose the sum's last digits; in float32, digits.
+    input, target, _ = sample((10_000, 10), (10_000,), torch.float16)
+    result = ce_engine.cross_entropy(input, target, reduction="sum")
+    truth = F.cross_entropy(input.double(), target, reduction="sum")
+    assert result.loss_sum == pytest.approx(float(truth), rel=1e-7)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(
+    "arrange",
+    [lambda x: x.mT.contiguous().mT, lambda x: x[:, :, ::2], lambda x: x[::2, 1:], lambda x: x.movedim(0, 2)],
+    ids=["class last in memory", "every other position", "odd offset", "permuted"],
+)
+def test_input_need_not_be_contiguous(arrange, reduction):
+    input = arrange(torch.randn(6, 7, 8, dtype=torch.float64))
+    target = torch.randint(input.shape[1], (input.shape[0], input.shape[2]))
+    result = ce_engine.cross_entropy(input, target, reduction=reduction, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, None, reduction=reduction), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target_shape"),
+    [
+        ((3 * BLOCK_BYTES // 800 + 1, 100), (3 * BLOCK_BYTES // 800 + 1,)),  # several blocks, the last a part of one
+        ((3, BLOCK_BYTES // 8 + 1), (3,)),  # rows larger than a block
+        ((5, 64, 600), (5, 600)),  # a block of several samples, and one that does not fill up
+        ((2, 64, 5000), (2, 5000)),  # several blocks a sample
+    ],
+)
+def test_input_of_many_blocks_is_as_one(shape, target_shape):
+    input, target, weight = sample(shape, target_shape, ignored=[0, 2])
+    options = {"reduction": "none", "label_smoothing": 0.1}
+    result = ce_engine.cross_entropy(input, target, weight, **options, grad=True)
+    assert_close(result, *torch_loss_and_grad(input, target, weight, **options), 1e-12)
+
+
+def test_input_that_requires_grad_is_left_alone():
+    input, target, _ = sample((4, 5), (4,))
+    leaf, before = input.clone().requires_grad_(), input.clone()
+    result = ce_engine.cross_entropy(leaf, target, grad=True)
+    assert leaf.grad is None
+    assert torch.equal(leaf, before)
+    assert not result.loss.requires_grad
+    assert not result.grad.requires_grad
+
+
+def test_merged_sums_are_the_loss_of_the_whole():
+    input, target, weight = sample((100, 7), (100,), ignored=range(0, 100, 9))
+    parts = [ce_engine.cross_entropy(input[a:b], target[a:b], weight) for a, b in ((0, 50), (50, 51), (51, 100))]
+    merged = sum(part.loss_sum for part in parts) / sum(part.weight_sum for part in parts)
+    assert merged == pytest.approx(float(F.cross_entropy(input, target, weight)), rel=1e-14)

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+import ce_engine
+
+INPUT = torch.zeros(2, 3)
+TARGET = torch.tensor([0, 1])
+
+
+def test_face_of_the_package_is_what_it_was():
+    assert ce_engine.__all__ == ["InvalidArgumentError", "LossResult", "__version__", "cross_entropy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input": INPUT.long()}, "input: expected one of the dtypes float64, float32, float16, bfloat16, got int64"),
+        ({"input": torch.zeros(())}, r"input: expected shape \(C\), \(N, C\) or .*, got a scalar"),
+        ({"target": TARGET.float()}, "target: expected class indices of an integer dtype, got float32"),
+        ({"target": TARGET.bool()}, "target: expected class indices of an integer dtype, got bool"),
+        ({"target": TARGET[:1]}, r"target: expected shape \(2,\), one class index for each row .*, got \(1,\)"),
+        ({"target": TARGET[:, None]}, r"target: expected shape \(2,\), .*, got \(2, 1\)"),
+        ({"input": torch.zeros(2, 3, 4)}, r"target: expected shape \(2, 4\), .* \(2, 3, 4\), got \(2,\)"),
+        ({"target": torch.tensor([0, 3])}, r"target: expected classes in \[0, 3\) or .* -100, got 3 at row 1"),
+        ({"target": torch.tensor([-1, 0])}, "target: .*, got -1 at row 0"),
+        ({"target": TARGET, "ignore_index": 7, "input": INPUT[:, :1]}, "target: .* ignore_index 7, got 1 at row 1"),
+        ({"input": torch.zeros(2, 0)}, r"target: expected classes in \[0, 0\) .*, got 0 at row 0"),
+        ({"weight": torch.ones(2)}, r"weight: expected shape \(3,\), one number a class, got \(2,\)"),
+        ({"weight": torch.ones(3, dtype=torch.int64)}, "weight: expected one of the dtypes float64, .*, got int64"),
+        ({"reduction": "avg"}, "reduction: expected one of 'none', 'mean', 'sum', got 'avg'"),
+        ({"empty": "one"}, "empty: expected one of 'nan', 'zero', got 'one'"),
+        ({"label_smoothing": 1.5}, r"label_smoothing: expected a number in \[0, 1\], got 1.5"),
+        ({"label_smoothing": float("nan")}, "label_smoothing: .*, got nan"),
+        ({"grad_output": torch.ones(())}, "grad_output: expected grad=True beside it, got grad=False"),
+        ({"grad": True, "grad_output": torch.ones(2)}, r"grad_output: expected the loss's shape \(\), got \(2,\)"),
+        (
+            {"grad": True, "grad_output": torch.ones(()), "reduction": "none"},
+            r"grad_output: expected the loss's shape \(2,\), got \(\)",
+        ),
+    ],
+)
+def test_wrong_argument_is_refused_by_its_name(arguments, message):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=message) as raised:
+        ce_engine.cross_entropy(**{"input": INPUT, "target": TARGET, **arguments})
+    assert message.startswith(raised.value.argument)

@@ -1,0 +1,71 @@
+"""The contract is designed for the whole mission at once: what later issues and other languages rely on stays so."""
+
+import inspect
+
+import pytest
+from google.protobuf.descriptor import Descriptor
+from torch.nn import functional as F
+
+import losswire
+from losswire import v1
+from losswire.v1 import (
+    capabilities_pb2,
+    errors_pb2,
+    evaluate_pb2,
+    loss_service_pb2,
+    loss_spec_pb2,
+    shared_memory_pb2,
+    tensor_pb2,
+)
+
+FILES = (capabilities_pb2, errors_pb2, evaluate_pb2, loss_spec_pb2, shared_memory_pb2, tensor_pb2)
+LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+NOT_OPTIONS = {"input", "target", "size_average", "reduce", "reduction"}  # the latter three became one: reduction
+
+
+def test_v1_has_every_message_and_enum():
+    names = {name for file in FILES for name in (*file.DESCRIPTOR.message_types_by_name, *file.DESCRIPTOR.enum_types_by_name)}
+    assert v1.__all__ == sorted(names)
+
+
+def test_package_has_its_version_only():
+    assert losswire.__all__ == ["__version__"]
+
+
+def test_service_has_its_rpcs():
+    methods = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].methods
+    assert {method.name: (method.client_streaming, method.server_streaming) for method in methods} == {
+        "Evaluate": (False, False),
+        "EvaluateStream": (True, True),
+        "GetCapabilities": (False, False),
+        "LeaseSharedMemory": (False, True),
+    }
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_has_the_options_of_its_torch_function(loss: str):
+    options = set(inspect.signature(getattr(F, loss)).parameters) - NOT_OPTIONS
+    message = v1.LossSpec.DESCRIPTOR.fields_by_name[loss].message_type
+    assert options == {field.name for field in message.fields} - {"weighting"}
+
+
+def test_spec_has_the_losses_and_an_enum_that_names_them():
+    assert tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields) == LOSSES
+    assert [name.removeprefix("LOSS_").lower() for name in v1.Loss.keys()] == ["unspecified", *LOSSES]  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("message", "payload"),
+    [
+        (v1.Tensor, "data"),
+        (v1.EvaluateRequest, "input"),
+        (v1.EvaluateResponse, "gradient"),
+        (v1.Slab, "input"),
+        (v1.ResultSlab, "gradient"),
+    ],
+)
+def test_payload_comes_last_on_the_wire_with_a_tag_of_one_byte(message, payload: str):
+    descriptor: Descriptor = message.DESCRIPTOR
+    number = descriptor.fields_by_name[payload].number
+    assert number == max(field.number for field in descriptor.fields)
+    assert number < 16
