@@ -1,48 +1,21 @@
-import asyncio
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Iterator
 
+import hypothesis
 import pytest
-from prometheus_client import CollectorRegistry
 
 from losswire_client import Client
-from losswire_server import Server, Settings
+from losswire_server import Server
+from tests.helpers import serving
+
+hypothesis.settings.register_profile("losswire", deadline=None, max_examples=200)  # a busy machine is no failure
+hypothesis.settings.load_profile("losswire")
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("LOSSWIRE_")]:
         monkeypatch.delenv(name)
-
-
-@contextmanager
-def serving(**settings: object) -> Iterator[Server]:
-    """A server on free ports, in a thread of this process, so that tests can look into it."""
-    started: Future[tuple[Server, Callable[[], None]]] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(Settings(port=0, metrics_port=0, **settings), started)))
-    thread.start()
-    server, stop = started.result(30)
-    try:
-        yield server
-    finally:
-        stop()
-        thread.join()
-
-
-async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[], None]]]") -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    try:
-        server = Server(settings, CollectorRegistry())
-        await server.start()
-    except BaseException as error:
-        started.set_exception(error)
-        raise
-    started.set_result((server, lambda: loop.call_soon_threadsafe(stopped.set)))
-    await stopped.wait()
-    await server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ NOT_OPTIONS = {"input", "target", "size_average", "reduce", "reduction"}  # the 
 
 
 def test_v1_has_every_message_and_enum():
-    names = {name for file in FILES for name in (*file.DESCRIPTOR.message_types_by_name, *file.DESCRIPTOR.enum_types_by_name)}
+    names = {
+        name for file in FILES for name in (*file.DESCRIPTOR.message_types_by_name, *file.DESCRIPTOR.enum_types_by_name)
+    }
     assert v1.__all__ == sorted(names)
 
 

@@ -13,7 +13,9 @@ FLOAT32 = v1.Dtype.DTYPE_FLOAT32
 NUMPY_DTYPES = [element.numpy for element in ELEMENT_TYPES if element.name != "bfloat16"]
 
 
-@given(st.sampled_from(NUMPY_DTYPES).flatmap(lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=0, min_side=0))))
+@given(
+    st.sampled_from(NUMPY_DTYPES).flatmap(lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=0, min_side=0)))
+)
 def test_tensor_comes_back_as_it_was(array):
     back = decode(v1.Tensor.FromString(encode(array, "input").SerializeToString()), "input")
     assert back.dtype == array.dtype
@@ -45,7 +47,7 @@ def test_encoded_elements_are_little_endian_and_row_major(array):
 
 @pytest.mark.parametrize("dtype", [np.uint64, np.complex64, np.str_, object])
 def test_array_of_another_dtype_is_refused(dtype):
-    with pytest.raises(FieldError, match="input: expected one of the dtypes float64, .*, got"):
+    with pytest.raises(FieldError, match=r"input: expected one of the dtypes float64, .*, got"):
         encode(np.zeros(2, dtype), "input")
 
 

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import grpc
 import numpy.typing as npt
@@ -7,9 +7,12 @@ import numpy.typing as npt
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_client._capabilities import Capabilities, parse_capabilities
-from losswire_client._errors import invalid_argument, translated
+from losswire_client._errors import LosswireError, invalid_argument, translated
 from losswire_client._requests import evaluate_request, index_tensor, loss_spec, optional_tensor, to_result
 from losswire_client._result import Result
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
 
 DEFAULT_TIMEOUT = 60.0
 MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit; what an answer may take follows from what was asked
@@ -29,6 +32,7 @@ class Client:
     def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self._target = target
         self._timeout = _checked_timeout(timeout)
+        self._closed = False
         self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
 
@@ -79,7 +83,7 @@ class Client:
             grad_output=grad_output,
             series=series,
         )
-        return self._evaluate(request, timeout)
+        return to_result(self._call(self._stub.Evaluate, request, timeout))
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """What the server serves, and its limits.
@@ -87,13 +91,11 @@ class Client:
         Raises:
             LosswireError: The call failed; the package's docstring draws the tree.
         """
-        seconds = self._seconds(timeout)
-        with translated(self._target, seconds):
-            response = self._stub.GetCapabilities(v1.GetCapabilitiesRequest(), timeout=seconds)
-        return parse_capabilities(response)
+        return parse_capabilities(self._call(self._stub.GetCapabilities, v1.GetCapabilitiesRequest(), timeout))
 
     def close(self) -> None:
         """Ends the connection, and with it the calls under way."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -104,14 +106,17 @@ class Client:
     ) -> None:
         self.close()
 
-    def _evaluate(self, request: v1.EvaluateRequest, timeout: float | None) -> Result:
-        seconds = self._seconds(timeout)
+    def _call(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]",
+        request: RequestT,
+        timeout: float | None,
+    ) -> ResponseT:
+        if self._closed:
+            raise LosswireError("this client is closed")
+        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
         with translated(self._target, seconds):
-            response = self._stub.Evaluate(request, timeout=seconds)
-        return to_result(response)
-
-    def _seconds(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else _checked_timeout(timeout)
+            return method(request, timeout=seconds)
 
 
 def _checked_timeout(timeout: float) -> float:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -115,7 +115,7 @@ def translated(target: str, timeout: float) -> Iterator[None]:
 def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
     call = cast(grpc.Call, error)  # what a stub raises is both
     code, text = call.code(), call.details() or ""
-    details = rpc_status.from_call(call)
+    details = _details(call)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         text = f"no answer from {target} within {timeout:g} seconds"
     elif code is grpc.StatusCode.UNAVAILABLE:
@@ -131,6 +131,14 @@ def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErr
         overloaded.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
         return overloaded
     return ERRORS[code](text, code)
+
+
+def _details(call: grpc.Call) -> status_pb2.Status | None:
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(call)
+    except (ValueError, DecodeError):  # something between us and the server has changed one but not the other
+        return None
+    return status
 
 
 def _violation(details: status_pb2.Status | None) -> error_details_pb2.BadRequest.FieldViolation | None:

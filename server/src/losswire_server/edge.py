@@ -64,23 +64,26 @@ def _around(handler: Handler, metrics: MethodMetrics) -> Handler:
 
 @asynccontextmanager
 async def _call(context: Context, metrics: MethodMetrics) -> AsyncIterator[None]:
-    code = grpc.StatusCode.OK
-    with metrics.call():
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
-            code = _why_cancelled(context)
-            raise
-        except Exception as error:
-            status = to_status(error)
-            code = status.code
-            if code is grpc.StatusCode.INTERNAL:
-                log.exception("internal error", method=metrics.name)
-            else:
-                log.debug("call refused", method=metrics.name, code=code.name, problem=str(error))
-            await context.abort(code, status.details, trailers(error, status))
-        finally:
-            metrics.handled[code].inc()
+    start = metrics.start()
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        metrics.end(start, _why_cancelled(context))
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the server lives on
+        status = to_status(error)
+        _log(error, status.code, metrics.name)
+        metrics.end(start, status.code)  # before the caller hears of it, who may then look at the metrics
+        await context.abort(status.code, status.details, trailers(error, status))
+    else:
+        metrics.end(start, grpc.StatusCode.OK)
+
+
+def _log(error: Exception, code: grpc.StatusCode, method: str) -> None:
+    if code is grpc.StatusCode.INTERNAL:
+        log.error("internal error", method=method, exc_info=error)
+    else:
+        log.debug("call refused", method=method, code=code.name, problem=str(error))
 
 
 def _why_cancelled(context: Context) -> grpc.StatusCode:

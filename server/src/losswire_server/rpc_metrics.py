@@ -1,8 +1,7 @@
 """The calls served, under the names that gRPC dashboards know from go-grpc-prometheus."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +66,15 @@ class MethodMetrics:
     sent: Counter
     seconds: Histogram
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Counts the start of a call and takes its time. How it ended is for the caller to count."""
+    def start(self) -> float:
+        """Counts the start of a call; returns what `end` wants to know."""
         self.started.inc()
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds.observe(time.perf_counter() - start)
+        return time.perf_counter()
+
+    def end(self, start: float, code: grpc.StatusCode) -> None:
+        """Counts the end of a call, however it came."""
+        self.seconds.observe(time.perf_counter() - start)
+        self.handled[code].inc()
 
     def receive(self, request: Any) -> Any:
         """Counts the messages of a request, which may be a stream, and passes them on."""

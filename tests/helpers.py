@@ -1,0 +1,47 @@
+"""What tests of several parts share."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry
+
+from losswire_server import Server, Settings
+
+
+@contextmanager
+def serving(**settings: object) -> Iterator[Server]:
+    """A server on free ports, in a thread of this process, so that tests can look into it."""
+    started: Future[tuple[Server, Callable[[], None]]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(Settings(port=0, metrics_port=0, **settings), started)))
+    thread.start()
+    server, stop = started.result(30)
+    try:
+        yield server
+    finally:
+        stop()
+        thread.join()
+
+
+async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[], None]]]") -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        server = Server(settings, CollectorRegistry())
+        await server.start()
+    except BaseException as error:
+        started.set_exception(error)
+        raise
+    started.set_result((server, lambda: loop.call_soon_threadsafe(stopped.set)))
+    await stopped.wait()
+    await server.stop()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until a condition holds, for what another thread or process is about to do."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)

@@ -1,0 +1,145 @@
+"""Callers that overload the server, leave, run out of time, or are under way when it stops."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+import losswire_server.evaluator
+from losswire import v1
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import Server
+from tests.helpers import eventually, serving
+
+METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
+
+
+def request() -> v1.EvaluateRequest:
+    """About 2,400 bytes: one fits the smallest server that may be had, two do not."""
+    return v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
+        input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 300], data=bytes(2400)),
+        target=v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[2], data=bytes(16)),
+    )
+
+
+class Gate:
+    """Holds every evaluation until it is opened; `arrived` counts those that it holds."""
+
+    def __init__(self, evaluate: Callable[[v1.EvaluateRequest], v1.EvaluateResponse]) -> None:
+        self.arrived, self.opened = threading.Semaphore(0), threading.Event()
+        self.evaluated = 0
+        self._evaluate = evaluate
+
+    def __call__(self, request: v1.EvaluateRequest) -> v1.EvaluateResponse:
+        self.arrived.release()
+        assert self.opened.wait(30)
+        self.evaluated += 1
+        return self._evaluate(request)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(losswire_server.evaluator.evaluate)
+    monkeypatch.setattr(losswire_server.evaluator, "evaluate", gate)
+    yield gate
+    gate.opened.set()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[loss_service_pb2_grpc.LossServiceStub]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield loss_service_pb2_grpc.LossServiceStub(channel)
+
+
+def handled(server: Server, *codes: str) -> float:
+    samples = [server.registry.get_sample_value("grpc_server_handled_total", METHOD | {"grpc_code": c}) for c in codes]
+    return sum(sample for sample in samples if sample)
+
+
+def inflight_bytes(server: Server) -> float | None:
+    return server.registry.get_sample_value("losswire_inflight_bytes")
+
+
+def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
+    with serving(max_message_bytes=4096, max_inflight_bytes=4096) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(request())
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        gate.opened.set()
+        assert first.result(20).row_count == 2
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert stub.Evaluate(request()).row_count == 2
+
+
+@pytest.mark.parametrize("leave", ["cancel", "deadline"])
+def test_caller_that_leaves_while_it_waits_is_never_evaluated(gate, leave):
+    with serving(engine_workers=1) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        second = stub.Evaluate.future(request(), timeout=0.3 if leave == "deadline" else None)
+        eventually(lambda: inflight_bytes(server) == 2 * request().ByteSize())
+        if leave == "cancel":
+            second.cancel()
+        eventually(lambda: handled(server, "Cancelled", "DeadlineExceeded") == 1)
+        gate.opened.set()
+        assert first.result(20).row_count == 2
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert gate.evaluated == 1
+        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 2
+
+
+def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_added_up(gate):
+    with serving() as server, connected(server) as stub:
+        call = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        call.cancel()
+        eventually(lambda: handled(server, "Cancelled") == 1)
+        assert inflight_bytes(server) == request().ByteSize()
+        gate.opened.set()
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 0
+
+
+def test_call_under_way_is_answered_when_the_server_stops(gate):
+    with serving() as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        opener = threading.Timer(0.3, gate.opened.set)
+        opener.start()
+    assert call.result(20).row_count == 2
+    opener.join()
+    channel.close()
+
+
+def test_call_that_outlasts_the_grace_is_cancelled(gate):
+    with serving(grace_seconds=0.2) as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        opener = threading.Timer(1.5, gate.opened.set)  # the thread that computes cannot be cut short, only waited for
+        opener.start()
+    with pytest.raises(grpc.RpcError) as raised:
+        call.result(20)
+    assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    opener.join()
+    channel.close()
+
+
+def test_many_callers_at_once_each_get_their_own_answer():
+    with serving(engine_workers=3) as server, connected(server) as stub:
+
+        def sized(rows: int) -> v1.EvaluateRequest:
+            wanted = request()
+            wanted.input.shape[0] = wanted.target.shape[0] = rows
+            wanted.input.data, wanted.target.data = bytes(1200 * rows), bytes(8 * rows)
+            return wanted
+
+        calls = {rows: stub.Evaluate.future(sized(rows)) for rows in range(1, 60)}
+        assert {rows: call.result(20).row_count for rows, call in calls.items()} == {rows: rows for rows in calls}

@@ -1,0 +1,61 @@
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from losswire.tensors import FieldError
+from losswire.v1 import ErrorReason
+from losswire_server.errors import NotServedError, OverloadedError, to_status, trailers
+
+RAISED = [
+    (FieldError("spec.reduction", "expected one, got none"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    (NotServedError("spec.nll_loss", "not served"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
+    (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),
+]
+
+
+def details_of(error: Exception) -> status_pb2.Status:
+    metadata = dict(trailers(error, to_status(error)))
+    return status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+
+
+def unpack(details: status_pb2.Status, kind):
+    message = kind()
+    assert any(detail.Unpack(message) for detail in details.details)
+    return message
+
+
+@pytest.mark.parametrize(("error", "code", "reason"), RAISED, ids=[reason for *_, reason in RAISED])
+def test_error_has_its_code_and_reason(error, code, reason):
+    info = unpack(details_of(error), error_details_pb2.ErrorInfo)
+    assert to_status(error).code is code
+    assert (info.reason, info.domain) == (reason, "losswire")
+
+
+def test_every_reason_of_the_contract_has_an_error():
+    reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118
+    assert reasons - {"UNSPECIFIED"} == {reason for *_, reason in RAISED}
+
+
+def test_wrong_field_is_named_in_a_violation():
+    (violation,) = unpack(details_of(RAISED[0][0]), error_details_pb2.BadRequest).field_violations
+    assert (violation.field, violation.description) == ("spec.reduction", "expected one, got none")
+
+
+def test_overload_says_when_to_come_back_in_both_ways():
+    error = OverloadedError("too much", 250)
+    assert unpack(details_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 250
+    assert ("grpc-retry-pushback-ms", "250") in trailers(error, to_status(error))
+
+
+def test_unknown_error_leaks_nothing():
+    error = RuntimeError("the secret is 42")
+    status = to_status(error)
+    assert "secret" not in repr((status.code, status.details, trailers(error, status)))
+
+
+def test_error_about_something_long_stays_below_the_limit_of_metadata():
+    error = FieldError("series", "got " + "ä" * 100_000)
+    status = to_status(error)
+    percent_encoded = 3 * len(status.details.encode())
+    assert percent_encoded + sum(len(value) for _, value in trailers(error, status)) < 8192

@@ -1,0 +1,74 @@
+import math
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from losswire import v1
+from losswire_server.admission import Admission
+from losswire_server.loss_metrics import LOSSES, LossMetrics
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry):
+    return LossMetrics(registry, max_series=2, admission=Admission(100))
+
+
+def count(metrics, loss_sum=1.0, weight_sum=2.0, series=""):
+    request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()), series=series)
+    metrics.count(
+        request, v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum, row_count=3, ignored_count=1), 0.5
+    )
+
+
+def value(registry, name, **labels):
+    return registry.get_sample_value(name, {"loss": "cross_entropy", **labels})
+
+
+def test_sums_add_up_by_series_so_that_their_ratio_is_the_exact_mean(registry, metrics):
+    count(metrics, 1.0, 2.0, "a")
+    count(metrics, 5.0, 1.0, "a")
+    count(metrics, 7.0, 7.0)
+    assert value(registry, "losswire_loss_sum_total", series="a") == 6
+    assert value(registry, "losswire_weight_sum_total", series="a") == 3
+    assert value(registry, "losswire_loss_sum_total", series="default") == 7
+    assert value(registry, "losswire_rows_total") == 9
+    assert value(registry, "losswire_ignored_rows_total") == 3
+    assert value(registry, "losswire_evaluation_seconds_sum") == 1.5
+
+
+def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
+    for name in ("a", "b", "c", "d", "a"):
+        count(metrics, series=name)
+    assert value(registry, "losswire_loss_sum_total", series="a") == 2
+    assert value(registry, "losswire_loss_sum_total", series="other") == 2
+    assert value(registry, "losswire_loss_sum_total", series="c") is None
+
+
+@pytest.mark.parametrize(
+    ("loss_sum", "weight_sum"), [(math.nan, 1.0), (math.inf, 1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, math.nan)]
+)
+def test_what_a_counter_cannot_hold_is_counted_apart(registry, metrics, loss_sum, weight_sum):
+    count(metrics, loss_sum, weight_sum)
+    assert value(registry, "losswire_unsummed_evaluations_total") == 1
+    assert value(registry, "losswire_loss_sum_total", series="default") == 0
+    assert value(registry, "losswire_weight_sum_total", series="default") == 0
+    assert value(registry, "losswire_rows_total") == 3
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.usefixtures("metrics")
+def test_counters_are_there_from_the_start(registry, loss):
+    assert registry.get_sample_value("losswire_rows_total", {"loss": loss}) == 0
+    assert registry.get_sample_value("losswire_loss_sum_total", {"loss": loss, "series": "default"}) == 0
+
+
+def test_inflight_bytes_are_those_of_the_admission(registry):
+    admission = Admission(100)
+    LossMetrics(registry, max_series=1, admission=admission)
+    admission.reserve(7)
+    assert registry.get_sample_value("losswire_inflight_bytes") == 7

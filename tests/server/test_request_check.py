@@ -1,0 +1,135 @@
+import pytest
+
+from losswire import v1
+from losswire.tensors import FieldError
+from losswire_server.errors import NotServedError
+from losswire_server.evaluation import evaluate
+
+
+def tensor(dtype, shape, size):
+    return v1.Tensor(dtype=dtype, shape=shape, data=bytes(size))
+
+
+def request() -> v1.EvaluateRequest:
+    """The smallest right one: two rows of three classes, targets all 0."""
+    return v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
+        input=tensor(v1.Dtype.DTYPE_FLOAT32, [2, 3], 24),
+        target=tensor(v1.Dtype.DTYPE_INT64, [2], 16),
+    )
+
+
+def changed(change) -> v1.EvaluateRequest:
+    wrong = request()
+    change(wrong)
+    return wrong
+
+
+def test_right_request_is_evaluated():
+    response = evaluate(request())
+    assert response.loss_sum == pytest.approx(2 * 1.0986123)
+    assert (response.weight_sum, response.row_count, response.ignored_count) == (2, 2, 0)
+
+
+def test_unset_ignore_index_is_that_of_torch_and_zero_is_zero():
+    assert evaluate(request()).ignored_count == 0
+    assert evaluate(changed(lambda r: setattr(r.spec.cross_entropy, "ignore_index", 0))).ignored_count == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "problem"),
+    [
+        (lambda r: r.ClearField("spec"), "spec", "expected it to be set"),
+        (lambda r: r.ClearField("input"), "input", "expected it to be set"),
+        (lambda r: r.ClearField("target"), "target", "expected it to be set"),
+        (
+            lambda r: r.spec.ClearField("cross_entropy"),
+            "spec.loss",
+            "expected one of cross_entropy, nll_loss, .*nothing",
+        ),
+        (lambda r: r.spec.ClearField("reduction"), "spec.reduction", "REDUCTION_NONE, .*got REDUCTION_UNSPECIFIED"),
+        (lambda r: setattr(r.spec, "reduction", 9), "spec.reduction", "expected one of .*, got number 9"),
+        (
+            lambda r: setattr(r.spec.cross_entropy, "weighting", 0),
+            "spec.cross_entropy.weighting",
+            "got CLASS_WEIGHTING_UNSPECIFIED",
+        ),
+        (lambda r: r.outputs.outputs.append(0), "outputs.outputs", "got OUTPUT_UNSPECIFIED"),
+        (lambda r: r.outputs.outputs.append(77), "outputs.outputs", "got number 77"),
+        (lambda r: setattr(r.outputs.gradient, "dtype", 0), "outputs.gradient.dtype", "got DTYPE_UNSPECIFIED"),
+        (lambda r: setattr(r, "series", "a b"), "series", "expected up to 64 letters, .*, got 'a b'"),
+        (lambda r: setattr(r, "series", "a" * 65), "series", "expected up to 64 letters"),
+        (lambda r: setattr(r.input, "dtype", 0), "input", "expected a dtype that is set and known"),
+        (lambda r: setattr(r.input, "data", b"123"), "input", "expected 24 bytes for float32 .*, got 3"),
+        (lambda r: setattr(r.input, "dtype", v1.Dtype.DTYPE_INT32), "input", "expected one of the dtypes .*int32"),
+        (lambda r: r.target.shape.append(1), "target", r"expected shape \(2,\), .*got \(2, 1\)"),
+        (lambda r: setattr(r.target, "data", b"\x03" + bytes(15)), "target", "got 3 at row 0"),
+        (lambda r: setattr(r.target, "dtype", v1.Dtype.DTYPE_BOOL), "target", "expected 2 bytes"),
+        (
+            lambda r: r.spec.cross_entropy.weight.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [2], 8)),
+            "spec.cross_entropy.weight",
+            r"expected shape \(3,\)",
+        ),
+        (
+            lambda r: setattr(r.spec.cross_entropy, "label_smoothing", -0.1),
+            "spec.cross_entropy.label_smoothing",
+            "got -0.1",
+        ),
+        (
+            lambda r: r.outputs.gradient.grad_output.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [2], 8)),
+            "outputs.gradient.grad_output",
+            r"expected the loss's shape \(\), got \(2,\)",
+        ),
+    ],
+)
+def test_wrong_field_is_refused_by_its_path(change, field, problem):
+    with pytest.raises(FieldError, match=problem) as raised:
+        evaluate(changed(change))
+    assert raised.value.field == field
+
+
+NOTHING = v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda r: r.spec.nll_loss.SetInParent(), "spec.nll_loss"),
+        (lambda r: r.spec.binary_cross_entropy.SetInParent(), "spec.binary_cross_entropy"),
+        (
+            lambda r: r.spec.binary_cross_entropy_with_logits.SetInParent(),
+            "spec.binary_cross_entropy_with_logits",
+        ),
+        (
+            lambda r: setattr(r.spec.cross_entropy, "weighting", v1.ClassWeighting.CLASS_WEIGHTING_BALANCED),
+            "spec.cross_entropy.weighting",
+        ),
+        (lambda r: r.target.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [2, 3], 24)), "target"),
+        (lambda r: r.sample_weight.CopyFrom(NOTHING), "sample_weight"),
+        (lambda r: r.outputs.outputs.append(v1.Output.OUTPUT_PREDICTIONS), "outputs.outputs"),
+        (lambda r: setattr(r.outputs.gradient, "dtype", v1.Dtype.DTYPE_FLOAT16), "outputs.gradient.dtype"),
+        (lambda r: r.outputs.gradient.destination.SetInParent(), "outputs.gradient.destination"),
+        (lambda r: r.input.shared_memory.SetInParent(), "input"),
+    ],
+)
+def test_field_that_is_not_served_is_refused_by_its_path(change, field):
+    with pytest.raises(NotServedError) as raised:
+        evaluate(changed(change))
+    assert raised.value.field == field
+
+
+def test_gradient_dtype_may_be_that_of_the_input():
+    response = evaluate(changed(lambda r: setattr(r.outputs.gradient, "dtype", v1.Dtype.DTYPE_FLOAT32)))
+    assert response.gradient.dtype == v1.Dtype.DTYPE_FLOAT32
+
+
+@pytest.mark.parametrize("path", ["", "spec", "spec.cross_entropy", "outputs", "outputs.gradient", "target"])
+def test_field_of_a_newer_caller_is_refused_not_ignored(path):
+    newer = changed(lambda r: r.outputs.gradient.SetInParent())
+    message = newer
+    for name in path.split(".") if path else ():
+        message = getattr(message, name)
+    message.MergeFromString(b"\xa0\x06\x01")  # field 100, a varint
+    with pytest.raises(NotServedError, match="does not know its field number 100") as raised:
+        evaluate(newer)
+    assert raised.value.field == (path or "request")

@@ -1,0 +1,163 @@
+"""What a caller in any language sees: statuses, details, health, reflection, and what the metrics say of it."""
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+import losswire_server.evaluator
+from losswire import v1
+from losswire.dtypes import BY_WIRE
+from losswire.v1 import loss_service_pb2_grpc
+from tests.helpers import serving
+
+METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
+
+
+def request(dtype=v1.Dtype.DTYPE_FLOAT32, target_dtype=v1.Dtype.DTYPE_INT64) -> v1.EvaluateRequest:
+    return v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
+        input=v1.Tensor(dtype=dtype, shape=[2, 3], data=bytes(6 * BY_WIRE[dtype].itemsize)),
+        target=v1.Tensor(dtype=target_dtype, shape=[2], data=bytes(2 * BY_WIRE[target_dtype].itemsize)),
+    )
+
+
+@pytest.fixture(scope="module")
+def channel(target):
+    with grpc.insecure_channel(target) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return loss_service_pb2_grpc.LossServiceStub(channel)
+
+
+def handled(server, code, method="Evaluate", kind="unary"):
+    labels = METHOD | {"grpc_method": method, "grpc_type": kind, "grpc_code": code}
+    return server.registry.get_sample_value("grpc_server_handled_total", labels)
+
+
+def details(error: grpc.RpcError, kind):
+    status = rpc_status.from_call(error)
+    message = kind()
+    assert any(detail.Unpack(message) for detail in status.details)
+    return message
+
+
+def test_wrong_request_gets_invalid_argument_that_names_the_field_and_the_server_lives_on(stub, server):
+    before = handled(server, "InvalidArgument")
+    wrong = request()
+    wrong.spec.ClearField("reduction")
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Evaluate(wrong)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (violation,) = details(raised.value, error_details_pb2.BadRequest).field_violations
+    assert violation.field == "spec.reduction"
+    assert violation.description == (
+        "expected one of REDUCTION_NONE, REDUCTION_MEAN, REDUCTION_SUM, got REDUCTION_UNSPECIFIED"
+    )
+    assert handled(server, "InvalidArgument") == before + 1
+    assert stub.Evaluate(request()).row_count == 2
+
+
+def test_empty_request_gets_invalid_argument(stub):
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Evaluate(v1.EvaluateRequest())
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monkeypatch):
+    def fail(_: v1.EvaluateRequest) -> v1.EvaluateResponse:
+        raise RuntimeError("the secret is 42")
+
+    before = handled(server, "Internal")
+    with monkeypatch.context() as patched:
+        patched.setattr(losswire_server.evaluator, "evaluate", fail)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(request())
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(raised.value)
+    assert "secret" not in str(raised.value.trailing_metadata())
+    assert details(raised.value, error_details_pb2.ErrorInfo).reason == "INTERNAL"
+    assert handled(server, "Internal") == before + 1
+    assert stub.Evaluate(request()).row_count == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "call"),
+    [
+        ("EvaluateStream", "bidi_stream", lambda stub: stub.EvaluateStream(iter([v1.EvaluateStreamRequest()]))),
+        ("LeaseSharedMemory", "server_stream", lambda stub: stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest())),
+    ],
+)
+def test_rpc_that_is_not_served_gets_unimplemented(stub, server, method, kind, call):
+    before = handled(server, "Unimplemented", method, kind)
+    with pytest.raises(grpc.RpcError) as raised:
+        list(call(stub))
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert details(raised.value, error_details_pb2.ErrorInfo).reason == "NOT_SERVED"
+    assert handled(server, "Unimplemented", method, kind) == before + 1
+
+
+def test_capabilities_are_what_is_served(stub):
+    told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
+    assert list(told.losses) == [v1.Loss.LOSS_CROSS_ENTROPY]
+    assert list(told.transports) == [v1.Transport.TRANSPORT_UNARY]
+    assert not told.outputs
+    for dtype in BY_WIRE:
+        for probe, dtypes in (
+            (request(dtype=dtype), told.input_dtypes),
+            (request(target_dtype=dtype), told.target_dtypes),
+        ):
+            if dtype in dtypes:
+                assert stub.Evaluate(probe).row_count == 2
+            else:
+                with pytest.raises(grpc.RpcError):
+                    stub.Evaluate(probe)
+
+
+def test_limit_told_is_the_limit_kept():
+    with serving(max_message_bytes=4096) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = loss_service_pb2_grpc.LossServiceStub(channel)
+        assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).limits.max_message_bytes == 4096
+        large = request()
+        large.series = "x" * (4096 - large.ByteSize() - 3)
+        assert large.ByteSize() == 4096
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(large)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # it came through: its series is too long
+        large.series += "x"
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(large)
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_health_is_serving_for_the_server_and_the_service(channel):
+    health = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "losswire.v1.LossService"):
+        status = health.Check(health_pb2.HealthCheckRequest(service=service)).status
+        assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_lists_the_services(channel):
+    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]))
+    assert {service.name for service in answer.list_services_response.service} == {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "losswire.v1.LossService",
+    }
+
+
+def test_messages_and_calls_are_counted(stub, server):
+    def counts():
+        names = ("grpc_server_started", "grpc_server_msg_received", "grpc_server_msg_sent")
+        values = [server.registry.get_sample_value(f"{name}_total", METHOD) for name in names]
+        return [*values, server.registry.get_sample_value("grpc_server_handling_seconds_count", METHOD)]
+
+    before = counts()
+    stub.Evaluate(request())
+    assert counts() == [value + 1 for value in before]
