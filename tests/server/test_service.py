@@ -69,6 +69,14 @@ def test_empty_request_gets_invalid_argument(stub):
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("data", [b"\xff" * 100, b"\x0a\xff"], ids=["garbage", "truncated"])
+def test_bytes_that_are_no_message_get_invalid_argument(channel, data):
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/losswire.v1.LossService/Evaluate")(data)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(raised.value, error_details_pb2.ErrorInfo).reason == "INVALID_REQUEST"
+
+
 def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monkeypatch):
     def fail(_: v1.EvaluateRequest) -> v1.EvaluateResponse:
         raise RuntimeError("the secret is 42")

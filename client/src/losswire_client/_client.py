@@ -8,7 +8,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._errors import LosswireError, invalid_argument, translated
-from losswire_client._requests import evaluate_request, index_tensor, loss_spec, optional_tensor, to_result
+from losswire_client._requests import evaluate_request, fill, to_result
 from losswire_client._result import Result
 
 RequestT = TypeVar("RequestT")
@@ -72,13 +72,15 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        loss = v1.CrossEntropy(
-            weight=optional_tensor("weight", weight), ignore_index=ignore_index, label_smoothing=label_smoothing
-        )
+        loss = v1.LossSpec(cross_entropy=v1.CrossEntropy(ignore_index=ignore_index, label_smoothing=label_smoothing))
+        if weight is not None:
+            fill(loss.cross_entropy.weight, "weight", weight)
         request = evaluate_request(
-            loss_spec(reduction, empty, cross_entropy=loss),
+            loss,
             input,
-            index_tensor("target", target),
+            target,
+            reduction=reduction,
+            empty=empty,
             grad=grad,
             grad_output=grad_output,
             series=series,

@@ -20,52 +20,39 @@ REDUCTIONS = {
 
 
 def evaluate_request(
-    spec: v1.LossSpec,
+    loss: v1.LossSpec,
     input: npt.ArrayLike,
-    target: v1.Tensor,
+    target: npt.ArrayLike,
     *,
+    reduction: str,
+    empty: str,
     grad: bool,
     grad_output: npt.ArrayLike | None,
     series: str,
 ) -> v1.EvaluateRequest:
-    """The request of any loss."""
-    if grad_output is not None and not grad:
-        raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
-    gradient = v1.GradientSpec(grad_output=optional_tensor("grad_output", grad_output)) if grad else None
-    return v1.EvaluateRequest(
-        spec=spec,
-        outputs=v1.OutputSpec(gradient=gradient),
-        series=series,
-        target=target,
-        input=tensor("input", input),
-    )
-
-
-def loss_spec(reduction: str, empty: str, **loss: Any) -> v1.LossSpec:
-    """The options that all losses have, and the message of one loss under its name."""
+    """The request of any loss: its own options, and those that all of them have."""
     _check_choice("reduction", reduction, REDUCTIONS)
     _check_choice("empty", empty, ("nan", "zero"))
-    return v1.LossSpec(reduction=REDUCTIONS[reduction], zero_when_empty=empty == "zero", **loss)
+    if grad_output is not None and not grad:
+        raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
+    request = v1.EvaluateRequest(spec=loss, series=series)
+    request.spec.reduction = REDUCTIONS[reduction]
+    request.spec.zero_when_empty = empty == "zero"
+    if grad:
+        request.outputs.gradient.SetInParent()
+    if grad_output is not None:
+        fill(request.outputs.gradient.grad_output, "grad_output", grad_output)
+    fill(request.target, "target", _as_wire_integers(np.asarray(target)))
+    fill(request.input, "input", input)
+    return request
 
 
-def tensor(argument: str, value: npt.ArrayLike) -> v1.Tensor:
-    """The message of anything that numpy takes for an array."""
+def fill(message: v1.Tensor, argument: str, value: npt.ArrayLike) -> None:
+    """Fills a message with anything that numpy takes for an array."""
     try:
-        return encode(np.asarray(value), argument)
+        encode(np.asarray(value), message, argument)
     except FieldError as error:
         raise invalid_argument(argument, error.problem) from error
-
-
-def optional_tensor(argument: str, value: npt.ArrayLike | None) -> v1.Tensor | None:
-    return None if value is None else tensor(argument, value)
-
-
-def index_tensor(argument: str, value: npt.ArrayLike) -> v1.Tensor:
-    """The message of class indices; integers that the contract has no type for travel as int64."""
-    array = np.asarray(value)
-    if array.dtype.name not in BY_NAME and np.can_cast(array.dtype, np.int64):
-        array = array.astype(np.int64)
-    return tensor(argument, array)
 
 
 def to_result(response: v1.EvaluateResponse) -> Result:
@@ -77,6 +64,11 @@ def to_result(response: v1.EvaluateResponse) -> Result:
         ignored_count=response.ignored_count,
         grad=decode(response.gradient, "gradient") if response.HasField("gradient") else None,
     )
+
+
+def _as_wire_integers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Integers that the contract has no type for travel as int64, if that holds them."""
+    return array.astype(np.int64) if array.dtype.name not in BY_NAME and np.can_cast(array.dtype, np.int64) else array
 
 
 def _check_choice(argument: str, value: str, choices: Collection[str]) -> None:

@@ -26,8 +26,8 @@ class FieldError(ValueError):
         self.problem = problem
 
 
-def encode(array: npt.NDArray[np.generic], field: str) -> v1.Tensor:
-    """Makes the message of an array; copies it once, twice if it is not contiguous or not little-endian.
+def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> None:
+    """Fills a message in its place, since protobuf copies whatever is put together first and then assigned.
 
     Raises:
         FieldError: The array's dtype has no counterpart in the contract.
@@ -35,8 +35,9 @@ def encode(array: npt.NDArray[np.generic], field: str) -> v1.Tensor:
     element = BY_NAME.get(array.dtype.name)
     if element is None:
         raise FieldError(field, f"expected one of the dtypes {', '.join(BY_NAME)}, got {array.dtype}")
-    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return v1.Tensor(dtype=element.wire, shape=array.shape, data=data)
+    message.dtype = element.wire
+    message.shape.extend(array.shape)
+    message.data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def check(tensor: v1.Tensor, field: str) -> ElementType:

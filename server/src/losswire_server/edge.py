@@ -1,13 +1,15 @@
 """The edge of the service: where exceptions become statuses, and where calls are counted, however they end."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
+from google.protobuf.message import DecodeError
 
+from losswire.tensors import FieldError
 from losswire_server.errors import to_status, trailers
 from losswire_server.rpc_metrics import MethodMetrics, RpcMetrics
 
@@ -21,7 +23,7 @@ HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the 
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Edge(grpc.aio.ServerInterceptor):
@@ -42,24 +44,40 @@ class Edge(grpc.aio.ServerInterceptor):
 
 def _around(handler: Handler, metrics: MethodMetrics) -> Handler:
     behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    receive = _receive_many if handler.request_streaming else _receive_one
 
     async def answer_one(request: Any, context: Context) -> Any:
         async with _call(context, metrics):
-            response = await behaviour(metrics.receive(request), context)
+            response = await behaviour(receive(request, handler, metrics), context)
             metrics.sent.inc()
             return response
 
     async def answer_many(request: Any, context: Context) -> AsyncIterator[Any]:
         async with _call(context, metrics):
-            async for response in behaviour(metrics.receive(request), context):
+            async for response in behaviour(receive(request, handler, metrics), context):
                 metrics.sent.inc()
                 yield response
 
     return HANDLERS[handler.request_streaming, handler.response_streaming](
         answer_many if handler.response_streaming else answer_one,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=None,  # done here, where its errors are translated
         response_serializer=handler.response_serializer,
     )
+
+
+def _receive_one(data: bytes, handler: Handler, metrics: MethodMetrics) -> Any:
+    metrics.received.inc()
+    if handler.request_deserializer is None:
+        return data
+    try:
+        return handler.request_deserializer(data)
+    except DecodeError as error:
+        raise FieldError("request", "expected a message of the contract, got bytes that are none") from error
+
+
+async def _receive_many(stream: AsyncIterator[bytes], handler: Handler, metrics: MethodMetrics) -> AsyncIterator[Any]:
+    async for data in stream:
+        yield _receive_one(data, handler, metrics)
 
 
 @asynccontextmanager
@@ -81,9 +99,9 @@ async def _call(context: Context, metrics: MethodMetrics) -> AsyncIterator[None]
 
 def _log(error: Exception, code: grpc.StatusCode, method: str) -> None:
     if code is grpc.StatusCode.INTERNAL:
-        log.error("internal error", method=method, exc_info=error)
+        log.error("internal error", extra={"method": method}, exc_info=error)
     else:
-        log.debug("call refused", method=method, code=code.name, problem=str(error))
+        log.debug("call refused", extra={"method": method, "code": code.name, "problem": str(error)})
 
 
 def _why_cancelled(context: Context) -> grpc.StatusCode:

@@ -4,7 +4,7 @@ import ce_engine
 from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.decoding import to_torch
-from losswire_server.encoding import to_message
+from losswire_server.encoding import fill
 from losswire_server.request_check import check_request
 
 REDUCTIONS = {
@@ -53,11 +53,13 @@ def _cross_entropy(request: v1.EvaluateRequest) -> ce_engine.LossResult:
 
 
 def _to_response(result: ce_engine.LossResult) -> v1.EvaluateResponse:
-    return v1.EvaluateResponse(
+    response = v1.EvaluateResponse(
         loss_sum=result.loss_sum,
         weight_sum=result.weight_sum,
         row_count=result.row_count,
         ignored_count=result.ignored_count,
-        loss=to_message(result.loss),
-        gradient=to_message(result.grad) if result.grad is not None else None,
     )
+    fill(response.loss, result.loss)
+    if result.grad is not None:
+        fill(response.gradient, result.grad)
+    return response

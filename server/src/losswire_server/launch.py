@@ -41,14 +41,18 @@ def launch(*, stop_seconds: float = 30.0, **settings: object) -> Iterator[Runnin
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     command = [sys.executable, "-m", "losswire_server", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - no shell, our own program
+    log = cast(IO[str], process.stderr)
+    reader = threading.Thread(target=_pass_on, args=(log,))
     try:
-        log = cast(IO[str], process.stderr)
         serving = _wait_until_serving(log)
-        threading.Thread(target=_pass_on, args=(log,), daemon=True).start()
+        reader.start()
         target, metrics_address = serving["target"], serving["metrics"]
         yield RunningServer(target, f"http://{metrics_address}/metrics", process.pid)
     finally:
         _stop(process, stop_seconds)
+        if reader.is_alive():
+            reader.join()
+        log.close()
 
 
 def _wait_until_serving(log: IO[str]) -> dict[str, Any]:

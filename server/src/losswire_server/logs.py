@@ -1,4 +1,8 @@
-"""Structured logs on standard error: an event, and what belongs to it as fields."""
+"""Structured logs on standard error: an event, and what belongs to it as fields.
+
+The rest of the package logs with the standard library, the fields in ``extra``, so that a program that embeds the
+server decides for itself what becomes of them.
+"""
 
 import logging
 import sys
@@ -8,28 +12,24 @@ from structlog.typing import Processor
 
 
 def configure(level: str, format: str) -> None:
-    """Sends the events of this package and of the libraries it uses to standard error, in one format."""
+    """Sends the events of this package, and of the libraries that it uses, to standard error in one format."""
     json = format == "json" or (format == "auto" and not sys.stderr.isatty())
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
+    # Tracebacks come without local variables: those hold callers' data.
     rendering: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.ExtraAdder(),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *rendering,
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        )
-    )
+    handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,8 +1,8 @@
 """The losses served, in Prometheus's terms: base units, labels from closed sets."""
 
+import logging
 import math
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from losswire import v1
@@ -12,7 +12,7 @@ LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["lo
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LossMetrics:
@@ -80,5 +80,5 @@ class LossMetrics:
             return OTHER_SERIES
         self._series.add(name)
         if len(self._series) == self._max_series:
-            log.warning("that was the last series of its own; new names are added up as other", series=name)
+            log.warning("series limit reached: new names are added up as other", extra={"series": name})
         return name

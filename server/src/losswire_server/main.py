@@ -1,10 +1,10 @@
 """``losswire-server``: reads the settings, serves until a signal says otherwise."""
 
 import asyncio
+import logging
 import signal
 import sys
 
-import structlog
 import torch
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from losswire_server import logs
 from losswire_server.server import Server
 from losswire_server.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         asyncio.run(serve(settings))
     except OSError as error:
-        log.error("cannot serve", problem=str(error))  # noqa: TRY400 - the problem is outside, not in a traceback
+        log.error("cannot serve", extra={"problem": str(error)})  # noqa: TRY400 - the problem is outside, not in a traceback
         sys.exit(1)
 
 

@@ -1,9 +1,7 @@
 """The calls served, under the names that gRPC dashboards know from go-grpc-prometheus."""
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -45,7 +43,6 @@ class RpcMetrics:
         labels = TYPES[streams], method.containing_service.full_name, method.name
         return MethodMetrics(
             name=method.name,
-            request_streaming=method.client_streaming,
             started=self._started.labels(*labels),
             handled={code: self._handled.labels(*labels, code_label(code)) for code in grpc.StatusCode},
             received=self._received.labels(*labels),
@@ -59,7 +56,6 @@ class MethodMetrics:
     """The counters of one method."""
 
     name: str
-    request_streaming: bool
     started: Counter
     handled: dict[grpc.StatusCode, Counter]
     received: Counter
@@ -75,18 +71,6 @@ class MethodMetrics:
         """Counts the end of a call, however it came."""
         self.seconds.observe(time.perf_counter() - start)
         self.handled[code].inc()
-
-    def receive(self, request: Any) -> Any:
-        """Counts the messages of a request, which may be a stream, and passes them on."""
-        if self.request_streaming:
-            return self._receive_stream(request)
-        self.received.inc()
-        return request
-
-    async def _receive_stream(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for message in messages:
-            self.received.inc()
-            yield message
 
 
 def code_label(code: grpc.StatusCode) -> str:

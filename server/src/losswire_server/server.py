@@ -1,11 +1,13 @@
 """The parts of the server put together, started and stopped."""
 
 import asyncio
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import grpc
-import structlog
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -23,7 +25,7 @@ from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Server:
@@ -53,26 +55,26 @@ class Server:
         """
         settings = self._settings
         self._server = self._make_grpc_server()
-        self.port = _listen(self._server, settings.host, settings.port)
-        self._metrics_server, self._metrics_thread = start_http_server(
-            settings.metrics_port, settings.metrics_host, self.registry
-        )
+        with _listening(settings.host, settings.port):
+            self.port = self._server.add_insecure_port(f"{settings.host}:{settings.port}")
+        with _listening(settings.metrics_host, settings.metrics_port):
+            self._metrics_server, self._metrics_thread = start_http_server(
+                settings.metrics_port, settings.metrics_host, self.registry
+            )
         self.metrics_port = self._metrics_server.server_port
         await self._server.start()
         for service in ("", SERVICE.full_name):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        log.info(
-            "serving",
-            target=f"{settings.host}:{self.port}",
-            metrics=f"{settings.metrics_host}:{self.metrics_port}",
-        )
+        metrics = f"{settings.metrics_host}:{self.metrics_port}"
+        log.info("serving", extra={"target": f"{settings.host}:{self.port}", "metrics": metrics})
 
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives those under way their time to end."""
-        log.info("draining", drain_seconds=self._settings.drain_seconds, grace_seconds=self._settings.grace_seconds)
+        drain, grace = self._settings.drain_seconds, self._settings.grace_seconds
+        log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
         await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(self._settings.drain_seconds)
-        await self._server.stop(self._settings.grace_seconds)
+        await asyncio.sleep(drain)
+        await self._server.stop(grace)
         self._evaluator.close()
         self._metrics_server.shutdown()
         self._metrics_server.server_close()
@@ -96,11 +98,12 @@ class Server:
         return server
 
 
-def _listen(server: grpc.aio.Server, host: str, port: int) -> int:
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[None]:
     try:
-        return server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {host}:{port}: is another server there?") from error
+        yield
+    except (OSError, RuntimeError) as error:  # as http.server and as grpcio say it
+        raise OSError(f"cannot listen on {host}:{port}; is another server there?") from error
 
 
 def _process_registry() -> CollectorRegistry:

@@ -1,0 +1,91 @@
+"""What ``docker compose up`` would start, as processes: no container engine is needed to know that it fits together."""
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from losswire_client import Client
+from losswire_server import Settings, launch
+from tests.helpers import eventually
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+PROMETHEUS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+
+
+def test_server_has_settings_that_exist_and_stops_in_its_time(monkeypatch):
+    environment = COMPOSE["server"].get("environment", {})
+    assert {name.removeprefix("LOSSWIRE_").lower() for name in environment} <= set(Settings.model_fields)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    settings = Settings()
+    assert settings.drain_seconds + settings.grace_seconds < int(COMPOSE["server"]["stop_grace_period"].rstrip("s"))
+    assert {f"127.0.0.1:{port}:{port}" for port in (settings.port, settings.metrics_port)} == set(
+        COMPOSE["server"]["ports"]
+    )
+
+
+def test_prometheus_scrapes_the_port_of_the_server_of_the_compose_file():
+    (job,) = PROMETHEUS["scrape_configs"]
+    (static,) = job["static_configs"]
+    assert static["targets"] == [f"server:{Settings().metrics_port}"]
+    assert "server" in COMPOSE
+
+
+def test_image_has_all_that_it_copies():
+    for line in DOCKERFILE.splitlines():
+        if line.startswith("COPY"):
+            assert (ROOT / line.split()[1]).exists()
+            assert f"!{line.split()[1]}" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+@pytest.fixture
+def prometheus(tmp_path):
+    """A real Prometheus with the compose file's configuration, but that the server is on this machine."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("prometheus is not installed; Debian has it as a package")
+    with launch() as server:
+        job = PROMETHEUS["scrape_configs"][0]
+        job = job | {
+            "scrape_interval": "1s",
+            "static_configs": [{"targets": [urllib.parse.urlparse(server.metrics_url).netloc]}],
+        }
+        config = tmp_path / "prometheus.yml"
+        config.write_text(yaml.safe_dump(PROMETHEUS | {"scrape_configs": [job]}))
+        address = f"127.0.0.1:{free_port()}"
+        command = [binary, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+        with subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL) as process:
+            yield server, f"http://{address}"
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def query(url: str, expression: str) -> list[float]:
+    address = f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    try:
+        answer = json.load(urllib.request.urlopen(address, timeout=5))
+    except OSError:  # not up yet
+        return []
+    return [float(result["value"][1]) for result in answer["data"]["result"]]
+
+
+def test_prometheus_gives_the_exact_mean_of_a_series(prometheus):
+    server, url = prometheus
+    with Client(server.target) as client:
+        results = [client.cross_entropy([[1.0, 2.0]] * rows, [0] * rows, series="s") for rows in (1, 5)]
+    mean = 'losswire_loss_sum_total{series="s"} / losswire_weight_sum_total{series="s"}'
+    eventually(lambda: query(url, mean) != [])
+    assert query(url, mean) == [sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)]

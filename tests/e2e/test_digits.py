@@ -1,0 +1,48 @@
+"""The demo, in a short form."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "digits.py"
+
+
+def processes() -> set[str]:
+    """Process ids and commands of servers and of processes that multiprocessing has spawned."""
+    listing = subprocess.run(["ps", "-eo", "pid=,args="], check=True, capture_output=True, text=True).stdout
+    return {line for line in listing.splitlines() if "losswire_server" in line or "multiprocessing" in line}
+
+
+def run(*command: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True, cwd=EXAMPLE.parent)
+
+
+@pytest.mark.slow
+def test_demo_agrees_with_torch_draws_its_curve_and_leaves_nothing_running(tmp_path):
+    before, picture = processes(), tmp_path / "curve.png"
+    done = run(EXAMPLE, "--epochs", "2", "--picture", picture)
+    assert done.returncode == 0, done.stderr
+    for wanted in (
+        "held-out loss",
+        "their difference",
+        "held-out accuracy",
+        "evaluations served",
+        "rows served",
+        "p50",
+    ):
+        assert wanted in done.stdout
+    assert 'losswire_loss_sum_total{loss="cross_entropy",series="held-out"}' in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert processes() == before
+
+
+@pytest.mark.slow
+def test_demo_fails_if_the_losses_differ(tmp_path):
+    # A tolerance that nothing meets stands in for a service that is wrong.
+    program = "import digits; digits.TOLERANCE = -1.0; digits.main()"
+    done = run("-c", program, "--epochs", "1", "--picture", tmp_path / "curve.png")
+    assert done.returncode == 1
+    assert "The losses differ by" in done.stderr

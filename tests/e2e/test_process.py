@@ -1,0 +1,94 @@
+"""The server as its users run it: a process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from losswire_client import Client
+from losswire_server import launch
+from tests.helpers import eventually
+
+COMMAND = [sys.executable, "-m", "losswire_server", "--port=0", "--metrics-port=0", "--log-format=json"]
+
+
+def read_event(process: subprocess.Popen[str], event: str) -> dict[str, str]:
+    for line in process.stderr:
+        entry = json.loads(line)
+        if entry["event"] == event:
+            return entry
+    raise AssertionError(f"it ended before it said {event!r}")
+
+
+@pytest.fixture
+def process():
+    with subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True) as started:
+        yield started
+        started.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_cleanly_and_it_says_so(process, number):
+    target = read_event(process, "serving")["target"]
+    with Client(target) as client:
+        client.capabilities()
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
+
+
+def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answered():
+    with launch(drain_seconds=3) as server, Client(server.target) as client:
+        port = server.target.rpartition(":")[2]
+        check = [sys.executable, "-m", "losswire_server.health"]
+        environment = {**os.environ, "LOSSWIRE_PORT": port}
+        assert subprocess.run(check, env=environment, check=False).returncode == 0
+        os.kill(server.pid, signal.SIGTERM)
+        refused = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
+        assert (refused.returncode, refused.stderr) == (1, "not serving\n")
+        assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
+
+
+def test_health_check_fails_where_there_is_no_server():
+    check = [sys.executable, "-m", "losswire_server.health"]
+    environment = {**os.environ, "LOSSWIRE_PORT": "1"}
+    assert subprocess.run(check, env=environment, check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("setting", ["port", "metrics_port"])
+def test_port_that_is_taken_is_said_so(setting):
+    with launch() as server:
+        address = server.target if setting == "port" else server.metrics_url.split("/")[2]
+        with (
+            pytest.raises(RuntimeError, match=rf"cannot listen on {address}"),
+            launch(**{setting: address.rpartition(":")[2]}),
+        ):
+            pass
+
+
+def test_launch_says_why_a_server_does_not_start():
+    with pytest.raises(RuntimeError, match=r"port: Input should be a valid integer"), launch(port="many"):
+        pass
+
+
+def test_launched_server_is_gone_after_its_block():
+    with launch() as server, Client(server.target) as client:
+        client.cross_entropy([[1.0, 2.0]], [0], series="e2e")
+        scrape = urllib.request.urlopen(server.metrics_url).read().decode()
+        assert 'losswire_weight_sum_total{loss="cross_entropy",series="e2e"} 1.0' in scrape
+        assert "losswire_build_info{" in scrape
+        assert "process_resident_memory_bytes " in scrape
+    eventually(lambda: not os.path.exists(f"/proc/{server.pid}"))
+
+
+def test_server_survives_a_caller_that_speaks_no_grpc():
+    with launch() as server, Client(server.target) as client:
+        host, _, port = server.target.rpartition(":")
+        with socket.create_connection((host, int(port))) as garbage:
+            garbage.sendall(bytes(range(256)) * 40)
+        assert client.cross_entropy([1.0, 2.0], 0).row_count == 1

@@ -1,0 +1,42 @@
+import json
+import logging
+
+import pytest
+
+from losswire_server import logs
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def fail_with_a_secret() -> None:
+    secret = "-".join(["s3", "cr3t"])  # noqa: F841 - a local variable, as callers' data would be
+    raise RuntimeError("it failed")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_event_has_its_fields_and_its_traceback_but_no_local_variables(format, capsys):
+    logs.configure("info", format)
+    try:
+        fail_with_a_secret()
+    except RuntimeError:
+        logging.getLogger("losswire_server").exception("internal error", extra={"method": "Evaluate"})
+    printed = capsys.readouterr().err
+    assert "RuntimeError: it failed" in printed
+    assert "fail_with_a_secret" in printed
+    assert "s3-cr3t" not in printed
+    if format == "json":
+        entry = json.loads(printed)
+        assert (entry["event"], entry["method"], entry["level"]) == ("internal error", "Evaluate", "error")
+
+
+def test_events_below_the_level_are_not_logged(capsys):
+    logs.configure("warning", "json")
+    logging.getLogger("losswire_server").info("serving")
+    assert capsys.readouterr().err == ""

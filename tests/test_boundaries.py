@@ -1,0 +1,65 @@
+"""Who may import whom. In a process of its own, since this one has imported everything."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import requires
+
+import pytest
+
+OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
+
+
+def modules_after(statement: str) -> set[str]:
+    program = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "ours", "absent"),
+    [
+        ("import losswire.tensors", {"losswire"}, {"grpc", "torch"}),
+        ("import ce_engine", {"ce_engine"}, {"grpc", "google"}),
+        ("import losswire_client", {"losswire_client", "losswire"}, {"torch"}),
+        ("import losswire_server", {"losswire_server", "losswire", "ce_engine"}, set()),
+    ],
+)
+def test_package_imports_no_more_than_it_may(statement, ours, absent):
+    loaded = modules_after(statement)
+    assert loaded & OURS == ours
+    assert not loaded & absent
+
+
+def test_client_evaluates_without_torch(target):
+    evaluate = f"""
+from losswire_client import Client
+with Client({target!r}) as client:
+    client.cross_entropy([[1.0, 2.0, 3.0]], [2], grad=True)
+"""
+    assert "torch" not in modules_after(evaluate)
+
+
+def test_client_pulls_nothing_heavy():
+    assert requirements("losswire-client") == {
+        "googleapis-common-protos",
+        "grpcio",
+        "grpcio-status",
+        "losswire",
+        "numpy",
+        "protobuf",
+        "typing-extensions",
+    }
+
+
+def requirements(distribution: str) -> set[str]:
+    """All that a distribution pulls, through others too, but for extras."""
+    found: set[str] = set()
+    waiting = [distribution]
+    while waiting:
+        lines = [line for line in requires(waiting.pop()) or [] if "extra ==" not in line]
+        names = {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower().replace("_", "-") for line in lines} - found
+        found |= names
+        waiting += names
+    return found
