@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,13 @@ def test_port_that_is_taken_is_said_so(setting):
             launch(**{setting: address.rpartition(":")[2]}),
         ):
             pass
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_server_listens_on_ipv6_with_or_without_brackets():
+    with launch(host="::1", metrics_host="[::1]") as server, Client(server.target) as client:
+        assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
+        assert b"losswire_rows_total" in urllib.request.urlopen(server.metrics_url).read()
 
 
 def test_launch_says_why_a_server_does_not_start():

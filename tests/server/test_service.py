@@ -47,6 +47,10 @@ def details(error: grpc.RpcError, kind):
     return message
 
 
+def test_face_of_the_package_is_what_it_was():
+    assert losswire_server.__all__ == ["RunningServer", "Server", "Settings", "__version__", "launch"]
+
+
 def test_wrong_request_gets_invalid_argument_that_names_the_field_and_the_server_lives_on(stub, server):
     before = handled(server, "InvalidArgument")
     wrong = request()

@@ -54,20 +54,30 @@ def evaluate(
     rows = as_rows(input)
     grad = torch.empty(input.shape, dtype=input.dtype, device=input.device) if target.scale is not None else None
     grad_rows = as_rows(grad) if grad is not None else None
-    scratch = losses.new_empty(0)
+    scratch = _Scratch(losses)
     for block in blocks(rows, losses.element_size()):
         x = rows[block.samples, block.positions]
         out = grad_rows[block.samples, block.positions] if grad_rows is not None else None
-        if out is not None and out.dtype == losses.dtype and out.is_contiguous():
-            losses[block.rows] = _evaluate_block(x, target[block.rows], out)
-            continue
-        if scratch.numel() < x.numel():  # for the first block, which is the largest
-            scratch = losses.new_empty(x.numel())
-        buffer = scratch[: x.numel()].view(x.shape)
+        buffer = scratch.beside(x, out)
         losses[block.rows] = _evaluate_block(x, target[block.rows], buffer)
-        if out is not None:
+        if out is not None and out is not buffer:
             out.copy_(buffer)
     return losses, grad
+
+
+class _Scratch:
+    """Memory for one block, in the dtype that is computed in, used again for each."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._memory = like.new_empty(0)
+
+    def beside(self, x: Tensor, out: Tensor | None) -> Tensor:
+        """Contiguous memory of x's shape: that of the gradient itself, where it will do, or else scratch."""
+        if out is not None and out.dtype == self._memory.dtype and out.is_contiguous():
+            return out
+        if self._memory.numel() < x.numel():  # only for the first block, which is the largest
+            self._memory = self._memory.new_empty(x.numel())
+        return self._memory[: x.numel()].view(x.shape)
 
 
 def _evaluate_block(

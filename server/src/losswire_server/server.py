@@ -55,18 +55,18 @@ class Server:
         """
         settings = self._settings
         self._server = self._make_grpc_server()
-        with _listening(settings.host, settings.port):
-            self.port = self._server.add_insecure_port(f"{settings.host}:{settings.port}")
+        with _listening(settings.host, settings.port) as address:
+            self.port = self._server.add_insecure_port(address)
         with _listening(settings.metrics_host, settings.metrics_port):
             self._metrics_server, self._metrics_thread = start_http_server(
-                settings.metrics_port, settings.metrics_host, self.registry
+                settings.metrics_port, settings.metrics_host.strip("[]"), self.registry
             )
         self.metrics_port = self._metrics_server.server_port
         await self._server.start()
         for service in ("", SERVICE.full_name):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        metrics = f"{settings.metrics_host}:{self.metrics_port}"
-        log.info("serving", extra={"target": f"{settings.host}:{self.port}", "metrics": metrics})
+        target, metrics = _address(settings.host, self.port), _address(settings.metrics_host, self.metrics_port)
+        log.info("serving", extra={"target": target, "metrics": metrics})
 
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives those under way their time to end."""
@@ -99,11 +99,16 @@ class Server:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[None]:
+def _listening(host: str, port: int) -> Iterator[str]:
+    address = _address(host, port)
     try:
-        yield
+        yield address
     except (OSError, RuntimeError) as error:  # as http.server and as grpcio say it
-        raise OSError(f"cannot listen on {host}:{port}; is another server there?") from error
+        raise OSError(f"cannot listen on {address}; is another server there?") from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _process_registry() -> CollectorRegistry:

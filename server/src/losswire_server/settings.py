@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """A TOML file with any of these settings, as in `port = 50051`."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 or [::] for all interfaces. There is no encryption yet."""
+    """Address to listen on; 0.0.0.0 or :: for all interfaces. There is no encryption yet."""
 
     port: int = Field(50051, ge=0, le=65535)
     """Port of the gRPC service; 0 takes a free one."""
