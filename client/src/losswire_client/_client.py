@@ -1,3 +1,4 @@
+from numbers import Real
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -8,7 +9,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._errors import LosswireError, invalid_argument, translated
-from losswire_client._requests import evaluate_request, fill, to_result
+from losswire_client._requests import assign, evaluate_request, fill, to_result
 from losswire_client._result import Result
 
 RequestT = TypeVar("RequestT")
@@ -72,7 +73,9 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        loss = v1.LossSpec(cross_entropy=v1.CrossEntropy(ignore_index=ignore_index, label_smoothing=label_smoothing))
+        loss = v1.LossSpec()
+        assign(loss.cross_entropy, "ignore_index", ignore_index, "an integer of 64 bits")
+        assign(loss.cross_entropy, "label_smoothing", label_smoothing, "a number in [0, 1]")
         if weight is not None:
             fill(loss.cross_entropy.weight, "weight", weight)
         request = evaluate_request(
@@ -122,6 +125,6 @@ class Client:
 
 
 def _checked_timeout(timeout: float) -> float:
-    if not timeout > 0:
-        raise invalid_argument("timeout", f"expected a positive number of seconds, got {timeout}")
+    if not isinstance(timeout, Real) or not timeout > 0:
+        raise invalid_argument("timeout", f"expected a positive number of seconds, got {timeout!r}")
     return timeout

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import Message
 
 from losswire import v1
 from losswire.dtypes import BY_NAME
@@ -35,14 +36,15 @@ def evaluate_request(
     _check_choice("empty", empty, ("nan", "zero"))
     if grad_output is not None and not grad:
         raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
-    request = v1.EvaluateRequest(spec=loss, series=series)
+    request = v1.EvaluateRequest(spec=loss)
+    assign(request, "series", series, "text")
     request.spec.reduction = REDUCTIONS[reduction]
     request.spec.zero_when_empty = empty == "zero"
     if grad:
         request.outputs.gradient.SetInParent()
     if grad_output is not None:
         fill(request.outputs.gradient.grad_output, "grad_output", grad_output)
-    fill(request.target, "target", _as_wire_integers(np.asarray(target)))
+    fill(request.target, "target", _as_wire_integers(_as_array("target", target)))
     fill(request.input, "input", input)
     return request
 
@@ -50,9 +52,17 @@ def evaluate_request(
 def fill(message: v1.Tensor, argument: str, value: npt.ArrayLike) -> None:
     """Fills a message with anything that numpy takes for an array."""
     try:
-        encode(np.asarray(value), message, argument)
+        encode(_as_array(argument, value), message, argument)
     except FieldError as error:
         raise invalid_argument(argument, error.problem) from error
+
+
+def assign(message: Message, argument: str, value: object, expected: str) -> None:
+    """Sets a field that has the argument's name."""
+    try:
+        setattr(message, argument, value)
+    except (TypeError, ValueError) as error:
+        raise invalid_argument(argument, f"expected {expected}, got {value!r}") from error
 
 
 def to_result(response: v1.EvaluateResponse) -> Result:
@@ -66,11 +76,18 @@ def to_result(response: v1.EvaluateResponse) -> Result:
     )
 
 
+def _as_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise invalid_argument(argument, f"expected an array, got a {type(value).__name__}: {error}") from error
+
+
 def _as_wire_integers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Integers that the contract has no type for travel as int64, if that holds them."""
     return array.astype(np.int64) if array.dtype.name not in BY_NAME and np.can_cast(array.dtype, np.int64) else array
 
 
 def _check_choice(argument: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
+    if value not in tuple(choices):
         raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
