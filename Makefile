@@ -7,10 +7,10 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constr
 PACKAGES := proto ce_engine server client
 ARGS ?=
 
-.PHONY: help demo test setup serve lint proto bench clean
+.PHONY: help demo test setup serve lint proto release-contract bench clean
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/ready ## train on real data through the service and check every digit against PyTorch
 	.venv/bin/python examples/digits.py $(ARGS)
@@ -28,12 +28,16 @@ lint: .venv/ready .venv-proto/ready ## check style, types, the contract and its 
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/buf lint proto/protos
+	.venv/bin/buf breaking proto/protos --against proto/released.binpb
 	@echo "comparing the generated code with the contract"
 	@fresh=$$(mktemp -d) && proto/generate.sh .venv-proto/bin $$fresh && \
 		diff -r --exclude=__init__.py --exclude=__pycache__ $$fresh/losswire/v1 proto/src/losswire/v1 && rm -r $$fresh
 
 proto: .venv-proto/ready ## regenerate the Python code of the contract
 	proto/generate.sh .venv-proto/bin
+
+release-contract: .venv/ready ## make the contract as it is the one that must not be broken
+	.venv/bin/buf build proto/protos --exclude-source-info --output proto/released.binpb
 
 bench: .venv/ready ## measure the service beside local PyTorch
 	.venv/bin/python -m benchmarks $(ARGS)

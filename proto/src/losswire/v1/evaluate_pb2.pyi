@@ -157,8 +157,8 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def sample_weight(self) -> _tensor_pb2.Tensor:
-        """A factor for each row's loss, a floating dtype: of the shape of index targets, or, for the binary losses, (N) for
-        an input of shape (N, ...). It does not change what `mean` divides by. All 1 if unset.
+        """A factor for each row's loss, a floating dtype, of the shape that the loss has with reduction `none`. It does not
+        change what `mean` divides by. All 1 if unset.
         """
 
     @_builtins.property
@@ -217,7 +217,9 @@ class EvaluateResponse(_message.Message):
     ignored_count: _builtins.int
     """Rows that were ignored because of `ignore_index`."""
     correct_count: _builtins.int
-    """Rows that counted and whose prediction equals the target; only with OUTPUT_PREDICTIONS."""
+    """Rows that counted and whose prediction equals the target; only with OUTPUT_PREDICTIONS. Of a probability target that
+    is the class with the largest probability (the first of them in a tie), of a binary one whether it is above one half.
+    """
     @_builtins.property
     def loss(self) -> _tensor_pb2.Tensor:
         """FLOAT64 for FLOAT64 input, else FLOAT32. Reduction `none`: of the shape of index targets, or of the input's shape
@@ -306,13 +308,15 @@ Global___EvaluateStreamRequest: _TypeAlias = EvaluateStreamRequest  # noqa: Y015
 
 @_typing.final
 class Slab(_message.Message):
-    """A block of whole rows of one request. The slabs of a tensor come in row order, without gaps or overlaps.
+    """A block of whole rows of one request: elements of any of the tensors that the header left open. Those of one tensor
+    come in row order, without gaps or overlaps.
 
     Elements lie as in the tensor. Where the class dimension is not the last, a slab either covers whole samples,
     (n, C, d1 * ... * dk), or some consecutive rows of one sample, (C, row_count).
 
-    Index targets come ahead: all of them before the first slab with input, because `mean` divides by what they add up to.
-    Every other tensor comes in the same slab as its rows of input.
+    A row's input comes with, or after, everything else that is sent for the row. Where a row's result depends on all
+    targets, they come ahead, all of them before the first slab with input, and take memory on the server: when `weighting`
+    is set, and when a gradient of `mean` is asked for with index targets, which is divided by what they add up to.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

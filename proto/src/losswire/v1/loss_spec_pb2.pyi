@@ -173,7 +173,7 @@ class CrossEntropy(_message.Message):
     IGNORE_INDEX_FIELD_NUMBER: _builtins.int
     LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
     weighting: Global___ClassWeighting.ValueType
-    """Computed from the targets."""
+    """Computed from the targets, which must be class indices."""
     ignore_index: _builtins.int
     """Rows with this target have loss 0 and gradient 0 and do not count in `mean`. -100 if unset. With probability
     targets a value >= 0 is refused.
