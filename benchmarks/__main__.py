@@ -68,7 +68,7 @@ def candidates(client: Client, shape: tuple[int, int], *, grad: bool) -> dict[st
 
 
 def evaluations(server: RunningServer) -> tuple[float, float]:
-    """Seconds that the server has spent on evaluations (decode, compute, encode), and their number."""
+    """Seconds that the server has spent on evaluations, and their number."""
     scrape = urllib.request.urlopen(server.metrics_url).read().decode()
     samples = [sample for family in text_string_to_metric_families(scrape) for sample in family.samples]
     totals = {s.name: s.value for s in samples if s.labels == {"loss": "cross_entropy"}}

@@ -93,7 +93,10 @@ class Fleet:
     def ask(self, method: str, parameters: Parameters) -> list[Answer]:
         for connection in self._connections:
             connection.send((method, parameters))
-        answers: list[Answer] = [connection.recv() for connection in self._connections]
+        try:
+            answers: list[Answer] = [connection.recv() for connection in self._connections]
+        except EOFError:
+            raise SystemExit("A worker has ended; what it said is above.") from None
         self.seconds += [answer.seconds for answer in answers]
         return answers
 
@@ -106,10 +109,11 @@ def start_fleet(target: str, train: list[Rows], held_out: list[Rows]) -> Iterato
     connections, processes = [], []
     for seed, shares in enumerate(zip(train, held_out, strict=True)):
         ours, theirs = context.Pipe()
-        connections.append(ours)
-        processes.append(context.Process(target=_serve, args=(theirs, target, *shares, seed), daemon=True))
-    for process in processes:
+        process = context.Process(target=_serve, args=(theirs, target, *shares, seed), daemon=True)
         process.start()
+        theirs.close()  # so that it is the worker's alone, and ends with it
+        connections.append(ours)
+        processes.append(process)
     try:
         yield Fleet(connections)
     finally:

@@ -1,12 +1,15 @@
 """Who may import whom. In a process of its own, since this one has imported everything."""
 
+import ast
 import re
 import subprocess
 import sys
 from importlib.metadata import requires
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
 
 
@@ -23,13 +26,41 @@ def modules_after(statement: str) -> set[str]:
         ("import losswire.tensors", {"losswire"}, {"grpc", "torch"}),
         ("import ce_engine", {"ce_engine"}, {"grpc", "google"}),
         ("import losswire_client", {"losswire_client", "losswire"}, {"torch"}),
-        ("import losswire_server", {"losswire_server", "losswire", "ce_engine"}, set()),
+        ("from losswire_server import launch, health", {"losswire_server"}, {"torch"}),
+        ("from losswire_server import Server", {"losswire_server", "losswire", "ce_engine"}, set()),
     ],
 )
 def test_package_imports_no_more_than_it_may(statement, ours, absent):
     loaded = modules_after(statement)
     assert loaded & OURS == ours
     assert not loaded & absent
+
+
+@pytest.mark.parametrize(
+    ("folder", "ours"),
+    [
+        ("proto", {"losswire"}),
+        ("ce_engine", {"ce_engine"}),
+        ("client", {"losswire_client", "losswire"}),
+        ("server", {"losswire_server", "losswire", "ce_engine"}),
+    ],
+)
+def test_no_line_of_a_package_imports_what_the_package_may_not(folder, ours):
+    sources = list((ROOT / folder / "src").rglob("*.py"))
+    assert sources
+    for source in sources:
+        assert imported(source) & OURS <= ours, source
+
+
+def imported(source: Path) -> set[str]:
+    """Packages that are imported anywhere in a file, in its functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
 
 
 def test_client_evaluates_without_torch(target):

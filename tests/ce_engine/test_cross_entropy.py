@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -119,7 +120,9 @@ def test_loss_is_float32_or_wider_and_gradient_has_the_dtype_of_the_input(dtype)
     assert result.grad.dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint32, torch.uint64]
+)
 def test_target_may_be_of_any_integer_dtype(dtype):
     input, target, _ = sample((4, 5), (4,))
     assert ce_engine.cross_entropy(input, target.to(dtype)).loss == ce_engine.cross_entropy(input, target).loss
@@ -201,6 +204,12 @@ def test_many_rows_sum_in_half_precision_as_in_float64():
     result = ce_engine.cross_entropy(input, target, reduction="sum")
     truth = F.cross_entropy(input.double(), target, reduction="sum")
     assert result.loss_sum == pytest.approx(float(truth), rel=1e-7)
+
+
+def test_sum_of_a_million_rows_is_good_to_twelve_digits():
+    input, target, _ = sample((1_000_000, 3), (1_000_000,))
+    result = ce_engine.cross_entropy(input, target, reduction="none")
+    assert result.loss_sum == pytest.approx(math.fsum(result.loss.tolist()), rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -96,9 +96,16 @@ def test_gradient_has_the_dtype_of_the_input_and_may_be_written_to(client, dtype
     result.grad[:] = 0
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, np.uint32, ">i4"])
+@pytest.mark.parametrize(
+    "dtype", [np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, np.uint32, np.uint64, ">i4"]
+)
 def test_target_may_be_of_any_integer_dtype_that_int64_holds(client, dtype):
     assert client.cross_entropy(LOGITS, TARGET.astype(dtype)).loss == client.cross_entropy(LOGITS, TARGET).loss
+
+
+def test_lists_of_whole_numbers_are_numbers_and_empty_ones_are_empty_batches(client):
+    assert client.cross_entropy([[1, 2, 3]], [2], [1, 2, 3], grad=True, grad_output=2).loss.dtype == np.float64
+    assert client.cross_entropy(np.zeros((0, 3)), []).row_count == 0
 
 
 def test_gradient_is_absent_unless_asked_for(client):
@@ -149,7 +156,10 @@ def test_threads_may_share_a_client(client):
         ({"input": LOGITS.astype(np.complex64)}, "input: expected one of the dtypes float64, .*, got complex64"),
         ({"target": TARGET[:2]}, r"target: expected shape \(3,\), .*, got \(2,\)"),
         ({"target": [0, 1, 3]}, r"target: expected classes in \[0, 3\) .*, got 3 at row 2"),
-        ({"target": TARGET.astype(np.uint64)}, "target: expected one of the dtypes .*, got uint64"),
+        (
+            {"target": np.array([0, 1, 2**63], np.uint64)},
+            "target: expected classes that int64 holds, got 9223372036854775808",
+        ),
         ({"weight": [1.0, 2.0]}, r"weight: expected shape \(3,\), .*, got \(2,\)"),
         ({"reduction": "avg"}, "reduction: expected one of 'none', 'mean', 'sum', got 'avg'"),
         ({"empty": "one"}, "empty: expected one of 'nan', 'zero', got 'one'"),
@@ -161,15 +171,21 @@ def test_threads_may_share_a_client(client):
         ({"input": [[1.0], [2.0, 3.0]]}, "input: expected an array, got a list: .*inhomogeneous"),
         ({"input": torch.zeros(2, 3, requires_grad=True)}, "input: expected an array, got a Tensor: .*requires grad"),
         ({"input": None}, "input: expected one of the dtypes .*, got object"),
-        ({"target": [0, 1, "2"]}, "target: expected one of the dtypes .*, got <U"),
+        ({"target": [0, 1, "2"]}, "target: expected class indices of an integer dtype, got <U"),
         ({"weight": "balanced"}, "weight: expected one of the dtypes .*, got <U8"),
         ({"ignore_index": 1.5}, "ignore_index: expected an integer of 64 bits, got 1.5"),
         ({"ignore_index": 2**63}, "ignore_index: expected an integer of 64 bits, got 9223372036854775808"),
         ({"label_smoothing": "0.1"}, "label_smoothing: expected a number in .*, got '0.1'"),
         ({"reduction": ["mean"]}, r"reduction: expected one of .*, got \['mean'\]"),
-        ({"timeout": "1"}, "timeout: expected a positive number of seconds, got '1'"),
-        ({"timeout": 0}, "timeout: expected a positive number of seconds, got 0"),
-        ({"timeout": float("nan")}, "timeout: expected a positive number of seconds, got nan"),
+        ({"timeout": "1"}, "timeout: expected a number of seconds in .*, got '1'"),
+        ({"series": "\ud800"}, "series: expected text, got '.ud800'"),
+        ({"ignore_index": None}, "ignore_index: expected an integer of 64 bits, got None"),
+        ({"label_smoothing": 10**400}, "label_smoothing: expected a number in .*, got 1000"),
+        ({"grad": np.array([True, False])}, "grad: expected one of False, True, got array"),
+        ({"grad": 1}, "grad: expected one of False, True, got 1"),
+        ({"timeout": float("inf")}, "timeout: expected a number of seconds in .*, got inf"),
+        ({"timeout": 0}, "timeout: expected a number of seconds in .*, got 0"),
+        ({"timeout": float("nan")}, "timeout: expected a number of seconds in .*, got nan"),
     ],
 )
 def test_wrong_argument_is_refused_by_its_name(client, arguments, message):
@@ -224,6 +240,18 @@ def test_request_beyond_the_limit_says_so():
         with pytest.raises(ResourceExhaustedError, match=r"larger than max"):
             client.cross_entropy(np.zeros((100, 100), np.float32), np.zeros(100, np.int64))
         assert client.capabilities().max_message_bytes == 4096
+
+
+def test_batch_that_fits_no_message_says_so_before_it_is_sent(client, monkeypatch):
+    monkeypatch.setattr(losswire_client._requests, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
+    with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
+        client.cross_entropy(np.zeros((10, 10)), [0] * 10)
+
+
+@pytest.mark.parametrize("target", [None, "", 50051])
+def test_client_needs_an_address(target):
+    with pytest.raises(InvalidArgumentError, match="target: expected an address"):
+        Client(target)
 
 
 def test_answer_larger_than_the_default_limit_of_grpc_comes_back(client):

@@ -1,3 +1,5 @@
+import re
+
 import grpc
 import pytest
 
@@ -43,9 +45,13 @@ def test_every_error_is_in_the_table_or_below_one_that_is():
 
 
 def test_tree_in_the_docstring_is_the_tree():
-    for name, value in vars(losswire_client).items():
-        if isinstance(value, type) and issubclass(value, LosswireError):
-            assert f"{name} " in losswire_client.__doc__ or f"{name}\n" in losswire_client.__doc__
+    parents, drawn = [LosswireError], {}
+    for branch, name in re.findall(r"^ {4}(.*?[├└]── )(\w+)", losswire_client.__doc__, re.MULTILINE):
+        del parents[len(branch) // 4 :]
+        drawn[name] = parents[-1]
+        parents.append(getattr(losswire_client, name))
+    errors = {v for v in vars(losswire_client).values() if isinstance(v, type) and issubclass(v, LosswireError)}
+    assert drawn == {error.__name__: error.__bases__[0] for error in errors - {LosswireError}}
 
 
 def test_overload_says_when_to_come_back():

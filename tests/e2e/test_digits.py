@@ -46,3 +46,17 @@ def test_demo_fails_if_the_losses_differ(tmp_path):
     done = run("-c", program, "--epochs", "1", "--picture", tmp_path / "curve.png")
     assert done.returncode == 1
     assert "The losses differ by" in done.stderr
+
+
+@pytest.mark.slow
+def test_demo_ends_and_says_so_if_a_worker_does():
+    program = """
+import digits_worker as w, numpy as np
+rows = w.Rows(np.zeros((60, 64), np.float32), np.zeros(60, int))
+with w.start_fleet("127.0.0.1:1", [rows], [rows]) as fleet:
+    fleet.ask("train", w.initial_parameters(np.random.default_rng(0)))
+"""
+    done = run("-c", program)
+    assert done.returncode == 1
+    assert "UnavailableError" in done.stderr
+    assert "A worker has ended" in done.stderr

@@ -84,6 +84,25 @@ def test_launch_says_why_a_server_does_not_start():
         pass
 
 
+def test_launch_takes_no_settings_from_the_environment(monkeypatch):
+    monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "error")
+    monkeypatch.setenv("LOSSWIRE_HOST", "0.0.0.0")
+    with launch() as server:
+        assert server.target.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(("level", "events"), [("error", []), ("info", ["draining", "stopped"])])
+def test_launch_passes_on_what_is_logged_at_the_level_asked_for(level, events, capsys):
+    with launch(log_level=level):
+        pass
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
+
+
+def test_launch_gives_up_on_a_server_that_does_not_come_up_in_time():
+    with pytest.raises(RuntimeError, match="did not start"), launch(start_seconds=0.1):
+        pass
+
+
 def test_launched_server_is_gone_after_its_block():
     with launch() as server, Client(server.target) as client:
         client.cross_entropy([[1.0, 2.0]], [0], series="e2e")

@@ -1,11 +1,14 @@
 """Callers that overload the server, leave, run out of time, or are under way when it stops."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import grpc
 import pytest
+import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import losswire_server.evaluator
 from losswire import v1
@@ -130,6 +133,31 @@ def test_call_that_outlasts_the_grace_is_cancelled(gate):
     assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     opener.join()
     channel.close()
+
+
+def test_caller_that_watches_health_does_not_hold_up_the_end():
+    watched, statuses = threading.Event(), []
+
+    def watch(port: int) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+                statuses.append(answer.status)
+                watched.set()
+
+    with serving(grace_seconds=60) as server:
+        watcher = threading.Thread(target=watch, args=(server.port,))
+        watcher.start()
+        assert watched.wait(20)
+        start = time.monotonic()
+    watcher.join(20)
+    assert time.monotonic() - start < 30  # and not the grace
+    assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+def test_batches_are_computed_on_as_many_threads_as_the_settings_say():
+    for threads in (1, 3):
+        with serving(torch_threads=threads) as server:
+            assert server._evaluator._executor.submit(torch.get_num_threads).result(20) == threads
 
 
 def test_many_callers_at_once_each_get_their_own_answer():

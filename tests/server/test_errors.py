@@ -1,5 +1,6 @@
 import grpc
 import pytest
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from losswire.tensors import FieldError
@@ -8,6 +9,7 @@ from losswire_server.errors import NotServedError, OverloadedError, to_status, t
 
 RAISED = [
     (FieldError("spec.reduction", "expected one, got none"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    (DecodeError("Wire format was corrupt"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (NotServedError("spec.nll_loss", "not served"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
     (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),

@@ -50,7 +50,8 @@ def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
 
 
 @pytest.mark.parametrize(
-    ("loss_sum", "weight_sum"), [(math.nan, 1.0), (math.inf, 1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, math.nan)]
+    ("loss_sum", "weight_sum"),
+    [(math.nan, 1.0), (math.inf, 1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, math.nan), (1e30, 1.0)],
 )
 def test_what_a_counter_cannot_hold_is_counted_apart(registry, metrics, loss_sum, weight_sum):
     count(metrics, loss_sum, weight_sum)

@@ -1,9 +1,12 @@
+import inspect
+
 import pytest
 
+import ce_engine
 from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
-from losswire_server.evaluation import evaluate
+from losswire_server.evaluation import FIELDS, evaluate
 
 
 def tensor(dtype, shape, size):
@@ -121,6 +124,28 @@ def test_field_that_is_not_served_is_refused_by_its_path(change, field):
 def test_gradient_dtype_may_be_that_of_the_input():
     response = evaluate(changed(lambda r: setattr(r.outputs.gradient, "dtype", v1.Dtype.DTYPE_FLOAT32)))
     assert response.gradient.dtype == v1.Dtype.DTYPE_FLOAT32
+
+
+def test_arguments_of_the_engine_that_can_be_wrong_have_a_field():
+    arguments = set(inspect.signature(ce_engine.cross_entropy).parameters)
+    assert set(FIELDS) == arguments - {"reduction", "empty", "grad", "ignore_index"}  # which no request gets wrong
+
+
+def test_shape_without_elements_takes_no_memory_whatever_its_classes():
+    immense = request()
+    immense.input.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [0, 2**60], 0))
+    immense.target.CopyFrom(tensor(v1.Dtype.DTYPE_INT64, [0], 0))
+    immense.spec.cross_entropy.label_smoothing = 0.1
+    immense.outputs.gradient.SetInParent()
+    assert evaluate(immense).row_count == 0
+
+
+@pytest.mark.parametrize("replaced", ["target", "spec"])
+def test_field_that_replaces_one_we_know_is_not_served_rather_than_the_known_one_missing(replaced):
+    newer = changed(lambda r: r.ClearField(replaced))
+    newer.MergeFromString(b"\xa0\x06\x01")  # field 100, a varint
+    with pytest.raises(NotServedError, match="does not know its field number 100"):
+        evaluate(newer)
 
 
 @pytest.mark.parametrize("path", ["", "spec", "spec.cross_entropy", "outputs", "outputs.gradient", "target"])

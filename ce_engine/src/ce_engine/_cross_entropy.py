@@ -15,6 +15,7 @@ from ce_engine._validation import (
     check_index_target,
     check_input,
     check_label_smoothing,
+    int64_classes,
 )
 
 
@@ -54,7 +55,7 @@ def cross_entropy(
     check_index_target(target, input)
     check_class_weight(weight, class_count(input))
     check_grad_output(grad_output, target.shape if reduction == "none" else torch.Size(), grad=grad)
-    classes = target.reshape(-1).to(torch.int64)
+    classes = int64_classes(target.reshape(-1))
     check_classes(classes, class_count(input), ignore_index)
 
     ignored = classes == ignore_index
@@ -88,7 +89,7 @@ def _target_rows(
     dtype = torch.promote_types(input.dtype, torch.float32)
     hard = row_weights * (1 - label_smoothing)
     smooth, smooth_sum = None, 0.0
-    if label_smoothing:
+    if label_smoothing and input.numel():  # without elements, C may be any number
         weights = input.new_ones(class_count(input)) if weight is None else weight
         smooth = weights.to(torch.float64) * label_smoothing / len(weights)
         smooth_sum = float(smooth.sum())

@@ -41,6 +41,14 @@ def check_index_target(target: Tensor, input: Tensor) -> None:
         )
 
 
+def int64_classes(target: Tensor) -> Tensor:
+    classes = target.to(torch.int64)
+    wrapped = classes[classes < 0] if target.dtype is torch.uint64 else classes[:0]
+    if len(wrapped):
+        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {int(wrapped[0]) + 2**64}")
+    return classes
+
+
 def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
     """Checks that a flat target of int64 holds classes only.
 

@@ -6,17 +6,19 @@ import grpc
 import numpy.typing as npt
 
 from losswire import v1
+from losswire.tensors import encode
 from losswire.v1 import loss_service_pb2_grpc
+from losswire_client._arrays import floating_array
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._errors import LosswireError, invalid_argument, translated
-from losswire_client._requests import assign, evaluate_request, fill, to_result
+from losswire_client._requests import MAX_MESSAGE_BYTES, assign, evaluate_request, to_result
 from losswire_client._result import Result
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 DEFAULT_TIMEOUT = 60.0
-MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit; what an answer may take follows from what was asked
+MAX_TIMEOUT = 365 * 86400.0
 
 
 class Client:
@@ -31,9 +33,12 @@ class Client:
     """
 
     def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        if not isinstance(target, str) or not target:
+            raise invalid_argument("target", f"expected an address, as in 'localhost:50051', got {target!r}")
         self._target = target
         self._timeout = _checked_timeout(timeout)
         self._closed = False
+        # An answer is bounded by its request.
         self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
 
@@ -77,7 +82,7 @@ class Client:
         assign(loss.cross_entropy, "ignore_index", ignore_index, "an integer of 64 bits")
         assign(loss.cross_entropy, "label_smoothing", label_smoothing, "a number in [0, 1]")
         if weight is not None:
-            fill(loss.cross_entropy.weight, "weight", weight)
+            encode(floating_array("weight", weight), loss.cross_entropy.weight, "weight")
         request = evaluate_request(
             loss,
             input,
@@ -120,11 +125,16 @@ class Client:
         if self._closed:
             raise LosswireError("this client is closed")
         seconds = self._timeout if timeout is None else _checked_timeout(timeout)
-        with translated(self._target, seconds):
-            return method(request, timeout=seconds)
+        try:
+            with translated(self._target, seconds):
+                return method(request, timeout=seconds)
+        except ValueError as error:  # so says grpcio, if another thread has closed the channel by now
+            if isinstance(error, LosswireError) or not self._closed:
+                raise
+            raise LosswireError("this client is closed") from error
 
 
 def _checked_timeout(timeout: float) -> float:
-    if not isinstance(timeout, Real) or not timeout > 0:
-        raise invalid_argument("timeout", f"expected a positive number of seconds, got {timeout!r}")
+    if not isinstance(timeout, Real) or not 0 < timeout <= MAX_TIMEOUT:
+        raise invalid_argument("timeout", f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {timeout!r}")
     return timeout

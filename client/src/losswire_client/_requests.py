@@ -1,17 +1,18 @@
 """From arguments to requests, and from answers to results. No I/O: every kind of client shares it."""
 
 from collections.abc import Collection
-from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
 
 from losswire import v1
-from losswire.dtypes import BY_NAME
-from losswire.tensors import FieldError, decode, encode
-from losswire_client._errors import invalid_argument
+from losswire.tensors import decode, encode
+from losswire_client._arrays import floating_array, target_array
+from losswire_client._errors import ResourceExhaustedError, invalid_argument
 from losswire_client._result import Result
+
+MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit
+MAX_BATCH_BYTES = MAX_MESSAGE_BYTES - 2**20  # leaves room for the rest of the request
 
 REDUCTIONS = {
     "none": v1.Reduction.REDUCTION_NONE,
@@ -34,6 +35,7 @@ def evaluate_request(
     """The request of any loss: its own options, and those that all of them have."""
     _check_choice("reduction", reduction, REDUCTIONS)
     _check_choice("empty", empty, ("nan", "zero"))
+    _check_choice("grad", grad, (False, True))
     if grad_output is not None and not grad:
         raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
     request = v1.EvaluateRequest(spec=loss)
@@ -43,25 +45,21 @@ def evaluate_request(
     if grad:
         request.outputs.gradient.SetInParent()
     if grad_output is not None:
-        fill(request.outputs.gradient.grad_output, "grad_output", grad_output)
-    fill(request.target, "target", _as_wire_integers(_as_array("target", target)))
-    fill(request.input, "input", input)
+        encode(floating_array("grad_output", grad_output), request.outputs.gradient.grad_output, "grad_output")
+    targets, inputs = target_array("target", target), floating_array("input", input)
+    if targets.nbytes + inputs.nbytes > MAX_BATCH_BYTES:
+        size, limit = targets.nbytes + inputs.nbytes, MAX_BATCH_BYTES
+        raise ResourceExhaustedError(f"input and target have {size} bytes, and a message holds {limit}")
+    encode(targets, request.target, "target")
+    encode(inputs, request.input, "input")
     return request
-
-
-def fill(message: v1.Tensor, argument: str, value: npt.ArrayLike) -> None:
-    """Fills a message with anything that numpy takes for an array."""
-    try:
-        encode(_as_array(argument, value), message, argument)
-    except FieldError as error:
-        raise invalid_argument(argument, error.problem) from error
 
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:
     """Sets a field that has the argument's name."""
     try:
         setattr(message, argument, value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise invalid_argument(argument, f"expected {expected}, got {value!r}") from error
 
 
@@ -76,18 +74,7 @@ def to_result(response: v1.EvaluateResponse) -> Result:
     )
 
 
-def _as_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise invalid_argument(argument, f"expected an array, got a {type(value).__name__}: {error}") from error
-
-
-def _as_wire_integers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Integers that the contract has no type for travel as int64, if that holds them."""
-    return array.astype(np.int64) if array.dtype.name not in BY_NAME and np.can_cast(array.dtype, np.int64) else array
-
-
-def _check_choice(argument: str, value: str, choices: Collection[str]) -> None:
-    if value not in tuple(choices):
+def _check_choice(argument: str, value: object, choices: Collection[object]) -> None:
+    # By type too, since an array is equal to nothing and everything, and 1 to True.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -5,11 +5,23 @@ executor) and ``evaluation`` (decode, evaluate, encode).
 """
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from losswire_server.launch import RunningServer, launch
-from losswire_server.server import Server
+from losswire_server.process import RunningServer, launch
 from losswire_server.settings import Settings
+
+if TYPE_CHECKING:
+    from losswire_server.server import Server
 
 __all__ = ["RunningServer", "Server", "Settings", "__version__", "launch"]
 
 __version__ = version("losswire-server")
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because it brings torch: health checks, and programs that launch a server, do without.
+    if name != "Server":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from losswire_server.server import Server
+
+    return Server

@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from losswire.tensors import FieldError
 from losswire_server.errors import to_status, trailers
 from losswire_server.rpc_metrics import MethodMetrics, RpcMetrics
 
@@ -67,12 +65,7 @@ def _around(handler: Handler, metrics: MethodMetrics) -> Handler:
 
 def _receive_one(data: bytes, handler: Handler, metrics: MethodMetrics) -> Any:
     metrics.received.inc()
-    if handler.request_deserializer is None:
-        return data
-    try:
-        return handler.request_deserializer(data)
-    except DecodeError as error:
-        raise FieldError("request", "expected a message of the contract, got bytes that are none") from error
+    return handler.request_deserializer(data) if handler.request_deserializer else data
 
 
 async def _receive_many(stream: AsyncIterator[bytes], handler: Handler, metrics: MethodMetrics) -> AsyncIterator[Any]:

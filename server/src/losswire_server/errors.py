@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -42,6 +42,8 @@ def to_status(error: Exception) -> grpc.Status:
         case FieldError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.INVALID_ARGUMENT, str(error), ErrorReason.ERROR_REASON_INVALID_REQUEST, details)
+        case DecodeError():
+            return to_status(FieldError("request", "expected a message of the contract, got bytes that are none"))
         case NotServedError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)

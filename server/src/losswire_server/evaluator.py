@@ -3,6 +3,9 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
 
 from losswire import v1
 from losswire_server.admission import Admission
@@ -11,34 +14,44 @@ from losswire_server.loss_metrics import LossMetrics
 
 
 class Evaluator:
-    def __init__(self, admission: Admission, metrics: LossMetrics, workers: int) -> None:
+    def __init__(self, admission: Admission, metrics: LossMetrics, workers: int, torch_threads: int) -> None:
         self._admission = admission
         self._metrics = metrics
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="losswire-engine")
+        self._executor = ThreadPoolExecutor(workers, "losswire-engine", torch.set_num_threads, (torch_threads,))
 
-    async def __call__(self, request: v1.EvaluateRequest) -> v1.EvaluateResponse:
-        """Evaluates a request in its turn. A caller that leaves before that costs nothing more.
+    async def __call__(self, data: bytes) -> bytes:
+        """Answers an EvaluateRequest with an EvaluateResponse, in its turn. A caller that leaves before costs no more.
 
         Raises:
             OverloadedError: Too much is in flight.
+            DecodeError: The bytes are no EvaluateRequest.
             FieldError: See `evaluate`.
             NotServedError: See `evaluate`.
         """
-        size = request.ByteSize()
-        self._admission.reserve(size)
-        future = self._executor.submit(_timed, request)
+        self._admission.reserve(len(data))
+        future = self._executor.submit(_evaluate, data)
         # Not in a `finally` here: if the caller leaves, the memory is in use until the executor is done with it.
-        future.add_done_callback(lambda _: self._admission.release(size))
-        response, seconds = await asyncio.wrap_future(future)
-        self._metrics.count(request, response, seconds)
-        return response
+        future.add_done_callback(lambda _: self._admission.release(len(data)))
+        evaluation = await asyncio.wrap_future(future)
+        self._metrics.count(evaluation.request, evaluation.response, evaluation.seconds)
+        return evaluation.answer
 
     def close(self) -> None:
         """Waits for the evaluations under way, and drops those that have not begun."""
         self._executor.shutdown(cancel_futures=True)
 
 
-def _timed(request: v1.EvaluateRequest) -> tuple[v1.EvaluateResponse, float]:
+@dataclass(frozen=True)
+class _Evaluation:
+    request: v1.EvaluateRequest
+    response: v1.EvaluateResponse
+    answer: bytes
+    seconds: float
+
+
+def _evaluate(data: bytes) -> _Evaluation:
     start = time.perf_counter()
+    request = v1.EvaluateRequest.FromString(data)
     response = evaluate(request)
-    return response, time.perf_counter() - start
+    answer = response.SerializeToString()
+    return _Evaluation(request, response, answer, time.perf_counter() - start)

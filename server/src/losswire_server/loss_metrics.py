@@ -1,7 +1,6 @@
 """The losses served, in Prometheus's terms: base units, labels from closed sets."""
 
 import logging
-import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -11,6 +10,8 @@ from losswire_server.admission import Admission
 LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+MAX_SUM = 2.0**53  # one evaluation past it, as of a run that diverged, and the sum would no longer resolve ones
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class LossMetrics:
         self._weight_sum = counter("losswire_weight_sum", "Sum of what `mean` divides by.", "series", "loss")
         self._unsummed = counter(
             "losswire_unsummed_evaluations",
-            "Evaluations left out of the sums, since a counter cannot hold NaN, infinity or a negative loss.",
+            "Evaluations left out of the sums, which cannot hold NaN, negative or immense losses.",
             "loss",
         )
         self._rows = counter("losswire_rows", "Rows that counted.", "loss")
@@ -57,7 +58,7 @@ class LossMetrics:
         self._seconds.labels(loss).observe(seconds)
         self._rows.labels(loss).inc(response.row_count)
         self._ignored_rows.labels(loss).inc(response.ignored_count)
-        if not all(math.isfinite(x) and x >= 0 for x in (response.loss_sum, response.weight_sum)):
+        if not all(0 <= x <= MAX_SUM for x in (response.loss_sum, response.weight_sum)):  # NaN is not either
             self._unsummed.labels(loss).inc()
             return
         series = self._series_label(request.series)

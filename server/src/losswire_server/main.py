@@ -5,7 +5,6 @@ import logging
 import signal
 import sys
 
-import torch
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 from pydantic_settings import CliApp
@@ -22,7 +21,6 @@ def main(args: list[str] | None = None) -> None:
     settings = _read_settings(sys.argv[1:] if args is None else args)
     logs.configure(settings.log_level, settings.log_format)
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
-    torch.set_num_threads(settings.torch_threads)
     try:
         asyncio.run(serve(settings))
     except OSError as error:

@@ -23,14 +23,19 @@ def check_request(request: v1.EvaluateRequest) -> None:
         FieldError: A field is wrong.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    for field in ("spec", "target", "input"):
-        if not request.HasField(field):
-            raise FieldError(field, "expected it to be set, got nothing")
+    _refuse(_unknown_fields(request, "request"))  # first: they may replace what a newer caller leaves unset
+    for required in ("spec", "target", "input"):
+        if not request.HasField(required):
+            raise FieldError(required, "expected it to be set, got nothing")
     if not SERIES.fullmatch(request.series):
         raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {request.series!r}")
     _check_spec(request.spec)
     _check_outputs(request.outputs)
-    for field, problem in _not_served(request):
+    _refuse(_not_served(request))
+
+
+def _refuse(not_served: Iterator[tuple[str, str]]) -> None:
+    for field, problem in not_served:
         raise NotServedError(field, problem)
 
 
@@ -62,7 +67,6 @@ def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
 
 
 def _not_served(request: v1.EvaluateRequest) -> Iterator[tuple[str, str]]:
-    yield from _unknown_fields(request, "request")
     loss = request.spec.WhichOneof("loss")
     if loss != "cross_entropy":
         yield f"spec.{loss}", "this server serves cross_entropy only"

@@ -13,11 +13,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, start_http_server
 
-from losswire.v1 import loss_service_pb2, loss_service_pb2_grpc
+from losswire.v1 import loss_service_pb2
 from losswire_server.admission import Admission
 from losswire_server.capabilities import capabilities
 from losswire_server.edge import Edge
 from losswire_server.evaluator import Evaluator
+from losswire_server.health_service import HealthService
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
@@ -44,8 +45,9 @@ class Server:
         self._settings = settings
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
-        self._evaluator = Evaluator(admission, metrics, settings.engine_workers or os.cpu_count() or 1)
-        self._health = health.aio.HealthServicer()
+        workers = settings.engine_workers or os.cpu_count() or 1
+        self._evaluator = Evaluator(admission, metrics, workers, settings.torch_threads)
+        self._health = HealthService()
 
     async def start(self) -> None:
         """Listens on both ports.
@@ -74,6 +76,7 @@ class Server:
         log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
+        self._health.end_watches()
         await self._server.stop(grace)
         self._evaluator.close()
         self._metrics_server.shutdown()
@@ -91,7 +94,7 @@ class Server:
             ],
         )
         service = LossService(self._evaluator, capabilities(self._settings, version("losswire-server")))
-        loss_service_pb2_grpc.add_LossServiceServicer_to_server(service, server)
+        service.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

@@ -2,24 +2,26 @@
 
 from collections.abc import AsyncIterator
 
+import grpc
+
 from losswire import v1
-from losswire.v1 import loss_service_pb2_grpc
-from losswire_server.edge import Context
+from losswire.v1 import loss_service_pb2
+from losswire_server.edge import Context, Handler
 from losswire_server.errors import NotServedError
 from losswire_server.evaluator import Evaluator
 
+NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
-class LossService(loss_service_pb2_grpc.LossServiceServicer):
+
+class LossService:
     def __init__(self, evaluator: Evaluator, capabilities: v1.GetCapabilitiesResponse) -> None:
         self._evaluator = evaluator
         self._capabilities = capabilities
 
-    async def Evaluate(self, request: v1.EvaluateRequest, context: Context) -> v1.EvaluateResponse:
+    async def Evaluate(self, request: bytes, context: Context) -> bytes:
         return await self._evaluator(request)
 
-    def EvaluateStream(
-        self, request: AsyncIterator[v1.EvaluateStreamRequest], context: Context
-    ) -> AsyncIterator[v1.EvaluateStreamResponse]:
+    def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         raise NotServedError("EvaluateStream", "this server takes whole batches only, in Evaluate")
 
     async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.GetCapabilitiesResponse:
@@ -29,3 +31,24 @@ class LossService(loss_service_pb2_grpc.LossServiceServicer):
         self, request: v1.LeaseSharedMemoryRequest, context: Context
     ) -> AsyncIterator[v1.LeaseSharedMemoryResponse]:
         raise NotServedError("LeaseSharedMemory", "this server leases no shared memory")
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers the methods as generated code would, but that evaluations get and give bytes.
+
+        Parsing and serialising a large message takes long, and the event loop is no place for it.
+        """
+        methods: dict[str, Handler] = {
+            "Evaluate": grpc.unary_unary_rpc_method_handler(self.Evaluate),
+            "EvaluateStream": grpc.stream_stream_rpc_method_handler(self.EvaluateStream),
+            "GetCapabilities": grpc.unary_unary_rpc_method_handler(
+                self.GetCapabilities,
+                v1.GetCapabilitiesRequest.FromString,
+                v1.GetCapabilitiesResponse.SerializeToString,
+            ),
+            "LeaseSharedMemory": grpc.unary_stream_rpc_method_handler(
+                self.LeaseSharedMemory,
+                v1.LeaseSharedMemoryRequest.FromString,
+                v1.LeaseSharedMemoryResponse.SerializeToString,
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, methods),))

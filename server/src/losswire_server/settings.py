@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     """The largest request accepted; larger ones get RESOURCE_EXHAUSTED."""
 
     max_inflight_bytes: int = Field(512 * MIB, ge=4096)
-    """Requests being evaluated or waiting may take this much; past it, new ones are told to come back later."""
+    """Messages of requests being evaluated or waiting may take this much; past it, new ones are told to come back."""
 
     engine_workers: int | None = Field(None, ge=1)
     """Batches evaluated at the same time, so that a large one does not hold up small ones; unset, one for each core."""

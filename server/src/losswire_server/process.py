@@ -1,6 +1,8 @@
 """A server in a process of its own, for notebooks, examples, benchmarks and tests."""
 
 import json
+import logging
+import os
 import subprocess
 import sys
 import threading
@@ -26,28 +28,39 @@ class RunningServer:
 
 
 @contextmanager
-def launch(*, stop_seconds: float = 30.0, **settings: object) -> Iterator[RunningServer]:
+def launch(
+    *, log_level: str = "warning", start_seconds: float = 60.0, stop_seconds: float = 30.0, **settings: object
+) -> Iterator[RunningServer]:
     """Runs ``losswire-server`` for the length of a ``with`` block, on loopback and on free ports unless given.
 
     Args:
+        log_level: The least severe events that the server passes on to this process's standard error, as JSON lines.
+        start_seconds: How long the server may take to come up.
         stop_seconds: How long the server may take to stop before it is killed.
-        settings: Any of ``losswire_server.Settings``, other than the format of the log. What is logged as a warning or
-            worse goes on to standard error.
+        settings: Any others of ``losswire_server.Settings``. ``LOSSWIRE_*`` variables do not count.
 
     Raises:
         RuntimeError: The server did not come up; the message is what it said.
     """
-    flags = {"port": 0, "metrics_port": 0, **settings, "log_format": "json"}
+    flags = {
+        "port": 0,
+        "metrics_port": 0,
+        **settings,
+        "log_format": "json",
+        "log_level": min("info", log_level, key=_rank),
+    }
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSWIRE_")}
     command = [sys.executable, "-m", "losswire_server", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - no shell, our own program
+    process = subprocess.Popen(  # noqa: S603 - no shell, our own program
+        command, env=environment, stderr=subprocess.PIPE, text=True
+    )
     log = cast(IO[str], process.stderr)
-    reader = threading.Thread(target=_pass_on, args=(log,))
+    reader = threading.Thread(target=_pass_on, args=(log, _rank(log_level)))
     try:
-        serving = _wait_until_serving(log)
+        serving = _wait_until_serving(process, log, start_seconds)
         reader.start()
-        target, metrics_address = serving["target"], serving["metrics"]
-        yield RunningServer(target, f"http://{metrics_address}/metrics", process.pid)
+        yield RunningServer(serving["target"], f"http://{serving['metrics']}/metrics", process.pid)
     finally:
         _stop(process, stop_seconds)
         if reader.is_alive():
@@ -55,20 +68,29 @@ def launch(*, stop_seconds: float = 30.0, **settings: object) -> Iterator[Runnin
         log.close()
 
 
-def _wait_until_serving(log: IO[str]) -> dict[str, Any]:
+def _wait_until_serving(process: subprocess.Popen[str], log: IO[str], seconds: float) -> dict[str, Any]:
+    late = threading.Timer(seconds, process.kill)  # which ends its log
+    late.start()
     said = []
-    for line in log:
-        entry = _parse(line)
-        if entry.get("event") == "serving":
-            return entry
-        said.append(line)
+    try:
+        for line in log:
+            entry = _parse(line)
+            if entry.get("event") == "serving":
+                return entry
+            said.append(line)
+    finally:
+        late.cancel()
     raise RuntimeError(f"losswire-server did not start: {''.join(said).strip()}")
 
 
-def _pass_on(log: IO[str]) -> None:
+def _pass_on(log: IO[str], rank: int) -> None:
     for line in log:
-        if _parse(line).get("level") not in ("debug", "info"):
+        if _rank(_parse(line).get("level", "error")) >= rank:
             sys.stderr.write(line)
+
+
+def _rank(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def _parse(line: str) -> dict[str, Any]:
