@@ -12,7 +12,7 @@ ARGS ?=
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: .venv/ready ## train on real data through the service and check every digit against PyTorch
+demo: .venv/ready ## train on real data through the service, and compare with PyTorch
 	.venv/bin/python examples/digits.py $(ARGS)
 
 test: .venv/ready ## run the tests

@@ -91,7 +91,7 @@ class LossServiceServicer(object):
 
     def EvaluateStream(self, request_iterator, context):
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-        Memory on the server does not grow with the number of rows of input.
+        Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
 
         Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
         """

@@ -54,7 +54,7 @@ class LossServiceStub:
     """
     EvaluateStream: _grpc.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-    Memory on the server does not grow with the number of rows of input.
+    Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
 
     Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
     """
@@ -95,7 +95,7 @@ class LossServiceAsyncStub(LossServiceStub):
     """
     EvaluateStream: _aio.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]  # type: ignore[assignment]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-    Memory on the server does not grow with the number of rows of input.
+    Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
 
     Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
     """
@@ -145,7 +145,7 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_evaluate_pb2.EvaluateStreamResponse], _abc.AsyncIterator[_evaluate_pb2.EvaluateStreamResponse]]:
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-        Memory on the server does not grow with the number of rows of input.
+        Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
 
         Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
         """
