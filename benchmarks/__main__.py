@@ -31,6 +31,8 @@ def main() -> None:
     table = Table(*HEADINGS, title=f"float32, milliseconds, medians of {runs} runs in turns", title_justify="left")
     with launch() as server, Client(server.target) as client:
         for shape in shapes:
+            for grad in (False, True):  # first all once: allocators keep for later what the largest batches freed
+                medians(candidates(client, shape, grad=grad), runs)
             for grad in (False, True):
                 table.add_row(*measure(server, client, shape, runs, grad=grad))
     console.print(table)

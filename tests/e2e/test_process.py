@@ -43,6 +43,13 @@ def test_signal_ends_it_cleanly_and_it_says_so(process, number):
     assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
 
 
+def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
+    read_event(process, "serving")
+    process.send_signal(signal.SIGTERM)
+    assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
+    assert process.wait(20) == 0
+
+
 def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answered():
     with launch(drain_seconds=3) as server, Client(server.target) as client:
         port = server.target.rpartition(":")[2]
@@ -96,6 +103,11 @@ def test_launch_passes_on_what_is_logged_at_the_level_asked_for(level, events, c
     with launch(log_level=level):
         pass
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
+
+
+def test_launch_refuses_a_level_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"log_level: expected one of debug, .*, got 'loud'"), launch(log_level="loud"):
+        pass
 
 
 def test_launch_gives_up_on_a_server_that_does_not_come_up_in_time():

@@ -59,9 +59,11 @@ def cross_entropy(
     check_classes(classes, class_count(input), ignore_index)
 
     ignored = classes == ignore_index
+    ignored_count = int(ignored.count_nonzero())
+    classes = classes.masked_fill(ignored, 0)
     row_weights = _row_weights(classes, ignored, weight)
-    batch = Reduction(reduction, empty, target.shape, row_order_sum(row_weights), int(ignored.count_nonzero()))
-    rows = _target_rows(classes, ignored, row_weights, weight, label_smoothing, input)
+    batch = Reduction(reduction, empty, target.shape, row_order_sum(row_weights), ignored_count)
+    rows = _target_rows(classes, ignored if ignored_count else None, row_weights, weight, label_smoothing, input)
     if grad:
         rows = replace(rows, scale=batch.row_scale(grad_output, like=rows.hard))
     losses, gradient = evaluate(input, rows)
@@ -69,18 +71,18 @@ def cross_entropy(
 
 
 def _row_weights(
-    classes: Tensor,  # (R)
+    classes: Tensor,  # (R), any for ignored rows
     ignored: Tensor,  # (R)
     weight: Tensor | None,  # (C)
 ) -> Tensor:  # (R) float64: what each row adds to the divisor of `mean`
     if weight is None:
         return (~ignored).to(torch.float64)
-    return weight.to(torch.float64)[classes.masked_fill(ignored, 0)].masked_fill(ignored, 0)
+    return weight.to(torch.float64)[classes].masked_fill(ignored, 0)
 
 
 def _target_rows(
     classes: Tensor,  # (R)
-    ignored: Tensor,  # (R)
+    ignored: Tensor | None,  # (R)
     row_weights: Tensor,  # (R)
     weight: Tensor | None,  # (C)
     label_smoothing: float,
@@ -94,8 +96,8 @@ def _target_rows(
         smooth = weights.to(torch.float64) * label_smoothing / len(weights)
         smooth_sum = float(smooth.sum())
     return TargetRows(
-        classes=classes.masked_fill(ignored, 0),
-        ignored=ignored if ignored.any() else None,
+        classes=classes,
+        ignored=ignored,
         hard=hard.to(dtype),
         smooth=smooth.to(dtype) if smooth is not None else None,
         total=(hard + smooth_sum).to(dtype),

@@ -30,19 +30,24 @@ def main(args: list[str] | None = None) -> None:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. A second signal has its ordinary effect, and ends the process at once."""
+    signalled = _signalled()  # before it says that it serves, since whoever hears that may stop it at once
     server = Server(settings)
     await server.start()
-    await _signalled()
+    await signalled.wait()
     await server.stop()
 
 
-async def _signalled() -> None:
+def _signalled() -> asyncio.Event:
     loop, signals, signalled = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT), asyncio.Event()
+
+    def on_signal() -> None:
+        signalled.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
     for number in signals:
-        loop.add_signal_handler(number, signalled.set)
-    await signalled.wait()
-    for number in signals:
-        loop.remove_signal_handler(number)
+        loop.add_signal_handler(number, on_signal)
+    return signalled
 
 
 def _read_settings(args: list[str]) -> Settings:

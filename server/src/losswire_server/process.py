@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
+LEVELS = {name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")}
+
 
 @dataclass(frozen=True)
 class RunningServer:
@@ -40,8 +42,11 @@ def launch(
         settings: Any others of ``losswire_server.Settings``. ``LOSSWIRE_*`` variables do not count.
 
     Raises:
+        ValueError: There is no such level.
         RuntimeError: The server did not come up; the message is what it said.
     """
+    if log_level.upper() not in LEVELS:
+        raise ValueError(f"log_level: expected one of {', '.join(LEVELS).lower()}, got {log_level!r}")
     flags = {
         "port": 0,
         "metrics_port": 0,
@@ -90,7 +95,7 @@ def _pass_on(log: IO[str], rank: int) -> None:
 
 
 def _rank(level: str) -> int:
-    return logging.getLevelNamesMapping()[level.upper()]
+    return LEVELS.get(level.upper(), logging.ERROR)
 
 
 def _parse(line: str) -> dict[str, Any]:
