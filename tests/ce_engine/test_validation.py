@@ -8,7 +8,17 @@ TARGET = torch.tensor([0, 1])
 
 
 def test_face_of_the_package_is_what_it_was():
-    assert ce_engine.__all__ == ["InvalidArgumentError", "LossResult", "__version__", "cross_entropy"]
+    assert ce_engine.__all__ == [
+        "InvalidArgumentError",
+        "LossResult",
+        "Slab",
+        "__version__",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "cross_entropy",
+        "nll_loss",
+        "slabs",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -16,7 +26,10 @@ def test_face_of_the_package_is_what_it_was():
     [
         ({"input": INPUT.long()}, "input: expected one of the dtypes float64, float32, float16, bfloat16, got int64"),
         ({"input": torch.zeros(())}, r"input: expected shape \(C\), \(N, C\) or .*, got a scalar"),
-        ({"target": TARGET.float()}, "target: expected class indices of an integer dtype, got float32"),
+        (
+            {"target": TARGET.float()},
+            r"target: expected class indices of an integer dtype or probabilities of the input's shape \(2, 3\), got float32 .*",
+        ),
         ({"target": TARGET.bool()}, "target: expected class indices of an integer dtype, got bool"),
         ({"target": TARGET[:1]}, r"target: expected shape \(2,\), one class index for each row .*, got \(1,\)"),
         ({"target": TARGET[:, None]}, r"target: expected shape \(2,\), .*, got \(2, 1\)"),

@@ -11,10 +11,27 @@ Nothing here knows of gRPC or protobuf.
 
 from importlib.metadata import version
 
-from ce_engine._cross_entropy import cross_entropy
+from ce_engine import slabs
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._result import LossResult
+from ce_engine._slab import Slab
+from ce_engine.functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    nll_loss,
+)
 
-__all__ = ["InvalidArgumentError", "LossResult", "__version__", "cross_entropy"]
+__all__ = [
+    "InvalidArgumentError",
+    "LossResult",
+    "Slab",
+    "__version__",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "nll_loss",
+    "slabs",
+]
 
 __version__ = version("ce-engine")

@@ -1,105 +1,120 @@
-from dataclasses import replace
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from ce_engine._reduction import EMPTY_MEANS, REDUCTIONS, Reduction, row_order_sum
-from ce_engine._result import LossResult
-from ce_engine._rows import class_count
-from ce_engine._softmax import TargetRows, evaluate
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._index_target import IndexTarget
+from ce_engine._options import Common, Options
+from ce_engine._plan import plan, product, sample_weight
+from ce_engine._rows import class_count, target_shape
+from ce_engine._slab import Rows, Shared, Slab
 from ce_engine._validation import (
-    check_choice,
+    check_class_input,
     check_class_weight,
-    check_classes,
-    check_grad_output,
-    check_index_target,
-    check_input,
     check_label_smoothing,
-    int64_classes,
+    check_probability_target,
 )
 
 
 @torch.no_grad()
 def cross_entropy(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
-    target: Tensor,  # (), (N) or (N, d1, ..., dk)
-    weight: Tensor | None = None,  # (C)
+    target: Tensor,  # (), (N) or (N, d1, ..., dk); or as input
+    weight: Tensor | str | None = None,  # (C)
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    *,
-    grad: bool = False,
-    grad_output: Tensor | None = None,  # of the loss's shape
-    empty: str = "nan",
-) -> LossResult:
-    """Softmax cross-entropy of logits against class indices, as ``torch.nn.functional.cross_entropy``.
+    **common: Unpack[Common],
+) -> Slab:
+    """Softmax cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
 
     Args:
         input: Logits, in float64, float32, float16 or bfloat16. Half precision is computed in float32.
-        target: Class indices in any integer dtype, each in [0, C) or equal to ``ignore_index``.
-        weight: A factor for each class, in any of the input's dtypes; may be negative or zero.
-        ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
-        reduction: ``none``, ``mean`` or ``sum``.
+        target: Class indices in any integer dtype, each in [0, C) or equal to ``ignore_index``; or, of the input's
+            shape and in any of its dtypes, probabilities of the classes, which need not sum to 1.
+        weight: A factor for each class, in any of the input's dtypes; may be negative or zero. Or, for index targets,
+            how to compute it from them: ``balanced``, N / (C n_c) for a class that occurs n_c times in N rows, or
+            ``complement``, 1 - n_c / N.
+        ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``. Not for
+            probability targets, which it must be negative for.
+        reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the sum of the weights of the targets' classes;
+            for probability targets by the number of rows.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
-        grad: Whether to compute the gradient with respect to the input.
-        grad_output: The incoming gradient; ones if None.
-        empty: What ``mean`` is when no row counts: ``nan``, as in PyTorch, or ``zero``.
+        **common: See `Common`.
 
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    check_choice("reduction", reduction, REDUCTIONS)
-    check_choice("empty", empty, EMPTY_MEANS)
+    options = Options(reduction, **common)
     check_label_smoothing(label_smoothing)
-    check_input(input)
-    check_index_target(target, input)
-    check_class_weight(weight, class_count(input))
-    check_grad_output(grad_output, target.shape if reduction == "none" else torch.Size(), grad=grad)
-    classes = int64_classes(target.reshape(-1))
-    check_classes(classes, class_count(input), ignore_index)
-
-    ignored = classes == ignore_index
-    ignored_count = int(ignored.count_nonzero())
-    classes = classes.masked_fill(ignored, 0)
-    row_weights = _row_weights(classes, ignored, weight)
-    batch = Reduction(reduction, empty, target.shape, row_order_sum(row_weights), ignored_count)
-    rows = _target_rows(classes, ignored if ignored_count else None, row_weights, weight, label_smoothing, input)
-    if grad:
-        rows = replace(rows, scale=batch.row_scale(grad_output, like=rows.hard))
-    losses, gradient = evaluate(input, rows)
-    return batch.result(losses, gradient)
+    check_class_input(input)
+    if target.dtype.is_floating_point:
+        return _probability_slab(input, target, weight, ignore_index, label_smoothing, options)
+    return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
 
 
-def _row_weights(
-    classes: Tensor,  # (R), any for ignored rows
-    ignored: Tensor,  # (R)
-    weight: Tensor | None,  # (C)
-) -> Tensor:  # (R) float64: what each row adds to the divisor of `mean`
-    if weight is None:
-        return (~ignored).to(torch.float64)
-    return weight.to(torch.float64)[classes].masked_fill(ignored, 0)
-
-
-def _target_rows(
-    classes: Tensor,  # (R)
-    ignored: Tensor | None,  # (R)
-    row_weights: Tensor,  # (R)
-    weight: Tensor | None,  # (C)
-    label_smoothing: float,
+def _index_slab(
     input: Tensor,
-) -> TargetRows:
+    target: Tensor,
+    weight: Tensor | str | None,
+    ignore_index: int,
+    label_smoothing: float,
+    options: Options,
+) -> Slab:
+    checked = IndexTarget.of(target, input, ignore_index)
+    weights = checked.class_weight(weight)
+    row_weight, weight_sum = checked.row_weight(weights)
+    samples = sample_weight(options, target.shape)
+    if not label_smoothing:
+        row_weight, samples = product(row_weight, samples), None
     dtype = torch.promote_types(input.dtype, torch.float32)
-    hard = row_weights * (1 - label_smoothing)
-    smooth, smooth_sum = None, 0.0
-    if label_smoothing and input.numel():  # without elements, C may be any number
-        weights = input.new_ones(class_count(input)) if weight is None else weight
-        smooth = weights.to(torch.float64) * label_smoothing / len(weights)
-        smooth_sum = float(smooth.sum())
-    return TargetRows(
-        classes=classes,
-        ignored=ignored,
-        hard=hard.to(dtype),
-        smooth=smooth.to(dtype) if smooth is not None else None,
-        total=(hard + smooth_sum).to(dtype),
-        scale=None,
+    return plan(
+        "cross_entropy",
+        input,
+        options,
+        Rows(
+            classes=checked.classes,
+            ignored=checked.ignored,
+            weight=None if row_weight is None else row_weight.to(dtype),
+            sample_weight=None if samples is None else samples.to(dtype),
+        ),
+        shape=target.shape,
+        class_count=checked.class_count,
+        weight_sum=weight_sum,
+        ignored_count=checked.ignored_count,
+        label_smoothing=label_smoothing,
+        class_weight=Shared(weights) if weights is not None and label_smoothing else None,
+    )
+
+
+def _probability_slab(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | str | None,
+    ignore_index: int,
+    label_smoothing: float,
+    options: Options,
+) -> Slab:
+    check_probability_target(target, input)
+    if ignore_index >= 0:
+        raise InvalidArgumentError(
+            "ignore_index", f"expected a negative one for probability targets, got {ignore_index}"
+        )
+    if isinstance(weight, str):
+        raise InvalidArgumentError("weight", f"expected numbers for probability targets, got {weight!r}")
+    if weight is not None:
+        check_class_weight(weight, class_count(input))
+    samples = sample_weight(options, target_shape(input))
+    return plan(
+        "cross_entropy",
+        input,
+        options,
+        Rows(sample_weight=None if samples is None else samples.to(torch.promote_types(input.dtype, torch.float32))),
+        shape=target_shape(input),
+        class_count=class_count(input),
+        weight_sum=float(target_shape(input).numel()),
+        target=target,
+        label_smoothing=label_smoothing,
+        class_weight=None if weight is None else Shared(weight),
     )

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ce_engine._result import LossResult
-
-REDUCTIONS = ("none", "mean", "sum")
-EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
+from ce_engine._options import EMPTY_MEANS
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,33 +26,40 @@ class Reduction:
     weight_sum: float
     ignored_count: int
 
+    @property
+    def row_count(self) -> int:
+        return self.shape.numel() - self.ignored_count
+
+    @property
+    def loss_shape(self) -> torch.Size:
+        return self.shape if self.kind == "none" else torch.Size()
+
     def row_scale(
         self,
         grad_output: Tensor | None,  # of the loss's shape
-        like: Tensor,  # (R)
-    ) -> Tensor:  # (R)
+        dtype: torch.dtype,
+    ) -> Tensor:  # (R), a view of one number where that is all
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
-        scale = like.new_ones((), dtype=torch.float64) if grad_output is None else grad_output.to(torch.float64)
+        ones = torch.ones((), dtype=torch.float64)
+        scale = ones if grad_output is None else grad_output.cpu().to(torch.float64)
         if self.kind == "mean":
             scale = scale / self.weight_sum
-        return scale.to(like.dtype).expand(self.shape).reshape(-1)
+        return scale.to(dtype).reshape(-1).expand(self.shape.numel())
 
-    def result(
+    def loss(
         self,
         losses: Tensor,  # (R)
-        grad: Tensor | None,
-    ) -> LossResult:
-        loss_sum = row_order_sum(losses)
-        row_count = len(losses) - self.ignored_count
+        loss_sum: float,
+    ) -> Tensor:
         if self.kind == "none":
-            loss = losses.reshape(self.shape)
-        elif self.kind == "sum":
-            loss = losses.new_tensor(loss_sum)
-        elif row_count == 0:
-            loss = losses.new_tensor(EMPTY_MEANS[self.empty])
-        else:  # divided by torch, since weights may sum to zero
-            loss = (losses.new_tensor(loss_sum, dtype=torch.float64) / self.weight_sum).to(losses.dtype)
-        return LossResult(loss, loss_sum, self.weight_sum, row_count, self.ignored_count, grad)
+            return losses.reshape(self.shape)
+        if self.kind == "sum":
+            return losses.new_tensor(loss_sum)
+        if self.row_count == 0:
+            return losses.new_tensor(EMPTY_MEANS[self.empty])
+        if self.weight_sum == 0:  # as IEEE 754 divides; Python would raise
+            return (losses.new_tensor(loss_sum, dtype=torch.float64) / self.weight_sum).to(losses.dtype)
+        return losses.new_tensor(loss_sum / self.weight_sum)
 
 
 def row_order_sum(x: Tensor) -> float:

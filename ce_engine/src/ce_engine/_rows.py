@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Size, Tensor
 
-BLOCK_BYTES = 512 * 1024  # of the dtype that is computed in: stays in a common L2 cache
+BLOCK_BYTES = 512 * 1024  # for each thread, of the dtype that is computed in: stays in a common L2 cache
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def target_shape(input: Tensor) -> Size:
     return input.shape[:1] + input.shape[2:] if input.dim() > 1 else Size()
 
 
-def as_rows(
+def class_rows(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
 ) -> Tensor:  # (samples, positions, C)
     """Views the input with its classes last; rows are numbered in the order of the target.
@@ -39,12 +40,25 @@ def as_rows(
     return input[None] if input.dim() == 2 else input[None, None]
 
 
+def element_rows(
+    input: Tensor,  # any shape
+) -> Tensor:  # (1, elements, 1)
+    """Views the input with each of its elements as a row."""
+    return input.reshape(1, -1, 1)
+
+
 def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
-    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES. Their sizes depend on the shape alone."""
+    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each thread of PyTorch's.
+
+    No result depends on how they are cut, since none depends on a row's neighbours.
+    """
     samples, positions, classes = rows.shape
     if rows.numel() == 0:
         return
-    block_rows = max(1, BLOCK_BYTES // (classes * itemsize))
+    block_rows = max(1, BLOCK_BYTES * torch.get_num_threads() // (classes * itemsize))
+    if samples == 1 and positions <= block_rows:  # one block, the common case of small batches
+        yield Block(slice(0, 1), slice(0, positions), slice(0, positions))
+        return
     sample_step, position_step = max(1, block_rows // positions), min(block_rows, positions)
     for sample in range(0, samples, sample_step):
         sample_end = min(sample + sample_step, samples)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._rows import target_shape
@@ -13,7 +13,14 @@ INPUT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
-        raise InvalidArgumentError(name, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise InvalidArgumentError(name, f"expected one of {_listed(choices)}, got {value!r}")
+
+
+def check_outputs(outputs: Collection[str], choices: Collection[str]) -> None:
+    wrong = [output for output in outputs if output not in choices]
+    if isinstance(outputs, str) or wrong:
+        came = outputs if isinstance(outputs, str) else wrong[0]
+        raise InvalidArgumentError("outputs", f"expected a collection of any of {_listed(choices)}, got {came!r}")
 
 
 def check_label_smoothing(value: float) -> None:
@@ -21,10 +28,29 @@ def check_label_smoothing(value: float) -> None:
         raise InvalidArgumentError("label_smoothing", f"expected a number in [0, 1], got {value}")
 
 
-def check_input(input: Tensor) -> None:
-    _check_floating("input", input)
+def check_floating(name: str, tensor: Tensor) -> None:
+    if tensor.dtype not in INPUT_DTYPES:
+        names = ", ".join(map(_dtype_name, INPUT_DTYPES))
+        raise InvalidArgumentError(name, f"expected one of the dtypes {names}, got {_dtype_name(tensor.dtype)}")
+
+
+def check_class_input(input: Tensor) -> None:
+    check_floating("input", input)
     if input.dim() == 0:
         raise InvalidArgumentError("input", "expected shape (C), (N, C) or (N, C, d1, ..., dk), got a scalar")
+
+
+def check_probabilities(input: Tensor) -> None:
+    """Checks that all are in [0, 1], which NaN is not; one pass, and a second only to say where it is wrong."""
+    if input.numel() == 0:
+        return
+    least, most = input.aminmax()
+    if not (least >= 0 and most <= 1):
+        flat = input.reshape(-1)
+        row = int((~((flat >= 0) & (flat <= 1))).to(torch.uint8).argmax())
+        raise InvalidArgumentError(
+            "input", f"expected probabilities in [0, 1], got {float(flat[row])} at element {row}"
+        )
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:
@@ -41,12 +67,21 @@ def check_index_target(target: Tensor, input: Tensor) -> None:
         )
 
 
-def int64_classes(target: Tensor) -> Tensor:
-    classes = target.to(torch.int64)
-    wrapped = classes[classes < 0] if target.dtype is torch.uint64 else classes[:0]
-    if len(wrapped):
-        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {int(wrapped[0]) + 2**64}")
-    return classes
+def check_target_like_input(target: Tensor, input: Tensor) -> None:
+    check_floating("target", target)
+    if target.shape != input.shape:
+        raise InvalidArgumentError(
+            "target", f"expected the input's shape {tuple(input.shape)}, got {tuple(target.shape)}"
+        )
+
+
+def check_probability_target(target: Tensor, input: Tensor) -> None:
+    if target.dtype not in INPUT_DTYPES or target.shape != input.shape:
+        raise InvalidArgumentError(
+            "target",
+            "expected class indices of an integer dtype or probabilities of the input's shape "
+            f"{tuple(input.shape)}, got {_dtype_name(target.dtype)} of shape {tuple(target.shape)}",
+        )
 
 
 def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
@@ -64,32 +99,57 @@ def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
         )
 
 
-def check_class_weight(weight: Tensor | None, class_count: int) -> None:
-    if weight is None:
-        return
-    _check_floating("weight", weight)
+def check_class_weight(weight: Tensor, class_count: int) -> None:
+    check_floating("weight", weight)
     if weight.shape != (class_count,):
         raise InvalidArgumentError(
             "weight", f"expected shape ({class_count},), one number a class, got {tuple(weight.shape)}"
         )
 
 
-def check_grad_output(grad_output: Tensor | None, loss_shape: torch.Size, *, grad: bool) -> None:
+def check_broadcasts(name: str, tensor: Tensor, shape: Size) -> None:
+    check_floating(name, tensor)
+    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
+    if tensor.dim() > len(shape) or any(size not in (1, wanted) for size, wanted in sizes):
+        raise InvalidArgumentError(
+            name, f"expected a shape that broadcasts to the input's {tuple(shape)}, got {tuple(tensor.shape)}"
+        )
+
+
+def check_shape(name: str, tensor: Tensor, shape: Size, whose: str) -> None:
+    check_floating(name, tensor)
+    if tensor.shape != shape:
+        raise InvalidArgumentError(name, f"expected {whose} shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_grad_dtype(dtype: torch.dtype | None, *, grad: bool) -> None:
+    if dtype is None:
+        return
+    if not grad:
+        raise InvalidArgumentError("grad_dtype", "expected grad=True beside it, got grad=False")
+    if dtype not in INPUT_DTYPES:
+        names = ", ".join(map(_dtype_name, INPUT_DTYPES))
+        raise InvalidArgumentError("grad_dtype", f"expected one of {names}, got {_dtype_name(dtype)}")
+
+
+def check_grad_output(grad_output: Tensor | None, loss_shape: Size, *, grad: bool) -> None:
     if grad_output is None:
         return
     if not grad:
         raise InvalidArgumentError("grad_output", "expected grad=True beside it, got grad=False")
-    _check_floating("grad_output", grad_output)
-    if grad_output.shape != loss_shape:
-        raise InvalidArgumentError(
-            "grad_output", f"expected the loss's shape {tuple(loss_shape)}, got {tuple(grad_output.shape)}"
-        )
+    check_shape("grad_output", grad_output, loss_shape, "the loss's")
 
 
-def _check_floating(name: str, tensor: Tensor) -> None:
-    if tensor.dtype not in INPUT_DTYPES:
-        names = ", ".join(map(_dtype_name, INPUT_DTYPES))
-        raise InvalidArgumentError(name, f"expected one of the dtypes {names}, got {_dtype_name(tensor.dtype)}")
+def check_device(input: Tensor, **others: Tensor | None) -> None:
+    for name, tensor in others.items():
+        if tensor is not None and tensor.device.type != "cpu" and tensor.device != input.device:
+            raise InvalidArgumentError(
+                name, f"expected it on the CPU or on the input's {input.device}, got {tensor.device}"
+            )
+
+
+def _listed(choices: Collection[str]) -> str:
+    return ", ".join(map(repr, choices))
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

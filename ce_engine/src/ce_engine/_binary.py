@@ -1,0 +1,134 @@
+from typing import Unpack
+
+import torch
+from torch import Size, Tensor
+
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._index_target import WEIGHTINGS, weights_from_counts
+from ce_engine._options import Common, Options
+from ce_engine._plan import plan, product, sample_weight
+from ce_engine._slab import Rows, Slab
+from ce_engine._validation import (
+    check_broadcasts,
+    check_choice,
+    check_floating,
+    check_probabilities,
+    check_target_like_input,
+)
+
+
+@torch.no_grad()
+def binary_cross_entropy(
+    input: Tensor,  # any shape
+    target: Tensor,  # as input
+    weight: Tensor | str | None = None,  # broadcasts to the input's shape
+    reduction: str = "mean",
+    **common: Unpack[Common],
+) -> Slab:
+    """Binary cross-entropy of probabilities, as ``torch.nn.functional.binary_cross_entropy``.
+
+    Logarithms are clamped at -100, and each element is a row.
+
+    Args:
+        input: Probabilities, each in [0, 1], in float64, float32, float16 or bfloat16.
+        target: Probabilities of the positive class, in any of the input's dtypes; not checked, as in PyTorch.
+        weight: A factor for each element, in any of the input's dtypes. Or how to compute it from the targets, which
+            must all be 0 or 1 then: ``balanced`` or ``complement``, as in `cross_entropy` with two classes.
+        reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the number of elements, whatever the weights.
+        **common: See `Common`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+    """
+    options = Options(reduction, **common)
+    check_floating("input", input)
+    check_target_like_input(target, input)
+    check_probabilities(input)
+    return _slab("binary_cross_entropy", input, target, weight, None, options)
+
+
+@torch.no_grad()
+def binary_cross_entropy_with_logits(
+    input: Tensor,  # any shape
+    target: Tensor,  # as input
+    weight: Tensor | str | None = None,  # broadcasts to the input's shape
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,  # broadcasts to the input's shape
+    **common: Unpack[Common],
+) -> Slab:
+    """Binary cross-entropy of logits, as ``torch.nn.functional.binary_cross_entropy_with_logits``.
+
+    Each element is a row.
+
+    Args:
+        input: Logits, in float64, float32, float16 or bfloat16. Half precision is computed in float32.
+        target: As in `binary_cross_entropy`.
+        weight: As in `binary_cross_entropy`.
+        reduction: As in `binary_cross_entropy`.
+        pos_weight: A factor for the positive part of each element's loss, in any of the input's dtypes.
+        **common: See `Common`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+    """
+    options = Options(reduction, **common)
+    check_floating("input", input)
+    check_target_like_input(target, input)
+    if pos_weight is not None:
+        check_broadcasts("pos_weight", pos_weight, input.shape)
+    return _slab("binary_cross_entropy_with_logits", input, target, weight, pos_weight, options)
+
+
+def _slab(
+    loss: str,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | str | None,
+    pos_weight: Tensor | None,
+    options: Options,
+) -> Slab:
+    if "lse" in options.outputs:
+        raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses have none of")
+    dtype = torch.promote_types(input.dtype, torch.float32)
+    factor = product(_element_weight(weight, target), sample_weight(options, input.shape))
+    return plan(
+        loss,
+        input,
+        options,
+        Rows(
+            weight=None if factor is None else factor.to(dtype),
+            pos_weight=None if pos_weight is None else _elements(pos_weight, input.shape).to(dtype),
+        ),
+        shape=input.shape,
+        class_count=1,
+        weight_sum=float(input.numel()),
+        target=target,
+    )
+
+
+def _element_weight(weight: Tensor | str | None, target: Tensor) -> Tensor | None:  # (R)
+    if weight is None:
+        return None
+    if isinstance(weight, str):
+        return _weight_from_targets(target.cpu().reshape(-1), weight)
+    check_broadcasts("weight", weight, target.shape)
+    return _elements(weight, target.shape)
+
+
+def _elements(tensor: Tensor, shape: Size) -> Tensor:  # (R)
+    return tensor.cpu().expand(shape).reshape(-1)
+
+
+def _weight_from_targets(
+    target: Tensor,  # (R)
+    weighting: str,
+) -> Tensor:  # (R) float64
+    check_choice("weight", weighting, WEIGHTINGS)
+    positive = target == 1
+    wrong = ~(positive | (target == 0))
+    if wrong.any():
+        row = int(wrong.to(torch.uint8).argmax())
+        raise InvalidArgumentError(
+            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])} at element {row}"
+        )
+    return weights_from_counts(positive.to(torch.int64).bincount(minlength=2), weighting)[positive.to(torch.int64)]

@@ -1,0 +1,45 @@
+"""What the blocks of all losses do with tensors of the input's shape: where they are computed, and the gradient."""
+
+import torch
+from torch import Tensor
+
+from ce_engine._memory import scratch
+
+
+def working_memory(
+    out: Tensor | None,  # where the result belongs, if it is wanted
+    like: Tensor,
+    dtype: torch.dtype,
+    name: str,
+) -> Tensor:  # contiguous, of the dtype that is computed in
+    """The result's own memory if it can be computed there; else scratch memory, to be copied from by `deliver`."""
+    if out is not None and out.dtype == dtype and out.is_contiguous():
+        return out
+    return scratch.like(like, dtype, name)
+
+
+def deliver(memory: Tensor, out: Tensor | None) -> None:
+    if out is not None and out is not memory:
+        out.copy_(memory)
+
+
+def widened(x: Tensor, memory: Tensor) -> Tensor:
+    """The input itself, if it is contiguous and of the dtype that is computed in, or a copy that is."""
+    if x.dtype == memory.dtype and x.is_contiguous():
+        return x
+    return memory.copy_(x)
+
+
+def row_sums(
+    x: Tensor,  # (rows, C)
+) -> Tensor:  # (rows)
+    # torch splits the sum of a single row over threads, which rounds differently; with a second row it does not.
+    return x.sum(1) if len(x) > 1 else x.expand(2, -1).sum(1)[:1]
+
+
+def log_sum_exp(
+    largest: Tensor,  # of a row's input
+    log_p_largest: Tensor,  # its log-probability
+) -> Tensor:
+    """From the softmax of rows, as exact as it is. ``torch.logsumexp`` splits few rows over threads."""
+    return torch.where(largest.isinf(), largest, largest - log_p_largest)

@@ -1,0 +1,99 @@
+"""Targets that are class indices: which rows they leave out, and the weights of their classes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._reduction import row_order_sum
+from ce_engine._rows import class_count
+from ce_engine._validation import check_choice, check_class_weight, check_classes, check_index_target
+
+WEIGHTINGS = ("balanced", "complement")
+
+
+@dataclass(frozen=True, eq=False)
+class IndexTarget:
+    """Class indices that were checked.
+
+    Attributes:
+        classes: (R) int64, 0 for ignored rows.
+        ignored: (R) bool; None if no row is.
+        ignored_count: How many are.
+        class_count: C.
+    """
+
+    classes: Tensor
+    ignored: Tensor | None
+    ignored_count: int
+    class_count: int
+
+    @classmethod
+    def of(cls, target: Tensor, input: Tensor, ignore_index: int) -> "IndexTarget":
+        check_index_target(target, input)
+        classes, count = _int64(target.cpu().reshape(-1)), class_count(input)
+        if not 0 <= ignore_index < count and _all_classes(classes, count):
+            return cls(classes, None, 0, count)
+        check_classes(classes, count, ignore_index)
+        ignored = classes == ignore_index
+        ignored_count = int(ignored.count_nonzero())
+        return cls(classes.masked_fill(ignored, 0), ignored if ignored_count else None, ignored_count, count)
+
+    @property
+    def row_count(self) -> int:
+        return len(self.classes) - self.ignored_count
+
+    def class_weight(self, weight: Tensor | str | None) -> Tensor | None:  # (C)
+        """The weights of classes as given, or computed from these targets."""
+        if not isinstance(weight, str):
+            if weight is None:
+                return None
+            check_class_weight(weight, self.class_count)
+            return weight.cpu()
+        check_choice("weight", weight, WEIGHTINGS)
+        if not self.row_count:  # there may be more classes than memory
+            return None
+        counted = self.classes if self.ignored is None else self.classes[~self.ignored]
+        return weights_from_counts(counted.bincount(minlength=self.class_count), weight)
+
+    def row_weight(
+        self, weight: Tensor | None
+    ) -> tuple[Tensor | None, float]:  # (R) float64; their sum over rows that count
+        if weight is None:
+            return None, float(self.row_count)
+        row_weight = weight.to(torch.float64)[self.classes]
+        if self.ignored is not None:
+            row_weight.masked_fill_(self.ignored, 0)
+        return row_weight, row_order_sum(row_weight)
+
+
+def weights_from_counts(
+    counts: Tensor,  # (C)
+    weighting: str,
+) -> Tensor:  # (C) float64
+    """A weight for each class that occurs so many times.
+
+    ``balanced`` is N / (C n_c) as in scikit-learn's ``compute_class_weight``, and 0 for classes that do not occur;
+    ``complement`` is 1 - n_c / N, with two classes [share of positives, share of negatives].
+    """
+    counts = counts.to(torch.float64)
+    total = counts.sum()
+    if weighting == "complement":
+        return 1 - counts / total.clamp(min=1)
+    return torch.where(counts > 0, total / (len(counts) * counts), 0.0)
+
+
+def _all_classes(classes: Tensor, class_count: int) -> bool:
+    if not len(classes):
+        return True
+    least, most = classes.aminmax()
+    return int(least) >= 0 and int(most) < class_count
+
+
+def _int64(target: Tensor) -> Tensor:
+    classes = target.to(torch.int64)
+    wrapped = classes[classes < 0] if target.dtype is torch.uint64 else classes[:0]
+    if len(wrapped):
+        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {int(wrapped[0]) + 2**64}")
+    return classes

@@ -1,0 +1,53 @@
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from ce_engine._index_target import IndexTarget
+from ce_engine._options import Common, Options
+from ce_engine._plan import plan, product, sample_weight
+from ce_engine._slab import Rows, Slab
+from ce_engine._validation import check_class_input
+
+
+@torch.no_grad()
+def nll_loss(
+    input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
+    target: Tensor,  # (), (N) or (N, d1, ..., dk)
+    weight: Tensor | str | None = None,  # (C)
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    **common: Unpack[Common],
+) -> Slab:
+    """Negative log-likelihood, as ``torch.nn.functional.nll_loss``: of each row, the input at its target.
+
+    Args:
+        input: Log-probabilities, which are not checked to be such, in float64, float32, float16 or bfloat16.
+        target: Class indices in any integer dtype, each in [0, C) or equal to ``ignore_index``.
+        weight: As in `cross_entropy`.
+        ignore_index: As in `cross_entropy`.
+        reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the sum of the weights of the targets' classes.
+        **common: See `Common`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+    """
+    options = Options(reduction, **common)
+    check_class_input(input)
+    checked = IndexTarget.of(target, input, ignore_index)
+    row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))
+    factor = product(row_weight, sample_weight(options, target.shape))
+    return plan(
+        "nll_loss",
+        input,
+        options,
+        Rows(
+            checked.classes,
+            checked.ignored,
+            None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32)),
+        ),
+        shape=target.shape,
+        class_count=checked.class_count,
+        weight_sum=weight_sum,
+        ignored_count=checked.ignored_count,
+    )

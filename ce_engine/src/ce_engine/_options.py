@@ -1,0 +1,55 @@
+"""What every loss has in common: how it is reduced, and what else is wanted of it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from ce_engine._validation import check_choice, check_grad_dtype, check_outputs
+
+REDUCTIONS = ("none", "mean", "sum")
+EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
+OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+
+
+class Common(TypedDict, total=False):
+    """Keywords that every loss takes after those of PyTorch.
+
+    Attributes:
+        sample_weight: A factor for each row's loss, of the shape that the loss has with reduction ``none``, in any of
+            the input's dtypes. It does not change what ``mean`` divides by. Ones if None.
+        grad: Whether to compute the gradient with respect to the input.
+        grad_output: The incoming gradient, of the loss's shape; ones if None.
+        grad_dtype: Of the gradient; the input's if None.
+        outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
+            ``predictions``; `LossResult` says what they are.
+        empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
+    """
+
+    sample_weight: Tensor | None
+    grad: bool
+    grad_output: Tensor | None
+    grad_dtype: torch.dtype | None
+    outputs: Collection[str]
+    empty: str
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The same, checked as far as they can be without the input."""
+
+    reduction: str
+    sample_weight: Tensor | None = None
+    grad: bool = False
+    grad_output: Tensor | None = None
+    grad_dtype: torch.dtype | None = None
+    outputs: Collection[str] = field(default=())
+    empty: str = "nan"
+
+    def __post_init__(self) -> None:
+        check_choice("reduction", self.reduction, REDUCTIONS)
+        check_choice("empty", self.empty, EMPTY_MEANS)
+        check_outputs(self.outputs, OUTPUTS)
+        check_grad_dtype(self.grad_dtype, grad=self.grad)

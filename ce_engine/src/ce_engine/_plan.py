@@ -1,0 +1,56 @@
+"""The last steps of every loss's plan, which they have in common."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ce_engine._options import Options
+from ce_engine._reduction import Reduction
+from ce_engine._slab import Kind, Rows, Slab
+from ce_engine._validation import check_grad_output, check_shape
+
+
+def sample_weight(options: Options, shape: torch.Size) -> Tensor | None:  # (R) float64
+    if options.sample_weight is None:
+        return None
+    check_shape("sample_weight", options.sample_weight, shape, "the loss's")
+    return options.sample_weight.cpu().to(torch.float64).reshape(-1)
+
+
+def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Their product, where None stands for ones."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a * b
+
+
+def plan(
+    loss: str,
+    input: Tensor,
+    options: Options,
+    rows: Rows,
+    *,
+    shape: torch.Size,  # of rows
+    class_count: int,
+    weight_sum: float,
+    ignored_count: int = 0,
+    target: Tensor | None = None,
+    **kind_options: Any,
+) -> Slab:
+    """Checks the incoming gradient and puts the slab together; factors of rows may come in any dtype."""
+    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count)
+    check_grad_output(options.grad_output, reduction.loss_shape, grad=options.grad)
+    kind = Kind(
+        loss,
+        input.device,
+        input.dtype,
+        class_count,
+        target_dtype=None if target is None else target.dtype,
+        grad_dtype=(options.grad_dtype or input.dtype) if options.grad else None,
+        outputs=frozenset(options.outputs),
+        **kind_options,
+    )
+    scale = reduction.row_scale(options.grad_output, kind.compute_dtype) if options.grad else None
+    return Slab(kind, input.detach(), target, replace(rows, scale=scale), reduction)

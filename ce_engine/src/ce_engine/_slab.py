@@ -1,0 +1,200 @@
+"""The slab: whole rows of one request, checked, with all that is needed to evaluate them anywhere, in any company."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import torch
+from torch import Size, Tensor
+
+from ce_engine._memory import empty
+from ce_engine._reduction import Reduction, row_order_sum
+from ce_engine._result import LossResult
+from ce_engine._rows import Block, class_rows, element_rows
+
+T = TypeVar("T")
+
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+class Shared:
+    """A tensor that all rows share. Equal to itself alone, so that comparing kinds costs nothing."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What rows must have in common to be evaluated together: all that is not a number of each row.
+
+    Attributes:
+        loss: Its name.
+        device: Of the input.
+        dtype: Of the input.
+        class_count: C; 1 for the binary losses, whose rows are elements.
+        target_dtype: Of targets of the input's shape; None for class indices.
+        label_smoothing: Share of the target that is spread evenly over all classes.
+        class_weight: (C), where more of it is needed than each row's own number: for label smoothing and probability
+            targets.
+        grad_dtype: Of the gradient; None if it is not wanted.
+        outputs: What else is wanted.
+    """
+
+    loss: str
+    device: torch.device
+    dtype: torch.dtype
+    class_count: int
+    target_dtype: torch.dtype | None = None
+    label_smoothing: float = 0.0
+    class_weight: Shared | None = None
+    grad_dtype: torch.dtype | None = None
+    outputs: frozenset[str] = frozenset()
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return torch.float64 if self.dtype is torch.float64 else torch.float32
+
+    @property
+    def as_rows(self) -> Callable[[Tensor], Tensor]:
+        """Views a tensor of the input's shape as rows, (samples, positions, C)."""
+        return element_rows if self.loss in BINARY else class_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is asked of each of R rows. Factors are of the dtype that is computed in; None stands for ones.
+
+    Attributes:
+        classes: (R) int64, target classes; any valid one for ignored rows.
+        ignored: (R) bool; None if no row is.
+        weight: (R), factor of the loss: the target class's or the element's weight; without label smoothing and
+            probability targets times the sample's weight.
+        pos_weight: (R), of the binary losses.
+        sample_weight: (R), with label smoothing and probability targets, where it is not in `weight`.
+        scale: (R), factor of the gradient that comes after the loss: the reduction's and the incoming gradient.
+    """
+
+    classes: Tensor | None = None
+    ignored: Tensor | None = None
+    weight: Tensor | None = None
+    pos_weight: Tensor | None = None
+    sample_weight: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __getitem__(self, rows: slice) -> "Rows":
+        return Rows(*(None if x is None else x[rows] for x in self.columns()))
+
+    def columns(self) -> tuple[Tensor | None, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+def present(x: T | None) -> T:
+    """A column that rows of this kind have."""
+    if x is None:
+        raise TypeError("rows lack a column that their kind needs")
+    return x
+
+
+@dataclass(frozen=True, eq=False)
+class RowResults:
+    """What comes of R rows: one number a row, or tensors of the input's shape, each None if it is not wanted.
+
+    Attributes:
+        losses: (R), as `lse`.
+        predictions: (R) int64.
+        correct: (R) bool: whether the row counts and its prediction is its target.
+        grad: Of the input's shape, as `probabilities` and `log_probabilities`.
+    """
+
+    losses: Tensor
+    lse: Tensor | None
+    predictions: Tensor | None
+    correct: Tensor | None
+    grad: Tensor | None
+    probabilities: Tensor | None
+    log_probabilities: Tensor | None
+
+    @classmethod
+    def allocate(cls, kind: Kind, shape: Size, row_count: int) -> "RowResults":
+        """Memory to write to; of rows without elements, of which nothing is written, all is 0."""
+        dtype, outputs = kind.compute_dtype, kind.outputs
+
+        def new(shape: Size, dtype: torch.dtype) -> Tensor:
+            if elements.numel():
+                return empty(shape, dtype=dtype, device=kind.device)
+            return torch.zeros(shape, dtype=dtype, device=kind.device)
+
+        numbers, elements = Size((row_count,)), shape
+        return cls(
+            losses=new(numbers, dtype),
+            lse=new(numbers, dtype) if "lse" in outputs else None,
+            predictions=new(numbers, torch.int64) if "predictions" in outputs else None,
+            correct=new(numbers, torch.bool) if "predictions" in outputs else None,
+            grad=new(elements, kind.grad_dtype) if kind.grad_dtype else None,
+            probabilities=new(elements, dtype) if "probabilities" in outputs else None,
+            log_probabilities=new(elements, dtype) if "log_probabilities" in outputs else None,
+        )
+
+    def map(self, numbers: Callable[[Tensor], Tensor], elements: Callable[[Tensor], Tensor]) -> "RowResults":
+        """The same of each tensor: numbers of those with a number a row, elements of those of the input's shape."""
+        return RowResults(
+            losses=numbers(self.losses),
+            lse=None if self.lse is None else numbers(self.lse),
+            predictions=None if self.predictions is None else numbers(self.predictions),
+            correct=None if self.correct is None else numbers(self.correct),
+            grad=None if self.grad is None else elements(self.grad),
+            probabilities=None if self.probabilities is None else elements(self.probabilities),
+            log_probabilities=None if self.log_probabilities is None else elements(self.log_probabilities),
+        )
+
+    def __getitem__(self, block: Block) -> "RowResults":
+        """The part of a block, of results whose tensors of the input's shape are viewed as rows."""
+        return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Rows of one request that were checked, and how they become its result. ``ce_engine.slabs`` makes them.
+
+    Attributes:
+        kind: What slabs must have in common to be evaluated together.
+        input: As the caller gave it; it must not change until the result is there.
+        target: Of the input's shape, for probability targets and the binary losses.
+        rows: What is asked of each row.
+        reduction: What becomes of the rows' losses.
+    """
+
+    kind: Kind
+    input: Tensor
+    target: Tensor | None
+    rows: Rows
+    reduction: Reduction
+
+    @property
+    def row_count(self) -> int:
+        """Rows, ignored ones included."""
+        return self.reduction.shape.numel()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the input."""
+        return self.input.nbytes
+
+    def result(self, results: RowResults) -> LossResult:
+        """Reduces what came of the rows."""
+        loss_sum = row_order_sum(results.losses)
+        shape, reduction = self.reduction.shape, self.reduction
+        return LossResult(
+            loss=reduction.loss(results.losses, loss_sum),
+            loss_sum=loss_sum,
+            weight_sum=reduction.weight_sum,
+            row_count=reduction.row_count,
+            ignored_count=reduction.ignored_count,
+            grad=results.grad,
+            lse=None if results.lse is None else results.lse.reshape(shape),
+            probabilities=results.probabilities,
+            log_probabilities=results.log_probabilities,
+            predictions=None if results.predictions is None else results.predictions.reshape(shape),
+            correct_count=None if results.correct is None else int(results.correct.count_nonzero()),
+        )
