@@ -9,10 +9,17 @@ The arguments are those of ``torch.nn.functional``, and so are the results; ``do
 Nothing here knows of gRPC or protobuf.
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from ce_engine import slabs
-from ce_engine._errors import InvalidArgumentError
+from ce_engine._engine import Engine
+from ce_engine._errors import (
+    DeadlineExceededError,
+    EngineClosedError,
+    EngineError,
+    InvalidArgumentError,
+    QueueFullError,
+)
 from ce_engine._result import LossResult
 from ce_engine._slab import Slab
 from ce_engine.functional import (
@@ -23,8 +30,13 @@ from ce_engine.functional import (
 )
 
 __all__ = [
+    "DeadlineExceededError",
+    "Engine",
+    "EngineClosedError",
+    "EngineError",
     "InvalidArgumentError",
     "LossResult",
+    "QueueFullError",
     "Slab",
     "__version__",
     "binary_cross_entropy",
@@ -34,4 +46,7 @@ __all__ = [
     "slabs",
 ]
 
-__version__ = version("ce-engine")
+try:
+    __version__ = version("ce-engine")
+except PackageNotFoundError:  # run from the source tree
+    __version__ = "0+unknown"

@@ -1,4 +1,8 @@
-class InvalidArgumentError(ValueError):
+class EngineError(Exception):
+    """Base of what the engine raises."""
+
+
+class InvalidArgumentError(EngineError, ValueError):
     """An argument is wrong; nothing was computed.
 
     Attributes:
@@ -10,3 +14,15 @@ class InvalidArgumentError(ValueError):
         super().__init__(f"{argument}: {problem}")
         self.argument = argument
         self.problem = problem
+
+
+class QueueFullError(EngineError):
+    """Too many rows wait already, or too many of this caller's. Nothing was queued; it may be tried again later."""
+
+
+class EngineClosedError(EngineError):
+    """The engine takes nothing more."""
+
+
+class DeadlineExceededError(EngineError, TimeoutError):
+    """The slab's turn came after its deadline; it was not computed."""

@@ -1,0 +1,159 @@
+"""The engine: slabs of many callers in, futures out, small ones of the same kind merged into one launch."""
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from ce_engine._errors import DeadlineExceededError
+from ce_engine._launch import launch, launch_merged
+from ce_engine._queue import BatchLimits, Entry, FairQueue
+from ce_engine._result import LossResult
+from ce_engine._slab import Slab
+
+KIB = 1024
+
+
+class Engine:
+    """Evaluates slabs in threads of its own.
+
+        >>> with Engine() as engine:
+        ...     engine.submit(slabs.cross_entropy(torch.tensor([1.0, 2.0, 3.0]), torch.tensor(2))).result().loss
+        tensor(0.4076)
+
+    Slabs of the same kind, that is of the same loss, dtype, class count and wanted outputs, are merged into one launch
+    whatever their reductions, weights and callers. A result has the same bits in any company. Callers take turns, and
+    where a merged launch fails its slabs are launched one by one, so that only the guilty fails.
+
+    Args:
+        workers: Threads that launch. Each has its own threads of PyTorch's.
+        torch_threads: Threads of PyTorch's for one launch; PyTorch's default if None.
+        max_batch_rows: Rows that are merged at most.
+        max_batch_bytes: Bytes of input that are merged at most. Merging copies: on a CPU it pays only for slabs so
+            small that a launch costs more than the copy.
+        max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes what is there.
+        max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
+            always leaves room for others.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        torch_threads: int | None = None,
+        max_batch_rows: int = 4096,
+        max_batch_bytes: int = 256 * KIB,
+        max_queue_delay_us: int = 0,
+        max_queue_rows: int = 2**24,
+    ) -> None:
+        limits = BatchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
+        self._queue = FairQueue(limits, max_queue_rows)
+        self._torch_threads = torch_threads
+        self._threads = [
+            threading.Thread(target=self._work, name=f"ce-engine-{number}", daemon=True) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        atexit.register(self.close)  # a thread that Python ends in the midst of a launch would crash
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that were submitted and are not yet being evaluated."""
+        return self._queue.rows
+
+    def submit(self, slab: Slab, *, caller: Hashable = None, deadline: float | None = None) -> "Future[LossResult]":
+        """Lets a slab wait for its turn. Cancelling the future takes it out of the queue.
+
+        Args:
+            slab: From one of the functions in ``ce_engine.slabs``.
+            caller: Who asks; callers take turns.
+            deadline: The time by ``time.monotonic`` after which the slab is not evaluated any more.
+
+        Raises:
+            QueueFullError: There is no room in the queue.
+            EngineClosedError: The engine was closed.
+        """
+        entry = Entry(slab, caller, deadline)
+        self._queue.put(entry)
+        entry.future.add_done_callback(partial(self._forget_if_cancelled, weakref.ref(entry)))
+        return entry.future
+
+    def _forget_if_cancelled(self, waiting: "weakref.ref[Entry]", future: "Future[LossResult]") -> None:
+        # A future keeps its callbacks: if they kept the entry, only a garbage collection would free the input.
+        entry = waiting()
+        if entry is not None and future.cancelled():
+            self._queue.discard(entry)
+
+    def close(self) -> None:
+        """Takes nothing more, and waits until what was submitted is done."""
+        self._queue.close()
+        for thread in self._threads:
+            thread.join()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        if self._torch_threads is not None:
+            torch.set_num_threads(self._torch_threads)
+        while (batch := self._queue.take()) is not None:
+            evaluate(batch)
+            del batch  # while this thread waits, it must not keep inputs alive
+
+
+def evaluate(batch: Sequence[Entry]) -> None:
+    """Answers all entries that are still wanted."""
+    entries = [entry for entry in batch if _claim(entry)]
+    if not entries:
+        return
+    try:
+        results = launch_merged([entry.slab for entry in entries])
+    except Exception as error:  # noqa: BLE001 - it goes to the callers
+        _retry(entries, error)
+        return
+    for entry, result in zip(entries, results, strict=True):
+        _answer(entry, partial(entry.slab.result, result))
+
+
+def _claim(entry: Entry) -> bool:
+    """Whether the entry is still wanted. From then on it cannot be cancelled."""
+    if not entry.future.set_running_or_notify_cancel():
+        return False
+    if entry.deadline is not None and time.monotonic() > entry.deadline:
+        entry.future.set_exception(DeadlineExceededError("the slab's turn came after its deadline"))
+        return False
+    return True
+
+
+def _retry(entries: Sequence[Entry], error: Exception) -> None:
+    if len(entries) == 1:
+        entries[0].future.set_exception(error)
+        return
+    for entry in entries:
+        _answer(entry, partial(_alone, entry.slab))
+
+
+def _alone(slab: Slab) -> LossResult:
+    return slab.result(launch(slab))
+
+
+def _answer(entry: Entry, compute: Callable[[], LossResult]) -> None:
+    try:
+        result = compute()
+    except Exception as error:  # noqa: BLE001 - as above
+        entry.future.set_exception(error)
+    else:
+        entry.future.set_result(result)

@@ -1,0 +1,55 @@
+"""Several slabs of the same kind as one, and its results apart again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from ce_engine._slab import BINARY, Kind, RowResults, Rows, Slab
+
+
+def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
+    """Input, target and rows of all of them: (R, C), for the binary losses (R)."""
+    kind = slabs[0].kind
+    inputs = [_flat(slab.input, kind) for slab in slabs]
+    targets = [_flat(slab.target, kind) for slab in slabs if slab.target is not None]
+    columns = [_merged_column(field.name, slabs) for field in fields(Rows)]
+    return torch.cat(inputs), torch.cat(targets) if targets else None, Rows(*columns)
+
+
+def split(results: RowResults, slabs: Sequence[Slab]) -> Iterator[RowResults]:
+    """What is each slab's own, in memory of its own: a small result must not keep a large launch alive."""
+    ends = list(accumulate(slab.row_count for slab in slabs))
+    for slab, start, end in zip(slabs, [0, *ends], ends, strict=False):
+        yield _part(results, slab, slice(start, end))
+
+
+def _part(results: RowResults, slab: Slab, rows: slice) -> RowResults:
+    return results.map(lambda numbers: numbers[rows].clone(), lambda elements: _shaped(elements[rows], slab))
+
+
+def _flat(x: Tensor, kind: Kind) -> Tensor:
+    return x.reshape(-1) if kind.loss in BINARY else kind.as_rows(x).reshape(-1, kind.class_count)
+
+
+def _shaped(x: Tensor, slab: Slab) -> Tensor:  # (rows, C) or (rows) -> the input's shape
+    out = torch.empty(slab.input.shape, dtype=x.dtype, device=x.device)
+    rows = slab.kind.as_rows(out)
+    rows.copy_(x.reshape(rows.shape))
+    return out
+
+
+def _merged_column(name: str, slabs: Sequence[Slab]) -> Tensor | None:
+    columns = [getattr(slab.rows, name) for slab in slabs]
+    given = next((column for column in columns if column is not None), None)
+    if given is None:
+        return None
+    neutral = given.new_zeros(()) if given.dtype is torch.bool else given.new_ones(())  # not ignored; weight 1
+    return torch.cat(
+        [
+            neutral.expand(slab.row_count) if column is None else column
+            for slab, column in zip(slabs, columns, strict=True)
+        ]
+    )

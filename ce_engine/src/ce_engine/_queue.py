@@ -1,0 +1,193 @@
+"""What waits to be evaluated: fair between callers, and given out in batches of slabs that merge."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from ce_engine._errors import EngineClosedError, QueueFullError
+from ce_engine._result import LossResult
+from ce_engine._slab import Kind, Slab
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How much may be merged into one launch. A slab that is larger by itself is launched alone.
+
+    Attributes:
+        rows: Of all slabs together.
+        bytes: Of their inputs.
+        delay_seconds: How long a launch may wait to be filled up.
+    """
+
+    rows: int
+    bytes: int
+    delay_seconds: float
+
+
+@dataclass(eq=False)
+class Entry:
+    """A slab that waits. Times are those of ``time.monotonic``."""
+
+    slab: Slab
+    caller: Hashable
+    deadline: float | None
+    future: "Future[LossResult]" = field(default_factory=Future)
+    arrival: float = field(default_factory=time.monotonic)
+
+
+class _Caller:
+    """What waits for one caller: kinds in the order of their turns, of each its entries as they came."""
+
+    def __init__(self) -> None:
+        self.kinds: OrderedDict[Kind, dict[Entry, None]] = OrderedDict()
+        self.rows = 0
+
+    def add(self, entry: Entry) -> None:
+        self.kinds.setdefault(entry.slab.kind, {})[entry] = None
+        self.rows += entry.slab.row_count
+
+    def remove(self, entry: Entry) -> None:
+        entries = self.kinds[entry.slab.kind]
+        del entries[entry]
+        self.rows -= entry.slab.row_count
+        if not entries:
+            del self.kinds[entry.slab.kind]
+
+    def first(self, kind: Kind | None = None) -> Entry | None:
+        """The oldest entry of a kind; without one, of the kind whose turn it is."""
+        entries = next(iter(self.kinds.values())) if kind is None else self.kinds.get(kind)
+        return next(iter(entries)) if entries else None
+
+
+class FairQueue:
+    """Callers take turns: each batch is led by the next one's slab, and filled with one slab of each caller in turn.
+
+    Of the rows that may wait, a caller gets no more than are left free: one that floods the queue fills half of it, a
+    second one a quarter, and so on, so that there is always room for the next.
+    """
+
+    def __init__(self, limits: BatchLimits, max_rows: int) -> None:
+        self._limits = limits
+        self._max_rows = max_rows
+        self._rows = 0
+        self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
+        self._changed = threading.Condition(threading.Lock())
+        self._closed = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that wait."""
+        return self._rows
+
+    def put(self, entry: Entry) -> None:
+        """Lets an entry wait for its turn.
+
+        Raises:
+            EngineClosedError: Nothing more is taken.
+            QueueFullError: There is no room.
+        """
+        with self._changed:
+            if self._closed:
+                raise EngineClosedError("the engine was closed")
+            self._check_room(entry)
+            self._callers.setdefault(entry.caller, _Caller()).add(entry)
+            self._rows += entry.slab.row_count
+            self._changed.notify()
+
+    def _check_room(self, entry: Entry) -> None:
+        count, free = entry.slab.row_count, self._max_rows - self._rows
+        caller = self._callers.get(entry.caller)
+        held = 0 if caller is None else caller.rows
+        if self._rows and held + count > free:  # an empty queue takes a slab of any size
+            raise QueueFullError(
+                f"{self._rows} rows wait, {held} of them this caller's: no room for {count} more, "
+                f"since a caller gets no more of the {self._max_rows} than are left free"
+            )
+
+    def discard(self, entry: Entry) -> None:
+        """Forgets an entry, if it still waits."""
+        with self._changed:
+            caller = self._callers.get(entry.caller)
+            if caller is not None and entry in caller.kinds.get(entry.slab.kind, ()):
+                self._remove(entry)
+
+    def take(self, *, wait: bool = True) -> list[Entry] | None:
+        """The next batch; None when there will be no more. Without waiting, nothing may be ready: an empty one."""
+        with self._changed:
+            while True:
+                pause = self._pause()
+                if pause == 0:
+                    return self._batch()
+                if pause is None and self._closed:
+                    return None
+                if not wait:
+                    return []
+                self._changed.wait(pause)
+
+    def close(self) -> None:
+        """Takes nothing more; what waits is still given out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _pause(self) -> float | None:
+        """Seconds until the next batch is to be given out; None if nothing waits."""
+        if not self._callers:
+            return None
+        leader = self._leader()
+        if self._closed or self._rows >= self._limits.rows or not self._merges(leader):
+            return 0
+        return max(0.0, leader.arrival + self._limits.delay_seconds - time.monotonic())
+
+    def _leader(self) -> Entry:
+        leader = next(iter(self._callers.values())).first()
+        if leader is None:
+            raise RuntimeError("a caller without entries was kept")
+        return leader
+
+    def _merges(self, entry: Entry) -> bool:
+        return entry.slab.row_count < self._limits.rows and entry.slab.nbytes < self._limits.bytes
+
+    def _batch(self) -> list[Entry]:
+        leader = self._leader()
+        batch = [leader]
+        self._remove(leader)
+        self._end_turn(leader)
+        if self._merges(leader):
+            rows, nbytes = leader.slab.row_count, leader.slab.nbytes
+            for entry in self._companions(leader):
+                rows, nbytes = rows + entry.slab.row_count, nbytes + entry.slab.nbytes
+                if rows > self._limits.rows or nbytes > self._limits.bytes:
+                    break
+                batch.append(entry)
+                self._remove(entry)
+        return batch
+
+    def _companions(self, leader: Entry) -> Iterator[Entry]:
+        """Entries of the leader's kind, one of each caller in turn. Those that are taken must be removed on the way."""
+        kind = leader.slab.kind
+        found = True
+        while found:
+            found = False
+            for caller in list(self._callers.values()):
+                entry = caller.first(kind) if caller.kinds else None
+                if entry is not None:
+                    found = True
+                    yield entry
+
+    def _end_turn(self, leader: Entry) -> None:
+        caller = self._callers.get(leader.caller)
+        if caller is not None:
+            self._callers.move_to_end(leader.caller)
+            if leader.slab.kind in caller.kinds:
+                caller.kinds.move_to_end(leader.slab.kind)
+
+    def _remove(self, entry: Entry) -> None:
+        caller = self._callers[entry.caller]
+        caller.remove(entry)
+        self._rows -= entry.slab.row_count
+        if not caller.kinds:
+            del self._callers[entry.caller]
