@@ -1,5 +1,7 @@
 """What a caller in any language sees: statuses, details, health, reflection, and what the metrics say of it."""
 
+import math
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -17,11 +19,17 @@ METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc
 
 
 def request(dtype=v1.Dtype.DTYPE_FLOAT32, target_dtype=v1.Dtype.DTYPE_INT64) -> v1.EvaluateRequest:
+    """Two rows of three classes, all zeros; a target of floats is one of probabilities."""
+    target_shape = [2, 3] if BY_WIRE[target_dtype].floating else [2]
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
         input=v1.Tensor(dtype=dtype, shape=[2, 3], data=bytes(6 * BY_WIRE[dtype].itemsize)),
-        target=v1.Tensor(dtype=target_dtype, shape=[2], data=bytes(2 * BY_WIRE[target_dtype].itemsize)),
+        target=zeros(target_dtype, target_shape),
     )
+
+
+def zeros(dtype, shape):
+    return v1.Tensor(dtype=dtype, shape=shape, data=bytes(math.prod(shape) * BY_WIRE[dtype].itemsize))
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +124,7 @@ def test_rpc_that_is_not_served_gets_unimplemented(stub, server, method, kind, c
 
 def test_capabilities_are_what_is_served(stub):
     told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
-    assert list(told.losses) == [v1.Loss.LOSS_CROSS_ENTROPY]
     assert list(told.transports) == [v1.Transport.TRANSPORT_UNARY]
-    assert not told.outputs
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),
@@ -129,6 +135,25 @@ def test_capabilities_are_what_is_served(stub):
             else:
                 with pytest.raises(grpc.RpcError):
                     stub.Evaluate(probe)
+
+
+@pytest.mark.parametrize("loss", v1.Loss.values()[1:], ids=v1.Loss.Name)
+def test_every_loss_and_output_that_is_told_is_served(stub, loss):
+    told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
+    assert loss in told.losses
+    name = v1.Loss.Name(loss).removeprefix("LOSS_").lower()
+    binary = name.startswith("binary")
+    probe = request(target_dtype=v1.Dtype.DTYPE_FLOAT32 if binary else v1.Dtype.DTYPE_INT64)
+    probe.spec.MergeFrom(v1.LossSpec(**{name: {}}))
+    probe.outputs.outputs.extend(o for o in told.outputs if not (binary and o == v1.Output.OUTPUT_LOG_SUM_EXP))
+    probe.outputs.gradient.dtype = v1.Dtype.DTYPE_BFLOAT16
+    answer = stub.Evaluate(probe)
+    rows = [2, 3] if binary else [2]
+    assert list(answer.log_sum_exp.shape) == ([] if binary else rows)
+    assert list(answer.predictions.shape) == rows
+    assert list(answer.probabilities.shape) == list(answer.log_probabilities.shape) == [2, 3]
+    assert answer.gradient.dtype == v1.Dtype.DTYPE_BFLOAT16
+    assert answer.correct_count == answer.row_count
 
 
 def test_limit_told_is_the_limit_kept():

@@ -26,6 +26,7 @@ from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    evaluate,
     nll_loss,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "evaluate",
     "nll_loss",
     "slabs",
 ]

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-import torch
-
 from ce_engine import slabs
 from ce_engine._launch import launch
 from ce_engine._result import LossResult
@@ -14,14 +12,17 @@ from ce_engine._slab import Slab
 P = ParamSpec("P")
 
 
+def evaluate(slab: Slab) -> LossResult:
+    """Computes a slab here and now."""
+    return slab.result(launch(slab))
+
+
 def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:
     @wraps(plan)
-    @torch.no_grad()
-    def evaluate(*args: P.args, **kwargs: P.kwargs) -> LossResult:
-        slab = plan(*args, **kwargs)
-        return slab.result(launch(slab))
+    def loss(*args: P.args, **kwargs: P.kwargs) -> LossResult:
+        return evaluate(plan(*args, **kwargs))
 
-    return evaluate
+    return loss
 
 
 cross_entropy = _at_once(slabs.cross_entropy)

@@ -4,6 +4,7 @@ import torch
 
 from losswire import v1
 from losswire.dtypes import ELEMENT_TYPES
+from losswire_server.planning import OUTPUTS, PLANS
 from losswire_server.settings import Settings
 
 
@@ -12,9 +13,10 @@ def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse
         version=version,
         torch_version=torch.__version__,
         device=v1.Device(type="cpu"),
-        losses=[v1.Loss.LOSS_CROSS_ENTROPY],
+        losses=[v1.Loss.Value(f"LOSS_{name.upper()}") for name in PLANS],
         input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
-        target_dtypes=[element.wire for element in ELEMENT_TYPES if not element.floating and element.name != "bool"],
+        target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
+        outputs=list(OUTPUTS),
         transports=[v1.Transport.TRANSPORT_UNARY],
         limits=v1.Limits(max_message_bytes=settings.max_message_bytes),
     )

@@ -9,7 +9,6 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from losswire import v1
-from losswire.dtypes import BY_WIRE
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
 
@@ -53,6 +52,8 @@ def _check_spec(spec: v1.LossSpec) -> None:
 def _check_outputs(outputs: v1.OutputSpec) -> None:
     for output in outputs.outputs:
         _check_enum("outputs.outputs", output, v1.Output.DESCRIPTOR)
+    if len(set(outputs.outputs)) < len(outputs.outputs):
+        raise FieldError("outputs.outputs", "expected each at most once")
     gradient = outputs.gradient
     if gradient.HasField("dtype"):
         _check_enum("outputs.gradient.dtype", gradient.dtype, v1.Dtype.DESCRIPTOR)
@@ -67,22 +68,7 @@ def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
 
 
 def _not_served(request: v1.EvaluateRequest) -> Iterator[tuple[str, str]]:
-    loss = request.spec.WhichOneof("loss")
-    if loss != "cross_entropy":
-        yield f"spec.{loss}", "this server serves cross_entropy only"
-    if request.spec.cross_entropy.HasField("weighting"):
-        yield "spec.cross_entropy.weighting", "this server computes no class weights; send them in weight"
-    target = BY_WIRE.get(request.target.dtype)
-    if target is not None and target.floating:
-        yield "target", f"this server takes class indices of an integer dtype, got {target.name}"
-    if request.HasField("sample_weight"):
-        yield "sample_weight", "this server takes no weights of rows"
-    if request.outputs.outputs:
-        yield "outputs.outputs", "this server returns the gradient only"
-    gradient = request.outputs.gradient
-    if gradient.HasField("dtype") and gradient.dtype != request.input.dtype:
-        yield "outputs.gradient.dtype", "this server returns gradients in the input's dtype"
-    if gradient.HasField("destination"):
+    if request.outputs.gradient.HasField("destination"):
         yield "outputs.gradient.destination", "this server leases no shared memory"
 
 
