@@ -15,7 +15,6 @@ from losswire_client import (
     DeadlineExceededError,
     InvalidArgumentError,
     LosswireError,
-    NotServedError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -128,7 +127,14 @@ def test_capabilities_are_told_in_the_words_of_the_sdk(client):
     told = client.capabilities()
     assert told.version == losswire_client.__version__
     assert told.torch_version == torch.__version__
-    assert (told.device, told.losses, told.transports) == ("cpu", ("cross_entropy",), ("unary",))
+    assert (told.device, told.transports) == ("cpu", ("unary",))
+    assert told.losses == (
+        "cross_entropy",
+        "nll_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    )
+    assert told.outputs == ("log_sum_exp", "probabilities", "log_probabilities", "predictions")
     assert told.input_dtypes == ("float64", "float32", "float16", "bfloat16")
     assert told.max_message_bytes == 64 * 2**20
 
@@ -172,7 +178,11 @@ def test_threads_may_share_a_client(client):
         ({"input": torch.zeros(2, 3, requires_grad=True)}, "input: expected an array, got a Tensor: .*requires grad"),
         ({"input": None}, "input: expected one of the dtypes .*, got object"),
         ({"target": [0, 1, "2"]}, "target: expected class indices of an integer dtype, got <U"),
-        ({"weight": "balanced"}, "weight: expected one of the dtypes .*, got <U8"),
+        ({"weight": "even"}, "weight: expected one of 'balanced', 'complement', got 'even'"),
+        ({"weight": np.array(["balanced"])}, "weight: expected one of the dtypes .*, got <U8"),
+        ({"outputs": "lse"}, r"outputs: expected a collection of names, as in \('lse',\), got 'lse'"),
+        ({"outputs": ["logits"]}, "outputs: expected one of 'lse', .*, got 'logits'"),
+        ({"sample_weight": [1.0]}, r"sample_weight: expected the loss's shape \(3,\), got \(1,\)"),
         ({"ignore_index": 1.5}, "ignore_index: expected an integer of 64 bits, got 1.5"),
         ({"ignore_index": 2**63}, "ignore_index: expected an integer of 64 bits, got 9223372036854775808"),
         ({"label_smoothing": "0.1"}, "label_smoothing: expected a number in .*, got '0.1'"),
@@ -194,13 +204,6 @@ def test_wrong_argument_is_refused_by_its_name(client, arguments, message):
     assert isinstance(raised.value, ValueError)
     assert message.startswith(raised.value.argument)
     assert raised.value.argument
-
-
-def test_probability_target_is_not_served_yet(client):
-    with pytest.raises(
-        NotServedError, match="target: this server takes class indices of an integer dtype, got float32"
-    ):
-        client.cross_entropy(LOGITS, LOGITS)
 
 
 def test_no_server_is_unavailable():

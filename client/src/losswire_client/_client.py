@@ -1,6 +1,6 @@
 from numbers import Real
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 import numpy.typing as npt
@@ -8,10 +8,18 @@ import numpy.typing as npt
 from losswire import v1
 from losswire.tensors import encode
 from losswire.v1 import loss_service_pb2_grpc
-from losswire_client._arrays import floating_array
+from losswire_client._arrays import floating_array, target_array
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._errors import LosswireError, invalid_argument, translated
-from losswire_client._requests import MAX_MESSAGE_BYTES, assign, evaluate_request, to_result
+from losswire_client._requests import (
+    MAX_MESSAGE_BYTES,
+    Common,
+    Options,
+    assign,
+    evaluate_request,
+    set_weight,
+    to_result,
+)
 from losswire_client._result import Result
 
 RequestT = TypeVar("RequestT")
@@ -46,54 +54,120 @@ class Client:
         self,
         input: npt.ArrayLike,
         target: npt.ArrayLike,
-        weight: npt.ArrayLike | None = None,
+        weight: npt.ArrayLike | str | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
-        *,
-        grad: bool = False,
-        grad_output: npt.ArrayLike | None = None,
-        empty: str = "nan",
-        series: str = "",
-        timeout: float | None = None,
+        **common: Unpack[Common],
     ) -> Result:
-        """Softmax cross-entropy of logits against class indices, as ``torch.nn.functional.cross_entropy``.
+        """Softmax cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
 
         Args:
             input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16.
             target: Class indices of the input's shape without C, in any integer dtype, each in [0, C) or equal to
-                ``ignore_index``.
-            weight: A factor for each class, of shape (C), in a floating dtype.
+                ``ignore_index``; or, of the input's shape and in a floating dtype, probabilities of the classes.
+            weight: A factor for each class, of shape (C), in a floating dtype. Or, for class indices, how to compute it
+                from them: ``balanced``, N / (C n_c) for a class that occurs n_c times in N rows, or ``complement``,
+                1 - n_c / N.
             ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
             reduction: ``none``, ``mean`` or ``sum``.
             label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
-            grad: Whether to return the gradient with respect to the input.
-            grad_output: The incoming gradient, of the loss's shape; ones if None.
-            empty: What ``mean`` is when no row counts: ``nan``, as in PyTorch, or ``zero``.
-            series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of
-                ``_.:/-``.
-            timeout: Seconds that this call may take; the client's if None.
+            **common: See `Common`.
 
         Raises:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        loss = v1.LossSpec()
-        assign(loss.cross_entropy, "ignore_index", ignore_index, "an integer of 64 bits")
-        assign(loss.cross_entropy, "label_smoothing", label_smoothing, "a number in [0, 1]")
-        if weight is not None:
-            encode(floating_array("weight", weight), loss.cross_entropy.weight, "weight")
-        request = evaluate_request(
-            loss,
-            input,
-            target,
-            reduction=reduction,
-            empty=empty,
-            grad=grad,
-            grad_output=grad_output,
-            series=series,
-        )
-        return to_result(self._call(self._stub.Evaluate, request, timeout))
+        spec = v1.LossSpec()
+        assign(spec.cross_entropy, "ignore_index", ignore_index, "an integer of 64 bits")
+        assign(spec.cross_entropy, "label_smoothing", label_smoothing, "a number in [0, 1]")
+        set_weight(spec.cross_entropy, weight)
+        return self._evaluate(spec, input, target_array("target", target), reduction, **common)
+
+    def nll_loss(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        weight: npt.ArrayLike | str | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        **common: Unpack[Common],
+    ) -> Result:
+        """Negative log-likelihood of log-probabilities, as ``torch.nn.functional.nll_loss``.
+
+        Args:
+            input: Log-probabilities, which are not checked to be such, of shape (C), (N, C) or (N, C, d1, ..., dk), in
+                float64, float32, float16 or bfloat16.
+            target: Class indices, as in `cross_entropy`.
+            weight: As in `cross_entropy`.
+            ignore_index: As in `cross_entropy`.
+            reduction: ``none``, ``mean`` or ``sum``.
+            **common: See `Common`.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        spec = v1.LossSpec()
+        assign(spec.nll_loss, "ignore_index", ignore_index, "an integer of 64 bits")
+        set_weight(spec.nll_loss, weight)
+        return self._evaluate(spec, input, target_array("target", target), reduction, **common)
+
+    def binary_cross_entropy(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        weight: npt.ArrayLike | str | None = None,
+        reduction: str = "mean",
+        **common: Unpack[Common],
+    ) -> Result:
+        """Binary cross-entropy of probabilities, as ``torch.nn.functional.binary_cross_entropy``.
+
+        Args:
+            input: Probabilities of any shape, each in [0, 1], in float64, float32, float16 or bfloat16.
+            target: Of the input's shape, in a floating dtype.
+            weight: A factor for each element, which broadcasts to the input's shape, in a floating dtype. Or how to
+                compute it from the targets, which must all be 0 or 1 then: ``balanced`` or ``complement``.
+            reduction: ``none``, ``mean`` or ``sum``.
+            **common: See `Common`.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        spec = v1.LossSpec(binary_cross_entropy=v1.BinaryCrossEntropy())
+        set_weight(spec.binary_cross_entropy, weight)
+        return self._evaluate(spec, input, floating_array("target", target), reduction, **common)
+
+    def binary_cross_entropy_with_logits(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        weight: npt.ArrayLike | str | None = None,
+        reduction: str = "mean",
+        pos_weight: npt.ArrayLike | None = None,
+        **common: Unpack[Common],
+    ) -> Result:
+        """Binary cross-entropy of logits, as ``torch.nn.functional.binary_cross_entropy_with_logits``.
+
+        Args:
+            input: Logits of any shape, in float64, float32, float16 or bfloat16.
+            target: Of the input's shape, in a floating dtype.
+            weight: As in `binary_cross_entropy`.
+            reduction: ``none``, ``mean`` or ``sum``.
+            pos_weight: A factor for the positive part of each element's loss, which broadcasts to the input's shape.
+            **common: See `Common`.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        spec = v1.LossSpec(binary_cross_entropy_with_logits=v1.BinaryCrossEntropyWithLogits())
+        options = spec.binary_cross_entropy_with_logits
+        set_weight(options, weight)
+        if pos_weight is not None:
+            encode(floating_array("pos_weight", pos_weight), options.pos_weight, "pos_weight")
+        return self._evaluate(spec, input, floating_array("target", target), reduction, **common)
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """What the server serves, and its limits.
@@ -115,6 +189,19 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _evaluate(
+        self,
+        spec: v1.LossSpec,
+        input: npt.ArrayLike,
+        target: npt.NDArray[Any],
+        reduction: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        request = evaluate_request(spec, floating_array("input", input), target, reduction, **options)
+        return to_result(self._call(self._stub.Evaluate, request, timeout))
 
     def _call(
         self,

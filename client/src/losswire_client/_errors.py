@@ -121,8 +121,9 @@ def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErr
     elif code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
     elif violation := _violation(details):
-        # The server's path of a field ends in the argument's name: spec.cross_entropy.weight.
-        argument, problem = violation.field.rpartition(".")[2], violation.description
+        # The server's path of a field ends in the argument's name, as in spec.cross_entropy.weight, but for one.
+        field, problem = violation.field.rpartition(".")[2], violation.description
+        argument = "weight" if field == "weighting" else field
         if ERRORS[code] is InvalidArgumentError:
             return invalid_argument(argument, problem, code)
         text = f"{argument}: {problem}"

@@ -6,19 +6,27 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A loss, the sums behind it and, if asked for, the gradient.
+    """A loss, the sums behind it and, if asked for, the gradient and other outputs of the same pass.
 
     Results merge exactly: the mean over several batches is the sum of their ``loss_sum`` divided by the sum of their
     ``weight_sum``, never the mean of their losses.
 
+    The shape of rows is that of index targets: the input's without C; for the binary losses, whose rows are elements,
+    the input's own. Floating outputs are float64 for float64 input, else float32.
+
     Attributes:
-        loss: float64 for float64 input, else float32. Of the target's shape for reduction ``none``, else a scalar
-            array of shape ().
+        loss: Of the shape of rows for reduction ``none``, else a scalar array of shape ().
         loss_sum: Sum of the rows' losses in double precision, whatever the reduction.
         weight_sum: What ``mean`` divides by.
         row_count: Rows that counted.
         ignored_count: Rows that were ignored because of ``ignore_index``.
-        grad: Gradient of the loss with respect to the input, of the input's shape and dtype; None if not asked for.
+        grad: Gradient of the loss with respect to the input, of the input's shape and dtype.
+        lse: Logarithm of the sum of the exponentials of a row's input, of the shape of rows.
+        probabilities: Softmax or sigmoid of logits, exponential of log-probabilities; of the input's shape.
+        log_probabilities: Their logarithms, for probabilities clamped at -100; of the input's shape.
+        predictions: int64, of the shape of rows: the class with the largest input, the first of them in a tie; for the
+            binary losses 1 where the probability is above one half.
+        correct_count: With ``predictions``, the rows that counted and whose prediction is the target.
     """
 
     loss: npt.NDArray[Any]
@@ -27,3 +35,8 @@ class Result:
     row_count: int
     ignored_count: int
     grad: npt.NDArray[Any] | None = None
+    lse: npt.NDArray[Any] | None = None
+    probabilities: npt.NDArray[Any] | None = None
+    log_probabilities: npt.NDArray[Any] | None = None
+    predictions: npt.NDArray[Any] | None = None
+    correct_count: int | None = None
