@@ -1,7 +1,6 @@
 """Several slabs of the same kind as one, and its results apart again."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from itertools import accumulate
 
 import torch
@@ -15,7 +14,7 @@ def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
     kind = slabs[0].kind
     inputs = [_flat(slab.input, kind) for slab in slabs]
     targets = [_flat(slab.target, kind) for slab in slabs if slab.target is not None]
-    columns = [_merged_column(field.name, slabs) for field in fields(Rows)]
+    columns = [_merged_column(columns, slabs) for columns in zip(*(slab.rows.columns for slab in slabs), strict=True)]
     return torch.cat(inputs), torch.cat(targets) if targets else None, Rows(*columns)
 
 
@@ -41,8 +40,7 @@ def _shaped(x: Tensor, slab: Slab) -> Tensor:  # (rows, C) or (rows) -> the inpu
     return out
 
 
-def _merged_column(name: str, slabs: Sequence[Slab]) -> Tensor | None:
-    columns = [getattr(slab.rows, name) for slab in slabs]
+def _merged_column(columns: Sequence[Tensor | None], slabs: Sequence[Slab]) -> Tensor | None:
     given = next((column for column in columns if column is not None), None)
     if given is None:
         return None

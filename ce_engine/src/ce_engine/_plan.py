@@ -52,5 +52,6 @@ def plan(
         outputs=frozenset(options.outputs),
         **kind_options,
     )
-    scale = reduction.row_scale(options.grad_output, kind.compute_dtype) if options.grad else None
-    return Slab(kind, input.detach(), target, replace(rows, scale=scale), reduction)
+    if options.grad:
+        rows = replace(rows, scale=reduction.row_scale(options.grad_output, kind.compute_dtype))
+    return Slab(kind, input.detach(), target, rows, reduction)

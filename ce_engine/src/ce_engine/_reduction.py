@@ -40,10 +40,8 @@ class Reduction:
         dtype: torch.dtype,
     ) -> Tensor:  # (R), a view of one number where that is all
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
-        ones = torch.ones((), dtype=torch.float64)
-        scale = ones if grad_output is None else grad_output.cpu().to(torch.float64)
-        if self.kind == "mean":
-            scale = scale / self.weight_sum
+        divisor = torch.tensor(self.weight_sum if self.kind == "mean" else 1.0, dtype=torch.float64)
+        scale = divisor.reciprocal() if grad_output is None else grad_output.cpu().to(torch.float64) / divisor
         return scale.to(dtype).reshape(-1).expand(self.shape.numel())
 
     def loss(

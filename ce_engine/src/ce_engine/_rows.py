@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Size, Tensor
 
-BLOCK_BYTES = 512 * 1024  # for each thread, of the dtype that is computed in: stays in a common L2 cache
+# For each thread of PyTorch's, of the dtype that is computed in. Larger than most L2 caches, but well within a share of
+# L3: smaller ones spend more on Python than they save, larger ones on memory (docs/performance.md).
+BLOCK_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The slab: whole rows of one request, checked, with all that is needed to evaluate them anywhere, in any company."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -83,10 +83,11 @@ class Rows:
     scale: Tensor | None = None
 
     def __getitem__(self, rows: slice) -> "Rows":
-        return Rows(*(None if x is None else x[rows] for x in self.columns()))
+        return Rows(*(None if column is None else column[rows] for column in self.columns))
 
+    @property
     def columns(self) -> tuple[Tensor | None, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return (self.classes, self.ignored, self.weight, self.pos_weight, self.sample_weight, self.scale)
 
 
 def present(x: T | None) -> T:

@@ -9,13 +9,18 @@ from ce_engine._dense import deliver, log_sum_exp, widened, working_memory
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine._targets import ClassTarget, ProbabilityTarget, SmoothedTarget, Target
 
+# Below, a probability has lost digits, or is 0. Its row is computed from its logits again.
+LEAST_P = {torch.float32: 2.0**-100, torch.float64: 2.0**-1000}
+
 
 class _Dense(NamedTuple):
-    """Tensors of a block, (rows, C), contiguous and of the dtype that is computed in.
+    """The input of a block, and tensors (rows, C), contiguous and of the dtype that is computed in.
 
-    Each that is not wanted shares the memory of the one after it, since it is needed only until that is computed.
+    Each of these that is not wanted shares the memory of the one after it, since it is needed only until that is
+    computed.
     """
 
+    input: Tensor  # (samples, positions, C)
     x: Tensor
     log_p: Tensor
     p: Tensor
@@ -26,8 +31,9 @@ class SoftmaxBlocks:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._wants_p = kind.grad_dtype is not None or "probabilities" in kind.outputs
-        # Exponentials are most of the work. softmax computes them once for both the loss and the gradient, but it has
-        # lost the logarithms of small probabilities where more than that of one class is needed.
+        # Exponentials are most of the work. softmax computes them once for both the loss and the gradient, and the
+        # logarithm of a probability is as exact as log_softmax, but where it is too small to be told from 0. So this is
+        # for losses that need it at one class, and not at all of them.
         one_class = kind.target_dtype is None and not kind.label_smoothing
         self._by_softmax = one_class and self._wants_p and "log_probabilities" not in kind.outputs
         self._class_weight = None if kind.class_weight is None else kind.class_weight.tensor
@@ -45,7 +51,8 @@ class SoftmaxBlocks:
         p = grad if out.probabilities is None else working_memory(out.probabilities, x, dtype, "p")
         log_p = p if out.log_probabilities is None else working_memory(out.log_probabilities, x, dtype, "log_p")
         tensors = (widened(x, log_p), log_p, p, grad)
-        self._evaluate(_Dense(*(y.view(-1, x.shape[-1]) for y in tensors)), self._target(target, rows), out)
+        block = _Dense(x, *(tensor.view(-1, x.shape[-1]) for tensor in tensors))
+        self._evaluate(block, self._target(target, rows), out)
         deliver(log_p, out.log_probabilities)
         deliver(p, out.probabilities)
         deliver(grad, out.grad)
@@ -75,13 +82,24 @@ class SoftmaxBlocks:
 
 
 def _softmax(block: _Dense, target: ClassTarget, out: RowResults) -> None:
-    """With m the largest logit, log p_y is x_y - m + log p_m: p_m is at least 1 / C, so its logarithm is exact."""
-    largest, at_class = block.x.amax(1), target.at_class(block.x)
+    largest = block.x.amax(1) if out.lse is not None else None
     torch.softmax(block.x, 1, out=block.p)
-    log_p_largest = block.p.amax(1).log_()
-    if out.lse is not None:
-        out.lse.copy_(log_sum_exp(largest, log_p_largest))
-    out.losses.copy_(target.losses_of(largest.sub_(at_class).sub_(log_p_largest)))
+    if out.lse is not None and largest is not None:
+        out.lse.copy_(log_sum_exp(largest, block.p.amax(1).log_()))
+    p_at_class = target.at_class(block.p)
+    surprise = p_at_class.log().neg_()
+    lost = p_at_class < LEAST_P[p_at_class.dtype]
+    if lost.any():
+        rows = lost.nonzero()[:, 0]
+        surprise[rows] = _surprise_of(rows, block, target)
+    out.losses.copy_(target.losses_of(surprise))
+
+
+def _surprise_of(rows: Tensor, block: _Dense, target: ClassTarget) -> Tensor:
+    """-log p of the classes of some rows, also where p is too small to be told from 0."""
+    positions = block.input.shape[1]
+    x = block.input[rows // positions, rows % positions].to(block.p.dtype)
+    return -torch.log_softmax(x, 1).gather(1, target.index[rows])[:, 0]
 
 
 def _log_softmax(block: _Dense, target: Target, out: RowResults) -> None:

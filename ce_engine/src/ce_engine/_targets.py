@@ -59,10 +59,10 @@ class ClassTarget(Target):
 
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
-        self._index = present(rows.classes)[:, None]
+        self.index = present(rows.classes)[:, None]
 
     def at_class(self, x: Tensor) -> Tensor:  # (rows, C) -> (rows)
-        return x.gather(1, self._index)[:, 0]
+        return x.gather(1, self.index)[:, 0]
 
     def losses(self, log_p: Tensor) -> Tensor:
         return self.losses_of(self.at_class(log_p).neg_())
@@ -73,11 +73,11 @@ class ClassTarget(Target):
     def grad(self, p: Tensor, out: Tensor) -> None:
         scale = self._scale(self._rows.weight)
         torch.mul(p, scale, out=out)
-        out.scatter_add_(1, self._index, -scale)
+        out.scatter_add_(1, self.index, -scale)
         self._zero_ignored(out)
 
     def largest(self) -> Tensor:
-        return self._index[:, 0]
+        return self.index[:, 0]
 
 
 class SmoothedTarget(ClassTarget):
@@ -85,7 +85,7 @@ class SmoothedTarget(ClassTarget):
 
     def __init__(self, rows: Rows, label_smoothing: float, smooth: Tensor, smooth_sum: float) -> None:
         super().__init__(rows)
-        weight = smooth.new_ones(len(self._index)) if rows.weight is None else rows.weight
+        weight = smooth.new_ones(len(self.index)) if rows.weight is None else rows.weight
         self._hard = weight * (1 - label_smoothing)  # (rows)
         self._smooth = smooth  # (C), w_c e / C
         self._smooth_sum = smooth_sum
@@ -100,7 +100,7 @@ class SmoothedTarget(ClassTarget):
         scale, hard = self._scale(self._rows.sample_weight), self._hard[:, None]
         torch.mul(p, (hard + self._smooth_sum).mul_(scale), out=out)
         out.addcmul_(scale, self._smooth, value=-1)
-        out.scatter_add_(1, self._index, (hard * scale).neg_())
+        out.scatter_add_(1, self.index, (hard * scale).neg_())
         self._zero_ignored(out)
 
 
