@@ -7,7 +7,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constr
 PACKAGES := proto ce_engine server client
 ARGS ?=
 
-.PHONY: help demo test setup serve lint proto release-contract bench clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-engine clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ release-contract: .venv/ready ## make the contract as it is the one that must no
 
 bench: .venv/ready ## measure the service beside local PyTorch
 	.venv/bin/python -m benchmarks $(ARGS)
+
+bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
+	.venv/bin/python -m benchmarks.engine $(ARGS)
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,101 @@
+"""Measures the engine beside PyTorch, without the service. Run it with ``make bench-engine``."""
+
+import argparse
+import platform
+import statistics
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+import ce_engine
+from benchmarks.contestants import CONTESTANTS, Batch, Contestant
+from benchmarks.timing import WARM_UP_RUNS, medians
+
+SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
+SMOKE_SHAPES = ((64, 100),)
+OURS = "ce_engine"
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    shapes, runs = (SMOKE_SHAPES, 3) if arguments.smoke else (SHAPES, arguments.runs)
+    console = Console(width=130)
+    console.print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    batches = [
+        Batch(*shape, dtype, grad) for grad in (False, True) for dtype in ("float32", "bfloat16") for shape in shapes
+    ]
+    console.print(large_batches(batches, runs))
+    console.print(small_batches(100 * runs))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=31, help="of each measurement (%(default)s)")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few runs of a small shape: shows that it works, no more"
+    )
+    return parser.parse_args()
+
+
+def large_batches(batches: list[Batch], runs: int) -> Table:
+    others = [name for name in CONTESTANTS if name != OURS]
+    headings = ("batch", "dtype", "gradient", *CONTESTANTS, *(f"{name} / ours" for name in others))
+    table = Table(*headings, title=f"milliseconds, medians of {runs} runs in turns", title_justify="left")
+    contestants = {name: Contestant(name) for name in CONTESTANTS}
+    try:
+        for batch in batches:
+            seconds = measure(contestants, batch, runs)
+            times = [f"{seconds[name] * 1e3:.3f}" if name in seconds else "not measured" for name in CONTESTANTS]
+            ratios = [f"{seconds[name] / seconds[OURS]:.2f}" if name in seconds else "" for name in others]
+            shape = f"{batch.rows} x {batch.classes}"
+            table.add_row(shape, batch.dtype, "yes" if batch.grad else "no", *times, *ratios)
+    finally:
+        for contestant in contestants.values():
+            contestant.stop()
+    return table
+
+
+def measure(contestants: dict[str, Contestant], batch: Batch, runs: int) -> dict[str, float]:
+    """Median seconds of each contestant that can compute the batch: torch.compile needs a C++ compiler."""
+    able = {name: contestant for name, contestant in contestants.items() if contestant.prepare(batch)}
+    turns = [{name: each.seconds() for name, each in able.items()} for _ in range(WARM_UP_RUNS + runs)]
+    return {name: statistics.median(turn[name] for turn in turns[WARM_UP_RUNS:]) for name in able}
+
+
+def small_batches(runs: int) -> Table:
+    """What it costs to hand a batch to the engine's thread and to get the result back."""
+    table = Table("32 x 10", "gradient", "microseconds", title="small batches, medians in turns", title_justify="left")
+    with ce_engine.Engine(torch_threads=1) as engine:
+        for grad in (False, True):
+            for name, seconds in small_medians(engine, runs, grad=grad).items():
+                table.add_row(name, "yes" if grad else "no", f"{seconds * 1e6:.1f}")
+    return table
+
+
+def small_medians(engine: ce_engine.Engine, runs: int, *, grad: bool) -> dict[str, float]:
+    logits, target = Batch(32, 10, "float32", grad).tensors()
+    leaf = logits.clone().requires_grad_()
+
+    def in_torch() -> object:
+        return torch.autograd.grad(F.cross_entropy(leaf, target), leaf) if grad else F.cross_entropy(logits, target)
+
+    seconds = medians(
+        {
+            "F.cross_entropy": in_torch,
+            "ce_engine.cross_entropy": lambda: ce_engine.cross_entropy(logits, target, grad=grad),
+            "Engine.submit to result": lambda: engine.submit(
+                ce_engine.slabs.cross_entropy(logits, target, grad=grad)
+            ).result(),
+        },
+        runs,
+    )
+    handing_over = seconds["Engine.submit to result"] - seconds["ce_engine.cross_entropy"]
+    return {**seconds, "of which handing over": handing_over}
+
+
+if __name__ == "__main__":
+    main()
