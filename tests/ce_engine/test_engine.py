@@ -93,14 +93,14 @@ def test_slabs_of_other_kinds_do_not_merge(monkeypatch, other):
     assert sorted(map(len, launches)) == [1, 1]
 
 
-@pytest.mark.parametrize("limits", [{"max_batch_rows": 6}, {"max_batch_bytes": 6 * 5 * 4}])
+@pytest.mark.parametrize("limits", [{"max_batch_rows": 8}, {"max_batch_bytes": 8 * 5 * 4}])
 def test_batches_are_limited_in_rows_and_in_bytes(monkeypatch, limits):
     with held(monkeypatch, **limits) as (engine, go, launches):
-        futures = [engine.submit(slab()) for _ in range(7)]
+        futures = [engine.submit(slab()) for _ in range(9)]
         futures.append(engine.submit(slab(rows=100)))  # larger than a batch may be, so alone
         go.set()
         assert all(future.result(20).row_count for future in futures)
-    assert [sum(one.row_count for one in batch) for batch in launches] == [6, 6, 2, 100]
+    assert [sum(one.row_count for one in batch) for batch in launches] == [8, 8, 2, 100]
 
 
 def test_launch_waits_to_be_filled_up_for_as_long_as_it_may():

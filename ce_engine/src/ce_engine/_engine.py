@@ -36,8 +36,8 @@ class Engine:
         workers: Threads that launch. Each has its own threads of PyTorch's.
         torch_threads: Threads of PyTorch's for one launch; PyTorch's default if None.
         max_batch_rows: Rows that are merged at most.
-        max_batch_bytes: Bytes of input that are merged at most. Merging copies: on a CPU it pays only for slabs so
-            small that a launch costs more than the copy.
+        max_batch_bytes: Bytes of input that are merged at most. Merging copies: it pays only for slabs so small that a
+            launch costs more than the copy, so those of more than a quarter of this are launched alone.
         max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes what is there.
         max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
             always leaves room for others.

@@ -14,7 +14,7 @@ from ce_engine._slab import Kind, Slab
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How much may be merged into one launch. A slab that is larger by itself is launched alone.
+    """How much may be merged into one launch. Merging copies, so a slab of more than a quarter of it is launched alone.
 
     Attributes:
         rows: Of all slabs together.
@@ -149,7 +149,7 @@ class FairQueue:
         return leader
 
     def _merges(self, entry: Entry) -> bool:
-        return entry.slab.row_count < self._limits.rows and entry.slab.nbytes < self._limits.bytes
+        return entry.slab.row_count < self._limits.rows and 4 * entry.slab.nbytes <= self._limits.bytes
 
     def _batch(self) -> list[Entry]:
         leader = self._leader()
@@ -174,7 +174,7 @@ class FairQueue:
             found = False
             for caller in list(self._callers.values()):
                 entry = caller.first(kind) if caller.kinds else None
-                if entry is not None:
+                if entry is not None and self._merges(entry):
                     found = True
                     yield entry
 
