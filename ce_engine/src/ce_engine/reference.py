@@ -1,46 +1,141 @@
-"""A slow and obvious twin of each loss: one row at a time, in float64, straight from the definition. For tests."""
+"""A slow and obvious twin of each loss: one row at a time, in float64, straight from the definition. For tests.
+
+Each takes the arguments of the function of the same name in ``ce_engine`` that change numbers, and answers as it does
+with ``grad=True``.
+"""
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+from torch.nn.functional import logsigmoid
 
 from ce_engine._result import LossResult
+from ce_engine._rows import target_shape
 
 
 def cross_entropy(
+    input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
+    target: Tensor,  # (), (N) or (N, d1, ..., dk); or as input
+    weight: Tensor | None = None,  # (C)
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,  # as the loss with reduction none
+    grad_output: Tensor | None = None,  # as the loss
+) -> LossResult:
+    rows = _class_rows(input)
+    weights = _numbers(weight, rows.shape[1])
+    twin = _Twin(rows)
+    by_probability = target.is_floating_point()
+    for i, y in enumerate(_class_rows(target) if by_probability else target.reshape(-1)):
+        if not by_probability and y == ignore_index:
+            continue
+        share = y if by_probability else _one_hot(y, rows)
+        wanted = weights * ((1 - label_smoothing) * share + label_smoothing / rows.shape[1])
+        log_p = rows[i] - rows[i].logsumexp(0)
+        divisor = torch.ones(()) if by_probability else weights[y]
+        twin.add(i, -(wanted * log_p)[wanted != 0].sum(), log_p.exp() * wanted.sum() - wanted, divisor)
+    return twin.result(input, target_shape(input), reduction, sample_weight, grad_output)
+
+
+def nll_loss(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
     target: Tensor,  # (), (N) or (N, d1, ..., dk)
     weight: Tensor | None = None,  # (C)
     ignore_index: int = -100,
     reduction: str = "mean",
-    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,  # as target
+    grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
-    """The same as ``ce_engine.cross_entropy`` with ``grad=True``, all in float64."""
-    x = input.detach().to(torch.float64)
-    rows = x.movedim(1, -1).reshape(-1, x.shape[1]) if x.dim() > 1 else x[None]
-    class_count = rows.shape[1]
-    weights = torch.ones(class_count, dtype=torch.float64) if weight is None else weight.to(torch.float64)
+    rows = _class_rows(input)
+    weights = _numbers(weight, rows.shape[1])
+    twin = _Twin(rows)
+    for i, y in enumerate(target.reshape(-1)):
+        if y != ignore_index:
+            twin.add(i, -weights[y] * rows[i, y], -weights[y] * _one_hot(y, rows), weights[y])
+    return twin.result(input, target_shape(input), reduction, sample_weight, grad_output)
 
-    losses = torch.zeros(len(rows), dtype=torch.float64)
-    grads = torch.zeros_like(rows)
-    weight_sum, row_count = 0.0, 0
-    for i, y in enumerate(target.reshape(-1).tolist()):
-        if y == ignore_index:
-            continue
-        one_hot = torch.zeros(class_count, dtype=torch.float64)
-        one_hot[y] = 1
-        wanted = weights * ((1 - label_smoothing) * one_hot + label_smoothing / class_count)
-        log_p = rows[i] - torch.logsumexp(rows[i], 0)
-        losses[i] = -(wanted * log_p)[wanted != 0].sum()
-        grads[i] = log_p.exp() * wanted.sum() - wanted
-        weight_sum += float(weights[y])
-        row_count += 1
 
-    loss_sum = losses.sum()
-    if reduction == "none":
-        loss = losses.reshape(target.shape)
-    elif reduction == "sum":
-        loss = loss_sum
-    else:
-        loss, grads = loss_sum / weight_sum, grads / weight_sum
-    grad = grads.reshape(x.movedim(1, -1).shape).movedim(-1, 1) if x.dim() > 1 else grads[0]
-    return LossResult(loss, float(loss_sum), weight_sum, row_count, len(rows) - row_count, grad)
+def binary_cross_entropy(
+    input: Tensor,  # any shape
+    target: Tensor,  # as input
+    weight: Tensor | None = None,  # broadcasts to the input's shape
+    reduction: str = "mean",
+    sample_weight: Tensor | None = None,  # as input
+    grad_output: Tensor | None = None,  # as the loss
+) -> LossResult:
+    weights = _numbers(weight, *input.shape)
+    twin = _Twin(_numbers(input).reshape(-1, 1))
+    for i, (p, t, w) in enumerate(zip(twin.rows, _flat(target), _flat(weights), strict=True)):
+        loss = -t * p.log().clamp(min=-100) - (1 - t) * (1 - p).log().clamp(min=-100)
+        twin.add(i, w * loss, w * (p - t) / (p * (1 - p)).clamp(min=1e-12), torch.ones(()))
+    return twin.result(input, input.shape, reduction, sample_weight, grad_output)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,  # any shape
+    target: Tensor,  # as input
+    weight: Tensor | None = None,  # broadcasts to the input's shape
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,  # broadcasts to the input's shape
+    sample_weight: Tensor | None = None,  # as input
+    grad_output: Tensor | None = None,  # as the loss
+) -> LossResult:
+    weights, pos_weights = _numbers(weight, *input.shape), _numbers(pos_weight, *input.shape)
+    twin = _Twin(_numbers(input).reshape(-1, 1))
+    for i, (x, t, w, q) in enumerate(zip(twin.rows, _flat(target), _flat(weights), _flat(pos_weights), strict=True)):
+        loss = -q * t * logsigmoid(x) - (1 - t) * logsigmoid(-x)
+        twin.add(i, w * loss, w * ((1 - t) * x.sigmoid() - q * t * (-x).sigmoid()), torch.ones(()))
+    return twin.result(input, input.shape, reduction, sample_weight, grad_output)
+
+
+class _Twin:
+    """Loss, gradient and share in what ``mean`` divides by, of each row; 0 of rows that are not added."""
+
+    def __init__(self, rows: Tensor) -> None:  # (R, C)
+        self.rows = rows
+        self.losses, self.divisors = rows.new_zeros(len(rows)), rows.new_zeros(len(rows))
+        self.grads = torch.zeros_like(rows)
+        self.added: list[int] = []
+
+    def add(self, i: int, loss: Tensor, grad: Tensor, divisor: Tensor) -> None:
+        self.losses[i], self.grads[i], self.divisors[i] = loss, grad, divisor
+        self.added.append(i)
+
+    def result(
+        self, input: Tensor, shape: Size, reduction: str, sample_weight: Tensor | None, grad_output: Tensor | None
+    ) -> LossResult:
+        sample_weights, incoming = _flat(_numbers(sample_weight, *shape)), _flat(_numbers(grad_output))
+        losses, weight_sum = self.losses * sample_weights, self.divisors.sum()
+        grads = self.grads * (sample_weights * incoming)[:, None]
+        loss = {"none": losses.reshape(shape), "sum": losses.sum(), "mean": losses.sum() / weight_sum}[reduction]
+        if reduction == "mean":
+            grads[self.added] /= weight_sum
+        last = input.movedim(1, -1) if shape != input.shape and input.dim() > 1 else input
+        grad = grads.reshape(last.shape)
+        return LossResult(
+            loss,
+            float(losses.sum()),
+            float(weight_sum),
+            len(self.added),
+            len(losses) - len(self.added),
+            grad if last is input else grad.movedim(-1, 1),
+        )
+
+
+def _class_rows(x: Tensor) -> Tensor:  # (R, C)
+    x = _numbers(x)
+    return x.movedim(1, -1).reshape(-1, x.shape[1]) if x.dim() > 1 else x[None]
+
+
+def _numbers(x: Tensor | None, *shape: int) -> Tensor:
+    """In float64, and of that shape if one is given; ones for None."""
+    numbers = torch.ones(()) if x is None else x.detach()
+    return numbers.to(torch.float64).expand(shape or numbers.shape)
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.to(torch.float64).reshape(-1)
+
+
+def _one_hot(y: Tensor, rows: Tensor) -> Tensor:  # (C)
+    return torch.eye(rows.shape[1], dtype=torch.float64)[y]
