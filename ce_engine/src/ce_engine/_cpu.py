@@ -1,21 +1,31 @@
 """Evaluates rows on a CPU, block by block, so that what is between the input and the results stays in the cache."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
-from ce_engine._elementwise import BinaryBlocks, BinaryWithLogitsBlocks
-from ce_engine._gather import NllBlocks
-from ce_engine._rows import blocks
+from ce_engine._elementwise import BinaryKernel, BinaryWithLogitsKernel
+from ce_engine._gather import NllKernel
+from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine._softmax import SoftmaxBlocks
+from ce_engine._softmax import SoftmaxKernel
 
-# From a kind to what evaluates a block of it: (input, target, rows, results to write).
-BLOCKS: dict[str, Callable[[Kind], Callable[[Tensor, Tensor | None, Rows, RowResults], None]]] = {
-    "cross_entropy": SoftmaxBlocks,
-    "nll_loss": NllBlocks,
-    "binary_cross_entropy": BinaryBlocks,
-    "binary_cross_entropy_with_logits": BinaryWithLogitsBlocks,
+
+class Kernel(Protocol):
+    """Evaluates the rows of one launch: some block by block, where caches matter, and the rest all at once."""
+
+    def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None: ...
+
+    def __call__(self, block: Block, out: RowResults) -> None: ...
+
+    def finish(self, out: RowResults) -> None: ...
+
+
+KERNELS: dict[str, type[Kernel]] = {
+    "cross_entropy": SoftmaxKernel,
+    "nll_loss": NllKernel,
+    "binary_cross_entropy": BinaryKernel,
+    "binary_cross_entropy_with_logits": BinaryWithLogitsKernel,
 }
 
 
@@ -30,16 +40,11 @@ def evaluate(
     if not input.numel():
         return results
     x = kind.as_rows(input)
-    t = None if target is None else kind.as_rows(target)
     views = results.map(lambda numbers: numbers, kind.as_rows)
-    evaluate_block = BLOCKS[kind.loss](kind)
-    cut = list(blocks(x, kind.compute_dtype.itemsize))
-    if len(cut) == 1:  # slices would cost a small batch as much as the loss
-        evaluate_block(x, t, rows, views)
-        cut = []
-    for block in cut:
-        part = (block.samples, block.positions)
-        evaluate_block(x[part], None if t is None else t[part], rows[block.rows], views[block])
+    kernel = KERNELS[kind.loss](kind, x, None if target is None else kind.as_rows(target), rows)
+    for block in blocks(x, kind.compute_dtype.itemsize):
+        kernel(block, views)
+    kernel.finish(views)
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results

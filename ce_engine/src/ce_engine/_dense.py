@@ -1,5 +1,7 @@
 """What the blocks of all losses do with tensors of the input's shape: where they are computed, and the gradient."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,11 @@ def working_memory(
     return scratch.like(like, dtype, name)
 
 
-def deliver(memory: Tensor, out: Tensor | None) -> None:
-    if out is not None and out is not memory:
-        out.copy_(memory)
+def deliver(memories: Sequence[Tensor], outs: Sequence[Tensor | None]) -> None:
+    """Copies results that were computed elsewhere to where they belong."""
+    for memory, out in zip(memories, outs, strict=True):
+        if out is not None and out is not memory:
+            out.copy_(memory)
 
 
 def widened(x: Tensor, memory: Tensor) -> Tensor:

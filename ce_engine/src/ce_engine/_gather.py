@@ -1,39 +1,40 @@
-"""Negative log-likelihood of a block of rows, which takes one number of each: the loss is -w_y x_y."""
+"""Negative log-likelihood, block by block, which takes one number of each row: the loss is -w_y x_y."""
 
 import torch
 from torch import Tensor
 
 from ce_engine._dense import log_sum_exp, widened
 from ce_engine._memory import scratch
+from ce_engine._rows import Block
 from ce_engine._slab import Kind, RowResults, Rows, present
 
 
-class NllBlocks:
-    def __init__(self, kind: Kind) -> None:
+class NllKernel:
+    def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None:  # noqa: ARG002 - no target
+        self._x = x  # (samples, positions, C), of log-probabilities
         self._dtype = kind.compute_dtype
+        self._rows = rows
+        self._index = present(rows.classes).view(*x.shape[:2], 1)
+        self._slope = None if rows.scale is None else _weighted(rows.scale.neg(), rows).view_as(self._index)
 
-    def __call__(
-        self,
-        x: Tensor,  # (samples, positions, C), of log-probabilities
-        target: Tensor | None,  # noqa: ARG002 - other losses have one
-        rows: Rows,
-        out: RowResults,
-    ) -> None:
-        index = present(rows.classes).view(*x.shape[:2], 1)
-        at_class = x.gather(2, index).to(self._dtype).view(-1)
-        out.losses.copy_(_weighted(at_class.neg_(), rows))
+    def __call__(self, block: Block, out: RowResults) -> None:
+        out, place = out[block], (block.samples, block.positions)
+        x, index = self._x[place], self._index[place]
+        out.losses.copy_(x.gather(2, index).view(-1))
         if out.grad is not None:
-            slope = _weighted(present(rows.scale).neg(), rows)
-            out.grad.zero_().scatter_(2, index, slope.to(out.grad.dtype).view_as(index))
+            out.grad.zero_().scatter_(2, index, present(self._slope)[place].to(out.grad.dtype))
         if out.probabilities is not None:
             out.probabilities.copy_(x).exp_()
         if out.log_probabilities is not None:
             out.log_probabilities.copy_(x)
         if out.predictions is not None and out.correct is not None:
             torch.argmax(x, 2, out=out.predictions.view(index.shape[:2]))
-            torch.eq(out.predictions, present(rows.classes), out=out.correct)
+            torch.eq(out.predictions, index.view(-1), out=out.correct)
         if out.lse is not None:
             out.lse.copy_(self._lse(x))
+
+    def finish(self, out: RowResults) -> None:
+        _weighted(out.losses.neg_(), self._rows)
 
     def _lse(self, x: Tensor) -> Tensor:
         memory = scratch.like(x, self._dtype, "log_p")

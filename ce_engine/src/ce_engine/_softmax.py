@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of a block of rows: the loss, the scaled gradient and other outputs in one pass."""
+"""Softmax cross-entropy, block by block: the loss, the scaled gradient and other outputs in one pass."""
 
 from typing import NamedTuple
 
@@ -6,113 +6,86 @@ import torch
 from torch import Tensor
 
 from ce_engine._dense import deliver, log_sum_exp, widened, working_memory
+from ce_engine._rows import Block
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine._targets import ClassTarget, ProbabilityTarget, SmoothedTarget, Target
+from ce_engine._targets import ClassTarget, target_of
 
 # Below, a probability has lost digits, or is 0. Its row is computed from its logits again.
 LEAST_P = {torch.float32: 2.0**-100, torch.float64: 2.0**-1000}
 
 
 class _Dense(NamedTuple):
-    """The input of a block, and tensors (rows, C), contiguous and of the dtype that is computed in.
+    """Tensors of a block, (rows, C), contiguous and of the dtype that is computed in.
 
-    Each of these that is not wanted shares the memory of the one after it, since it is needed only until that is
-    computed.
+    Each that is not wanted shares the memory of the one after it, since it is needed only until that is computed.
     """
 
-    input: Tensor  # (samples, positions, C)
     x: Tensor
     log_p: Tensor
     p: Tensor
     grad: Tensor
 
 
-class SoftmaxBlocks:
-    def __init__(self, kind: Kind) -> None:
-        self._kind = kind
+class SoftmaxKernel:
+    def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None:
+        self._x = x  # (samples, positions, C)
+        self._dtype = kind.compute_dtype
+        self._target = target_of(kind, rows, target)
         self._wants_p = kind.grad_dtype is not None or "probabilities" in kind.outputs
         # Exponentials are most of the work. softmax computes them once for both the loss and the gradient, and the
         # logarithm of a probability is as exact as log_softmax, but where it is too small to be told from 0. So this is
         # for losses that need it at one class, and not at all of them.
-        one_class = kind.target_dtype is None and not kind.label_smoothing
+        one_class = target is None and not kind.label_smoothing
         self._by_softmax = one_class and self._wants_p and "log_probabilities" not in kind.outputs
-        self._class_weight = None if kind.class_weight is None else kind.class_weight.tensor
-        self._smooth, self._smooth_sum = smooth_target(kind)
 
-    def __call__(
-        self,
-        x: Tensor,  # (samples, positions, C)
-        target: Tensor | None,  # as x
-        rows: Rows,
-        out: RowResults,
-    ) -> None:
-        dtype = self._kind.compute_dtype
-        grad = working_memory(out.grad, x, dtype, "grad")
-        p = grad if out.probabilities is None else working_memory(out.probabilities, x, dtype, "p")
-        log_p = p if out.log_probabilities is None else working_memory(out.log_probabilities, x, dtype, "log_p")
-        tensors = (widened(x, log_p), log_p, p, grad)
-        block = _Dense(x, *(tensor.view(-1, x.shape[-1]) for tensor in tensors))
-        self._evaluate(block, self._target(target, rows), out)
-        deliver(log_p, out.log_probabilities)
-        deliver(p, out.probabilities)
-        deliver(grad, out.grad)
-
-    def _target(self, target: Tensor | None, rows: Rows) -> Target:
-        smoothing = self._kind.label_smoothing
-        if target is not None:
-            return ProbabilityTarget(
-                rows, target, smoothing, self._class_weight, self._smooth, self._kind.compute_dtype
-            )
-        if self._smooth is not None:
-            return SmoothedTarget(rows, smoothing, self._smooth, self._smooth_sum)
-        return ClassTarget(rows)
-
-    def _evaluate(self, block: _Dense, target: Target, out: RowResults) -> None:
+    def __call__(self, block: Block, out: RowResults) -> None:
+        out = out[block]
+        tensors = self._memory(self._x[block.samples, block.positions], out)
+        dense = _Dense(*(tensor.view(-1, self._x.shape[2]) for tensor in tensors))
         if out.predictions is not None and out.correct is not None:
-            torch.argmax(block.x, 1, out=out.predictions)
-            torch.eq(out.predictions, target.largest(), out=out.correct)
-        if self._by_softmax and isinstance(target, ClassTarget):
-            _softmax(block, target, out)
+            torch.argmax(dense.x, 1, out=out.predictions)
+            torch.eq(out.predictions, self._target.largest(block), out=out.correct)
+        if self._by_softmax and isinstance(self._target, ClassTarget):
+            _softmax(dense, out)
+            self._target.at_class(dense.p, block, out.losses)
         else:
-            _log_softmax(block, target, out)
+            _log_softmax(dense, out)
+            self._target.log_likelihoods(dense.log_p, block, out.losses)
             if self._wants_p:
-                torch.exp(block.log_p, out=block.p)
+                torch.exp(dense.log_p, out=dense.p)
         if out.grad is not None:
-            target.grad(block.p, block.grad)
+            self._target.grad(dense.p, block, dense.grad)
+        deliver(tensors[1:], (out.log_probabilities, out.probabilities, out.grad))
+
+    def _memory(self, x: Tensor, out: RowResults) -> tuple[Tensor, ...]:
+        grad = working_memory(out.grad, x, self._dtype, "grad")
+        p = grad if out.probabilities is None else working_memory(out.probabilities, x, self._dtype, "p")
+        log_p = p if out.log_probabilities is None else working_memory(out.log_probabilities, x, self._dtype, "log_p")
+        return widened(x, log_p), log_p, p, grad
+
+    def finish(self, out: RowResults) -> None:
+        if self._by_softmax and isinstance(self._target, ClassTarget):
+            lost = (out.losses < LEAST_P[self._dtype]).nonzero()[:, 0]
+            out.losses.log_()
+            if len(lost):
+                out.losses[lost] = self._log_p(lost, self._target)
+        self._target.finish(out.losses, out.grad)
+
+    def _log_p(self, rows: Tensor, target: ClassTarget) -> Tensor:
+        positions = self._x.shape[1]
+        x = self._x[rows // positions, rows % positions].to(self._dtype)
+        return torch.log_softmax(x, 1).gather(1, target.index[rows])[:, 0]
 
 
-def _softmax(block: _Dense, target: ClassTarget, out: RowResults) -> None:
-    largest = block.x.amax(1) if out.lse is not None else None
-    torch.softmax(block.x, 1, out=block.p)
+def _softmax(dense: _Dense, out: RowResults) -> None:
+    largest = dense.x.amax(1) if out.lse is not None else None
+    torch.softmax(dense.x, 1, out=dense.p)
     if out.lse is not None and largest is not None:
-        out.lse.copy_(log_sum_exp(largest, block.p.amax(1).log_()))
-    p_at_class = target.at_class(block.p)
-    surprise = p_at_class.log().neg_()
-    lost = p_at_class < LEAST_P[p_at_class.dtype]
-    if lost.any():
-        rows = lost.nonzero()[:, 0]
-        surprise[rows] = _surprise_of(rows, block, target)
-    out.losses.copy_(target.losses_of(surprise))
+        out.lse.copy_(log_sum_exp(largest, dense.p.amax(1).log_()))
 
 
-def _surprise_of(rows: Tensor, block: _Dense, target: ClassTarget) -> Tensor:
-    """-log p of the classes of some rows, also where p is too small to be told from 0."""
-    positions = block.input.shape[1]
-    x = block.input[rows // positions, rows % positions].to(block.p.dtype)
-    return -torch.log_softmax(x, 1).gather(1, target.index[rows])[:, 0]
-
-
-def _log_softmax(block: _Dense, target: Target, out: RowResults) -> None:
-    largest = block.x.amax(1) if out.lse is not None else None
-    torch.log_softmax(block.x, 1, out=block.log_p)
+def _log_softmax(dense: _Dense, out: RowResults) -> None:
+    largest = dense.x.amax(1) if out.lse is not None else None
+    torch.log_softmax(dense.x, 1, out=dense.log_p)
     if out.lse is not None and largest is not None:
-        out.lse.copy_(log_sum_exp(largest, block.log_p.amax(1)))
-    out.losses.copy_(target.losses(block.log_p))
-
-
-def smooth_target(kind: Kind) -> tuple[Tensor | None, float]:  # (C), w_c e / C; its sum
-    if not kind.label_smoothing:
-        return None, 0.0
-    weights = torch.ones((), dtype=torch.float64) if kind.class_weight is None else kind.class_weight.tensor
-    smooth = (weights.to(torch.float64) * kind.label_smoothing / kind.class_count).expand(kind.class_count)
-    return smooth.to(kind.compute_dtype), float(smooth.sum())
+        out.lse.copy_(log_sum_exp(largest, dense.log_p.amax(1)))

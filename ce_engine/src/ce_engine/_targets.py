@@ -1,4 +1,4 @@
-"""What a block of rows is held against: from log-probabilities to losses, and from probabilities to gradients.
+"""What rows are held against: from log-probabilities to losses, and from probabilities to gradients.
 
 With class weights w, C classes, label smoothing e and a target distribution y, which for a class index is 1 at that
 class, a row's target is t_c = w_c ((1 - e) y_c + e / C), its loss is -sum_c t_c log p_c, and its gradient with respect
@@ -13,127 +13,146 @@ from torch import Tensor
 
 from ce_engine._dense import row_sums
 from ce_engine._memory import scratch
-from ce_engine._slab import Rows, present
+from ce_engine._rows import Block
+from ce_engine._slab import Kind, Rows, present
 
 
 class Target(ABC):
-    """What a block of rows is held against."""
+    """The targets of all rows of a launch, of which a block is asked for at a time."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        rows: Rows,
+        weight: Tensor | None,  # (R), factor of the loss
+    ) -> None:
+        self._weight = weight
+        self._ignored = rows.ignored
+        if rows.scale is not None:
+            self._scale = (rows.scale if weight is None else rows.scale * weight)[:, None]
 
     @abstractmethod
-    def losses(
+    def log_likelihoods(
         self,
         log_p: Tensor,  # (rows, C)
-    ) -> Tensor:  # (rows)
-        ...
+        block: Block,
+        out: Tensor,  # (rows)
+    ) -> None:
+        """The losses, but for their sign, weights and ignored rows: `finish` sees to these for all rows at once."""
 
     @abstractmethod
     def grad(
         self,
         p: Tensor,  # (rows, C)
+        block: Block,
         out: Tensor,  # as p, may be the same memory
-    ) -> None: ...
+    ) -> None:
+        """The gradient, but for ignored rows."""
 
     @abstractmethod
-    def largest(self) -> Tensor:  # (rows) int64
+    def largest(self, block: Block) -> Tensor:  # (rows) int64
         """The class that a prediction is right to be."""
 
-    def _weighted(self, losses: Tensor, weight: Tensor | None) -> Tensor:  # (rows), overwritten
-        if weight is not None:
-            losses.mul_(weight)
-        return losses if self._rows.ignored is None else losses.masked_fill_(self._rows.ignored, 0)
-
-    def _scale(self, weight: Tensor | None) -> Tensor:  # (rows, 1)
-        scale = present(self._rows.scale)
-        return (scale if weight is None else scale * weight)[:, None]
-
-    def _zero_ignored(self, grad: Tensor) -> None:
-        if self._rows.ignored is not None:
-            grad.index_fill_(0, self._rows.ignored.nonzero()[:, 0], 0)
+    def finish(
+        self,
+        losses: Tensor,  # (R), of log-likelihoods
+        grad: Tensor | None,  # (samples, positions, C)
+    ) -> None:
+        losses.neg_()
+        if self._weight is not None:
+            losses.mul_(self._weight)
+        if self._ignored is not None:
+            losses.masked_fill_(self._ignored, 0)
+        if self._ignored is not None and grad is not None:
+            rows, positions = self._ignored.nonzero()[:, 0], grad.shape[1]
+            grad[rows // positions, rows % positions] = 0
 
 
 class ClassTarget(Target):
     """One class a row; t is 0 elsewhere."""
 
-    def __init__(self, rows: Rows) -> None:
-        super().__init__(rows)
+    def __init__(self, rows: Rows, weight: Tensor | None) -> None:
+        super().__init__(rows, weight)
         self.index = present(rows.classes)[:, None]
+        if rows.scale is not None:
+            self._at_class = -self._scale
 
-    def at_class(self, x: Tensor) -> Tensor:  # (rows, C) -> (rows)
-        return x.gather(1, self.index)[:, 0]
+    def at_class(self, x: Tensor, block: Block, out: Tensor) -> None:
+        torch.gather(x, 1, self.index[block.rows], out=out[:, None])
 
-    def losses(self, log_p: Tensor) -> Tensor:
-        return self.losses_of(self.at_class(log_p).neg_())
+    def log_likelihoods(self, log_p: Tensor, block: Block, out: Tensor) -> None:
+        self.at_class(log_p, block, out)
 
-    def losses_of(self, surprise: Tensor) -> Tensor:  # (rows): -log p of the class, overwritten
-        return self._weighted(surprise, self._rows.weight)
+    def grad(self, p: Tensor, block: Block, out: Tensor) -> None:
+        torch.mul(p, self._scale[block.rows], out=out)
+        out.scatter_add_(1, self.index[block.rows], self._at_class[block.rows])
 
-    def grad(self, p: Tensor, out: Tensor) -> None:
-        scale = self._scale(self._rows.weight)
-        torch.mul(p, scale, out=out)
-        out.scatter_add_(1, self.index, -scale)
-        self._zero_ignored(out)
-
-    def largest(self) -> Tensor:
-        return self.index[:, 0]
+    def largest(self, block: Block) -> Tensor:
+        return self.index[block.rows, 0]
 
 
 class SmoothedTarget(ClassTarget):
     """One class a row, of which label smoothing has spread a share over all classes."""
 
-    def __init__(self, rows: Rows, label_smoothing: float, smooth: Tensor, smooth_sum: float) -> None:
-        super().__init__(rows)
-        weight = smooth.new_ones(len(self.index)) if rows.weight is None else rows.weight
-        self._hard = weight * (1 - label_smoothing)  # (rows)
-        self._smooth = smooth  # (C), w_c e / C
-        self._smooth_sum = smooth_sum
+    def __init__(self, rows: Rows, kind: Kind) -> None:
+        super().__init__(rows, rows.sample_weight)
+        self._smooth, smooth_sum = smooth_target(kind)
+        weight = self._smooth.new_ones(len(self.index)) if rows.weight is None else rows.weight
+        self._hard = (weight * (1 - kind.label_smoothing))[:, None]  # (R, 1)
+        if rows.scale is not None:
+            self._total = (self._hard + smooth_sum).mul_(self._scale)
+            self._at_class = (self._hard * self._scale).neg_()
 
-    def losses(self, log_p: Tensor) -> Tensor:
-        spread = scratch.like(log_p, log_p.dtype, "spread")
-        losses = row_sums(torch.mul(log_p, self._smooth, out=spread)).neg_()
-        losses.sub_(self.at_class(log_p) * self._hard)
-        return self._weighted(losses, self._rows.sample_weight)
+    def log_likelihoods(self, log_p: Tensor, block: Block, out: Tensor) -> None:
+        self.at_class(log_p, block, out)
+        spread = torch.mul(log_p, self._smooth, out=scratch.like(log_p, log_p.dtype, "spread"))
+        out.mul_(self._hard[block.rows, 0]).add_(row_sums(spread))
 
-    def grad(self, p: Tensor, out: Tensor) -> None:
-        scale, hard = self._scale(self._rows.sample_weight), self._hard[:, None]
-        torch.mul(p, (hard + self._smooth_sum).mul_(scale), out=out)
-        out.addcmul_(scale, self._smooth, value=-1)
-        out.scatter_add_(1, self.index, (hard * scale).neg_())
-        self._zero_ignored(out)
+    def grad(self, p: Tensor, block: Block, out: Tensor) -> None:
+        torch.mul(p, self._total[block.rows], out=out)
+        out.addcmul_(self._scale[block.rows], self._smooth, value=-1)
+        out.scatter_add_(1, self.index[block.rows], self._at_class[block.rows])
 
 
 class ProbabilityTarget(Target):
     """A distribution a row."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        probabilities: Tensor,  # (samples, positions, C)
-        label_smoothing: float,
-        class_weight: Tensor | None,  # (C)
-        smooth: Tensor | None,  # (C), w_c e / C
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__(rows)
-        target = scratch.like(probabilities, dtype, "target").copy_(probabilities).view(-1, probabilities.shape[-1])
+    def __init__(self, rows: Rows, kind: Kind, probabilities: Tensor) -> None:  # (samples, positions, C)
+        super().__init__(rows, rows.sample_weight)
+        self._kind = kind
         self._probabilities = probabilities
-        if smooth is not None:
-            target.mul_(1 - label_smoothing)
-        if class_weight is not None:
-            target.mul_(class_weight)
-        self._target = target if smooth is None else target.add_(smooth)
+        self._class_weight = None if kind.class_weight is None else kind.class_weight.tensor.to(kind.compute_dtype)
+        self._smooth = smooth_target(kind)[0] if kind.label_smoothing else None
 
-    def losses(self, log_p: Tensor) -> Tensor:
-        spread = scratch.like(log_p, log_p.dtype, "spread")
-        losses = row_sums(torch.mul(log_p, self._target, out=spread)).neg_()
-        return self._weighted(losses, self._rows.sample_weight)
+    def _target(self, block: Block) -> Tensor:  # (rows, C): t
+        part = self._probabilities[block.samples, block.positions]
+        target = scratch.like(part, self._kind.compute_dtype, "target").copy_(part).view(-1, part.shape[-1])
+        if self._smooth is not None:
+            target.mul_(1 - self._kind.label_smoothing)
+        if self._class_weight is not None:
+            target.mul_(self._class_weight)
+        return target if self._smooth is None else target.add_(self._smooth)
 
-    def grad(self, p: Tensor, out: Tensor) -> None:
-        scale = self._scale(self._rows.sample_weight)
-        torch.mul(p, row_sums(self._target)[:, None].mul_(scale), out=out)
-        out.sub_(self._target.mul_(scale))
+    def log_likelihoods(self, log_p: Tensor, block: Block, out: Tensor) -> None:
+        target = self._target(block)
+        out.copy_(row_sums(target.mul_(log_p)))
 
-    def largest(self) -> Tensor:
-        return self._probabilities.reshape(self._target.shape).argmax(1)
+    def grad(self, p: Tensor, block: Block, out: Tensor) -> None:
+        target, scale = self._target(block), self._scale[block.rows]
+        torch.mul(p, row_sums(target)[:, None].mul_(scale), out=out)
+        out.sub_(target.mul_(scale))
+
+    def largest(self, block: Block) -> Tensor:
+        part = self._probabilities[block.samples, block.positions]
+        return part.argmax(2).view(-1)
+
+
+def target_of(kind: Kind, rows: Rows, probabilities: Tensor | None) -> Target:
+    if probabilities is not None:
+        return ProbabilityTarget(rows, kind, probabilities)
+    return SmoothedTarget(rows, kind) if kind.label_smoothing else ClassTarget(rows, rows.weight)
+
+
+def smooth_target(kind: Kind) -> tuple[Tensor, float]:  # (C), w_c e / C; its sum
+    weights = torch.ones((), dtype=torch.float64) if kind.class_weight is None else kind.class_weight.tensor
+    smooth = (weights.to(torch.float64) * kind.label_smoothing / kind.class_count).expand(kind.class_count)
+    return smooth.to(kind.compute_dtype), float(smooth.sum())
