@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ce_engine
-from ce_engine import Engine, _engine, slabs
+from ce_engine import Engine, _launch, slabs
 from tests.helpers import eventually
 
 
@@ -23,14 +23,14 @@ def slab(rows=2, classes=5, seed=0, **options):
 @contextmanager
 def held(monkeypatch, **settings):
     """An engine that launches nothing until it is let go, and a record of the slabs of each launch."""
-    go, launches, launch_merged = threading.Event(), [], _engine.launch_merged
+    go, launches, launch_merged = threading.Event(), [], _launch.launch_merged
 
     def launch(batch):
         launches.append(list(batch))
         assert go.wait(20)
         return launch_merged(batch)
 
-    monkeypatch.setattr(_engine, "launch_merged", launch)
+    monkeypatch.setattr(_launch, "launch_merged", launch)
     with Engine(**settings) as engine:
         blocker = engine.submit(slab(classes=7))  # of a kind of its own
         while not launches:
@@ -44,7 +44,7 @@ def held(monkeypatch, **settings):
 
 
 def alone(one):
-    return one.result(_engine.launch(one))
+    return ce_engine.evaluate(one)
 
 
 def assert_same_bits(ours, theirs):

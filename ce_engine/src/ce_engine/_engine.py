@@ -4,6 +4,7 @@ import atexit
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -13,12 +14,12 @@ from typing import Self
 import torch
 
 from ce_engine._errors import DeadlineExceededError
-from ce_engine._launch import launch, launch_merged
+from ce_engine._launch import Launcher, check_launchable, launcher_for
 from ce_engine._queue import BatchLimits, Entry, FairQueue
 from ce_engine._result import LossResult
-from ce_engine._slab import Slab
+from ce_engine._slab import RowResults, Slab
 
-KIB = 1024
+MAX_BATCH_BYTES = {"cpu": 256 * 2**10, "cuda": 64 * 2**20}
 
 
 class Engine:
@@ -33,11 +34,14 @@ class Engine:
     where a merged launch fails its slabs are launched one by one, so that only the guilty fails.
 
     Args:
+        device: Where slabs are evaluated, whose tensors are on the CPU: there, or on ``cuda``, with copies beside
+            computation.
         workers: Threads that launch. Each has its own threads of PyTorch's.
         torch_threads: Threads of PyTorch's for one launch; PyTorch's default if None.
         max_batch_rows: Rows that are merged at most.
         max_batch_bytes: Bytes of input that are merged at most. Merging copies: it pays only for slabs so small that a
-            launch costs more than the copy, so those of more than a quarter of this are launched alone.
+            launch costs more than the copy, so those of more than a quarter of this are launched alone. If None,
+            256 KiB on a CPU and 64 MiB on a GPU, where a copy is made anyway.
         max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes what is there.
         max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
             always leaves room for others.
@@ -46,13 +50,18 @@ class Engine:
     def __init__(
         self,
         *,
+        device: torch.device | str = "cpu",
         workers: int = 1,
         torch_threads: int | None = None,
-        max_batch_rows: int = 4096,
-        max_batch_bytes: int = 256 * KIB,
+        max_batch_rows: int = 65536,
+        max_batch_bytes: int | None = None,
         max_queue_delay_us: int = 0,
         max_queue_rows: int = 2**24,
     ) -> None:
+        self._device = torch.device(device)
+        check_launchable(self._device)
+        if max_batch_bytes is None:
+            max_batch_bytes = MAX_BATCH_BYTES[self._device.type]
         limits = BatchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
         self._queue = FairQueue(limits, max_queue_rows)
         self._torch_threads = torch_threads
@@ -109,23 +118,49 @@ class Engine:
     def _work(self) -> None:
         if self._torch_threads is not None:
             torch.set_num_threads(self._torch_threads)
-        while (batch := self._queue.take()) is not None:
-            evaluate(batch)
-            del batch  # while this thread waits, it must not keep inputs alive
+        launcher = launcher_for(self._device)
+        in_flight: deque[_Launch] = deque()
+        # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
+        while (batch := self._queue.take(wait=not in_flight)) is not None or in_flight:
+            if batch:
+                in_flight.append(_Launch(launcher, batch))
+            if in_flight and (not batch or len(in_flight) >= launcher.depth):
+                in_flight.popleft().finish()
+            del batch
+        launcher.close()
 
 
-def evaluate(batch: Sequence[Entry]) -> None:
-    """Answers all entries that are still wanted."""
-    entries = [entry for entry in batch if _claim(entry)]
-    if not entries:
-        return
-    try:
-        results = launch_merged([entry.slab for entry in entries])
-    except Exception as error:  # noqa: BLE001 - it goes to the callers
-        _retry(entries, error)
-        return
-    for entry, result in zip(entries, results, strict=True):
-        _answer(entry, partial(entry.slab.result, result))
+class _Launch:
+    """A batch in flight."""
+
+    def __init__(self, launcher: Launcher, batch: Sequence[Entry]) -> None:
+        self._launcher = launcher
+        self._entries = [entry for entry in batch if _claim(entry)]
+        try:
+            self._fetch = launcher.start([entry.slab for entry in self._entries]).result if self._entries else list
+        except Exception as error:  # noqa: BLE001 - it goes to the callers
+            self._fetch = partial(_raise, error)
+
+    def finish(self) -> None:
+        """Answers all entries."""
+        try:
+            results = self._fetch()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._retry(error)
+            return
+        for entry, result in zip(self._entries, results, strict=True):
+            _answer(entry, partial(entry.slab.result, result))
+
+    def _retry(self, error: Exception) -> None:
+        if len(self._entries) == 1:
+            self._entries[0].future.set_exception(error)
+            return
+        for entry in self._entries:
+            _answer(entry, partial(self._alone, entry.slab))
+
+    def _alone(self, slab: Slab) -> LossResult:
+        (result,) = self._launcher.start([slab]).result()
+        return slab.result(result)
 
 
 def _claim(entry: Entry) -> bool:
@@ -138,18 +173,6 @@ def _claim(entry: Entry) -> bool:
     return True
 
 
-def _retry(entries: Sequence[Entry], error: Exception) -> None:
-    if len(entries) == 1:
-        entries[0].future.set_exception(error)
-        return
-    for entry in entries:
-        _answer(entry, partial(_alone, entry.slab))
-
-
-def _alone(slab: Slab) -> LossResult:
-    return slab.result(launch(slab))
-
-
 def _answer(entry: Entry, compute: Callable[[], LossResult]) -> None:
     try:
         result = compute()
@@ -157,3 +180,7 @@ def _answer(entry: Entry, compute: Callable[[], LossResult]) -> None:
         entry.future.set_exception(error)
     else:
         entry.future.set_result(result)
+
+
+def _raise(error: Exception) -> list[RowResults]:
+    raise error

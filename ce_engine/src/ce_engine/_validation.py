@@ -73,6 +73,7 @@ def check_target_like_input(target: Tensor, input: Tensor) -> None:
         raise InvalidArgumentError(
             "target", f"expected the input's shape {tuple(input.shape)}, got {tuple(target.shape)}"
         )
+    check_same_device(target, input)
 
 
 def check_probability_target(target: Tensor, input: Tensor) -> None:
@@ -82,6 +83,7 @@ def check_probability_target(target: Tensor, input: Tensor) -> None:
             "expected class indices of an integer dtype or probabilities of the input's shape "
             f"{tuple(input.shape)}, got {_dtype_name(target.dtype)} of shape {tuple(target.shape)}",
         )
+    check_same_device(target, input)
     if target_shape(input).numel() and not input.numel():  # else any number of rows would take no bytes to ask for
         raise InvalidArgumentError("input", f"expected at least one class, got shape {tuple(input.shape)}")
 
@@ -142,12 +144,10 @@ def check_grad_output(grad_output: Tensor | None, loss_shape: Size, *, grad: boo
     check_shape("grad_output", grad_output, loss_shape, "the loss's")
 
 
-def check_device(input: Tensor, **others: Tensor | None) -> None:
-    for name, tensor in others.items():
-        if tensor is not None and tensor.device.type != "cpu" and tensor.device != input.device:
-            raise InvalidArgumentError(
-                name, f"expected it on the CPU or on the input's {input.device}, got {tensor.device}"
-            )
+def check_same_device(target: Tensor, input: Tensor) -> None:
+    """Of targets that are as large as the input; others are checked, and so copied to the host, anyway."""
+    if target.device != input.device:
+        raise InvalidArgumentError("target", f"expected it on the input's device {input.device}, got {target.device}")
 
 
 def _listed(choices: Collection[str]) -> str:
