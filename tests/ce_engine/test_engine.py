@@ -221,6 +221,18 @@ def test_idle_engine_keeps_no_slab_alive():
         eventually(lambda: gone() is None)
 
 
+@pytest.mark.parametrize("name", ["workers", "max_batch_rows", "max_queue_rows"])
+def test_number_that_would_stop_the_engine_is_refused_by_its_name(name):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected at least 1, got 0"):
+        Engine(**{name: 0})
+
+
+def test_engine_may_be_closed_from_a_callback():
+    engine, closed = Engine(), threading.Event()
+    engine.submit(slab()).add_done_callback(lambda _: (engine.close(), closed.set()))
+    assert closed.wait(20)
+
+
 def test_many_threads_and_workers_each_get_their_own_results():
     with Engine(workers=3, torch_threads=1) as engine:
         submitted = [slab(rows=1 + n % 7, classes=2 + n % 3, seed=n, grad=True) for n in range(300)]

@@ -18,6 +18,7 @@ from ce_engine._launch import Launcher, check_launchable, launcher_for
 from ce_engine._queue import BatchLimits, Entry, FairQueue
 from ce_engine._result import LossResult
 from ce_engine._slab import RowResults, Slab
+from ce_engine._validation import check_least
 
 MAX_BATCH_BYTES = {"cpu": 256 * 2**10, "cuda": 64 * 2**20}
 
@@ -45,6 +46,9 @@ class Engine:
         max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes what is there.
         max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
             always leaves room for others.
+
+    Raises:
+        InvalidArgumentError: A number is too small, or PyTorch has no such device.
     """
 
     def __init__(
@@ -56,17 +60,20 @@ class Engine:
         max_batch_rows: int = 65536,
         max_batch_bytes: int | None = None,
         max_queue_delay_us: int = 0,
-        max_queue_rows: int = 2**24,
+        max_queue_rows: int = 2**27,
     ) -> None:
-        self._device = torch.device(device)
-        check_launchable(self._device)
+        device = torch.device(device)
+        check_launchable(device)
         if max_batch_bytes is None:
-            max_batch_bytes = MAX_BATCH_BYTES[self._device.type]
+            max_batch_bytes = MAX_BATCH_BYTES[device.type]
+        check_least(1, workers=workers, max_batch_rows=max_batch_rows, max_queue_rows=max_queue_rows)
+        check_least(0, max_batch_bytes=max_batch_bytes, max_queue_delay_us=max_queue_delay_us)
         limits = BatchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
         self._queue = FairQueue(limits, max_queue_rows)
         self._torch_threads = torch_threads
         self._threads = [
-            threading.Thread(target=self._work, name=f"ce-engine-{number}", daemon=True) for number in range(workers)
+            threading.Thread(target=self._work, args=(launcher_for(device),), name=f"ce-engine-{number}", daemon=True)
+            for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()
@@ -104,7 +111,8 @@ class Engine:
         """Takes nothing more, and waits until what was submitted is done."""
         self._queue.close()
         for thread in self._threads:
-            thread.join()
+            if thread is not threading.current_thread():  # as in a callback of a future
+                thread.join()
         atexit.unregister(self.close)
 
     def __enter__(self) -> Self:
@@ -115,10 +123,9 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _work(self) -> None:
+    def _work(self, launcher: Launcher) -> None:
         if self._torch_threads is not None:
             torch.set_num_threads(self._torch_threads)
-        launcher = launcher_for(self._device)
         in_flight: deque[_Launch] = deque()
         # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
         while (batch := self._queue.take(wait=not in_flight)) is not None or in_flight:

@@ -23,6 +23,12 @@ def check_outputs(outputs: Collection[str], choices: Collection[str]) -> None:
         raise InvalidArgumentError("outputs", f"expected a collection of any of {_listed(choices)}, got {came!r}")
 
 
+def check_least(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < least:
+            raise InvalidArgumentError(name, f"expected at least {least}, got {number}")
+
+
 def check_label_smoothing(value: float) -> None:
     if not 0.0 <= value <= 1.0:
         raise InvalidArgumentError("label_smoothing", f"expected a number in [0, 1], got {value}")
