@@ -1,82 +1,163 @@
-"""The bits of a row's loss and gradient do not depend on its companions, on its place among them, or on threads."""
+"""The bits of a row's results do not depend on its companions, on its place among them, on memory, or on threads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ce_engine
+from tests.ce_engine.helpers import PROBLEMS, Problem, threads
+
+CLASS_PROBLEMS = PROBLEMS[:4]
+NAMES = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = [(), ("predictions",), ("lse", "probabilities"), ("lse", "log_probabilities"), NAMES[2:]]
+# How rows may lie in memory; each keeps shape and numbers.
+LAYOUTS = {
+    "rows": lambda x: x.contiguous(),
+    "columns": lambda x: x.mT.contiguous().mT,
+    "odd offset": lambda x: torch.cat([x.new_zeros(3), x.flatten()])[3:].view(x.shape),
+    "gaps": lambda x: x.repeat_interleave(2, -1)[:, ::2],
+}
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def rows_of(kind, rows, classes, dtype):
+    """A problem of (rows, classes), each row with weights of its own; the binary losses' rows hold many elements."""
+    logits, shares = (torch.randn(rows, classes) * 5).to(dtype), torch.rand(rows, classes).to(dtype)
+    options = {"grad_output": torch.rand(rows), "sample_weight": torch.rand(rows)}
+    if kind in CLASS_PROBLEMS:
+        index = torch.randint(classes, (rows,))
+        options["label_smoothing"] = 0.1 if kind in {"smoothed", "probabilities"} else 0.0
+        options["weight"] = torch.rand(classes)
+        if kind == "nll_loss":
+            del options["label_smoothing"]
+        loss = "nll_loss" if kind == "nll_loss" else "cross_entropy"
+        return Problem(loss, logits, shares if kind == "probabilities" else index, options)
+    options = {name: torch.rand(rows, classes) for name in ("grad_output", "sample_weight", "weight")}
+    if kind == "binary":
+        return Problem("binary_cross_entropy", logits.sigmoid(), shares, options)
+    options["pos_weight"] = torch.rand(rows, classes)
+    return Problem("binary_cross_entropy_with_logits", logits, shares, options)
 
 
-def evaluate(input, target, weight, smoothing):
-    result = ce_engine.cross_entropy(input, target, weight, reduction="none", label_smoothing=smoothing, grad=True)
-    return result.loss, result.grad
+def taken(one, rows, layout):
+    """These rows of it alone."""
+    arrange = LAYOUTS[layout]
+
+    def part(x):
+        return arrange(x[rows]) if x.dim() == 2 else x[rows]
+
+    own = {name for name in one.options if name not in {"weight", "label_smoothing"} or "binary" in one.loss}
+    options = {name: part(x) if name in own else x for name, x in one.options.items()}
+    return Problem(one.loss, part(one.input), part(one.target), options)
+
+
+def bits(one, outputs):
+    wanted = [name for name in outputs if name != "lse" or "binary" not in one.loss]
+    result = one.ours(reduction="none", outputs=wanted)
+    return {name: getattr(result, name) for name in ("loss", "grad", *wanted)}
 
 
 @given(
-    class_count=st.sampled_from([2, 3, 10, 129, 1000, 50_257]),  # 129: one more than a vector holds; 50,257: GPT-2's
-    companions=st.integers(0, 40),
-    place=st.integers(0, 40),
-    smoothing=st.sampled_from([0.0, 0.1]),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
-    thread_count=st.sampled_from([1, 2, 3]),
-    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(PROBLEMS),
+    # 129: one more than a vector holds; 50,257: GPT-2's, of which two rows are a block
+    classes=st.sampled_from([1, 2, 3, 10, 129, 1000, 50_257]),
+    outputs=st.sampled_from(OUTPUTS),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+    layouts=st.tuples(st.sampled_from(list(LAYOUTS)), st.sampled_from(list(LAYOUTS))),
+    thread_counts=st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3])),
+    data=st.data(),
 )
-def test_row_alone_has_the_bits_of_the_row_in_company(
-    class_count, companions, place, smoothing, dtype, thread_count, seed
+@settings(max_examples=300)
+def test_some_rows_have_the_bits_that_they_have_among_others(
+    kind, classes, outputs, dtype, layouts, thread_counts, data
 ):
-    torch.manual_seed(seed)
-    place = min(place, companions)
-    input = (torch.randn(companions + 1, class_count) * 5).to(dtype)
-    target, weight = torch.randint(class_count, (companions + 1,)), torch.rand(class_count)
-    with threads(2):
-        alone = evaluate(input[place : place + 1], target[place : place + 1], weight, smoothing)
-    with threads(thread_count):
-        together = evaluate(input, target, weight, smoothing)
-    assert torch.equal(together[0][place], alone[0][0])
-    assert torch.equal(together[1][place], alone[1][0])
+    torch.manual_seed(data.draw(st.integers(0, 2**32)))
+    count = data.draw(st.integers(1, 40 if classes < 10_000 else 8))
+    all_rows = rows_of(kind, count, classes, dtype)
+    some = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=4) | st.permutations(range(count)))
+    with threads(thread_counts[0]):
+        together = bits(taken(all_rows, range(count), layouts[0]), outputs)
+    with threads(thread_counts[1]):
+        apart = bits(taken(all_rows, some, layouts[1]), outputs)
+    for name, x in apart.items():
+        assert torch.equal(x, together[name][some]), name
 
 
-@pytest.mark.parametrize("class_count", [50_257, 100_003])  # two rows a block, and one; both enough to split a sum
-def test_smoothing_sum_of_a_row_has_the_same_bits_alone_and_on_one_thread(class_count):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_row_with_a_nan_harms_no_other(kind, dtype):
     torch.manual_seed(0)
-    input, target, weight = torch.randn(8, class_count), torch.zeros(8, dtype=torch.int64), torch.rand(class_count)
+    one = rows_of(kind, 20, 100, dtype)
+    if kind != "binary":  # whose inputs that are no probabilities are refused
+        one.input[7] = float("nan")
+    one.options["sample_weight"][7] = float("nan")
+    together, others = bits(one, NAMES[2:]), [row for row in range(20) if row != 7]
+    for name, x in bits(taken(one, others, "rows"), NAMES[2:]).items():
+        assert torch.equal(x, together[name][others]), name
+
+
+@pytest.mark.parametrize("kind", ["smoothed", "probabilities"])
+@pytest.mark.parametrize("classes", [50_257, 100_003])  # two rows a block, and one; both enough to split a sum
+def test_sums_over_classes_have_the_same_bits_alone_and_on_one_thread(classes, kind):
+    torch.manual_seed(0)
+    one = rows_of(kind, 8, classes, torch.float32)
     with threads(1):
-        together = evaluate(input, target, weight, smoothing=1.0)[0]
+        together = bits(one, ())
     with threads(2):
-        alone = [evaluate(input[i : i + 1], target[i : i + 1], weight, smoothing=1.0)[0][0] for i in range(8)]
-    assert torch.equal(torch.stack(alone), together)
+        alone = [bits(taken(one, [row], "rows"), ()) for row in range(8)]
+    for name, x in together.items():
+        assert torch.equal(torch.cat([row[name] for row in alone]), x)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_rows_have_the_same_bits_wherever_the_class_dimension_is(smoothing):
-    rows = torch.randn(6 * 35, 300)
-    target, weight = torch.randint(300, (6 * 35,)), torch.rand(300)
-    class_second = rows.view(6, 35, 300).mT.contiguous().view(6, 300, 5, 7)
-    loss, grad = evaluate(rows, target, weight, smoothing)
-    image_loss, image_grad = evaluate(class_second, target.view(6, 5, 7), weight, smoothing)
-    assert torch.equal(image_loss.flatten(), loss)
-    assert torch.equal(image_grad.flatten(2).mT.reshape(-1, 300), grad)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("kind", CLASS_PROBLEMS)
+def test_rows_have_the_same_bits_wherever_the_class_dimension_is(kind, outputs, dtype):
+    torch.manual_seed(0)
+    one = rows_of(kind, 6 * 35, 300, dtype)
+
+    def image(x):
+        if x.dim() < 2:
+            return x.view(6, 5, 7)
+        return x.view(6, 35, 300).mT.contiguous().view(6, 300, 5, 7)
+
+    shared = {name: one.options[name] for name in ("weight", "label_smoothing") if name in one.options}
+    options = {name: image(one.options[name]) for name in ("grad_output", "sample_weight")}
+    images = bits(Problem(one.loss, image(one.input), image(one.target), options | shared), outputs)
+    for name, x in bits(one, outputs).items():
+        ours = images[name]
+        assert torch.equal(ours.flatten(2).mT.reshape(-1, 300) if ours.dim() == 4 else ours.flatten(), x), name
+
+
+@pytest.mark.parametrize("kind", ["binary", "with_logits"])
+def test_elements_have_the_same_bits_whatever_the_shape_and_wherever_they_are(kind):
+    # Steps of 3: all remainders of the 8 or 16 elements of a vector, before and after.
+    torch.manual_seed(0)
+    one = rows_of(kind, 1, 70, torch.float32)
+    together = bits(one, NAMES[3:])
+    for start, end in itertools.combinations(range(0, 71, 3), 2):
+        cut = {name: x[0, start:end] for name, x in one.options.items()}
+        apart = bits(Problem(one.loss, one.input[0, start:end], one.target[0, start:end], cut), NAMES[3:])
+        for name, x in apart.items():
+            assert torch.equal(x, together[name][0, start:end]), name
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_sums_have_the_same_bits_on_any_number_of_threads(count):
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_sums_have_the_same_bits_on_any_number_of_threads(kind, count):
     torch.manual_seed(0)
-    input, target = torch.randn(100_000, 5), torch.randint(5, (100_000,))
+    one = rows_of(kind, 100_000, 5, torch.float32)
+    options = {name: x for name, x in one.options.items() if name != "grad_output"}
+
+    def sums():
+        result = getattr(ce_engine, one.loss)(one.input, one.target, **options, grad=True)
+        return result.loss_sum, result.weight_sum, float(result.loss), result.grad
+
     with threads(1):
-        expected = ce_engine.cross_entropy(input, target).loss_sum
+        *expected, expected_grad = sums()
     with threads(count):
-        assert ce_engine.cross_entropy(input, target).loss_sum == expected
+        *ours, grad = sums()
+    assert ours == expected
+    assert torch.equal(grad, expected_grad)

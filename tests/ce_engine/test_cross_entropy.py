@@ -7,22 +7,7 @@ from torch.nn import functional as F
 
 import ce_engine
 from ce_engine import reference
-from ce_engine._rows import BLOCK_BYTES
-
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-REDUCTIONS = ("none", "mean", "sum")
-# Every kind of shape that PyTorch takes: (input, target).
-SHAPES = {
-    "one row": ((5,), ()),
-    "batch": ((4, 5), (4,)),
-    "one class": ((4, 1), (4,)),
-    "one sample": ((1, 5), (1,)),
-    "sequence": ((4, 5, 3), (4, 3)),
-    "image": ((2, 5, 3, 4), (2, 3, 4)),
-    "volume": ((2, 5, 3, 1, 2), (2, 3, 1, 2)),
-    "empty batch": ((0, 5), (0,)),
-    "empty image": ((2, 5, 0, 4), (2, 0, 4)),
-}
+from tests.ce_engine.helpers import REDUCTIONS, SHAPES, Problem, assert_close, assert_no_worse
 
 
 def sample(shape, target_shape, dtype=torch.float64, ignored=()):
@@ -36,38 +21,7 @@ def sample(shape, target_shape, dtype=torch.float64, ignored=()):
 
 
 def torch_loss_and_grad(input, target, weight, **options):
-    leaf = input.clone().requires_grad_()
-    loss = F.cross_entropy(leaf, target, weight, **options)
-    (grad,) = torch.autograd.grad(loss.sum(), leaf)
-    return loss.detach(), grad
-
-
-def assert_close(result, loss, grad, tolerance):
-    torch.testing.assert_close(result.loss, loss, atol=tolerance, rtol=tolerance, equal_nan=True)
-    torch.testing.assert_close(result.grad, grad, atol=tolerance, rtol=tolerance, equal_nan=True)
-
-
-def test_batch_of_three_has_the_known_loss_and_gradient():
-    logits = torch.tensor([[0.3321, 0.5043, -1.1833], [-2.1702, -1.8563, 1.0706], [1.7341, 0.2554, -1.3358]])
-    result = ce_engine.cross_entropy(logits, torch.tensor([1, 2, 0]), grad=True)
-    assert round(float(result.loss), 4) == 0.3458
-    one_hot = torch.eye(3)[[1, 2, 0]]
-    torch.testing.assert_close(result.grad, (logits.softmax(1) - one_hot) / 3)
-
-
-@pytest.mark.parametrize(("weight", "loss"), [(None, 1.7955), ([1.0, 9.0], 1.1617)])
-def test_k_dimensional_batch_has_the_known_loss(weight, loss):
-    input = torch.tensor([[[1.0, 2], [3, 5]], [[4, 7], [4, 6]]])
-    target = torch.tensor([[0, 0], [1, 1]])
-    result = ce_engine.cross_entropy(input, target, None if weight is None else torch.tensor(weight))
-    assert round(float(result.loss), 4) == loss
-
-
-def test_single_row_has_the_known_loss_and_its_gradient_is_softmax_minus_one_hot():
-    logits = torch.tensor([1.0, 2.0, 3.0])
-    result = ce_engine.cross_entropy(logits, torch.tensor(2), grad=True)
-    assert round(float(result.loss), 4) == 0.4076
-    torch.testing.assert_close(result.grad, logits.softmax(0) - torch.tensor([0.0, 0.0, 1.0]))
+    return Problem("cross_entropy", input, target, {"weight": weight, **options}).theirs()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -114,40 +68,6 @@ def test_error_against_float64_is_no_larger_than_that_of_torch(class_count, redu
         size = row_weight / (result.weight_sum if reduction == "mean" else 1)
         assert_no_worse(result.loss, loss, truth.loss, truth.loss.abs().max())
         assert_no_worse(result.grad, grad, truth.grad, size)
-
-
-def assert_no_worse(ours, theirs, truth, size):
-    """Our error is at most PyTorch's and one rounding of a number of that size."""
-    assert (ours - truth).abs().max() <= (theirs - truth).abs().max() + torch.finfo(ours.dtype).eps * size
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_loss_is_float32_or_wider_and_gradient_has_the_dtype_of_the_input(dtype):
-    input, target, _ = sample((4, 5), (4,), dtype)
-    result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
-    assert result.loss.dtype == (torch.float64 if dtype is torch.float64 else torch.float32)
-    assert result.grad.dtype == dtype
-
-
-@pytest.mark.parametrize(
-    "dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint32, torch.uint64]
-)
-def test_target_may_be_of_any_integer_dtype(dtype):
-    input, target, _ = sample((4, 5), (4,))
-    assert ce_engine.cross_entropy(input, target.to(dtype)).loss == ce_engine.cross_entropy(input, target).loss
-
-
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_incoming_gradient_scales_the_gradient_as_backward_does(reduction):
-    input, target, weight = sample((2, 5, 3), (2, 3), ignored=[1])
-    leaf = input.clone().requires_grad_()
-    loss = F.cross_entropy(leaf, target, weight, reduction=reduction, label_smoothing=0.1)
-    incoming = torch.randn_like(loss)
-    loss.backward(incoming)
-    result = ce_engine.cross_entropy(
-        input, target, weight, reduction=reduction, label_smoothing=0.1, grad=True, grad_output=incoming
-    )
-    torch.testing.assert_close(result.grad, leaf.grad, atol=1e-12, rtol=1e-12)
 
 
 def test_ignore_index_may_be_a_class():
@@ -219,45 +139,6 @@ def test_sum_of_a_million_rows_is_good_to_twelve_digits():
     input, target, _ = sample((1_000_000, 3), (1_000_000,))
     result = ce_engine.cross_entropy(input, target, reduction="none")
     assert result.loss_sum == pytest.approx(math.fsum(result.loss.tolist()), rel=1e-12, abs=0)
-
-
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize(
-    "arrange",
-    [lambda x: x.mT.contiguous().mT, lambda x: x[:, :, ::2], lambda x: x[::2, 1:], lambda x: x.movedim(0, 2)],
-    ids=["class last in memory", "every other position", "odd offset", "permuted"],
-)
-def test_input_need_not_be_contiguous(arrange, reduction):
-    input = arrange(torch.randn(6, 7, 8, dtype=torch.float64))
-    target = torch.randint(input.shape[1], (input.shape[0], input.shape[2]))
-    result = ce_engine.cross_entropy(input, target, reduction=reduction, grad=True)
-    assert_close(result, *torch_loss_and_grad(input, target, None, reduction=reduction), 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("shape", "target_shape"),
-    [
-        ((3 * BLOCK_BYTES // 800 + 1, 100), (3 * BLOCK_BYTES // 800 + 1,)),  # several blocks, the last a part of one
-        ((3, BLOCK_BYTES // 8 + 1), (3,)),  # rows larger than a block
-        ((5, 64, 600), (5, 600)),  # a block of several samples, and one that does not fill up
-        ((2, 64, 5000), (2, 5000)),  # several blocks a sample
-    ],
-)
-def test_input_of_many_blocks_is_as_one(shape, target_shape):
-    input, target, weight = sample(shape, target_shape, ignored=[0, 2])
-    options = {"reduction": "none", "label_smoothing": 0.1}
-    result = ce_engine.cross_entropy(input, target, weight, **options, grad=True)
-    assert_close(result, *torch_loss_and_grad(input, target, weight, **options), 1e-12)
-
-
-def test_input_that_requires_grad_is_left_alone():
-    input, target, _ = sample((4, 5), (4,))
-    leaf, before = input.clone().requires_grad_(), input.clone()
-    result = ce_engine.cross_entropy(leaf, target, grad=True)
-    assert leaf.grad is None
-    assert torch.equal(leaf, before)
-    assert not result.loss.requires_grad
-    assert not result.grad.requires_grad
 
 
 def test_merged_sums_are_the_loss_of_the_whole():

@@ -1,53 +1,119 @@
-"""Any shape, any option, any logits: what PyTorch says is what the engine says."""
+"""Any shape, any option, any number: what PyTorch says of classes is what the engine says."""
 
+import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
-import ce_engine
+from tests.ce_engine.helpers import HALVES, REDUCTIONS, Problem, assert_no_worse
 
-VALUES = st.one_of(st.floats(-1e4, 1e4), st.sampled_from([float("inf"), float("-inf"), float("nan"), 0.0]))
+MODERATE = st.floats(-20, 20, width=16)
+FINITE = st.floats(-1e4, 1e4)
+VALUES = st.one_of(FINITE, st.sampled_from([float("inf"), float("-inf"), float("nan"), 0.0]))
+WEIGHTS = st.integers(-8, 8).map(lambda n: n / 4)  # their sums are exact, so that zero is zero in any order
+TOLERANCE = 1e-9  # of float64 numbers of up to 1e4, of which dozens are added up
 
 
 @st.composite
-def batches(draw):
+def tensors(draw, shape, values):
+    count = torch.Size(shape).numel()
+    numbers = draw(st.lists(values, min_size=count, max_size=count))
+    return torch.tensor(numbers, dtype=torch.float64).reshape(shape)
+
+
+@st.composite
+def inputs(draw, values):
     shape = draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))
-    class_count = draw(st.integers(1, 6))
-    input_shape = (shape[0], class_count, *shape[1:]) if draw(st.booleans()) else (class_count,)
-    target_shape = (input_shape[0], *input_shape[2:]) if len(input_shape) > 1 else ()
-    count = torch.Size(input_shape).numel()
-    input = torch.tensor(draw(st.lists(VALUES, min_size=count, max_size=count)), dtype=torch.float64)
-    ignore_index = draw(st.sampled_from([-100, -1, 0, class_count]))
-    rows = torch.Size(target_shape).numel()
-    classes = st.one_of(st.integers(0, class_count - 1), st.just(ignore_index))
-    target = torch.tensor(draw(st.lists(classes, min_size=rows, max_size=rows)), dtype=torch.int64)
-    weights = st.lists(st.floats(-2, 2), min_size=class_count, max_size=class_count)
-    weight = draw(st.none() | weights.map(lambda values: torch.tensor(values, dtype=torch.float64)))
-    return input.reshape(input_shape), target.reshape(target_shape), weight, ignore_index
+    classes = draw(st.integers(1, 6))
+    return draw(tensors((shape[0], classes, *shape[1:]) if draw(st.booleans()) else (classes,), values))
 
 
-@given(
-    batches(),
-    st.sampled_from(["none", "mean", "sum"]),
-    st.sampled_from([0.0, 0.1, 1.0]),
-)
-def test_loss_is_that_of_torch(batch, reduction, label_smoothing):
-    input, target, weight, ignore_index = batch
-    options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": label_smoothing}
-    result = ce_engine.cross_entropy(input, target, weight, **options)
-    # docs/numerics.md: dividing by zero, PyTorch divides the two terms of a smoothed loss apart, and we their sum.
-    assume(not (reduction == "mean" and label_smoothing and result.row_count and result.weight_sum == 0))
-    ours, theirs = result.loss, F.cross_entropy(input, target, weight, **options)
-    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9, equal_nan=True)
+@st.composite
+def index_problems(draw, losses=("cross_entropy", "nll_loss"), values=VALUES):
+    input = draw(inputs(values))
+    row_shape = (input.shape[0], *input.shape[2:]) if input.dim() > 1 else ()
+    classes = input.shape[min(1, input.dim() - 1)]
+    options = {
+        "ignore_index": draw(st.sampled_from([-100, -1, 0, classes])),
+        "weight": draw(st.none() | tensors((classes,), WEIGHTS)),
+        "reduction": draw(st.sampled_from(REDUCTIONS)),
+    }
+    loss = draw(st.sampled_from(losses))
+    if loss == "cross_entropy":
+        options["label_smoothing"] = draw(st.sampled_from([0.0, 0.1, 1.0]))
+    target = draw(tensors(row_shape, st.integers(0, classes - 1) | st.just(options["ignore_index"])))
+    return Problem(loss, input, target.long(), options)
 
 
-@given(batches(), st.sampled_from([0.0, 0.1]))
-def test_gradient_of_sum_is_that_of_torch_but_zero_for_ignored_rows(batch, label_smoothing):
-    input, target, weight, ignore_index = batch
-    options = {"ignore_index": ignore_index, "reduction": "sum", "label_smoothing": label_smoothing}
-    leaf = input.clone().requires_grad_()
-    (theirs,) = torch.autograd.grad(F.cross_entropy(leaf, target, weight, **options), leaf)
-    ignored = (target == ignore_index).unsqueeze(1 if input.dim() > 1 else 0)
-    ours = ce_engine.cross_entropy(input, target, weight, **options, grad=True).grad
-    torch.testing.assert_close(ours, theirs.masked_fill(ignored, 0), atol=1e-9, rtol=1e-9, equal_nan=True)
+@st.composite
+def probability_problems(draw, values=VALUES, shares=VALUES):
+    input = draw(inputs(values))
+    options = {
+        "weight": draw(st.none() | tensors((input.shape[min(1, input.dim() - 1)],), WEIGHTS)),
+        "reduction": draw(st.sampled_from(REDUCTIONS)),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+    }
+    return Problem("cross_entropy", input, draw(tensors(input.shape, shares)), options)
+
+
+def largest(x):
+    return max(x.nan_to_num(0, 0, 0).abs().flatten().tolist(), default=0.0)
+
+
+def divides_by_zero(one):
+    """docs/numerics.md: there PyTorch divides the two terms of a smoothed loss apart, and we their sum."""
+    result = one.ours(grad=False)
+    mean_of_smoothed = one.options["reduction"] == "mean" and one.options.get("label_smoothing", 0) > 0
+    return mean_of_smoothed and result.row_count > 0 and result.weight_sum == 0
+
+
+def zero_where_ignored(grad, one):
+    """docs/numerics.md: there PyTorch's gradient is NaN if an input is not finite, and ours is 0."""
+    ignored = one.target == one.options["ignore_index"]
+    return grad.masked_fill(ignored.unsqueeze(min(1, grad.dim() - 1)), 0)
+
+
+def assert_agrees(ours, theirs):
+    torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True)
+
+
+@given(index_problems())
+def test_indices_are_as_in_torch(one):
+    assume(not divides_by_zero(one))
+    result, (loss, grad) = one.ours(), one.theirs()
+    assert_agrees(result.loss, loss)
+    assert_agrees(result.grad, zero_where_ignored(grad, one))
+    assert result.row_count + result.ignored_count == one.target.numel()
+    assert result.ignored_count == int((one.target == one.options["ignore_index"]).sum())
+
+
+@given(probability_problems())
+def test_probabilities_are_as_in_torch(one):
+    result, (loss, grad) = one.ours(), one.theirs()
+    # Each term is a product of the two, and terms may cancel.
+    size = largest(one.input) * largest(one.target)
+    atol = max(TOLERANCE, 1e-12 * size)
+    torch.testing.assert_close(result.loss, loss, atol=atol, rtol=TOLERANCE, equal_nan=True)
+    assert_agrees(result.grad, grad)
+
+
+@given(index_problems(values=FINITE), st.data())
+def test_what_comes_in_and_weighs_a_row_multiplies(one, data):
+    plain = one.ours(reduction="none")
+    weight, incoming = (data.draw(tensors(plain.loss.shape, WEIGHTS)) for _ in range(2))
+    result = one.ours(reduction="none", sample_weight=weight, grad_output=incoming)
+    assert_agrees(result.loss, plain.loss * weight)
+    assert_agrees(result.grad, plain.grad * (weight * incoming).unsqueeze(min(1, plain.grad.dim() - 1)))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@given(one=index_problems(values=MODERATE) | probability_problems(MODERATE, st.floats(0, 1, width=16)))
+def test_half_precision_is_no_worse_than_torch(one, dtype):
+    one = one.to(dtype)
+    assume(not divides_by_zero(one))
+    result, (loss, grad) = one.ours(grad_dtype=torch.float32), one.theirs()
+    true_loss, true_grad = one.to(torch.float64).theirs()
+    # Roundings of float32, of numbers up to 20 times 6 classes times a weight of 2; sums of weights may be small.
+    size = 240 * max(1.0, largest(true_grad))
+    assert_no_worse(result.loss, loss, true_loss, size)
+    assert_no_worse(result.grad, grad, true_grad, size)

@@ -31,7 +31,7 @@ def binary_cross_entropy(
 
     Args:
         input: Probabilities, each in [0, 1], in float64, float32, float16 or bfloat16.
-        target: Probabilities of the positive class, in any of the input's dtypes; not checked, as in PyTorch.
+        target: Probabilities of the positive class, each in [0, 1], in any of the input's dtypes.
         weight: A factor for each element, in any of the input's dtypes. Or how to compute it from the targets, which
             must all be 0 or 1 then: ``balanced`` or ``complement``, as in `cross_entropy` with two classes.
         reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the number of elements, whatever the weights.
@@ -43,7 +43,8 @@ def binary_cross_entropy(
     options = Options(reduction, **common)
     check_floating("input", input)
     check_target_like_input(target, input)
-    check_probabilities(input)
+    check_probabilities("input", input)
+    check_probabilities("target", target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
 
 
@@ -62,7 +63,7 @@ def binary_cross_entropy_with_logits(
 
     Args:
         input: Logits, in float64, float32, float16 or bfloat16. Half precision is computed in float32.
-        target: As in `binary_cross_entropy`.
+        target: Probabilities of the positive class, in any of the input's dtypes; not checked, as in PyTorch.
         weight: As in `binary_cross_entropy`.
         reduction: As in `binary_cross_entropy`.
         pos_weight: A factor for the positive part of each element's loss, in any of the input's dtypes.

@@ -116,5 +116,5 @@ def _probability_slab(
         weight_sum=float(target_shape(input).numel()),
         target=target,
         label_smoothing=label_smoothing,
-        class_weight=None if weight is None else Shared(weight),
+        class_weight=None if weight is None else Shared(weight.detach()),
     )

@@ -50,7 +50,7 @@ class IndexTarget:
             if weight is None:
                 return None
             check_class_weight(weight, self.class_count)
-            return weight.cpu()
+            return weight.detach().cpu()
         check_choice("weight", weight, WEIGHTINGS)
         if not self.row_count:  # there may be more classes than memory
             return None

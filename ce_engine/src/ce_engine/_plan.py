@@ -54,4 +54,4 @@ def plan(
     )
     if options.grad:
         rows = replace(rows, scale=reduction.row_scale(options.grad_output, kind.compute_dtype))
-    return Slab(kind, input.detach(), target, rows, reduction)
+    return Slab(kind, input.detach(), None if target is None else target.detach(), rows, reduction)

@@ -46,17 +46,15 @@ def check_class_input(input: Tensor) -> None:
         raise InvalidArgumentError("input", "expected shape (C), (N, C) or (N, C, d1, ..., dk), got a scalar")
 
 
-def check_probabilities(input: Tensor) -> None:
+def check_probabilities(name: str, tensor: Tensor) -> None:
     """Checks that all are in [0, 1], which NaN is not; one pass, and a second only to say where it is wrong."""
-    if input.numel() == 0:
+    if tensor.numel() == 0:
         return
-    least, most = input.aminmax()
+    least, most = tensor.aminmax()
     if not (least >= 0 and most <= 1):
-        flat = input.reshape(-1)
+        flat = tensor.reshape(-1)
         row = int((~((flat >= 0) & (flat <= 1))).to(torch.uint8).argmax())
-        raise InvalidArgumentError(
-            "input", f"expected probabilities in [0, 1], got {float(flat[row])} at element {row}"
-        )
+        raise InvalidArgumentError(name, f"expected probabilities in [0, 1], got {float(flat[row])} at element {row}")
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:

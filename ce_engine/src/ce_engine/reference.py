@@ -11,6 +11,8 @@ from torch.nn.functional import logsigmoid
 from ce_engine._result import LossResult
 from ce_engine._rows import target_shape
 
+LEAST_VARIANCE = float(torch.tensor(1e-12))  # in PyTorch a float32, whatever the dtype
+
 
 def cross_entropy(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
@@ -67,7 +69,7 @@ def binary_cross_entropy(
     twin = _Twin(_numbers(input).reshape(-1, 1))
     for i, (p, t, w) in enumerate(zip(twin.rows, _flat(target), _flat(weights), strict=True)):
         loss = -t * p.log().clamp(min=-100) - (1 - t) * (1 - p).log().clamp(min=-100)
-        twin.add(i, w * loss, w * (p - t) / (p * (1 - p)).clamp(min=1e-12), torch.ones(()))
+        twin.add(i, w * loss, w * (p - t) / (p * (1 - p)).clamp(min=LEAST_VARIANCE), torch.ones(()))
     return twin.result(input, input.shape, reduction, sample_weight, grad_output)
 
 

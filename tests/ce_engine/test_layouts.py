@@ -1,0 +1,90 @@
+"""Where and how the arguments lie in memory, in how many blocks they are evaluated, and what integers targets are."""
+
+import pytest
+import torch
+
+from ce_engine._rows import BLOCK_BYTES
+from tests.ce_engine.helpers import INTEGERS, PROBLEMS, REDUCTIONS, Problem, assert_close, problem
+
+# From (6, 7, 8), each to another shape or order of strides.
+ARRANGEMENTS = {
+    "class last in memory": lambda x: x.mT.contiguous().mT,
+    "every other position": lambda x: x[:, :, ::2],
+    "odd offset": lambda x: x[::2, 1:],
+    "permuted": lambda x: x.movedim(0, 2),
+    "one row repeated": lambda x: x[:1].expand(4, 7, 8),
+    "one class repeated": lambda x: x[:, :1].expand(6, 5, 8),
+    "diagonal": lambda x: x.diagonal(),
+}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("arrange", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_input_need_not_be_contiguous(kind, arrange, reduction):
+    memory = torch.randn(6, 7, 8, dtype=torch.float64)
+    input = arrange(memory.sigmoid_() if kind == "binary" else memory)
+    given = problem(kind, tuple(input.shape))
+    given = Problem(given.loss, input, given.target, given.options)
+    assert not input.is_contiguous()
+    assert_close(given.ours(reduction=reduction), *given.theirs(reduction=reduction), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("offset", [1, 3, 7])
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_memory_that_starts_anywhere_has_the_same_bits(kind, offset, dtype):
+    def moved(x):
+        return torch.cat([x.new_zeros(offset), x.flatten()])[offset:].view(x.shape)
+
+    given = problem(kind, (9, 37), dtype)
+    options = {name: moved(x) if isinstance(x, torch.Tensor) else x for name, x in given.options.items()}
+    elsewhere = Problem(given.loss, moved(given.input), moved(given.target), options)
+    ours, theirs = (x.ours(reduction="none") for x in (given, elsewhere))
+    assert torch.equal(ours.loss, theirs.loss)
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_target_and_weights_need_not_be_contiguous(kind):
+    def spread(x):
+        return x[..., None].repeat_interleave(2, -1)[..., 0] if isinstance(x, torch.Tensor) else x
+
+    given = problem(kind)
+    options = {name: spread(x) for name, x in given.options.items()}
+    result = Problem(given.loss, given.input, spread(given.target), options).ours(reduction="none")
+    plain = given.ours(reduction="none")
+    assert torch.equal(result.loss, plain.loss)
+    assert torch.equal(result.grad, plain.grad)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (3 * BLOCK_BYTES // 800 + 1, 100),  # several blocks, the last a part of one
+        (3, BLOCK_BYTES // 8 + 1),  # rows larger than a block
+        (5, 64, 600),  # a block of several samples, and one that does not fill up
+        (2, 64, 5000),  # several blocks a sample
+    ],
+)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_input_of_many_blocks_is_as_one(kind, shape):
+    given = problem(kind, shape)
+    assert_close(given.ours(reduction="none"), *given.theirs(reduction="none"), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
+def test_target_may_be_of_any_integer_dtype(kind, dtype):
+    given = problem(kind, (2, 5, 3))
+    narrow = Problem(given.loss, given.input, given.target.to(dtype), given.options)
+    assert_close(narrow.ours(), given.ours().loss, given.ours().grad, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8])
+@pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
+def test_ignored_target_may_be_of_any_signed_dtype(kind, dtype):
+    given = problem(kind)
+    narrow = Problem(given.loss, given.input, given.target.to(dtype), given.options)
+    assert narrow.ours().ignored_count == given.ours().ignored_count == 3
+    assert_close(narrow.ours(), given.ours().loss, given.ours().grad, 0)

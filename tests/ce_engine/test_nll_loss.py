@@ -1,0 +1,98 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+import ce_engine
+from tests.ce_engine.helpers import (
+    HALVES,
+    REDUCTIONS,
+    SHAPES,
+    TOLERANCES,
+    Problem,
+    assert_close,
+    assert_no_worse,
+    problem,
+)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [shape for shape, _ in SHAPES.values()], ids=SHAPES)
+def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(shape, reduction, dtype):
+    given = problem("nll_loss", shape, dtype)
+    for weight, ignore_index in itertools.product((None, given.options["weight"]), (-100, 0)):
+        target = given.target.clamp(min=0) if ignore_index == 0 else given.target
+        one = Problem("nll_loss", given.input, target, {"weight": weight, "ignore_index": ignore_index})
+        result, twin = one.ours(reduction=reduction), one.twin(reduction=reduction)
+        assert_close(result, *one.theirs(reduction=reduction), TOLERANCES[dtype])
+        assert_close(result, twin.loss.to(dtype), twin.grad.to(dtype), TOLERANCES[dtype])
+        assert result.loss_sum == pytest.approx(twin.loss_sum, rel=1e-5 if dtype is torch.float32 else 1e-12)
+        assert result.weight_sum == pytest.approx(twin.weight_sum)
+        assert (result.row_count, result.ignored_count) == (twin.row_count, twin.ignored_count)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_half_precision_is_no_worse_than_torch(reduction, dtype):
+    # 300 rows: enough for the sums of half precision to go wrong in PyTorch.
+    given = problem("nll_loss", (300, 7), dtype)
+    result, (loss, grad) = given.ours(reduction=reduction), given.theirs(reduction=reduction)
+    truth = given.twin(reduction=reduction)
+    assert_no_worse(result.loss, loss, truth.loss)
+    assert_no_worse(result.grad, grad, truth.grad)
+
+
+def test_row_is_the_negative_of_its_number_without_rounding():
+    input = torch.randn(50, 7)
+    target = torch.randint(7, (50,))
+    result = ce_engine.nll_loss(input, target, reduction="none", grad=True)
+    assert torch.equal(result.loss, -input[torch.arange(50), target])
+    assert torch.equal(result.grad, -torch.eye(7)[target])
+
+
+def test_cross_entropy_is_nll_of_its_log_probabilities():
+    given = problem("cross_entropy")
+    result = given.ours(outputs=["log_probabilities"])
+    loss = ce_engine.nll_loss(result.log_probabilities, given.target, **given.options).loss
+    torch.testing.assert_close(loss, result.loss, atol=1e-14, rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_only_the_number_of_the_target_matters(value):
+    input = torch.full((2, 3), value)
+    input[0, 1] = -0.5
+    result = ce_engine.nll_loss(input, torch.tensor([1, 0]), reduction="none", grad=True)
+    assert result.loss[0] == 0.5
+    torch.testing.assert_close(result.loss[1], torch.tensor(-value), equal_nan=True)
+    assert torch.equal(result.grad, -torch.eye(3)[[1, 0]])
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_ignored_row_is_zero_whatever_is_in_it(value):
+    input = torch.full((2, 3), value)
+    input[1] = -1
+    result = ce_engine.nll_loss(input, torch.tensor([-100, 2]), torch.tensor([value, 1, 2]), grad=True)
+    assert (result.loss, result.loss_sum, result.weight_sum) == (1, 2, 2)
+    assert torch.equal(result.grad, torch.tensor([[0.0, 0, 0], [0, 0, -1]]))
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_nothing_that_counts_is_nan_or_zero_if_asked_for_and_has_no_gradient(rows):
+    given = Problem("nll_loss", torch.randn(rows, 3), torch.full((rows,), -100), {})
+    assert_close(given.ours(), *given.theirs(), 0)
+    result = given.ours(empty="zero")
+    assert (result.loss, result.row_count, result.ignored_count) == (0, 0, rows)
+    assert not result.grad.any()
+
+
+@pytest.mark.parametrize("target", [torch.tensor([0.5, 0.5]), torch.rand(2, 3)])
+def test_probability_targets_are_refused(target):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=r"target: expected class indices .*, got float32"):
+        ce_engine.nll_loss(torch.randn(2, 3), target)
+
+
+def test_class_out_of_range_is_refused_with_its_row():
+    with pytest.raises(ce_engine.InvalidArgumentError, match=r"target: expected classes in \[0, 3\) .* 3 at row 1"):
+        ce_engine.nll_loss(torch.randn(2, 3), torch.tensor([0, 3]))
