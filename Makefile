@@ -6,8 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt --build-constraint constraints.txt
 PACKAGES := proto ce_engine server client
 ARGS ?=
+# PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
+GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-engine clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-engine test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +46,14 @@ bench: .venv/ready ## measure the service beside local PyTorch
 
 bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
 	.venv/bin/python -m benchmarks.engine $(ARGS)
+
+test-gpu: ## test the kernels: on a GPU where there is one (GPU_PYTHON=python3 picks its PyTorch)
+	$(GPU_PYTHON) -c 'import torch; print("testing on", torch.cuda.get_device_name() if torch.cuda.is_available() \
+		else "no GPU: PyTorch finds none, so the tests that need one are skipped, and an interpreter runs the kernels")'
+	$(GPU_PYTHON) -m pytest -c tests/gpu/alone.ini --rootdir . --confcutdir tests/gpu tests/gpu $(ARGS)
+
+bench-gpu: ## measure the kernels on a GPU, where there is one, beside PyTorch and a copy
+	PYTHONPATH=ce_engine/src $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto out .mypy_cache .ruff_cache .pytest_cache .hypothesis

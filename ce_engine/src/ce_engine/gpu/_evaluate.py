@@ -1,0 +1,81 @@
+"""Evaluates rows that are on a GPU; the same as ``ce_engine._cpu.evaluate`` for those on a CPU."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import triton
+from torch import Tensor
+
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._slab import Kind, RowResults, Rows
+from ce_engine.gpu._launch import launch
+from ce_engine.gpu._operands import Operands, columns, shared_numbers
+from ce_engine.gpu._packing import ALIGNMENT, Packing
+
+
+@torch.no_grad()
+def evaluate(
+    kind: Kind,
+    input: Tensor,
+    target: Tensor | None,  # of the input's shape
+    rows: Rows,  # on the host
+    row_count: int,
+) -> RowResults:
+    """Launches on the device's current stream and does not wait.
+
+    The kernels take rows one behind the other in memory. If the class dimension is not the last one, the input is
+    copied to such rows, and results of its shape back: were such rows read in another order, their sums would have
+    other bits than the same rows of a plain batch.
+    """
+    _check_device(input)
+    with _current(input.device):
+        results = RowResults.allocate(kind, input.shape, row_count)
+        if input.numel():
+            numbers = _to_device(columns([rows], [row_count]) | shared_numbers(kind), input.device)
+            x, t = _plain(kind, input), None if target is None else _plain(kind, target)
+            _launch_into(results, kind, Operands.of(x, t, numbers))
+    return results
+
+
+def _check_device(input: Tensor) -> None:
+    if input.device.type != "cuda" and not triton.knobs.runtime.interpret:
+        raise InvalidArgumentError("input", f"expected one on a CUDA device, got one on {input.device}")
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _plain(kind: Kind, x: Tensor) -> Tensor:  # (R, C)
+    rows = kind.as_rows(x).reshape(-1, kind.class_count)
+    rows = rows if rows.is_contiguous() else rows.contiguous()
+    # What is compiled, and with it a row's bits, also depends on whether memory starts at a multiple of this.
+    return rows if rows.data_ptr() % ALIGNMENT == 0 else rows.clone()
+
+
+def _to_device(numbers: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """In one copy from pinned memory, which PyTorch keeps until the copy is over."""
+    if not numbers:
+        return {}
+    packing = Packing.of(numbers)
+    buffer = torch.empty(packing.nbytes, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for name, place in packing.views(buffer).items():
+        place.copy_(numbers[name])
+    return packing.views(buffer.to(device, non_blocking=True))
+
+
+def _launch_into(results: RowResults, kind: Kind, operands: Operands) -> None:
+    copies: list[Callable[[], object]] = []
+
+    def plain(x: Tensor) -> Tensor:
+        rows = kind.as_rows(x)
+        if rows.is_contiguous():
+            return rows.view(-1, kind.class_count)
+        memory = torch.empty(operands.x.shape, dtype=x.dtype, device=x.device)
+        copies.append(lambda: rows.copy_(memory.view(rows.shape)))
+        return memory
+
+    launch(kind, operands, results.map(lambda numbers: numbers, plain))
+    for copy in copies:
+        copy()

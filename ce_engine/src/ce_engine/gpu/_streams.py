@@ -1,0 +1,86 @@
+"""What a pipeline needs of a device: queues of work, events between them, and memory. Tests have one without a GPU."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+
+class Event(Protocol):
+    def wait(self) -> None:
+        """Keeps the calling thread until what was queued before the event is done."""
+
+
+E = TypeVar("E", bound=Event)
+
+
+class Queue(Protocol[E]):
+    """Work of a device that is done one after the other, beside that of other queues. Nothing here waits for it."""
+
+    def memory(self, nbytes: int) -> Tensor:
+        """Bytes on the device, to be used here first. They must not be let go before the work on them is done."""
+
+    def copy(self, destination: Tensor, source: Tensor) -> None: ...
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Calls what launches kernels."""
+
+    def record(self) -> E:
+        """An event after all that was queued so far."""
+
+    def wait(self, event: E) -> None:
+        """What is queued from now on waits for the event."""
+
+
+class Device(Protocol[E]):
+    def queue(self) -> Queue[E]: ...
+
+    def host_memory(self, nbytes: int) -> Tensor:
+        """Bytes on the host that a device copies from and to by itself."""
+
+
+class CudaEvent:
+    def __init__(self, event: torch.cuda.Event) -> None:
+        self.event = event
+
+    def wait(self) -> None:
+        self.event.synchronize()
+
+
+class CudaQueue:
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def memory(self, nbytes: int) -> Tensor:
+        # PyTorch hands out memory that work of the current stream may still use, so it must come from this one's.
+        with torch.cuda.stream(self._stream):
+            return torch.empty(nbytes, dtype=torch.uint8, device=self._stream.device)
+
+    def copy(self, destination: Tensor, source: Tensor) -> None:
+        with torch.cuda.stream(self._stream):
+            destination.copy_(source, non_blocking=True)
+
+    def run(self, work: Callable[[], None]) -> None:
+        with torch.cuda.stream(self._stream):
+            work()
+
+    def record(self) -> CudaEvent:
+        # A thread that waits for a blocking event sleeps instead of spinning.
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(self._stream)
+        return CudaEvent(event)
+
+    def wait(self, event: CudaEvent) -> None:
+        self._stream.wait_event(event.event)
+
+
+class CudaDevice:
+    def __init__(self, device: torch.device | str = "cuda") -> None:
+        self._device = torch.device(device)
+
+    def queue(self) -> CudaQueue:
+        return CudaQueue(self._device)
+
+    def host_memory(self, nbytes: int) -> Tensor:
+        return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)

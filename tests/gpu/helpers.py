@@ -1,0 +1,90 @@
+"""Slabs evaluated by the kernels, and the same by the CPU path in float64: one path for all losses and options."""
+
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from ce_engine import _cpu, gpu
+from ce_engine._slab import Kind, RowResults, Rows, Shared, Slab
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+BINARY_OUTPUTS = OUTPUTS[1:]
+
+
+def by_kernels(slab: Slab) -> RowResults:
+    """On the GPU if there is one, else in the interpreter."""
+    kind = replace(slab.kind, device=DEVICE)
+    target = None if slab.target is None else slab.target.to(DEVICE)
+    results = gpu.evaluate(kind, slab.input.to(DEVICE), target, slab.rows, slab.row_count)
+    return results.map(lambda x: x.cpu(), lambda x: x.cpu())
+
+
+def in_float64(slab: Slab) -> RowResults:
+    """By the CPU path, from the same numbers as the slab has."""
+    kind = replace(
+        slab.kind,
+        dtype=torch.float64,
+        target_dtype=None if slab.target is None else torch.float64,
+        grad_dtype=None if slab.kind.grad_dtype is None else torch.float64,
+        class_weight=_wide_weight(slab.kind),
+    )
+    target = None if slab.target is None else slab.target.double()
+    return _cpu.evaluate(kind, slab.input.double(), target, _wide(slab.rows), slab.row_count)
+
+
+def _wide_weight(kind: Kind) -> Shared | None:
+    if kind.class_weight is None:
+        return None
+    return Shared(kind.class_weight.tensor.to(kind.compute_dtype).double())
+
+
+def _wide(rows: Rows) -> Rows:
+    columns = (getattr(rows, field.name) for field in fields(Rows))
+    return Rows(*(x.double() if x is not None and x.dtype.is_floating_point else x for x in columns))
+
+
+def assert_right(slab: Slab) -> RowResults:
+    """Each result is within a few roundings of the truth, and there is none that was not asked for."""
+    ours, truth = by_kernels(slab), in_float64(slab)
+    for field in fields(RowResults):
+        assert_close(field.name, getattr(ours, field.name), getattr(truth, field.name), slab)
+    return ours
+
+
+def assert_close(name: str, ours: Tensor | None, truth: Tensor | None, slab: Slab) -> None:
+    if truth is None or ours is None:
+        assert ours is truth is None, name
+        return
+    if not truth.dtype.is_floating_point:
+        assert torch.equal(ours, truth), name
+        return
+    compute_dtype = slab.kind.compute_dtype
+    assert ours.dtype == (slab.kind.grad_dtype if name == "grad" else compute_dtype)
+    # A gradient is a difference of numbers of the size of its row's factors; the others are compared with 1.
+    size = _largest(truth, *((slab.rows.scale,) if name == "grad" else (torch.ones(1),)))
+    # What is computed may be off by a few roundings of numbers of that size, and what is stored by one of its own.
+    stored = torch.finfo(ours.dtype)
+    torch.testing.assert_close(
+        ours,
+        truth.to(ours.dtype),
+        atol=16 * torch.finfo(compute_dtype).eps * size + stored.smallest_normal * stored.eps,
+        rtol=stored.eps,
+        equal_nan=True,
+        msg=lambda message: f"{name}: {message}",
+    )
+
+
+def _largest(*tensors: Tensor | None) -> float:
+    finite = torch.cat([x[x.isfinite()].double().flatten() for x in tensors if x is not None])
+    return float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def assert_same_bits(ours: RowResults, theirs: RowResults) -> None:
+    for field in fields(RowResults):
+        a, b = getattr(ours, field.name), getattr(theirs, field.name)
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)

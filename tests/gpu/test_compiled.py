@@ -1,0 +1,50 @@
+"""What the interpreter cannot show: that the kernels compile, and into what, for Hopper and without one at hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """By launch, of each of its kernels: registers and bytes of stack of a thread, and what the code has."""
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "ce_engine/src")])
+    command = [sys.executable, "-m", "tests.gpu.compile_kernels"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_loss_compiles_with_all_its_options(compiled):
+    assert len(compiled) == 2 * 4 * 2 + 2 * 5
+    assert all(compiled.values())
+
+
+@pytest.mark.parametrize("class_count", [1000, 8192, 32_000, 262_144])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("what", ["", " gradient"])
+def test_aligned_rows_are_read_in_the_widest_loads_and_stay_in_registers(compiled, class_count, dtype, what):
+    (report,) = compiled[f"torch.{dtype} {class_count}{what}"]
+    assert report["wide_loads"] > 0
+    assert report["stack"] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_two_programs_that_read_rows_twice_fit_on_a_multiprocessor(compiled, dtype):
+    (report,) = compiled[f"torch.{dtype} 32000 gradient"]
+    assert 2 * report["reg"] * 32 * report["warps"] <= 65536
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_are_rounded_before_they_are_added(compiled, dtype):
+    # Else a row's bits would depend on which columns the code was compiled for. The library's logarithm says ftz.
+    (report,) = compiled[f"torch.{dtype} 1000 gradient"]
+    assert report["fma"] == 0

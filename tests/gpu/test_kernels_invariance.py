@@ -1,0 +1,61 @@
+"""The bits of a row depend neither on its companions, nor on its place among them, nor on columns of theirs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ce_engine import slabs
+from ce_engine._slab import RowResults
+from ce_engine.gpu._tiles import KEPT_NUMBERS, KEPT_WARPS, WARP
+from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels
+
+BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS
+
+
+def row(results: RowResults, number: int) -> RowResults:
+    return results.map(lambda x: x[number : number + 1], lambda x: x[number : number + 1])
+
+
+# 130 rows of 3 classes are in two programs; then programs of a few rows, of one row, and of one in two blocks.
+@pytest.mark.parametrize(("rows", "class_count"), [(130, 3), (6, 1000), (3, 1100), (3, BLOCK + 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("target_of", ["class", "smoothed class", "probabilities"])
+def test_row_alone_has_the_bits_of_the_row_in_company(rows, class_count, dtype, target_of):
+    input = (torch.randn(rows, class_count) * 5).to(dtype)
+    target, weight = torch.randint(class_count, (rows,)), torch.rand(class_count)
+    options = {"weight": weight, "grad": True, "reduction": "sum", "outputs": OUTPUTS}
+    if target_of == "smoothed class":
+        options["label_smoothing"] = 0.1
+    if target_of == "probabilities":
+        target = torch.rand(rows, class_count)
+    incoming = torch.full((), 0.3)
+    together = by_kernels(slabs.cross_entropy(input, target, grad_output=incoming, **options))
+    for i in {0, 1, rows - 1}:
+        one = slabs.cross_entropy(input[i : i + 1], target[i : i + 1], grad_output=incoming, **options)
+        assert_same_bits(by_kernels(one), row(together, i))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_columns_that_say_nothing_change_no_bit(smoothing):
+    # What a slab gets when it is merged with others that have weights, ignored rows and scales of their own.
+    rows, ones = 5, torch.ones(5)
+    slab = slabs.cross_entropy(
+        torch.randn(rows, 100), torch.randint(100, (rows,)), grad=True, label_smoothing=smoothing, outputs=OUTPUTS
+    )
+    columns = {"ignored": torch.zeros(rows, dtype=torch.bool), "weight": ones, "scale": slab.rows.scale.clone()}
+    if smoothing:
+        columns["sample_weight"] = ones
+    merged = replace(slab, rows=replace(slab.rows, **columns))
+    assert_same_bits(by_kernels(merged), by_kernels(slab))
+
+
+def test_columns_of_elements_that_say_nothing_change_no_bit():
+    input, target, ones = torch.randn(300) * 5, torch.rand(300), torch.ones(300)
+    slab = slabs.binary_cross_entropy_with_logits(input, target, grad=True, outputs=BINARY_OUTPUTS)
+    merged = replace(slab, rows=replace(slab.rows, weight=ones, pos_weight=ones, scale=slab.rows.scale.clone()))
+    assert_same_bits(by_kernels(merged), by_kernels(slab))
+    first = slabs.binary_cross_entropy_with_logits(
+        input[7:8], target[7:8], grad=True, outputs=BINARY_OUTPUTS, grad_output=torch.tensor(1 / 300)
+    )
+    assert_same_bits(by_kernels(first), row(by_kernels(slab), 7))
