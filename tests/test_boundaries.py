@@ -24,7 +24,7 @@ def modules_after(statement: str) -> set[str]:
     ("statement", "ours", "absent"),
     [
         ("import losswire.tensors", {"losswire"}, {"grpc", "torch"}),
-        ("import ce_engine", {"ce_engine"}, {"grpc", "google"}),
+        ("import ce_engine", {"ce_engine"}, {"grpc", "google", "triton"}),
         ("import losswire_client", {"losswire_client", "losswire"}, {"torch"}),
         ("from losswire_server import launch, health", {"losswire_server"}, {"torch"}),
         ("from losswire_server import Server", {"losswire_server", "losswire", "ce_engine"}, set()),

@@ -1,5 +1,6 @@
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -146,3 +147,42 @@ def test_merged_sums_are_the_loss_of_the_whole():
     parts = [ce_engine.cross_entropy(input[a:b], target[a:b], weight) for a, b in ((0, 50), (50, 51), (51, 100))]
     merged = sum(part.loss_sum for part in parts) / sum(part.weight_sum for part in parts)
     assert merged == pytest.approx(float(F.cross_entropy(input, target, weight)), rel=1e-14)
+
+
+def test_no_classes_with_weights_is_right_where_no_row_counts():
+    ignored = torch.tensor([-100, -100])
+    assert ce_engine.cross_entropy(torch.empty(2, 0), ignored, torch.empty(0)).loss.isnan()
+    assert ce_engine.nll_loss(torch.empty(2, 0), ignored, torch.empty(0)).loss.isnan()
+
+
+def test_rows_whose_probabilities_vanish_are_as_exact_as_the_others():
+    torch.manual_seed(0)
+    input, target = torch.randn(2000, 300) * 100, torch.randint(300, (2000,))
+    result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
+    truth = F.cross_entropy(input.double(), target, reduction="none")
+    assert (truth > 70).sum() > 1000  # more than a float32 probability can tell
+    torch.testing.assert_close(result.loss.double(), truth, rtol=2e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_evaluation_in_inference_mode_leaves_the_thread_as_it_was(dtype):
+    input, target = torch.randn(4, 5).to(dtype), torch.tensor([0, 1, 2, 3])
+
+    def evaluate():
+        ce_engine.cross_entropy(input, target, label_smoothing=0.1, grad=True)
+        ce_engine.binary_cross_entropy_with_logits(input, torch.rand(4, 5), grad=True)
+
+    def twice():
+        with torch.inference_mode():
+            evaluate()
+        evaluate()
+
+    with ThreadPoolExecutor(1) as pool:  # whose thread has no memory yet
+        pool.submit(twice).result(20)
+
+
+def test_default_device_is_not_where_tensors_of_the_cpu_are_evaluated():
+    input, target = torch.randn(600_000, 2), torch.zeros(600_000).long()
+    with torch.device("meta"):
+        result = ce_engine.cross_entropy(input, target, label_smoothing=0.1, grad=True)
+    assert result.grad.device.type == "cpu"

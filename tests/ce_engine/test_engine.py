@@ -116,6 +116,66 @@ def test_launch_that_is_full_does_not_wait():
         assert engine.submit(slab(rows=4)).result(20)
 
 
+def test_slab_of_more_than_a_quarter_of_a_batch_is_launched_alone(monkeypatch):
+    quarter = 2 * 5 * 4  # bytes
+    with held(monkeypatch, max_batch_bytes=4 * quarter) as (engine, go, launches):
+        futures = [engine.submit(slab(rows=rows), caller=rows) for rows in (2, 3, 2)]
+        go.set()
+        wait(futures, 20)
+    assert sorted(sorted(one.row_count for one in batch) for batch in launches) == [[2, 2], [3]]
+
+
+def test_launch_that_is_full_of_bytes_does_not_wait():
+    with Engine(max_queue_delay_us=60_000_000, max_batch_bytes=4 * 40) as engine:
+        assert all(future.result(20) for future in [engine.submit(slab()) for _ in range(4)])
+
+
+def test_slab_that_waits_for_no_others_does_not_wait_for_their_delay():
+    with Engine(max_queue_delay_us=60_000_000, max_batch_bytes=4 * 40) as engine:
+        engine.submit(slab(), caller="small")
+        assert engine.submit(slab(rows=9), caller="large").result(20)
+
+
+def test_kinds_of_one_caller_take_turns(monkeypatch):
+    with held(monkeypatch, max_batch_rows=4) as (engine, go, launches):
+        for _ in range(6):
+            engine.submit(slab(classes=5))
+        engine.submit(slab(classes=6))
+        go.set()
+    assert [batch[0].kind.class_count for batch in launches[:2]] == [5, 6]
+
+
+def test_companions_are_taken_from_each_caller_in_turn(monkeypatch):
+    with held(monkeypatch, max_batch_rows=6) as (engine, go, launches):
+        submitted = {caller: [slab() for _ in range(5)] for caller in "abc"}
+        for caller, waiting in submitted.items():
+            for one in waiting:
+                engine.submit(one, caller=caller)
+        go.set()
+    assert all(sum(one in waiting for one in launches[0]) == 1 for waiting in submitted.values())
+
+
+def test_close_does_not_wait_for_a_delay():
+    engine = Engine(max_queue_delay_us=60_000_000)
+    future = engine.submit(slab())
+    engine.close()
+    assert future.result(0)
+
+
+def test_slabs_without_rows_fill_the_queue_too(monkeypatch):
+    with held(monkeypatch, max_queue_rows=8) as (engine, _, _):
+        for _ in range(4):
+            engine.submit(slab(rows=0))
+        with pytest.raises(ce_engine.QueueFullError):
+            engine.submit(slab(rows=0))
+
+
+def test_slab_that_is_larger_than_the_queue_leaves_room_for_others(monkeypatch):
+    with held(monkeypatch, max_queue_rows=16) as (engine, _, _):
+        engine.submit(slab(rows=100), caller="large")
+        assert engine.submit(slab(), caller="small")
+
+
 def test_flood_of_one_caller_does_not_starve_another(monkeypatch):
     with held(monkeypatch, max_batch_rows=4) as (engine, go, launches):
         flood = [engine.submit(slab(), caller="flood") for _ in range(100)]

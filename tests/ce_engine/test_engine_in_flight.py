@@ -105,8 +105,9 @@ def test_slab_that_fails_fails_alone(launcher, when):
 
 
 def test_engine_on_a_device_that_is_not_there_is_refused():
-    with pytest.raises(ce_engine.InvalidArgumentError, match="device: expected cpu or cuda, got meta"):
-        Engine(device="meta")
+    for name in ("meta", "toaster"):
+        with pytest.raises(ce_engine.InvalidArgumentError, match=f"device: expected cpu or cuda, got {name}"):
+            Engine(device=name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -66,3 +66,29 @@ def test_wrong_argument_is_refused_by_its_name(arguments, message):
     with pytest.raises(ce_engine.InvalidArgumentError, match=message) as raised:
         ce_engine.cross_entropy(**{"input": INPUT, "target": TARGET, **arguments})
     assert message.startswith(raised.value.argument)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input": [[0.0, 1.0]]}, "input: expected Tensor, got list"),
+        ({"target": 1}, "target: expected Tensor, got int"),
+        ({"weight": [1.0, 1.0, 1.0]}, "weight: expected Tensor, got list"),
+        ({"sample_weight": 1.0}, "sample_weight: expected Tensor, got float"),
+        ({"input": INPUT.to_sparse()}, "input: expected a plain tensor on cpu or cuda, got a sparse_coo one"),
+        ({"input": INPUT.to("meta")}, "input: expected a plain tensor on cpu or cuda, got a strided one on meta"),
+        ({"ignore_index": 1.5}, "ignore_index: expected int, got float"),
+        ({"ignore_index": False}, "ignore_index: expected int, got bool"),
+        ({"label_smoothing": "a"}, "label_smoothing: expected .*, got str"),
+        ({"label_smoothing": torch.tensor(0.1)}, "label_smoothing: expected .*, got Tensor"),
+        ({"reduction": None}, "reduction: expected one of .*, got None"),
+        ({"empty": []}, r"empty: expected one of .*, got \[\]"),
+        ({"grad": "no"}, "grad: expected bool, got str"),
+        ({"outputs": "lse"}, "outputs: expected a collection .*, got 'lse'"),
+        ({"outputs": 5}, "outputs: expected a collection .*, got 5"),
+        ({"outputs": (name for name in ["lse"])}, "outputs: expected a collection .*, got <generator"),
+    ],
+)
+def test_argument_of_the_wrong_type_is_refused_by_its_name(arguments, message):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=message):
+        ce_engine.cross_entropy(**({"input": INPUT, "target": TARGET} | arguments))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import triton
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +38,7 @@ def test_aligned_rows_are_read_in_the_widest_loads_and_stay_in_registers(compile
     assert report["stack"] == 0
 
 
+@pytest.mark.skipif(not triton.__version__.startswith("3.7."), reason="registers are as Triton 3.7 deals them out")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_two_programs_that_read_rows_twice_fit_on_a_multiprocessor(compiled, dtype):
     (report,) = compiled[f"torch.{dtype} 32000 gradient"]

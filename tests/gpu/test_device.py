@@ -98,7 +98,7 @@ def test_million_classes():
     losses, grad = _torch(input.double(), target)
     torch.testing.assert_close(results.losses.double(), losses, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(results.grad.double(), grad, atol=1e-6, rtol=1e-2)
-    assert torch.equal(results.predictions, input.argmax(1))
+    assert torch.equal(results.predictions.cpu(), input.cpu().argmax(1))
 
 
 def test_evaluating_does_not_wait_for_the_device():

@@ -14,6 +14,8 @@ from ce_engine._validation import (
     check_class_weight,
     check_label_smoothing,
     check_probability_target,
+    check_tensor,
+    check_type,
 )
 
 
@@ -48,7 +50,10 @@ def cross_entropy(
     """
     options = Options(reduction, **common)
     check_label_smoothing(label_smoothing)
+    check_type("ignore_index", ignore_index, int)
     check_class_input(input)
+    check_tensor("target", target)
+    label_smoothing = float(label_smoothing)
     if target.dtype.is_floating_point:
         return _probability_slab(input, target, weight, ignore_index, label_smoothing, options)
     return _index_slab(input, target, weight, ignore_index, label_smoothing, options)

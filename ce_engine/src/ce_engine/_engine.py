@@ -1,25 +1,31 @@
 """The engine: slabs of many callers in, futures out, small ones of the same kind merged into one launch."""
 
 import atexit
+import logging
+import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 
-from ce_engine._errors import DeadlineExceededError
-from ce_engine._launch import Launcher, check_launchable, launcher_for
+from ce_engine._errors import DeadlineExceededError, EngineClosedError, InvalidArgumentError
+from ce_engine._launch import Launcher, launchable, launcher_for
 from ce_engine._queue import BatchLimits, Entry, FairQueue
 from ce_engine._result import LossResult
 from ce_engine._slab import RowResults, Slab
-from ce_engine._validation import check_least
+from ce_engine._validation import check_least, check_type
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+MAX_DELAY_US = 3600 * 10**6
 MAX_BATCH_BYTES = {"cpu": 256 * 2**10, "cuda": 64 * 2**20}
 
 
@@ -38,7 +44,8 @@ class Engine:
         device: Where slabs are evaluated, whose tensors are on the CPU: there, or on ``cuda``, with copies beside
             computation.
         workers: Threads that launch. Each has its own threads of PyTorch's.
-        torch_threads: Threads of PyTorch's for one launch; PyTorch's default if None.
+        torch_threads: Threads of PyTorch's for one launch; as many as the calling thread has if None. PyTorch gives as
+            many to threads that are started later, by whomever.
         max_batch_rows: Rows that are merged at most.
         max_batch_bytes: Bytes of input that are merged at most. Merging copies: it pays only for slabs so small that a
             launch costs more than the copy, so those of more than a quarter of this are launched alone. If None,
@@ -62,15 +69,21 @@ class Engine:
         max_queue_delay_us: int = 0,
         max_queue_rows: int = 2**27,
     ) -> None:
-        device = torch.device(device)
-        check_launchable(device)
+        device = launchable(device)
         if max_batch_bytes is None:
             max_batch_bytes = MAX_BATCH_BYTES[device.type]
         check_least(1, workers=workers, max_batch_rows=max_batch_rows, max_queue_rows=max_queue_rows)
         check_least(0, max_batch_bytes=max_batch_bytes, max_queue_delay_us=max_queue_delay_us)
+        if max_queue_delay_us > MAX_DELAY_US:
+            raise InvalidArgumentError(
+                "max_queue_delay_us", f"expected at most {MAX_DELAY_US}, got {max_queue_delay_us}"
+            )
+        torch_threads = torch.get_num_threads() if torch_threads is None else torch_threads
+        check_least(1, torch_threads=torch_threads)
         limits = BatchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
         self._queue = FairQueue(limits, max_queue_rows)
         self._torch_threads = torch_threads
+        self._process = os.getpid()
         self._threads = [
             threading.Thread(target=self._work, args=(launcher_for(device),), name=f"ce-engine-{number}", daemon=True)
             for number in range(workers)
@@ -94,8 +107,14 @@ class Engine:
 
         Raises:
             QueueFullError: There is no room in the queue.
-            EngineClosedError: The engine was closed.
+            EngineClosedError: The engine was closed, or left behind by a fork of its process.
+            InvalidArgumentError: An argument is of the wrong type.
         """
+        check_type("slab", slab, Slab)
+        check_type("deadline", deadline, float | int | None)
+        check_type("caller", caller, Hashable)
+        if os.getpid() != self._process:
+            raise EngineClosedError("the engine's threads are in the process that this one was forked from")
         entry = Entry(slab, caller, deadline)
         self._queue.put(entry)
         entry.future.add_done_callback(partial(self._forget_if_cancelled, weakref.ref(entry)))
@@ -108,12 +127,12 @@ class Engine:
             self._queue.discard(entry)
 
     def close(self) -> None:
-        """Takes nothing more, and waits until what was submitted is done."""
+        """Takes nothing more, and waits until what was submitted is done; not so in a callback of a future."""
         self._queue.close()
-        for thread in self._threads:
-            if thread is not threading.current_thread():  # as in a callback of a future
-                thread.join()
         atexit.unregister(self.close)
+        if threading.current_thread() not in self._threads:
+            for thread in self._threads:
+                thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -124,8 +143,7 @@ class Engine:
         self.close()
 
     def _work(self, launcher: Launcher) -> None:
-        if self._torch_threads is not None:
-            torch.set_num_threads(self._torch_threads)
+        torch.set_num_threads(self._torch_threads)
         in_flight: deque[_Launch] = deque()
         # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
         while (batch := self._queue.take(wait=not in_flight)) is not None or in_flight:
@@ -143,10 +161,7 @@ class _Launch:
     def __init__(self, launcher: Launcher, batch: Sequence[Entry]) -> None:
         self._launcher = launcher
         self._entries = [entry for entry in batch if _claim(entry)]
-        try:
-            self._fetch = launcher.start([entry.slab for entry in self._entries]).result if self._entries else list
-        except Exception as error:  # noqa: BLE001 - it goes to the callers
-            self._fetch = partial(_raise, error)
+        self._fetch = _start(launcher, [entry.slab for entry in self._entries])
 
     def finish(self) -> None:
         """Answers all entries."""
@@ -154,13 +169,13 @@ class _Launch:
             results = self._fetch()
         except Exception as error:  # noqa: BLE001 - as above
             self._retry(error)
-            return
-        for entry, result in zip(self._entries, results, strict=True):
-            _answer(entry, partial(entry.slab.result, result))
+        else:
+            for entry, result in zip(self._entries, results, strict=True):
+                _answer(entry, partial(entry.slab.result, result))
 
     def _retry(self, error: Exception) -> None:
         if len(self._entries) == 1:
-            self._entries[0].future.set_exception(error)
+            _settle(self._entries[0].future.set_exception, error)
             return
         for entry in self._entries:
             _answer(entry, partial(self._alone, entry.slab))
@@ -170,23 +185,43 @@ class _Launch:
         return slab.result(result)
 
 
+def _start(launcher: Launcher, slabs: Sequence[Slab]) -> Callable[[], list[RowResults]]:
+    """Starts a launch, and gives what waits for its results or raises what kept it from starting."""
+    if not slabs:
+        return list
+    try:
+        return launcher.start(slabs).result
+    except Exception as error:  # noqa: BLE001 - it goes to the callers
+        return partial(_raise, error)
+
+
 def _claim(entry: Entry) -> bool:
     """Whether the entry is still wanted. From then on it cannot be cancelled."""
-    if not entry.future.set_running_or_notify_cancel():
+    try:
+        wanted = entry.future.set_running_or_notify_cancel()
+    except (InvalidStateError, RuntimeError):  # its owner has settled it
         return False
-    if entry.deadline is not None and time.monotonic() > entry.deadline:
-        entry.future.set_exception(DeadlineExceededError("the slab's turn came after its deadline"))
+    if wanted and entry.deadline is not None and time.monotonic() > entry.deadline:
+        _settle(entry.future.set_exception, DeadlineExceededError("the slab's turn came after its deadline"))
         return False
-    return True
+    return wanted
 
 
 def _answer(entry: Entry, compute: Callable[[], LossResult]) -> None:
     try:
         result = compute()
     except Exception as error:  # noqa: BLE001 - as above
-        entry.future.set_exception(error)
+        _settle(entry.future.set_exception, error)
     else:
-        entry.future.set_result(result)
+        _settle(entry.future.set_result, result)
+
+
+def _settle(settle: Callable[[T], None], value: T) -> None:
+    """Settles a future. What its owner has done to it, or does in its callbacks, must not end the engine's thread."""
+    try:
+        settle(value)
+    except BaseException:  # even SystemExit
+        log.exception("a future could not be settled, or its callback failed")
 
 
 def _raise(error: Exception) -> list[RowResults]:

@@ -60,7 +60,7 @@ class IndexTarget:
     def row_weight(
         self, weight: Tensor | None
     ) -> tuple[Tensor | None, float]:  # (R) float64; their sum over rows that count
-        if weight is None:
+        if weight is None or not self.row_count:  # there may be no class to look up
             return None, float(self.row_count)
         row_weight = weight.to(torch.float64)[self.classes]
         if self.ignored is not None:

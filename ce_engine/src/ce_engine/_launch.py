@@ -80,8 +80,14 @@ def launcher_for(device: torch.device) -> Launcher:
     return Pipeline(CudaDevice(device))
 
 
-def check_launchable(device: torch.device) -> None:
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidArgumentError("device", f"expected cpu or cuda, got {device}")
+def launchable(name: torch.device | str) -> torch.device:
+    """The device of a name, if slabs can be launched there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InvalidArgumentError("device", f"expected cpu or cuda, got {name}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InvalidArgumentError("device", "expected one that PyTorch can use, got cuda")
+    return device

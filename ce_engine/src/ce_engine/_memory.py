@@ -38,11 +38,11 @@ class Recycler:
                 if memory.numel() == nbytes:
                     del self._idle[i]
                     return memory
-        return torch.empty(nbytes, dtype=torch.uint8)
+        return _fresh(nbytes, torch.uint8)
 
     def _give_back(self, memory: Tensor) -> None:
         # Never waits: a garbage collection may have come in the midst of `_take`. Then the memory is simply freed.
-        if not self._lock.acquire(blocking=False):
+        if memory.numel() > self._kept_bytes or not self._lock.acquire(blocking=False):
             return
         try:
             self._idle.append(memory)
@@ -50,6 +50,12 @@ class Recycler:
                 self._idle.popleft()
         finally:
             self._lock.release()
+
+
+def _fresh(count: int, dtype: torch.dtype) -> Tensor:
+    """On a CPU whatever the default device, and to be written to in and out of inference mode."""
+    with torch.inference_mode(False):
+        return torch.empty(count, dtype=dtype, device="cpu")
 
 
 def rounded(nbytes: int) -> int:
@@ -78,7 +84,7 @@ class Scratch(threading.local):
         """Contiguous memory of x's shape; of the same name it is the same memory."""
         memory = self._memory.get((name, dtype))
         if memory is None or memory.numel() < x.numel():
-            memory = self._memory[name, dtype] = torch.empty(x.numel(), dtype=dtype)
+            memory = self._memory[name, dtype] = _fresh(x.numel(), dtype)
         return memory[: x.numel()].view(x.shape)
 
 

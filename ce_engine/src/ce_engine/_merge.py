@@ -6,14 +6,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ce_engine._slab import BINARY, Kind, RowResults, Rows, Slab
+from ce_engine._slab import BINARY, RowResults, Rows, Slab
 
 
 def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
     """Input, target and rows of all of them: (R, C), for the binary losses (R)."""
-    kind = slabs[0].kind
-    inputs = [_flat(slab.input, kind) for slab in slabs]
-    targets = [_flat(slab.target, kind) for slab in slabs if slab.target is not None]
+    inputs = [_flat(slab.input, slab) for slab in slabs]
+    targets = [_flat(slab.target, slab) for slab in slabs if slab.target is not None]
     columns = [_merged_column(columns, slabs) for columns in zip(*(slab.rows.columns for slab in slabs), strict=True)]
     return torch.cat(inputs), torch.cat(targets) if targets else None, Rows(*columns)
 
@@ -29,8 +28,9 @@ def _part(results: RowResults, slab: Slab, rows: slice) -> RowResults:
     return results.map(lambda numbers: numbers[rows].clone(), lambda elements: _shaped(elements[rows], slab))
 
 
-def _flat(x: Tensor, kind: Kind) -> Tensor:
-    return x.reshape(-1) if kind.loss in BINARY else kind.as_rows(x).reshape(-1, kind.class_count)
+def _flat(x: Tensor, slab: Slab) -> Tensor:
+    kind = slab.kind
+    return x.reshape(-1) if kind.loss in BINARY else kind.as_rows(x).reshape(slab.row_count, kind.class_count)
 
 
 def _shaped(x: Tensor, slab: Slab) -> Tensor:  # (rows, C) or (rows) -> the input's shape

@@ -7,7 +7,7 @@ from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common, Options
 from ce_engine._plan import plan, product, sample_weight
 from ce_engine._slab import Rows, Slab
-from ce_engine._validation import check_class_input
+from ce_engine._validation import check_class_input, check_type
 
 
 @torch.no_grad()
@@ -33,6 +33,7 @@ def nll_loss(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = Options(reduction, **common)
+    check_type("ignore_index", ignore_index, int)
     check_class_input(input)
     checked = IndexTarget.of(target, input, ignore_index)
     row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))

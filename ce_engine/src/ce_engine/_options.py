@@ -7,7 +7,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from ce_engine._validation import check_choice, check_grad_dtype, check_outputs
+from ce_engine._validation import check_choice, check_grad_dtype, check_outputs, check_type
 
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
@@ -51,5 +51,6 @@ class Options:
     def __post_init__(self) -> None:
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("empty", self.empty, EMPTY_MEANS)
+        check_type("grad", self.grad, bool)
         check_outputs(self.outputs, OUTPUTS)
         check_grad_dtype(self.grad_dtype, grad=self.grad)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -37,22 +37,24 @@ class Entry:
     future: "Future[LossResult]" = field(default_factory=Future)
     arrival: float = field(default_factory=time.monotonic)
 
+    size: int = 0  # rows that it counts for in its queue
+
 
 class _Caller:
     """What waits for one caller: kinds in the order of their turns, of each its entries as they came."""
 
     def __init__(self) -> None:
-        self.kinds: OrderedDict[Kind, dict[Entry, None]] = OrderedDict()
+        self.kinds: OrderedDict[Kind, OrderedDict[Entry, None]] = OrderedDict()
         self.rows = 0
 
     def add(self, entry: Entry) -> None:
-        self.kinds.setdefault(entry.slab.kind, {})[entry] = None
-        self.rows += entry.slab.row_count
+        self.kinds.setdefault(entry.slab.kind, OrderedDict())[entry] = None
+        self.rows += entry.size
 
     def remove(self, entry: Entry) -> None:
         entries = self.kinds[entry.slab.kind]
         del entries[entry]
-        self.rows -= entry.slab.row_count
+        self.rows -= entry.size
         if not entries:
             del self.kinds[entry.slab.kind]
 
@@ -72,15 +74,20 @@ class FairQueue:
     def __init__(self, limits: BatchLimits, max_rows: int) -> None:
         self._limits = limits
         self._max_rows = max_rows
-        self._rows = 0
+        self._rows = self._bytes = 0
+        self._large = 0  # entries that are launched alone
         self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
-        self._changed = threading.Condition(threading.Lock())
+        self._discarded: deque[Entry] = deque()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._closed = False
 
     @property
     def rows(self) -> int:
         """Rows that wait."""
-        return self._rows
+        with self._lock:
+            self._forget_discarded()
+            return self._rows
 
     def put(self, entry: Entry) -> None:
         """Lets an entry wait for its turn.
@@ -92,24 +99,41 @@ class FairQueue:
         with self._changed:
             if self._closed:
                 raise EngineClosedError("the engine was closed")
+            self._forget_discarded()
             self._check_room(entry)
             self._callers.setdefault(entry.caller, _Caller()).add(entry)
-            self._rows += entry.slab.row_count
+            self._large += not self._merges(entry)
+            self._rows += entry.size
+            self._bytes += entry.slab.nbytes
             self._changed.notify()
 
     def _check_room(self, entry: Entry) -> None:
-        count, free = entry.slab.row_count, self._max_rows - self._rows
+        # A slab without rows takes a place too, and one that is larger than the queue leaves room for others.
+        entry.size = max(1, min(entry.slab.row_count, self._max_rows // 2))
+        count, free = entry.size, self._max_rows - self._rows
         caller = self._callers.get(entry.caller)
         held = 0 if caller is None else caller.rows
-        if self._rows and held + count > free:  # an empty queue takes a slab of any size
+        if self._rows and held + count > free:
             raise QueueFullError(
-                f"{self._rows} rows wait, {held} of them this caller's: no room for {count} more, "
+                f"{self._rows} rows wait, {held} of them this caller's: no room for {entry.slab.row_count} more, "
                 f"since a caller gets no more of the {self._max_rows} than are left free"
             )
 
     def discard(self, entry: Entry) -> None:
-        """Forgets an entry, if it still waits."""
-        with self._changed:
+        """Forgets an entry, if it still waits: now, or before anything else is done with the queue.
+
+        Never waits for the lock: a garbage collection in the midst of what is done under it may have led here.
+        """
+        self._discarded.append(entry)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget_discarded()
+            finally:
+                self._lock.release()
+
+    def _forget_discarded(self) -> None:
+        while self._discarded:
+            entry = self._discarded.popleft()
             caller = self._callers.get(entry.caller)
             if caller is not None and entry in caller.kinds.get(entry.slab.kind, ()):
                 self._remove(entry)
@@ -118,6 +142,7 @@ class FairQueue:
         """The next batch; None when there will be no more. Without waiting, nothing may be ready: an empty one."""
         with self._changed:
             while True:
+                self._forget_discarded()
                 pause = self._pause()
                 if pause == 0:
                     return self._batch()
@@ -138,7 +163,8 @@ class FairQueue:
         if not self._callers:
             return None
         leader = self._leader()
-        if self._closed or self._rows >= self._limits.rows or not self._merges(leader):
+        full = self._rows >= self._limits.rows or self._bytes >= self._limits.bytes
+        if self._closed or full or self._large:  # a slab that waits for no others must not wait for their delay
             return 0
         return max(0.0, leader.arrival + self._limits.delay_seconds - time.monotonic())
 
@@ -188,6 +214,8 @@ class FairQueue:
     def _remove(self, entry: Entry) -> None:
         caller = self._callers[entry.caller]
         caller.remove(entry)
-        self._rows -= entry.slab.row_count
+        self._rows -= entry.size
+        self._bytes -= entry.slab.nbytes
+        self._large -= not self._merges(entry)
         if not caller.kinds:
             del self._callers[entry.caller]

@@ -43,7 +43,7 @@ class Reduction:
         dtype: torch.dtype,
     ) -> Tensor:  # (R), a view of one number where that is all
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
-        divisor = torch.tensor(self.weight_sum if self.kind == "mean" else 1.0, dtype=torch.float64)
+        divisor = torch.tensor(self.weight_sum if self.kind == "mean" else 1.0, dtype=torch.float64, device="cpu")
         scale = divisor.reciprocal() if grad_output is None else grad_output.cpu().to(torch.float64) / divisor
         return scale.to(dtype).reshape(-1).expand(self.shape.numel())
 

@@ -49,6 +49,10 @@ def element_rows(
     return input.reshape(1, -1, 1)
 
 
+def block_rows(class_count: int, itemsize: int) -> int:
+    return max(1, BLOCK_BYTES * torch.get_num_threads() // (class_count * itemsize))
+
+
 def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
     """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each thread of PyTorch's.
 
@@ -57,15 +61,12 @@ def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
     samples, positions, classes = rows.shape
     if rows.numel() == 0:
         return
-    block_rows = max(1, BLOCK_BYTES * torch.get_num_threads() // (classes * itemsize))
-    if samples == 1 and positions <= block_rows:  # one block, the common case of small batches
-        yield Block(slice(0, 1), slice(0, positions), slice(0, positions))
-        return
-    sample_step, position_step = max(1, block_rows // positions), min(block_rows, positions)
+    count = block_rows(classes, itemsize)
+    sample_step, position_step = max(1, count // positions), min(count, positions)
     for sample in range(0, samples, sample_step):
         sample_end = min(sample + sample_step, samples)
         for position in range(0, positions, position_step):
             position_end = min(position + position_step, positions)
             first = sample * positions + position
-            count = (sample_end - sample) * (position_end - position)
-            yield Block(slice(sample, sample_end), slice(position, position_end), slice(first, first + count))
+            last = first + (sample_end - sample) * (position_end - position)
+            yield Block(slice(sample, sample_end), slice(position, position_end), slice(first, last))

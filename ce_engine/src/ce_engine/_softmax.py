@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ce_engine._dense import deliver, log_sum_exp, widened, working_memory
-from ce_engine._rows import Block
+from ce_engine._rows import Block, block_rows
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine._targets import ClassTarget, target_of
 
@@ -67,8 +67,8 @@ class SoftmaxKernel:
         if self._by_softmax and isinstance(self._target, ClassTarget):
             lost = (out.losses < LEAST_P[self._dtype]).nonzero()[:, 0]
             out.losses.log_()
-            if len(lost):
-                out.losses[lost] = self._log_p(lost, self._target)
+            for rows in torch.split(lost, block_rows(self._x.shape[2], self._dtype.itemsize)):
+                out.losses[rows] = self._log_p(rows, self._target)
         self._target.finish(out.losses, out.grad)
 
     def _log_p(self, rows: Tensor, target: ClassTarget) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ce_engine._dense import row_sums
 from ce_engine._memory import scratch
+from ce_engine._reduction import row_order_sum
 from ce_engine._rows import Block
 from ce_engine._slab import Kind, Rows, present
 
@@ -153,6 +154,8 @@ def target_of(kind: Kind, rows: Rows, probabilities: Tensor | None) -> Target:
 
 
 def smooth_target(kind: Kind) -> tuple[Tensor, float]:  # (C), w_c e / C; its sum
-    weights = torch.ones((), dtype=torch.float64) if kind.class_weight is None else kind.class_weight.tensor
+    weights = (
+        torch.ones((), dtype=torch.float64, device="cpu") if kind.class_weight is None else kind.class_weight.tensor
+    )
     smooth = (weights.to(torch.float64) * kind.label_smoothing / kind.class_count).expand(kind.class_count)
-    return smooth.to(kind.compute_dtype), float(smooth.sum())
+    return smooth.to(kind.compute_dtype), row_order_sum(smooth)

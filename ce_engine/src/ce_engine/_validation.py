@@ -1,6 +1,7 @@
 """What an argument must be, said so that the caller can mend it. Everything here runs before anything is computed."""
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -11,30 +12,47 @@ from ce_engine._rows import target_shape
 INPUT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
+def check_type(name: str, value: object, expected: Any) -> None:
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        what = getattr(expected, "__name__", expected)
+        raise InvalidArgumentError(name, f"expected {what}, got {type(value).__name__}")
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InvalidArgumentError(name, f"expected one of {_listed(choices)}, got {value!r}")
 
 
 def check_outputs(outputs: Collection[str], choices: Collection[str]) -> None:
-    wrong = [output for output in outputs if output not in choices]
-    if isinstance(outputs, str) or wrong:
-        came = outputs if isinstance(outputs, str) else wrong[0]
+    listed = isinstance(outputs, Collection) and not isinstance(outputs, str)
+    wrong = [output for output in outputs if output not in choices] if listed else [outputs]
+    if wrong:
+        came = wrong[0]
         raise InvalidArgumentError("outputs", f"expected a collection of any of {_listed(choices)}, got {came!r}")
 
 
 def check_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
+        check_type(name, number, int)
         if number < least:
             raise InvalidArgumentError(name, f"expected at least {least}, got {number}")
 
 
 def check_label_smoothing(value: float) -> None:
+    check_type("label_smoothing", value, float | int)
     if not 0.0 <= value <= 1.0:
         raise InvalidArgumentError("label_smoothing", f"expected a number in [0, 1], got {value}")
 
 
+def check_tensor(name: str, tensor: Tensor) -> None:
+    check_type(name, tensor, Tensor)
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type not in ("cpu", "cuda"):
+        kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        raise InvalidArgumentError(name, f"expected a plain tensor on cpu or cuda, got a {kind} one on {tensor.device}")
+
+
 def check_floating(name: str, tensor: Tensor) -> None:
+    check_tensor(name, tensor)
     if tensor.dtype not in INPUT_DTYPES:
         names = ", ".join(map(_dtype_name, INPUT_DTYPES))
         raise InvalidArgumentError(name, f"expected one of the dtypes {names}, got {_dtype_name(tensor.dtype)}")
@@ -58,6 +76,7 @@ def check_probabilities(name: str, tensor: Tensor) -> None:
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:
+    check_tensor("target", target)
     if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype is torch.bool:
         raise InvalidArgumentError(
             "target", f"expected class indices of an integer dtype, got {_dtype_name(target.dtype)}"
@@ -81,6 +100,7 @@ def check_target_like_input(target: Tensor, input: Tensor) -> None:
 
 
 def check_probability_target(target: Tensor, input: Tensor) -> None:
+    check_tensor("target", target)
     if target.dtype not in INPUT_DTYPES or target.shape != input.shape:
         raise InvalidArgumentError(
             "target",

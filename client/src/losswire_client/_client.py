@@ -46,7 +46,7 @@ class Client:
         self._target = target
         self._timeout = _checked_timeout(timeout)
         self._closed = False
-        # An answer is bounded by its request.
+        # Answers that fit a message are taken, whatever their outputs.
         self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
 

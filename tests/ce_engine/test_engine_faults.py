@@ -1,0 +1,81 @@
+"""Whatever a caller does to the engine or to its future, the engine goes on for the others."""
+
+import os
+import threading
+
+import pytest
+import torch
+
+import ce_engine
+from ce_engine import Engine, slabs
+
+
+def slab():
+    return slabs.cross_entropy(torch.randn(2, 5), torch.tensor([0, 1]))
+
+
+def leave(_future):
+    raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None,), "slab: expected Slab, got NoneType"),
+        ((slab(), {"deadline": "soon"}), "deadline: expected .*, got str"),
+        ((slab(), {"caller": []}), "caller: expected Hashable, got list"),
+    ],
+)
+def test_wrong_argument_is_refused_and_the_engine_goes_on(arguments, message):
+    options = arguments[1] if len(arguments) > 1 else {}
+    with Engine() as engine:
+        with pytest.raises(ce_engine.InvalidArgumentError, match=message):
+            engine.submit(arguments[0], **options)
+        assert engine.submit(slab()).result(20)
+
+
+@pytest.mark.parametrize("settings", [{"torch_threads": 0}, {"max_queue_delay_us": 10**17}, {"workers": 1.5}])
+def test_setting_that_would_end_the_thread_is_refused(settings):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=next(iter(settings))):
+        Engine(**settings)
+
+
+def test_callback_that_leaves_does_not_end_the_thread():
+    with Engine() as engine:
+        engine.submit(slab()).add_done_callback(leave)
+        assert engine.submit(slab()).result(20)
+
+
+def test_future_that_its_owner_has_settled_does_not_end_the_thread():
+    with Engine(max_queue_delay_us=50_000) as engine:
+        engine.submit(slab()).set_result(None)
+        assert engine.submit(slab()).result(20)
+
+
+def test_callbacks_of_several_workers_may_close_the_engine():
+    engine, both = Engine(workers=2, max_batch_rows=1), threading.Barrier(2)
+
+    def close(_future):
+        both.wait(20)
+        engine.close()
+
+    for _ in range(2):
+        engine.submit(slab()).add_done_callback(close)
+    engine.close()
+    assert not any(thread.is_alive() for thread in engine._threads)
+
+
+def test_threads_of_a_launch_are_those_that_were_asked_for():
+    with Engine(torch_threads=3) as engine:
+        seen = []
+        engine.submit(slab()).add_done_callback(lambda _: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(torch.get_num_threads())  # gives threads that are started later the number of this one again
+    assert seen == [3]
+
+
+def test_engine_says_so_in_a_forked_process(monkeypatch):
+    with Engine() as engine:
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(ce_engine.EngineClosedError, match="forked"):
+            engine.submit(slab())
+        monkeypatch.undo()
