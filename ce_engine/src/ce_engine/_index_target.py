@@ -93,7 +93,7 @@ def _all_classes(classes: Tensor, class_count: int) -> bool:
 
 def _int64(target: Tensor) -> Tensor:
     classes = target.to(torch.int64)
-    wrapped = classes[classes < 0] if target.dtype is torch.uint64 else classes[:0]
-    if len(wrapped):
-        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {int(wrapped[0]) + 2**64}")
+    if target.dtype is torch.uint64 and (classes < 0).any():
+        wrapped = int(classes[classes < 0][0]) + 2**64
+        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {wrapped}")
     return classes
