@@ -3,10 +3,14 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import torch
 
 from losswire_client import Client
 from losswire_server import Server
 from tests.helpers import serving
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before others import Triton: PyTorch's own test suite does
 
 hypothesis.settings.register_profile("losswire", deadline=None, max_examples=200)  # a busy machine is no failure
 hypothesis.settings.load_profile("losswire")
