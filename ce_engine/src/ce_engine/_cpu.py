@@ -6,19 +6,16 @@ from torch import Tensor
 
 from ce_engine._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine._gather import NllKernel
-from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine._softmax import SoftmaxKernel
 
 
 class Kernel(Protocol):
-    """Evaluates the rows of one launch: some block by block, where caches matter, and the rest all at once."""
+    """Evaluates the rows of one launch; tensors of the input's shape are viewed as rows, (samples, positions, C)."""
 
     def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None: ...
 
-    def __call__(self, block: Block, out: RowResults) -> None: ...
-
-    def finish(self, out: RowResults) -> None: ...
+    def __call__(self, out: RowResults) -> None: ...
 
 
 KERNELS: dict[str, type[Kernel]] = {
@@ -41,10 +38,7 @@ def evaluate(
         return results
     x = kind.as_rows(input)
     views = results.map(lambda numbers: numbers, kind.as_rows)
-    kernel = KERNELS[kind.loss](kind, x, None if target is None else kind.as_rows(target), rows)
-    for block in blocks(x, kind.compute_dtype.itemsize):
-        kernel(block, views)
-    kernel.finish(views)
+    KERNELS[kind.loss](kind, x, None if target is None else kind.as_rows(target), rows)(views)
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results

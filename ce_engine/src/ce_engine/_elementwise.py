@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ce_engine._dense import deliver, widened, working_memory
 from ce_engine._memory import scratch
-from ce_engine._rows import Block
+from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
 
 LEAST_LOG = -100.0  # as in torch.nn.BCELoss, so that no loss is infinite
@@ -23,11 +23,16 @@ class ElementKernel(ABC):
 
     def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None:
         self._dtype = kind.compute_dtype
+        self._blocks = blocks(x, self._dtype.itemsize)
         self._x = x.reshape(-1)
         self._target = present(target).reshape(-1)
         self._rows = rows
 
-    def __call__(self, block: Block, out: RowResults) -> None:
+    def __call__(self, out: RowResults) -> None:
+        for block in self._blocks:
+            self._evaluate(block, out)
+
+    def _evaluate(self, block: Block, out: RowResults) -> None:
         out, rows = out[block].map(lambda numbers: numbers, lambda elements: elements.view(-1)), self._rows[block.rows]
         x = self._widened(self._x[block.rows], "x")
         target = self._widened(self._target[block.rows], "target")
@@ -46,9 +51,6 @@ class ElementKernel(ABC):
             positive = x > self.boundary
             out.predictions.copy_(positive)
             torch.eq(positive, target > 0.5, out=out.correct)
-
-    def finish(self, out: RowResults) -> None:  # noqa: B027 - not abstract
-        """Nothing is left: an element is as much work as its weights."""
 
     def _widened(self, x: Tensor, name: str) -> Tensor:
         return widened(x, scratch.like(x, self._dtype, name))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ce_engine._dense import log_sum_exp, widened
 from ce_engine._memory import scratch
-from ce_engine._rows import Block
+from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
 
 
@@ -17,7 +17,12 @@ class NllKernel:
         self._index = present(rows.classes).view(*x.shape[:2], 1)
         self._slope = None if rows.scale is None else _weighted(rows.scale.neg(), rows).view_as(self._index)
 
-    def __call__(self, block: Block, out: RowResults) -> None:
+    def __call__(self, out: RowResults) -> None:
+        for block in blocks(self._x, self._dtype.itemsize):
+            self._evaluate(block, out)
+        _weighted(out.losses.neg_(), self._rows)
+
+    def _evaluate(self, block: Block, out: RowResults) -> None:
         out, place = out[block], (block.samples, block.positions)
         x, index = self._x[place], self._index[place]
         out.losses.copy_(x.gather(2, index).view(-1))
@@ -32,9 +37,6 @@ class NllKernel:
             torch.eq(out.predictions, index.view(-1), out=out.correct)
         if out.lse is not None:
             out.lse.copy_(self._lse(x))
-
-    def finish(self, out: RowResults) -> None:
-        _weighted(out.losses.neg_(), self._rows)
 
     def _lse(self, x: Tensor) -> Tensor:
         memory = scratch.like(x, self._dtype, "log_p")

@@ -73,22 +73,19 @@ class ClassTarget(Target):
 
     def __init__(self, rows: Rows, weight: Tensor | None) -> None:
         super().__init__(rows, weight)
-        self.index = present(rows.classes)[:, None]
+        self._index = present(rows.classes)[:, None]
         if rows.scale is not None:
             self._at_class = -self._scale
 
-    def at_class(self, x: Tensor, block: Block, out: Tensor) -> None:
-        torch.gather(x, 1, self.index[block.rows], out=out[:, None])
-
     def log_likelihoods(self, log_p: Tensor, block: Block, out: Tensor) -> None:
-        self.at_class(log_p, block, out)
+        torch.gather(log_p, 1, self._index[block.rows], out=out[:, None])
 
     def grad(self, p: Tensor, block: Block, out: Tensor) -> None:
         torch.mul(p, self._scale[block.rows], out=out)
-        out.scatter_add_(1, self.index[block.rows], self._at_class[block.rows])
+        out.scatter_add_(1, self._index[block.rows], self._at_class[block.rows])
 
     def largest(self, block: Block) -> Tensor:
-        return self.index[block.rows, 0]
+        return self._index[block.rows, 0]
 
 
 class SmoothedTarget(ClassTarget):
@@ -97,21 +94,21 @@ class SmoothedTarget(ClassTarget):
     def __init__(self, rows: Rows, kind: Kind) -> None:
         super().__init__(rows, rows.sample_weight)
         self._smooth, smooth_sum = smooth_target(kind)
-        weight = self._smooth.new_ones(len(self.index)) if rows.weight is None else rows.weight
+        weight = self._smooth.new_ones(len(self._index)) if rows.weight is None else rows.weight
         self._hard = (weight * (1 - kind.label_smoothing))[:, None]  # (R, 1)
         if rows.scale is not None:
             self._total = (self._hard + smooth_sum).mul_(self._scale)
             self._at_class = (self._hard * self._scale).neg_()
 
     def log_likelihoods(self, log_p: Tensor, block: Block, out: Tensor) -> None:
-        self.at_class(log_p, block, out)
+        super().log_likelihoods(log_p, block, out)
         spread = torch.mul(log_p, self._smooth, out=scratch.like(log_p, log_p.dtype, "spread"))
         out.mul_(self._hard[block.rows, 0]).add_(row_sums(spread))
 
     def grad(self, p: Tensor, block: Block, out: Tensor) -> None:
         torch.mul(p, self._total[block.rows], out=out)
         out.addcmul_(self._scale[block.rows], self._smooth, value=-1)
-        out.scatter_add_(1, self.index[block.rows], self._at_class[block.rows])
+        out.scatter_add_(1, self._index[block.rows], self._at_class[block.rows])
 
 
 class ProbabilityTarget(Target):
