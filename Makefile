@@ -59,7 +59,7 @@ clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml)
+.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version); takes a minute, once."
 	@$(PYTHON) -m venv .venv

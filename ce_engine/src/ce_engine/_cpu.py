@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ce_engine._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine._gather import NllKernel
+from ce_engine._native import NativeSoftmaxKernel, serves
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine._softmax import SoftmaxKernel
 
@@ -38,7 +39,8 @@ def evaluate(
         return results
     x = kind.as_rows(input)
     views = results.map(lambda numbers: numbers, kind.as_rows)
-    KERNELS[kind.loss](kind, x, None if target is None else kind.as_rows(target), rows)(views)
+    kernel = NativeSoftmaxKernel if serves(kind) else KERNELS[kind.loss]
+    kernel(kind, x, None if target is None else kind.as_rows(target), rows)(views)
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results

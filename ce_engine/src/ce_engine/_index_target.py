@@ -32,7 +32,7 @@ class IndexTarget:
     @classmethod
     def of(cls, target: Tensor, input: Tensor, ignore_index: int) -> "IndexTarget":
         check_index_target(target, input)
-        classes, count = _int64(target.cpu().reshape(-1)), class_count(input)
+        classes, count = _int64(target.cpu()), class_count(input)
         if not 0 <= ignore_index < count and _all_classes(classes, count):
             return cls(classes, None, 0, count)
         check_classes(classes, count, ignore_index)
@@ -91,8 +91,10 @@ def _all_classes(classes: Tensor, class_count: int) -> bool:
     return int(least) >= 0 and int(most) < class_count
 
 
-def _int64(target: Tensor) -> Tensor:
-    classes = target.to(torch.int64)
+def _int64(target: Tensor) -> Tensor:  # (R)
+    if target.dtype is torch.int64 and target.dim() == 1:
+        return target
+    classes = target.reshape(-1).to(torch.int64)
     if target.dtype is torch.uint64 and (classes < 0).any():
         wrapped = int(classes[classes < 0][0]) + 2**64
         raise InvalidArgumentError("target", f"expected classes that int64 holds, got {wrapped}")

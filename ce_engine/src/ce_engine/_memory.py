@@ -82,10 +82,14 @@ class Scratch(threading.local):
 
     def like(self, x: Tensor, dtype: torch.dtype, name: str = "") -> Tensor:
         """Contiguous memory of x's shape; of the same name it is the same memory."""
+        return self.empty(x.shape, dtype, name)
+
+    def empty(self, shape: Size | tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
+        count = Size(shape).numel()
         memory = self._memory.get((name, dtype))
-        if memory is None or memory.numel() < x.numel():
-            memory = self._memory[name, dtype] = _fresh(x.numel(), dtype)
-        return memory[: x.numel()].view(x.shape)
+        if memory is None or memory.numel() < count:
+            memory = self._memory[name, dtype] = _fresh(count, dtype)
+        return memory[:count].view(shape)
 
 
 scratch = Scratch()

@@ -1,5 +1,6 @@
 """From the losses of rows to the loss of a batch: in float64 and in row order, so that it is always the same."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -43,9 +44,12 @@ class Reduction:
         dtype: torch.dtype,
     ) -> Tensor:  # (R), a view of one number where that is all
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
-        divisor = torch.tensor(self.weight_sum if self.kind == "mean" else 1.0, dtype=torch.float64, device="cpu")
-        scale = divisor.reciprocal() if grad_output is None else grad_output.cpu().to(torch.float64) / divisor
-        return scale.to(dtype).reshape(-1).expand(self.shape.numel())
+        divisor = self.weight_sum if self.kind == "mean" else 1.0
+        if grad_output is None:
+            scale = torch.full((1,), _quotient(1.0, divisor), dtype=dtype, device="cpu")
+        else:
+            scale = (grad_output.cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
+        return scale.expand(self.shape.numel())
 
     def loss(
         self,
@@ -58,9 +62,12 @@ class Reduction:
             return losses.new_tensor(loss_sum)
         if self.row_count == 0:
             return losses.new_tensor(EMPTY_MEANS[self.empty])
-        if self.weight_sum == 0:  # as IEEE 754 divides; Python would raise
-            return (losses.new_tensor(loss_sum, dtype=torch.float64) / self.weight_sum).to(losses.dtype)
-        return losses.new_tensor(loss_sum / self.weight_sum)
+        return losses.new_tensor(_quotient(loss_sum, self.weight_sum))
+
+
+def _quotient(a: float, b: float) -> float:
+    """As IEEE 754 divides, where Python would raise."""
+    return a / b if b else a * math.copysign(math.inf, b)
 
 
 def row_order_sum(x: Tensor) -> float:
@@ -70,8 +77,8 @@ def row_order_sum(x: Tensor) -> float:
     any number of threads. A plain ``sum`` has not; a plain ``cumsum`` has, but takes as long as the losses of elements.
     """
     grouped = len(x) - len(x) % GROUP_ROWS
-    rest = x[grouped:].sum(dtype=torch.float64)
     if not grouped:
-        return float(rest)
+        return x.sum(dtype=torch.float64).item()
+    rest = x[grouped:].sum(dtype=torch.float64)
     groups = [part.view(-1, GROUP_ROWS).sum(1, dtype=torch.float64) for part in torch.split(x[:grouped], PART_ROWS)]
     return float(torch.cat([*groups, rest[None]]).cumsum(0)[-1])

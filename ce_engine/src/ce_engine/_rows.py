@@ -39,7 +39,7 @@ def class_rows(
     """
     if input.dim() > 2:
         return input.flatten(2).transpose(1, 2)
-    return input[None] if input.dim() == 2 else input[None, None]
+    return input.unsqueeze(0) if input.dim() == 2 else input[None, None]
 
 
 def element_rows(

@@ -1,0 +1,134 @@
+// Sixteen float32 lanes, in the compilers' portable notation: one register of AVX-512, two of AVX2, four of NEON or SSE.
+//
+// All arithmetic is float32. A step is the two vectors that are loaded at a time. Of half precision these are the even
+// and the odd elements of one vector of memory, which takes a shift and a mask where the order of memory would take
+// shuffles; no sum or maximum here depends on the order of lanes, and a store undoes it.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define INLINE static inline __attribute__((always_inline))
+
+constexpr int LANES = 16;
+constexpr int STEP = 2 * LANES;
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+
+struct Step {
+    Floats a, b;
+};
+
+// Elements as they lie in memory.
+struct Float32 { uint32_t bits; };
+struct Float16 { uint16_t bits; };
+struct BFloat16 { uint16_t bits; };
+
+INLINE Floats all(float x) { return x - Floats{}; }
+INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+INLINE Step larger(Step x, Step y) { return {larger(x.a, y.a), larger(x.b, y.b)}; }
+INLINE Step operator*(Step x, float factor) { return {x.a * factor, x.b * factor}; }
+INLINE void operator+=(Step &x, Step y) { x.a += y.a, x.b += y.b; }
+
+template <class Vector> INLINE Vector load(const void *from) {
+    Vector x;
+    std::memcpy(&x, from, sizeof x);
+    return x;
+}
+
+template <class Vector> INLINE void store(void *to, Vector x) { std::memcpy(to, &x, sizeof x); }
+
+// From bits in the low half of each word, as in https://fgiesen.wordpress.com/2012/03/28/half-to-float-done-quic/.
+INLINE Floats widened(Float16, Words low) {
+    Words size = low & 0x7fff;
+    Words finite = (Words)((Floats)(size << 13) * 0x1p112f);
+    return (Floats)(finite | ((low & 0x8000) << 16) | (size < 0x7c00 ? Words{} : Words{} + 0x7f800000));
+}
+
+INLINE Floats widened(BFloat16, Words low) { return (Floats)(low << 16); }
+
+// To the nearest, of two the even one; bits in the low half of each word.
+INLINE Words narrowed(Float16, Floats x) {
+    Words bits = (Words)x, size = bits & 0x7fffffff;
+    Words normal = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
+    Words subnormal = (Words)((Floats)size + 0.5f) - 0x3f000000;  // the adder rounds at the last bit that is left
+    Words infinite = size > 0x7f800000 ? Words{} + 0x7e00 : Words{} + 0x7c00;
+    Words rounded = size < 0x38800000 ? subnormal : size < 0x47800000 ? normal : infinite;
+    return rounded | ((bits & 0x80000000) >> 16);
+}
+
+INLINE Words narrowed(BFloat16, Floats x) {
+    Words bits = (Words)x;
+    return (x == x ? bits + 0x7fff + ((bits >> 16) & 1) : Words{} + 0x7fc00000) >> 16;
+}
+
+INLINE Step load_step(const Float32 *from) { return {load<Floats>(from), load<Floats>(from + LANES)}; }
+
+template <class Half> INLINE Step load_step(const Half *from) {
+    Words pairs = load<Words>(from);
+    return {widened(Half(), pairs & 0xffff), widened(Half(), pairs >> 16)};
+}
+
+// Whole structures would go by way of the stack.
+INLINE void store_step(Float32 *to, Step x) {
+    store(to, x.a);
+    store(to + LANES, x.b);
+}
+
+template <class Half> INLINE void store_step(Half *to, Step x) {
+    store(to, narrowed(Half(), x.a) | (narrowed(Half(), x.b) << 16));
+}
+
+// From even and odd elements to the order of memory.
+INLINE Step in_order(Step x) {
+    return {__builtin_shufflevector(x.a, x.b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+            __builtin_shufflevector(x.a, x.b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+}
+
+// Which element of memory each lane of a step holds.
+template <class Element> INLINE Step places() {
+    constexpr bool half = sizeof(Element) == 2;
+    Step at;
+    for (int i = 0; i < LANES; i++) {
+        at.a[i] = half ? 2 * i : i;
+        at.b[i] = half ? 2 * i + 1 : i + LANES;
+    }
+    return at;
+}
+
+INLINE float widened_one(Float32 x) { return load<float>(&x); }
+template <class Half> INLINE float widened_one(Half x) { return widened(x, Words{} + x.bits)[0]; }
+INLINE void narrow_one(Float32 *to, float x) { store(to, x); }
+template <class Half> INLINE void narrow_one(Half *to, float x) { to->bits = narrowed(Half(), all(x))[0]; }
+
+// In halves: the same order whatever the registers.
+template <class Join> INLINE float joined(Floats x, Join join) {
+    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = join(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = join(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return x[0];
+}
+INLINE float largest_lane(Floats x) { return joined(x, [](Floats a, Floats b) { return larger(a, b); }); }
+INLINE float sum_of_lanes(Floats x) { return joined(x, [](Floats a, Floats b) { return a + b; }); }
+
+// The exponential of x <= 0 to two units in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <=
+// ln 2 / 2 and Cephes' polynomial for e^r (expf.c, http://www.netlib.org/cephes/). Adding 1.5 * 2^23 rounds to integers;
+// with the exponent's bias added too, n + 127 stands in the lowest bits.
+INLINE Floats exponential(Floats x) {
+    constexpr float ROUNDER = 0x1.8p23f + 127;
+    Floats biased = x * 1.44269504f + ROUNDER;
+    Floats n = biased - ROUNDER;
+    Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    Floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    Floats power = (Floats)((Words)biased << 23);
+    return x < -87.33654f ? Floats{} : p * power;
+}

@@ -1,0 +1,197 @@
+// Softmax cross-entropy of rows of logits against one class each, and its gradient.
+//
+// A row comes from memory once, for its largest logit, and then from the cache for its exponentials, which are kept for
+// the gradient. What it gives depends on its logits and their number alone: not on its address, other rows or threads.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "lanes.h"
+
+constexpr int64_t SEGMENT = 1 << 14;         // classes that are added up in float32; their sums are added in double
+constexpr int64_t PIECE = 1 << 16;           // logits that a thread takes at a time
+constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second thread, as for PyTorch's own operators
+
+// What is there or wanted for some launches only may be null.
+struct Launch {
+    const void *logits;     // (rows, classes)
+    int64_t stride;         // from row to row, in elements
+    int64_t rows, classes;
+    const int64_t *target;  // (rows), in [0, classes); looked at once, since a caller may change it meanwhile
+    const bool *ignored;    // (rows), whether loss and gradient are 0; may be null
+    const float *weight;    // (rows), factor of the loss and of the gradient; may be null
+    const float *scale;     // (rows), another of the gradient; may be null
+    int64_t scale_stride;   // 0 where all rows share one
+    float *losses;          // (rows)
+    float *lse;             // (rows), logarithm of the sum of exponentials; may be null
+    void *grad;             // (rows, classes), contiguous; null without scale
+    bool wide;              // whether the gradient is float32 whatever the logits are
+    Float32 *kept;          // (threads, whole steps of the classes and one more), to work in; null without grad
+    int threads;
+};
+
+constexpr Step ZERO = {Floats{}, Floats{}};
+constexpr Step NOTHING = {Floats{} - INFINITY, Floats{} - INFINITY};
+
+template <class Element> struct Row {
+    const Element *x;
+    int64_t whole;  // classes in whole steps
+    Step last;      // the others in its last places, -inf before them
+};
+
+// Loads elements before them too, which costs less than moving them; but none from before the first row.
+template <class Element> INLINE Step load_last(const Element *end, int64_t count, bool is_first) {
+    Element copy[STEP];
+    if (is_first) {
+        std::memcpy(copy + STEP - count, end - count, count * sizeof(Element));
+        end = copy + STEP;
+    }
+    Step x = load_step(end - STEP), at = places<Element>();
+    float first = STEP - count;
+    return {at.a < first ? NOTHING.a : x.a, at.b < first ? NOTHING.b : x.b};
+}
+
+template <class Element> INLINE Row<Element> row_at(const Launch &launch, int64_t i) {
+    int64_t offset = i * launch.stride, rest = launch.classes % STEP;
+    const Element *x = (const Element *)launch.logits + offset;
+    bool is_first = offset + launch.classes < STEP;
+    return {x, launch.classes - rest, rest ? load_last(x + launch.classes, rest, is_first) : NOTHING};
+}
+
+// But for NaNs, which are left to the sum.
+template <class Element> INLINE float largest_of(const Row<Element> &row) {
+    Step even = row.last, odd = NOTHING;
+    int64_t i = 0;
+    for (; i + 2 * STEP <= row.whole; i += 2 * STEP) {
+        even = larger(load_step(row.x + i), even);
+        odd = larger(load_step(row.x + i + STEP), odd);
+    }
+    if (i < row.whole) even = larger(load_step(row.x + i), even);
+    return largest_lane(larger(larger(even.a, even.b), larger(odd.a, odd.b)));
+}
+
+template <bool KEEP> INLINE Step exponentials(Step x, float origin, Float32 *kept) {
+    Step e = {exponential(x.a - origin), exponential(x.b - origin)};
+    if (KEEP) store_step(kept, e);
+    return e;
+}
+
+template <bool KEEP, class Element>
+INLINE double sum_of_exponentials(const Row<Element> &row, float origin, Float32 *kept) {
+    double total = 0;
+    Step even = exponentials<KEEP>(row.last, origin, kept + row.whole), odd = ZERO;
+    int64_t i = 0;
+    do {
+        int64_t end = std::min(i + SEGMENT, row.whole);
+        for (; i + 2 * STEP <= end; i += 2 * STEP) {
+            even += exponentials<KEEP>(load_step(row.x + i), origin, kept + i);
+            odd += exponentials<KEEP>(load_step(row.x + i + STEP), origin, kept + i + STEP);
+        }
+        for (; i < end; i += STEP) even += exponentials<KEEP>(load_step(row.x + i), origin, kept + i);
+        total += sum_of_lanes((even.a + even.b) + (odd.a + odd.b));
+        even = odd = ZERO;
+    } while (i < row.whole);
+    return total;
+}
+
+template <class Element> INLINE float log_sum_exp(const Element *x, int64_t classes, float largest, double total) {
+    if (!std::isinf(largest)) return largest + std::log(total);
+    for (int64_t i = 0; i < classes; i++)
+        if (std::isnan(widened_one(x[i]))) return NAN;
+    return largest;
+}
+
+template <class Element, class Out> INLINE void store_grad(Out *to, Step x) {
+    if constexpr (std::is_same_v<Element, Out>)
+        store_step(to, x);
+    else
+        store_step(to, in_order(x));
+}
+
+// The exponentials times a factor, but at the target.
+template <class Element, class Out>
+INLINE void write_grad(Out *to, const Float32 *kept, int64_t count, float factor, int64_t target, float at_target) {
+    int64_t i = 0;
+    for (; i + STEP <= count; i += STEP) store_grad<Element>(to + i, load_step(kept + i) * factor);
+    if (i < count) {
+        Out last[STEP];
+        store_grad<Element>(last, load_step(kept + i) * factor);
+        std::memcpy(to + i, last + STEP - (count - i), (count - i) * sizeof(Out));
+    }
+    narrow_one(to + target, at_target);
+}
+
+// Whether the row could be evaluated: whether its target is a class.
+template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launch, int64_t i, Float32 *kept) {
+    int64_t classes = launch.classes, target = launch.target[i];
+    if (target < 0 || target >= classes) return false;
+    int64_t grad_bytes = classes * (launch.wide ? sizeof(Float32) : sizeof(Element));
+    char *grad = (char *)launch.grad + i * grad_bytes;
+    bool ignored = launch.ignored && launch.ignored[i];
+    if (ignored) {
+        launch.losses[i] = 0;
+        if (GRAD) std::memset(grad, 0, grad_bytes);
+        if (!launch.lse) return true;
+    }
+    Row<Element> row = row_at<Element>(launch, i);
+    float largest = largest_of(row);
+    double total = sum_of_exponentials<GRAD>(row, largest, kept);
+    if (launch.lse) launch.lse[i] = log_sum_exp(row.x, classes, largest, total);
+    if (ignored) return true;
+    float x = widened_one(row.x[target]), weight = launch.weight ? launch.weight[i] : 1;
+    launch.losses[i] = weight * (float)(std::log(total) - ((double)x - largest));
+    if (GRAD) {
+        float scale = weight * launch.scale[i * launch.scale_stride], factor = scale / total;
+        float at_target = exponential(all(x - largest))[0] * factor - scale;
+        if (launch.wide)
+            write_grad<Element>((Float32 *)grad, kept, classes, factor, target, at_target);
+        else
+            write_grad<Element>((Element *)grad, kept, classes, factor, target, at_target);
+    }
+    return true;
+}
+
+template <class Element> INLINE bool evaluate_rows(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    bool done = true;
+    for (int64_t i = first; i < last; i++)
+        done &= launch.grad ? evaluate_row<true, Element>(launch, i, kept) : evaluate_row<false, Element>(launch, i, kept);
+    return done;
+}
+
+// Compiled for each generation of CPUs, and the loader takes the one that this machine can run.
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EACH_CPU
+#endif
+
+FOR_EACH_CPU bool float32_rows(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_rows<Float32>(launch, first, last, kept);
+}
+
+FOR_EACH_CPU bool float16_rows(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_rows<Float16>(launch, first, last, kept);
+}
+
+FOR_EACH_CPU bool bfloat16_rows(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_rows<BFloat16>(launch, first, last, kept);
+}
+
+template <class Rows> static bool evaluate(Rows rows, const Launch &launch) {
+    int64_t piece = PIECE / launch.classes + 1, kept = (launch.classes / STEP + 1) * STEP;
+    bool parallel = launch.rows * launch.classes >= LEAST_PARALLEL;
+    bool done = true;
+#pragma omp parallel for schedule(dynamic) num_threads(parallel ? launch.threads : 1) reduction(&& : done)
+    for (int64_t first = 0; first < launch.rows; first += piece)
+        done &= rows(launch, first, std::min(first + piece, launch.rows), launch.kept + omp_get_thread_num() * kept);
+    return done;
+}
+
+// Whether all rows were evaluated.
+extern "C" {
+bool softmax_float32(const Launch *launch) { return evaluate(float32_rows, *launch); }
+bool softmax_float16(const Launch *launch) { return evaluate(float16_rows, *launch); }
+bool softmax_bfloat16(const Launch *launch) { return evaluate(bfloat16_rows, *launch); }
+}

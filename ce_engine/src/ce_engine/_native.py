@@ -1,0 +1,135 @@
+"""Softmax cross-entropy by compiled code, ``native/softmax.cpp``, where building the package found a compiler.
+
+It takes the losses that are asked for most: of class indices, without label smoothing, in half precision or float32.
+"""
+
+import ctypes
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ce_engine._dense import deliver, working_memory
+from ce_engine._memory import scratch
+from ce_engine._rows import blocks
+from ce_engine._slab import Kind, RowResults, Rows, present
+
+STEP = 32  # classes that are computed at a time, as in native/lanes.h
+ENTRY_POINTS = {
+    torch.float32: "softmax_float32",
+    torch.float16: "softmax_float16",
+    torch.bfloat16: "softmax_bfloat16",
+}
+
+
+class _Launch(ctypes.Structure):
+    """As in ``native/softmax.cpp``, which says what they are."""
+
+    _fields_ = (
+        ("logits", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("target", ctypes.c_void_p),
+        ("ignored", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("scale", ctypes.c_void_p),
+        ("scale_stride", ctypes.c_int64),
+        ("losses", ctypes.c_void_p),
+        ("lse", ctypes.c_void_p),
+        ("grad", ctypes.c_void_p),
+        ("wide", ctypes.c_bool),
+        ("kept", ctypes.c_void_p),
+        ("threads", ctypes.c_int),
+    )
+
+
+def _load(path: Path) -> dict[torch.dtype, Callable[..., bool]]:
+    if not path.exists():
+        return {}
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:  # for another machine, or another OpenMP than PyTorch's
+        warnings.warn(f"PyTorch's operators, which are slower, stand in for compiled ones: {error}", stacklevel=2)
+        return {}
+    softmax = {dtype: getattr(library, name) for dtype, name in ENTRY_POINTS.items()}
+    for function in softmax.values():
+        function.restype = ctypes.c_bool
+    return softmax
+
+
+_softmax = _load(Path(__file__).with_name("libsoftmax.so"))
+
+
+def serves(kind: Kind) -> bool:
+    """Whether rows of this kind, whatever their layout and company, are evaluated here."""
+    return (
+        kind.loss == "cross_entropy"
+        and kind.dtype in _softmax
+        and kind.target_dtype is None
+        and not kind.label_smoothing
+        and kind.outputs <= {"lse", "predictions"}
+    )
+
+
+class NativeSoftmaxKernel:
+    def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None:  # noqa: ARG002 - no target
+        self._softmax = _softmax[kind.dtype]
+        self._grad_dtype = kind.dtype if kind.grad_dtype is kind.dtype else torch.float32  # that is computed here
+        self._x = x  # (samples, positions, C)
+        self._rows = rows
+
+    def __call__(self, out: RowResults) -> None:
+        if _lie_apart(self._x) and (out.grad is None or out.grad.dtype is self._grad_dtype):
+            self._evaluate(self._x, self._rows, out)
+            return
+        for block in blocks(self._x, torch.float32.itemsize):
+            x = self._x[block.samples, block.positions]
+            if not _lie_apart(x):
+                x = scratch.like(x, x.dtype, "x").copy_(x)
+            self._evaluate(x, self._rows[block.rows], out[block])
+
+    def _evaluate(self, x: Tensor, rows: Rows, out: RowResults) -> None:
+        index = present(rows.classes).contiguous()
+        grad = None if out.grad is None else working_memory(out.grad, x, self._grad_dtype, "grad")
+        self._launch(x, index, rows, out, grad)
+        if grad is not None:
+            deliver((grad,), (out.grad,))
+        if out.predictions is not None and out.correct is not None:
+            torch.argmax(x, 2, out=out.predictions.view(x.shape[:2]))
+            torch.eq(out.predictions, index, out=out.correct)
+
+    def _launch(self, x: Tensor, index: Tensor, rows: Rows, out: RowResults, grad: Tensor | None) -> None:
+        classes, threads = x.shape[2], torch.get_num_threads()
+        weight = None if rows.weight is None else rows.weight.contiguous()
+        kept = None if grad is None else scratch.empty((threads, (classes // STEP + 1) * STEP), torch.float32, "kept")
+        launch = _Launch(
+            logits=x.data_ptr(),
+            stride=x.stride(1) if len(x) == 1 else classes,
+            rows=len(index),
+            classes=classes,
+            target=index.data_ptr(),
+            ignored=_address(rows.ignored),
+            weight=_address(weight),
+            scale=_address(rows.scale),
+            scale_stride=0 if rows.scale is None else rows.scale.stride(0),
+            losses=out.losses.data_ptr(),
+            lse=_address(out.lse),
+            grad=_address(grad),
+            wide=self._grad_dtype is torch.float32,
+            kept=_address(kept),
+            threads=threads,
+        )
+        if not self._softmax(ctypes.byref(launch)):
+            raise IndexError("a target is no class any more; slabs must not change until their results are there")
+
+
+def _lie_apart(x: Tensor) -> bool:
+    """Whether x, (samples, positions, C), is rows of C numbers side by side, the same distance apart."""
+    return x.stride(2) == 1 and (len(x) == 1 or x.is_contiguous())
+
+
+def _address(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
