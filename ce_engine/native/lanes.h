@@ -65,6 +65,27 @@ INLINE Words narrowed(BFloat16, Floats x) {
     return (x == x ? bits + 0x7fff + ((bits >> 16) & 1) : Words{} + 0x7fc00000) >> 16;
 }
 
+// A store that passes by the caches, for more than they hold; `to` is a multiple of 16 bytes, a whole line comes of it
+// only together with others, and `publish` comes before anyone reads it.
+INLINE void stream(void *to, Words x) {
+#if defined(__x86_64__)
+    typedef long long Quarter __attribute__((vector_size(16)));
+    Quarter *quarters = (Quarter *)to;
+    __builtin_ia32_movntdq(quarters, (Quarter)__builtin_shufflevector(x, x, 0, 1, 2, 3));
+    __builtin_ia32_movntdq(quarters + 1, (Quarter)__builtin_shufflevector(x, x, 4, 5, 6, 7));
+    __builtin_ia32_movntdq(quarters + 2, (Quarter)__builtin_shufflevector(x, x, 8, 9, 10, 11));
+    __builtin_ia32_movntdq(quarters + 3, (Quarter)__builtin_shufflevector(x, x, 12, 13, 14, 15));
+#else
+    store(to, x);
+#endif
+}
+
+INLINE void publish() {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 INLINE Step load_step(const Float32 *from) { return {load<Floats>(from), load<Floats>(from + LANES)}; }
 
 template <class Half> INLINE Step load_step(const Half *from) {
@@ -72,14 +93,16 @@ template <class Half> INLINE Step load_step(const Half *from) {
     return {widened(Half(), pairs & 0xffff), widened(Half(), pairs >> 16)};
 }
 
+template <bool STREAM> INLINE void put(void *to, Words x) { STREAM ? stream(to, x) : store(to, x); }
+
 // Whole structures would go by way of the stack.
-INLINE void store_step(Float32 *to, Step x) {
-    store(to, x.a);
-    store(to + LANES, x.b);
+template <bool STREAM = false> INLINE void store_step(Float32 *to, Step x) {
+    put<STREAM>(to, (Words)x.a);
+    put<STREAM>(to + LANES, (Words)x.b);
 }
 
-template <class Half> INLINE void store_step(Half *to, Step x) {
-    store(to, narrowed(Half(), x.a) | (narrowed(Half(), x.b) << 16));
+template <bool STREAM = false, class Half> INLINE void store_step(Half *to, Step x) {
+    put<STREAM>(to, narrowed(Half(), x.a) | (narrowed(Half(), x.b) << 16));
 }
 
 // From even and odd elements to the order of memory.

@@ -14,6 +14,11 @@ constexpr int64_t SEGMENT = 1 << 14;         // classes that are added up in flo
 constexpr int64_t PIECE = 1 << 16;           // logits that a thread takes at a time
 constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second thread, as for PyTorch's own operators
 
+// In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
+constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
+// In bytes of a row's gradient and of all, from which it goes past the caches: they would not hold it until it is read.
+constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 24;
+
 // What is there or wanted for some launches only may be null.
 struct Launch {
     const void *logits;     // (rows, classes)
@@ -78,14 +83,20 @@ template <bool KEEP> INLINE Step exponentials(Step x, float origin, Float32 *kep
     return e;
 }
 
+// Meanwhile, memory brings the next row.
+template <class Element> INLINE void fetch(const Element *x) {
+    for (size_t at = 0; at < 2 * STEP * sizeof(Element); at += 64) __builtin_prefetch((const char *)x + at, 0, 2);
+}
+
 template <bool KEEP, class Element>
-INLINE double sum_of_exponentials(const Row<Element> &row, float origin, Float32 *kept) {
+INLINE double sum_of_exponentials(const Row<Element> &row, float origin, Float32 *kept, const Element *next) {
     double total = 0;
     Step even = exponentials<KEEP>(row.last, origin, kept + row.whole), odd = ZERO;
     int64_t i = 0;
     do {
         int64_t end = std::min(i + SEGMENT, row.whole);
         for (; i + 2 * STEP <= end; i += 2 * STEP) {
+            if (next) fetch(next + i);
             even += exponentials<KEEP>(load_step(row.x + i), origin, kept + i);
             odd += exponentials<KEEP>(load_step(row.x + i + STEP), origin, kept + i + STEP);
         }
@@ -103,23 +114,32 @@ template <class Element> INLINE float log_sum_exp(const Element *x, int64_t clas
     return largest;
 }
 
-template <class Element, class Out> INLINE void store_grad(Out *to, Step x) {
+template <bool STREAM, class Element, class Out> INLINE void store_grad(Out *to, Step x) {
     if constexpr (std::is_same_v<Element, Out>)
-        store_step(to, x);
+        store_step<STREAM>(to, x);
     else
-        store_step(to, in_order(x));
+        store_step<STREAM>(to, in_order(x));
 }
 
-// The exponentials times a factor, but at the target.
-template <class Element, class Out>
-INLINE void write_grad(Out *to, const Float32 *kept, int64_t count, float factor, int64_t target, float at_target) {
+template <bool STREAM, class Element, class Out>
+INLINE void write_scaled(Out *to, const Float32 *kept, int64_t count, float factor) {
     int64_t i = 0;
-    for (; i + STEP <= count; i += STEP) store_grad<Element>(to + i, load_step(kept + i) * factor);
+    for (; i + STEP <= count; i += STEP) store_grad<STREAM, Element>(to + i, load_step(kept + i) * factor);
+    if (STREAM) publish();
     if (i < count) {
         Out last[STEP];
-        store_grad<Element>(last, load_step(kept + i) * factor);
+        store_grad<false, Element>(last, load_step(kept + i) * factor);
         std::memcpy(to + i, last + STEP - (count - i), (count - i) * sizeof(Out));
     }
+}
+
+template <class Element, class Out>
+INLINE void write_grad(Out *to, const Launch &launch, const Float32 *kept, float factor, int64_t target, float at_target) {
+    int64_t bytes = launch.classes * sizeof(Out);
+    if (bytes >= LEAST_STREAM && bytes * launch.rows >= LEAST_STREAM_ALL && (uintptr_t)to % 16 == 0)
+        write_scaled<true, Element>(to, kept, launch.classes, factor);
+    else
+        write_scaled<false, Element>(to, kept, launch.classes, factor);
     narrow_one(to + target, at_target);
 }
 
@@ -137,7 +157,9 @@ template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launc
     }
     Row<Element> row = row_at<Element>(launch, i);
     float largest = largest_of(row);
-    double total = sum_of_exponentials<GRAD>(row, largest, kept);
+    int64_t bytes = launch.stride * sizeof(Element);
+    const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.stride : nullptr;
+    double total = sum_of_exponentials<GRAD>(row, largest, kept, next);
     if (launch.lse) launch.lse[i] = log_sum_exp(row.x, classes, largest, total);
     if (ignored) return true;
     float x = widened_one(row.x[target]), weight = launch.weight ? launch.weight[i] : 1;
@@ -146,9 +168,9 @@ template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launc
         float scale = weight * launch.scale[i * launch.scale_stride], factor = scale / total;
         float at_target = exponential(all(x - largest))[0] * factor - scale;
         if (launch.wide)
-            write_grad<Element>((Float32 *)grad, kept, classes, factor, target, at_target);
+            write_grad<Element>((Float32 *)grad, launch, kept, factor, target, at_target);
         else
-            write_grad<Element>((Element *)grad, kept, classes, factor, target, at_target);
+            write_grad<Element>((Element *)grad, launch, kept, factor, target, at_target);
     }
     return true;
 }
