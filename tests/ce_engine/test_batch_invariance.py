@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import ce_engine
 from tests.ce_engine.helpers import PROBLEMS, Problem, threads
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 CLASS_PROBLEMS = PROBLEMS[:4]
 NAMES = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
 OUTPUTS = [(), ("predictions",), ("lse", "probabilities"), ("lse", "log_probabilities"), NAMES[2:]]

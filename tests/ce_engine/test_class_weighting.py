@@ -9,6 +9,8 @@ from torch import tensor
 import ce_engine
 from tests.ce_engine.helpers import INTEGERS, REDUCTIONS, assert_close
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 LOSSES = ("cross_entropy", "nll_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 TARGET = tensor([0, 2, 2, 1, 2, 0, 2, 2])

@@ -16,6 +16,8 @@ from torch.testing._internal.common_modules import module_db
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, HALVES, TOLERANCES, Problem, assert_close, assert_no_worse
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 FUNCTIONS = {
     "nn.functional.cross_entropy": 21,
     "nn.functional.nll_loss": 61,

@@ -10,6 +10,8 @@ import ce_engine
 from ce_engine import reference
 from tests.ce_engine.helpers import REDUCTIONS, SHAPES, Problem, assert_close, assert_no_worse
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 
 def sample(shape, target_shape, dtype=torch.float64, ignored=()):
     generator = torch.Generator().manual_seed(0)

@@ -9,6 +9,8 @@ import torch
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, assert_close, loss_shape, problem
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (4, 5, 3), (0, 5)])

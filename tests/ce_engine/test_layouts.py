@@ -6,6 +6,8 @@ import torch
 from ce_engine._rows import BLOCK_BYTES
 from tests.ce_engine.helpers import INTEGERS, PROBLEMS, REDUCTIONS, Problem, assert_close, problem
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 # From (6, 7, 8), each to another shape or order of strides.
 ARRANGEMENTS = {
     "class last in memory": lambda x: x.mT.contiguous().mT,

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, Problem, loss_shape, problem
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 ALL = ("lse", "probabilities", "log_probabilities", "predictions")
 SHAPES = [(5,), (4, 5), (4, 1), (4, 5, 3), (2, 5, 3, 2), (0, 5), (2, 5, 0), (700, 3, 300)]  # the last: many blocks
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

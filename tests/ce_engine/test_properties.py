@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tests.ce_engine.helpers import HALVES, REDUCTIONS, Problem, assert_no_worse
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 MODERATE = st.floats(-20, 20, width=16)
 FINITE = st.floats(-1e4, 1e4)
 VALUES = st.one_of(FINITE, st.sampled_from([float("inf"), float("-inf"), float("nan"), 0.0]))

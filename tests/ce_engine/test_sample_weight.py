@@ -6,6 +6,8 @@ import torch
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, assert_close, loss_shape, problem
 
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
 SHAPES = [(5,), (4, 5), (4, 5, 3), (2, 5, 3, 2), (0, 5)]
 
 

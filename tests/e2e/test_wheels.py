@@ -1,5 +1,7 @@
 """What users install: the wheels, and what is in them."""
 
+import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,27 +17,37 @@ ROOT = Path(__file__).parents[2]
     ("folder", "files"),
     [
         ("proto", {"losswire/py.typed", "losswire/v1/loss_service_pb2_grpc.py", "losswire/v1/tensor_pb2.pyi"}),
-        ("ce_engine", {"ce_engine/py.typed", "ce_engine/_softmax.py"}),
+        ("ce_engine", {"ce_engine/py.typed", "ce_engine/_native.py"}),
         ("server", {"losswire_server/py.typed", "losswire_server/main.py"}),
         ("client", {"losswire_client/py.typed", "losswire_client/_client.py"}),
     ],
 )
 def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        tmp_path,
-    ]
-    subprocess.run([*build, ROOT / folder], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(wheel_of(folder, tmp_path)).namelist())
     assert files <= names
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
         next(iter(files)).partition("/")[0]
     }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+def test_wheel_of_the_engine_has_its_compiled_code_and_says_for_which_machine(tmp_path):
+    wheel = wheel_of("ce_engine", tmp_path)
+    assert "ce_engine/libsoftmax.so" in zipfile.ZipFile(wheel).namelist()
+    assert wheel.name.endswith(f"py3-none-linux_{platform.machine()}.whl")
+
+
+@pytest.mark.slow
+def test_wheel_of_the_engine_does_without_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    wheel = wheel_of("ce_engine", tmp_path)
+    assert "ce_engine/libsoftmax.so" not in zipfile.ZipFile(wheel).namelist()
+    assert wheel.name.endswith("py3-none-any.whl")
+
+
+def wheel_of(folder, where):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", where]
+    subprocess.run([*build, ROOT / folder], check=True)
+    (wheel,) = where.glob("*.whl")
+    return wheel

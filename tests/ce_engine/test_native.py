@@ -1,0 +1,118 @@
+"""The compiled softmax: its conversions, its steps and parts, and what becomes of it where it cannot be."""
+
+import math
+import shutil
+
+import pytest
+import torch
+
+import ce_engine
+from ce_engine import _native
+from tests.ce_engine.helpers import HALVES
+
+STEP = _native.STEP
+SEGMENT = 2**14  # as in native/softmax.cpp
+compiled = pytest.mark.skipif(not _native._softmax, reason="nothing was compiled: there was no C++ compiler")
+
+
+def every(dtype):
+    """All numbers of half precision, NaNs and infinities too."""
+    return torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+
+
+def same_bits(a, b):
+    return torch.equal(a.nan_to_num(12345.0), b.nan_to_num(12345.0)) and torch.equal(a.isnan(), b.isnan())
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+def test_softmax_is_compiled_where_there_is_a_compiler():
+    assert set(_native._softmax) == {torch.float32, torch.float16, torch.bfloat16}
+
+
+@compiled
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_half_is_read_as_it_is(dtype):
+    numbers = every(dtype)
+    logits, target = torch.stack([numbers, torch.zeros_like(numbers)], 1), torch.zeros(2**16, dtype=torch.int64)
+    half, single = (ce_engine.cross_entropy(x, target, reduction="none") for x in (logits, logits.float()))
+    assert same_bits(half.loss, single.loss)
+    assert half.loss.isnan().sum() == numbers.isnan().sum() + 1  # and of infinity
+
+
+@compiled
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradient_is_rounded_once_to_every_half(dtype):
+    factors = every(dtype).float()
+    between = torch.cat([factors * (1 + share) for share in (0, 2**-12, -(2**-9), 1e-3, 0.37)])
+    logits, target = torch.zeros(len(between), 2, dtype=dtype), torch.zeros(len(between), dtype=torch.int64)
+    rounded, exact = (
+        ce_engine.cross_entropy(
+            logits, target, reduction="none", grad=True, grad_output=between, grad_dtype=grad_dtype
+        ).grad
+        for grad_dtype in (dtype, torch.float32)
+    )
+    finite = between.isfinite()
+    expected = torch.stack([-between / 2, between / 2], 1)
+    torch.testing.assert_close(exact[finite], expected[finite], rtol=0, atol=2**-149)  # float32's least number
+    assert same_bits(rounded, exact.to(dtype))
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
+@pytest.mark.parametrize(
+    "classes", [1, 2, STEP - 1, STEP, STEP + 1, 2 * STEP, 3 * STEP + 7, SEGMENT - 1, SEGMENT, SEGMENT + STEP + 1]
+)
+def test_any_number_of_classes_is_exact(classes, dtype):
+    logits, target = (torch.randn(5, classes) * 4).to(dtype), torch.randint(classes, (5,))
+    ours = ce_engine.cross_entropy(
+        logits, target, reduction="none", grad=True, grad_dtype=torch.float32, outputs=("lse",)
+    )
+    truth = ce_engine.cross_entropy(logits.double(), target, reduction="none", grad=True, outputs=("lse",))
+    for name in ("loss", "lse", "grad"):
+        torch.testing.assert_close(getattr(ours, name).double(), getattr(truth, name), rtol=1e-6, atol=1e-6)
+
+
+@compiled
+def test_million_classes_are_as_exact_as_few():
+    logits, target = torch.randn(2, 1_000_000), torch.tensor([0, 999_999])
+    ours, truth = (ce_engine.cross_entropy(x, target, reduction="none").loss for x in (logits, logits.double()))
+    torch.testing.assert_close(ours.double(), truth, rtol=3e-7, atol=0)
+
+
+@compiled
+@pytest.mark.parametrize("classes", [40, 3 * SEGMENT])
+def test_masked_classes_count_nothing_wherever_they_are(classes):
+    logits = torch.randn(4, classes)
+    logits[0, : classes // 2] = -math.inf
+    logits[1, classes // 2 :] = -math.inf
+    logits[2, :-1] = -math.inf
+    logits[3] -= 1e4  # far from 0, as they may be before a mask is added
+    target = torch.tensor([classes - 1, 0, classes - 1, 1])
+    ours = ce_engine.cross_entropy(logits, target, reduction="none", grad=True)
+    truth = ce_engine.cross_entropy(logits.double(), target, reduction="none", grad=True)
+    torch.testing.assert_close(ours.loss.double(), truth.loss, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours.grad.double(), truth.grad, rtol=1e-5, atol=1e-7)
+    assert (ours.grad[logits == -math.inf] == 0).all()
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("classes", [SEGMENT * 4 // 2, SEGMENT * 4 // 2 + 1])
+def test_gradient_past_the_caches_has_the_same_bits(classes, dtype):
+    rows = 2**24 // (classes * dtype.itemsize) + 3  # more than LEAST_STREAM_ALL of native/softmax.cpp
+    logits, target = torch.randn(rows, classes).to(dtype), torch.randint(classes, (rows,))
+    grad = ce_engine.cross_entropy(logits, target, reduction="sum", grad=True).grad
+    for row in (0, 1, rows - 1):
+        alone = ce_engine.cross_entropy(logits[row], target[row], reduction="sum", grad=True).grad
+        assert torch.equal(grad[row], alone)
+
+
+def test_library_that_cannot_be_loaded_is_told_and_done_without(tmp_path):
+    broken = tmp_path / "libsoftmax.so"
+    broken.write_text("for another machine")
+    with pytest.warns(UserWarning, match="operators, which are slower, stand in"):
+        assert _native._load(broken) == {}
+
+
+def test_library_that_was_not_built_is_done_without(tmp_path):
+    assert _native._load(tmp_path / "libsoftmax.so") == {}
