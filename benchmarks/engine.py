@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import ce_engine
 from benchmarks.contestants import CONTESTANTS, Batch, Contestant
 from benchmarks.timing import WARM_UP_RUNS, medians
+from ce_engine._native import compiled
 
 SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
 SMOKE_SHAPES = ((64, 100),)
@@ -23,7 +24,8 @@ def main() -> None:
     shapes, runs = (SMOKE_SHAPES, 3) if arguments.smoke else (SHAPES, arguments.runs)
     console = Console(width=130)
     console.print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"softmax of class targets {'compiled' if compiled() else 'by PyTorch operators'}"
     )
     batches = [
         Batch(*shape, dtype, grad) for grad in (False, True) for dtype in ("float32", "bfloat16") for shape in shapes

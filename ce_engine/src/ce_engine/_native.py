@@ -63,6 +63,11 @@ def _load(path: Path) -> dict[torch.dtype, Callable[..., bool]]:
 _softmax = _load(Path(__file__).with_name("libsoftmax.so"))
 
 
+def compiled() -> bool:
+    """Whether there is compiled code at all."""
+    return bool(_softmax)
+
+
 def serves(kind: Kind) -> bool:
     """Whether rows of this kind, whatever their layout and company, are evaluated here."""
     return (
