@@ -138,20 +138,20 @@ template <class Join> INLINE float joined(Floats x, Join join) {
 INLINE float largest_lane(Floats x) { return joined(x, [](Floats a, Floats b) { return larger(a, b); }); }
 INLINE float sum_of_lanes(Floats x) { return joined(x, [](Floats a, Floats b) { return a + b; }); }
 
-// The exponential of x <= 0 to two units in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <=
-// ln 2 / 2 and Cephes' polynomial for e^r (expf.c, http://www.netlib.org/cephes/). Adding 1.5 * 2^23 rounds to integers;
-// with the exponent's bias added too, n + 127 stands in the lowest bits.
+// The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <= ln 2
+// / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers; with
+// the exponent's bias added too, n + 127 stands in the lowest bits, and is 0 at -88.
 INLINE Floats exponential(Floats x) {
     constexpr float ROUNDER = 0x1.8p23f + 127;
+    x = larger(all(-88.0f), x);  // this way round, NaN stays
     Floats biased = x * 1.44269504f + ROUNDER;
     Floats n = biased - ROUNDER;
-    Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    Floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    Floats power = (Floats)((Words)biased << 23);
-    return x < -87.33654f ? Floats{} : p * power;
+    Floats r = x - n * 0.693147182f;
+    Floats p = r * 0x1.6a23d0p-10f + 0x1.123a20p-7f;
+    p = p * r + 0x1.5558f2p-5f;
+    p = p * r + 0x1.555492p-3f;
+    p = p * r + 0x1.fffffcp-2f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return p * (Floats)((Words)biased << 23);
 }

@@ -17,7 +17,7 @@ constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second t
 // In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
 constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
 // In bytes of a row's gradient and of all, from which it goes past the caches: they would not hold it until it is read.
-constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 24;
+constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 23;
 
 // What is there or wanted for some launches only may be null.
 struct Launch {
