@@ -1,6 +1,5 @@
 """The last steps of every loss's plan, which they have in common."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,5 +52,5 @@ def plan(
         **kind_options,
     )
     if options.grad:
-        rows = replace(rows, scale=reduction.row_scale(options.grad_output, kind.compute_dtype))
+        rows = rows.with_scale(reduction.row_scale(options.grad_output, kind.compute_dtype))
     return Slab(kind, input.detach(), None if target is None else target.detach(), rows, reduction)

@@ -46,7 +46,7 @@ class Reduction:
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
         divisor = self.weight_sum if self.kind == "mean" else 1.0
         if grad_output is None:
-            scale = torch.full((1,), _quotient(1.0, divisor), dtype=dtype, device="cpu")
+            scale = torch.scalar_tensor(_quotient(1.0, divisor), dtype=dtype, device="cpu")
         else:
             scale = (grad_output.cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
@@ -58,11 +58,12 @@ class Reduction:
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
+        return torch.scalar_tensor(self._reduced(loss_sum), dtype=losses.dtype, device=losses.device)
+
+    def _reduced(self, loss_sum: float) -> float:
         if self.kind == "sum":
-            return losses.new_tensor(loss_sum)
-        if self.row_count == 0:
-            return losses.new_tensor(EMPTY_MEANS[self.empty])
-        return losses.new_tensor(_quotient(loss_sum, self.weight_sum))
+            return loss_sum
+        return _quotient(loss_sum, self.weight_sum) if self.row_count else EMPTY_MEANS[self.empty]
 
 
 def _quotient(a: float, b: float) -> float:

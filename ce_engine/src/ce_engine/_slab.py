@@ -85,6 +85,9 @@ class Rows:
     def __getitem__(self, rows: slice) -> "Rows":
         return Rows(*(None if column is None else column[rows] for column in self.columns))
 
+    def with_scale(self, scale: Tensor) -> "Rows":
+        return Rows(self.classes, self.ignored, self.weight, self.pos_weight, self.sample_weight, scale)
+
     @property
     def columns(self) -> tuple[Tensor | None, ...]:
         return (self.classes, self.ignored, self.weight, self.pos_weight, self.sample_weight, self.scale)
