@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import ce_engine
 from ce_engine._rows import BLOCK_BYTES
 from tests.ce_engine.helpers import INTEGERS, PROBLEMS, REDUCTIONS, Problem, assert_close, problem
 
@@ -30,6 +31,15 @@ def test_input_need_not_be_contiguous(kind, arrange, reduction):
     given = Problem(given.loss, input, given.target, given.options)
     assert not input.is_contiguous()
     assert_close(given.ours(reduction=reduction), *given.theirs(reduction=reduction), 1e-12)
+
+
+def test_input_may_be_negated_only_when_it_is_read():
+    lazy = torch._neg_view(torch.randn(4, 5))
+    assert lazy.is_neg()
+    target = torch.tensor([0, 1, 2, 3])
+    ours, plain = (ce_engine.cross_entropy(x, target, grad=True) for x in (lazy, lazy.resolve_neg()))
+    assert torch.equal(ours.loss, plain.loss)
+    assert torch.equal(ours.grad, plain.grad)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

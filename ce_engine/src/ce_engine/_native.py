@@ -132,8 +132,8 @@ class NativeSoftmaxKernel:
 
 
 def _lie_apart(x: Tensor) -> bool:
-    """Whether x, (samples, positions, C), is rows of C numbers side by side, the same distance apart."""
-    return x.stride(2) == 1 and (len(x) == 1 or x.is_contiguous())
+    """Whether x, (samples, positions, C), is in memory rows of C numbers side by side, the same distance apart."""
+    return x.stride(2) == 1 and (len(x) == 1 or x.is_contiguous()) and not x.is_neg()
 
 
 def _address(x: Tensor | None) -> int | None:
