@@ -128,15 +128,23 @@ INLINE void narrow_one(Float32 *to, float x) { store(to, x); }
 template <class Half> INLINE void narrow_one(Half *to, float x) { to->bits = narrowed(Half(), all(x))[0]; }
 
 // In halves: the same order whatever the registers.
-template <class Join> INLINE float joined(Floats x, Join join) {
-    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = join(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = join(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+INLINE float largest_lane(Floats x) {
+    x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = larger(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
     return x[0];
 }
-INLINE float largest_lane(Floats x) { return joined(x, [](Floats a, Floats b) { return larger(a, b); }); }
-INLINE float sum_of_lanes(Floats x) { return joined(x, [](Floats a, Floats b) { return a + b; }); }
+
+INLINE double sum_of_lanes(Floats x) {
+    typedef double Doubles __attribute__((vector_size(8 * LANES / 2)));
+    Doubles a = __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7), Doubles);
+    Doubles b = __builtin_convertvector(__builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15), Doubles);
+    a += b;
+    a += __builtin_shufflevector(a, a, 4, 5, 6, 7, 0, 1, 2, 3);
+    a += __builtin_shufflevector(a, a, 2, 3, 0, 1, 6, 7, 4, 5);
+    return a[0] + a[1];
+}
 
 // The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <= ln 2
 // / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers; with
