@@ -1,4 +1,4 @@
-// Sixteen float32 lanes, in the compilers' portable notation: one register of AVX-512, two of AVX2, four of NEON or SSE.
+// Sixteen float32 lanes, in the compilers' portable notation: one register of AVX-512, two of AVX2, four of NEON, SSE.
 //
 // All arithmetic is float32. A step is the two vectors that are loaded at a time. Of half precision these are the even
 // and the odd elements of one vector of memory, which takes a shift and a mask where the order of memory would take
@@ -146,9 +146,9 @@ INLINE double sum_of_lanes(Floats x) {
     return a[0] + a[1];
 }
 
-// The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <= ln 2
-// / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers; with
-// the exponent's bias added too, n + 127 stands in the lowest bits, and is 0 at -88.
+// The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <=
+// ln 2 / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers;
+// with the exponent's bias added too, n + 127 stands in the lowest bits, and is 0 at -88.
 INLINE Floats exponential(Floats x) {
     constexpr float ROUNDER = 0x1.8p23f + 127;
     x = larger(all(-88.0f), x);  // this way round, NaN stays

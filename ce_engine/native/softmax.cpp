@@ -11,7 +11,7 @@
 #include "lanes.h"
 
 constexpr int64_t SEGMENT = 1 << 14;         // classes that are added up in float32; their sums are added in double
-constexpr int64_t PIECE = 1 << 16;           // logits that a thread takes at a time
+constexpr int64_t PIECE = 1 << 18;           // logits that a thread takes at a time
 constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second thread, as for PyTorch's own operators
 
 // In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
@@ -45,6 +45,8 @@ template <class Element> struct Row {
     int64_t whole;  // classes in whole steps
     Step last;      // the others in its last places, -inf before them
 };
+
+INLINE float weight_of(const Launch &launch, int64_t i) { return launch.weight ? launch.weight[i] : 1; }
 
 // Loads elements before them too, which costs less than moving them; but none from before the first row.
 template <class Element> INLINE Step load_last(const Element *end, int64_t count, bool is_first) {
@@ -107,11 +109,27 @@ INLINE double sum_of_exponentials(const Row<Element> &row, float origin, Float32
     return total;
 }
 
-template <class Element> INLINE float log_sum_exp(const Element *x, int64_t classes, float largest, double total) {
-    if (!std::isinf(largest)) return largest + std::log(total);
+struct Softmax {
+    float largest;
+    double total;  // of exp(x - largest)
+
+    // In double: a small loss is a difference of large numbers.
+    double log_p(float x) const { return ((double)x - largest) - std::log(total); }
+};
+
+template <bool KEEP, class Element>
+INLINE Softmax softmax_of(const Row<Element> &row, int64_t stride, Float32 *kept) {
+    int64_t bytes = stride * sizeof(Element);
+    const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + stride : nullptr;
+    float largest = largest_of(row);
+    return {largest, sum_of_exponentials<KEEP>(row, largest, kept, next)};
+}
+
+template <class Element> INLINE float log_sum_exp(const Element *x, int64_t classes, const Softmax &softmax) {
+    if (!std::isinf(softmax.largest)) return softmax.largest + std::log(softmax.total);
     for (int64_t i = 0; i < classes; i++)
         if (std::isnan(widened_one(x[i]))) return NAN;
-    return largest;
+    return softmax.largest;
 }
 
 template <bool STREAM, class Element, class Out> INLINE void store_grad(Out *to, Step x) {
@@ -133,44 +151,47 @@ INLINE void write_scaled(Out *to, const Float32 *kept, int64_t count, float fact
     }
 }
 
+// scale * (p - 1) at the target and scale * p elsewhere.
 template <class Element, class Out>
-INLINE void write_grad(Out *to, const Launch &launch, const Float32 *kept, float factor, int64_t target, float at_target) {
-    int64_t bytes = launch.classes * sizeof(Out);
+INLINE void write_grad(const Launch &launch, int64_t i, int64_t target, float x, const Softmax &softmax,
+                       const Float32 *kept) {
+    int64_t classes = launch.classes, bytes = classes * sizeof(Out);
+    float scale = weight_of(launch, i) * launch.scale[i * launch.scale_stride], factor = scale / softmax.total;
+    float at_target = exponential(all(x - softmax.largest))[0] * factor - scale;
+    Out *to = (Out *)launch.grad + i * classes;
     if (bytes >= LEAST_STREAM && bytes * launch.rows >= LEAST_STREAM_ALL && (uintptr_t)to % 16 == 0)
-        write_scaled<true, Element>(to, kept, launch.classes, factor);
+        write_scaled<true, Element>(to, kept, classes, factor);
     else
-        write_scaled<false, Element>(to, kept, launch.classes, factor);
+        write_scaled<false, Element>(to, kept, classes, factor);
     narrow_one(to + target, at_target);
+}
+
+template <class Element> INLINE void write_zeros(const Launch &launch, int64_t i) {
+    launch.losses[i] = 0;
+    size_t bytes = launch.classes * (launch.wide ? sizeof(Float32) : sizeof(Element));
+    if (launch.grad) std::memset((char *)launch.grad + i * bytes, 0, bytes);
 }
 
 // Whether the row could be evaluated: whether its target is a class.
 template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launch, int64_t i, Float32 *kept) {
-    int64_t classes = launch.classes, target = launch.target[i];
-    if (target < 0 || target >= classes) return false;
-    int64_t grad_bytes = classes * (launch.wide ? sizeof(Float32) : sizeof(Element));
-    char *grad = (char *)launch.grad + i * grad_bytes;
+    int64_t target = launch.target[i];
     bool ignored = launch.ignored && launch.ignored[i];
+    if (target < 0 || target >= launch.classes) return false;
     if (ignored) {
-        launch.losses[i] = 0;
-        if (GRAD) std::memset(grad, 0, grad_bytes);
+        write_zeros<Element>(launch, i);
         if (!launch.lse) return true;
     }
     Row<Element> row = row_at<Element>(launch, i);
-    float largest = largest_of(row);
-    int64_t bytes = launch.stride * sizeof(Element);
-    const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.stride : nullptr;
-    double total = sum_of_exponentials<GRAD>(row, largest, kept, next);
-    if (launch.lse) launch.lse[i] = log_sum_exp(row.x, classes, largest, total);
+    Softmax softmax = softmax_of<GRAD>(row, launch.stride, kept);
+    if (launch.lse) launch.lse[i] = log_sum_exp(row.x, launch.classes, softmax);
     if (ignored) return true;
-    float x = widened_one(row.x[target]), weight = launch.weight ? launch.weight[i] : 1;
-    launch.losses[i] = weight * (float)(std::log(total) - ((double)x - largest));
+    float x = widened_one(row.x[target]);
+    launch.losses[i] = weight_of(launch, i) * -(float)softmax.log_p(x);
     if (GRAD) {
-        float scale = weight * launch.scale[i * launch.scale_stride], factor = scale / total;
-        float at_target = exponential(all(x - largest))[0] * factor - scale;
         if (launch.wide)
-            write_grad<Element>((Float32 *)grad, launch, kept, factor, target, at_target);
+            write_grad<Element, Float32>(launch, i, target, x, softmax, kept);
         else
-            write_grad<Element>((Element *)grad, launch, kept, factor, target, at_target);
+            write_grad<Element, Element>(launch, i, target, x, softmax, kept);
     }
     return true;
 }
@@ -178,7 +199,8 @@ template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launc
 template <class Element> INLINE bool evaluate_rows(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
     bool done = true;
     for (int64_t i = first; i < last; i++)
-        done &= launch.grad ? evaluate_row<true, Element>(launch, i, kept) : evaluate_row<false, Element>(launch, i, kept);
+        done &= launch.grad ? evaluate_row<true, Element>(launch, i, kept)
+                            : evaluate_row<false, Element>(launch, i, kept);
     return done;
 }
 
