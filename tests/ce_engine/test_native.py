@@ -1,6 +1,7 @@
 """The compiled softmax: its conversions, its steps and parts, and what becomes of it where it cannot be."""
 
 import math
+import os
 import shutil
 
 import pytest
@@ -24,7 +25,7 @@ def same_bits(a, b):
     return torch.equal(a.nan_to_num(12345.0), b.nan_to_num(12345.0)) and torch.equal(a.isnan(), b.isnan())
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="there is no C++ compiler")
 def test_softmax_is_compiled_where_there_is_a_compiler():
     assert set(_native._softmax) == {torch.float32, torch.float16, torch.bfloat16}
 
