@@ -46,16 +46,26 @@ def check(tensor: v1.Tensor, field: str) -> ElementType:
     Raises:
         FieldError: It is not so.
     """
-    element = BY_WIRE.get(tensor.dtype)
-    if element is None:
-        raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
-    _check_shape(tensor, field)
+    element = check_type(tensor, field)
     expected = math.prod(tensor.shape) * element.itemsize
     if len(tensor.data) != expected:
         shape = tuple(tensor.shape)
         raise FieldError(
             field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(tensor.data)}"
         )
+    return element
+
+
+def check_type(tensor: v1.Tensor, field: str) -> ElementType:
+    """Checks the dtype and the shape of a received tensor, wherever its elements are.
+
+    Raises:
+        FieldError: The dtype is unset or unknown, or there can be no such shape.
+    """
+    element = BY_WIRE.get(tensor.dtype)
+    if element is None:
+        raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
+    _check_shape(tensor, field)
     return element
 
 

@@ -38,6 +38,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 4
     """INTERNAL: a fault of the server's. Its log says more; the error does not."""
+    ERROR_REASON_NOT_PERMITTED: _ErrorReason.ValueType  # 5
+    """PERMISSION_DENIED: this caller may not have what it asks for, and the text says why. Sending it again is of no use."""
+    ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 6
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever gives. Ask for less."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error that the service itself raises carries a `google.rpc.ErrorInfo` with domain
@@ -60,4 +64,8 @@ Send it again after that time.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 4
 """INTERNAL: a fault of the server's. Its log says more; the error does not."""
+ERROR_REASON_NOT_PERMITTED: ErrorReason.ValueType  # 5
+"""PERMISSION_DENIED: this caller may not have what it asks for, and the text says why. Sending it again is of no use."""
+ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 6
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever gives. Ask for less."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -66,9 +66,12 @@ class LossServiceStub:
 
     Status codes:
       INVALID_ARGUMENT: the size is not positive. Correct it.
-      PERMISSION_DENIED: the caller is not on the server's machine. Use another transport.
-      UNIMPLEMENTED: this server leases no memory. Use another transport.
-      RESOURCE_EXHAUSTED: the quota (`Limits.shared_memory_bytes`) is used up. Use another transport, or retry later.
+      PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
+        the loopback interface or a Unix socket. Use another transport.
+      UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
+      RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
+        (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+      RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
     """
 
 @_typing.type_check_only
@@ -107,9 +110,12 @@ class LossServiceAsyncStub(LossServiceStub):
 
     Status codes:
       INVALID_ARGUMENT: the size is not positive. Correct it.
-      PERMISSION_DENIED: the caller is not on the server's machine. Use another transport.
-      UNIMPLEMENTED: this server leases no memory. Use another transport.
-      RESOURCE_EXHAUSTED: the quota (`Limits.shared_memory_bytes`) is used up. Use another transport, or retry later.
+      PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
+        the loopback interface or a Unix socket. Use another transport.
+      UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
+      RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
+        (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+      RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
     """
 
 class LossServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -169,9 +175,12 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Status codes:
           INVALID_ARGUMENT: the size is not positive. Correct it.
-          PERMISSION_DENIED: the caller is not on the server's machine. Use another transport.
-          UNIMPLEMENTED: this server leases no memory. Use another transport.
-          RESOURCE_EXHAUSTED: the quota (`Limits.shared_memory_bytes`) is used up. Use another transport, or retry later.
+          PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
+            the loopback interface or a Unix socket. Use another transport.
+          UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
+          RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
+            (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+          RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
         """
 
 def add_LossServiceServicer_to_server(servicer: LossServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
