@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -84,6 +85,7 @@ async def _call(context: Context, metrics: MethodMetrics) -> AsyncIterator[None]
     except Exception as error:  # noqa: BLE001 - whatever it is, the server lives on
         status = to_status(error)
         _log(error, status.code, metrics.name)
+        _forget_frames(error)
         metrics.end(start, status.code)  # before the caller hears of it, who may then look at the metrics
         await context.abort(status.code, status.details, trailers(error, status))
     else:
@@ -95,6 +97,16 @@ def _log(error: Exception, code: grpc.StatusCode, method: str) -> None:
         log.error("internal error", extra={"method": method}, exc_info=error)
     else:
         log.debug("call refused", extra={"method": method, "code": code.name, "problem": str(error)})
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Lets go of requests, and regions of shared memory, that the error's frames hold.
+
+    An aborted call is part of a cycle of grpcio's with its error, so that they would stay until a garbage collection.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _why_cancelled(context: Context) -> grpc.StatusCode:
