@@ -31,16 +31,16 @@ def request() -> v1.EvaluateRequest:
 class Gate:
     """Holds every evaluation until it is opened; `arrived` counts those that it holds."""
 
-    def __init__(self, evaluate: Callable[[v1.EvaluateRequest], v1.EvaluateResponse]) -> None:
+    def __init__(self, evaluate: Callable[..., v1.EvaluateResponse]) -> None:
         self.arrived, self.opened = threading.Semaphore(0), threading.Event()
         self.evaluated = 0
         self._evaluate = evaluate
 
-    def __call__(self, request: v1.EvaluateRequest) -> v1.EvaluateResponse:
+    def __call__(self, *request: object) -> v1.EvaluateResponse:
         self.arrived.release()
         assert self.opened.wait(30)
         self.evaluated += 1
-        return self._evaluate(request)
+        return self._evaluate(*request)
 
 
 @pytest.fixture

@@ -5,13 +5,22 @@ from google.rpc import error_details_pb2, status_pb2
 
 from losswire.tensors import FieldError
 from losswire.v1 import ErrorReason
-from losswire_server.errors import NotServedError, OverloadedError, to_status, trailers
+from losswire_server.errors import (
+    NotPermittedError,
+    NotServedError,
+    OverloadedError,
+    TooLargeError,
+    to_status,
+    trailers,
+)
 
 RAISED = [
     (FieldError("spec.reduction", "expected one, got none"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (DecodeError("Wire format was corrupt"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (NotServedError("spec.nll_loss", "not served"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
     (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
+    (NotPermittedError("not from there"), grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED"),
     (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),
 ]
 

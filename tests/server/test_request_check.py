@@ -115,7 +115,7 @@ def test_wrong_field_is_refused_by_its_path(change, field, problem):
     ("change", "field"),
     [
         (lambda r: r.outputs.gradient.destination.SetInParent(), "outputs.gradient.destination"),
-        (lambda r: r.input.shared_memory.SetInParent(), "input"),
+        (lambda r: r.input.shared_memory.SetInParent(), "input.shared_memory"),
     ],
 )
 def test_field_that_is_not_served_is_refused_by_its_path(change, field):

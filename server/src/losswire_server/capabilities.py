@@ -8,7 +8,8 @@ from losswire_server.planning import OUTPUTS, PLANS
 from losswire_server.settings import Settings
 
 
-def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse:
+def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0) -> v1.GetCapabilitiesResponse:
+    shared = [v1.Transport.TRANSPORT_SHARED_MEMORY] if shared_memory_bytes else []
     return v1.GetCapabilitiesResponse(
         version=version,
         torch_version=torch.__version__,
@@ -17,6 +18,6 @@ def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse
         input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
         target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
         outputs=list(OUTPUTS),
-        transports=[v1.Transport.TRANSPORT_UNARY],
-        limits=v1.Limits(max_message_bytes=settings.max_message_bytes),
+        transports=[v1.Transport.TRANSPORT_UNARY, *shared],
+        limits=v1.Limits(max_message_bytes=settings.max_message_bytes, shared_memory_bytes=shared_memory_bytes),
     )

@@ -36,6 +36,14 @@ class OverloadedError(Exception):
         self.retry_milliseconds = retry_milliseconds
 
 
+class TooLargeError(Exception):
+    """What is asked for is more than this server ever gives."""
+
+
+class NotPermittedError(Exception):
+    """The request is right, but this caller may not make it."""
+
+
 def to_status(error: Exception) -> grpc.Status:
     """Translates an exception; the text of one that is not in this table stays on the server."""
     match error:
@@ -51,6 +59,10 @@ def to_status(error: Exception) -> grpc.Status:
             retry = error_details_pb2.RetryInfo()
             retry.retry_delay.FromMilliseconds(error.retry_milliseconds)
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_OVERLOADED, retry)
+        case TooLargeError():
+            return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
+        case NotPermittedError():
+            return _status(code_pb2.PERMISSION_DENIED, str(error), ErrorReason.ERROR_REASON_NOT_PERMITTED)
     text = "internal error; the server's log says more"
     return _status(code_pb2.INTERNAL, text, ErrorReason.ERROR_REASON_INTERNAL)
 

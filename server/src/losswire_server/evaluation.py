@@ -2,21 +2,25 @@
 
 import ce_engine
 from losswire import v1
-from losswire_server.encoding import fill
+from losswire_server.decoding import destination
+from losswire_server.encoding import fill, refer
 from losswire_server.planning import plan
+from losswire_server.regions import OFF, Regions
 
 
-def evaluate(request: v1.EvaluateRequest) -> v1.EvaluateResponse:
+def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.EvaluateResponse:
     """Evaluates a request.
 
     Raises:
         FieldError: A field is wrong; nothing was computed.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    return to_response(ce_engine.evaluate(plan(request)))
+    slab, gradient = plan(request, regions), request.outputs.gradient
+    place = destination(gradient, slab, regions)
+    return to_response(ce_engine.evaluate(slab, grad_into=place), gradient)
 
 
-def to_response(result: ce_engine.LossResult) -> v1.EvaluateResponse:
+def to_response(result: ce_engine.LossResult, gradient: v1.GradientSpec) -> v1.EvaluateResponse:
     response = v1.EvaluateResponse(
         loss_sum=result.loss_sum,
         weight_sum=result.weight_sum,
@@ -30,8 +34,11 @@ def to_response(result: ce_engine.LossResult) -> v1.EvaluateResponse:
         (response.predictions, result.predictions),
         (response.probabilities, result.probabilities),
         (response.log_probabilities, result.log_probabilities),
-        (response.gradient, result.grad),
     ):
         if tensor is not None:
             fill(message, tensor)
+    if result.grad is not None and gradient.HasField("destination"):
+        refer(response.gradient, result.grad, gradient.destination)
+    elif result.grad is not None:
+        fill(response.gradient, result.grad)
     return response

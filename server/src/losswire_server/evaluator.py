@@ -11,12 +11,21 @@ from losswire import v1
 from losswire_server.admission import Admission
 from losswire_server.evaluation import evaluate
 from losswire_server.loss_metrics import LossMetrics
+from losswire_server.regions import OFF, Regions
 
 
 class Evaluator:
-    def __init__(self, admission: Admission, metrics: LossMetrics, workers: int, torch_threads: int) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        metrics: LossMetrics,
+        workers: int,
+        torch_threads: int,
+        regions: Regions = OFF,
+    ) -> None:
         self._admission = admission
         self._metrics = metrics
+        self._regions = regions
         self._executor = ThreadPoolExecutor(workers, "losswire-engine", torch.set_num_threads, (torch_threads,))
 
     async def __call__(self, data: bytes) -> bytes:
@@ -29,7 +38,7 @@ class Evaluator:
             NotServedError: See `evaluate`.
         """
         self._admission.reserve(len(data))
-        future = self._executor.submit(_evaluate, data)
+        future = self._executor.submit(_evaluate, data, self._regions)
         # Not in a `finally` here: if the caller leaves, the memory is in use until the executor is done with it.
         future.add_done_callback(lambda _: self._admission.release(len(data)))
         evaluation = await asyncio.wrap_future(future)
@@ -49,9 +58,9 @@ class _Evaluation:
     seconds: float
 
 
-def _evaluate(data: bytes) -> _Evaluation:
+def _evaluate(data: bytes, regions: Regions) -> _Evaluation:
     start = time.perf_counter()
     request = v1.EvaluateRequest.FromString(data)
-    response = evaluate(request)
+    response = evaluate(request, regions)
     answer = response.SerializeToString()
     return _Evaluation(request, response, answer, time.perf_counter() - start)

@@ -11,6 +11,7 @@ from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.tensors import FieldError
 from losswire_server.decoding import to_torch
+from losswire_server.regions import OFF, Regions
 from losswire_server.request_check import check_request
 
 REDUCTIONS = {
@@ -47,7 +48,7 @@ COMMON_FIELDS = {  # where the arguments that all losses have come from; the oth
 }
 
 
-def plan(request: v1.EvaluateRequest) -> ce_engine.Slab:
+def plan(request: v1.EvaluateRequest, regions: Regions = OFF) -> ce_engine.Slab:
     """Checks a request.
 
     Raises:
@@ -58,11 +59,11 @@ def plan(request: v1.EvaluateRequest) -> ce_engine.Slab:
     loss = request.spec.WhichOneof("loss") or ""
     try:
         return PLANS[loss](
-            to_torch(request.input, "input"),
-            to_torch(request.target, "target"),
+            to_torch(request.input, "input", regions),
+            to_torch(request.target, "target", regions),
             reduction=REDUCTIONS[request.spec.reduction],
-            **_own_options(getattr(request.spec, loss), f"spec.{loss}"),
-            **_common_options(request),
+            **_own_options(getattr(request.spec, loss), f"spec.{loss}", regions),
+            **_common_options(request, regions),
         )
     except ce_engine.InvalidArgumentError as error:
         raise FieldError(field_of(error.argument, request.spec), error.problem) from error
@@ -77,25 +78,27 @@ def field_of(argument: str, spec: v1.LossSpec) -> str:
     return f"spec.{loss}.{'weighting' if weighting else argument}"
 
 
-def _own_options(options: Message, path: str) -> dict[str, Any]:
+def _own_options(options: Message, path: str, regions: Regions) -> dict[str, Any]:
     """Those of the loss's message that are set; their names are those of the engine's arguments."""
     arguments: dict[str, Any] = {}
     for field, value in options.ListFields():
         if field.name == "weighting":
             arguments["weight"] = WEIGHTINGS[value]
         else:
-            arguments[field.name] = to_torch(value, f"{path}.{field.name}") if field.message_type else value
+            is_tensor = field.message_type is not None
+            arguments[field.name] = to_torch(value, f"{path}.{field.name}", regions) if is_tensor else value
     return arguments
 
 
-def _common_options(request: v1.EvaluateRequest) -> dict[str, Any]:
+def _common_options(request: v1.EvaluateRequest, regions: Regions) -> dict[str, Any]:
     outputs, gradient = request.outputs, request.outputs.gradient
     weighted = request.HasField("sample_weight")
     with_incoming = gradient.HasField("grad_output")
+    incoming = to_torch(gradient.grad_output, COMMON_FIELDS["grad_output"], regions) if with_incoming else None
     return {
-        "sample_weight": to_torch(request.sample_weight, "sample_weight") if weighted else None,
+        "sample_weight": to_torch(request.sample_weight, "sample_weight", regions) if weighted else None,
         "grad": outputs.HasField("gradient"),
-        "grad_output": to_torch(gradient.grad_output, COMMON_FIELDS["grad_output"]) if with_incoming else None,
+        "grad_output": incoming,
         "grad_dtype": getattr(torch, BY_WIRE[gradient.dtype].name) if gradient.HasField("dtype") else None,
         "outputs": [OUTPUTS[output] for output in outputs.outputs],
         "empty": "zero" if request.spec.zero_when_empty else "nan",

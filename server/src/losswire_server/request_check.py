@@ -30,7 +30,6 @@ def check_request(request: v1.EvaluateRequest) -> None:
         raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {request.series!r}")
     _check_spec(request.spec)
     _check_outputs(request.outputs)
-    _refuse(_not_served(request))
 
 
 def _refuse(not_served: Iterator[tuple[str, str]]) -> None:
@@ -65,11 +64,6 @@ def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
         names = ", ".join(known[number].name for number in sorted(known) if number)
         came = known[value].name if value in known else f"number {value}"
         raise FieldError(field, f"expected one of {names}, got {came}")
-
-
-def _not_served(request: v1.EvaluateRequest) -> Iterator[tuple[str, str]]:
-    if request.outputs.gradient.HasField("destination"):
-        yield "outputs.gradient.destination", "this server leases no shared memory"
 
 
 def _unknown_fields(message: Message, path: str) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import grpc
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, Info, ProcessCollector, start_http_server
 
 from losswire.v1 import loss_service_pb2
 from losswire_server.admission import Admission
@@ -19,7 +19,9 @@ from losswire_server.capabilities import capabilities
 from losswire_server.edge import Edge
 from losswire_server.evaluator import Evaluator
 from losswire_server.health_service import HealthService
+from losswire_server.leases import Leases
 from losswire_server.loss_metrics import LossMetrics
+from losswire_server.regions import Regions, supported
 from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
@@ -46,7 +48,11 @@ class Server:
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
         workers = settings.engine_workers or os.cpu_count() or 1
-        self._evaluator = Evaluator(admission, metrics, workers, settings.torch_threads)
+        self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
+        leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=self.registry)
+        leased.set_function(lambda: self._regions.leased_bytes)
+        self._leases = Leases(self._regions)
+        self._evaluator = Evaluator(admission, metrics, workers, settings.torch_threads, self._regions)
         self._health = HealthService()
 
     async def start(self) -> None:
@@ -77,8 +83,10 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
         self._health.end_watches()
+        self._leases.end()
         await self._server.stop(grace)
         self._evaluator.close()
+        self._regions.close()
         self._metrics_server.shutdown()
         self._metrics_server.server_close()
         self._metrics_thread.join()
@@ -93,8 +101,8 @@ class Server:
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
         )
-        service = LossService(self._evaluator, capabilities(self._settings, version("losswire-server")))
-        service.add_to(server)
+        served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
+        LossService(self._evaluator, self._leases, served).add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

@@ -9,13 +9,15 @@ from losswire.v1 import loss_service_pb2
 from losswire_server.edge import Context, Handler
 from losswire_server.errors import NotServedError
 from losswire_server.evaluator import Evaluator
+from losswire_server.leases import Leases
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
 
 class LossService:
-    def __init__(self, evaluator: Evaluator, capabilities: v1.GetCapabilitiesResponse) -> None:
+    def __init__(self, evaluator: Evaluator, leases: Leases, capabilities: v1.GetCapabilitiesResponse) -> None:
         self._evaluator = evaluator
+        self._leases = leases
         self._capabilities = capabilities
 
     async def Evaluate(self, request: bytes, context: Context) -> bytes:
@@ -27,10 +29,11 @@ class LossService:
     async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.GetCapabilitiesResponse:
         return self._capabilities
 
-    def LeaseSharedMemory(
+    async def LeaseSharedMemory(
         self, request: v1.LeaseSharedMemoryRequest, context: Context
     ) -> AsyncIterator[v1.LeaseSharedMemoryResponse]:
-        raise NotServedError("LeaseSharedMemory", "this server leases no shared memory")
+        async for lease in self._leases.lease(request.size_bytes, context.peer()):
+            yield v1.LeaseSharedMemoryResponse(**lease._asdict())
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the methods as generated code would, but that evaluations get and give bytes.

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     max_inflight_bytes: int = Field(512 * MIB, ge=4096)
     """Messages of requests being evaluated or waiting may take this much; past it, new ones are told to come back."""
 
+    shared_memory_bytes: int = Field(1024 * MIB, ge=0)
+    """Callers on this machine may lease this much shared memory together; 0 turns shared memory off."""
+
     engine_workers: int | None = Field(None, ge=1)
     """Batches evaluated at the same time, so that a large one does not hold up small ones; unset, one for each core."""
 

@@ -1,0 +1,169 @@
+"""Regions of shared memory. The server owns them; callers on its machine map them, so that nothing needs to be sent.
+
+A caller can do anything to a region but change its size, at any time. So what is read from it may differ from one
+reading to the next, and nothing that memory safety rests on may stay there: see `losswire_server.decoding`.
+
+A region is a file without a name (memfd). Its size is sealed, since a file that shrinks would end the server with a
+SIGBUS. Callers open it under the server's /proc entry, which only those can do who might also attach a debugger.
+"""
+
+import fcntl
+import math
+import mmap
+import os
+import resource
+import secrets
+import threading
+import weakref
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from losswire import v1
+from losswire.tensors import FieldError
+from losswire_server.errors import NotServedError, OverloadedError, TooLargeError
+
+RETRY_MILLISECONDS = 1000
+STRICT_OVERCOMMIT = "2"
+
+
+class Lease(NamedTuple):
+    """What the caller needs to know of its region: see `LeaseSharedMemoryResponse`."""
+
+    region_id: str
+    path: str
+    size_bytes: int
+
+
+class _Region(NamedTuple):
+    descriptor: int
+    mapping: mmap.mmap  # never closed: tensors lie in it, and it ends with the last of them
+
+
+class Regions:
+    """The regions that are leased. May be used from any thread.
+
+    A region counts against the quota until its lease is over and no evaluation uses it any more. What a caller keeps
+    mapped after that is memory of the caller's process.
+
+    Args:
+        max_bytes: The quota of all regions together; 0 leases none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._bytes = 0
+        self._regions: dict[str, _Region] = {}
+        # Entered again by the same thread where a garbage collection in here ends a mapping.
+        self._lock = threading.RLock()
+
+    @property
+    def leased_bytes(self) -> int:
+        return self._bytes
+
+    def lease(self, size_bytes: int) -> Lease:
+        """Makes a region, which must be released later.
+
+        Raises:
+            FieldError: The size is not positive.
+            NotServedError: No memory is leased here.
+            TooLargeError: No region can be so large.
+            OverloadedError: The quota is used up.
+        """
+        if not self.max_bytes:
+            raise NotServedError("LeaseSharedMemory", "this server leases no shared memory")
+        if size_bytes < 1:
+            raise FieldError("size_bytes", f"expected at least 1, got {size_bytes}")
+        size = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        region_id = secrets.token_urlsafe(16)
+        with self._lock:
+            self._reserve(size)
+            try:
+                region = self._regions[region_id] = _make(region_id, size)
+            except OSError as error:
+                self._bytes -= size
+                problem = f"the machine gives no region of {size} bytes: {error.strerror}"
+                raise OverloadedError(problem, RETRY_MILLISECONDS) from error
+            weakref.finalize(region.mapping, self._give_back, size).atexit = False
+        return Lease(region_id, f"/proc/{os.getpid()}/fd/{region.descriptor}", size)
+
+    def release(self, region_id: str) -> None:
+        """Ends a lease: the region is unknown from now on, and its memory ends with the evaluations that use it."""
+        with self._lock:
+            region = self._regions.pop(region_id, None)
+        if region is not None:
+            os.close(region.descriptor)
+
+    def close(self) -> None:
+        """Ends all leases."""
+        for region_id in list(self._regions):
+            self.release(region_id)
+
+    def view(self, span: v1.SharedMemorySpan, field: str, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        """A tensor that lies where a span says. The caller may write to it at any time.
+
+        Raises:
+            FieldError: There is no such region, or the tensor is not within it.
+            NotServedError: No memory is leased here.
+        """
+        if not self.max_bytes:
+            raise NotServedError(field, "this server leases no shared memory; send the elements in data")
+        region = self._regions.get(span.region_id)
+        if region is None:
+            raise FieldError(f"{field}.region_id", "expected a region whose lease lasts, got one that is not known")
+        count, offset, size = math.prod(shape), span.offset_bytes, len(region.mapping)
+        nbytes = count * dtype.itemsize
+        if offset < 0 or offset % dtype.itemsize or offset + nbytes > size:
+            raise FieldError(
+                f"{field}.offset_bytes",
+                f"expected a multiple of {dtype.itemsize} from which {nbytes} bytes lie within {size}, got {offset}",
+            )
+        if not count:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(region.mapping, dtype=dtype, count=count, offset=offset).view(shape)
+
+    def _reserve(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise TooLargeError(f"a region of {size} bytes never fits: at most {self.max_bytes} are leased to all")
+        if self._bytes + size > self.max_bytes:
+            problem = f"{self._bytes} of at most {self.max_bytes} bytes are leased, and this region has {size}"
+            raise OverloadedError(problem, RETRY_MILLISECONDS)
+        if len(self._regions) >= _most_regions():
+            raise OverloadedError(f"{len(self._regions)} regions are leased, as many as may be", RETRY_MILLISECONDS)
+        self._bytes += size
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._bytes -= size
+
+
+OFF = Regions(0)
+
+
+def supported() -> bool:
+    """Whether this machine can lease memory at all.
+
+    With strict overcommit the kernel may refuse a page of a region when it is first touched, which ends the server.
+    """
+    strict = Path("/proc/sys/vm/overcommit_memory")
+    sealable = hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
+    return sealable and strict.exists() and strict.read_text().strip() != STRICT_OVERCOMMIT
+
+
+def _make(region_id: str, size: int) -> _Region:
+    # Named after the region, so that whoever opens the path sees whether it is still the one.
+    descriptor = os.memfd_create(f"losswire-{region_id}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return _Region(descriptor, mmap.mmap(descriptor, size))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _most_regions() -> int:
+    """Each takes a descriptor, and a mapping another (Python's mmap duplicates it); connections need some too."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most // 4 if most != resource.RLIM_INFINITY else 2**20

@@ -1,0 +1,73 @@
+"""What tests of shared memory share: a caller that does everything by hand."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+
+from losswire import v1
+from losswire.dtypes import BY_NAME
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import Server
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A region that is leased and mapped."""
+
+    region_id: str
+    descriptor: int
+    mapping: mmap.mmap
+
+    def put(self, array: np.ndarray, offset: int = 0) -> v1.Tensor:
+        """Copies an array there, and gives the tensor that refers to it."""
+        self.view(array.dtype, array.shape, offset)[...] = array
+        return self.tensor(array.dtype.name, array.shape, offset)
+
+    def view(self, dtype, shape, offset: int = 0) -> np.ndarray:
+        return np.frombuffer(self.mapping, dtype, int(np.prod(shape)), offset).reshape(shape)
+
+    def tensor(self, dtype: str, shape, offset: int = 0) -> v1.Tensor:
+        return v1.Tensor(dtype=BY_NAME[dtype].wire, shape=shape, shared_memory=self.span(offset))
+
+    def span(self, offset: int = 0) -> v1.SharedMemorySpan:
+        return v1.SharedMemorySpan(region_id=self.region_id, offset_bytes=offset)
+
+
+@contextmanager
+def leased(stub: loss_service_pb2_grpc.LossServiceStub, size: int = 2**20) -> Iterator[Leased]:
+    call = stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=size))
+    try:
+        lease = next(call)
+        descriptor = os.open(lease.path, os.O_RDWR)
+        try:
+            yield Leased(lease.region_id, descriptor, mmap.mmap(descriptor, lease.size_bytes))
+        finally:
+            os.close(descriptor)
+    finally:
+        call.cancel()
+
+
+@contextmanager
+def connected(target: str) -> Iterator[loss_service_pb2_grpc.LossServiceStub]:
+    with grpc.insecure_channel(target) as channel:
+        yield loss_service_pb2_grpc.LossServiceStub(channel)
+
+
+def leased_bytes(server: Server) -> float | None:
+    return server.registry.get_sample_value("losswire_shared_memory_bytes")
+
+
+def regions_open_in(pid: int) -> int:
+    """Descriptors of regions in a process."""
+    count = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += "memfd:losswire-" in os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return count
