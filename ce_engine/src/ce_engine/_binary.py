@@ -3,18 +3,13 @@ from typing import Unpack
 import torch
 from torch import Size, Tensor
 
+from ce_engine import checks
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._index_target import WEIGHTINGS, weights_from_counts
+from ce_engine._index_target import weights_from_counts
 from ce_engine._options import Common, Options
 from ce_engine._plan import plan, product, sample_weight
 from ce_engine._slab import Rows, Slab
-from ce_engine._validation import (
-    check_broadcasts,
-    check_choice,
-    check_floating,
-    check_probabilities,
-    check_target_like_input,
-)
+from ce_engine._validation import check_probabilities
 
 
 @torch.no_grad()
@@ -40,9 +35,7 @@ def binary_cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_floating("input", input)
-    check_target_like_input(target, input)
+    options = checks.binary_cross_entropy(input, target, weight, reduction, **common)
     check_probabilities("input", input)
     check_probabilities("target", target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
@@ -72,11 +65,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_floating("input", input)
-    check_target_like_input(target, input)
-    if pos_weight is not None:
-        check_broadcasts("pos_weight", pos_weight, input.shape)
+    options = checks.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight, **common)
     return _slab("binary_cross_entropy_with_logits", input, target, weight, pos_weight, options)
 
 
@@ -88,10 +77,8 @@ def _slab(
     pos_weight: Tensor | None,
     options: Options,
 ) -> Slab:
-    if "lse" in options.outputs:
-        raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses have none of")
     dtype = torch.promote_types(input.dtype, torch.float32)
-    factor = product(_element_weight(weight, target), sample_weight(options, input.shape))
+    factor = product(_element_weight(weight, target), sample_weight(options))
     return plan(
         loss,
         input,
@@ -112,7 +99,6 @@ def _element_weight(weight: Tensor | str | None, target: Tensor) -> Tensor | Non
         return None
     if isinstance(weight, str):
         return _weight_from_targets(target.cpu().reshape(-1), weight)
-    check_broadcasts("weight", weight, target.shape)
     return _elements(weight, target.shape)
 
 
@@ -124,7 +110,6 @@ def _weight_from_targets(
     target: Tensor,  # (R)
     weighting: str,
 ) -> Tensor:  # (R) float64
-    check_choice("weight", weighting, WEIGHTINGS)
     positive = target == 1
     wrong = ~(positive | (target == 0))
     if wrong.any():

@@ -3,20 +3,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from ce_engine._errors import InvalidArgumentError
+from ce_engine import checks
 from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common, Options
 from ce_engine._plan import plan, product, sample_weight
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
-from ce_engine._validation import (
-    check_class_input,
-    check_class_weight,
-    check_label_smoothing,
-    check_probability_target,
-    check_tensor,
-    check_type,
-)
 
 
 @torch.no_grad()
@@ -48,15 +40,11 @@ def cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_label_smoothing(label_smoothing)
-    check_type("ignore_index", ignore_index, int)
-    check_class_input(input)
-    check_tensor("target", target)
+    options = checks.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, **common)
     label_smoothing = float(label_smoothing)
-    if target.dtype.is_floating_point:
-        return _probability_slab(input, target, weight, ignore_index, label_smoothing, options)
-    return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+    if isinstance(weight, str) or not target.dtype.is_floating_point:
+        return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+    return _probability_slab(input, target, weight, label_smoothing, options)
 
 
 def _index_slab(
@@ -70,7 +58,7 @@ def _index_slab(
     checked = IndexTarget.of(target, input, ignore_index)
     weights = checked.class_weight(weight)
     row_weight, weight_sum = checked.row_weight(weights)
-    samples = sample_weight(options, target.shape)
+    samples = sample_weight(options)
     if not label_smoothing:
         row_weight, samples = product(row_weight, samples), None
     dtype = torch.promote_types(input.dtype, torch.float32)
@@ -96,21 +84,11 @@ def _index_slab(
 def _probability_slab(
     input: Tensor,
     target: Tensor,
-    weight: Tensor | str | None,
-    ignore_index: int,
+    weight: Tensor | None,
     label_smoothing: float,
     options: Options,
 ) -> Slab:
-    check_probability_target(target, input)
-    if ignore_index >= 0:
-        raise InvalidArgumentError(
-            "ignore_index", f"expected a negative one for probability targets, got {ignore_index}"
-        )
-    if isinstance(weight, str):
-        raise InvalidArgumentError("weight", f"expected numbers for probability targets, got {weight!r}")
-    if weight is not None:
-        check_class_weight(weight, class_count(input))
-    samples = sample_weight(options, target_shape(input))
+    samples = sample_weight(options)
     return plan(
         "cross_entropy",
         input,

@@ -8,9 +8,7 @@ from torch import Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._reduction import row_order_sum
 from ce_engine._rows import class_count
-from ce_engine._validation import check_choice, check_class_weight, check_classes, check_index_target
-
-WEIGHTINGS = ("balanced", "complement")
+from ce_engine._validation import check_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,6 @@ class IndexTarget:
 
     @classmethod
     def of(cls, target: Tensor, input: Tensor, ignore_index: int) -> "IndexTarget":
-        check_index_target(target, input)
         classes, count = _int64(target.cpu()), class_count(input)
         if not 0 <= ignore_index < count and _all_classes(classes, count):
             return cls(classes, None, 0, count)
@@ -49,9 +46,7 @@ class IndexTarget:
         if not isinstance(weight, str):
             if weight is None:
                 return None
-            check_class_weight(weight, self.class_count)
             return weight.detach().cpu()
-        check_choice("weight", weight, WEIGHTINGS)
         if not self.row_count:  # there may be more classes than memory
             return None
         counted = self.classes if self.ignored is None else self.classes[~self.ignored]
