@@ -98,7 +98,8 @@ def _element_weight(weight: Tensor | str | None, target: Tensor) -> Tensor | Non
     if weight is None:
         return None
     if isinstance(weight, str):
-        return _weight_from_targets(target.cpu().reshape(-1), weight)
+        target = target.cpu().reshape(-1)
+        return weights_from_counts(binary_counts(target, weight), weight)[(target == 1).to(torch.int64)]
     return _elements(weight, target.shape)
 
 
@@ -106,15 +107,17 @@ def _elements(tensor: Tensor, shape: Size) -> Tensor:  # (R)
     return tensor.cpu().expand(shape).reshape(-1)
 
 
-def _weight_from_targets(
+def binary_counts(
     target: Tensor,  # (R)
     weighting: str,
-) -> Tensor:  # (R) float64
+) -> Tensor:  # (2) int64
+    """How many elements are 0 and 1, which are all they may be where classes are weighed."""
     positive = target == 1
     wrong = ~(positive | (target == 0))
     if wrong.any():
         row = int(wrong.to(torch.uint8).argmax())
         raise InvalidArgumentError(
-            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])} at element {row}"
+            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])}", ("element", row)
         )
-    return weights_from_counts(positive.to(torch.int64).bincount(minlength=2), weighting)[positive.to(torch.int64)]
+    positives = int(positive.count_nonzero())
+    return torch.tensor([len(target) - positives, positives])

@@ -55,12 +55,12 @@ def _index_slab(
     label_smoothing: float,
     options: Options,
 ) -> Slab:
-    checked = IndexTarget.of(target, input, ignore_index)
+    checked = IndexTarget.of(target, class_count(input), ignore_index)
     weights = checked.class_weight(weight)
     row_weight, weight_sum = checked.row_weight(weights)
-    samples = sample_weight(options)
+    factor, samples = row_weight, sample_weight(options)
     if not label_smoothing:
-        row_weight, samples = product(row_weight, samples), None
+        factor, samples = product(row_weight, samples), None
     dtype = torch.promote_types(input.dtype, torch.float32)
     return plan(
         "cross_entropy",
@@ -69,13 +69,14 @@ def _index_slab(
         Rows(
             classes=checked.classes,
             ignored=checked.ignored,
-            weight=None if row_weight is None else row_weight.to(dtype),
+            weight=None if factor is None else factor.to(dtype),
             sample_weight=None if samples is None else samples.to(dtype),
         ),
         shape=target.shape,
         class_count=checked.class_count,
         weight_sum=weight_sum,
         ignored_count=checked.ignored_count,
+        row_weight=row_weight,
         label_smoothing=label_smoothing,
         class_weight=Shared(weights) if weights is not None and label_smoothing else None,
     )

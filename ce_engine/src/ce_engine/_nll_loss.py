@@ -7,6 +7,7 @@ from ce_engine import checks
 from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common
 from ce_engine._plan import plan, product, sample_weight
+from ce_engine._rows import class_count
 from ce_engine._slab import Rows, Slab
 
 
@@ -33,7 +34,7 @@ def nll_loss(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = checks.nll_loss(input, target, weight, ignore_index, reduction, **common)
-    checked = IndexTarget.of(target, input, ignore_index)
+    checked = IndexTarget.of(target, class_count(input), ignore_index)
     row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))
     factor = product(row_weight, sample_weight(options))
     return plan(
@@ -49,4 +50,5 @@ def nll_loss(
         class_count=checked.class_count,
         weight_sum=weight_sum,
         ignored_count=checked.ignored_count,
+        row_weight=row_weight,
     )

@@ -33,11 +33,12 @@ def plan(
     class_count: int,
     weight_sum: float,
     ignored_count: int = 0,
+    row_weight: Tensor | None = None,
     target: Tensor | None = None,
     **kind_options: Any,
 ) -> Slab:
     """Puts the slab together."""
-    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count)
+    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count, row_weight)
     kind = Kind(
         loss,
         input.device,
