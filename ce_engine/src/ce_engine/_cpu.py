@@ -33,8 +33,9 @@ def evaluate(
     target: Tensor | None,  # of the input's shape
     rows: Rows,
     row_count: int,
+    grad_into: Tensor | None = None,
 ) -> RowResults:
-    results = RowResults.allocate(kind, input.shape, row_count)
+    results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
         return results
     x = kind.as_rows(input)

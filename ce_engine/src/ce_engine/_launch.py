@@ -14,7 +14,10 @@ from ce_engine._slab import Kind, RowResults, Rows, Slab
 
 def launch(slab: Slab) -> RowResults:
     """Evaluates a slab where its input is."""
-    return _evaluate(slab.kind)(slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
+    operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
+    if slab.kind.device.type == "cpu":
+        return _cpu.evaluate(*operands, grad_into=slab.grad_into)
+    return _evaluate(slab.kind)(*operands)
 
 
 def launch_merged(slabs: Sequence[Slab]) -> list[RowResults]:

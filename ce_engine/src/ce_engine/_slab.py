@@ -1,12 +1,13 @@
 """The slab: whole rows of one request, checked, with all that is needed to evaluate them anywhere, in any company."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Size, Tensor
 
+from ce_engine._errors import InvalidArgumentError
 from ce_engine._memory import empty
 from ce_engine._reduction import Reduction, row_order_sum
 from ce_engine._result import LossResult
@@ -120,8 +121,8 @@ class RowResults:
     log_probabilities: Tensor | None
 
     @classmethod
-    def allocate(cls, kind: Kind, shape: Size, row_count: int) -> "RowResults":
-        """Memory to write to; of rows without elements, of which nothing is written, all is 0."""
+    def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
+        """Memory to write to, that of the gradient if it is given; of rows without elements all is 0."""
         dtype, outputs = kind.compute_dtype, kind.outputs
 
         def new(shape: Size, dtype: torch.dtype) -> Tensor:
@@ -135,7 +136,7 @@ class RowResults:
             lse=new(numbers, dtype) if "lse" in outputs else None,
             predictions=new(numbers, torch.int64) if "predictions" in outputs else None,
             correct=new(numbers, torch.bool) if "predictions" in outputs else None,
-            grad=new(elements, kind.grad_dtype) if kind.grad_dtype else None,
+            grad=new(elements, kind.grad_dtype) if kind.grad_dtype and grad is None else grad,
             probabilities=new(elements, dtype) if "probabilities" in outputs else None,
             log_probabilities=new(elements, dtype) if "log_probabilities" in outputs else None,
         )
@@ -167,6 +168,7 @@ class Slab:
         target: Of the input's shape, for probability targets and the binary losses.
         rows: What is asked of each row.
         reduction: What becomes of the rows' losses.
+        grad_into: Where the gradient is written, as `with_grad_into` checks; fresh memory if None.
     """
 
     kind: Kind
@@ -174,6 +176,20 @@ class Slab:
     target: Tensor | None
     rows: Rows
     reduction: Reduction
+    grad_into: Tensor | None = None
+
+    def with_grad_into(self, memory: Tensor) -> "Slab":
+        """The same slab, whose gradient is written into memory of the caller's, and comes back as that tensor.
+
+        Args:
+            memory: Contiguous, of the input's shape and the gradient's dtype; not any memory that the slab is read
+                from. What is in it before the result is there, or after an error, means nothing.
+
+        Raises:
+            InvalidArgumentError: No gradient was asked for, or it cannot be written there.
+        """
+        _check_grad_into(memory, self)
+        return replace(self, grad_into=memory)
 
     @property
     def row_count(self) -> int:
@@ -187,6 +203,9 @@ class Slab:
 
     def result(self, results: RowResults) -> LossResult:
         """Reduces what came of the rows."""
+        grad = results.grad
+        if self.grad_into is not None and grad is not None and grad is not self.grad_into:
+            grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere
         loss_sum = row_order_sum(results.losses)
         shape, reduction = self.reduction.shape, self.reduction
         return LossResult(
@@ -195,10 +214,21 @@ class Slab:
             weight_sum=reduction.weight_sum,
             row_count=reduction.row_count,
             ignored_count=reduction.ignored_count,
-            grad=results.grad,
+            grad=grad,
             lse=None if results.lse is None else results.lse.reshape(shape),
             probabilities=results.probabilities,
             log_probabilities=results.log_probabilities,
             predictions=None if results.predictions is None else results.predictions.reshape(shape),
             correct_count=None if results.correct is None else int(results.correct.count_nonzero()),
         )
+
+
+def _check_grad_into(memory: Tensor, slab: Slab) -> None:
+    dtype, shape = slab.kind.grad_dtype, slab.input.shape
+    if dtype is None:
+        raise InvalidArgumentError("grad_into", "expected grad=True beside it, got grad=False")
+    if (memory.dtype, memory.shape) != (dtype, shape):
+        came = f"{memory.dtype} of shape {tuple(memory.shape)}"
+        raise InvalidArgumentError("grad_into", f"expected {dtype} of shape {tuple(shape)}, got {came}")
+    if not memory.is_contiguous() or memory.requires_grad or memory.is_neg():
+        raise InvalidArgumentError("grad_into", "expected a contiguous tensor that is no part of autograd's graph")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
+from torch import Tensor
+
 from ce_engine import slabs
 from ce_engine._launch import launch
 from ce_engine._result import LossResult
@@ -12,8 +14,17 @@ from ce_engine._slab import Slab
 P = ParamSpec("P")
 
 
-def evaluate(slab: Slab) -> LossResult:
-    """Computes a slab here and now."""
+def evaluate(slab: Slab, *, grad_into: Tensor | None = None) -> LossResult:
+    """Computes a slab here and now.
+
+    Args:
+        slab: From one of the functions in ``ce_engine.slabs``.
+        grad_into: Memory for the gradient: see `Slab.with_grad_into`.
+
+    Raises:
+        InvalidArgumentError: The gradient cannot be written there.
+    """
+    slab = slab if grad_into is None else slab.with_grad_into(grad_into)
     return slab.result(launch(slab))
 
 

@@ -1,0 +1,72 @@
+"""A gradient that is written into memory of the caller's."""
+
+import pytest
+import torch
+
+import ce_engine
+from ce_engine import Engine, InvalidArgumentError, slabs
+from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, problem
+
+pytestmark = pytest.mark.usefixtures("either_softmax")
+
+
+def slab(given: Problem, **more) -> ce_engine.Slab:
+    return getattr(slabs, given.loss)(given.input, given.target, **{"grad": True, **given.options, **more})
+
+
+def garbage(given: Problem, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Of the gradient's shape, so that what is not written shows."""
+    return torch.full(given.input.shape, float("nan"), dtype=dtype or given.input.dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_gradient_has_the_same_bits_in_given_memory(kind, dtype, shape):
+    given = problem(kind, shape[0], dtype)
+    memory = garbage(given)
+    result = ce_engine.evaluate(slab(given), grad_into=memory)
+    expected = given.ours()
+    assert result.grad is memory
+    assert torch.equal(memory, expected.grad)
+    assert torch.equal(result.loss, expected.loss) or expected.loss.isnan()
+
+
+@pytest.mark.parametrize("grad_dtype", FLOATS)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_gradient_of_another_dtype_has_the_same_bits_in_given_memory(kind, grad_dtype):
+    given = problem(kind, (4, 5, 3), torch.bfloat16)
+    memory = garbage(given, grad_dtype)
+    ce_engine.evaluate(slab(given, grad_dtype=grad_dtype), grad_into=memory)
+    assert torch.equal(memory, given.ours(grad_dtype=grad_dtype).grad)
+
+
+def test_merged_slabs_write_each_to_its_own_memory():
+    given = problem("cross_entropy", (4, 5), torch.float32)
+    memories = [garbage(given) for _ in range(20)]
+    with Engine(max_queue_delay_us=100_000, max_batch_rows=40) as engine:
+        futures = [engine.submit(slab(given).with_grad_into(memory)) for memory in memories]
+        assert all(future.result().grad is memory for future, memory in zip(futures, memories, strict=True))
+    assert all(torch.equal(memory, given.ours().grad) for memory in memories)
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        (torch.empty(4, 5), "torch.float64 of shape"),
+        (torch.empty(5, 4, dtype=torch.float64), "got torch.float64 of shape \\(5, 4\\)"),
+        (torch.empty(5, 4, dtype=torch.float64).T, "contiguous"),
+        (torch.empty(4, 5, dtype=torch.float64, requires_grad=True), "autograd"),
+    ],
+    ids=["dtype", "shape", "strides", "graph"],
+)
+def test_memory_that_does_not_fit_is_refused(memory, said):
+    with pytest.raises(InvalidArgumentError, match=said) as raised:
+        ce_engine.evaluate(slab(problem("cross_entropy", (4, 5))), grad_into=memory)
+    assert raised.value.argument == "grad_into"
+
+
+def test_memory_for_a_gradient_that_is_not_wanted_is_refused():
+    given = problem("cross_entropy", (4, 5))
+    with pytest.raises(InvalidArgumentError, match="grad=True"):
+        ce_engine.evaluate(slab(given, grad=False), grad_into=garbage(given))
