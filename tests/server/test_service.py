@@ -109,7 +109,6 @@ def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monk
 @pytest.mark.parametrize(
     ("method", "kind", "call"),
     [
-        ("EvaluateStream", "bidi_stream", lambda stub: stub.EvaluateStream(iter([v1.EvaluateStreamRequest()]))),
         ("LeaseSharedMemory", "server_stream", lambda stub: stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest())),
     ],
 )

@@ -22,7 +22,7 @@ from ce_engine._errors import (
 )
 from ce_engine._pieces import Pieces, TargetSums
 from ce_engine._result import LossResult
-from ce_engine._slab import Slab
+from ce_engine._slab import RowResults, Slab
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -40,6 +40,7 @@ __all__ = [
     "LossResult",
     "Pieces",
     "QueueFullError",
+    "RowResults",
     "Slab",
     "TargetSums",
     "__version__",

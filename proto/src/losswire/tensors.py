@@ -46,16 +46,26 @@ def check(tensor: v1.Tensor, field: str) -> ElementType:
     Raises:
         FieldError: It is not so.
     """
-    element = BY_WIRE.get(tensor.dtype)
-    if element is None:
-        raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
-    _check_shape(tensor, field)
+    element = check_form(tensor, field)
     expected = math.prod(tensor.shape) * element.itemsize
     if len(tensor.data) != expected:
         shape = tuple(tensor.shape)
         raise FieldError(
             field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(tensor.data)}"
         )
+    return element
+
+
+def check_form(tensor: v1.Tensor, field: str) -> ElementType:
+    """Checks dtype and shape of a received tensor, wherever its elements are.
+
+    Raises:
+        FieldError: One of them is wrong.
+    """
+    element = BY_WIRE.get(tensor.dtype)
+    if element is None:
+        raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
+    _check_shape(tensor, field)
     return element
 
 

@@ -17,6 +17,6 @@ def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse
         input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
         target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
         outputs=list(OUTPUTS),
-        transports=[v1.Transport.TRANSPORT_UNARY],
-        limits=v1.Limits(max_message_bytes=settings.max_message_bytes),
+        transports=[v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM],
+        limits=v1.Limits(max_message_bytes=settings.max_message_bytes, slab_bytes=settings.slab_bytes),
     )

@@ -1,11 +1,14 @@
 """From messages to torch tensors."""
 
+import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 
 from losswire import v1
-from losswire.tensors import check
+from losswire.tensors import FieldError, check, check_form
+from losswire_server.encoding import dtype_name
 from losswire_server.errors import NotServedError
 
 with warnings.catch_warnings():
@@ -27,3 +30,31 @@ def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
     shape = tuple(tensor.shape)
     data = tensor.data
     return torch.frombuffer(data, dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
+
+
+def placeholder(tensor: v1.Tensor, field: str) -> torch.Tensor:
+    """A tensor of the same dtype and shape that takes no memory, for one whose elements come later.
+
+    Raises:
+        FieldError: Its dtype or shape is wrong.
+    """
+    return torch.zeros((), dtype=getattr(torch, check_form(tensor, field).name)).expand(tuple(tensor.shape))
+
+
+def from_bytes(data: memoryview, dtype: torch.dtype, shape: Sequence[int], field: str) -> torch.Tensor:
+    """Views a payload, or copies it if it does not lie where elements of its dtype may; not to be written to.
+
+    Raises:
+        FieldError: It is too long or too short.
+    """
+    expected = math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise FieldError(
+            field, f"expected {expected} bytes for {dtype_name(dtype)} of shape {tuple(shape)}, got {len(data)}"
+        )
+    if not expected:
+        return torch.empty(shape, dtype=dtype)
+    elements = torch.frombuffer(data, dtype=torch.uint8)
+    if elements.data_ptr() % dtype.itemsize:
+        elements = elements.clone()
+    return elements.view(dtype).view(shape)

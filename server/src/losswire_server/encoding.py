@@ -8,6 +8,16 @@ from losswire.dtypes import BY_NAME
 
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
     """Fills a message in its place with a tensor that is on the CPU and of a dtype of the contract."""
-    message.dtype = BY_NAME[str(tensor.dtype).removeprefix("torch.")].wire
+    message.dtype = BY_NAME[dtype_name(tensor.dtype)].wire
     message.shape.extend(tensor.shape)
-    message.data = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+    message.data = elements(tensor).tobytes()
+
+
+def elements(tensor: torch.Tensor) -> memoryview:
+    """The bytes of a tensor's elements; a view, if they lie in row-major order."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Its name in the contract's table of element types."""
+    return str(dtype).removeprefix("torch.")

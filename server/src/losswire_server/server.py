@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -23,6 +24,7 @@ from losswire_server.loss_metrics import LossMetrics
 from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
+from losswire_server.streams import Streams
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -46,7 +48,11 @@ class Server:
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
         workers = settings.engine_workers or os.cpu_count() or 1
-        self._evaluator = Evaluator(admission, metrics, workers, settings.torch_threads)
+        self._executor = ThreadPoolExecutor(
+            workers, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
+        )
+        self._evaluator = Evaluator(admission, metrics, self._executor)
+        self._streams = Streams(admission, metrics, self._executor)
         self._health = HealthService()
 
     async def start(self) -> None:
@@ -78,7 +84,7 @@ class Server:
         await asyncio.sleep(drain)
         self._health.end_watches()
         await self._server.stop(grace)
-        self._evaluator.close()
+        self._executor.shutdown(cancel_futures=True)
         self._metrics_server.shutdown()
         self._metrics_server.server_close()
         self._metrics_thread.join()
@@ -93,7 +99,7 @@ class Server:
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
         )
-        service = LossService(self._evaluator, capabilities(self._settings, version("losswire-server")))
+        service = LossService(self._evaluator, self._streams, capabilities(self._settings, version("losswire-server")))
         service.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
