@@ -127,7 +127,7 @@ def test_capabilities_are_told_in_the_words_of_the_sdk(client):
     told = client.capabilities()
     assert told.version == losswire_client.__version__
     assert told.torch_version == torch.__version__
-    assert (told.device, told.transports) == ("cpu", ("unary", "shared_memory"))
+    assert (told.device, told.transports) == ("cpu", ("unary", "stream", "shared_memory"))
     assert told.losses == (
         "cross_entropy",
         "nll_loss",

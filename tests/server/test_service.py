@@ -106,24 +106,13 @@ def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monk
     assert stub.Evaluate(request()).row_count == 2
 
 
-@pytest.mark.parametrize(
-    ("method", "kind", "call"),
-    [
-        ("EvaluateStream", "bidi_stream", lambda stub: stub.EvaluateStream(iter([v1.EvaluateStreamRequest()]))),
-    ],
-)
-def test_rpc_that_is_not_served_gets_unimplemented(stub, server, method, kind, call):
-    before = handled(server, "Unimplemented", method, kind)
-    with pytest.raises(grpc.RpcError) as raised:
-        list(call(stub))
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert details(raised.value, error_details_pb2.ErrorInfo).reason == "NOT_SERVED"
-    assert handled(server, "Unimplemented", method, kind) == before + 1
-
-
 def test_capabilities_are_what_is_served(stub):
     told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
-    assert list(told.transports) == [v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_SHARED_MEMORY]
+    assert list(told.transports) == [
+        v1.Transport.TRANSPORT_UNARY,
+        v1.Transport.TRANSPORT_STREAM,
+        v1.Transport.TRANSPORT_SHARED_MEMORY,
+    ]
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),

@@ -11,7 +11,7 @@ Nothing here knows of gRPC or protobuf.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from ce_engine import slabs
+from ce_engine import checks, slabs
 from ce_engine._engine import Engine
 from ce_engine._errors import (
     DeadlineExceededError,
@@ -20,8 +20,9 @@ from ce_engine._errors import (
     InvalidArgumentError,
     QueueFullError,
 )
+from ce_engine._pieces import Pieces, TargetSums
 from ce_engine._result import LossResult
-from ce_engine._slab import Slab
+from ce_engine._slab import RowResults, Slab
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -37,11 +38,15 @@ __all__ = [
     "EngineError",
     "InvalidArgumentError",
     "LossResult",
+    "Pieces",
     "QueueFullError",
+    "RowResults",
     "Slab",
+    "TargetSums",
     "__version__",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "checks",
     "cross_entropy",
     "evaluate",
     "nll_loss",

@@ -3,18 +3,13 @@ from typing import Unpack
 import torch
 from torch import Size, Tensor
 
+from ce_engine import checks
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._index_target import WEIGHTINGS, weights_from_counts
+from ce_engine._index_target import weights_from_counts
 from ce_engine._options import Common, Options
 from ce_engine._plan import plan, product, sample_weight
 from ce_engine._slab import Rows, Slab
-from ce_engine._validation import (
-    check_broadcasts,
-    check_choice,
-    check_floating,
-    check_probabilities,
-    check_target_like_input,
-)
+from ce_engine._validation import check_probabilities
 
 
 @torch.no_grad()
@@ -40,9 +35,7 @@ def binary_cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_floating("input", input)
-    check_target_like_input(target, input)
+    options = checks.binary_cross_entropy(input, target, weight, reduction, **common)
     check_probabilities("input", input)
     check_probabilities("target", target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
@@ -72,11 +65,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_floating("input", input)
-    check_target_like_input(target, input)
-    if pos_weight is not None:
-        check_broadcasts("pos_weight", pos_weight, input.shape)
+    options = checks.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight, **common)
     return _slab("binary_cross_entropy_with_logits", input, target, weight, pos_weight, options)
 
 
@@ -88,10 +77,8 @@ def _slab(
     pos_weight: Tensor | None,
     options: Options,
 ) -> Slab:
-    if "lse" in options.outputs:
-        raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses have none of")
     dtype = torch.promote_types(input.dtype, torch.float32)
-    factor = product(_element_weight(weight, target), sample_weight(options, input.shape))
+    factor = product(_element_weight(weight, target), sample_weight(options))
     return plan(
         loss,
         input,
@@ -111,8 +98,8 @@ def _element_weight(weight: Tensor | str | None, target: Tensor) -> Tensor | Non
     if weight is None:
         return None
     if isinstance(weight, str):
-        return _weight_from_targets(target.cpu().reshape(-1), weight)
-    check_broadcasts("weight", weight, target.shape)
+        target = target.cpu().reshape(-1)
+        return weights_from_counts(binary_counts(target, weight), weight)[(target == 1).to(torch.int64)]
     return _elements(weight, target.shape)
 
 
@@ -120,16 +107,17 @@ def _elements(tensor: Tensor, shape: Size) -> Tensor:  # (R)
     return tensor.cpu().expand(shape).reshape(-1)
 
 
-def _weight_from_targets(
+def binary_counts(
     target: Tensor,  # (R)
     weighting: str,
-) -> Tensor:  # (R) float64
-    check_choice("weight", weighting, WEIGHTINGS)
+) -> Tensor:  # (2) int64
+    """How many elements are 0 and 1, which are all they may be where classes are weighed."""
     positive = target == 1
     wrong = ~(positive | (target == 0))
     if wrong.any():
         row = int(wrong.to(torch.uint8).argmax())
         raise InvalidArgumentError(
-            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])} at element {row}"
+            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])}", ("element", row)
         )
-    return weights_from_counts(positive.to(torch.int64).bincount(minlength=2), weighting)[positive.to(torch.int64)]
+    positives = int(positive.count_nonzero())
+    return torch.tensor([len(target) - positives, positives])

@@ -3,20 +3,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from ce_engine._errors import InvalidArgumentError
+from ce_engine import checks
 from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common, Options
 from ce_engine._plan import plan, product, sample_weight
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
-from ce_engine._validation import (
-    check_class_input,
-    check_class_weight,
-    check_label_smoothing,
-    check_probability_target,
-    check_tensor,
-    check_type,
-)
 
 
 @torch.no_grad()
@@ -48,15 +40,11 @@ def cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_label_smoothing(label_smoothing)
-    check_type("ignore_index", ignore_index, int)
-    check_class_input(input)
-    check_tensor("target", target)
+    options = checks.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, **common)
     label_smoothing = float(label_smoothing)
-    if target.dtype.is_floating_point:
-        return _probability_slab(input, target, weight, ignore_index, label_smoothing, options)
-    return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+    if isinstance(weight, str) or not target.dtype.is_floating_point:
+        return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+    return _probability_slab(input, target, weight, label_smoothing, options)
 
 
 def _index_slab(
@@ -67,12 +55,12 @@ def _index_slab(
     label_smoothing: float,
     options: Options,
 ) -> Slab:
-    checked = IndexTarget.of(target, input, ignore_index)
+    checked = IndexTarget.of(target, class_count(input), ignore_index)
     weights = checked.class_weight(weight)
     row_weight, weight_sum = checked.row_weight(weights)
-    samples = sample_weight(options, target.shape)
+    factor, samples = row_weight, sample_weight(options)
     if not label_smoothing:
-        row_weight, samples = product(row_weight, samples), None
+        factor, samples = product(row_weight, samples), None
     dtype = torch.promote_types(input.dtype, torch.float32)
     return plan(
         "cross_entropy",
@@ -81,13 +69,14 @@ def _index_slab(
         Rows(
             classes=checked.classes,
             ignored=checked.ignored,
-            weight=None if row_weight is None else row_weight.to(dtype),
+            weight=None if factor is None else factor.to(dtype),
             sample_weight=None if samples is None else samples.to(dtype),
         ),
         shape=target.shape,
         class_count=checked.class_count,
         weight_sum=weight_sum,
         ignored_count=checked.ignored_count,
+        row_weight=row_weight,
         label_smoothing=label_smoothing,
         class_weight=Shared(weights) if weights is not None and label_smoothing else None,
     )
@@ -96,21 +85,11 @@ def _index_slab(
 def _probability_slab(
     input: Tensor,
     target: Tensor,
-    weight: Tensor | str | None,
-    ignore_index: int,
+    weight: Tensor | None,
     label_smoothing: float,
     options: Options,
 ) -> Slab:
-    check_probability_target(target, input)
-    if ignore_index >= 0:
-        raise InvalidArgumentError(
-            "ignore_index", f"expected a negative one for probability targets, got {ignore_index}"
-        )
-    if isinstance(weight, str):
-        raise InvalidArgumentError("weight", f"expected numbers for probability targets, got {weight!r}")
-    if weight is not None:
-        check_class_weight(weight, class_count(input))
-    samples = sample_weight(options, target_shape(input))
+    samples = sample_weight(options)
     return plan(
         "cross_entropy",
         input,

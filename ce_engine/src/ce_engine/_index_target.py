@@ -7,10 +7,7 @@ from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._reduction import row_order_sum
-from ce_engine._rows import class_count
-from ce_engine._validation import check_choice, check_class_weight, check_classes, check_index_target
-
-WEIGHTINGS = ("balanced", "complement")
+from ce_engine._validation import check_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +27,14 @@ class IndexTarget:
     class_count: int
 
     @classmethod
-    def of(cls, target: Tensor, input: Tensor, ignore_index: int) -> "IndexTarget":
-        check_index_target(target, input)
-        classes, count = _int64(target.cpu()), class_count(input)
-        if not 0 <= ignore_index < count and _all_classes(classes, count):
-            return cls(classes, None, 0, count)
-        check_classes(classes, count, ignore_index)
+    def of(cls, target: Tensor, class_count: int, ignore_index: int) -> "IndexTarget":
+        classes = _int64(target.cpu())
+        if not 0 <= ignore_index < class_count and _all_classes(classes, class_count):
+            return cls(classes, None, 0, class_count)
+        check_classes(classes, class_count, ignore_index)
         ignored = classes == ignore_index
         ignored_count = int(ignored.count_nonzero())
-        return cls(classes.masked_fill(ignored, 0), ignored if ignored_count else None, ignored_count, count)
+        return cls(classes.masked_fill(ignored, 0), ignored if ignored_count else None, ignored_count, class_count)
 
     @property
     def row_count(self) -> int:
@@ -46,16 +42,14 @@ class IndexTarget:
 
     def class_weight(self, weight: Tensor | str | None) -> Tensor | None:  # (C)
         """The weights of classes as given, or computed from these targets."""
-        if not isinstance(weight, str):
-            if weight is None:
-                return None
-            check_class_weight(weight, self.class_count)
-            return weight.detach().cpu()
-        check_choice("weight", weight, WEIGHTINGS)
-        if not self.row_count:  # there may be more classes than memory
-            return None
+        if weight is None or isinstance(weight, Tensor):
+            return None if weight is None else weight.detach().cpu()
+        return weights_from_counts(self.counts(), weight) if self.row_count else None
+
+    def counts(self) -> Tensor:  # (C) int64
+        """How many rows that count have each class."""
         counted = self.classes if self.ignored is None else self.classes[~self.ignored]
-        return weights_from_counts(counted.bincount(minlength=self.class_count), weight)
+        return counted.bincount(minlength=self.class_count)
 
     def row_weight(
         self, weight: Tensor | None

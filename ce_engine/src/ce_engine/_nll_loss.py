@@ -3,11 +3,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from ce_engine import checks
 from ce_engine._index_target import IndexTarget
-from ce_engine._options import Common, Options
+from ce_engine._options import Common
 from ce_engine._plan import plan, product, sample_weight
+from ce_engine._rows import class_count
 from ce_engine._slab import Rows, Slab
-from ce_engine._validation import check_class_input, check_type
 
 
 @torch.no_grad()
@@ -32,12 +33,10 @@ def nll_loss(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = Options(reduction, **common)
-    check_type("ignore_index", ignore_index, int)
-    check_class_input(input)
-    checked = IndexTarget.of(target, input, ignore_index)
+    options = checks.nll_loss(input, target, weight, ignore_index, reduction, **common)
+    checked = IndexTarget.of(target, class_count(input), ignore_index)
     row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))
-    factor = product(row_weight, sample_weight(options, target.shape))
+    factor = product(row_weight, sample_weight(options))
     return plan(
         "nll_loss",
         input,
@@ -51,4 +50,5 @@ def nll_loss(
         class_count=checked.class_count,
         weight_sum=weight_sum,
         ignored_count=checked.ignored_count,
+        row_weight=row_weight,
     )

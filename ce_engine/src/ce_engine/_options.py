@@ -11,6 +11,7 @@ from ce_engine._validation import check_choice, check_grad_dtype, check_outputs,
 
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
+WEIGHTINGS = ("balanced", "complement")
 OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
 
 

@@ -8,13 +8,11 @@ from torch import Tensor
 from ce_engine._options import Options
 from ce_engine._reduction import Reduction
 from ce_engine._slab import Kind, Rows, Slab
-from ce_engine._validation import check_grad_output, check_shape
 
 
-def sample_weight(options: Options, shape: torch.Size) -> Tensor | None:  # (R) float64
+def sample_weight(options: Options) -> Tensor | None:  # (R) float64
     if options.sample_weight is None:
         return None
-    check_shape("sample_weight", options.sample_weight, shape, "the loss's")
     return options.sample_weight.cpu().to(torch.float64).reshape(-1)
 
 
@@ -35,12 +33,12 @@ def plan(
     class_count: int,
     weight_sum: float,
     ignored_count: int = 0,
+    row_weight: Tensor | None = None,
     target: Tensor | None = None,
     **kind_options: Any,
 ) -> Slab:
-    """Checks the incoming gradient and puts the slab together; factors of rows may come in any dtype."""
-    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count)
-    check_grad_output(options.grad_output, reduction.loss_shape, grad=options.grad)
+    """Puts the slab together."""
+    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count, row_weight)
     kind = Kind(
         loss,
         input.device,

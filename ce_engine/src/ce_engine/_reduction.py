@@ -22,6 +22,7 @@ class Reduction:
         shape: The loss's shape with kind ``none``.
         weight_sum: What ``mean`` divides by.
         ignored_count: Rows that do not count.
+        row_weight: (R) float64, what `weight_sum` is the sum of; None if it is the number of rows that count.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Reduction:
     shape: torch.Size
     weight_sum: float
     ignored_count: int
+    row_weight: Tensor | None = None
 
     @property
     def row_count(self) -> int:
@@ -58,9 +60,10 @@ class Reduction:
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
-        return torch.scalar_tensor(self._reduced(loss_sum), dtype=losses.dtype, device=losses.device)
+        return torch.scalar_tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
 
-    def _reduced(self, loss_sum: float) -> float:
+    def reduced(self, loss_sum: float) -> float:
+        """The loss of the batch, for ``mean`` and ``sum``."""
         if self.kind == "sum":
             return loss_sum
         return _quotient(loss_sum, self.weight_sum) if self.row_count else EMPTY_MEANS[self.empty]
@@ -83,3 +86,39 @@ def row_order_sum(x: Tensor) -> float:
     rest = x[grouped:].sum(dtype=torch.float64)
     groups = [part.view(-1, GROUP_ROWS).sum(1, dtype=torch.float64) for part in torch.split(x[:grouped], PART_ROWS)]
     return float(torch.cat([*groups, rest[None]]).cumsum(0)[-1])
+
+
+class RowOrderSum:
+    """`row_order_sum` of numbers that come in pieces, with the same bits."""
+
+    def __init__(self) -> None:
+        self._groups = 0.0
+        self._rest: list[Tensor] = []
+        self._rest_rows = 0
+        self._count = 0
+
+    def add(
+        self,
+        x: Tensor,  # (R), always of the same dtype
+    ) -> None:
+        self._rest.append(x)
+        self._rest_rows += len(x)
+        if self._rest_rows < GROUP_ROWS:
+            return
+        x = torch.cat(self._rest)
+        grouped = len(x) - len(x) % GROUP_ROWS
+        for part in torch.split(x[:grouped], PART_ROWS):
+            groups = part.view(-1, GROUP_ROWS).sum(1, dtype=torch.float64)
+            self._groups = float(torch.cat([groups.new_tensor([self._groups]), groups]).cumsum(0)[-1])
+        self._rest, self._rest_rows = [x[grouped:].clone()], len(x) - grouped
+
+    def add_weights(self, weights: Tensor | None, rows: int, ignored: int) -> None:
+        """Adds rows' weights, of which None stands for ones, but 0 of rows that are ignored."""
+        if weights is None and ignored < rows:
+            self._count += rows - ignored
+        else:
+            self.add(torch.zeros(rows, dtype=torch.float64) if weights is None else weights)
+
+    def total(self) -> float:
+        rest = float(torch.cat(self._rest).sum(dtype=torch.float64)) if self._rest else 0.0
+        return self._groups + rest + self._count

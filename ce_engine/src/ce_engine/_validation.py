@@ -72,7 +72,7 @@ def check_probabilities(name: str, tensor: Tensor) -> None:
     if not (least >= 0 and most <= 1):
         flat = tensor.reshape(-1)
         row = int((~((flat >= 0) & (flat <= 1))).to(torch.uint8).argmax())
-        raise InvalidArgumentError(name, f"expected probabilities in [0, 1], got {float(flat[row])} at element {row}")
+        raise InvalidArgumentError(name, f"expected probabilities in [0, 1], got {float(flat[row])}", ("element", row))
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:
@@ -122,8 +122,8 @@ def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
         row = int(wrong.to(torch.uint8).argmax())
         raise InvalidArgumentError(
             "target",
-            f"expected classes in [0, {class_count}) or ignore_index {ignore_index}, "
-            f"got {int(target[row])} at row {row}",
+            f"expected classes in [0, {class_count}) or ignore_index {ignore_index}, got {int(target[row])}",
+            ("row", row),
         )
 
 

@@ -46,7 +46,7 @@ def check(tensor: v1.Tensor, field: str) -> ElementType:
     Raises:
         FieldError: It is not so.
     """
-    element = check_type(tensor, field)
+    element = check_form(tensor, field)
     expected = math.prod(tensor.shape) * element.itemsize
     if len(tensor.data) != expected:
         shape = tuple(tensor.shape)
@@ -56,11 +56,11 @@ def check(tensor: v1.Tensor, field: str) -> ElementType:
     return element
 
 
-def check_type(tensor: v1.Tensor, field: str) -> ElementType:
-    """Checks the dtype and the shape of a received tensor, wherever its elements are.
+def check_form(tensor: v1.Tensor, field: str) -> ElementType:
+    """Checks dtype and shape of a received tensor, wherever its elements are.
 
     Raises:
-        FieldError: The dtype is unset or unknown, or there can be no such shape.
+        FieldError: One of them is wrong.
     """
     element = BY_WIRE.get(tensor.dtype)
     if element is None:

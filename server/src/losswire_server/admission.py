@@ -36,3 +36,30 @@ class Admission:
     def release(self, size: int) -> None:
         with self._lock:
             self._bytes -= size
+
+    def reservation(self) -> "Reservation":
+        """Of one caller, who holds nothing yet."""
+        return Reservation(self)
+
+
+class Reservation:
+    """What one caller holds, which grows and shrinks while it goes on; to be closed once nothing is held."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._bytes = 0
+
+    def resize(self, size: int) -> None:
+        """Holds that many bytes from now on.
+
+        Raises:
+            OverloadedError: They do not fit beside what is in flight; as many as before are held.
+        """
+        if size > self._bytes:
+            self._admission.reserve(size - self._bytes)
+        else:
+            self._admission.release(self._bytes - size)
+        self._bytes = size
+
+    def close(self) -> None:
+        self.resize(0)

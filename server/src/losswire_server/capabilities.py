@@ -18,6 +18,10 @@ def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0)
         input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
         target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
         outputs=list(OUTPUTS),
-        transports=[v1.Transport.TRANSPORT_UNARY, *shared],
-        limits=v1.Limits(max_message_bytes=settings.max_message_bytes, shared_memory_bytes=shared_memory_bytes),
+        transports=[v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM, *shared],
+        limits=v1.Limits(
+            max_message_bytes=settings.max_message_bytes,
+            slab_bytes=settings.slab_bytes,
+            shared_memory_bytes=shared_memory_bytes,
+        ),
     )

@@ -8,17 +8,26 @@ from losswire.dtypes import BY_NAME
 
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
     """Fills a message in its place with a tensor that is on the CPU and of a dtype of the contract."""
-    describe(message, tensor)
-    message.data = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+    _describe(message, tensor)
+    message.data = elements(tensor).tobytes()
 
 
 def refer(message: v1.Tensor, tensor: torch.Tensor, span: v1.SharedMemorySpan) -> None:
     """Fills a message with the place of a tensor that lies in shared memory."""
-    describe(message, tensor)
+    _describe(message, tensor)
     message.shared_memory.CopyFrom(span)
 
 
-def describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
-    """Says what a tensor is, but not where its elements are."""
-    message.dtype = BY_NAME[str(tensor.dtype).removeprefix("torch.")].wire
+def _describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
+    message.dtype = BY_NAME[dtype_name(tensor.dtype)].wire
     message.shape.extend(tensor.shape)
+
+
+def elements(tensor: torch.Tensor) -> memoryview:
+    """The bytes of a tensor's elements; a view, if they lie in row-major order."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Its name in the contract's table of element types."""
+    return str(dtype).removeprefix("torch.")

@@ -2,8 +2,8 @@
 
 import ce_engine
 from losswire import v1
-from losswire_server.decoding import destination
 from losswire_server.encoding import fill, refer
+from losswire_server.places import destination, reader
 from losswire_server.planning import plan
 from losswire_server.regions import OFF, Regions
 
@@ -15,7 +15,7 @@ def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.Evaluate
         FieldError: A field is wrong; nothing was computed.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    slab, gradient = plan(request, regions), request.outputs.gradient
+    slab, gradient = plan(request, reader(regions)), request.outputs.gradient
     place = destination(gradient, slab, regions)
     return to_response(ce_engine.evaluate(slab, grad_into=place), gradient)
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
-
-import torch
 
 from losswire import v1
 from losswire_server.admission import Admission
@@ -15,18 +13,11 @@ from losswire_server.regions import OFF, Regions
 
 
 class Evaluator:
-    def __init__(
-        self,
-        admission: Admission,
-        metrics: LossMetrics,
-        workers: int,
-        torch_threads: int,
-        regions: Regions = OFF,
-    ) -> None:
+    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor, regions: Regions = OFF) -> None:
         self._admission = admission
         self._metrics = metrics
+        self._executor = executor
         self._regions = regions
-        self._executor = ThreadPoolExecutor(workers, "losswire-engine", torch.set_num_threads, (torch_threads,))
 
     async def __call__(self, data: bytes) -> bytes:
         """Answers an EvaluateRequest with an EvaluateResponse, in its turn. A caller that leaves before costs no more.
@@ -44,10 +35,6 @@ class Evaluator:
         evaluation = await asyncio.wrap_future(future)
         self._metrics.count(evaluation.request, evaluation.response, evaluation.seconds)
         return evaluation.answer
-
-    def close(self) -> None:
-        """Waits for the evaluations under way, and drops those that have not begun."""
-        self._executor.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from losswire_server import logs
+from losswire_server.allocator import keep_freed_memory
 from losswire_server.server import Server
 from losswire_server.settings import Settings
 
@@ -20,6 +21,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the server; exits with 2 for wrong settings, 1 if it cannot listen, 0 after SIGTERM or SIGINT."""
     settings = _read_settings(sys.argv[1:] if args is None else args)
     logs.configure(settings.log_level, settings.log_format)
+    keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
     try:
         asyncio.run(serve(settings))

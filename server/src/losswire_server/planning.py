@@ -1,6 +1,7 @@
 """From a request to a slab of the engine's: everything is checked, nothing is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.tensors import FieldError
 from losswire_server.decoding import to_torch
-from losswire_server.regions import OFF, Regions
 from losswire_server.request_check import check_request
+
+Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 
 REDUCTIONS = {
     v1.Reduction.REDUCTION_NONE: "none",
@@ -35,6 +37,7 @@ PLANS: dict[str, Callable[..., ce_engine.Slab]] = {  # by the names that they ha
     "binary_cross_entropy": ce_engine.slabs.binary_cross_entropy,
     "binary_cross_entropy_with_logits": ce_engine.slabs.binary_cross_entropy_with_logits,
 }
+CHECKS: dict[str, Callable[..., object]] = {loss: getattr(ce_engine.checks, loss) for loss in PLANS}
 COMMON_FIELDS = {  # where the arguments that all losses have come from; the others are in the loss's own message
     "input": "input",
     "target": "target",
@@ -48,7 +51,7 @@ COMMON_FIELDS = {  # where the arguments that all losses have come from; the oth
 }
 
 
-def plan(request: v1.EvaluateRequest, regions: Regions = OFF) -> ce_engine.Slab:
+def plan(request: v1.EvaluateRequest, read: Reader = to_torch) -> ce_engine.Slab:
     """Checks a request.
 
     Raises:
@@ -56,49 +59,63 @@ def plan(request: v1.EvaluateRequest, regions: Regions = OFF) -> ce_engine.Slab:
         NotServedError: A field is right, but asks for what this server does not serve.
     """
     check_request(request)
-    loss = request.spec.WhichOneof("loss") or ""
+    with by_field(request.spec):
+        return PLANS[loss_of(request.spec)](**arguments(request, read))
+
+
+def arguments(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:
+    """The arguments of the engine's function, of a request that passes `check_request`."""
+    loss = loss_of(request.spec)
+    return {
+        "input": read(request.input, "input"),
+        "target": read(request.target, "target"),
+        "reduction": REDUCTIONS[request.spec.reduction],
+        **_own_options(getattr(request.spec, loss), f"spec.{loss}", read),
+        **_common_options(request, read),
+    }
+
+
+def loss_of(spec: v1.LossSpec) -> str:
+    return spec.WhichOneof("loss") or ""
+
+
+@contextmanager
+def by_field(spec: v1.LossSpec) -> Iterator[None]:
+    """Turns errors of the engine's arguments into those of the fields that they come from."""
     try:
-        return PLANS[loss](
-            to_torch(request.input, "input", regions),
-            to_torch(request.target, "target", regions),
-            reduction=REDUCTIONS[request.spec.reduction],
-            **_own_options(getattr(request.spec, loss), f"spec.{loss}", regions),
-            **_common_options(request, regions),
-        )
+        yield
     except ce_engine.InvalidArgumentError as error:
-        raise FieldError(field_of(error.argument, request.spec), error.problem) from error
+        raise FieldError(field_of(error.argument, spec), error.problem) from error
 
 
 def field_of(argument: str, spec: v1.LossSpec) -> str:
     """The field that an argument of the engine's comes from."""
     if argument in COMMON_FIELDS:
         return COMMON_FIELDS[argument]
-    loss = spec.WhichOneof("loss") or ""
+    loss = loss_of(spec)
     weighting = argument == "weight" and getattr(spec, loss).HasField("weighting")
     return f"spec.{loss}.{'weighting' if weighting else argument}"
 
 
-def _own_options(options: Message, path: str, regions: Regions) -> dict[str, Any]:
+def _own_options(options: Message, path: str, read: Reader) -> dict[str, Any]:
     """Those of the loss's message that are set; their names are those of the engine's arguments."""
     arguments: dict[str, Any] = {}
     for field, value in options.ListFields():
         if field.name == "weighting":
             arguments["weight"] = WEIGHTINGS[value]
         else:
-            is_tensor = field.message_type is not None
-            arguments[field.name] = to_torch(value, f"{path}.{field.name}", regions) if is_tensor else value
+            arguments[field.name] = read(value, f"{path}.{field.name}") if field.message_type else value
     return arguments
 
 
-def _common_options(request: v1.EvaluateRequest, regions: Regions) -> dict[str, Any]:
+def _common_options(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:
     outputs, gradient = request.outputs, request.outputs.gradient
     weighted = request.HasField("sample_weight")
     with_incoming = gradient.HasField("grad_output")
-    incoming = to_torch(gradient.grad_output, COMMON_FIELDS["grad_output"], regions) if with_incoming else None
     return {
-        "sample_weight": to_torch(request.sample_weight, "sample_weight", regions) if weighted else None,
+        "sample_weight": read(request.sample_weight, "sample_weight") if weighted else None,
         "grad": outputs.HasField("gradient"),
-        "grad_output": incoming,
+        "grad_output": read(gradient.grad_output, COMMON_FIELDS["grad_output"]) if with_incoming else None,
         "grad_dtype": getattr(torch, BY_WIRE[gradient.dtype].name) if gradient.HasField("dtype") else None,
         "outputs": [OUTPUTS[output] for output in outputs.outputs],
         "empty": "zero" if request.spec.zero_when_empty else "nan",

@@ -108,7 +108,7 @@ class Regions:
             NotServedError: No memory is leased here.
         """
         if not self.max_bytes:
-            raise NotServedError(field, "this server leases no shared memory; send the elements in data")
+            raise NotServedError(field, "shared memory is not served here; send the elements in data")
         region = self._regions.get(span.region_id)
         if region is None:
             raise FieldError(f"{field}.region_id", "expected a region whose lease lasts, got one that is not known")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -25,6 +26,7 @@ from losswire_server.regions import Regions, supported
 from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
+from losswire_server.streams import Streams
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -48,11 +50,15 @@ class Server:
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
         workers = settings.engine_workers or os.cpu_count() or 1
+        self._executor = ThreadPoolExecutor(
+            workers, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
+        )
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=self.registry)
         leased.set_function(lambda: self._regions.leased_bytes)
         self._leases = Leases(self._regions)
-        self._evaluator = Evaluator(admission, metrics, workers, settings.torch_threads, self._regions)
+        self._evaluator = Evaluator(admission, metrics, self._executor, self._regions)
+        self._streams = Streams(admission, metrics, self._executor)
         self._health = HealthService()
 
     async def start(self) -> None:
@@ -85,7 +91,7 @@ class Server:
         self._health.end_watches()
         self._leases.end()
         await self._server.stop(grace)
-        self._evaluator.close()
+        self._executor.shutdown(cancel_futures=True)
         self._regions.close()
         self._metrics_server.shutdown()
         self._metrics_server.server_close()
@@ -102,7 +108,7 @@ class Server:
             ],
         )
         served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
-        LossService(self._evaluator, self._leases, served).add_to(server)
+        LossService(self._evaluator, self._streams, self._leases, served).add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

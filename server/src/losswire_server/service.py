@@ -7,16 +7,19 @@ import grpc
 from losswire import v1
 from losswire.v1 import loss_service_pb2
 from losswire_server.edge import Context, Handler
-from losswire_server.errors import NotServedError
 from losswire_server.evaluator import Evaluator
 from losswire_server.leases import Leases
+from losswire_server.streams import Streams
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
 
 class LossService:
-    def __init__(self, evaluator: Evaluator, leases: Leases, capabilities: v1.GetCapabilitiesResponse) -> None:
+    def __init__(
+        self, evaluator: Evaluator, streams: Streams, leases: Leases, capabilities: v1.GetCapabilitiesResponse
+    ) -> None:
         self._evaluator = evaluator
+        self._streams = streams
         self._leases = leases
         self._capabilities = capabilities
 
@@ -24,7 +27,7 @@ class LossService:
         return await self._evaluator(request)
 
     def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        raise NotServedError("EvaluateStream", "this server takes whole batches only, in Evaluate")
+        return self._streams(request)
 
     async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.GetCapabilitiesResponse:
         return self._capabilities

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(64 * MIB, ge=4096, lt=2**31)
     """The largest request accepted; larger ones get RESOURCE_EXHAUSTED."""
 
+    slab_bytes: int = Field(MIB, ge=4096, lt=2**31)
+    """How large callers are told to make the slabs of a stream. Larger ones fit caches worse, smaller ones are more."""
+
     max_inflight_bytes: int = Field(512 * MIB, ge=4096)
     """Messages of requests being evaluated or waiting may take this much; past it, new ones are told to come back."""
 

@@ -1,0 +1,159 @@
+"""Batches that come in pieces of consecutive rows: what comes of them has the bits that one piece would give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ce_engine._binary import binary_counts
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._index_target import IndexTarget, weights_from_counts
+from ce_engine._launch import launch
+from ce_engine._reduction import Reduction, RowOrderSum
+from ce_engine._slab import RowResults, Slab
+
+PART_ROWS = 2**18  # of a target that are widened at a time
+
+
+@dataclass(frozen=True, eq=False)
+class TargetSums:
+    """What a row's result may depend on beside the row itself.
+
+    Attributes:
+        class_weight: (C) float64, computed from the targets or as given; None for ones.
+        weight_sum: What ``mean`` divides by.
+    """
+
+    class_weight: Tensor | None
+    weight_sum: float
+
+    @classmethod
+    def of_classes(
+        cls,
+        target: Tensor,  # any shape, of an integer dtype
+        class_count: int,
+        ignore_index: int = -100,
+        weight: Tensor | str | None = None,  # (C)
+    ) -> "TargetSums":
+        """Of all class indices of a batch, for ``cross_entropy`` and ``nll_loss``.
+
+        Raises:
+            InvalidArgumentError: One of them is no class.
+        """
+        parts = torch.split(target.reshape(-1), PART_ROWS)
+        if isinstance(weight, str):
+            counts = sum(_of(part, i, class_count, ignore_index).counts() for i, part in enumerate(parts))
+            weight = weights_from_counts(torch.as_tensor(counts), weight)
+        weight_sum = RowOrderSum()
+        for i, part in enumerate(parts):
+            checked = _of(part, i, class_count, ignore_index)
+            weight_sum.add_weights(checked.row_weight(weight)[0], len(part), checked.ignored_count)
+        return cls(weight, weight_sum.total())
+
+    @classmethod
+    def of_elements(
+        cls,
+        target: Tensor,  # any shape
+        weighting: str,
+    ) -> "TargetSums":
+        """Of all targets of a batch for a binary loss that weighs classes as ``weighting`` says.
+
+        Raises:
+            InvalidArgumentError: One of them is neither 0 nor 1.
+        """
+        counts = torch.zeros(2, dtype=torch.int64)
+        for i, part in enumerate(torch.split(target.reshape(-1), PART_ROWS)):
+            try:
+                counts += binary_counts(part, weighting)
+            except InvalidArgumentError as error:
+                raise error.further_on(i * PART_ROWS) from error
+        return cls(weights_from_counts(counts, weighting), float(target.numel()))
+
+
+def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarget:
+    try:
+        return IndexTarget.of(part, class_count, ignore_index)
+    except InvalidArgumentError as error:
+        raise error.further_on(i * PART_ROWS) from error
+
+
+class Pieces:
+    """Evaluates one batch piece by piece, in row order, and adds it up.
+
+    Args:
+        plan: The loss: one of the functions in ``ce_engine.slabs``.
+        reduction: Of the batch.
+        empty: What ``mean`` is when nothing counts.
+        grad_output: The incoming gradient of a reduced loss, a scalar; one if None.
+        weight_sum: What ``mean`` divides by: needed for its gradient alone.
+        options: Other arguments of the loss, but those that have a number a row.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[..., Slab],
+        *,
+        reduction: str,
+        empty: str = "nan",
+        grad_output: Tensor | None = None,
+        weight_sum: float | None = None,
+        **options: Any,
+    ) -> None:
+        self._plan = plan
+        self._reduction, self._empty = reduction, empty
+        self._options = {**options, "reduction": "none"}
+        self._scale: Tensor | None = None
+        if options.get("grad") and reduction != "none":
+            one = torch.ones((), dtype=torch.float64) if grad_output is None else grad_output.to(torch.float64)
+            self._scale = one / (weight_sum if weight_sum is not None and reduction == "mean" else 1.0)
+        self._loss_sum, self._weight_sum = RowOrderSum(), RowOrderSum()
+        self._rows = 0
+        self.ignored_count = 0
+        self.correct_count = 0
+
+    def evaluate(self, input: Tensor, target: Tensor, **by_rows: Tensor) -> RowResults:
+        """Evaluates the rows that come next; of tensors with a number a row there are this piece's.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; rows are numbered from the start of the batch.
+        """
+        try:
+            slab = self._plan(input, target, **self._options, **by_rows)
+        except InvalidArgumentError as error:
+            raise error.further_on(self._rows) from error
+        if self._scale is not None:
+            scale = self._scale.to(slab.kind.compute_dtype).expand(slab.row_count)
+            slab = replace(slab, rows=slab.rows.with_scale(scale))
+        results = launch(slab)
+        self._add(slab, results)
+        return results
+
+    def _add(self, slab: Slab, results: RowResults) -> None:
+        reduction = slab.reduction
+        self._loss_sum.add(results.losses)
+        self._weight_sum.add_weights(reduction.row_weight, slab.row_count, reduction.ignored_count)
+        self._rows += slab.row_count
+        self.ignored_count += reduction.ignored_count
+        if results.correct is not None:
+            self.correct_count += int(results.correct.count_nonzero())
+
+    @property
+    def loss_sum(self) -> float:
+        return self._loss_sum.total()
+
+    @property
+    def weight_sum(self) -> float:
+        return self._weight_sum.total()
+
+    @property
+    def row_count(self) -> int:
+        """Rows that counted."""
+        return self._rows - self.ignored_count
+
+    def loss(self) -> float:
+        """The loss of the batch, reduced by ``mean`` or ``sum``."""
+        rows = torch.Size((self._rows,))
+        reduction = Reduction(self._reduction, self._empty, rows, self.weight_sum, self.ignored_count)
+        return reduction.reduced(self.loss_sum)

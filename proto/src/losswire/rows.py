@@ -1,0 +1,99 @@
+"""How the rows of a batch lie in its tensors, and how they are cut into slabs. Both sides of a stream go by it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from losswire.tensors import FieldError
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some consecutive rows of a batch: whole samples, or some positions of one sample.
+
+    Attributes:
+        first_row: Number of the first row.
+        row_count: How many.
+        input_shape: Of the piece's input; of one sample's positions (1, C, row_count).
+        row_shape: Of what has one number a row, as targets that are class indices.
+    """
+
+    first_row: int
+    row_count: int
+    input_shape: tuple[int, ...]
+    row_shape: tuple[int, ...]
+
+    @property
+    def end_row(self) -> int:
+        return self.first_row + self.row_count
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Rows of C classes each, numbered in row-major order of samples and positions.
+
+    Attributes:
+        samples: N of an input (N, C, d1, ..., dk); 1 of an input (C); for the binary losses the number of elements.
+        classes: C; for the binary losses, whose rows are elements, 1.
+        positions: d1 * ... * dk; 1 of an input (C) or (N, C) and for the binary losses.
+        shape: The input's.
+        binary: Whether rows are elements.
+    """
+
+    samples: int
+    classes: int
+    positions: int
+    shape: tuple[int, ...]
+    binary: bool
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], *, binary: bool) -> "RowLayout":
+        """Of an input of this shape, which has at least one dimension unless the loss is binary."""
+        if binary:
+            return cls(math.prod(shape), 1, 1, shape, binary)
+        if len(shape) == 1:
+            return cls(1, shape[0], 1, shape, binary)
+        return cls(shape[0], shape[1], math.prod(shape[2:]), shape, binary)
+
+    @property
+    def row_count(self) -> int:
+        return self.samples * self.positions
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of what has one number a row."""
+        if self.binary:
+            return self.shape
+        return self.shape[:1] + self.shape[2:] if len(self.shape) > 1 else ()
+
+    def pieces(self, row_count: int) -> Iterator[Piece]:
+        """Cuts the batch into pieces of up to so many rows."""
+        if row_count < self.positions:
+            for sample in range(0, self.row_count, self.positions):
+                for position in range(0, self.positions, row_count):
+                    yield self.piece(sample + position, min(row_count, self.positions - position))
+        elif self.row_count:
+            step = row_count // self.positions * self.positions
+            for first in range(0, self.row_count, step):
+                yield self.piece(first, min(step, self.row_count - first))
+
+    def piece(self, first_row: int, row_count: int) -> Piece:
+        """The piece of these rows.
+
+        Raises:
+            FieldError: They are no rows of this batch, or neither whole samples nor of one sample.
+        """
+        if row_count < 1 or first_row < 0 or first_row + row_count > self.row_count:
+            came = f"{row_count} from row {first_row} on"
+            raise FieldError("slab.row_count", f"expected rows of a batch that has {self.row_count}, got {came}")
+        if self.binary:
+            return Piece(first_row, row_count, (row_count,), (row_count,))
+        if len(self.shape) == 1:
+            return Piece(first_row, row_count, self.shape, ())
+        if first_row % self.positions == 0 and row_count % self.positions == 0:
+            samples, rest = row_count // self.positions, self.shape[2:]
+            return Piece(first_row, row_count, (samples, self.classes, *rest), (samples, *rest))
+        if first_row // self.positions != (first_row + row_count - 1) // self.positions:
+            problem = f"expected whole samples of {self.positions} rows, or rows of one sample"
+            raise FieldError("slab.row_count", f"{problem}, got {row_count} from row {first_row} on")
+        return Piece(first_row, row_count, (1, self.classes, row_count), (1, row_count))

@@ -1,0 +1,49 @@
+"""Tensors that lie in shared memory: those that are read there, and the gradient that is written there."""
+
+import torch
+from torch import Tensor
+
+import ce_engine
+from losswire import v1
+from losswire.tensors import FieldError, check_form
+from losswire_server.decoding import to_torch
+from losswire_server.planning import Reader
+from losswire_server.regions import Regions
+
+
+def reader(regions: Regions) -> Reader:
+    """Reads tensors wherever they are."""
+
+    def read(tensor: v1.Tensor, field: str) -> Tensor:
+        return _in_region(tensor, field, regions) if tensor.HasField("shared_memory") else to_torch(tensor, field)
+
+    return read
+
+
+def _in_region(tensor: v1.Tensor, field: str, regions: Regions) -> Tensor:
+    dtype = getattr(torch, check_form(tensor, field).name)
+    view = regions.view(tensor.shared_memory, f"{field}.shared_memory", dtype, tuple(tensor.shape))
+    # Integers tell where to read and write, and the caller can still change them: what is checked must be what is used.
+    # Of floats nothing but the caller's own numbers can go wrong.
+    return view if dtype.is_floating_point else view.clone()
+
+
+def destination(gradient: v1.GradientSpec, slab: ce_engine.Slab, regions: Regions) -> Tensor | None:
+    """Where the gradient is to be written; None if that was left open.
+
+    Raises:
+        FieldError: It does not fit there, or would overwrite what it is computed from.
+        NotServedError: No memory is leased here.
+    """
+    if not gradient.HasField("destination"):
+        return None
+    field, dtype = "outputs.gradient.destination", slab.kind.grad_dtype or slab.kind.dtype
+    place = regions.view(gradient.destination, field, dtype, tuple(slab.input.shape))
+    if any(_overlap(place, read) for read in (slab.input, slab.target) if read is not None):
+        raise FieldError(field, "expected a place apart from the input and the target, got one that overlaps them")
+    return place
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two contiguous tensors share memory."""
+    return a.data_ptr() < b.data_ptr() + b.nbytes and b.data_ptr() < a.data_ptr() + a.nbytes

@@ -1,0 +1,166 @@
+"""Tensors that have something for each row of a batch, and give it out piece by piece."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from losswire.rows import Piece, RowLayout
+from losswire.tensors import FieldError
+from losswire_server.decoding import from_bytes
+
+
+class RowTensor(Protocol):
+    """Gives out what it has for rows, piece by piece.
+
+    Attributes:
+        held_bytes: Memory that its elements take.
+    """
+
+    held_bytes: int
+
+    def take(self, piece: Piece) -> Tensor:
+        """What it has for the rows of a piece, which follow those taken before."""
+        ...
+
+
+class Narrow:
+    """A tensor that is here, with one number a row, or that broadcasts to that."""
+
+    def __init__(self, tensor: Tensor, layout: RowLayout) -> None:
+        self.tensor = tensor
+        self.held_bytes = tensor.untyped_storage().nbytes()
+        self._shape = layout.row_shape
+
+    def take(self, piece: Piece) -> Tensor:
+        if self.tensor.numel() == 1:
+            return self.tensor.reshape(()).expand(piece.row_shape)
+        return flat_part(self.tensor.expand(self._shape), piece.first_row, piece.row_count).view(piece.row_shape)
+
+
+class Wide:
+    """A tensor of the input's shape that is here, with C numbers a row."""
+
+    def __init__(self, tensor: Tensor, layout: RowLayout) -> None:
+        self.held_bytes = tensor.nbytes
+        self._rows = tensor.reshape(layout.samples, layout.classes, layout.positions)
+
+    def take(self, piece: Piece) -> Tensor:
+        positions = self._rows.shape[2]
+        sample, position = divmod(piece.first_row, positions)
+        samples, count = max(1, piece.row_count // positions), min(piece.row_count, positions)
+        part = self._rows[sample : sample + samples, :, position : position + count]
+        return part.reshape(piece.input_shape)
+
+
+class ClassWeights:
+    """The weights of a binary loss's elements that hang on their class alone."""
+
+    def __init__(self, target: RowTensor, weights: Tensor) -> None:  # weights: (2)
+        self.held_bytes = 0
+        self._target = target
+        self._weights = weights
+
+    def take(self, piece: Piece) -> Tensor:
+        return self._weights[(self._target.take(piece) == 1).to(torch.int64)]
+
+
+class Coming:
+    """A tensor whose elements come in slabs, with their rows or ahead of them.
+
+    Attributes:
+        field: Path of its field in a slab.
+        held_bytes: Of elements that came and were not taken yet.
+    """
+
+    def __init__(self, name: str, dtype: torch.dtype, layout: RowLayout, *, wide: bool) -> None:
+        self.field = f"slab.{name}"
+        self.held_bytes = 0
+        self._dtype = dtype
+        self._layout = layout
+        self._wide = wide
+        self._parts: deque[_Part] = deque()
+        self._next_row = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._next_row == self._layout.row_count
+
+    def add(self, payload: memoryview, piece: Piece) -> None:
+        """Takes in the elements of some rows.
+
+        Raises:
+            FieldError: They are not the next rows, or not as many elements as these have.
+        """
+        if piece.first_row != self._next_row:
+            came = f"from row {piece.first_row} on"
+            raise FieldError(self.field, f"expected elements from row {self._next_row} on, got some {came}")
+        shape = piece.input_shape if self._wide else piece.row_shape
+        self._parts.append(_Part(piece, from_bytes(payload, self._dtype, shape, self.field)))
+        self._next_row = piece.end_row
+        self.held_bytes += len(payload)
+
+    def take(self, piece: Piece) -> Tensor:
+        """What it has for the rows of a piece.
+
+        Raises:
+            FieldError: It has not come yet.
+        """
+        if self._next_row < piece.end_row:
+            came = f"rows up to {self._next_row}"
+            raise FieldError(self.field, f"expected the elements of all rows up to {piece.end_row} by now, got {came}")
+        if self._parts[0].piece == piece:
+            part = self._parts.popleft().tensor
+        else:
+            part = self._from_rows(torch.cat(list(self._rows_until(piece.end_row))), piece)
+        self.held_bytes -= part.nbytes
+        return part
+
+    def take_all(self) -> Tensor:
+        """All of a tensor with one number a row, in the shape of rows."""
+        parts = torch.cat([part.tensor.reshape(-1) for part in self._parts])
+        self._parts.clear()
+        return parts.view(self._layout.row_shape)
+
+    def _rows_until(self, end: int) -> Iterator[Tensor]:
+        """Takes out rows that came in other pieces than they are wanted in."""
+        while self._parts and self._parts[0].piece.first_row < end:
+            part = self._parts.popleft()
+            first, last, rows = part.piece.first_row, part.piece.end_row, self._rows(part)
+            yield rows[: end - first]
+            if end < last:
+                self._parts.appendleft(_Part(Piece(end, last - end, (), ()), rows[end - first :], as_rows=True))
+
+    def _rows(self, part: "_Part") -> Tensor:  # (rows), or if wide (rows, C)
+        if part.as_rows or not self._wide:
+            return part.tensor if part.as_rows else part.tensor.reshape(-1)
+        return _classes_last(part.tensor).reshape(-1, self._layout.classes)
+
+    def _from_rows(self, rows: Tensor, piece: Piece) -> Tensor:
+        if not self._wide or len(piece.input_shape) < 3:
+            return rows.view(piece.input_shape if self._wide else piece.row_shape)
+        return rows.view(*piece.row_shape, -1).movedim(-1, 1).contiguous()
+
+
+class _Part(NamedTuple):
+    piece: Piece
+    tensor: Tensor
+    as_rows: bool = False
+
+
+def _classes_last(tensor: Tensor) -> Tensor:  # (C), (n, C) or (n, C, d1, ..., dk)
+    return tensor.movedim(1, -1) if tensor.dim() > 1 else tensor
+
+
+def flat_part(tensor: Tensor, first: int, count: int) -> Tensor:
+    """Some consecutive elements in row-major order, of a tensor that may be expanded to more than fits memory."""
+    if tensor.is_contiguous():
+        return tensor.view(-1)[first : first + count]
+    index = torch.arange(first, first + count)
+    offset = torch.full_like(index, int(tensor.storage_offset()))
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        offset += index % size * stride
+        index //= size
+    return tensor.as_strided((int(offset.max()) + 1,), (1,), 0)[offset]

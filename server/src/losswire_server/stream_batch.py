@@ -1,0 +1,143 @@
+"""A batch that comes in slabs, which are evaluated one by one as they come."""
+
+import torch
+
+import ce_engine
+from losswire import v1
+from losswire.dtypes import BY_NAME
+from losswire.frames import RESPONSES, SlabFrame
+from losswire.rows import Piece
+from losswire.tensors import FieldError
+from losswire_server.decoding import from_bytes
+from losswire_server.encoding import dtype_name, elements, fill
+from losswire_server.errors import NotServedError
+from losswire_server.planning import PLANS, by_field
+from losswire_server.row_tensors import ClassWeights, Coming, Narrow
+from losswire_server.stream_header import StreamHeader
+
+NUMBERS = {"loss": "losses", "log_sum_exp": "lse", "predictions": "predictions"}  # names in the contract and the engine
+ELEMENTS = {"probabilities": "probabilities", "log_probabilities": "log_probabilities", "gradient": "grad"}
+RESULTS = {**NUMBERS, **ELEMENTS}
+
+
+class StreamBatch:
+    """Evaluates a batch slab by slab, in row order."""
+
+    def __init__(self, header: StreamHeader) -> None:
+        self._header = header
+        self._by_rows = dict(header.by_rows)
+        self._dtypes: dict[str, torch.dtype] = {}  # of the fields of results
+        self._pieces: ce_engine.Pieces | None = None
+        self._next_row = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of elements that came and are still needed."""
+        return sum(tensor.held_bytes for tensor in self._by_rows.values())
+
+    def accept(self, frame: SlabFrame) -> bytes | None:
+        """Takes in a slab, and evaluates its rows if it has their input.
+
+        Returns:
+            The message with their results; None if all that is wanted of them is in the summary.
+
+        Raises:
+            FieldError: A field is wrong, or the slab is not the next one.
+            NotServedError: It has fields that this server does not know.
+        """
+        if frame.unknown:
+            raise NotServedError("slab", f"this server does not know its field number {frame.unknown[0]}")
+        piece = self._header.layout.piece(frame.first_row, frame.row_count)
+        if not frame.payloads:
+            raise FieldError("slab", "expected elements of a tensor, got none")
+        for name, data in frame.payloads.items():
+            if name != "input":
+                self._coming(name).add(data, piece)
+        return self._evaluate(piece, frame.payloads["input"]) if "input" in frame.payloads else None
+
+    def summary(self) -> v1.EvaluateResponse:
+        """What all rows add up to.
+
+        Raises:
+            FieldError: Some of them did not come.
+        """
+        pieces, row_count = self._pieces, self._header.layout.row_count
+        if pieces is None or self._next_row < row_count:
+            raise FieldError("slab.input", f"expected all {row_count} rows, got only the first {self._next_row}")
+        summary = v1.EvaluateResponse(
+            loss_sum=pieces.loss_sum,
+            weight_sum=pieces.weight_sum,
+            row_count=pieces.row_count,
+            ignored_count=pieces.ignored_count,
+            correct_count=pieces.correct_count if "predictions" in self._dtypes else None,
+        )
+        for field, dtype in self._dtypes.items():
+            message, layout = getattr(summary, field), self._header.layout
+            message.dtype = BY_NAME[dtype_name(dtype)].wire
+            message.shape.extend(layout.shape if field in ELEMENTS else layout.row_shape)
+        if self._header.options["reduction"] != "none":
+            summary.loss.Clear()
+            fill(summary.loss, torch.tensor(pieces.loss(), dtype=self._dtypes["loss"]))
+        return summary
+
+    def _coming(self, name: str) -> Coming:
+        tensor = self._by_rows.get(name)
+        if isinstance(tensor, Coming):
+            return tensor
+        came = "it is complete" if tensor else "it has none"
+        raise FieldError(f"slab.{name}", f"expected no elements, since the header says that {came}")
+
+    def _evaluate(self, piece: Piece, data: memoryview) -> bytes | None:
+        if piece.first_row != self._next_row:
+            came = f"rows from {piece.first_row} on"
+            raise FieldError("slab.first_row", f"expected input from row {self._next_row} on, got {came}")
+        if self._pieces is None:
+            self._pieces = self._begin()
+        header = self._header
+        x = from_bytes(data, header.dtype, piece.input_shape, "slab.input")
+        with by_field(header.request.spec):
+            by_rows = {name: tensor.take(piece) for name, tensor in self._by_rows.items()}
+            results = self._pieces.evaluate(x, **by_rows)
+        self._next_row = piece.end_row
+        return self._reply(piece, results)
+
+    def _begin(self) -> ce_engine.Pieces:
+        header = self._header
+        options, weight_sum = dict(header.options), float(header.layout.row_count)
+        if header.needs_all_targets:
+            sums = self._sums()
+            weight_sum = sums.weight_sum
+            if header.index_targets:
+                options["weight"] = sums.class_weight
+            elif options.pop("weight") and sums.class_weight is not None:
+                self._by_rows["weight"] = ClassWeights(self._by_rows["target"], sums.class_weight)
+        return ce_engine.Pieces(PLANS[header.loss], weight_sum=weight_sum, **options)
+
+    def _sums(self) -> ce_engine.TargetSums:
+        header, target = self._header, self._all_targets()
+        with by_field(header.request.spec):
+            if not header.index_targets:
+                return ce_engine.TargetSums.of_elements(target, header.options["weight"])
+            options = {name: header.options[name] for name in ("weight", "ignore_index") if name in header.options}
+            return ce_engine.TargetSums.of_classes(target, header.layout.classes, **options)
+
+    def _all_targets(self) -> torch.Tensor:
+        target = self._by_rows["target"]
+        if isinstance(target, Coming):
+            if not target.complete:
+                raise FieldError("slab.target", "expected all targets ahead of the input, which hangs on all of them")
+            target = self._by_rows["target"] = Narrow(target.take_all(), self._header.layout)
+        if not isinstance(target, Narrow):
+            raise TypeError("only targets with one number a row are needed ahead")
+        return target.tensor
+
+    def _reply(self, piece: Piece, results: ce_engine.RowResults) -> bytes | None:
+        tensors = {field: getattr(results, name) for field, name in RESULTS.items()}
+        tensors = {field: tensor for field, tensor in tensors.items() if tensor is not None}
+        self._dtypes = {field: tensor.dtype for field, tensor in tensors.items()}
+        if self._header.options["reduction"] != "none":
+            del tensors["loss"]
+        if not tensors:
+            return None
+        payloads = {field: elements(tensor) for field, tensor in tensors.items()}
+        return RESPONSES.write(piece.first_row, piece.row_count, payloads)

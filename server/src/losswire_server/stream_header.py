@@ -1,0 +1,115 @@
+"""The first message of a stream: what it says of the slabs that will come, all of it checked before they do."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from losswire import v1
+from losswire.dtypes import BY_WIRE
+from losswire.rows import RowLayout
+from losswire_server.decoding import placeholder, to_torch
+from losswire_server.errors import NotServedError
+from losswire_server.planning import CHECKS, arguments, by_field, loss_of
+from losswire_server.request_check import check_request
+from losswire_server.row_tensors import Coming, Narrow, RowTensor, Wide
+
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """A request whose input comes in slabs.
+
+    Attributes:
+        request: As it came.
+        loss: Name of the loss.
+        layout: How its rows lie in its input.
+        dtype: Of the input.
+        options: Arguments of the loss but `by_rows` and the input.
+        by_rows: Arguments that have something for each row.
+        index_targets: Whether targets are class indices.
+    """
+
+    request: v1.EvaluateRequest
+    loss: str
+    layout: RowLayout
+    dtype: torch.dtype
+    options: dict[str, Any]
+    by_rows: dict[str, RowTensor]
+    index_targets: bool
+
+    @classmethod
+    def of(cls, request: v1.EvaluateRequest) -> "StreamHeader":
+        """Checks a request whose input has elements, which it leaves open.
+
+        Raises:
+            FieldError: A field is wrong.
+            NotServedError: A field is right, but asks for what this server does not serve.
+        """
+        check_request(request)
+        if request.outputs.gradient.HasField("destination"):
+            raise NotServedError("outputs.gradient.destination", "gradients of streams come back in slabs")
+        loss = loss_of(request.spec)
+        reader = _Reader(request)
+        options = arguments(request, reader)
+        with by_field(request.spec):
+            CHECKS[loss](**options)
+        layout = RowLayout.of(tuple(request.input.shape), binary=loss in BINARY)
+        dtype, index_targets = options.pop("input").dtype, not options["target"].is_floating_point()
+        tensors = {name: options.pop(name) for name in reader.by_rows if isinstance(options.get(name), Tensor)}
+        by_rows = {name: _row_tensor(name, tensor, layout, reader.open) for name, tensor in tensors.items()}
+        return cls(request, loss, layout, dtype, options, by_rows, index_targets)
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Memory of targets that must come ahead of the input."""
+        target = self.request.target
+        return math.prod(target.shape) * BY_WIRE[target.dtype].itemsize if self.needs_all_targets else 0
+
+    @property
+    def needs_all_targets(self) -> bool:
+        """Whether a row's result hangs on all targets, so that they must come ahead of the input."""
+        options = self.options
+        divides = options["grad"] and options["reduction"] == "mean" and self.index_targets
+        return isinstance(options.get("weight"), str) or divides
+
+
+def leaves_input_open(request: v1.EvaluateRequest) -> bool:
+    """Whether the input has elements, and they are to come in slabs."""
+    return request.HasField("input") and 0 not in request.input.shape and not request.input.WhichOneof("storage")
+
+
+class _Reader:
+    """Reads a header's tensors, and as placeholders those whose elements come in slabs.
+
+    Attributes:
+        by_rows: Names of arguments that have something for each row.
+        open: Names of those whose elements come in slabs.
+    """
+
+    def __init__(self, request: v1.EvaluateRequest) -> None:
+        binary = loss_of(request.spec) in BINARY
+        self.by_rows = ["target", "sample_weight"]
+        self.by_rows += ["weight", "pos_weight"] if binary else []
+        self.by_rows += ["grad_output"] if request.spec.reduction == v1.Reduction.REDUCTION_NONE else []
+        self.open: set[str] = set()
+        self._shape = request.input.shape
+
+    def __call__(self, tensor: v1.Tensor, field: str) -> Tensor:
+        name = field.rpartition(".")[2]
+        here = tensor.WhichOneof("storage") or 0 in tensor.shape
+        broadcast = name == "pos_weight" or (name == "weight" and tensor.shape != self._shape)
+        if name != "input" and (here or broadcast or name not in self.by_rows):
+            return to_torch(tensor, field)
+        self.open.add(name)
+        return placeholder(tensor, field)
+
+
+def _row_tensor(name: str, tensor: Tensor, layout: RowLayout, is_open: set[str]) -> RowTensor:
+    wide = name == "target" and not layout.binary and tensor.is_floating_point()
+    if name in is_open:
+        return Coming(name, tensor.dtype, layout, wide=wide)
+    return Wide(tensor, layout) if wide else Narrow(tensor, layout)

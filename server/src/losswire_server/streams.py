@@ -1,0 +1,128 @@
+"""Evaluates streams beside the event loop: while one slab is evaluated the next one comes, and results leave."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, TypeVar
+
+from losswire import v1
+from losswire.frames import REQUESTS, SlabFrame
+from losswire.tensors import FieldError
+from losswire_server.admission import Admission
+from losswire_server.evaluation import evaluate
+from losswire_server.loss_metrics import LossMetrics
+from losswire_server.stream_batch import StreamBatch
+from losswire_server.stream_header import StreamHeader, leaves_input_open
+
+T = TypeVar("T")
+
+MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
+
+
+class Streams:
+    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._executor = executor
+
+    async def __call__(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Answers the messages of one stream. Takes the next one only when results are read and evaluation keeps up.
+
+        Raises:
+            OverloadedError: Too much is in flight.
+            DecodeError: A message is none of the contract.
+            FieldError: A field is wrong; see `StreamHeader` and `StreamBatch`.
+            NotServedError: A field is right, but asks for what this server does not serve.
+        """
+        stream = _Stream(self._executor, self._admission)
+        try:
+            async for answer in stream.answer(messages):
+                yield answer
+            self._metrics.count(stream.request, stream.summary, stream.seconds)
+        finally:
+            stream.close()
+
+
+class _Stream:
+    """One stream. Its work is done in the executor's threads, one piece after the other."""
+
+    def __init__(self, executor: Executor, admission: Admission) -> None:
+        self.request = v1.EvaluateRequest()
+        self.summary = v1.EvaluateResponse()
+        self.seconds = 0.0
+        self._executor = executor
+        self._held = admission.reservation()
+        self._batch: StreamBatch | None = None
+        self._announced = 0  # bytes that the header says will be held
+        self._work: Future[Any] = Future()
+        self._work.set_result(None)
+
+    async def answer(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        first = await anext(messages, b"")
+        self._held.resize(len(first))
+        await self._submit(self._open, first)
+        del first
+        results = self._submit(_nothing)
+        async for message in messages:
+            done = await results
+            self._hold(len(message))
+            results = self._submit(self._accept, message)
+            del message
+            if done:
+                yield done
+            del done
+        if done := await results:
+            yield done
+        yield await self._submit(self._finish)
+
+    def close(self) -> None:
+        # If the caller leaves, memory is in use until the executor is done with it.
+        self._work.add_done_callback(lambda _: self._held.close())
+
+    def _hold(self, message_bytes: int) -> None:
+        batch_bytes = 0 if self._batch is None else self._batch.held_bytes
+        self._held.resize(max(self._announced, batch_bytes) + MESSAGES_AT_ONCE * message_bytes)
+
+    def _submit(self, work: Callable[..., T], *args: bytes) -> Awaitable[T]:
+        future = self._executor.submit(self._timed, partial(work, *args))
+        self._work = future
+        return asyncio.wrap_future(future)
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def _open(self, message: bytes) -> None:
+        header = REQUESTS.read(message) if message else None
+        if not isinstance(header, v1.EvaluateRequest):
+            raise FieldError("part", f"expected a header first, got {'a slab' if header else 'nothing'}")
+        self.request = header
+        if leaves_input_open(header):
+            checked = StreamHeader.of(header)
+            self._announced = len(message) + checked.ahead_bytes
+            self._held.resize(self._announced)
+            self._batch = StreamBatch(checked)
+        else:
+            self.summary = evaluate(header)
+
+    def _accept(self, message: bytes) -> bytes | None:
+        slab = REQUESTS.read(message)
+        if not isinstance(slab, SlabFrame):
+            raise FieldError("header", "expected one header, got another")
+        if self._batch is None:
+            raise FieldError("slab", "expected none, since the header has all elements of the input")
+        return self._batch.accept(slab)
+
+    def _finish(self) -> bytes:
+        if self._batch is not None:
+            self.summary = self._batch.summary()
+        return v1.EvaluateStreamResponse(summary=self.summary).SerializeToString()
+
+
+def _nothing() -> bytes | None:
+    return None
