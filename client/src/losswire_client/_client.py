@@ -10,23 +10,27 @@ from losswire.tensors import encode
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_client._arrays import floating_array, target_array
 from losswire_client._capabilities import Capabilities, parse_capabilities
-from losswire_client._errors import LosswireError, invalid_argument, translated
+from losswire_client._errors import LosswireError, RegionLostError, invalid_argument, translated
 from losswire_client._requests import (
     MAX_MESSAGE_BYTES,
     Common,
     Options,
     assign,
+    check_choice,
+    check_size,
     evaluate_request,
     set_weight,
     to_result,
 )
 from losswire_client._result import Result
+from losswire_client._shared_memory import SharedMemory
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 DEFAULT_TIMEOUT = 60.0
 MAX_TIMEOUT = 365 * 86400.0
+TRANSPORTS = ("auto", "unary", "shared_memory")
 
 
 class Client:
@@ -38,17 +42,22 @@ class Client:
     Args:
         target: Where the server is, as in ``localhost:50051``. The connection is made with the first call.
         timeout: Seconds that a call may take, unless it brings its own.
+        transport: How batches reach the server: ``unary``, in a message; ``shared_memory``, copied to where a server on
+            this machine can read them; ``auto``, whichever is right.
     """
 
-    def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT, transport: str = "auto") -> None:
         if not isinstance(target, str) or not target:
             raise invalid_argument("target", f"expected an address, as in 'localhost:50051', got {target!r}")
         self._target = target
         self._timeout = _checked_timeout(timeout)
+        check_choice("transport", transport, TRANSPORTS)
+        self._transport = transport
         self._closed = False
         # Answers that fit a message are taken, whatever their outputs.
         self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
+        self._shared = SharedMemory(self._stub, target)
 
     def cross_entropy(
         self,
@@ -177,9 +186,35 @@ class Client:
         """
         return parse_capabilities(self._call(self._stub.GetCapabilities, v1.GetCapabilitiesRequest(), timeout))
 
+    def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, timeout: float | None = None
+    ) -> npt.NDArray[Any]:
+        """An array in memory that a server on this machine reads where it is, so that evaluating it copies nothing.
+
+        Of its views, those that are contiguous may be evaluated so too. The memory is the server's, which may have only
+        so much of it (`Capabilities.shared_memory_bytes`), until the last of them is gone or the client is closed; they
+        stay valid after that, and are evaluated like any other array.
+
+        Args:
+            shape: Lengths of its dimensions.
+            dtype: Any that the server takes; ``bfloat16`` if ``ml_dtypes`` is imported.
+            timeout: Seconds that it may take; the client's if None.
+
+        Raises:
+            NotServedError: This server shares no memory.
+            PermissionDeniedError: The server is not on this machine, or belongs to another user.
+            OverloadedError: Its memory is used up by now.
+            ResourceExhaustedError: It never has so much.
+            InvalidArgumentError: There is no such shape or dtype.
+        """
+        if self._closed:
+            raise LosswireError("this client is closed")
+        return self._shared.empty(shape, dtype, self._seconds(timeout))
+
     def close(self) -> None:
         """Ends the connection, and with it the calls under way."""
         self._closed = True
+        self._shared.close()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -200,8 +235,38 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Result:
-        request = evaluate_request(spec, floating_array("input", input), target, reduction, **options)
+        inputs = floating_array("input", input)
+        must = self._transport == "shared_memory"
+        if must or (self._transport == "auto" and self._shared.holds(inputs)):
+            try:
+                return self._evaluate_shared(spec, inputs, target, reduction, timeout, options, must=must)
+            except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
+                self._shared.pool.lose_all()
+                if must:
+                    return self._evaluate_shared(spec, inputs, target, reduction, timeout, options, must=True)
+        check_size(inputs, target)
+        request = evaluate_request(spec, inputs, target, reduction, **options)
         return to_result(self._call(self._stub.Evaluate, request, timeout))
+
+    def _evaluate_shared(
+        self,
+        spec: v1.LossSpec,
+        inputs: npt.NDArray[Any],
+        target: npt.NDArray[Any],
+        reduction: str,
+        timeout: float | None,
+        options: Options,
+        *,
+        must: bool,
+    ) -> Result:
+        with self._shared.placement(self._seconds(timeout), must=must) as placement:
+            request = evaluate_request(spec, inputs, target, reduction, put=placement.put, **options)
+            placement.ask_for_gradient(request, inputs)
+            response = self._call(self._stub.Evaluate, request, timeout)
+            return to_result(response, placement.gradient(response))
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else _checked_timeout(timeout)
 
     def _call(
         self,
@@ -211,7 +276,7 @@ class Client:
     ) -> ResponseT:
         if self._closed:
             raise LosswireError("this client is closed")
-        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
+        seconds = self._seconds(timeout)
         try:
             with translated(self._target, seconds):
                 return method(request, timeout=seconds)

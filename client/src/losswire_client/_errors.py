@@ -34,6 +34,10 @@ class InvalidArgumentError(LosswireError, ValueError):
     argument = ""
 
 
+class RegionLostError(InvalidArgumentError):
+    """The server does not know a region of shared memory any more; the SDK knows what to do."""
+
+
 class NotServedError(LosswireError):
     """The arguments are right, but this server does not serve what they ask for."""
 
@@ -121,9 +125,11 @@ def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErr
     elif code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
     elif violation := _violation(details):
-        # The server's path of a field ends in the argument's name, as in spec.cross_entropy.weight, but for one.
-        field, problem = violation.field.rpartition(".")[2], violation.description
-        argument = "weight" if field == "weighting" else field
+        argument, problem = _argument(violation.field), violation.description
+        if violation.field.endswith(".region_id"):
+            lost = RegionLostError(f"{argument}: {problem}", code)
+            lost.argument = argument
+            return lost
         if ERRORS[code] is InvalidArgumentError:
             return invalid_argument(argument, problem, code)
         text = f"{argument}: {problem}"
@@ -132,6 +138,14 @@ def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErr
         overloaded.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
         return overloaded
     return ERRORS[code](text, code)
+
+
+def _argument(field: str) -> str:
+    """The argument that a field comes from, whose name ends its path, as in spec.cross_entropy.weight, but for some."""
+    if field.startswith("outputs.gradient.destination"):
+        return "grad"
+    name = field.partition(".shared_memory")[0].rpartition(".")[2]
+    return "weight" if name == "weighting" else name
 
 
 def _details(call: grpc.Call) -> status_pb2.Status | None:

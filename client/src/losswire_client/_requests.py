@@ -1,6 +1,6 @@
 """From arguments to requests, and from answers to results. No I/O: every kind of client shares it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal, TypedDict
 
 import numpy.typing as npt
@@ -31,6 +31,7 @@ OUTPUTS = {
     "predictions": v1.Output.OUTPUT_PREDICTIONS,
 }
 
+Put = Callable[[npt.NDArray[Any], v1.Tensor, str], None]  # fills a message with an array, named by its argument
 Output = Literal["gradient", "log_sum_exp", "probabilities", "log_probabilities", "predictions"]
 _Weighted = v1.CrossEntropy | v1.NllLoss | v1.BinaryCrossEntropy | v1.BinaryCrossEntropyWithLogits
 
@@ -80,52 +81,52 @@ def evaluate_request(
     outputs: Collection[str] = (),
     empty: str = "nan",
     series: str = "",
+    put: Put = encode,
 ) -> v1.EvaluateRequest:
     """The request of any loss: its own options, and those that all of them have."""
-    _check_choice("reduction", reduction, REDUCTIONS)
-    _check_choice("empty", empty, ("nan", "zero"))
-    _check_size(inputs, targets)
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_choice("empty", empty, ("nan", "zero"))
     request = v1.EvaluateRequest(spec=spec)
     assign(request, "series", series, "text")
     request.spec.reduction = REDUCTIONS[reduction]
     request.spec.zero_when_empty = empty == "zero"
-    _ask_for_gradient(request.outputs, grad, grad_output)
+    _ask_for_gradient(request.outputs, grad, grad_output, put)
     request.outputs.outputs.extend(_outputs(outputs))
     if sample_weight is not None:
-        encode(floating_array("sample_weight", sample_weight), request.sample_weight, "sample_weight")
-    encode(targets, request.target, "target")
-    encode(inputs, request.input, "input")
+        put(floating_array("sample_weight", sample_weight), request.sample_weight, "sample_weight")
+    put(targets, request.target, "target")
+    put(inputs, request.input, "input")
     return request
 
 
 def set_weight(options: _Weighted, weight: npt.ArrayLike | str | None) -> None:
     """Sets a loss's weights, or how the server computes them."""
     if isinstance(weight, str):
-        _check_choice("weight", weight, WEIGHTINGS)
+        check_choice("weight", weight, WEIGHTINGS)
         options.weighting = WEIGHTINGS[weight]
     elif weight is not None:
         encode(floating_array("weight", weight), options.weight, "weight")
 
 
-def _ask_for_gradient(outputs: v1.OutputSpec, grad: bool, grad_output: npt.ArrayLike | None) -> None:
-    _check_choice("grad", grad, (False, True))
+def _ask_for_gradient(outputs: v1.OutputSpec, grad: bool, grad_output: npt.ArrayLike | None, put: Put) -> None:
+    check_choice("grad", grad, (False, True))
     if grad_output is not None and not grad:
         raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
     if grad:
         outputs.gradient.SetInParent()
     if grad_output is not None:
-        encode(floating_array("grad_output", grad_output), outputs.gradient.grad_output, "grad_output")
+        put(floating_array("grad_output", grad_output), outputs.gradient.grad_output, "grad_output")
 
 
 def _outputs(outputs: Collection[str]) -> "set[v1.Output.ValueType]":
     if isinstance(outputs, str):
         raise invalid_argument("outputs", f"expected a collection of names, as in ({outputs!r},), got {outputs!r}")
     for output in outputs:
-        _check_choice("outputs", output, OUTPUTS)
+        check_choice("outputs", output, OUTPUTS)
     return {OUTPUTS[output] for output in outputs}
 
 
-def _check_size(inputs: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
+def check_size(inputs: npt.NDArray[Any], targets: npt.NDArray[Any]) -> None:
     size = inputs.nbytes + targets.nbytes
     if size > MAX_BATCH_BYTES:
         raise ResourceExhaustedError(f"input and target have {size} bytes, and a message holds {MAX_BATCH_BYTES}")
@@ -139,14 +140,15 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
         raise invalid_argument(argument, f"expected {expected}, got {value!r}") from error
 
 
-def to_result(response: v1.EvaluateResponse) -> Result:
+def to_result(response: v1.EvaluateResponse, gradient: npt.NDArray[Any] | None = None) -> Result:
+    """The answer; the gradient is given where it is not in the response."""
     return Result(
         loss=decode(response.loss, "loss"),
         loss_sum=response.loss_sum,
         weight_sum=response.weight_sum,
         row_count=response.row_count,
         ignored_count=response.ignored_count,
-        grad=_optional(response, "gradient"),
+        grad=_optional(response, "gradient") if gradient is None else gradient,
         lse=_optional(response, "log_sum_exp"),
         probabilities=_optional(response, "probabilities"),
         log_probabilities=_optional(response, "log_probabilities"),
@@ -159,7 +161,7 @@ def _optional(response: v1.EvaluateResponse, field: Output) -> npt.NDArray[Any] 
     return decode(getattr(response, field), field) if response.HasField(field) else None
 
 
-def _check_choice(argument: str, value: object, choices: Collection[object]) -> None:
+def check_choice(argument: str, value: object, choices: Collection[object]) -> None:
     # By type too, since an array is equal to nothing and everything, and 1 to True.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")

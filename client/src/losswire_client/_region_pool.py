@@ -1,0 +1,133 @@
+"""Regions that are kept and used again: a lease costs a call, and its fresh pages ten times what copying there does."""
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire import v1
+from losswire_client._errors import LosswireError, OverloadedError
+from losswire_client._region import Held, Region
+
+KEPT_BYTES = 256 * 2**20  # that nobody holds
+LEAST_BYTES = 2**20  # of a region
+
+Lease = Callable[[int, float], Region]  # of a size, within a number of seconds
+
+
+class RegionPool:
+    """Gives out regions, and takes them back when nobody holds them. May be used from any thread."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._lock = threading.Lock()
+        self._regions: dict[str, Region] = {}  # all that are leased, by their id
+        self._idle: list[Region] = []
+        self._returned: deque[Region] = deque()  # idle too, as soon as somebody has the lock
+        self._closed = False
+        self._process = os.getpid()
+
+    def take(self, nbytes: int, seconds: float) -> Held:
+        """A region of at least that size, whose bytes may be anything.
+
+        Raises:
+            LosswireError: It cannot be had.
+        """
+        region = self._take_idle(nbytes)
+        if region is None:
+            try:
+                region = self._lease(_rounded(nbytes), seconds)
+            except OverloadedError:
+                if not self._end_idle():
+                    raise
+                region = self._lease(_rounded(nbytes), seconds)
+        held = Held(region)
+        weakref.finalize(held, self._give_back, region).atexit = False
+        self._register(region)
+        return held
+
+    def find(self, array: npt.NDArray[np.generic]) -> v1.SharedMemorySpan | None:
+        """Where an array lies in a region whose lease lasts; None if it lies elsewhere."""
+        if not array.nbytes:
+            return None
+        spans = (region.span_of(array) for region in tuple(self._regions.values()) if region.is_leased)
+        return next((span for span in spans if span is not None), None)
+
+    def discard(self, held: Held) -> None:
+        """Ends a lease, where the server may still read or write what it should not."""
+        held.region.lose()
+        held.region.end()
+
+    def lose_all(self) -> None:
+        """Takes the server's word that it does not know our regions."""
+        for region in tuple(self._regions.values()):
+            region.lose()
+
+    def close(self) -> None:
+        """Ends the leases. Arrays keep their memory."""
+        with self._lock:
+            self._closed = True
+        self._end_idle()
+
+    def _register(self, region: Region) -> None:
+        with self._lock:
+            if self._closed:
+                raise LosswireError("this client is closed")
+            self._regions[region.region_id] = region
+
+    def _take_idle(self, nbytes: int) -> Region | None:
+        with self._lock:
+            self._settle()
+            fitting = [region for region in self._idle if nbytes <= region.size <= 2 * _rounded(nbytes)]
+            if not fitting:
+                return None
+            best = min(fitting, key=lambda region: region.size)
+            self._idle.remove(best)
+            return best
+
+    def _give_back(self, region: Region) -> None:
+        if os.getpid() != self._process:  # a fork's copy is gone, not the array
+            return
+        self._returned.append(region)
+        # Never waits: a garbage collection may have come while this very thread had the lock.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def _settle(self) -> None:
+        """Keeps what has come back, the latest of it if that is too much."""
+        while self._returned:
+            self._idle.append(self._returned.popleft())
+        kept, room = [], 0 if self._closed else KEPT_BYTES
+        for region in reversed(self._idle):
+            room -= region.size
+            if region.is_leased and room >= 0:
+                kept.append(region)
+            else:
+                self._end(region)
+        self._idle[:] = reversed(kept)
+
+    def _end_idle(self) -> bool:
+        """Ends the leases that nobody needs; returns whether there were any."""
+        with self._lock:
+            self._settle()
+            ended, self._idle = self._idle, []
+            for region in ended:
+                self._end(region)
+        return bool(ended)
+
+    def _end(self, region: Region) -> None:
+        self._regions.pop(region.region_id, None)
+        region.end()
+
+
+def _rounded(nbytes: int) -> int:
+    """A size up to an eighth larger, so that arrays of about the same size can have each other's regions."""
+    step: int = 2 ** max(0, nbytes.bit_length() - 4)
+    return max(LEAST_BYTES, -(-nbytes // step) * step)
