@@ -16,7 +16,9 @@ from losswire_server import Server, Settings
 def serving(**settings: object) -> Iterator[Server]:
     """A server on free ports, in a thread of this process, so that tests can look into it."""
     started: Future[tuple[Server, Callable[[], None]]] = Future()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(Settings(port=0, metrics_port=0, **settings), started)))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
+    )
     thread.start()
     server, stop = started.result(30)
     try:

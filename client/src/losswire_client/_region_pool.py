@@ -82,10 +82,10 @@ class RegionPool:
     def _take_idle(self, nbytes: int) -> Region | None:
         with self._lock:
             self._settle()
-            fitting = [region for region in self._idle if nbytes <= region.size <= 2 * _rounded(nbytes)]
+            fitting = [region for region in reversed(self._idle) if nbytes <= region.size <= 2 * _rounded(nbytes)]
             if not fitting:
                 return None
-            best = min(fitting, key=lambda region: region.size)
+            best = min(fitting, key=lambda region: region.size)  # the latest of them, which caches may still hold
             self._idle.remove(best)
             return best
 
