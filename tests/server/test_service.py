@@ -123,7 +123,8 @@ def test_rpc_that_is_not_served_gets_unimplemented(stub, server, method, kind, c
 
 def test_capabilities_are_what_is_served(stub):
     told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
-    assert list(told.transports) == [v1.Transport.TRANSPORT_UNARY]
+    assert list(told.transports) == [v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM]
+    assert told.limits.slab_bytes == 2**20
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),

@@ -9,6 +9,7 @@ from losswire_server.settings import Settings
 
 
 def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse:
+    slab_bytes = min(settings.slab_bytes, settings.max_message_bytes // 2)
     return v1.GetCapabilitiesResponse(
         version=version,
         torch_version=torch.__version__,
@@ -18,5 +19,8 @@ def capabilities(settings: Settings, version: str) -> v1.GetCapabilitiesResponse
         target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
         outputs=list(OUTPUTS),
         transports=[v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM],
-        limits=v1.Limits(max_message_bytes=settings.max_message_bytes, slab_bytes=settings.slab_bytes),
+        limits=v1.Limits(
+            max_message_bytes=settings.max_message_bytes,
+            slab_bytes=slab_bytes,
+        ),
     )
