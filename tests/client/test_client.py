@@ -136,7 +136,7 @@ def test_capabilities_are_told_in_the_words_of_the_sdk(client):
     )
     assert told.outputs == ("log_sum_exp", "probabilities", "log_probabilities", "predictions")
     assert told.input_dtypes == ("float64", "float32", "float16", "bfloat16")
-    assert told.max_message_bytes == 64 * 2**20
+    assert (told.max_message_bytes, told.slab_bytes) == (64 * 2**20, 2**20)
 
 
 def test_threads_may_share_a_client(client):
@@ -245,10 +245,10 @@ def test_request_beyond_the_limit_says_so():
         assert client.capabilities().max_message_bytes == 4096
 
 
-def test_batch_that_fits_no_message_says_so_before_it_is_sent(client, monkeypatch):
-    monkeypatch.setattr(losswire_client._requests, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
+def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatch):
+    monkeypatch.setattr(losswire_client._unary, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
     with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
-        client.cross_entropy(np.zeros((10, 10)), [0] * 10)
+        Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
 
 @pytest.mark.parametrize("target", [None, "", 50051])

@@ -158,7 +158,7 @@ def test_big_endian_input_is_copied_in_the_order_of_the_contract(shared):
 
 def test_region_cannot_be_truncated_from_here(client):
     place = resident(client, LOGITS)
-    (region,) = [region for region in client._shared.pool._regions.values() if region.span_of(place)]
+    (region,) = [region for region in client._shared._pool._regions.values() if region.span_of(place)]
     descriptors = [name for name in os.listdir("/proc/self/fd") if region.region_id in target_of(name)]
     assert descriptors
     for name in descriptors:
@@ -228,7 +228,7 @@ def test_array_larger_than_the_quota_is_said_never_to_fit(alone):
     assert not isinstance(raised.value, OverloadedError)
 
 
-def test_resident_batch_whose_gradient_finds_no_room_gets_it_in_the_answer(alone):
+def test_resident_batch_whose_gradient_finds_no_room_takes_another_transport(alone):
     _, client = alone
     place = resident(client, np.resize(LOGITS, (1024, 1000)))
     rest = client.empty(3 * MIB, "uint8")
@@ -401,7 +401,7 @@ def test_region_of_a_call_that_was_given_up_is_not_used_again(alone, monkeypatch
     with connected(server, transport="shared_memory") as client:
         with pytest.raises(DeadlineExceededError):
             client.cross_entropy(LOGITS, TARGET, grad=True, timeout=0.3)
-        assert not client._shared.pool._idle
+        assert not client._shared._pool._idle
         opened.set()
         assert client.cross_entropy(LOGITS, TARGET).row_count == 256
         eventually(lambda: leased_bytes(server) == MIB)

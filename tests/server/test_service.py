@@ -113,6 +113,7 @@ def test_capabilities_are_what_is_served(stub):
         v1.Transport.TRANSPORT_STREAM,
         v1.Transport.TRANSPORT_SHARED_MEMORY,
     ]
+    assert told.limits.slab_bytes == 2**20
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),

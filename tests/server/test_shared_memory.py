@@ -32,8 +32,15 @@ TARGET = np.arange(64) % 100
 
 
 @pytest.fixture(scope="module")
-def stub(target):
-    with connected(target) as stub:
+def server():
+    """With no other callers, so that what is leased is leased to these tests."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stub(server):
+    with connected(f"127.0.0.1:{server.port}") as stub:
         yield stub
 
 

@@ -21,6 +21,7 @@ class Capabilities:
         outputs: Optional outputs beside the gradient, as in ``log_sum_exp``.
         transports: Any of ``unary``, ``stream`` and ``shared_memory``.
         max_message_bytes: The largest request that fits one message.
+        slab_bytes: A good size for the messages of a stream.
         shared_memory_bytes: The most memory that all callers on the server's machine may share with it; 0 if none.
     """
 
@@ -34,6 +35,7 @@ class Capabilities:
     outputs: tuple[str, ...]
     transports: tuple[str, ...]
     max_message_bytes: int
+    slab_bytes: int
     shared_memory_bytes: int
 
 
@@ -50,6 +52,7 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         outputs=_names(response.outputs, v1.Output.DESCRIPTOR),
         transports=_names(response.transports, v1.Transport.DESCRIPTOR),
         max_message_bytes=response.limits.max_message_bytes,
+        slab_bytes=response.limits.slab_bytes,
         shared_memory_bytes=response.limits.shared_memory_bytes,
     )
 

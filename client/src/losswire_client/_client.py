@@ -1,36 +1,26 @@
-from numbers import Real
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, Unpack, cast
 
 import grpc
 import numpy.typing as npt
 
 from losswire import v1
-from losswire.tensors import encode
-from losswire.v1 import loss_service_pb2_grpc
-from losswire_client._arrays import floating_array, target_array
+from losswire.v1 import loss_service_pb2, loss_service_pb2_grpc
+from losswire_client import _losses
 from losswire_client._capabilities import Capabilities, parse_capabilities
-from losswire_client._errors import LosswireError, RegionLostError, invalid_argument, translated
-from losswire_client._requests import (
-    MAX_MESSAGE_BYTES,
-    Common,
-    Options,
-    assign,
-    check_choice,
-    check_size,
-    evaluate_request,
-    set_weight,
-    to_result,
-)
+from losswire_client._deadline import DEFAULT_TIMEOUT, Deadline, checked_timeout
+from losswire_client._errors import InternalError, LosswireError, NotServedError, invalid_argument, translated
+from losswire_client._evaluation import Common, Evaluation, Options, check_choice
 from losswire_client._result import Result
 from losswire_client._shared_memory import SharedMemory
+from losswire_client._stream import Stream
+from losswire_client._unary import MAX_MESSAGE_BYTES, read_whole, whole_request
 
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
-
-DEFAULT_TIMEOUT = 60.0
-MAX_TIMEOUT = 365 * 86400.0
-TRANSPORTS = ("auto", "unary", "shared_memory")
+TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
+SMALL_BYTES = 2**20  # what fits a slab of most servers goes in one message, without asking first
+EVALUATE_STREAM = f"/{loss_service_pb2.DESCRIPTOR.services_by_name['LossService'].full_name}/EvaluateStream"
 
 
 class Client:
@@ -42,22 +32,26 @@ class Client:
     Args:
         target: Where the server is, as in ``localhost:50051``. The connection is made with the first call.
         timeout: Seconds that a call may take, unless it brings its own.
-        transport: How batches reach the server: ``unary``, in a message; ``shared_memory``, copied to where a server on
-            this machine can read them; ``auto``, whichever is right.
+        transport: How batches travel: ``unary``, in one message; ``stream``, in slabs; ``shared_memory``, copied to
+            where a server on this machine reads them; or ``auto``, in one message if they fit a slab, else in slabs,
+            but for arrays from `empty`, which are already there.
     """
 
     def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT, transport: str = "auto") -> None:
         if not isinstance(target, str) or not target:
             raise invalid_argument("target", f"expected an address, as in 'localhost:50051', got {target!r}")
         self._target = target
-        self._timeout = _checked_timeout(timeout)
+        self._timeout = checked_timeout(timeout)
         check_choice("transport", transport, TRANSPORTS)
         self._transport = transport
+        self._capabilities: Capabilities | None = None
         self._closed = False
         # Answers that fit a message are taken, whatever their outputs.
         self._channel = grpc.insecure_channel(target, [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         self._stub = loss_service_pb2_grpc.LossServiceStub(self._channel)
         self._shared = SharedMemory(self._stub, target)
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(EVALUATE_STREAM)
+        self._evaluate_stream = stream  # of bytes: see losswire.frames
 
     def cross_entropy(
         self,
@@ -87,11 +81,11 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        spec = v1.LossSpec()
-        assign(spec.cross_entropy, "ignore_index", ignore_index, "an integer of 64 bits")
-        assign(spec.cross_entropy, "label_smoothing", label_smoothing, "a number in [0, 1]")
-        set_weight(spec.cross_entropy, weight)
-        return self._evaluate(spec, input, target_array("target", target), reduction, **common)
+        timeout = common.pop("timeout", None)
+        evaluation = _losses.cross_entropy(
+            input, target, weight, ignore_index, reduction, label_smoothing, **cast(Options, common)
+        )
+        return self._evaluate(evaluation, timeout)
 
     def nll_loss(
         self,
@@ -117,10 +111,9 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        spec = v1.LossSpec()
-        assign(spec.nll_loss, "ignore_index", ignore_index, "an integer of 64 bits")
-        set_weight(spec.nll_loss, weight)
-        return self._evaluate(spec, input, target_array("target", target), reduction, **common)
+        timeout = common.pop("timeout", None)
+        evaluation = _losses.nll_loss(input, target, weight, ignore_index, reduction, **cast(Options, common))
+        return self._evaluate(evaluation, timeout)
 
     def binary_cross_entropy(
         self,
@@ -144,9 +137,9 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        spec = v1.LossSpec(binary_cross_entropy=v1.BinaryCrossEntropy())
-        set_weight(spec.binary_cross_entropy, weight)
-        return self._evaluate(spec, input, floating_array("target", target), reduction, **common)
+        timeout = common.pop("timeout", None)
+        evaluation = _losses.binary_cross_entropy(input, target, weight, reduction, **cast(Options, common))
+        return self._evaluate(evaluation, timeout)
 
     def binary_cross_entropy_with_logits(
         self,
@@ -171,12 +164,11 @@ class Client:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        spec = v1.LossSpec(binary_cross_entropy_with_logits=v1.BinaryCrossEntropyWithLogits())
-        options = spec.binary_cross_entropy_with_logits
-        set_weight(options, weight)
-        if pos_weight is not None:
-            encode(floating_array("pos_weight", pos_weight), options.pos_weight, "pos_weight")
-        return self._evaluate(spec, input, floating_array("target", target), reduction, **common)
+        timeout = common.pop("timeout", None)
+        evaluation = _losses.binary_cross_entropy_with_logits(
+            input, target, weight, reduction, pos_weight, **cast(Options, common)
+        )
+        return self._evaluate(evaluation, timeout)
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """What the server serves, and its limits.
@@ -184,7 +176,9 @@ class Client:
         Raises:
             LosswireError: The call failed; the package's docstring draws the tree.
         """
-        return parse_capabilities(self._call(self._stub.GetCapabilities, v1.GetCapabilitiesRequest(), timeout))
+        with self._calling(timeout) as deadline:
+            self._capabilities = None
+            return self._served(deadline)
 
     def empty(
         self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, timeout: float | None = None
@@ -206,10 +200,10 @@ class Client:
             OverloadedError: Its memory is used up by now.
             ResourceExhaustedError: It never has so much.
             InvalidArgumentError: There is no such shape or dtype.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        if self._closed:
-            raise LosswireError("this client is closed")
-        return self._shared.empty(shape, dtype, self._seconds(timeout))
+        with self._calling(timeout) as deadline:
+            return self._shared.empty(shape, dtype, deadline)
 
     def close(self) -> None:
         """Ends the connection, and with it the calls under way."""
@@ -225,68 +219,59 @@ class Client:
     ) -> None:
         self.close()
 
-    def _evaluate(
-        self,
-        spec: v1.LossSpec,
-        input: npt.ArrayLike,
-        target: npt.NDArray[Any],
-        reduction: str,
-        *,
-        timeout: float | None = None,
-        **options: Unpack[Options],
-    ) -> Result:
-        inputs = floating_array("input", input)
-        must = self._transport == "shared_memory"
-        if must or (self._transport == "auto" and self._shared.holds(inputs)):
-            try:
-                return self._evaluate_shared(spec, inputs, target, reduction, timeout, options, must=must)
-            except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
-                self._shared.pool.lose_all()
-                if must:
-                    return self._evaluate_shared(spec, inputs, target, reduction, timeout, options, must=True)
-        check_size(inputs, target)
-        request = evaluate_request(spec, inputs, target, reduction, **options)
-        return to_result(self._call(self._stub.Evaluate, request, timeout))
+    def _evaluate(self, evaluation: Evaluation, timeout: float | None) -> Result:
+        with self._calling(timeout) as deadline:
+            if self._transport == "shared_memory":
+                return self._shared.evaluate(evaluation, deadline)
+            if self._transport == "auto" and self._shared.holds(evaluation.input):
+                result = self._shared.try_evaluate(evaluation, deadline)
+                if result is not None:
+                    return result
+            if self._goes_unary(evaluation, deadline):
+                request = whole_request(evaluation)
+                return read_whole(self._stub.Evaluate(request, timeout=deadline.remaining()), evaluation)
+            return self._stream(evaluation, deadline)
 
-    def _evaluate_shared(
-        self,
-        spec: v1.LossSpec,
-        inputs: npt.NDArray[Any],
-        target: npt.NDArray[Any],
-        reduction: str,
-        timeout: float | None,
-        options: Options,
-        *,
-        must: bool,
-    ) -> Result:
-        with self._shared.placement(self._seconds(timeout), must=must) as placement:
-            request = evaluate_request(spec, inputs, target, reduction, put=placement.put, **options)
-            placement.ask_for_gradient(request, inputs)
-            response = self._call(self._stub.Evaluate, request, timeout)
-            return to_result(response, placement.gradient(response))
+    def _goes_unary(self, evaluation: Evaluation, deadline: Deadline) -> bool:
+        if self._transport == "unary" or not evaluation.input.size:
+            return True
+        if self._transport == "stream":
+            return False
+        return evaluation.nbytes <= SMALL_BYTES or "stream" not in self._served(deadline).transports
 
-    def _seconds(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else _checked_timeout(timeout)
+    def _stream(self, evaluation: Evaluation, deadline: Deadline) -> Result:
+        served = self._served(deadline)
+        if "stream" not in served.transports:
+            raise NotServedError(f"the server at {self._target} takes no streams", grpc.StatusCode.UNIMPLEMENTED)
+        stream = Stream(evaluation, served.slab_bytes, served.max_message_bytes)
+        call = self._evaluate_stream(stream.messages(), timeout=deadline.remaining())
+        try:
+            results = [result for message in call if (result := stream.take(message))]
+        except BaseException:
+            call.cancel()
+            raise
+        if not results:
+            raise InternalError("the server ended the stream without a summary")
+        return results[0]
 
-    def _call(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]",
-        request: RequestT,
-        timeout: float | None,
-    ) -> ResponseT:
+    def _served(self, deadline: Deadline) -> Capabilities:
+        """What the server serves; it is asked once, by the first call that wants to know."""
+        if self._capabilities is None:
+            request = v1.GetCapabilitiesRequest()
+            told = self._stub.GetCapabilities(request, timeout=deadline.remaining())
+            self._capabilities = parse_capabilities(told)
+        return self._capabilities
+
+    @contextmanager
+    def _calling(self, timeout: float | None) -> Iterator[Deadline]:
+        """Around whatever is one call to the user: one deadline, and errors of the tree."""
         if self._closed:
             raise LosswireError("this client is closed")
-        seconds = self._seconds(timeout)
+        deadline = Deadline(self._timeout if timeout is None else checked_timeout(timeout))
         try:
-            with translated(self._target, seconds):
-                return method(request, timeout=seconds)
+            with translated(self._target, deadline.seconds):
+                yield deadline
         except ValueError as error:  # so says grpcio, if another thread has closed the channel by now
             if isinstance(error, LosswireError) or not self._closed:
                 raise
             raise LosswireError("this client is closed") from error
-
-
-def _checked_timeout(timeout: float) -> float:
-    if not isinstance(timeout, Real) or not 0 < timeout <= MAX_TIMEOUT:
-        raise invalid_argument("timeout", f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {timeout!r}")
-    return timeout

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
+from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, OverloadedError
 from losswire_client._region import Held, Region
 
 KEPT_BYTES = 256 * 2**20  # that nobody holds
 LEAST_BYTES = 2**20  # of a region
 
-Lease = Callable[[int, float], Region]  # of a size, within a number of seconds
+Lease = Callable[[int, Deadline], Region]  # of a size
 
 
 class RegionPool:
@@ -31,7 +32,7 @@ class RegionPool:
         self._closed = False
         self._process = os.getpid()
 
-    def take(self, nbytes: int, seconds: float) -> Held:
+    def take(self, nbytes: int, deadline: Deadline) -> Held:
         """A region of at least that size, whose bytes may be anything.
 
         Raises:
@@ -40,11 +41,11 @@ class RegionPool:
         region = self._take_idle(nbytes)
         if region is None:
             try:
-                region = self._lease(_rounded(nbytes), seconds)
+                region = self._lease(_rounded(nbytes), deadline)
             except OverloadedError:
                 if not self._end_idle():
                     raise
-                region = self._lease(_rounded(nbytes), seconds)
+                region = self._lease(_rounded(nbytes), deadline)
         held = Held(region)
         weakref.finalize(held, self._give_back, region).atexit = False
         self._register(region)

@@ -1,41 +1,35 @@
-"""Batches that are not sent: their arrays lie, or are copied, where the server can read them.
+"""Batches that are not sent: their arrays lie, or are copied, where the server reads them."""
 
-A call goes so::
-
-    with shared.placement(seconds, must=True) as placement:
-        request = evaluate_request(..., put=placement.put)
-        placement.ask_for_gradient(request, input)
-        response = ...
-        result = to_result(response, placement.gradient(response))
-"""
-
+import math
 import threading
-from types import TracebackType
-from typing import Any, Self
+import time
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
 from losswire.dtypes import BY_NAME
-from losswire.tensors import encode
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     DeadlineExceededError,
-    LosswireError,
     NotServedError,
+    OverloadedError,
     PermissionDeniedError,
+    RegionLostError,
     ResourceExhaustedError,
     UnavailableError,
     invalid_argument,
     translated,
 )
-from losswire_client._region import Held, Region
+from losswire_client._evaluation import Evaluation
+from losswire_client._placement import Placement
+from losswire_client._region import Region
 from losswire_client._region_pool import RegionPool
+from losswire_client._result import Result
 
-LEAST_BYTES = 64 * 2**10  # smaller arrays are sent with the request: a place costs more than their copies
-
-NOT_TO_BE_HAD = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
+REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 
 
 class SharedMemory:
@@ -44,128 +38,93 @@ class SharedMemory:
     def __init__(self, stub: LossServiceStub, target: str) -> None:
         self._stub = stub
         self._target = target
-        self.pool = RegionPool(self._lease)
+        self._pool = RegionPool(self._lease)
+        self._not_before = 0.0  # by time.monotonic: when there may be memory again
 
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, seconds: float) -> npt.NDArray[Any]:
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, deadline: Deadline) -> npt.NDArray[Any]:
         """An array that lies in a region: see `Client.empty`."""
-        shape, dtype = _checked_shape(shape), _checked_dtype(dtype)
-        nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        return self.pool.take(nbytes, seconds).array(shape, dtype) if nbytes else np.empty(shape, dtype)
+        lengths, known = _checked_shape(shape), _checked_dtype(dtype)
+        nbytes = math.prod(lengths) * known.itemsize
+        return self._pool.take(nbytes, deadline).array(lengths, known) if nbytes else np.empty(lengths, known)
 
     def holds(self, array: npt.NDArray[Any]) -> bool:
-        """Whether an array lies where the server can read it."""
-        return self.pool.find(array) is not None
+        """Whether an array lies where the server reads it."""
+        return self._pool.find(array) is not None
 
-    def placement(self, seconds: float, *, must: bool) -> "Placement":
-        """Places for the arrays of one call.
+    def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result:
+        """Evaluates a batch whose large arrays lie in regions, or are copied there.
 
-        Args:
-            seconds: How long the server may take to lease a region.
-            must: Whether what cannot be placed is an error; else it is sent.
+        Raises:
+            NotServedError: This server shares no memory.
+            PermissionDeniedError: The server is not on this machine, or belongs to another user.
+            ResourceExhaustedError: It never shares so much memory; as OverloadedError: not now.
+            LosswireError: The call failed.
         """
-        return Placement(self.pool, seconds, must=must)
+        try:
+            return self._evaluate(Placement(evaluation, self._pool, deadline), deadline)
+        except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
+            self._pool.lose_all()
+            return self._evaluate(Placement(evaluation, self._pool, deadline), deadline)
+
+    def try_evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result | None:
+        """The same, but None where there is no memory to be had, and another transport is to be taken.
+
+        Costs nothing once the server has refused: for good, or for as long as it said.
+
+        Raises:
+            LosswireError: The call failed.
+        """
+        if time.monotonic() < self._not_before:
+            return None
+        placement = Placement(evaluation, self._pool, deadline)
+        try:
+            return self._evaluate(placement, deadline)
+        except RegionLostError:
+            self._pool.lose_all()
+        except REFUSALS as error:
+            if placement.is_complete:  # it is the evaluation that was refused
+                raise
+            self._put_off(error)
+        return None
 
     def close(self) -> None:
         """Ends the leases; arrays keep their memory."""
-        self.pool.close()
+        self._pool.close()
 
-    def _lease(self, size: int, seconds: float) -> Region:
-        try:
-            call = self._stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=size))
-        except ValueError as error:  # so says grpcio, if another thread has closed the channel
-            raise LosswireError("this client is closed") from error
+    def _evaluate(self, placement: Placement, deadline: Deadline) -> Result:
+        with placement, translated(self._target, deadline.seconds):
+            return placement.result(self._stub.Evaluate(placement.request(), timeout=deadline.remaining()))
+
+    def _put_off(self, refusal: Exception) -> None:
+        if isinstance(refusal, OverloadedError):
+            self._not_before = time.monotonic() + refusal.retry_seconds
+        elif not isinstance(refusal, ResourceExhaustedError):  # which a smaller batch need not be
+            self._not_before = math.inf
+
+    def _lease(self, size: int, deadline: Deadline) -> Region:
+        call = self._stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=size))
         late = threading.Event()
 
         def give_up() -> None:
             late.set()
             call.cancel()
 
-        timer = threading.Timer(seconds, give_up)
+        timer = threading.Timer(deadline.remaining(), give_up)  # not a timeout of the call, which would end the lease
         timer.daemon = True
         timer.start()
         try:
-            with translated(self._target, seconds):
+            with translated(self._target, deadline.seconds):
                 return Region(next(call), call.is_active, call.cancel)
         except BaseException as error:
             call.cancel()
             if late.is_set():
-                raise DeadlineExceededError(f"no answer from {self._target} within {seconds:g} seconds") from error
+                text = f"no answer from {self._target} within {deadline.seconds:g} seconds"
+                raise DeadlineExceededError(text) from error
             if isinstance(error, StopIteration):
                 raise UnavailableError(f"the server at {self._target} is shutting down") from error
             raise
         finally:
             timer.cancel()
-
-
-class Placement:
-    """Where the arrays of one call are. To be used in a `with` block that ends with the call."""
-
-    def __init__(self, pool: RegionPool, seconds: float, *, must: bool) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._must = must
-        self._held: list[Held] = []
-        self._gradient: npt.NDArray[Any] | None = None
-
-    def put(self, array: npt.NDArray[Any], message: v1.Tensor, field: str) -> None:
-        """Fills a message with an array: refers to where it lies, or copies it to a region; small ones are sent.
-
-        Raises:
-            FieldError: The array's dtype has no counterpart in the contract.
-            LosswireError: There is no region to be had, and it must.
-        """
-        span = self._pool.find(array)
-        if span is None and array.nbytes >= LEAST_BYTES and array.dtype.name in BY_NAME:
-            span = self._copied(array)
-        if span is None:
-            encode(array, message, field)
-            return
-        message.dtype = BY_NAME[array.dtype.name].wire
-        message.shape.extend(array.shape)
-        message.shared_memory.CopyFrom(span)
-
-    def ask_for_gradient(self, request: v1.EvaluateRequest, input: npt.NDArray[Any]) -> None:
-        """Gives the gradient, if it is asked for and large, a region of its own."""
-        if not request.outputs.HasField("gradient") or input.nbytes < LEAST_BYTES:
-            return
-        held = self._take(input.nbytes)
-        if held is not None:
-            self._gradient = held.array(input.shape, input.dtype.newbyteorder("="))
-            request.outputs.gradient.destination.region_id = held.region.region_id
-
-    def gradient(self, response: v1.EvaluateResponse) -> npt.NDArray[Any] | None:
-        """The gradient, if it lies in a region."""
-        return self._gradient if response.gradient.HasField("shared_memory") else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            # The server may still write the gradient of a call that was given up, where another's arrays would be.
-            for held in self._held:
-                self._pool.discard(held)
-        self._held.clear()
-        self._gradient = None
-
-    def _copied(self, array: npt.NDArray[Any]) -> v1.SharedMemorySpan | None:
-        held = self._take(array.nbytes)
-        if held is None:
-            return None
-        np.copyto(held.array(array.shape, array.dtype.newbyteorder("<")), array)
-        return v1.SharedMemorySpan(region_id=held.region.region_id)
-
-    def _take(self, nbytes: int) -> Held | None:
-        try:
-            held = self._pool.take(nbytes, self._seconds)
-        except NOT_TO_BE_HAD:
-            if self._must:
-                raise
-            return None
-        self._held.append(held)
-        return held
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What this server asks of malloc: to keep the memory of messages that are gone for those that come.
 
-glibc gives freed blocks of more than some 128 KiB back to the kernel, which then hands out and zeroes their pages one by
-one, several times slower than they are written. See mallopt(3).
+glibc gives freed blocks of more than some 128 KiB back to the kernel, which then hands out and zeroes their pages one
+by one, several times slower than they are written. See mallopt(3).
 """
 
 import ctypes

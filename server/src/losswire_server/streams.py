@@ -36,11 +36,10 @@ class Streams:
             FieldError: A field is wrong; see `StreamHeader` and `StreamBatch`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
-        stream = _Stream(self._executor, self._admission)
+        stream = _Stream(self._executor, self._admission, self._metrics)
         try:
             async for answer in stream.answer(messages):
                 yield answer
-            self._metrics.count(stream.request, stream.summary, stream.seconds)
         finally:
             stream.close()
 
@@ -48,10 +47,11 @@ class Streams:
 class _Stream:
     """One stream. Its work is done in the executor's threads, one piece after the other."""
 
-    def __init__(self, executor: Executor, admission: Admission) -> None:
-        self.request = v1.EvaluateRequest()
-        self.summary = v1.EvaluateResponse()
-        self.seconds = 0.0
+    def __init__(self, executor: Executor, admission: Admission, metrics: LossMetrics) -> None:
+        self._request = v1.EvaluateRequest()
+        self._summary = v1.EvaluateResponse()
+        self._seconds = 0.0
+        self._metrics = metrics
         self._executor = executor
         self._held = admission.reservation()
         self._batch: StreamBatch | None = None
@@ -75,7 +75,9 @@ class _Stream:
             del done
         if done := await results:
             yield done
-        yield await self._submit(self._finish)
+        summary = await self._submit(self._finish)
+        self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
+        yield summary
 
     def close(self) -> None:
         # If the caller leaves, memory is in use until the executor is done with it.
@@ -95,20 +97,20 @@ class _Stream:
         try:
             return work()
         finally:
-            self.seconds += time.perf_counter() - start
+            self._seconds += time.perf_counter() - start
 
     def _open(self, message: bytes) -> None:
         header = REQUESTS.read(message) if message else None
         if not isinstance(header, v1.EvaluateRequest):
             raise FieldError("part", f"expected a header first, got {'a slab' if header else 'nothing'}")
-        self.request = header
+        self._request = header
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
             self._announced = len(message) + checked.ahead_bytes
             self._held.resize(self._announced)
             self._batch = StreamBatch(checked)
         else:
-            self.summary = evaluate(header)
+            self._summary = evaluate(header)
 
     def _accept(self, message: bytes) -> bytes | None:
         slab = REQUESTS.read(message)
@@ -120,8 +122,8 @@ class _Stream:
 
     def _finish(self) -> bytes:
         if self._batch is not None:
-            self.summary = self._batch.summary()
-        return v1.EvaluateStreamResponse(summary=self.summary).SerializeToString()
+            self._summary = self._batch.summary()
+        return v1.EvaluateStreamResponse(summary=self._summary).SerializeToString()
 
 
 def _nothing() -> bytes | None:

@@ -1,0 +1,43 @@
+"""From the server's messages to results."""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.tensors import decode
+from losswire_client._result import Result
+
+Arrays = dict[str, npt.NDArray[Any]]  # by the names of their fields in EvaluateResponse
+
+Field = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient"]
+FIELDS: tuple[Field, ...] = ("loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient")
+
+
+def read_arrays(response: v1.EvaluateResponse) -> Arrays:
+    """The tensors that a response carries itself."""
+    present = (field for field in FIELDS if response.HasField(field) and _is_here(getattr(response, field)))
+    return {field: decode(getattr(response, field), field) for field in present}
+
+
+def to_result(response: v1.EvaluateResponse, arrays: Arrays, grad_dtype: np.dtype[Any]) -> Result:
+    """The result of a response and its arrays; the gradient in the dtype of the caller's input."""
+    grad = arrays.get("gradient")
+    return Result(
+        loss=arrays["loss"],
+        loss_sum=response.loss_sum,
+        weight_sum=response.weight_sum,
+        row_count=response.row_count,
+        ignored_count=response.ignored_count,
+        grad=None if grad is None else grad.astype(grad_dtype, copy=False),
+        lse=arrays.get("log_sum_exp"),
+        probabilities=arrays.get("probabilities"),
+        log_probabilities=arrays.get("log_probabilities"),
+        predictions=arrays.get("predictions"),
+        correct_count=response.correct_count if response.HasField("correct_count") else None,
+    )
+
+
+def _is_here(tensor: v1.Tensor) -> bool:
+    return tensor.HasField("data") or 0 in tensor.shape

@@ -1,0 +1,31 @@
+"""How long a call may take, in all that it does."""
+
+import time
+from numbers import Real
+
+from losswire_client._errors import invalid_argument
+
+DEFAULT_TIMEOUT = 60.0
+MAX_TIMEOUT = 365 * 86400.0
+
+
+class Deadline:
+    """When a call must be over.
+
+    Attributes:
+        seconds: How long it may take in all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds, which may be none any more."""
+        return max(0.0, self._end - time.monotonic())
+
+
+def checked_timeout(timeout: float) -> float:
+    if not isinstance(timeout, Real) or not 0 < timeout <= MAX_TIMEOUT:
+        raise invalid_argument("timeout", f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {timeout!r}")
+    return timeout

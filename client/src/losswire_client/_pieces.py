@@ -1,0 +1,62 @@
+"""Parts of arrays for some rows of a batch, to be sent or to be filled."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire.rows import Piece, RowLayout
+
+
+class Pieces:
+    """Gives out an array's elements piece by piece, as they travel.
+
+    Attributes:
+        row_bytes: Bytes of one row.
+    """
+
+    def __init__(self, array: npt.NDArray[Any], layout: RowLayout, wire_dtype: np.dtype[Any]) -> None:
+        self._array = array
+        self._layout = layout
+        self._dtype = wire_dtype.newbyteorder("<")
+        self._scratch = np.empty(0, self._dtype)
+        self.row_bytes = array.size // layout.row_count * self._dtype.itemsize
+
+    def elements(self, piece: Piece) -> memoryview:
+        """The bytes of a piece, good until the next one is asked for: a view of the array where it can be one."""
+        part = part_of(self._array, self._layout, piece)
+        if part.dtype != self._dtype or not part.flags.c_contiguous:
+            part = self._converted(part)
+        return part.reshape(-1).view(np.uint8).data
+
+    def _converted(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self._scratch.size < part.size:
+            self._scratch = np.empty(part.size, self._dtype)
+        converted = self._scratch[: part.size].reshape(part.shape)
+        with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+            np.copyto(converted, part, casting="unsafe")
+        return converted
+
+
+def part_of(array: npt.NDArray[Any], layout: RowLayout, piece: Piece) -> npt.NDArray[Any]:
+    """The part of an array, of the input's shape or of the shape of rows, that belongs to a piece.
+
+    A view where there can be one, as of any contiguous array; else a copy of the piece.
+    """
+    if layout.binary or array.shape != layout.shape:
+        numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat
+        return numbers[piece.first_row : piece.end_row]
+    if array.ndim == 1:
+        return array
+    sample, position = divmod(piece.first_row, layout.positions)
+    if piece.row_count >= layout.positions:
+        return array[sample : sample + piece.row_count // layout.positions]
+    return _some_positions(array[sample], position, position + piece.row_count)
+
+
+def _some_positions(sample: npt.NDArray[Any], start: int, end: int) -> npt.NDArray[Any]:  # (C, d1, ..., dk) -> (C, n)
+    try:
+        return np.reshape(sample, (len(sample), -1), copy=False)[:, start:end]
+    except ValueError:  # no view can merge d1, ..., dk
+        indices: tuple[Any, ...] = np.unravel_index(np.arange(start, end), sample.shape[1:])
+        return sample[:, *indices]

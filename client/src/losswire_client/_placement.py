@@ -1,0 +1,105 @@
+"""Where the arrays of one call are, when they are not sent."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.dtypes import BY_NAME
+from losswire.tensors import encode
+from losswire_client._answers import read_arrays, to_result
+from losswire_client._deadline import Deadline
+from losswire_client._evaluation import Evaluation
+from losswire_client._region import Held
+from losswire_client._region_pool import RegionPool
+from losswire_client._result import Result
+
+LEAST_BYTES = 64 * 2**10  # smaller arrays are sent with the request: a place costs more than their copies
+
+
+class Placement:
+    """Finds or makes places for an evaluation's arrays, for the length of a `with` block around the call.
+
+    Attributes:
+        is_complete: Whether all of them have been found or made.
+    """
+
+    def __init__(self, evaluation: Evaluation, pool: RegionPool, deadline: Deadline) -> None:
+        self.is_complete = False
+        self._evaluation = evaluation
+        self._pool = pool
+        self._deadline = deadline
+        self._held: list[Held] = []
+        self._gradient: npt.NDArray[Any] | None = None
+
+    def request(self) -> v1.EvaluateRequest:
+        """The request, which refers to where the arrays lie, and to where the gradient is to be written.
+
+        Raises:
+            LosswireError: There is no region to be had.
+        """
+        for name in self._evaluation.arrays:
+            self._place(name)
+        if self._evaluation.request.outputs.HasField("gradient"):
+            self._place_gradient()
+        self.is_complete = True
+        return self._evaluation.request
+
+    def result(self, response: v1.EvaluateResponse) -> Result:
+        """The result, whose gradient lies in its region if it was given one."""
+        arrays = read_arrays(response)
+        if self._gradient is not None and response.gradient.HasField("shared_memory"):
+            arrays["gradient"] = self._gradient
+        return to_result(response, arrays, self._evaluation.grad_dtype)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._undo()
+        self._held.clear()
+        self._gradient = None
+
+    def _undo(self) -> None:
+        # The server may still write the gradient of a call that was given up, where another's arrays would be.
+        for held in self._held:
+            self._pool.discard(held)
+        for name in self._evaluation.arrays:
+            self._evaluation.message(name).Clear()
+        self._evaluation.request.outputs.gradient.ClearField("destination")
+
+    def _place(self, name: str) -> None:
+        array, dtype = self._evaluation.arrays[name], self._evaluation.wire_dtype_of(name)
+        message = self._evaluation.message(name)
+        span = self._pool.find(array) if array.dtype == dtype else None
+        if span is None and array.size * dtype.itemsize < LEAST_BYTES:
+            with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+                encode(array.astype(dtype, copy=False), message, name)
+            return
+        message.dtype = BY_NAME[dtype.name].wire
+        message.shape.extend(array.shape)
+        message.shared_memory.CopyFrom(span or self._copied(array, dtype))
+
+    def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> v1.SharedMemorySpan:
+        held = self._take(array.size * dtype.itemsize)
+        with np.errstate(over="ignore"):  # as above
+            np.copyto(held.array(array.shape, dtype.newbyteorder("<")), array, casting="unsafe")
+        return v1.SharedMemorySpan(region_id=held.region.region_id)
+
+    def _place_gradient(self) -> None:
+        shape, dtype = self._evaluation.input.shape, self._evaluation.wire_dtype.newbyteorder("=")
+        nbytes = self._evaluation.input.size * dtype.itemsize
+        if nbytes >= LEAST_BYTES:
+            held = self._take(nbytes)
+            self._gradient = held.array(shape, dtype)
+            self._evaluation.request.outputs.gradient.destination.region_id = held.region.region_id
+
+    def _take(self, nbytes: int) -> Held:
+        held = self._pool.take(nbytes, self._deadline)
+        self._held.append(held)
+        return held

@@ -1,0 +1,132 @@
+"""Evaluations as a stream of slabs. No I/O: a client sends the messages, and hands in those that come."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.dtypes import BY_NAME
+from losswire.frames import REQUESTS, RESPONSES, SlabFrame
+from losswire.tensors import encode
+from losswire_client._answers import FIELDS, Arrays, read_arrays, to_result
+from losswire_client._errors import InternalError, ResourceExhaustedError
+from losswire_client._evaluation import Evaluation
+from losswire_client._pieces import Pieces, part_of
+from losswire_client._result import Result
+
+WIDE_FIELDS = ("probabilities", "log_probabilities", "gradient")  # of the input's shape
+INLINE_SHARE = 4  # arrays of up to a quarter of a slab travel in the header
+
+
+class Stream:
+    """One evaluation, cut into slabs.
+
+    Args:
+        evaluation: Of an input that has elements.
+        slab_bytes: How large a slab should be; of rows that are larger, each is a slab of its own.
+        max_message_bytes: The most that the server takes.
+
+    Raises:
+        ResourceExhaustedError: A row is larger than a message may be.
+    """
+
+    def __init__(self, evaluation: Evaluation, slab_bytes: int, max_message_bytes: int) -> None:
+        self._evaluation = evaluation
+        self._layout = evaluation.layout
+        inline_bytes = slab_bytes // INLINE_SHARE
+        self._in_slabs = {
+            name: Pieces(array, self._layout, evaluation.wire_dtype_of(name))
+            for name, array in evaluation.arrays.items()
+            if name == "input" or array.nbytes > inline_bytes
+        }
+        self._slab_bytes = slab_bytes
+        self._results: Arrays = {}
+        self._rows_received = 0
+        row_bytes = self._row_bytes(self._in_slabs)
+        if row_bytes + 2**10 > max_message_bytes:
+            size = f"a row has {row_bytes} bytes"
+            raise ResourceExhaustedError(f"{size}, and the server takes messages of {max_message_bytes}")
+
+    def messages(self) -> Iterator[bytes]:
+        """What is to be sent, made as it is asked for."""
+        yield self._header()
+        ahead = {"target"} & set(self._in_slabs) if self._needs_all_targets() else set()
+        yield from self._slabs({name: self._in_slabs[name] for name in ahead})
+        yield from self._slabs({name: pieces for name, pieces in self._in_slabs.items() if name not in ahead})
+
+    def take(self, message: bytes) -> Result | None:
+        """Takes in what came, and returns the result if it was the last.
+
+        Raises:
+            FieldError: It is no message of the contract.
+            DecodeError: As before, found by protobuf.
+            InternalError: It is not what the contract says comes next.
+        """
+        answer = RESPONSES.read(message)
+        if isinstance(answer, SlabFrame):
+            self._take_slab(answer)
+            return None
+        return self._finished(answer)
+
+    def _header(self) -> bytes:
+        evaluation = self._evaluation
+        for name, array in evaluation.arrays.items():
+            message = evaluation.message(name)
+            if name not in self._in_slabs:
+                encode(array, message, name)
+                continue
+            message.dtype = BY_NAME[evaluation.wire_dtype_of(name).name].wire
+            message.shape.extend(array.shape)
+        return v1.EvaluateStreamRequest(header=evaluation.request).SerializeToString()
+
+    def _slabs(self, arrays: dict[str, Pieces]) -> Iterator[bytes]:
+        rows = max(1, self._slab_bytes // max(1, self._row_bytes(arrays)))
+        for piece in self._layout.pieces(rows) if arrays else ():
+            payloads = {name: pieces.elements(piece) for name, pieces in arrays.items()}
+            yield REQUESTS.write(piece.first_row, piece.row_count, payloads)
+
+    def _row_bytes(self, arrays: dict[str, Pieces]) -> int:
+        return sum(pieces.row_bytes for pieces in arrays.values())
+
+    def _needs_all_targets(self) -> bool:
+        """Whether the contract wants the targets ahead of the input (see `Slab` there)."""
+        request, options = self._evaluation.request, self._evaluation.options
+        divides = request.spec.reduction == v1.Reduction.REDUCTION_MEAN and request.outputs.HasField("gradient")
+        by_class = "weighting" in options.DESCRIPTOR.fields_by_name and options.HasField("weighting")
+        return by_class or (divides and self._evaluation.arrays["target"].dtype.kind in "iu")
+
+    def _take_slab(self, slab: SlabFrame) -> None:
+        piece = self._layout.piece(slab.first_row, slab.row_count)
+        if piece.first_row != self._rows_received:
+            raise InternalError(f"the server sent rows from {piece.first_row} on, not from {self._rows_received} on")
+        for field, data in slab.payloads.items():
+            dtype = self._dtype(field)
+            into = part_of(self._result(field), self._layout, piece)
+            np.copyto(into, np.frombuffer(data, dtype).reshape(into.shape), casting="unsafe")
+        self._rows_received = piece.end_row
+
+    def _result(self, field: str) -> npt.NDArray[Any]:
+        """The array that a field's slabs are put together in, the gradient in the dtype of the caller's input."""
+        if field not in self._results:
+            wide = field in WIDE_FIELDS
+            dtype = self._evaluation.grad_dtype if field == "gradient" else self._dtype(field)
+            self._results[field] = np.empty(self._layout.shape if wide else self._layout.row_shape, dtype)
+        return self._results[field]
+
+    def _dtype(self, field: str) -> np.dtype[Any]:
+        """In which a field travels, as the contract says."""
+        if field == "gradient":
+            return self._evaluation.wire_dtype
+        if field == "predictions":
+            return np.dtype("<i8")
+        return np.dtype("<f8" if self._evaluation.wire_dtype == np.float64 else "<f4")
+
+    def _finished(self, summary: v1.EvaluateResponse) -> Result:
+        if self._results and self._rows_received < self._layout.row_count:
+            raise InternalError(f"the server sent {self._rows_received} of {self._layout.row_count} rows")
+        arrays = {**self._results, **read_arrays(summary)}
+        if missing := [field for field in FIELDS if summary.HasField(field) and field not in arrays]:
+            raise InternalError(f"the server sent no elements of {', '.join(missing)}")
+        return to_result(summary, arrays, self._evaluation.grad_dtype)

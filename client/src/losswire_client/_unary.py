@@ -1,0 +1,32 @@
+"""Evaluations in one message each way."""
+
+import numpy as np
+
+from losswire import v1
+from losswire.tensors import encode
+from losswire_client._answers import read_arrays, to_result
+from losswire_client._errors import ResourceExhaustedError
+from losswire_client._evaluation import Evaluation
+from losswire_client._result import Result
+
+MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit
+MAX_BATCH_BYTES = MAX_MESSAGE_BYTES - 2**20  # leaves room for the rest of the request
+
+
+def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
+    """The request with all of its elements.
+
+    Raises:
+        ResourceExhaustedError: They are more than a message holds.
+    """
+    if evaluation.nbytes > MAX_BATCH_BYTES:
+        size = f"{evaluation.nbytes} bytes"
+        raise ResourceExhaustedError(f"input and target have {size}, and a message holds {MAX_BATCH_BYTES}")
+    for name, array in evaluation.arrays.items():
+        with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+            encode(array.astype(evaluation.wire_dtype_of(name), copy=False), evaluation.message(name), name)
+    return evaluation.request
+
+
+def read_whole(response: v1.EvaluateResponse, evaluation: Evaluation) -> Result:
+    return to_result(response, read_arrays(response), evaluation.grad_dtype)
