@@ -98,7 +98,7 @@ class Evaluation:
         x = floating_array("input", input)
         self.loss = loss
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
-        self.wire_dtype = _wire_dtype(wire_dtype, x.dtype)
+        self.wire_dtype = _wire_dtype(wire_dtype, x.dtype).newbyteorder("<")
         self.request = v1.EvaluateRequest()
         assign(self.request, "series", series, "text")
         self.request.spec.reduction = REDUCTIONS[reduction]
