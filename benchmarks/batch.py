@@ -101,4 +101,4 @@ def as_tensor(array: npt.NDArray[Any]) -> Tensor:
 
 def as_bytes(tensor: Tensor) -> memoryview:
     """A view of a tensor's memory."""
-    return memoryview(tensor.view(-1).view(torch.uint8).numpy())
+    return tensor.view(-1).view(torch.uint8).numpy().data

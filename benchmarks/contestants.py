@@ -13,8 +13,10 @@ from typing import Any
 from benchmarks.batch import Batch, WrongAnswerError
 
 ROOT = Path(__file__).parents[1]
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PEERS = ROOT / ".venv-peers"
 SETTLE_SECONDS = 0.01  # PyTorch's threads spin for a while after their work, and would slow down whoever comes next
+# glibc keeps freed memory instead of giving it back to the kernel, and faulting it in again the next time.
+MALLOC_KEEPS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 STOP_SECONDS = 40.0  # Triton gives its models 30
 
 
@@ -35,11 +37,11 @@ class Way:
 
     @property
     def python(self) -> str:
-        return str(PEERS_PYTHON) if self.peer else sys.executable
+        return str(PEERS / "bin" / "python") if self.peer else sys.executable
 
     @property
     def installed(self) -> bool:
-        return Path(self.python).exists()
+        return not self.peer or (PEERS / "ready").exists()
 
 
 class Contestant:
@@ -78,8 +80,12 @@ class Contestant:
         time.sleep(SETTLE_SECONDS)
         return float(self._ask("rate", callers, seconds))
 
+    def dismiss(self) -> None:
+        """Lets it leave, and take its server with it. `stop` does so too, and waits until that is done."""
+        self._connection.close()
+
     def stop(self) -> None:
-        self._connection.close()  # at which it leaves, and takes its server with it
+        self.dismiss()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

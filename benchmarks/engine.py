@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import ce_engine
 from benchmarks.batch import Batch
-from benchmarks.contestants import Contestant, Way
+from benchmarks.contestants import MALLOC_KEEPS, Contestant, Way
 from benchmarks.timing import WARM_UP_RUNS, medians
 from ce_engine._native import compiled
 
@@ -20,8 +20,6 @@ SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
 SMOKE_SHAPES = ((64, 100),)
 OURS = "ce_engine"
 
-# glibc keeps freed memory instead of giving it back to the kernel, and faulting it in again the next time.
-MALLOC_KEEPS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 CONTESTANTS = {
     "eager": Way("benchmarks.ways:eager"),
     "eager, malloc tuned": Way("benchmarks.ways:eager", environment=MALLOC_KEEPS),

@@ -1,4 +1,4 @@
-"""The process of a contestant, which ``contestants.Contestant`` starts: ``python -m benchmarks.worker FUNCTION PIPE``."""
+"""The process of a contestant: ``contestants.Contestant`` runs ``python -m benchmarks.worker FUNCTION PIPE``."""
 
 import importlib
 import sys

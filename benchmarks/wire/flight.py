@@ -58,7 +58,7 @@ def _client(port: int, batch: Batch) -> Iterator[Run]:
 def _send(writer: Any, logits: Tensor, target: Tensor) -> None:
     writer.begin(_schema(logits, target))
     rows = max(1, RECORD_BATCH_BYTES // (logits.shape[1] * logits.itemsize))
-    for part in zip(logits.split(rows), target.split(rows), strict=True):
+    for part in zip(torch.split(logits, rows), torch.split(target, rows), strict=True):
         writer.write_batch(_record_batch(*part))
     writer.done_writing()
 
@@ -120,11 +120,12 @@ def _row_type(tensor: Tensor) -> pa.DataType:
 
 
 def _values(column: Any) -> memoryview:
-    return memoryview(column.buffers()[1])
+    return memoryview(column.buffers()[1]).cast("B")
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch warns; nobody writes to it
+    torch.set_num_threads(1)  # the other core moves the bytes meanwhile
     with _Server("grpc://127.0.0.1:0") as server:
         serve_until_left(server.port)
 

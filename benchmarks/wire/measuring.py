@@ -38,6 +38,8 @@ def running(ways: Mapping[str, Way]) -> Iterator[Contestants]:
     try:
         yield contestants
     finally:
+        for contestant in contestants.values():  # all at once: Triton takes seconds to stop
+            contestant.dismiss()
         for contestant in contestants.values():
             contestant.stop()
 

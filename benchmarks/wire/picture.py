@@ -16,11 +16,11 @@ def save_picture(seconds: dict[Batch, dict[str, float]], names: Iterable[str], p
     from matplotlib.figure import Figure  # not pyplot, which looks for a screen
 
     mpl.rcParams["svg.hashsalt"] = "losswire"  # else each picture of the same numbers differs
-    figure = Figure(figsize=(11, 1.5 + 0.5 * len(seconds) / 2 * len(list(names)) * 0.6), layout="constrained")
+    figure = Figure(figsize=(11, 7), layout="constrained")
     for axes, (batch, times) in zip(figure.subplots(2, 2, sharey=True).flat, seconds.items(), strict=True):
         _draw(axes, batch, {name: times[name] * 1e3 for name in names if name in times})
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, **({"metadata": {"Date": None}} if path.suffix == ".svg" else {}))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _draw(axes: Any, batch: Batch, milliseconds: dict[str, float]) -> None:

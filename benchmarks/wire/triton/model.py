@@ -1,4 +1,4 @@
-"""The model for Triton's Python backend, which imports it: PyTorch's loss, in place on the memory that Triton hands over.
+"""The model for Triton's Python backend, which imports it: PyTorch's loss, on the memory that Triton hands over.
 
 With batching, one item of Triton's batch is one whole evaluation: its tensors have one dimension more, of length 1.
 """
@@ -9,9 +9,10 @@ from typing import Any
 
 sys.path.append(os.environ["SITE_PACKAGES"])  # the backend's interpreter knows nothing of environments
 
-import torch  # noqa: E402
-import triton_python_backend_utils as pb_utils  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import torch
+import triton_python_backend_utils as pb_utils
+from torch.nn import functional as F
+from torch.utils.dlpack import from_dlpack
 
 
 class TritonPythonModel:
@@ -20,9 +21,7 @@ class TritonPythonModel:
 
 
 def _outputs(request: Any) -> list[Any]:
-    logits, target = (
-        torch.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for name in ("logits", "target")
-    )
+    logits, target = (from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for name in ("logits", "target"))
     grad = "gradient" in request.requested_output_names()
     loss = F.cross_entropy(logits.requires_grad_(grad).flatten(0, -2), target.flatten())
     outputs = [_output("loss", loss.detach().float().reshape(*logits.shape[:-2], 1))]
