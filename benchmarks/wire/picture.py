@@ -27,9 +27,8 @@ def _draw(axes: Any, batch: Batch, milliseconds: dict[str, float]) -> None:
     names = list(milliseconds)
     bars = axes.barh(names, milliseconds.values(), color=[COLORS[name.startswith(OURS)] for name in names])
     axes.bar_label(bars, [f"{value:.1f}" for value in milliseconds.values()], padding=3, fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlim(right=3 * max(milliseconds.values()))
+    axes.margins(x=0.12)  # for the labels
     axes.set_title(str(batch), fontsize=10, loc="left")
-    axes.set_xlabel("milliseconds, logarithmic", fontsize=8)
+    axes.set_xlabel("milliseconds", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_inverted(True)
