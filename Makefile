@@ -9,7 +9,7 @@ ARGS ?=
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-engine test-gpu bench-gpu clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,8 +41,11 @@ proto: .venv-proto/ready ## regenerate the Python code of the contract
 release-contract: .venv/ready ## make the contract as it is the one that must not be broken
 	.venv/bin/buf build proto/protos --exclude-source-info --output proto/released.binpb
 
-bench: .venv/ready ## measure the service beside local PyTorch
-	.venv/bin/python -m benchmarks $(ARGS)
+bench: .venv/ready ## measure the service beside local PyTorch, raw TCP, a plain gRPC service
+	.venv/bin/python -m benchmarks.wire $(ARGS)
+
+bench-peers: .venv/ready .venv-peers/ready ## the same, and beside Arrow Flight and NVIDIA Triton, which it installs
+	.venv/bin/python -m benchmarks.wire $(ARGS)
 
 bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
 	.venv/bin/python -m benchmarks.engine $(ARGS)
@@ -56,7 +59,7 @@ bench-gpu: ## measure the kernels on a GPU, where there is one, beside PyTorch a
 	PYTHONPATH=ce_engine/src $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-proto out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-proto .venv-peers out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
@@ -72,4 +75,11 @@ clean: ## remove the environments and everything made here
 	@echo "Setting up .venv-proto for the generator of the contract's code, once."
 	@$(PYTHON) -m venv .venv-proto
 	@.venv-proto/bin/python -m pip --disable-pip-version-check -qq install -r proto/requirements-generate.txt
+	@touch $@
+
+.venv-peers/ready: benchmarks/requirements-peers.txt
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv-peers for the peers of the benchmark, once."
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r benchmarks/requirements-peers.txt
 	@touch $@

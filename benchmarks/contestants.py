@@ -1,130 +1,103 @@
-"""Ways to compute a cross-entropy in process, each in a process of its own, so that none lives in another's memory."""
+"""Contestants: ways to compute a loss, each in a process of its own, so that none lives in another's memory."""
 
-import multiprocessing
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch.nn import functional as F
+from benchmarks.batch import Batch, WrongAnswerError
 
-import ce_engine
-
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers"
+SETTLE_SECONDS = 0.01  # PyTorch's threads spin for a while after their work, and would slow down whoever comes next
 # glibc keeps freed memory instead of giving it back to the kernel, and faulting it in again the next time.
 MALLOC_KEEPS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-SETTLE_SECONDS = 0.01  # PyTorch's threads spin for a while after their work, and would slow down whoever comes next
+STOP_SECONDS = 40.0  # Triton gives its models 30
 
 
 @dataclass(frozen=True)
-class Batch:
-    rows: int
-    classes: int
-    dtype: str
-    grad: bool
+class Way:
+    """What a contestant is.
 
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(0)
-        logits = torch.randn(self.rows, self.classes, generator=generator).to(getattr(torch, self.dtype))
-        return logits, torch.randint(self.classes, (self.rows,), generator=generator)
+    Attributes:
+        function: Where it is, as in ``package.module:function``. It returns a context, a server that runs if there is
+            any, whose value is a `Prepare`.
+        peer: Whether it needs the peers' environment, and not this one.
+        environment: Variables that its process gets beside its parent's.
+    """
 
+    function: str
+    peer: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
-def eager(batch: Batch) -> Callable[[], object]:
-    return _torch(batch, F.cross_entropy)
+    @property
+    def python(self) -> str:
+        return str(PEERS / "bin" / "python") if self.peer else sys.executable
 
-
-def compiled(batch: Batch) -> Callable[[], object]:
-    torch.compiler.reset()  # else it would settle for code that fits all shapes so far
-    return _torch(batch, torch.compile(F.cross_entropy, dynamic=False))
-
-
-def engine(batch: Batch) -> Callable[[], object]:
-    logits, target = batch.tensors()
-    return lambda: ce_engine.cross_entropy(logits, target, grad=batch.grad)
-
-
-def _torch(batch: Batch, loss: Callable[..., torch.Tensor]) -> Callable[[], object]:
-    logits, target = batch.tensors()
-    if not batch.grad:
-        return lambda: loss(logits, target)
-    leaf = logits.requires_grad_()
-    return lambda: torch.autograd.grad(loss(leaf, target), leaf)
-
-
-CONTESTANTS: Mapping[str, tuple[Callable[[Batch], Callable[[], object]], Mapping[str, str]]] = {
-    "eager": (eager, {}),
-    "eager, malloc tuned": (eager, MALLOC_KEEPS),
-    "torch.compile": (compiled, {}),
-    "ce_engine": (engine, {}),
-}
+    @property
+    def installed(self) -> bool:
+        return not self.peer or (PEERS / "ready").exists()
 
 
 class Contestant:
-    """One way, in its process, told what to do over a pipe."""
+    """A process that is told over a pipe what to do. The methods that ask it are those of ``worker.Worker``."""
 
-    def __init__(self, name: str) -> None:
-        make, environment = CONTESTANTS[name]
-        self._connection, other = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(make, other), daemon=True)
-        with _set(environment):
-            self._process.start()
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._connection, other = Pipe()
+        command = [way.python, "-m", "benchmarks.worker", way.function, str(other.fileno())]
+        environment = {**os.environ, **way.environment}
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[other.fileno()])
+        other.close()
 
-    def prepare(self, batch: Batch) -> bool:
-        """Whether it can compute this batch; says so if not."""
-        try:
-            self._ask(batch)
-        except RuntimeError as error:
-            print(f"not measured: {error}", file=sys.stderr)
-            return False
-        return True
+    def prepare(self, batch: Batch) -> None:
+        """Makes it ready for a batch, and checks its answer.
+
+        Raises:
+            RuntimeError: It cannot compute this batch.
+            WrongAnswerError: It can, and is wrong.
+        """
+        self._ask("prepare", batch)
 
     def seconds(self) -> float:
         """Seconds of the second of two runs, after whatever ran before has come to rest."""
         time.sleep(SETTLE_SECONDS)
-        return self._ask(None)
+        return float(self._ask("seconds"))
+
+    def latencies(self, runs: int) -> list[float]:
+        """Seconds of each of so many runs of one caller."""
+        time.sleep(SETTLE_SECONDS)
+        seconds: list[float] = self._ask("latencies", runs)
+        return seconds
+
+    def rate(self, callers: int, seconds: float) -> float:
+        """Evaluations per second of so many callers, each of whom waits for an answer before it asks again."""
+        time.sleep(SETTLE_SECONDS)
+        return float(self._ask("rate", callers, seconds))
+
+    def dismiss(self) -> None:
+        """Lets it leave, and take its server with it. `stop` does so too, and waits until that is done."""
+        self._connection.close()
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.join()
-
-    def _ask(self, batch: Batch | None) -> float:
-        self._connection.send(batch)
-        answer = self._connection.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        return float(answer)
-
-
-def _serve(make: Callable[[Batch], Callable[[], object]], connection: Connection) -> None:
-    run: Callable[[], object] = lambda: None  # noqa: E731
-    while True:
-        batch = connection.recv()
+        self.dismiss()
         try:
-            if batch is not None:
-                run = make(batch)
-            run()
-            connection.send(_timed(run))
-        except Exception as error:  # noqa: BLE001 - raised in the process that asked
-            connection.send(RuntimeError(f"{make.__name__}: {type(error).__name__}: {error}"))
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-
-def _timed(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    result = run()
-    end = time.perf_counter()
-    del result  # frees a gradient, which is part of no one's time
-    return end - start
-
-
-@contextmanager
-def _set(environment: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    def _ask(self, *question: object) -> Any:
+        try:
+            self._connection.send(question)
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(f"{self._way.function}: its process ended") from error
+        if isinstance(answer, RuntimeError | WrongAnswerError):
+            raise answer
+        return answer

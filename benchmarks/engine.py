@@ -3,6 +3,7 @@
 import argparse
 import platform
 import statistics
+import sys
 
 import torch
 from rich.console import Console
@@ -10,13 +11,21 @@ from rich.table import Table
 from torch.nn import functional as F
 
 import ce_engine
-from benchmarks.contestants import CONTESTANTS, Batch, Contestant
+from benchmarks.batch import Batch
+from benchmarks.contestants import MALLOC_KEEPS, Contestant, Way
 from benchmarks.timing import WARM_UP_RUNS, medians
 from ce_engine._native import compiled
 
 SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
 SMOKE_SHAPES = ((64, 100),)
 OURS = "ce_engine"
+
+CONTESTANTS = {
+    "eager": Way("benchmarks.ways:eager"),
+    "eager, malloc tuned": Way("benchmarks.ways:eager", environment=MALLOC_KEEPS),
+    "torch.compile": Way("benchmarks.ways:compiled"),
+    OURS: Way("benchmarks.ways:engine"),
+}
 
 
 def main() -> None:
@@ -47,7 +56,7 @@ def large_batches(batches: list[Batch], runs: int) -> Table:
     others = [name for name in CONTESTANTS if name != OURS]
     headings = ("batch", "dtype", "gradient", *CONTESTANTS, *(f"{name} / ours" for name in others))
     table = Table(*headings, title=f"milliseconds, medians of {runs} runs in turns", title_justify="left")
-    contestants = {name: Contestant(name) for name in CONTESTANTS}
+    contestants = {name: Contestant(way) for name, way in CONTESTANTS.items()}
     try:
         for batch in batches:
             seconds = measure(contestants, batch, runs)
@@ -63,9 +72,19 @@ def large_batches(batches: list[Batch], runs: int) -> Table:
 
 def measure(contestants: dict[str, Contestant], batch: Batch, runs: int) -> dict[str, float]:
     """Median seconds of each contestant that can compute the batch: torch.compile needs a C++ compiler."""
-    able = {name: contestant for name, contestant in contestants.items() if contestant.prepare(batch)}
+    able = {name: contestant for name, contestant in contestants.items() if _prepare(contestant, batch)}
     turns = [{name: each.seconds() for name, each in able.items()} for _ in range(WARM_UP_RUNS + runs)]
     return {name: statistics.median(turn[name] for turn in turns[WARM_UP_RUNS:]) for name in able}
+
+
+def _prepare(contestant: Contestant, batch: Batch) -> bool:
+    """Whether it can compute this batch; says so if not."""
+    try:
+        contestant.prepare(batch)
+    except RuntimeError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def small_batches(runs: int) -> Table:

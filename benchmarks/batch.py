@@ -1,0 +1,104 @@
+"""What is evaluated, what comes of it, and whether that is right. Every contestant's process imports it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+CHECKED_ROWS = 8  # at a time: a large temporary tensor would leave its mark on the contestant's malloc
+# Relative errors of the loss and of each gradient. PyTorch itself rounds a bfloat16 log-softmax near -11 by up to 0.03.
+TOLERANCES = {"float32": (1e-5, 1e-3), "bfloat16": (1e-2, 1e-1)}
+
+
+class WrongAnswerError(Exception):
+    """A contestant does not compute what it is measured for."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Logits and targets to evaluate, with the gradient or without it. The loss is the mean."""
+
+    rows: int
+    classes: int
+    dtype: str
+    grad: bool
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.classes} {self.dtype} {'forward + gradient' if self.grad else 'forward'}"
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        dtype = getattr(torch, self.dtype)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(self.rows, self.classes, generator=generator).to(self.torch_dtype)
+        return logits, torch.randint(self.classes, (self.rows,), generator=generator)
+
+
+class Answer(NamedTuple):
+    """The mean loss, and its gradient if the batch asks for it."""
+
+    loss: Any  # anything that float() takes
+    grad: Tensor | None = None
+
+
+Run = Callable[[], Answer]
+Prepare = Callable[[Batch], AbstractContextManager[Run]]  # for one caller: callers in flight prepare one each
+
+
+def check(batch: Batch, answer: Answer) -> None:
+    """Holds an answer against PyTorch in float64.
+
+    Raises:
+        WrongAnswerError: It is not the same but for rounding.
+    """
+    logits, target = batch.tensors()
+    loss_tolerance, grad_tolerance = TOLERANCES[batch.dtype]
+    if batch.grad != (answer.grad is not None):
+        raise WrongAnswerError(f"{batch}: a gradient is there, or missing, unasked")
+    total = 0.0
+    for start in range(0, batch.rows, CHECKED_ROWS):
+        rows = slice(start, start + CHECKED_ROWS)
+        log_p = logits[rows].double().log_softmax(-1)
+        chosen = target[rows, None]
+        total -= float(log_p.gather(-1, chosen).sum())
+        if answer.grad is not None:
+            grad = log_p.exp_().scatter_add_(-1, chosen, torch.full_like(chosen, -1, dtype=torch.float64)) / batch.rows
+            _hold(batch, "gradient", answer.grad[rows], grad, grad_tolerance, 1e-7 / batch.rows)
+    _hold(batch, "loss", torch.tensor(float(answer.loss)), torch.tensor(total / batch.rows), loss_tolerance, 0.0)
+
+
+def _hold(batch: Batch, what: str, actual: Tensor, truth: Tensor, relative: float, absolute: float) -> None:
+    try:
+        torch.testing.assert_close(actual.double(), truth.double(), rtol=relative, atol=absolute)
+    except AssertionError as error:
+        raise WrongAnswerError(f"{batch}: the {what} is wrong: {error}") from error
+
+
+def as_array(tensor: Tensor) -> npt.NDArray[Any]:
+    """A view of a tensor, for those who want numpy."""
+    if tensor.dtype != torch.bfloat16:
+        return tensor.numpy()
+    import ml_dtypes  # brings bfloat16 to numpy
+
+    return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+
+
+def as_tensor(array: npt.NDArray[Any]) -> Tensor:
+    """A view of an array, as `as_array` makes them."""
+    if array.dtype.name != "bfloat16":
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+
+
+def as_bytes(tensor: Tensor) -> memoryview:
+    """A view of a tensor's memory."""
+    return tensor.view(-1).view(torch.uint8).numpy().data
