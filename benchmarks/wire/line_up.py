@@ -32,6 +32,9 @@ LARGE: Mapping[str, Way] = {
     "Triton, gRPC, malloc tuned": _tuned(_TRITON),
     "Triton, shared memory": Way("benchmarks.wire.triton.clients:over_shared_memory", peer=True),
     "Losswire, unary": _UNARY,
+    "Losswire, stream": Way("benchmarks.wire.losswire:stream"),
+    "Losswire, shared memory": Way("benchmarks.wire.losswire:shared_memory"),
+    "Losswire, resident in shared memory": Way("benchmarks.wire.losswire:resident"),
 }
 
 # Small batches, from one caller and from many.

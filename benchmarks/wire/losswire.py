@@ -10,15 +10,26 @@ from losswire_server import launch
 
 
 @contextmanager
-def unary() -> Iterator[Prepare]:
+def _way(transport: str, *, resident: bool = False) -> Iterator[Prepare]:
     with launch() as server:
-        yield partial(_client, server.target)
+        yield partial(_client, server.target, transport, resident)
+
+
+unary = partial(_way, "unary")
+stream = partial(_way, "stream")
+shared_memory = partial(_way, "shared_memory")
+resident = partial(_way, "shared_memory", resident=True)
+automatic = partial(_way, "auto")
 
 
 @contextmanager
-def _client(target: str, batch: Batch) -> Iterator[Run]:
+def _client(target: str, transport: str, resident: bool, batch: Batch) -> Iterator[Run]:
     logits, classes = (as_array(tensor) for tensor in batch.tensors())
-    with Client(target) as client:
+    with Client(target, transport=transport) as client:
+        if resident:  # as of a caller that computes its logits right there
+            place = client.empty(logits.shape, logits.dtype)
+            place[...] = logits
+            logits = place
 
         def run() -> Answer:
             result = client.cross_entropy(logits, classes, grad=batch.grad)

@@ -187,7 +187,7 @@ def test_row_that_no_message_holds_says_so():
     message = r"a row has 1200000 bytes, and the server takes messages of 1048576"
     with (
         serving(max_message_bytes=2**20) as server,
-        Client(f"127.0.0.1:{server.port}") as client,
+        Client(f"127.0.0.1:{server.port}", transport="stream") as client,
         pytest.raises(ResourceExhaustedError, match=message),
     ):
         client.cross_entropy(np.zeros((2, 300_000), np.float32), [0, 1])

@@ -45,6 +45,7 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    monkeypatch.setattr(losswire_server.evaluator, "SMALL_ELEMENTS", 0)  # small ones never wait
     gate = Gate(losswire_server.evaluator.evaluate)
     monkeypatch.setattr(losswire_server.evaluator, "evaluate", gate)
     yield gate
@@ -158,6 +159,21 @@ def test_batches_are_computed_on_as_many_threads_as_the_settings_say():
     for threads in (1, 3):
         with serving(torch_threads=threads) as server:
             assert server._evaluator._executor.submit(torch.get_num_threads).result(20) == threads
+
+
+@pytest.mark.parametrize(("elements", "beside"), [(losswire_server.evaluator.SMALL_ELEMENTS, False), (10_000, True)])
+def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, beside):
+    def evaluate(*_: object) -> v1.EvaluateResponse:
+        threads.append(threading.current_thread().name)
+        return v1.EvaluateResponse()
+
+    threads: list[str] = []
+    monkeypatch.setattr(losswire_server.evaluator, "evaluate", evaluate)
+    wanted = request()
+    wanted.input.shape[:] = [elements // 2, 2]
+    with serving() as server, connected(server) as stub:
+        stub.Evaluate(wanted)
+    assert [name.startswith("losswire-engine") for name in threads] == [beside]
 
 
 def test_many_callers_at_once_each_get_their_own_answer():

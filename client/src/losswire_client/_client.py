@@ -32,9 +32,9 @@ class Client:
     Args:
         target: Where the server is, as in ``localhost:50051``. The connection is made with the first call.
         timeout: Seconds that a call may take, unless it brings its own.
-        transport: How batches travel: ``unary``, in one message; ``stream``, in slabs; ``shared_memory``, copied to
-            where a server on this machine reads them; or ``auto``, in one message if they fit a slab, else in slabs,
-            but for arrays from `empty`, which are already there.
+        transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
+            ``shared_memory``, copied to where a server on this machine reads them. ``auto`` takes one message for what
+            fits a slab, else shared memory where it can, else a stream.
     """
 
     def __init__(self, target: str, *, timeout: float = DEFAULT_TIMEOUT, transport: str = "auto") -> None:
@@ -223,21 +223,28 @@ class Client:
         with self._calling(timeout) as deadline:
             if self._transport == "shared_memory":
                 return self._shared.evaluate(evaluation, deadline)
-            if self._transport == "auto" and self._shared.holds(evaluation.input):
-                result = self._shared.try_evaluate(evaluation, deadline)
-                if result is not None:
-                    return result
-            if self._goes_unary(evaluation, deadline):
-                request = whole_request(evaluation)
-                return read_whole(self._stub.Evaluate(request, timeout=deadline.remaining()), evaluation)
-            return self._stream(evaluation, deadline)
+            if self._transport == "unary" or not evaluation.input.size:
+                return self._unary(evaluation, deadline)
+            if self._transport == "stream":
+                return self._stream(evaluation, deadline)
+            return self._best(evaluation, deadline)
 
-    def _goes_unary(self, evaluation: Evaluation, deadline: Deadline) -> bool:
-        if self._transport == "unary" or not evaluation.input.size:
-            return True
-        if self._transport == "stream":
-            return False
-        return evaluation.nbytes <= SMALL_BYTES or "stream" not in self._served(deadline).transports
+    def _best(self, evaluation: Evaluation, deadline: Deadline) -> Result:
+        """By shared memory where it can be, in one message what fits a slab, and as a stream what does not."""
+        resident = self._shared.holds(evaluation.input)
+        if evaluation.nbytes <= SMALL_BYTES and not resident:
+            return self._unary(evaluation, deadline)
+        served = self._served(deadline)
+        if resident or self._shared.suits(evaluation, served):
+            result = self._shared.try_evaluate(evaluation, deadline)
+            if result is not None:
+                return result
+        fits = evaluation.nbytes <= served.slab_bytes or "stream" not in served.transports
+        return self._unary(evaluation, deadline) if fits else self._stream(evaluation, deadline)
+
+    def _unary(self, evaluation: Evaluation, deadline: Deadline) -> Result:
+        request = whole_request(evaluation)
+        return read_whole(self._stub.Evaluate(request, timeout=deadline.remaining()), evaluation)
 
     def _stream(self, evaluation: Evaluation, deadline: Deadline) -> Result:
         served = self._served(deadline)

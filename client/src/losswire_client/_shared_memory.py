@@ -11,6 +11,7 @@ import numpy.typing as npt
 from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     DeadlineExceededError,
@@ -50,6 +51,13 @@ class SharedMemory:
     def holds(self, array: npt.NDArray[Any]) -> bool:
         """Whether an array lies where the server reads it."""
         return self._pool.find(array) is not None
+
+    def suits(self, evaluation: Evaluation, served: Capabilities) -> bool:
+        """Whether a batch is one for shared memory, if there is any: answers come in a message, which must hold them."""
+        wide = {v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_LOG_PROBABILITIES} & {
+            *evaluation.request.outputs.outputs
+        }
+        return not wide and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
     def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result:
         """Evaluates a batch whose large arrays lie in regions, or are copied there.
