@@ -16,6 +16,7 @@ def test_face_of_the_package_is_what_it_was():
         "InvalidArgumentError",
         "LossResult",
         "Pieces",
+        "PlannedPieces",
         "QueueFullError",
         "RowResults",
         "Slab",

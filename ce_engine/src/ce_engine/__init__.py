@@ -20,7 +20,7 @@ from ce_engine._errors import (
     InvalidArgumentError,
     QueueFullError,
 )
-from ce_engine._pieces import Pieces, TargetSums
+from ce_engine._pieces import Pieces, PlannedPieces, TargetSums
 from ce_engine._result import LossResult
 from ce_engine._slab import RowResults, Slab
 from ce_engine.functional import (
@@ -39,6 +39,7 @@ __all__ = [
     "InvalidArgumentError",
     "LossResult",
     "Pieces",
+    "PlannedPieces",
     "QueueFullError",
     "RowResults",
     "Slab",

@@ -79,8 +79,48 @@ def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarge
         raise error.further_on(i * PART_ROWS) from error
 
 
+class PlannedPieces:
+    """Evaluates a batch of which all but the input is here: planned as a whole, evaluated piece by piece, in row order.
+
+    Args:
+        slab: The batch, of a loss with class indices. Of its input only dtype and shape count.
+    """
+
+    def __init__(self, slab: Slab) -> None:
+        self._slab = slab
+        self._loss_sum = RowOrderSum()
+        self._rows = 0
+        self.weight_sum = slab.reduction.weight_sum
+        self.row_count = slab.reduction.row_count
+        self.ignored_count = slab.reduction.ignored_count
+        self.correct_count = 0
+
+    def evaluate(
+        self,
+        input: Tensor,  # (n, C, d1, ..., dk)
+    ) -> RowResults:
+        """Evaluates the rows that come next."""
+        whole, count = self._slab, input.numel() // self._slab.kind.class_count
+        rows = whole.rows[self._rows : self._rows + count]
+        reduction = replace(whole.reduction, shape=torch.Size((count,)))
+        results = launch(Slab(whole.kind, input, None, rows, reduction))
+        self._rows += count
+        self._loss_sum.add(results.losses)
+        if results.correct is not None:
+            self.correct_count += int(results.correct.count_nonzero())
+        return results
+
+    @property
+    def loss_sum(self) -> float:
+        return self._loss_sum.total()
+
+    def loss(self) -> float:
+        """The loss of the batch, reduced by ``mean`` or ``sum``."""
+        return self._slab.reduction.reduced(self.loss_sum)
+
+
 class Pieces:
-    """Evaluates one batch piece by piece, in row order, and adds it up.
+    """Evaluates a batch piece by piece, each planned by itself, in row order, and adds it up.
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.

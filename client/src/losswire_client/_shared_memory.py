@@ -53,11 +53,10 @@ class SharedMemory:
         return self._pool.find(array) is not None
 
     def suits(self, evaluation: Evaluation, served: Capabilities) -> bool:
-        """Whether a batch is one for shared memory, if there is any: answers come in a message, which must hold them."""
-        wide = {v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_LOG_PROBABILITIES} & {
-            *evaluation.request.outputs.outputs
-        }
-        return not wide and 2 * evaluation.nbytes <= served.shared_memory_bytes
+        """Whether a batch is one for shared memory: answers come in a message, which must hold their arrays."""
+        wide = {v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_LOG_PROBABILITIES}
+        in_message = wide.intersection(evaluation.request.outputs.outputs)
+        return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
     def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result:
         """Evaluates a batch whose large arrays lie in regions, or are copied there.

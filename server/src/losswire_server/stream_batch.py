@@ -27,8 +27,11 @@ class StreamBatch:
         self._header = header
         self._by_rows = dict(header.by_rows)
         self._dtypes: dict[str, torch.dtype] = {}  # of the fields of results
-        self._pieces: ce_engine.Pieces | None = None
+        self._pieces: ce_engine.Pieces | ce_engine.PlannedPieces | None = None
         self._next_row = 0
+        if header.can_be_planned:
+            self._pieces = ce_engine.PlannedPieces(header.plan())
+            self._by_rows = {}
 
     @property
     def held_bytes(self) -> int:

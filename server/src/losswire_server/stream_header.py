@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.rows import RowLayout
 from losswire_server.decoding import placeholder, to_torch
 from losswire_server.errors import NotServedError
-from losswire_server.planning import CHECKS, arguments, by_field, loss_of
+from losswire_server.planning import CHECKS, PLANS, arguments, by_field, loss_of
 from losswire_server.request_check import check_request
 from losswire_server.row_tensors import Coming, Narrow, RowTensor, Wide
 
+PLANNED_ROWS = 2**16  # a plan takes some 30 bytes a row
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
@@ -68,6 +70,22 @@ class StreamHeader:
         """Memory of targets that must come ahead of the input."""
         target = self.request.target
         return math.prod(target.shape) * BY_WIRE[target.dtype].itemsize if self.needs_all_targets else 0
+
+    @property
+    def can_be_planned(self) -> bool:
+        """Whether all but the input is here, and little enough to be planned as a whole."""
+        here = all(isinstance(tensor, Narrow) for tensor in self.by_rows.values())
+        return here and self.index_targets and self.layout.row_count <= PLANNED_ROWS
+
+    def plan(self) -> ce_engine.Slab:
+        """Plans the whole batch, with a placeholder for its input.
+
+        Raises:
+            FieldError: A target is no class.
+        """
+        tensors = {name: tensor.tensor for name, tensor in self.by_rows.items() if isinstance(tensor, Narrow)}
+        with by_field(self.request.spec):
+            return PLANS[self.loss](placeholder(self.request.input, "input"), **tensors, **self.options)
 
     @property
     def needs_all_targets(self) -> bool:
