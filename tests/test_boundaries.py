@@ -78,6 +78,7 @@ def test_client_pulls_nothing_heavy():
         "grpcio",
         "grpcio-status",
         "losswire",
+        "ml-dtypes",
         "numpy",
         "protobuf",
         "typing-extensions",

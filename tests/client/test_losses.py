@@ -1,11 +1,12 @@
 """Each loss through the service: PyTorch's arguments in, PyTorch's numbers out. The engine's tests say more of them."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from losswire_client import InvalidArgumentError
+from losswire_client import Client, InvalidArgumentError
 
 LOGITS = torch.tensor([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1], [1.7, 0.3, -1.3]], dtype=torch.float64)
 CLASSES = torch.tensor([1, 2, 0])
@@ -90,3 +91,25 @@ def test_outputs_are_absent_unless_asked_for(client):
 def test_wrong_argument_is_refused_by_its_name(client, call, message):
     with pytest.raises(InvalidArgumentError, match=message):
         call(client)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
+def test_tensors_of_pytorch_go_in_as_they_are(target, dtype, transport):
+    logits = torch.randn(64, 3, 50, dtype=dtype).transpose(0, 2)
+    classes = torch.randint(0, 3, (50, 64))
+    with Client(target, transport=transport) as client:
+        result = client.cross_entropy(logits, classes, grad=True)
+    expected = F.cross_entropy(logits.double(), classes)
+    assert float(result.loss) == pytest.approx(float(expected), rel=1e-5)
+    assert result.grad.dtype.name == str(dtype).removeprefix("torch.")
+
+
+def test_arrays_of_other_libraries_go_in_by_the_array_interface(client):
+    class Foreign:  # as of JAX, whose bfloat16 is that of ml_dtypes
+        dtype = ml_dtypes.bfloat16
+
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            return np.asarray([[1.0, 2.0, 3.0]], ml_dtypes.bfloat16)
+
+    assert float(client.cross_entropy(Foreign(), [2]).loss) == pytest.approx(0.4076, abs=1e-4)

@@ -1,7 +1,9 @@
 """From anything that numpy takes for an array to one that the contract can carry."""
 
+import sys
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -38,9 +40,22 @@ def target_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def _as_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     try:
-        return np.asarray(value)
+        return np.asarray(_from_torch(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise invalid_argument(argument, f"expected an array, got a {type(value).__name__}: {error}") from error
+
+
+def _from_torch(value: npt.ArrayLike) -> npt.ArrayLike:
+    """A tensor of PyTorch's as an array, without a copy if it is on the CPU.
+
+    numpy knows bfloat16 only by `ml_dtypes`, and PyTorch knows nothing of that: so the bits go over as integers.
+    """
+    torch = sys.modules.get("torch")  # of the caller's: this package has no need of it
+    if torch is None or not isinstance(value, torch.Tensor) or value.requires_grad:  # which numpy refuses
+        return value
+    tensor: Any = value.cpu()
+    array: npt.NDArray[Any] = tensor.view(torch.int16).numpy() if tensor.dtype is torch.bfloat16 else tensor.numpy()
+    return array.view(ml_dtypes.bfloat16) if tensor.dtype is torch.bfloat16 else array
 
 
 def _is_list(value: npt.ArrayLike) -> bool:

@@ -191,7 +191,7 @@ class Client:
 
         Args:
             shape: Lengths of its dimensions.
-            dtype: Any that the server takes; ``bfloat16`` if ``ml_dtypes`` is imported.
+            dtype: Any that the server takes, as in ``float32`` or ``bfloat16``.
             timeout: Seconds that it may take; the client's if None.
 
         Raises:

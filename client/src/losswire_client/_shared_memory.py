@@ -145,8 +145,7 @@ def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         known = np.dtype(dtype)
     except TypeError as error:
-        hint = "; numpy knows bfloat16 once ml_dtypes is imported" if dtype == "bfloat16" else ""
-        raise invalid_argument("dtype", f"expected one that numpy knows, got {dtype!r}{hint}") from error
+        raise invalid_argument("dtype", f"expected one that numpy knows, got {dtype!r}") from error
     if known.name not in BY_NAME or not known.isnative:
         raise invalid_argument("dtype", f"expected one of {', '.join(BY_NAME)}, got {known}")
     return known
