@@ -9,7 +9,7 @@ ARGS ?=
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine test-gpu bench-gpu clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,9 @@ bench: .venv/ready ## measure the service beside local PyTorch, raw TCP, a plain
 
 bench-peers: .venv/ready .venv-peers/ready ## the same, and beside Arrow Flight and NVIDIA Triton, which it installs
 	.venv/bin/python -m benchmarks.wire $(ARGS)
+
+bench-precision: .venv/ready ## measure what narrower dtypes on the wire cost in precision
+	.venv/bin/python -m benchmarks.precision $(ARGS)
 
 bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
 	.venv/bin/python -m benchmarks.engine $(ARGS)
