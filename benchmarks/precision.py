@@ -1,4 +1,4 @@
-"""Measures what a narrower dtype on the wire costs in precision, on logits of models. Run it with ``make bench-precision``.
+"""Measures what a narrower dtype on the wire costs in precision, on logits of models. Run: ``make bench-precision``.
 
 The models are trained here, in a minute, on what every machine has: a classifier of scikit-learn's handwritten digits,
 and a language model of the words in Python's own docstrings, whose vocabulary is large. Truth is float64 in process.
@@ -58,7 +58,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="small models, hardly trained: shows that it works, no more")
+    parser.add_argument("--smoke", action="store_true", help="small models: shows that it works, no more")
     return parser.parse_args()
 
 
