@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -64,17 +65,16 @@ class _Stream:
         self._held.resize(len(first))
         await self._submit(self._open, first)
         del first
-        results = self._submit(_nothing)
-        async for message in messages:
-            done = await results
+        message = await anext(messages, None)
+        while message is not None:
             self._hold(len(message))
             results = self._submit(self._accept, message)
             del message
-            if done:
-                yield done
-            del done
-        if done := await results:
-            yield done
+            with _next(messages) as coming:  # which the caller may send only when it has these results
+                if done := await results:
+                    yield done
+                del done, results
+                message = await coming
         summary = await self._submit(self._finish)
         self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
         yield summary
@@ -126,5 +126,11 @@ class _Stream:
         return v1.EvaluateStreamResponse(summary=self._summary).SerializeToString()
 
 
-def _nothing() -> bytes | None:
-    return None
+@contextmanager
+def _next(messages: AsyncIterator[bytes]) -> Iterator[Awaitable[bytes | None]]:
+    """The next message, which is received meanwhile; None at the end."""
+    coming = asyncio.ensure_future(anext(messages, None))
+    try:
+        yield coming
+    finally:
+        coming.cancel()
