@@ -3,6 +3,8 @@
 import grpc
 import numpy as np
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from losswire import v1
 from tests.server.raw_streams import RawStream, violation
@@ -70,22 +72,44 @@ def test_forms_that_no_batch_has_are_refused(slab_channel, header, problem):
     check_refused(slab_channel, [header], problem)
 
 
-@pytest.mark.parametrize(
-    "shape", [[HUGE, 1], [HUGE - 1, 2], [1, HUGE], [2**31, 2**31], [1, 1, HUGE], [2**20, 5, 2**20]]
-)
+@pytest.mark.parametrize("shape", [[HUGE, 1], [HUGE - 1, 2], [1, 1, HUGE], [2**20, 5, 2**20]])
 def test_batch_larger_than_any_memory_is_taken_as_far_as_it_comes(slab_channel, shape):
     header = huge(shape, shape[:1] + shape[2:])
     check_refused(slab_channel, [header], "slab.input: expected all")
-    for rows in (1, HUGE - 1):
-        problem = (
-            "slab.row_count: expected" if rows > np.prod(shape[:1] + shape[2:], dtype=object) else "slab.target: exp"
-        )
-        check_refused(slab_channel, [header, slab(0, rows, target=bytes(8 + rows % 2), input=bytes(4))], problem)
+    problem = "slab.target: expected 8 bytes for int64"
+    check_refused(slab_channel, [header, slab(0, 1, target=bytes(9), input=bytes(4))], problem)
+    check_refused(slab_channel, [header, slab(0, HUGE, target=bytes(8), input=bytes(4))], "slab.")
+
+
+def too_large(channel: grpc.Channel, header: bytes) -> str:
+    """What a header hears that is refused for good, without a time to come back."""
+    error = RawStream(channel).send(header).error()
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in rpc_status.from_call(error).details)
+    assert info.reason == "TOO_LARGE"
+    assert "grpc-retry-pushback-ms" not in dict(error.trailing_metadata())
+    return error.details()
+
+
+@pytest.mark.parametrize("class_count", [2**24 + 1, 2**31, HUGE])
+@pytest.mark.parametrize("weighting", [None, v1.ClassWeighting.CLASS_WEIGHTING_BALANCED])
+@pytest.mark.parametrize("targets", [b"", bytes(8)], ids=["in slabs", "in the header"])
+def test_row_that_fits_no_message_is_refused_before_anything_as_large_is_made(
+    slab_channel, class_count, weighting, targets
+):
+    header = v1.EvaluateStreamRequest.FromString(huge([1, class_count], [1])).header
+    header.spec.cross_entropy.MergeFrom(v1.CrossEntropy(weighting=weighting))
+    if targets:
+        header.target.data = targets
+    message = v1.EvaluateStreamRequest(header=header).SerializeToString()
+    expected = f"a row has {4 * class_count} bytes, and a message at most {64 * 2**20}"
+    assert too_large(slab_channel, message) == expected
 
 
 def test_targets_ahead_that_fit_no_memory_are_not_waited_for(slab_channel):
-    error = RawStream(slab_channel).send(huge([HUGE, 1], [HUGE], outputs=GRADIENT)).error()
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = too_large(slab_channel, huge([HUGE, 1], [HUGE], outputs=GRADIENT))
+    assert "and at most 536870912 may be in flight" in message
 
 
 @pytest.mark.parametrize(
