@@ -23,6 +23,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 ALIGNMENT = 16  # of received bytes in memory, in CPython on 64-bit platforms: no payload can be aligned to more
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
+MAX_PREFIX_BYTES = 5  # of a tag or a length, which have 32 bits
 MAX_FIELD_NUMBER = 2**29 - 1
 
 
@@ -54,7 +55,7 @@ class Frames(Generic[MessageT]):
 
     def __init__(self, message: type[Message], slab: type[Message], whole: type[MessageT]) -> None:
         self._whole = whole
-        self._parts = {field.number: field.name for field in message.DESCRIPTOR.fields}
+        self._parts = {(field.number, LENGTH_DELIMITED): field.name for field in message.DESCRIPTOR.fields}
         self._slab_tag = _tag(message.DESCRIPTOR.fields_by_name["slab"].number, LENGTH_DELIMITED)
         fields = slab.DESCRIPTOR.fields_by_name
         self._padding_tag = _tag(fields["padding"].number, LENGTH_DELIMITED)
@@ -92,7 +93,8 @@ class Frames(Generic[MessageT]):
             FieldError: It is no message of the contract, or contradicts itself.
             DecodeError: As before, found by protobuf.
         """
-        parts = [(self._parts.get(number), value) for number, _, value in _fields(memoryview(data), "part")]
+        fields = _fields(memoryview(data), "part")
+        parts = [(self._parts.get((number, kind)), value) for number, kind, value in fields]
         name, value = parts[0] if len(parts) == 1 else (None, 0)
         if name is None or not isinstance(value, memoryview):
             names, came = " and ".join(self._parts.values()), [name or "an unknown field" for name, _ in parts]
@@ -130,7 +132,7 @@ def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, int | memo
     """Number, wire type and value of each field, in the order in which they come."""
     position = 0
     while position < len(data):
-        tag, position = _read_varint(data, position, where)
+        tag, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
         number, kind = tag >> 3, tag & 7
         if not 0 < number <= MAX_FIELD_NUMBER:
             raise FieldError(where, f"expected fields of numbers 1 to {MAX_FIELD_NUMBER}, got {number}")
@@ -139,7 +141,7 @@ def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, int | memo
             yield number, kind, value
             continue
         if kind == LENGTH_DELIMITED:
-            length, position = _read_varint(data, position, where)
+            length, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
         elif kind in (FIXED32, FIXED64):
             length = 4 if kind == FIXED32 else 8
         else:
@@ -150,9 +152,9 @@ def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, int | memo
         position += length
 
 
-def _read_varint(data: memoryview, position: int, where: str) -> tuple[int, int]:
+def _read_varint(data: memoryview, position: int, where: str, max_bytes: int = MAX_VARINT_BYTES) -> tuple[int, int]:
     value = 0
-    for shift, byte in enumerate(data[position : position + MAX_VARINT_BYTES]):
+    for shift, byte in enumerate(data[position : position + max_bytes]):
         value |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
             return value & 2**64 - 1, position + shift + 1

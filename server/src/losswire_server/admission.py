@@ -2,7 +2,7 @@
 
 import threading
 
-from losswire_server.errors import OverloadedError
+from losswire_server.errors import OverloadedError, TooLargeError
 
 RETRY_MILLISECONDS = 100
 
@@ -11,7 +11,7 @@ class Admission:
     """Counts the bytes of the requests being evaluated or waiting. May be used from any thread."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -26,9 +26,9 @@ class Admission:
             OverloadedError: It does not fit beside what is in flight.
         """
         with self._lock:
-            if self._bytes + size > self._max_bytes:
+            if self._bytes + size > self.max_bytes:
                 raise OverloadedError(
-                    f"{self._bytes} of at most {self._max_bytes} bytes are in flight, and this request has {size}",
+                    f"{self._bytes} of at most {self.max_bytes} bytes are in flight, and this request has {size}",
                     RETRY_MILLISECONDS,
                 )
             self._bytes += size
@@ -54,7 +54,12 @@ class Reservation:
 
         Raises:
             OverloadedError: They do not fit beside what is in flight; as many as before are held.
+            TooLargeError: They would not fit if nothing else were.
         """
+        if size > self._admission.max_bytes:
+            raise TooLargeError(
+                f"this stream needs {size} bytes, and at most {self._admission.max_bytes} may be in flight"
+            )
         if size > self._bytes:
             self._admission.reserve(size - self._bytes)
         else:

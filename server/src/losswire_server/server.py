@@ -58,7 +58,7 @@ class Server:
         leased.set_function(lambda: self._regions.leased_bytes)
         self._leases = Leases(self._regions)
         self._evaluator = Evaluator(admission, metrics, self._executor, self._regions)
-        self._streams = Streams(admission, metrics, self._executor)
+        self._streams = Streams(admission, metrics, self._executor, settings.max_message_bytes)
         self._health = HealthService()
 
     async def start(self) -> None:

@@ -87,7 +87,7 @@ class StreamBatch:
         tensor = self._by_rows.get(name)
         if isinstance(tensor, Coming):
             return tensor
-        came = "it is complete" if tensor else "it has none"
+        came = "it is complete" if name in self._header.by_rows else "it has none"
         raise FieldError(f"slab.{name}", f"expected no elements, since the header says that {came}")
 
     def _evaluate(self, piece: Piece, data: memoryview) -> bytes | None:

@@ -66,6 +66,11 @@ class StreamHeader:
         return cls(request, loss, layout, dtype, options, by_rows, index_targets)
 
     @property
+    def row_bytes(self) -> int:
+        """Of a row's input."""
+        return self.layout.classes * self.dtype.itemsize
+
+    @property
     def ahead_bytes(self) -> int:
         """Memory of targets that must come ahead of the input."""
         target = self.request.target

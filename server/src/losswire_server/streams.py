@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from losswire import v1
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.tensors import FieldError
 from losswire_server.admission import Admission
+from losswire_server.errors import TooLargeError
 from losswire_server.evaluation import evaluate
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.stream_batch import StreamBatch
@@ -22,21 +24,23 @@ MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with resu
 
 
 class Streams:
-    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor) -> None:
+    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor, max_message_bytes: int) -> None:
         self._admission = admission
         self._metrics = metrics
         self._executor = executor
+        self._max_message_bytes = max_message_bytes
 
     async def __call__(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Answers the messages of one stream. Takes the next one only when results are read and evaluation keeps up.
 
         Raises:
             OverloadedError: Too much is in flight.
+            TooLargeError: A row fits no message, or what must be held at once does not fit what may be in flight.
             DecodeError: A message is none of the contract.
             FieldError: A field is wrong; see `StreamHeader` and `StreamBatch`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
-        stream = _Stream(self._executor, self._admission, self._metrics)
+        stream = _Stream(self._executor, self._admission, self._metrics, self._max_message_bytes)
         try:
             async for answer in stream.answer(messages):
                 yield answer
@@ -47,12 +51,13 @@ class Streams:
 class _Stream:
     """One stream. Its work is done in the executor's threads, one piece after the other."""
 
-    def __init__(self, executor: Executor, admission: Admission, metrics: LossMetrics) -> None:
+    def __init__(self, executor: Executor, admission: Admission, metrics: LossMetrics, max_message_bytes: int) -> None:
         self._request = v1.EvaluateRequest()
         self._summary = v1.EvaluateResponse()
         self._seconds = 0.0
         self._metrics = metrics
         self._executor = executor
+        self._max_message_bytes = max_message_bytes
         self._held = admission.reservation()
         self._batch: StreamBatch | None = None
         self._announced = 0  # bytes that the header says will be held
@@ -64,17 +69,16 @@ class _Stream:
         self._held.resize(len(first))
         await self._submit(self._open, first)
         del first
-        results = self._submit(_nothing)
-        async for message in messages:
-            done = await results
+        message = await anext(messages, None)
+        while message is not None:
             self._hold(len(message))
             results = self._submit(self._accept, message)
             del message
-            if done:
-                yield done
-            del done
-        if done := await results:
-            yield done
+            with _next(messages) as coming:  # which the caller may send only when it has these results
+                if done := await results:
+                    yield done
+                del done, results
+                message = await coming
         summary = await self._submit(self._finish)
         self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
         yield summary
@@ -106,11 +110,17 @@ class _Stream:
         self._request = header
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
+            self._check_row(checked.row_bytes)
             self._announced = len(message) + checked.ahead_bytes
             self._held.resize(self._announced)
             self._batch = StreamBatch(checked)
         else:
             self._summary = evaluate(header)
+
+    def _check_row(self, row_bytes: int) -> None:
+        # What there is once a class, as their counts, is thus no larger than what will come.
+        if row_bytes > self._max_message_bytes:
+            raise TooLargeError(f"a row has {row_bytes} bytes, and a message at most {self._max_message_bytes}")
 
     def _accept(self, message: bytes) -> bytes | None:
         slab = REQUESTS.read(message)
@@ -126,5 +136,11 @@ class _Stream:
         return v1.EvaluateStreamResponse(summary=self._summary).SerializeToString()
 
 
-def _nothing() -> bytes | None:
-    return None
+@contextmanager
+def _next(messages: AsyncIterator[bytes]) -> Iterator[Awaitable[bytes | None]]:
+    """The next message, which is received meanwhile; None at the end."""
+    coming = asyncio.ensure_future(anext(messages, None))
+    try:
+        yield coming
+    finally:
+        coming.cancel()

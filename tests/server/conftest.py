@@ -1,0 +1,33 @@
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from losswire_server import Server
+from tests.helpers import eventually, serving
+from tests.server.raw_streams import RawStream, connection
+from tests.server.stream_batches import GRADIENT, classes
+
+
+@pytest.fixture(scope="session")
+def streaming() -> Iterator[Server]:
+    with serving(slab_bytes=4096) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def slab_channel(streaming: Server) -> Iterator[grpc.Channel]:
+    with connection(streaming) as connected:
+        yield connected
+
+
+@pytest.fixture
+def neighbour(streaming: Server, slab_channel: grpc.Channel) -> Iterator[None]:
+    """A stream on the same connection, which is in the middle while another one errs, and goes on to its right end."""
+    batch = classes(outputs=GRADIENT)
+    stream = RawStream(slab_channel).send(batch.header(), batch.slab(0, 20))
+    results = [stream.read()]
+    yield
+    results += [stream.send(slab).read() for slab in (batch.slab(20, 30), batch.slab(50, 10))]
+    batch.check(slab_channel, [*results, stream.end().read()])
+    eventually(lambda: streaming.registry.get_sample_value("losswire_inflight_bytes") == 0)

@@ -1,0 +1,167 @@
+"""Streams message by message, as any caller could write them, and answers compared to those of one message."""
+
+import math
+import queue
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from losswire import v1
+from losswire.dtypes import BY_WIRE
+from losswire.frames import REQUESTS, RESPONSES, SlabFrame
+from losswire.rows import RowLayout
+from losswire.tensors import decode, encode
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import Server
+
+PATH = "/losswire.v1.LossService/EvaluateStream"
+METHOD = {"grpc_type": "bidi_stream", "grpc_service": "losswire.v1.LossService", "grpc_method": "EvaluateStream"}
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+ROW_RESULTS = ("loss", "log_sum_exp", "predictions")
+WIDE_RESULTS = ("probabilities", "log_probabilities", "gradient")
+
+
+@contextmanager
+def connection(server: Server) -> Iterator[grpc.Channel]:
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
+        yield channel
+
+
+class RawStream:
+    """A stream whose messages are sent and read when the test says so."""
+
+    def __init__(self, channel: grpc.Channel, timeout: float | None = 30) -> None:
+        self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.call = channel.stream_stream(PATH)(iter(self._messages.get, None), timeout=timeout)
+
+    def send(self, *messages: bytes) -> "RawStream":
+        for message in messages:
+            self._messages.put(message)
+        return self
+
+    def end(self) -> "RawStream":
+        self._messages.put(None)
+        return self
+
+    def read(self) -> SlabFrame | v1.EvaluateResponse:
+        return RESPONSES.read(next(self.call))
+
+    def close(self) -> None:
+        self.call.cancel()
+        self.end()
+
+    def error(self) -> grpc.RpcError:
+        """How it ends, whatever results come before."""
+        try:
+            came = [RESPONSES.read(message) for message in self.call]
+        except grpc.RpcError as error:
+            self.end()
+            return error
+        raise AssertionError(f"it was not refused, but answered with {came}")
+
+
+def answers(channel: grpc.Channel, messages: Iterable[bytes]) -> list[SlabFrame | v1.EvaluateResponse]:
+    return [RESPONSES.read(answer) for answer in channel.stream_stream(PATH)(iter(messages), timeout=30)]
+
+
+def violation(error: grpc.RpcError) -> str:
+    """The field that an error names, and what it says of it."""
+    bad = error_details_pb2.BadRequest()
+    assert any(detail.Unpack(bad) for detail in rpc_status.from_call(error).details)
+    (violation,) = bad.field_violations
+    return f"{violation.field}: {violation.description}"
+
+
+def tensor(array: np.ndarray | list) -> v1.Tensor:
+    message = v1.Tensor()
+    encode(np.asarray(array), message, "tensor")
+    return message
+
+
+class Batch:
+    """A request with all of its elements, and the messages of a stream that carries it.
+
+    Args:
+        request: As for `Evaluate`.
+        loss: Its loss.
+        fields: Of its options.
+    """
+
+    def __init__(self, input: np.ndarray, target: np.ndarray, loss: str = "cross_entropy", **fields: object) -> None:
+        reduction = fields.pop("reduction", v1.Reduction.REDUCTION_NONE)
+        sample_weight, self.outputs = fields.pop("sample_weight", None), fields.pop("outputs", v1.OutputSpec())
+        self.request = v1.EvaluateRequest(input=tensor(input), target=tensor(target), outputs=self.outputs)
+        self.request.spec.MergeFrom(v1.LossSpec(reduction=reduction, **{loss: fields}))
+        if sample_weight is not None:
+            self.request.sample_weight.CopyFrom(tensor(sample_weight))
+        self.loss = loss
+        self.layout = RowLayout.of(input.shape, binary=loss in BINARY)
+        self.open = [name for name in ("target", "sample_weight", "input") if self.request.HasField(name)]
+
+    def message_of(self, name: str, request: v1.EvaluateRequest | None = None) -> v1.Tensor:
+        request = request or self.request
+        if name == "grad_output":
+            return request.outputs.gradient.grad_output
+        return getattr(getattr(request.spec, self.loss) if name == "weight" else request, name)
+
+    def header(self, **changes: object) -> bytes:
+        header = v1.EvaluateRequest()
+        header.CopyFrom(self.request)
+        for name in self.open:
+            self.message_of(name, header).ClearField("data")
+        header.MergeFrom(v1.EvaluateRequest(**changes))
+        return v1.EvaluateStreamRequest(header=header).SerializeToString()
+
+    def slab(self, first: int, count: int, *names: str) -> bytes:
+        """Of these tensors, or all that are open."""
+        payloads = {name: memoryview(self.elements(name, first, count)) for name in names or self.open}
+        return REQUESTS.write(first, count, payloads)
+
+    def elements(self, name: str, first: int, count: int) -> bytes:
+        array = decode(self.message_of(name), name)
+        return self._cut(array, first, count).tobytes()
+
+    def slabs(self, rows: int, *names: str) -> list[bytes]:
+        return [self.slab(piece.first_row, piece.row_count, *names) for piece in self.layout.pieces(rows)]
+
+    def _cut(self, array: np.ndarray, first: int, count: int) -> np.ndarray:
+        layout = self.layout
+        if layout.binary or array.shape != layout.shape:
+            return array.reshape(-1)[first : first + count]
+        by_samples = array.reshape(layout.samples, layout.classes, layout.positions)
+        sample, position = divmod(first, layout.positions)
+        samples = max(1, count // layout.positions)
+        return by_samples[sample : sample + samples, :, position : position + min(count, layout.positions)]
+
+    def check(self, channel: grpc.Channel, answers: Iterable[SlabFrame | v1.EvaluateResponse]) -> None:
+        """Checks that a stream answered with the bits of one message."""
+        *slabs, summary = answers
+        whole = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(self.request)
+        self._check_rows(slabs)
+        for name in (*ROW_RESULTS, *WIDE_RESULTS):
+            assert whole.HasField(name) == summary.HasField(name)
+            message, expected = getattr(summary, name), getattr(whole, name)
+            if whole.HasField(name) and not message.WhichOneof("storage"):
+                message.data = self._together(name, expected, slabs)
+        assert str(summary) == str(whole)  # where NaN is equal to NaN
+
+    def _check_rows(self, slabs: Iterable[SlabFrame]) -> None:
+        next_row = 0
+        for slab in slabs:
+            assert slab.first_row == next_row
+            next_row += slab.row_count
+        assert next_row in (0, self.layout.row_count)
+
+    def _together(self, name: str, message: v1.Tensor, slabs: Iterable[SlabFrame]) -> bytes:
+        shape, dtype = tuple(message.shape), BY_WIRE[message.dtype].numpy
+        array = np.zeros(shape, dtype)
+        for slab in slabs:
+            part = self._cut(array, slab.first_row, slab.row_count)  # a view of it
+            part[...] = np.frombuffer(slab.payloads[name], dtype).reshape(part.shape)
+        assert math.prod(shape) * dtype.itemsize == len(message.data)
+        return array.tobytes()
