@@ -117,7 +117,7 @@ def words(steps: int, vocabulary: int) -> Logits:
 def words_of_docstrings() -> list[str]:
     """Of the standard library's modules that come without side effects: those that are loaded here already."""
     names = sorted({module.name for module in pkgutil.iter_modules()} & set(sys.stdlib_module_names) & set(sys.modules))
-    members = [sys.modules[name] for name in names]
+    members: list[object] = [sys.modules[name] for name in names]
     members += [member for module in list(members) for _, member in inspect.getmembers(module, callable)]
     members += [method for kind in list(members) if inspect.isclass(kind) for _, method in inspect.getmembers(kind)]
     texts = {inspect.getdoc(member) or "" for member in members}
@@ -129,7 +129,7 @@ def train(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
     for _ in range(steps):
         rows = torch.randint(len(y), (256,))
         optimizer.zero_grad()
-        F.cross_entropy(model(x[rows]), y[rows]).backward()
+        F.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
