@@ -28,6 +28,7 @@ LARGE: Mapping[str, Way] = {
     "Arrow Flight, malloc tuned": _tuned(_FLIGHT),
     "plain gRPC": _PLAIN_GRPC,
     "plain gRPC, malloc tuned": _tuned(_PLAIN_GRPC),
+    "bare gRPC stream": Way("benchmarks.wire.bare_grpc:contestant"),
     "Triton, gRPC": _TRITON,
     "Triton, gRPC, malloc tuned": _tuned(_TRITON),
     "Triton, shared memory": Way("benchmarks.wire.triton.clients:over_shared_memory", peer=True),

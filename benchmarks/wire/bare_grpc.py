@@ -1,0 +1,103 @@
+"""What grpcio itself takes for a stream: raw messages of 1 MB, nothing parsed, nothing checked, no threads handed to.
+
+The server is asyncio, as Losswire's, with the same malloc, and evaluates each message where it arrives with the same
+engine. A faster stream than this needs another gRPC library.
+"""
+
+import asyncio
+import json
+import struct
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+import torch
+from torch import Tensor
+
+import ce_engine
+from benchmarks.batch import Answer, Batch, Prepare, Run, as_bytes
+from benchmarks.wire.serving import serve_until_left, serving
+from losswire_server.allocator import keep_freed_memory
+
+METHOD = "/bare/Evaluate"
+MESSAGE_BYTES = 2**20
+LOSS = struct.Struct("<d")
+OPTIONS = [("grpc.max_receive_message_length", 2**31 - 1)]
+
+
+@contextmanager
+def contestant() -> Iterator[Prepare]:
+    with serving("benchmarks.wire.bare_grpc") as port:
+        yield partial(_client, port)
+
+
+@contextmanager
+def _client(port: int, batch: Batch) -> Iterator[Run]:
+    logits, target = batch.tensors()
+    grad = torch.empty_like(logits) if batch.grad else None
+    command = json.dumps({"rows": batch.rows, "classes": batch.classes, "dtype": batch.dtype, "grad": batch.grad})
+    with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
+        evaluate: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
+
+        def run() -> Answer:
+            received, into = 0, None if grad is None else as_bytes(grad)
+            loss = float("nan")
+            for message in evaluate(_messages(logits, target), metadata=(("command", command),)):
+                if len(message) == LOSS.size:
+                    (loss,) = LOSS.unpack(message)
+                elif into is not None:
+                    into[received : received + len(message)] = message
+                    received += len(message)
+            return Answer(loss, grad)
+
+        yield run
+
+
+def _messages(logits: Tensor, target: Tensor) -> Iterator[bytes]:
+    yield bytes(as_bytes(target))
+    rows = max(1, MESSAGE_BYTES // (logits.shape[1] * logits.itemsize))
+    for part in torch.split(logits, rows):
+        yield bytes(as_bytes(part))
+
+
+async def _serve(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    command = json.loads(dict(context.invocation_metadata())["command"])
+    target = torch.frombuffer(await anext(messages), dtype=torch.int64)
+    first, total, dtype = 0, 0.0, getattr(torch, command["dtype"])
+    scale = torch.tensor(1 / command["rows"], dtype=torch.float64) if command["grad"] else None
+    async for message in messages:
+        logits = torch.frombuffer(message, dtype=dtype).view(-1, command["classes"])
+        part = target[first : first + len(logits)]
+        result = ce_engine.cross_entropy(logits, part, reduction="sum", grad=command["grad"], grad_output=scale)
+        first, total = first + len(logits), total + result.loss_sum
+        if result.grad is not None:
+            yield bytes(as_bytes(result.grad))
+    yield LOSS.pack(total / command["rows"])
+
+
+class _Handler(grpc.GenericRpcHandler):
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002
+        return grpc.stream_stream_rpc_method_handler(_serve)
+
+
+async def _run() -> None:
+    server = grpc.aio.server(options=OPTIONS)
+    server.add_generic_rpc_handlers((_Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await asyncio.to_thread(serve_until_left, port)
+    await server.stop(grace=None)
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch warns; nobody writes to it
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    asyncio.run(_run())
+
+
+if __name__ == "__main__":
+    main()
