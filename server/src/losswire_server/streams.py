@@ -85,7 +85,9 @@ class _Stream:
 
     def close(self) -> None:
         # If the caller leaves, memory is in use until the executor is done with it.
-        self._work.add_done_callback(lambda _: self._held.close())
+        work = self._work
+        del self._work  # whose error knows its frames, and these know this stream
+        work.add_done_callback(lambda _: self._held.close())
 
     def _hold(self, message_bytes: int) -> None:
         batch_bytes = 0 if self._batch is None else self._batch.held_bytes
