@@ -100,6 +100,7 @@ class Batch:
         if sample_weight is not None:
             self.request.sample_weight.CopyFrom(tensor(sample_weight))
         self.loss = loss
+        self._arrays: dict[str, np.ndarray] = {}
         self.layout = RowLayout.of(input.shape, binary=loss in BINARY)
         self.open = [name for name in ("target", "sample_weight", "input") if self.request.HasField(name)]
 
@@ -123,8 +124,9 @@ class Batch:
         return REQUESTS.write(first, count, payloads)
 
     def elements(self, name: str, first: int, count: int) -> bytes:
-        array = decode(self.message_of(name), name)
-        return self._cut(array, first, count).tobytes()
+        if name not in self._arrays:
+            self._arrays[name] = decode(self.message_of(name), name)
+        return self._cut(self._arrays[name], first, count).tobytes()
 
     def slabs(self, rows: int, *names: str) -> list[bytes]:
         return [self.slab(piece.first_row, piece.row_count, *names) for piece in self.layout.pieces(rows)]

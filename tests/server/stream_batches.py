@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 
 from losswire import v1
-from tests.server.raw_streams import Batch, RawStream, violation
+from tests.server.raw_streams import Batch, RawStream, answers, violation
 
 MEAN, SUM = v1.Reduction.REDUCTION_MEAN, v1.Reduction.REDUCTION_SUM
 FLOAT32, INT64 = v1.Dtype.DTYPE_FLOAT32, v1.Dtype.DTYPE_INT64
@@ -30,6 +30,12 @@ def binary(shape: tuple[int, ...], **fields: object) -> Batch:
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal(shape, np.float32), (rng.random(shape) < 0.5).astype(np.float64)
     return Batch(x, target, "binary_cross_entropy_with_logits", **fields)
+
+
+def check_served(channel: grpc.Channel) -> None:
+    """Checks that a small batch is answered as it should be."""
+    batch = classes(outputs=GRADIENT)
+    batch.check(channel, answers(channel, [batch.header(), *batch.slabs(20)]))
 
 
 def check_refused(

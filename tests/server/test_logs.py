@@ -40,3 +40,12 @@ def test_events_below_the_level_are_not_logged(capsys):
     logs.configure("warning", "json")
     logging.getLogger("losswire_server").info("serving")
     assert capsys.readouterr().err == ""
+
+
+def test_caller_that_leaves_while_results_are_on_their_way_is_no_news(capsys):
+    logs.configure("info", "json")
+    grpcio = logging.getLogger("grpc._cython.cygrpc")
+    grpcio.error("ExecuteBatchError raised in core by servicer method [%s]", "/losswire.v1.LossService/EvaluateStream")
+    assert capsys.readouterr().err == ""
+    grpcio.error("Unexpected [%s] raised by servicer method [%s]", "KeyError", "/losswire.v1.LossService/Evaluate")
+    assert json.loads(capsys.readouterr().err)["logger"] == "grpc._cython.cygrpc"

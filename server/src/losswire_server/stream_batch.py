@@ -38,6 +38,11 @@ class StreamBatch:
         """Memory of elements that came and are still needed."""
         return sum(tensor.held_bytes for tensor in self._by_rows.values())
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the input of all rows came."""
+        return self._next_row == self._header.layout.row_count
+
     def accept(self, frame: SlabFrame) -> bytes | None:
         """Takes in a slab, and evaluates its rows if it has their input.
 
@@ -65,7 +70,7 @@ class StreamBatch:
             FieldError: Some of them did not come.
         """
         pieces, row_count = self._pieces, self._header.layout.row_count
-        if pieces is None or self._next_row < row_count:
+        if pieces is None or not self.is_complete:
             raise FieldError("slab.input", f"expected all {row_count} rows, got only the first {self._next_row}")
         summary = v1.EvaluateResponse(
             loss_sum=pieces.loss_sum,

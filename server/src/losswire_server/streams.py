@@ -21,6 +21,7 @@ from losswire_server.stream_header import StreamHeader, leaves_input_open
 T = TypeVar("T")
 
 MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
+LEAVING_SECONDS = 0.01  # in which grpcio says that a caller left, after it said that no more messages come
 
 
 class Streams:
@@ -66,6 +67,8 @@ class _Stream:
 
     async def answer(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         first = await anext(messages, b"")
+        if not first:
+            await asyncio.sleep(LEAVING_SECONDS)
         self._held.resize(len(first))
         await self._submit(self._open, first)
         del first
@@ -79,13 +82,17 @@ class _Stream:
                     yield done
                 del done, results
                 message = await coming
+        if self._batch is not None and not self._batch.is_complete:
+            await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._submit(self._finish)
         self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
         yield summary
 
     def close(self) -> None:
         # If the caller leaves, memory is in use until the executor is done with it.
-        self._work.add_done_callback(lambda _: self._held.close())
+        work = self._work
+        del self._work  # whose error knows its frames, and these know this stream
+        work.add_done_callback(lambda _: self._held.close())
 
     def _hold(self, message_bytes: int) -> None:
         batch_bytes = 0 if self._batch is None else self._batch.held_bytes
