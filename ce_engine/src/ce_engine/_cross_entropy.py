@@ -11,7 +11,6 @@ from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
 
 
-@torch.no_grad()
 def cross_entropy(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
     target: Tensor,  # (), (N) or (N, d1, ..., dk); or as input

@@ -38,7 +38,7 @@ class IndexTarget:
 
     @property
     def row_count(self) -> int:
-        return len(self.classes) - self.ignored_count
+        return self.classes.shape[0] - self.ignored_count
 
     def class_weight(self, weight: Tensor | str | None) -> Tensor | None:  # (C)
         """The weights of classes as given, or computed from these targets."""
@@ -79,7 +79,7 @@ def weights_from_counts(
 
 
 def _all_classes(classes: Tensor, class_count: int) -> bool:
-    if not len(classes):
+    if not classes.shape[0]:
         return True
     least, most = classes.aminmax()
     return int(least) >= 0 and int(most) < class_count

@@ -112,8 +112,8 @@ class NativeSoftmaxKernel:
         kept = None if grad is None else scratch.empty((threads, (classes // STEP + 1) * STEP), torch.float32, "kept")
         launch = _Launch(
             logits=x.data_ptr(),
-            stride=x.stride(1) if len(x) == 1 else classes,
-            rows=len(index),
+            stride=x.stride(1) if x.shape[0] == 1 else classes,
+            rows=index.shape[0],
             classes=classes,
             target=index.data_ptr(),
             ignored=_address(rows.ignored),
@@ -133,7 +133,7 @@ class NativeSoftmaxKernel:
 
 def _lie_apart(x: Tensor) -> bool:
     """Whether x, (samples, positions, C), is in memory rows of C numbers side by side, the same distance apart."""
-    return x.stride(2) == 1 and (len(x) == 1 or x.is_contiguous()) and not x.is_neg()
+    return x.stride(2) == 1 and (x.shape[0] == 1 or x.is_contiguous()) and not x.is_neg()
 
 
 def _address(x: Tensor | None) -> int | None:

@@ -11,7 +11,6 @@ from ce_engine._rows import class_count
 from ce_engine._slab import Rows, Slab
 
 
-@torch.no_grad()
 def nll_loss(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
     target: Tensor,  # (), (N) or (N, d1, ..., dk)

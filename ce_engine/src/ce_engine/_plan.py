@@ -13,7 +13,7 @@ from ce_engine._slab import Kind, Rows, Slab
 def sample_weight(options: Options) -> Tensor | None:  # (R) float64
     if options.sample_weight is None:
         return None
-    return options.sample_weight.cpu().to(torch.float64).reshape(-1)
+    return options.sample_weight.detach().cpu().to(torch.float64).reshape(-1)
 
 
 def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:

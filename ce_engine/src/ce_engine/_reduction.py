@@ -50,7 +50,7 @@ class Reduction:
         if grad_output is None:
             scale = torch.scalar_tensor(_quotient(1.0, divisor), dtype=dtype, device="cpu")
         else:
-            scale = (grad_output.cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
+            scale = (grad_output.detach().cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
 
     def loss(
@@ -80,7 +80,8 @@ def row_order_sum(x: Tensor) -> float:
     The groups depend on R alone, and PyTorch adds up within a group on one thread, so that the sum has the same bits on
     any number of threads. A plain ``sum`` has not; a plain ``cumsum`` has, but takes as long as the losses of elements.
     """
-    grouped = len(x) - len(x) % GROUP_ROWS
+    rows = x.shape[0]  # len() of a tensor is Python code
+    grouped = rows - rows % GROUP_ROWS
     if not grouped:
         return x.sum(dtype=torch.float64).item()
     rest = x[grouped:].sum(dtype=torch.float64)

@@ -26,7 +26,6 @@ from ce_engine._validation import (
     check_probability_target,
     check_shape,
     check_target_like_input,
-    check_tensor,
     check_type,
 )
 
@@ -44,8 +43,7 @@ def cross_entropy(
     check_label_smoothing(label_smoothing)
     check_type("ignore_index", ignore_index, int)
     check_class_input(input)
-    check_tensor("target", target)
-    if target.dtype.is_floating_point:
+    if isinstance(target, Tensor) and target.dtype.is_floating_point:
         check_probability_target(target, input)
         _check_options_of_probabilities(ignore_index, weight)
     else:

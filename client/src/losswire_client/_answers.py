@@ -17,8 +17,8 @@ FIELDS: tuple[Field, ...] = ("loss", "log_sum_exp", "predictions", "probabilitie
 
 def read_arrays(response: v1.EvaluateResponse) -> Arrays:
     """The tensors that a response carries itself."""
-    present = (field for field in FIELDS if response.HasField(field) and _is_here(getattr(response, field)))
-    return {field: decode(getattr(response, field), field) for field in present}
+    present = ((field, getattr(response, field)) for field in FIELDS if response.HasField(field))
+    return {field: decode(tensor, field) for field, tensor in present if _is_here(tensor)}
 
 
 def to_result(response: v1.EvaluateResponse, arrays: Arrays, grad_dtype: np.dtype[Any]) -> Result:

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from losswire.dtypes import BY_NAME
+from losswire.dtypes import BY_NAME, of_numpy
 from losswire_client._errors import invalid_argument
 
 FLOATING = tuple(name for name, element in BY_NAME.items() if element.floating)
@@ -19,7 +19,8 @@ def floating_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     array = _as_array(argument, value)
     if array.dtype.kind in "iu" and _is_list(value):
         array = array.astype(np.float64)
-    if array.dtype.name not in FLOATING:
+    element = of_numpy(array.dtype)
+    if element is None or not element.floating:
         raise invalid_argument(argument, f"expected one of the dtypes {', '.join(FLOATING)}, got {array.dtype}")
     return array
 
@@ -29,7 +30,7 @@ def target_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     array = _as_array(argument, value)
     if array.size == 0 and _is_list(value):
         array = array.astype(np.int64)
-    if array.dtype.name in BY_NAME:
+    if of_numpy(array.dtype) is not None:
         return array
     if array.dtype.kind not in "iu":
         raise invalid_argument(argument, f"expected class indices of an integer dtype, got {array.dtype}")

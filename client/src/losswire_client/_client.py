@@ -11,7 +11,7 @@ from losswire.v1 import loss_service_pb2, loss_service_pb2_grpc
 from losswire_client import _losses
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._deadline import DEFAULT_TIMEOUT, Deadline, checked_timeout
-from losswire_client._errors import InternalError, LosswireError, NotServedError, invalid_argument, translated
+from losswire_client._errors import InternalError, LosswireError, NotServedError, from_call, invalid_argument
 from losswire_client._evaluation import Common, Evaluation, Options, check_choice
 from losswire_client._result import Result
 from losswire_client._shared_memory import SharedMemory
@@ -276,8 +276,9 @@ class Client:
             raise LosswireError("this client is closed")
         deadline = Deadline(self._timeout if timeout is None else checked_timeout(timeout))
         try:
-            with translated(self._target, deadline.seconds):
-                yield deadline
+            yield deadline
+        except grpc.RpcError as error:
+            raise from_call(error, self._target, deadline.seconds) from error
         except ValueError as error:  # so says grpcio, if another thread has closed the channel by now
             if isinstance(error, LosswireError) or not self._closed:
                 raise

@@ -113,10 +113,11 @@ def translated(target: str, timeout: float) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise _from_call(error, target, timeout) from error
+        raise from_call(error, target, timeout) from error
 
 
-def _from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
+def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
+    """The error of the tree that a failed call's error stands for."""
     call = cast(grpc.Call, error)  # what a stub raises is both
     code, text = call.code(), call.details() or ""
     details = _details(call)

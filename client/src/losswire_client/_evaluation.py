@@ -181,8 +181,10 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
 
 def check_choice(argument: str, value: object, choices: Collection[object]) -> None:
     # By type too, since an array is equal to nothing and everything, and 1 to True.
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return
+    raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def _outputs(outputs: Collection[str]) -> "set[v1.Output.ValueType]":

@@ -1,6 +1,7 @@
 """The one table of element types: on the wire, in numpy and in torch."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class ElementType:
     itemsize: int
     floating: bool = False
 
-    @property
+    @cached_property
     def numpy(self) -> np.dtype[np.generic]:
         """The numpy dtype, little-endian.
 
@@ -47,3 +48,9 @@ ELEMENT_TYPES = (
 
 BY_NAME = {element.name: element for element in ELEMENT_TYPES}
 BY_WIRE = {element.wire: element for element in ELEMENT_TYPES}
+_BY_NUMPY = {np.dtype(name): element for name, element in BY_NAME.items() if name != "bfloat16"}
+
+
+def of_numpy(dtype: np.dtype[np.generic]) -> ElementType | None:
+    """The element type of a numpy dtype in any byte order; None if the contract has no such type."""
+    return _BY_NUMPY.get(dtype) or BY_NAME.get(dtype.name)  # a name is slow: numpy puts it together anew

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
-from losswire.dtypes import BY_NAME, BY_WIRE, ElementType
+from losswire.dtypes import BY_NAME, BY_WIRE, ElementType, of_numpy
 
 MAX_DIMENSIONS = 64  # numpy's and torch's limit
 MAX_ELEMENTS = 2**63 - 1
@@ -32,7 +32,7 @@ def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> No
     Raises:
         FieldError: The array's dtype has no counterpart in the contract.
     """
-    element = BY_NAME.get(array.dtype.name)
+    element = of_numpy(array.dtype)
     if element is None:
         raise FieldError(field, f"expected one of the dtypes {', '.join(BY_NAME)}, got {array.dtype}")
     message.dtype = element.wire
@@ -48,11 +48,10 @@ def check(tensor: v1.Tensor, field: str) -> ElementType:
     """
     element = check_form(tensor, field)
     expected = math.prod(tensor.shape) * element.itemsize
-    if len(tensor.data) != expected:
+    size = len(tensor.data)  # which copies the data, so once
+    if size != expected:
         shape = tuple(tensor.shape)
-        raise FieldError(
-            field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(tensor.data)}"
-        )
+        raise FieldError(field, f"expected {expected} bytes for {element.name} of shape {shape}, got {size}")
     return element
 
 
@@ -84,9 +83,9 @@ def _check_shape(tensor: v1.Tensor, field: str) -> None:
     shape = tuple(tensor.shape)
     if len(shape) > MAX_DIMENSIONS:
         raise FieldError(field, f"expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
-    if any(length < 0 for length in shape):
+    if min(shape, default=0) < 0:
         raise FieldError(field, f"expected no negative dimension, got shape {shape}")
-    if math.prod(length for length in shape if length) > MAX_ELEMENTS:
+    if math.prod(filter(None, shape)) > MAX_ELEMENTS:
         raise FieldError(field, f"expected a shape of at most {MAX_ELEMENTS} elements, got {shape}")
 
 

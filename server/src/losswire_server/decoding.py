@@ -29,7 +29,7 @@ def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
     dtype = getattr(torch, check(tensor, field).name)
     shape = tuple(tensor.shape)
     data = tensor.data
-    return torch.frombuffer(data, dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).view(shape) if data else torch.empty(shape, dtype=dtype)
 
 
 def placeholder(tensor: v1.Tensor, field: str) -> torch.Tensor:

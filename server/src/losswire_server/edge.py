@@ -4,7 +4,6 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -25,71 +24,83 @@ HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the 
 log = logging.getLogger(__name__)
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """Stands around every method that the metrics know. Others, as those of health checks, pass through."""
+class Edge:
+    """Stands around every method of the service, from when it is registered; not around health checks and the like."""
 
     def __init__(self, metrics: RpcMetrics) -> None:
         self._metrics = metrics
 
-    async def intercept_service(
-        self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler | None":
-        handler = await continuation(handler_call_details)
-        metrics = self._metrics.method(handler_call_details.method)
-        return handler if handler is None or metrics is None else _around(handler, metrics)
+    def around(self, name: str, handler: Handler) -> Handler:
+        """The handler of the method of that name, with all that ends its calls seen to."""
+        wrap = _many_answers if handler.response_streaming else _one_answer
+        return HANDLERS[handler.request_streaming, handler.response_streaming](
+            wrap(handler, self._metrics.method(name)),
+            request_deserializer=None,  # done here, where its errors are translated
+            response_serializer=handler.response_serializer,
+        )
 
 
-def _around(handler: Handler, metrics: MethodMetrics) -> Handler:
-    behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    receive = _receive_many if handler.request_streaming else _receive_one
+def _one_answer(handler: Handler, metrics: MethodMetrics) -> Callable[[Any, Context], Awaitable[Any]]:
+    behaviour: Any = handler.unary_unary or handler.stream_unary
+    receive = _receiver(handler, metrics)
 
-    async def answer_one(request: Any, context: Context) -> Any:
-        async with _call(context, metrics):
-            response = await behaviour(receive(request, handler, metrics), context)
-            metrics.sent.inc()
-            return response
+    async def answer(request: Any, context: Context) -> Any:
+        start = metrics.start()
+        try:
+            response = await behaviour(receive(request), context)
+        except BaseException as error:
+            await _fail(error, context, metrics, start)
+            raise
+        metrics.sent.inc()
+        metrics.end(start, grpc.StatusCode.OK)
+        return response
 
-    async def answer_many(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with _call(context, metrics):
-            async for response in behaviour(receive(request, handler, metrics), context):
+    return answer
+
+
+def _many_answers(handler: Handler, metrics: MethodMetrics) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    behaviour: Any = handler.unary_stream or handler.stream_stream
+    receive = _receiver(handler, metrics)
+
+    async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
+        start = metrics.start()
+        try:
+            async for response in behaviour(receive(request), context):
                 metrics.sent.inc()
                 yield response
+        except BaseException as error:
+            await _fail(error, context, metrics, start)
+            raise
+        metrics.end(start, grpc.StatusCode.OK)
 
-    return HANDLERS[handler.request_streaming, handler.response_streaming](
-        answer_many if handler.response_streaming else answer_one,
-        request_deserializer=None,  # done here, where its errors are translated
-        response_serializer=handler.response_serializer,
-    )
-
-
-def _receive_one(data: bytes, handler: Handler, metrics: MethodMetrics) -> Any:
-    metrics.received.inc()
-    return handler.request_deserializer(data) if handler.request_deserializer else data
+    return answer
 
 
-async def _receive_many(stream: AsyncIterator[bytes], handler: Handler, metrics: MethodMetrics) -> AsyncIterator[Any]:
-    async for data in stream:
-        yield _receive_one(data, handler, metrics)
+def _receiver(handler: Handler, metrics: MethodMetrics) -> Callable[[Any], Any]:
+    """Counts and parses what comes, be it one message or many."""
+    parse = handler.request_deserializer
+
+    def receive(data: bytes) -> Any:
+        metrics.received.inc()
+        return parse(data) if parse else data
+
+    async def receive_many(stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for data in stream:
+            yield receive(data)
+
+    return receive_many if handler.request_streaming else receive
 
 
-@asynccontextmanager
-async def _call(context: Context, metrics: MethodMetrics) -> AsyncIterator[None]:
-    start = metrics.start()
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
+async def _fail(error: BaseException, context: Context, metrics: MethodMetrics, start: float) -> None:
+    """Counts a call that did not end well, and tells the caller why, who may have left."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
         metrics.end(start, _why_cancelled(context))
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the server lives on
+    elif isinstance(error, Exception):  # whatever it is, the server lives on
         status = to_status(error)
         _log(error, status.code, metrics.name)
         _forget_frames(error)
         metrics.end(start, status.code)  # before the caller hears of it, who may then look at the metrics
         await context.abort(status.code, status.details, trailers(error, status))
-    else:
-        metrics.end(start, grpc.StatusCode.OK)
 
 
 def _log(error: Exception, code: grpc.StatusCode, method: str) -> None:

@@ -9,7 +9,8 @@ from losswire.dtypes import BY_NAME
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
     """Fills a message in its place with a tensor that is on the CPU and of a dtype of the contract."""
     _describe(message, tensor)
-    message.data = elements(tensor).tobytes()
+    bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # which numpy does not know
+    message.data = bits.numpy().tobytes()
 
 
 def refer(message: v1.Tensor, tensor: torch.Tensor, span: v1.SharedMemorySpan) -> None:

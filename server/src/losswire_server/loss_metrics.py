@@ -1,6 +1,7 @@
 """The losses served, in Prometheus's terms: base units, labels from closed sets."""
 
 import logging
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -14,6 +15,22 @@ SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0
 MAX_SUM = 2.0**53  # one evaluation past it, as of a run that diverged, and the sum would no longer resolve ones
 
 log = logging.getLogger(__name__)
+
+
+class _Counts(NamedTuple):
+    """What is counted of one loss."""
+
+    seconds: Histogram
+    rows: Counter
+    ignored_rows: Counter
+    unsummed: Counter
+
+
+class _Sums(NamedTuple):
+    """What is added up of one loss in one series."""
+
+    loss: Counter
+    weight: Counter
 
 
 class LossMetrics:
@@ -33,14 +50,14 @@ class LossMetrics:
 
         self._loss_sum = counter("losswire_loss_sum", "Sum of the losses of rows.", "series", "loss")
         self._weight_sum = counter("losswire_weight_sum", "Sum of what `mean` divides by.", "series", "loss")
-        self._unsummed = counter(
+        unsummed = counter(
             "losswire_unsummed_evaluations",
             "Evaluations left out of the sums, which cannot hold NaN, negative or immense losses.",
             "loss",
         )
-        self._rows = counter("losswire_rows", "Rows that counted.", "loss")
-        self._ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
-        self._seconds = Histogram(
+        rows = counter("losswire_rows", "Rows that counted.", "loss")
+        ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
+        seconds = Histogram(
             "losswire_evaluation_seconds",
             "Time from the request's bytes to the answer's, without waiting.",
             ["loss"],
@@ -49,28 +66,30 @@ class LossMetrics:
         )
         inflight = Gauge("losswire_inflight_bytes", "Requests being evaluated or waiting.", registry=registry)
         inflight.set_function(lambda: admission.inflight_bytes)
-        for loss in LOSSES:
-            self._start_at_zero(loss)
+        # A counter that is first seen above zero has lost its first increase for every rate().
+        self._counts = {
+            loss: _Counts(seconds.labels(loss), rows.labels(loss), ignored_rows.labels(loss), unsummed.labels(loss))
+            for loss in LOSSES
+        }
+        self._sums = {(DEFAULT_SERIES, loss): self._new_sums(DEFAULT_SERIES, loss) for loss in LOSSES}
 
     def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse, seconds: float) -> None:
         """Counts an evaluation that took so many seconds."""
         loss = request.spec.WhichOneof("loss") or ""
-        self._seconds.labels(loss).observe(seconds)
-        self._rows.labels(loss).inc(response.row_count)
-        self._ignored_rows.labels(loss).inc(response.ignored_count)
-        if not all(0 <= x <= MAX_SUM for x in (response.loss_sum, response.weight_sum)):  # NaN is not either
-            self._unsummed.labels(loss).inc()
+        counts, loss_sum, weight_sum = self._counts[loss], response.loss_sum, response.weight_sum
+        counts.seconds.observe(seconds)
+        counts.rows.inc(response.row_count)
+        counts.ignored_rows.inc(response.ignored_count)
+        if not (0 <= loss_sum <= MAX_SUM and 0 <= weight_sum <= MAX_SUM):  # NaN is not either
+            counts.unsummed.inc()
             return
-        series = self._series_label(request.series)
-        self._loss_sum.labels(series, loss).inc(response.loss_sum)
-        self._weight_sum.labels(series, loss).inc(response.weight_sum)
+        key = self._series_label(request.series), loss
+        sums = self._sums.get(key) or self._sums.setdefault(key, self._new_sums(*key))
+        sums.loss.inc(loss_sum)
+        sums.weight.inc(weight_sum)
 
-    def _start_at_zero(self, loss: str) -> None:
-        # A counter that is first seen above zero has lost its first increase for every rate().
-        for metric in (self._unsummed, self._rows, self._ignored_rows, self._seconds):
-            metric.labels(loss)
-        self._loss_sum.labels(DEFAULT_SERIES, loss)
-        self._weight_sum.labels(DEFAULT_SERIES, loss)
+    def _new_sums(self, series: str, loss: str) -> _Sums:
+        return _Sums(self._loss_sum.labels(series, loss), self._weight_sum.labels(series, loss))
 
     def _series_label(self, name: str) -> str:
         if name in self._series:

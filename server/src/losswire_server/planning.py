@@ -59,8 +59,10 @@ def plan(request: v1.EvaluateRequest, read: Reader = to_torch) -> ce_engine.Slab
         NotServedError: A field is right, but asks for what this server does not serve.
     """
     check_request(request)
-    with by_field(request.spec):
+    try:
         return PLANS[loss_of(request.spec)](**arguments(request, read))
+    except ce_engine.InvalidArgumentError as error:
+        raise _of_field(error, request.spec) from error
 
 
 def arguments(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:
@@ -85,7 +87,11 @@ def by_field(spec: v1.LossSpec) -> Iterator[None]:
     try:
         yield
     except ce_engine.InvalidArgumentError as error:
-        raise FieldError(field_of(error.argument, spec), error.problem) from error
+        raise _of_field(error, spec) from error
+
+
+def _of_field(error: ce_engine.InvalidArgumentError, spec: v1.LossSpec) -> FieldError:
+    return FieldError(field_of(error.argument, spec), error.problem)
 
 
 def field_of(argument: str, spec: v1.LossSpec) -> str:

@@ -1,7 +1,6 @@
 """What a request must say before its tensors are looked at, and what of the contract this server does not serve."""
 
 import re
-from collections.abc import Iterator
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
@@ -22,7 +21,7 @@ def check_request(request: v1.EvaluateRequest) -> None:
         FieldError: A field is wrong.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    _refuse(_unknown_fields(request, "request"))  # first: they may replace what a newer caller leaves unset
+    _check_known(request, "")  # first: unknown fields may replace what a newer caller leaves unset
     for required in ("spec", "target", "input"):
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
@@ -30,11 +29,6 @@ def check_request(request: v1.EvaluateRequest) -> None:
         raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {request.series!r}")
     _check_spec(request.spec)
     _check_outputs(request.outputs)
-
-
-def _refuse(not_served: Iterator[tuple[str, str]]) -> None:
-    for field, problem in not_served:
-        raise NotServedError(field, problem)
 
 
 def _check_spec(spec: v1.LossSpec) -> None:
@@ -66,13 +60,13 @@ def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
         raise FieldError(field, f"expected one of {names}, got {came}")
 
 
-def _unknown_fields(message: Message, path: str) -> Iterator[tuple[str, str]]:
+def _check_known(message: Message, path: str) -> None:
     if len(unknown := UnknownFieldSet(message)):
-        number = unknown[0].field_number
-        yield path, f"this server does not know its field number {number}; it is older than the caller"
+        problem = f"this server does not know its field number {unknown[0].field_number}; it is older than the caller"
+        raise NotServedError(path or "request", problem)
     for name in _message_fields(message.DESCRIPTOR):
         if message.HasField(name):
-            yield from _unknown_fields(getattr(message, name), name if path == "request" else f"{path}.{name}")
+            _check_known(getattr(message, name), f"{path}.{name}" if path else name)
 
 
 @cache

@@ -32,11 +32,11 @@ class RpcMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self._methods = {f"/{service.full_name}/{method.name}": self._method(method) for method in service.methods}
+        self._methods = {method.name: self._method(method) for method in service.methods}
 
-    def method(self, path: str) -> "MethodMetrics | None":
-        """The counters of a method, named as in ``/losswire.v1.LossService/Evaluate``; None for other services'."""
-        return self._methods.get(path)
+    def method(self, name: str) -> "MethodMetrics":
+        """The counters of the method of that name."""
+        return self._methods[name]
 
     def _method(self, method: MethodDescriptor) -> "MethodMetrics":
         streams = method.client_streaming, method.server_streaming

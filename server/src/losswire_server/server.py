@@ -100,7 +100,6 @@ class Server:
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(
-            interceptors=[Edge(RpcMetrics(self.registry, SERVICE))],
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
@@ -108,7 +107,8 @@ class Server:
             ],
         )
         served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
-        LossService(self._evaluator, self._streams, self._leases, served).add_to(server)
+        edge = Edge(RpcMetrics(self.registry, SERVICE))
+        LossService(self._evaluator, self._streams, self._leases, served).add_to(server, edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

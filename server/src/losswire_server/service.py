@@ -6,7 +6,7 @@ import grpc
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2
-from losswire_server.edge import Context, Handler
+from losswire_server.edge import Context, Edge, Handler
 from losswire_server.evaluator import Evaluator
 from losswire_server.leases import Leases
 from losswire_server.streams import Streams
@@ -38,8 +38,8 @@ class LossService:
         async for lease in self._leases.lease(request.size_bytes, context.peer()):
             yield v1.LeaseSharedMemoryResponse(**lease._asdict())
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the methods as generated code would, but that evaluations get and give bytes.
+    def add_to(self, server: grpc.aio.Server, edge: Edge) -> None:
+        """Registers the methods within the edge, as generated code would, but that evaluations get and give bytes.
 
         Parsing and serialising a large message takes long, and the event loop is no place for it.
         """
@@ -57,4 +57,5 @@ class LossService:
                 v1.LeaseSharedMemoryResponse.SerializeToString,
             ),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, methods),))
+        handlers = {name: edge.around(name, handler) for name, handler in methods.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
