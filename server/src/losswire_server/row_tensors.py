@@ -11,6 +11,9 @@ from losswire.rows import Piece, RowLayout
 from losswire.tensors import FieldError
 from losswire_server.decoding import from_bytes
 
+PART_BYTES = 2048  # that a part takes beside its elements: objects of ours and of torch's
+LEAST_SHARE = 4  # of what is at least a quarter of its message, the message is kept
+
 
 class RowTensor(Protocol):
     """Gives out what it has for rows, piece by piece.
@@ -19,7 +22,8 @@ class RowTensor(Protocol):
         held_bytes: Memory that its elements take.
     """
 
-    held_bytes: int
+    @property
+    def held_bytes(self) -> int: ...
 
     def take(self, piece: Piece) -> Tensor:
         """What it has for the rows of a piece, which follow those taken before."""
@@ -72,17 +76,21 @@ class Coming:
 
     Attributes:
         field: Path of its field in a slab.
-        held_bytes: Of elements that came and were not taken yet.
     """
 
     def __init__(self, name: str, dtype: torch.dtype, layout: RowLayout, *, wide: bool) -> None:
         self.field = f"slab.{name}"
-        self.held_bytes = 0
+        self._element_bytes = 0
         self._dtype = dtype
         self._layout = layout
         self._wide = wide
         self._parts: deque[_Part] = deque()
         self._next_row = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Of what came and was not taken yet."""
+        return self._element_bytes + PART_BYTES * len(self._parts)
 
     @property
     def complete(self) -> bool:
@@ -98,9 +106,9 @@ class Coming:
             came = f"from row {piece.first_row} on"
             raise FieldError(self.field, f"expected elements from row {self._next_row} on, got some {came}")
         shape = piece.input_shape if self._wide else piece.row_shape
-        self._parts.append(_Part(piece, from_bytes(payload, self._dtype, shape, self.field)))
+        self._parts.append(_Part(piece, from_bytes(_by_itself(payload), self._dtype, shape, self.field)))
         self._next_row = piece.end_row
-        self.held_bytes += len(payload)
+        self._element_bytes += len(payload)
 
     def take(self, piece: Piece) -> Tensor:
         """What it has for the rows of a piece.
@@ -115,7 +123,7 @@ class Coming:
             part = self._parts.popleft().tensor
         else:
             part = self._from_rows(torch.cat(list(self._rows_until(piece.end_row))), piece)
-        self.held_bytes -= part.nbytes
+        self._element_bytes -= part.nbytes
         return part
 
     def take_all(self) -> Tensor:
@@ -148,6 +156,13 @@ class _Part(NamedTuple):
     piece: Piece
     tensor: Tensor
     as_rows: bool = False
+
+
+def _by_itself(payload: memoryview) -> memoryview:
+    """A payload, which may be held for long, without a message that is mostly something else, as padding."""
+    whole = payload.obj
+    small = isinstance(whole, bytes) and LEAST_SHARE * len(payload) < len(whole)
+    return memoryview(bytes(payload)) if small else payload
 
 
 def _classes_last(tensor: Tensor) -> Tensor:  # (C), (n, C) or (n, C, d1, ..., dk)
