@@ -27,7 +27,7 @@ MALLOCS: dict[str, Mapping[str, str]] = {"as shipped": AS_SHIPPED, "malloc gives
 class Effort:
     """How much is measured."""
 
-    powers: int  # of 4 KB/4, the first size being 1 KB
+    powers: int  # sizes: 1 KB, 4 KB, ..., each 4 times the one before
     runs: int
     watches: tuple[Watch, ...]
 
@@ -67,7 +67,7 @@ def measure_times(console: Console, effort: Effort, plot: Path | None) -> None:
         timings = times.measure(server.target, sizes, TRANSPORTS, effort.runs)
         held = memory.resident(server.pid).own if memory.supported() else None
     console.print(times_table(timings))
-    for transport in TRANSPORTS:
+    for transport in times.SINGLE:
         if line := times.fit(timings, transport):
             console.print(f"{transport}, from 1 MB on: {told(line)}")
     if held is not None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growth.times import STRAIGHT_FROM_BYTES, Timing, fit
+from benchmarks.growth.times import SINGLE, STRAIGHT_FROM_BYTES, Timing, fit
 
 COLORS = {"auto": "#1f6feb", "stream": "#d4762c", "shared_memory": "#2da44e"}
 MARKERS = {"auto": "o", "stream": "s", "shared_memory": "^"}
@@ -21,7 +21,7 @@ def save_picture(timings: list[Timing], path: Path) -> None:
         if points:
             style: dict[str, Any] = {"color": COLORS[transport], "marker": MARKERS[transport], "markersize": 5}
             axes.plot(list(points), list(points.values()), linestyle="none", label=transport, **style)
-        if line := fit(timings, transport):
+        if transport in SINGLE and (line := fit(timings, transport)):
             ends = [x for x in points if x >= STRAIGHT_FROM_BYTES]
             axes.plot(ends, [line.at(x) for x in ends], color=COLORS[transport], linewidth=0.8)
     axes.loglog()

@@ -15,9 +15,10 @@ from benchmarks.growth.memory import Resident, resident
 from losswire_server import launch
 
 AS_SHIPPED: Mapping[str, str] = {}
-# As glibc's malloc keeps what is freed, by tens of megabytes, a leak could hide in there for long. Told so, it gives
-# large blocks back at once, and there are few heaps; the server then leaves malloc alone.
-GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**18), "MALLOC_TRIM_THRESHOLD_": str(2**18), "MALLOC_ARENA_MAX": "2"}
+# glibc's malloc keeps tens of megabytes of what is freed, scattered over a heap for each of many threads: a leak could
+# hide there for long, and what is resident goes up and down with none. Told so, it has one heap and gives blocks from
+# 64 KiB on back at once, and the server leaves malloc alone. What grows then is what is in use.
+GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": str(2**16)}
 SETTLE_SECONDS = 0.3  # after which nobody is at work any more, not even for callers that have left
 
 

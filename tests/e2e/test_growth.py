@@ -16,8 +16,8 @@ pytestmark = [
     pytest.mark.skipif(not memory.supported(), reason="resident memory is read from /proc"),
 ]
 
-EVALUATIONS = Watch("evaluations", warm_up=600, calls=1000, step=100)
-CONNECTIONS = Watch("connections", warm_up=40, calls=100, step=10)
+EVALUATIONS = Watch("evaluations", warm_up=400, calls=1000, step=200)
+CONNECTIONS = Watch("connections", warm_up=40, calls=100, step=20)
 
 
 @pytest.mark.parametrize("watch", [EVALUATIONS, CONNECTIONS], ids=lambda watch: watch.kind)
