@@ -9,7 +9,7 @@ ARGS ?=
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision test-gpu bench-gpu clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ bench-precision: .venv/ready ## measure what narrower dtypes on the wire cost in
 
 bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
 	.venv/bin/python -m benchmarks.engine $(ARGS)
+
+bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
+	.venv/bin/python -m benchmarks.growth $(ARGS)
 
 test-gpu: ## test the kernels: on a GPU where there is one (GPU_PYTHON=python3 picks its PyTorch)
 	$(GPU_PYTHON) -c 'import torch; print("testing on", torch.cuda.get_device_name() if torch.cuda.is_available() \

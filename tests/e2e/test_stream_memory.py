@@ -15,7 +15,7 @@ from tests.server.stream_batches import FLOAT32, INT64, SUM
 
 MIB = 2**20
 CLASSES, ROWS = 1024, 256  # of a slab of 1 MiB
-ROOM = 64 * MIB  # what gRPC reads ahead, and what malloc keeps of it in the heaps of its threads: 50 MiB at most
+ROOM = 17 * MIB  # 16, and a slab
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells how much it takes")
 

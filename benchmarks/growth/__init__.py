@@ -1,0 +1,1 @@
+"""How time grows with a batch, and whether memory grows with their number."""
