@@ -9,13 +9,13 @@ from tests.server.raw_streams import RawStream, connection
 from tests.server.stream_batches import GRADIENT, classes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def streaming() -> Iterator[Server]:
     with serving(slab_bytes=4096) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slab_channel(streaming: Server) -> Iterator[grpc.Channel]:
     with connection(streaming) as connected:
         yield connected
