@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 
 from losswire import tensors, v1
 from losswire.dtypes import ELEMENT_TYPES
-from losswire.tensors import FieldError, check, decode
+from losswire.tensors import FieldError, decode, read
 
 FLOAT32 = v1.Dtype.DTYPE_FLOAT32
 NUMPY_DTYPES = [element.numpy for element in ELEMENT_TYPES if element.name != "bfloat16"]
@@ -74,7 +74,7 @@ def test_array_of_another_dtype_is_refused(dtype):
 )
 def test_tensor_that_contradicts_itself_is_refused(tensor, problem):
     with pytest.raises(FieldError, match=problem) as raised:
-        check(tensor, "spec.cross_entropy.weight")
+        read(tensor, "spec.cross_entropy.weight")
     assert raised.value.field == "spec.cross_entropy.weight"
 
 

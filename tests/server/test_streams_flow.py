@@ -1,6 +1,8 @@
 """Streams that run at their own pace: a caller that does not read, and one that does not stop."""
 
+import asyncio
 import itertools
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -9,11 +11,11 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from losswire.frames import REQUESTS
+from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
-from losswire_server import Server
+from losswire_server import Server, streams
 from tests.helpers import eventually, serving
-from tests.server.raw_streams import METHOD, PATH, Batch, RawStream, connection
+from tests.server.raw_streams import METHOD, PATH, Batch, RawStream, answers, connection
 from tests.server.stream_batches import GRADIENT, check_served, classes
 
 ROWS = 256  # of each slab, of 1 MiB
@@ -120,3 +122,19 @@ def test_small_batches_take_turns_with_the_slabs_of_a_stream_that_does_not_stop(
         assert sorted(turns)[25] < 10  # slabs that came between, most of the time
         before = received(server)
         eventually(lambda: received(server) > before)
+
+
+@pytest.mark.parametrize(("short_seconds", "at_once"), [(0, 0), (math.inf, 11)], ids=["long", "short"])
+def test_slabs_that_take_long_leave_the_event_loop_to_others(server, monkeypatch, short_seconds, at_once):
+    batch, in_event_loop = classes((60,), outputs=GRADIENT), []
+
+    class Watched(streams.StreamBatch):
+        def accept(self, frame: SlabFrame) -> bytes | None:
+            in_event_loop.append(asyncio._get_running_loop() is not None)
+            return super().accept(frame)
+
+    monkeypatch.setattr(streams, "StreamBatch", Watched)
+    monkeypatch.setattr(streams, "SHORT_SECONDS", short_seconds)
+    with connection(server) as channel:
+        batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))
+    assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # how long the first takes is not known

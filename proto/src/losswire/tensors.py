@@ -40,19 +40,18 @@ def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> No
     message.data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def check(tensor: v1.Tensor, field: str) -> ElementType:
-    """Checks a received tensor against itself: its dtype is known, and its data is as long as its shape says.
+def read(tensor: v1.Tensor, field: str) -> tuple[ElementType, bytes]:
+    """Takes dtype and elements out of a received tensor, if its data is as long as its shape says.
 
     Raises:
-        FieldError: It is not so.
+        FieldError: The tensor contradicts itself.
     """
-    element = check_form(tensor, field)
+    element, data = check_form(tensor, field), tensor.data  # which protobuf copies each time
     expected = math.prod(tensor.shape) * element.itemsize
-    size = len(tensor.data)  # which copies the data, so once
-    if size != expected:
+    if len(data) != expected:
         shape = tuple(tensor.shape)
-        raise FieldError(field, f"expected {expected} bytes for {element.name} of shape {shape}, got {size}")
-    return element
+        raise FieldError(field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(data)}")
+    return element, data
 
 
 def check_form(tensor: v1.Tensor, field: str) -> ElementType:
@@ -75,8 +74,8 @@ def decode(tensor: v1.Tensor, field: str) -> npt.NDArray[np.generic]:
         FieldError: The tensor contradicts itself.
         TypeError: It is bfloat16 and ``ml_dtypes`` has not been imported.
     """
-    element = check(tensor, field)
-    return np.frombuffer(tensor.data, element.numpy).reshape(tuple(tensor.shape)).copy()
+    element, data = read(tensor, field)
+    return np.frombuffer(data, element.numpy).reshape(tuple(tensor.shape)).copy()
 
 
 def _check_shape(tensor: v1.Tensor, field: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from losswire import v1
-from losswire.tensors import FieldError, check, check_form
+from losswire.tensors import FieldError, check_form, read
 from losswire_server.encoding import dtype_name
 from losswire_server.errors import NotServedError
 
@@ -26,9 +26,8 @@ def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
     """
     if tensor.HasField("shared_memory"):
         raise NotServedError(field, "shared memory is for Evaluate; send the elements in data or in slabs")
-    dtype = getattr(torch, check(tensor, field).name)
-    shape = tuple(tensor.shape)
-    data = tensor.data
+    element, data = read(tensor, field)
+    dtype, shape = getattr(torch, element.name), tuple(tensor.shape)
     return torch.frombuffer(data, dtype=dtype).view(shape) if data else torch.empty(shape, dtype=dtype)
 
 

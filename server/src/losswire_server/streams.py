@@ -1,6 +1,7 @@
-"""Evaluates streams beside the event loop: while one slab is evaluated the next one comes, and results leave."""
+"""Evaluates streams: slabs that take long beside the event loop, while the next one comes, and short ones within it."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -21,6 +22,7 @@ from losswire_server.stream_header import StreamHeader, leaves_input_open
 T = TypeVar("T")
 
 MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
+SHORT_SECONDS = 0.0005  # work that takes less is done at once, since handing it over takes half as long
 LEAVING_SECONDS = 0.01  # in which grpcio says that a caller left, after it said that no more messages come
 
 
@@ -50,12 +52,13 @@ class Streams:
 
 
 class _Stream:
-    """One stream. Its work is done in the executor's threads, one piece after the other."""
+    """One stream, whose work is done one piece after the other."""
 
     def __init__(self, executor: Executor, admission: Admission, metrics: LossMetrics, max_message_bytes: int) -> None:
         self._request = v1.EvaluateRequest()
         self._summary = v1.EvaluateResponse()
         self._seconds = 0.0
+        self._pace = math.inf  # seconds of work for a byte of the last message
         self._metrics = metrics
         self._executor = executor
         self._max_message_bytes = max_message_bytes
@@ -70,21 +73,21 @@ class _Stream:
         if not first:
             await asyncio.sleep(LEAVING_SECONDS)
         self._held.resize(len(first))
-        await self._submit(self._open, first)
+        await self._beside(partial(self._open, first))
         del first
         message = await anext(messages, None)
         while message is not None:
             self._hold(len(message))
-            results = self._submit(self._accept, message)
-            del message
             with _next(messages) as coming:  # which the caller may send only when it has these results
-                if done := await results:
-                    yield done
-                del done, results
+                results = await self._take(message)
+                del message
+                if results:
+                    yield results
+                del results
                 message = await coming
         if self._batch is not None and not self._batch.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
-        summary = await self._submit(self._finish)
+        summary = await self._beside(self._finish)
         self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
         yield summary
 
@@ -98,10 +101,16 @@ class _Stream:
         batch_bytes = 0 if self._batch is None else self._batch.held_bytes
         self._held.resize(max(self._announced, batch_bytes) + MESSAGES_AT_ONCE * message_bytes)
 
-    def _submit(self, work: Callable[..., T], *args: bytes) -> Awaitable[T]:
-        future = self._executor.submit(self._timed, partial(work, *args))
-        self._work = future
-        return asyncio.wrap_future(future)
+    async def _take(self, message: bytes) -> bytes | None:
+        """The results of a slab, which probably takes as long for its size as the last one."""
+        work = partial(self._accept, message)
+        if self._pace * len(message) < SHORT_SECONDS:
+            return self._timed(work)
+        return await self._beside(work)
+
+    def _beside(self, work: Callable[[], T]) -> Awaitable[T]:
+        self._work = self._executor.submit(self._timed, work)
+        return asyncio.wrap_future(self._work)
 
     def _timed(self, work: Callable[[], T]) -> T:
         start = time.perf_counter()
@@ -130,7 +139,12 @@ class _Stream:
             raise TooLargeError(f"a row has {row_bytes} bytes, and a message at most {self._max_message_bytes}")
 
     def _accept(self, message: bytes) -> bytes | None:
-        slab = REQUESTS.read(message)
+        start = time.thread_time()  # without the time in which others have the interpreter's lock
+        results = self._evaluate(REQUESTS.read(message))
+        self._pace = (time.thread_time() - start) / len(message)
+        return results
+
+    def _evaluate(self, slab: v1.EvaluateRequest | SlabFrame) -> bytes | None:
         if not isinstance(slab, SlabFrame):
             raise FieldError("header", "expected one header, got another")
         if self._batch is None:
