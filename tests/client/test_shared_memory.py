@@ -269,12 +269,15 @@ def test_collecting_arrays_after_the_client_was_closed_does_no_harm(server):
 def test_forked_child_leaves_its_parents_leases_alone(alone):
     server, client = alone
     place = resident(client, LOGITS)
-    child = os.fork()
+    child, failed = os.fork(), True
     if not child:
-        place = None
-        gc.collect()
-        os._exit(0)
-    os.waitpid(child, 0)
+        try:
+            place = None
+            gc.collect()
+            failed = False
+        finally:
+            os._exit(failed)
+    assert os.waitpid(child, 0) == (child, 0)
     assert in_a_region(client, place)
     assert client.cross_entropy(place, TARGET).row_count == 256
     assert leased_bytes(server) == MIB
