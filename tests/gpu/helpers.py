@@ -1,7 +1,5 @@
 """Slabs evaluated by the kernels, and the same by the CPU path in float64: one path for all losses and options."""
 
-from dataclasses import fields, replace
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,7 @@ BINARY_OUTPUTS = OUTPUTS[1:]
 
 def by_kernels(slab: Slab) -> RowResults:
     """On the GPU if there is one, else in the interpreter."""
-    kind = replace(slab.kind, device=DEVICE)
+    kind = slab.kind._replace(device=DEVICE)
     target = None if slab.target is None else slab.target.to(DEVICE)
     results = gpu.evaluate(kind, slab.input.to(DEVICE), target, slab.rows, slab.row_count)
     return results.map(lambda x: x.cpu(), lambda x: x.cpu())
@@ -24,8 +22,7 @@ def by_kernels(slab: Slab) -> RowResults:
 
 def in_float64(slab: Slab) -> RowResults:
     """By the CPU path, from the same numbers as the slab has."""
-    kind = replace(
-        slab.kind,
+    kind = slab.kind._replace(
         dtype=torch.float64,
         target_dtype=None if slab.target is None else torch.float64,
         grad_dtype=None if slab.kind.grad_dtype is None else torch.float64,
@@ -42,15 +39,14 @@ def _wide_weight(kind: Kind) -> Shared | None:
 
 
 def _wide(rows: Rows) -> Rows:
-    columns = (getattr(rows, field.name) for field in fields(Rows))
-    return Rows(*(x.double() if x is not None and x.dtype.is_floating_point else x for x in columns))
+    return Rows(*(x.double() if x is not None and x.dtype.is_floating_point else x for x in rows))
 
 
 def assert_right(slab: Slab) -> RowResults:
     """Each result is within a few roundings of the truth, and there is none that was not asked for."""
     ours, truth = by_kernels(slab), in_float64(slab)
-    for field in fields(RowResults):
-        assert_close(field.name, getattr(ours, field.name), getattr(truth, field.name), slab)
+    for name, a, b in zip(RowResults._fields, ours, truth, strict=True):
+        assert_close(name, a, b, slab)
     return ours
 
 
@@ -83,8 +79,7 @@ def _largest(*tensors: Tensor | None) -> float:
 
 
 def assert_same_bits(ours: RowResults, theirs: RowResults) -> None:
-    for field in fields(RowResults):
-        a, b = getattr(ours, field.name), getattr(theirs, field.name)
+    for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
             torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)

@@ -46,14 +46,14 @@ def test_columns_that_say_nothing_change_no_bit(smoothing):
     columns = {"ignored": torch.zeros(rows, dtype=torch.bool), "weight": ones, "scale": slab.rows.scale.clone()}
     if smoothing:
         columns["sample_weight"] = ones
-    merged = replace(slab, rows=replace(slab.rows, **columns))
+    merged = replace(slab, rows=slab.rows._replace(**columns))
     assert_same_bits(by_kernels(merged), by_kernels(slab))
 
 
 def test_columns_of_elements_that_say_nothing_change_no_bit():
     input, target, ones = torch.randn(300) * 5, torch.rand(300), torch.ones(300)
     slab = slabs.binary_cross_entropy_with_logits(input, target, grad=True, outputs=BINARY_OUTPUTS)
-    merged = replace(slab, rows=replace(slab.rows, weight=ones, pos_weight=ones, scale=slab.rows.scale.clone()))
+    merged = replace(slab, rows=slab.rows._replace(weight=ones, pos_weight=ones, scale=slab.rows.scale.clone()))
     assert_same_bits(by_kernels(merged), by_kernels(slab))
     first = slabs.binary_cross_entropy_with_logits(
         input[7:8], target[7:8], grad=True, outputs=BINARY_OUTPUTS, grad_output=torch.tensor(1 / 300)

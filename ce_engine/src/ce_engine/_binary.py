@@ -7,7 +7,7 @@ from ce_engine import checks
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._index_target import weights_from_counts
 from ce_engine._options import Common, Options
-from ce_engine._plan import plan, product, sample_weight
+from ce_engine._plan import computed, plan, product, sample_weight
 from ce_engine._slab import Rows, Slab
 from ce_engine._validation import check_probabilities
 
@@ -77,15 +77,14 @@ def _slab(
     pos_weight: Tensor | None,
     options: Options,
 ) -> Slab:
-    dtype = torch.promote_types(input.dtype, torch.float32)
     factor = product(_element_weight(weight, target), sample_weight(options))
     return plan(
         loss,
         input,
         options,
         Rows(
-            weight=None if factor is None else factor.to(dtype),
-            pos_weight=None if pos_weight is None else _elements(pos_weight, input.shape).to(dtype),
+            weight=computed(factor, input),
+            pos_weight=None if pos_weight is None else computed(_elements(pos_weight, input.shape), input),
         ),
         shape=input.shape,
         class_count=1,

@@ -1,12 +1,11 @@
 from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from ce_engine import checks
 from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common, Options
-from ce_engine._plan import plan, product, sample_weight
+from ce_engine._plan import computed, plan, product, sample_weight
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
 
@@ -60,7 +59,6 @@ def _index_slab(
     factor, samples = row_weight, sample_weight(options)
     if not label_smoothing:
         factor, samples = product(row_weight, samples), None
-    dtype = torch.promote_types(input.dtype, torch.float32)
     return plan(
         "cross_entropy",
         input,
@@ -68,8 +66,8 @@ def _index_slab(
         Rows(
             classes=checked.classes,
             ignored=checked.ignored,
-            weight=None if factor is None else factor.to(dtype),
-            sample_weight=None if samples is None else samples.to(dtype),
+            weight=computed(factor, input),
+            sample_weight=computed(samples, input),
         ),
         shape=target.shape,
         class_count=checked.class_count,
@@ -88,12 +86,11 @@ def _probability_slab(
     label_smoothing: float,
     options: Options,
 ) -> Slab:
-    samples = sample_weight(options)
     return plan(
         "cross_entropy",
         input,
         options,
-        Rows(sample_weight=None if samples is None else samples.to(torch.promote_types(input.dtype, torch.float32))),
+        Rows(sample_weight=computed(sample_weight(options), input)),
         shape=target_shape(input),
         class_count=class_count(input),
         weight_sum=float(target_shape(input).numel()),

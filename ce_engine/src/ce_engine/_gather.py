@@ -23,7 +23,7 @@ class NllKernel:
         _weighted(out.losses.neg_(), self._rows)
 
     def _evaluate(self, block: Block, out: RowResults) -> None:
-        out, place = out[block], (block.samples, block.positions)
+        out, place = out.part(block), (block.samples, block.positions)
         x, index = self._x[place], self._index[place]
         out.losses.copy_(x.gather(2, index).view(-1))
         if out.grad is not None:

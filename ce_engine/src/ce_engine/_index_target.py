@@ -1,6 +1,6 @@
 """Targets that are class indices: which rows they leave out, and the weights of their classes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +10,7 @@ from ce_engine._reduction import row_order_sum
 from ce_engine._validation import check_classes
 
 
-@dataclass(frozen=True, eq=False)
-class IndexTarget:
+class IndexTarget(NamedTuple):
     """Class indices that were checked.
 
     Attributes:

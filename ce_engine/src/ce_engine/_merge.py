@@ -13,7 +13,7 @@ def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
     """Input, target and rows of all of them: (R, C), for the binary losses (R)."""
     inputs = [_flat(slab.input, slab) for slab in slabs]
     targets = [_flat(slab.target, slab) for slab in slabs if slab.target is not None]
-    columns = [_merged_column(columns, slabs) for columns in zip(*(slab.rows.columns for slab in slabs), strict=True)]
+    columns = [_merged_column(columns, slabs) for columns in zip(*(slab.rows for slab in slabs), strict=True)]
     return torch.cat(inputs), torch.cat(targets) if targets else None, Rows(*columns)
 
 

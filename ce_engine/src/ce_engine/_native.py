@@ -94,7 +94,7 @@ class NativeSoftmaxKernel:
             x = self._x[block.samples, block.positions]
             if not _lie_apart(x):
                 x = scratch.like(x, x.dtype, "x").copy_(x)
-            self._evaluate(x, self._rows[block.rows], out[block])
+            self._evaluate(x, self._rows.part(block.rows), out.part(block))
 
     def _evaluate(self, x: Tensor, rows: Rows, out: RowResults) -> None:
         index = present(rows.classes).contiguous()

@@ -1,12 +1,11 @@
 from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from ce_engine import checks
 from ce_engine._index_target import IndexTarget
 from ce_engine._options import Common
-from ce_engine._plan import plan, product, sample_weight
+from ce_engine._plan import computed, plan, product, sample_weight
 from ce_engine._rows import class_count
 from ce_engine._slab import Rows, Slab
 
@@ -43,7 +42,7 @@ def nll_loss(
         Rows(
             checked.classes,
             checked.ignored,
-            None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32)),
+            computed(factor, input),
         ),
         shape=target.shape,
         class_count=checked.class_count,

@@ -101,8 +101,8 @@ class PlannedPieces:
     ) -> RowResults:
         """Evaluates the rows that come next."""
         whole, count = self._slab, input.numel() // self._slab.kind.class_count
-        rows = whole.rows[self._rows : self._rows + count]
-        reduction = replace(whole.reduction, shape=torch.Size((count,)))
+        rows = whole.rows.part(slice(self._rows, self._rows + count))
+        reduction = whole.reduction._replace(shape=torch.Size((count,)))
         results = launch(Slab(whole.kind, input, None, rows, reduction))
         self._rows += count
         self._loss_sum.add(results.losses)
@@ -165,7 +165,7 @@ class Pieces:
             raise error.further_on(self._rows) from error
         if self._scale is not None:
             scale = self._scale.to(slab.kind.compute_dtype).expand(slab.row_count)
-            slab = replace(slab, rows=slab.rows.with_scale(scale))
+            slab = replace(slab, rows=slab.rows._replace(scale=scale))
         results = launch(slab)
         self._add(slab, results)
         return results

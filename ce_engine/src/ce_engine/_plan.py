@@ -23,6 +23,11 @@ def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a * b
 
 
+def computed(factor: Tensor | None, input: Tensor) -> Tensor | None:
+    """A factor of rows in the dtype that the input is computed in."""
+    return None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32))
+
+
 def plan(
     loss: str,
     input: Tensor,
@@ -50,5 +55,5 @@ def plan(
         **kind_options,
     )
     if options.grad:
-        rows = rows.with_scale(reduction.row_scale(options.grad_output, kind.compute_dtype))
+        rows = rows._replace(scale=reduction.row_scale(options.grad_output, kind.compute_dtype))
     return Slab(kind, input.detach(), None if target is None else target.detach(), rows, reduction)

@@ -1,7 +1,7 @@
 """From the losses of rows to the loss of a batch: in float64 and in row order, so that it is always the same."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +12,7 @@ GROUP_ROWS = 1024
 PART_ROWS = 256 * GROUP_ROWS  # that are widened to float64 at a time
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
+class Reduction(NamedTuple):
     """How a batch is reduced; all of it is known before the first row is computed.
 
     Attributes:

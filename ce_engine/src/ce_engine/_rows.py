@@ -1,7 +1,7 @@
 """Rows: every loss here sees its input as rows of classes, taken in blocks that stay in the cache."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Size, Tensor
@@ -11,8 +11,7 @@ from torch import Size, Tensor
 BLOCK_BYTES = 2 * 2**20
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Some consecutive rows: all positions of some samples, or some positions of one sample."""
 
     samples: slice

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Size, Tensor
@@ -25,8 +25,7 @@ class Shared:
         self.tensor = tensor
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """What rows must have in common to be evaluated together: all that is not a number of each row.
 
     Attributes:
@@ -62,8 +61,7 @@ class Kind:
         return element_rows if self.loss in BINARY else class_rows
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(NamedTuple):
     """What is asked of each of R rows. Factors are of the dtype that is computed in; None stands for ones.
 
     Attributes:
@@ -83,15 +81,8 @@ class Rows:
     sample_weight: Tensor | None = None
     scale: Tensor | None = None
 
-    def __getitem__(self, rows: slice) -> "Rows":
-        return Rows(*(None if column is None else column[rows] for column in self.columns))
-
-    def with_scale(self, scale: Tensor) -> "Rows":
-        return Rows(self.classes, self.ignored, self.weight, self.pos_weight, self.sample_weight, scale)
-
-    @property
-    def columns(self) -> tuple[Tensor | None, ...]:
-        return (self.classes, self.ignored, self.weight, self.pos_weight, self.sample_weight, self.scale)
+    def part(self, rows: slice) -> "Rows":
+        return Rows(*(None if column is None else column[rows] for column in self))
 
 
 def present(x: T | None) -> T:
@@ -101,8 +92,7 @@ def present(x: T | None) -> T:
     return x
 
 
-@dataclass(frozen=True, eq=False)
-class RowResults:
+class RowResults(NamedTuple):
     """What comes of R rows: one number a row, or tensors of the input's shape, each None if it is not wanted.
 
     Attributes:
@@ -153,8 +143,8 @@ class RowResults:
             log_probabilities=None if self.log_probabilities is None else elements(self.log_probabilities),
         )
 
-    def __getitem__(self, block: Block) -> "RowResults":
-        """The part of a block, of results whose tensors of the input's shape are viewed as rows."""
+    def part(self, block: Block) -> "RowResults":
+        """Those of a block, of results whose tensors of the input's shape are viewed as rows."""
         return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
 
 

@@ -31,7 +31,7 @@ class SoftmaxKernel:
 
     def __call__(self, out: RowResults) -> None:
         for block in blocks(self._x, self._dtype.itemsize):
-            self._evaluate(self._x[block.samples, block.positions], block, out[block])
+            self._evaluate(self._x[block.samples, block.positions], block, out.part(block))
         self._target.finish(out.losses, out.grad)
 
     def _evaluate(self, x: Tensor, block: Block, out: RowResults) -> None:

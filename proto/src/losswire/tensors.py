@@ -40,22 +40,21 @@ def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> No
     message.data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def read(tensor: v1.Tensor, field: str) -> tuple[ElementType, bytes]:
-    """Takes dtype and elements out of a received tensor, if its data is as long as its shape says.
+def read(tensor: v1.Tensor, field: str) -> tuple[ElementType, tuple[int, ...], bytes]:
+    """Takes dtype, shape and elements out of a received tensor, if its data is as long as its shape says.
 
     Raises:
         FieldError: The tensor contradicts itself.
     """
-    element, data = check_form(tensor, field), tensor.data  # which protobuf copies each time
-    expected = math.prod(tensor.shape) * element.itemsize
+    (element, shape), data = read_form(tensor, field), tensor.data  # which protobuf copies each time
+    expected = math.prod(shape) * element.itemsize
     if len(data) != expected:
-        shape = tuple(tensor.shape)
         raise FieldError(field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(data)}")
-    return element, data
+    return element, shape, data
 
 
-def check_form(tensor: v1.Tensor, field: str) -> ElementType:
-    """Checks dtype and shape of a received tensor, wherever its elements are.
+def read_form(tensor: v1.Tensor, field: str) -> tuple[ElementType, tuple[int, ...]]:
+    """Takes dtype and shape out of a received tensor, wherever its elements are.
 
     Raises:
         FieldError: One of them is wrong.
@@ -63,8 +62,9 @@ def check_form(tensor: v1.Tensor, field: str) -> ElementType:
     element = BY_WIRE.get(tensor.dtype)
     if element is None:
         raise FieldError(field, f"expected a dtype that is set and known, got {_dtype_name(tensor.dtype)}")
-    _check_shape(tensor, field)
-    return element
+    shape = tuple(tensor.shape)
+    _check_shape(shape, field)
+    return element, shape
 
 
 def decode(tensor: v1.Tensor, field: str) -> npt.NDArray[np.generic]:
@@ -74,12 +74,11 @@ def decode(tensor: v1.Tensor, field: str) -> npt.NDArray[np.generic]:
         FieldError: The tensor contradicts itself.
         TypeError: It is bfloat16 and ``ml_dtypes`` has not been imported.
     """
-    element, data = read(tensor, field)
-    return np.frombuffer(data, element.numpy).reshape(tuple(tensor.shape)).copy()
+    element, shape, data = read(tensor, field)
+    return np.frombuffer(data, element.numpy).reshape(shape).copy()
 
 
-def _check_shape(tensor: v1.Tensor, field: str) -> None:
-    shape = tuple(tensor.shape)
+def _check_shape(shape: tuple[int, ...], field: str) -> None:
     if len(shape) > MAX_DIMENSIONS:
         raise FieldError(field, f"expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
     if min(shape, default=0) < 0:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from losswire import v1
-from losswire.tensors import FieldError, check_form, read
+from losswire.tensors import FieldError, read, read_form
 from losswire_server.encoding import dtype_name
 from losswire_server.errors import NotServedError
 
@@ -26,8 +26,8 @@ def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
     """
     if tensor.HasField("shared_memory"):
         raise NotServedError(field, "shared memory is for Evaluate; send the elements in data or in slabs")
-    element, data = read(tensor, field)
-    dtype, shape = getattr(torch, element.name), tuple(tensor.shape)
+    element, shape, data = read(tensor, field)
+    dtype = getattr(torch, element.name)
     return torch.frombuffer(data, dtype=dtype).view(shape) if data else torch.empty(shape, dtype=dtype)
 
 
@@ -37,7 +37,8 @@ def placeholder(tensor: v1.Tensor, field: str) -> torch.Tensor:
     Raises:
         FieldError: Its dtype or shape is wrong.
     """
-    return torch.zeros((), dtype=getattr(torch, check_form(tensor, field).name)).expand(tuple(tensor.shape))
+    element, shape = read_form(tensor, field)
+    return torch.zeros((), dtype=getattr(torch, element.name)).expand(shape)
 
 
 def from_bytes(data: memoryview, dtype: torch.dtype, shape: Sequence[int], field: str) -> torch.Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 import ce_engine
 from losswire import v1
-from losswire.tensors import FieldError, check_form
+from losswire.tensors import FieldError, read_form
 from losswire_server.decoding import to_torch
 from losswire_server.planning import Reader
 from losswire_server.regions import Regions
@@ -21,8 +21,9 @@ def reader(regions: Regions) -> Reader:
 
 
 def _in_region(tensor: v1.Tensor, field: str, regions: Regions) -> Tensor:
-    dtype = getattr(torch, check_form(tensor, field).name)
-    view = regions.view(tensor.shared_memory, f"{field}.shared_memory", dtype, tuple(tensor.shape))
+    element, shape = read_form(tensor, field)
+    dtype = getattr(torch, element.name)
+    view = regions.view(tensor.shared_memory, f"{field}.shared_memory", dtype, shape)
     # Integers tell where to read and write, and the caller can still change them: what is checked must be what is used.
     # Of floats nothing but the caller's own numbers can go wrong.
     return view if dtype.is_floating_point else view.clone()

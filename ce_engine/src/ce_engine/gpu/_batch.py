@@ -1,7 +1,6 @@
 """Slabs of the same kind as one launch: what it reads and what it writes, in a buffer of bytes each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
 
 import torch
 from torch import Size, Tensor
@@ -12,7 +11,7 @@ from ce_engine.gpu._operands import Operands, columns, shared_numbers
 from ce_engine.gpu._packing import Packing
 
 META = torch.device("meta")
-RESULTS = tuple(field.name for field in fields(RowResults))
+RESULTS = RowResults._fields
 
 
 class Batch:
@@ -25,7 +24,7 @@ class Batch:
         if self._kind.target_dtype is not None:
             like["target"] = torch.empty(shape, dtype=self._kind.target_dtype, device=META)
         self.inputs = Packing.of(like | self._numbers)
-        results = RowResults.allocate(replace(self._kind, device=META), shape, shape[0])
+        results = RowResults.allocate(self._kind._replace(device=META), shape, shape[0])
         self.outputs = Packing.of({name: x for name in RESULTS if (x := getattr(results, name)) is not None})
         self.has_elements = shape.numel() > 0
 

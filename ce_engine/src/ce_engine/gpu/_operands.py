@@ -1,7 +1,7 @@
 """What a launch reads beside the input: columns of numbers of rows, and what all rows of a kind share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ce_engine._slab import Kind, Rows
 
-COLUMNS = tuple(field.name for field in fields(Rows))
+COLUMNS = Rows._fields
 
 
 @dataclass(frozen=True, eq=False)
