@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from losswire_server import Server, Settings
@@ -17,7 +18,7 @@ def serving(**settings: object) -> Iterator[Server]:
     """A server on free ports, in a thread of this process, so that tests can look into it."""
     started: Future[tuple[Server, Callable[[], None]]] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
+        target=lambda: uvloop.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
     )
     thread.start()
     server, stop = started.result(30)

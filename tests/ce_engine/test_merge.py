@@ -1,6 +1,5 @@
 """Merged with any strangers, in any order: the bits of a slab's result are those that it has alone."""
 
-
 import pytest
 import torch
 from hypothesis import given

@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 
+import uvloop
 from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 from pydantic_settings import CliApp
@@ -24,7 +25,7 @@ def main(args: list[str] | None = None) -> None:
     keep_freed_memory()
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
     try:
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except OSError as error:
         log.error("cannot serve", extra={"problem": str(error)})  # noqa: TRY400 - the problem is outside, not in a traceback
         sys.exit(1)
