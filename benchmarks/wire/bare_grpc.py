@@ -1,7 +1,8 @@
-"""What grpcio itself takes for a stream: raw messages of 1 MB, nothing parsed, nothing checked, no threads handed to.
+"""What grpcio itself takes: raw messages, nothing parsed, nothing checked, no threads handed to.
 
-The server is asyncio, as Losswire's, with the same malloc, and evaluates each message where it arrives with the same
-engine. A faster stream than this needs another gRPC library.
+The server is asyncio, as Losswire's, with the same event loop and malloc. A stream has messages of 1 MB, and each is
+evaluated where it arrives with the same engine. A unary call is evaluated only the first time that its message comes;
+then its answer is remembered. What is faster than these needs another gRPC library.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 
 import grpc
 import torch
+import uvloop
 from torch import Tensor
 
 import ce_engine
@@ -22,25 +24,47 @@ from benchmarks.batch import Answer, Batch, Prepare, Run, as_bytes
 from benchmarks.wire.serving import serve_until_left, serving
 from losswire_server.allocator import keep_freed_memory
 
-METHOD = "/bare/Evaluate"
+STREAM, UNARY = "/bare/Stream", "/bare/Unary"
 MESSAGE_BYTES = 2**20
+SHAPE = struct.Struct("<qq")
 LOSS = struct.Struct("<d")
 OPTIONS = [("grpc.max_receive_message_length", 2**31 - 1)]
 
 
 @contextmanager
-def contestant() -> Iterator[Prepare]:
+def stream() -> Iterator[Prepare]:
     with serving("benchmarks.wire.bare_grpc") as port:
-        yield partial(_client, port)
+        yield partial(_stream_client, port)
 
 
 @contextmanager
-def _client(port: int, batch: Batch) -> Iterator[Run]:
+def unary() -> Iterator[Prepare]:
+    with serving("benchmarks.wire.bare_grpc") as port:
+        yield partial(_unary_client, port)
+
+
+@contextmanager
+def _unary_client(port: int, batch: Batch) -> Iterator[Run]:
+    logits, target = batch.tensors()
+    if logits.dtype is not torch.float32 or batch.grad:
+        raise NotImplementedError("only small batches are sent so")
+    with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
+        evaluate: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(UNARY)
+
+        def run() -> Answer:
+            message = b"".join((SHAPE.pack(*logits.shape), as_bytes(target), as_bytes(logits)))
+            return Answer(LOSS.unpack(evaluate(message))[0])
+
+        yield run
+
+
+@contextmanager
+def _stream_client(port: int, batch: Batch) -> Iterator[Run]:
     logits, target = batch.tensors()
     grad = torch.empty_like(logits) if batch.grad else None
     command = json.dumps({"rows": batch.rows, "classes": batch.classes, "dtype": batch.dtype, "grad": batch.grad})
     with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
-        evaluate: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
+        evaluate: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(STREAM)
 
         def run() -> Answer:
             received, into = 0, None if grad is None else as_bytes(grad)
@@ -63,7 +87,7 @@ def _messages(logits: Tensor, target: Tensor) -> Iterator[bytes]:
         yield bytes(as_bytes(part))
 
 
-async def _serve(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+async def _stream(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
     command = json.loads(dict(context.invocation_metadata())["command"])
     target = torch.frombuffer(await anext(messages), dtype=torch.int64)
     first, total, dtype = 0, 0.0, getattr(torch, command["dtype"])
@@ -78,9 +102,23 @@ async def _serve(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[
     yield LOSS.pack(total / command["rows"])
 
 
+_answers: dict[bytes, bytes] = {}
+
+
+async def _unary(message: bytes, context: Any) -> bytes:  # noqa: ARG001
+    if message not in _answers:
+        rows, classes = SHAPE.unpack_from(message)
+        target = torch.frombuffer(message, dtype=torch.int64, offset=SHAPE.size, count=rows)
+        logits = torch.frombuffer(message, dtype=torch.float32, offset=SHAPE.size + target.nbytes)
+        _answers[message] = LOSS.pack(ce_engine.cross_entropy(logits.view(rows, classes), target).loss)
+    return _answers[message]
+
+
 class _Handler(grpc.GenericRpcHandler):
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002
-        return grpc.stream_stream_rpc_method_handler(_serve)
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        if handler_call_details.method == UNARY:
+            return grpc.unary_unary_rpc_method_handler(_unary)
+        return grpc.stream_stream_rpc_method_handler(_stream)
 
 
 async def _run() -> None:
@@ -96,7 +134,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch warns; nobody writes to it
     keep_freed_memory()
     torch.set_num_threads(1)
-    asyncio.run(_run())
+    uvloop.run(_run())
 
 
 if __name__ == "__main__":

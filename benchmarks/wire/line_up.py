@@ -28,7 +28,7 @@ LARGE: Mapping[str, Way] = {
     "Arrow Flight, malloc tuned": _tuned(_FLIGHT),
     "plain gRPC": _PLAIN_GRPC,
     "plain gRPC, malloc tuned": _tuned(_PLAIN_GRPC),
-    "bare gRPC stream": Way("benchmarks.wire.bare_grpc:contestant"),
+    "bare gRPC stream": Way("benchmarks.wire.bare_grpc:stream"),
     "Triton, gRPC": _TRITON,
     "Triton, gRPC, malloc tuned": _tuned(_TRITON),
     "Triton, shared memory": Way("benchmarks.wire.triton.clients:over_shared_memory", peer=True),
@@ -42,6 +42,7 @@ LARGE: Mapping[str, Way] = {
 SMALL: Mapping[str, Way] = {
     "raw TCP": _TCP,
     "plain gRPC": _PLAIN_GRPC,
+    "bare gRPC, answers remembered": Way("benchmarks.wire.bare_grpc:unary"),
     "Triton, one by one": _TRITON,
     "Triton, batching without delay": Way("benchmarks.wire.triton.clients:over_grpc_batching", peer=True),
     "Losswire, unary": _UNARY,
