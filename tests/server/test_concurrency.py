@@ -155,10 +155,20 @@ def test_caller_that_watches_health_does_not_hold_up_the_end():
     assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
-def test_batches_are_computed_on_as_many_threads_as_the_settings_say():
+@pytest.mark.parametrize("elements", [2, 10_000])  # where they arrive, and beside that
+def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch, elements):
+    def evaluate(*_: object) -> v1.EvaluateResponse:
+        seen.append(torch.get_num_threads())
+        return v1.EvaluateResponse()
+
+    seen: list[int] = []
+    monkeypatch.setattr(losswire_server.evaluator, "evaluate", evaluate)
+    wanted = request()
+    wanted.input.shape[:] = [elements // 2, 2]
     for threads in (1, 3):
-        with serving(torch_threads=threads) as server:
-            assert server._evaluator._executor.submit(torch.get_num_threads).result(20) == threads
+        with serving(torch_threads=threads) as server, connected(server) as stub:
+            stub.Evaluate(wanted)
+    assert seen == [1, 3]
 
 
 @pytest.mark.parametrize(("elements", "beside"), [(losswire_server.evaluator.SMALL_ELEMENTS, False), (10_000, True)])

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 class Server:
     """A server in the running event loop. To be started once and stopped once.
 
+    Where it starts, PyTorch's operators take `torch_threads` threads from then on.
+
     Attributes:
         registry: Its metrics, beside those of the process if it made the registry itself.
         port: Where the service listens, once started.
@@ -68,6 +70,7 @@ class Server:
             OSError: One of them cannot be listened on.
         """
         settings = self._settings
+        torch.set_num_threads(settings.torch_threads)  # of this thread too: it evaluates what is short
         self._server = self._make_grpc_server()
         with _listening(settings.host, settings.port) as address:
             self.port = self._server.add_insecure_port(address)
