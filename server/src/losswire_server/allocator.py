@@ -10,7 +10,7 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MAPPED_FROM_BYTES = 32 * 2**20  # blocks from here on are given back at once; the most that glibc takes
-KEPT_BYTES = 128 * 2**20  # free memory at the end of a heap that is not given back
+KEPT_BYTES = 256 * 2**20  # free memory at the end of a heap that is not given back: five copies of 32 MB, and room
 ARENAS = 1  # heaps; each thread's own would keep what others have freed: 30 MiB more after streams, and nothing gained
 
 
