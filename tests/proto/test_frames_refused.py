@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losswire import v1
-from losswire.frames import REQUESTS, SlabFrame
+from losswire.frames import MAX_FIELDS, REQUESTS, SlabFrame
 from losswire.tensors import FieldError
 from tests.proto.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, field, varint
 
@@ -71,12 +71,20 @@ def test_slab_cut_off_within_a_field_is_refused():
         (as_slab(b"\x80"), "slab: expected a varint at byte 0, got none that ends"),
         (as_slab(b"\x0d123"), "slab: expected 4 bytes of field 1, got 3"),
         (as_slab(b"\x091234567"), "slab: expected 8 bytes of field 1, got 7"),
+        (as_slab(field(9, VARINT, 1) * (MAX_FIELDS + 1)), f"slab: expected at most {MAX_FIELDS} fields, got more"),
+        (field(9, VARINT, 1) * (MAX_FIELDS + 1), f"part: expected at most {MAX_FIELDS} fields, got more"),
     ],
 )
 def test_message_that_is_none_or_contradicts_itself_is_refused(message, problem):
     with pytest.raises(FieldError) as raised:
         REQUESTS.read(message)
     assert problem in str(raised.value)
+
+
+def test_slab_of_as_many_fields_as_there_may_be_is_read():
+    frame = REQUESTS.read(as_slab(field(9, VARINT, 1) * MAX_FIELDS))
+    assert isinstance(frame, SlabFrame)
+    assert frame.unknown == (9,) * MAX_FIELDS
 
 
 def test_header_that_is_none_is_refused_by_protobuf():

@@ -25,6 +25,7 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
 MAX_PREFIX_BYTES = 5  # of a tag or a length, which have 32 bits
 MAX_FIELD_NUMBER = 2**29 - 1
+MAX_FIELDS = 1000  # of a message and of a slab; no more than ten have a meaning, and reading millions takes seconds
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,11 @@ class Frames(Generic[MessageT]):
 
 def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, int | memoryview]]:
     """Number, wire type and value of each field, in the order in which they come."""
-    position = 0
+    position = count = 0
     while position < len(data):
+        count += 1
+        if count > MAX_FIELDS:
+            raise FieldError(where, f"expected at most {MAX_FIELDS} fields, got more")
         tag, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
         number, kind = tag >> 3, tag & 7
         if not 0 < number <= MAX_FIELD_NUMBER:

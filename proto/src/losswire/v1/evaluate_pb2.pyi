@@ -317,6 +317,8 @@ class Slab(_message.Message):
     A row's input comes with, or after, everything else that is sent for the row. Where a row's result depends on all
     targets, they come ahead, all of them before the first slab with input, and take memory on the server: when `weighting`
     is set, and when a gradient of `mean` is asked for with index targets, which is divided by what they add up to.
+
+    A slab of more than 1000 fields, unknown ones among them, is refused with INVALID_ARGUMENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
