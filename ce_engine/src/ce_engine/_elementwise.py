@@ -33,10 +33,8 @@ class ElementKernel(ABC):
             self._evaluate(block, out)
 
     def _evaluate(self, block: Block, out: RowResults) -> None:
-        out, rows = (
-            out.part(block).map(lambda numbers: numbers, lambda elements: elements.view(-1)),
-            self._rows.part(block.rows),
-        )
+        out = out.part(block).map(lambda numbers: numbers, lambda elements: elements.view(-1))
+        rows = self._rows.part(block.rows)
         x = self._widened(self._x[block.rows], "x")
         target = self._widened(self._target[block.rows], "target")
         self._losses(x, target, rows, out.losses)
