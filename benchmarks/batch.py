@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 CHECKED_ROWS = 8  # at a time: a large temporary tensor would leave its mark on the contestant's malloc
-# Relative errors of the loss and of each gradient. In bfloat16 PyTorch itself rounds a log-softmax near -11 by up to 0.03,
-# and its mean of 65,536 losses is 1.3 % too small.
+# Relative errors of the loss and of each gradient. In bfloat16 PyTorch itself rounds a log-softmax near -11 by up to
+# 0.03, and its mean of 65,536 losses is 1.3 % too small.
 TOLERANCES = {"float32": (1e-5, 1e-3), "bfloat16": (1.5e-2, 1e-1)}
 
 

@@ -19,6 +19,11 @@ def test_right_answers_pass(batch):
     check(batch, right_answer(batch))
 
 
+def test_pytorchs_own_mean_of_many_losses_in_bfloat16_passes():
+    batch = Batch(65536, 100, "bfloat16", grad=False)
+    check(batch, right_answer(batch))
+
+
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
 def test_wrong_losses_do_not(batch):
     answer = right_answer(batch)
