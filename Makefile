@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt --build-constraint constraints.txt
 PACKAGES := proto ce_engine server client
+EXTRAS := [cli,progress,torch,torchmetrics]
 ARGS ?=
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
@@ -73,7 +74,7 @@ clean: ## remove the environments and everything made here
 	@echo "Setting up .venv with $$($(PYTHON) --version); takes a minute, once."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt pip
-	@$(PIP) --group dev $(PACKAGES:%=-e %)
+	@$(PIP) --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)'
 	@touch $@
 
 .venv-proto/ready: proto/requirements-generate.txt
