@@ -26,6 +26,8 @@ TARGET = np.array([1, 2, 0])
 
 def test_face_of_the_package_is_what_it_was():
     assert losswire_client.__all__ == [
+        "TLS",
+        "AsyncClient",
         "CallCancelledError",
         "Capabilities",
         "Client",
@@ -38,6 +40,7 @@ def test_face_of_the_package_is_what_it_was():
         "PermissionDeniedError",
         "ResourceExhaustedError",
         "Result",
+        "Retry",
         "UnauthenticatedError",
         "UnavailableError",
         "__version__",
@@ -208,7 +211,7 @@ def test_wrong_argument_is_refused_by_its_name(client, arguments, message):
 
 def test_no_server_is_unavailable():
     with (
-        Client("127.0.0.1:1") as client,
+        Client("127.0.0.1:1", retry=None) as client,
         pytest.raises(UnavailableError, match=r"no server .* at 127\.0\.0\.1:1") as raised,
     ):
         client.capabilities()
@@ -251,7 +254,7 @@ def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatc
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
 
-@pytest.mark.parametrize("target", [None, "", 50051])
+@pytest.mark.parametrize("target", ["", 50051, [], ["host:1", ""]])
 def test_client_needs_an_address(target):
     with pytest.raises(InvalidArgumentError, match="target: expected an address"):
         Client(target)

@@ -60,7 +60,7 @@ def resident(client: Client, array) -> np.ndarray:
 
 
 def in_a_region(client: Client, array) -> bool:
-    return client._shared.holds(array)
+    return client._session.shared.holds(array)
 
 
 def assert_same(a, b):
@@ -158,7 +158,7 @@ def test_big_endian_input_is_copied_in_the_order_of_the_contract(shared):
 
 def test_region_cannot_be_truncated_from_here(client):
     place = resident(client, LOGITS)
-    (region,) = [region for region in client._shared._pool._regions.values() if region.span_of(place)]
+    (region,) = [region for region in client._session.shared._pool._regions.values() if region.span_of(place)]
     descriptors = [name for name in os.listdir("/proc/self/fd") if region.region_id in target_of(name)]
     assert descriptors
     for name in descriptors:
@@ -348,7 +348,7 @@ def test_path_that_leads_elsewhere_is_never_mapped(alone, monkeypatch, change, s
         change(lease)
         return Region(lease, *more)
 
-    monkeypatch.setattr("losswire_client._shared_memory.Region", misled)
+    monkeypatch.setattr("losswire_client._wire.Region", misled)
     with pytest.raises(PermissionDeniedError, match=said):
         client.empty(SHAPE)
     eventually(lambda: leased_bytes(server) == 0)
@@ -380,13 +380,14 @@ def test_wrong_target_is_named_as_the_user_wrote_it_and_the_next_call_works(shar
     ],
 )
 def test_wrong_span_is_told_by_the_arguments_name(shared, monkeypatch, change, argument):
-    call = shared._stub.Evaluate
+    wire = shared._connection.wire()
+    call = wire._stub.Evaluate
 
     def wrong(request, **options):
         change(request)
         return call(request, **options)
 
-    monkeypatch.setattr(shared._stub, "Evaluate", wrong)
+    monkeypatch.setattr(wire._stub, "Evaluate", wrong)
     with pytest.raises(InvalidArgumentError) as raised:
         shared.cross_entropy(LOGITS, TARGET, grad=True)
     assert raised.value.argument == argument
@@ -404,7 +405,7 @@ def test_region_of_a_call_that_was_given_up_is_not_used_again(alone, monkeypatch
     with connected(server, transport="shared_memory") as client:
         with pytest.raises(DeadlineExceededError):
             client.cross_entropy(LOGITS, TARGET, grad=True, timeout=0.3)
-        assert not client._shared._pool._idle
+        assert not client._session.shared._pool._idle
         opened.set()
         assert client.cross_entropy(LOGITS, TARGET).row_count == 256
         eventually(lambda: leased_bytes(server) == MIB)

@@ -24,6 +24,7 @@ Every error is a :class:`LosswireError`::
 
 from importlib.metadata import version
 
+from losswire_client._async_client import AsyncClient
 from losswire_client._capabilities import Capabilities
 from losswire_client._client import Client
 from losswire_client._errors import (
@@ -40,8 +41,12 @@ from losswire_client._errors import (
     UnavailableError,
 )
 from losswire_client._result import Result
+from losswire_client._retry import Retry
+from losswire_client._tls import TLS
 
 __all__ = [
+    "TLS",
+    "AsyncClient",
     "CallCancelledError",
     "Capabilities",
     "Client",
@@ -54,6 +59,7 @@ __all__ = [
     "PermissionDeniedError",
     "ResourceExhaustedError",
     "Result",
+    "Retry",
     "UnauthenticatedError",
     "UnavailableError",
     "__version__",

@@ -107,6 +107,19 @@ def invalid_argument(argument: str, problem: str, code: grpc.StatusCode | None =
     return error
 
 
+def late(target: str, seconds: float) -> DeadlineExceededError:
+    text = f"no answer from {target} within {seconds:g} seconds"
+    return DeadlineExceededError(text, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def leaving(target: str) -> UnavailableError:
+    return UnavailableError(f"the server at {target} is shutting down", grpc.StatusCode.UNAVAILABLE)
+
+
+def closed() -> LosswireError:
+    return LosswireError("this client is closed")
+
+
 @contextmanager
 def translated(target: str, timeout: float) -> Iterator[None]:
     """Turns the error of a call into one of the tree."""
@@ -122,8 +135,8 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
     code, text = call.code(), call.details() or ""
     details = _details(call)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        text = f"no answer from {target} within {timeout:g} seconds"
-    elif code is grpc.StatusCode.UNAVAILABLE:
+        return late(target, timeout)
+    if code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
     elif violation := _violation(details):
         argument, problem = _argument(violation.field), violation.description

@@ -138,11 +138,17 @@ class Evaluation:
         """In which an array travels."""
         return self.wire_dtype if name == "input" else self.arrays[name].dtype
 
-    def message(self, name: str) -> v1.Tensor:
-        """Where an array belongs in the request."""
+    def new_request(self) -> v1.EvaluateRequest:
+        """A copy of `request` to be filled, since an evaluation may be sent more than once."""
+        request = v1.EvaluateRequest()
+        request.CopyFrom(self.request)
+        return request
+
+    def tensor(self, name: str, request: v1.EvaluateRequest) -> v1.Tensor:
+        """Where an array belongs in a request."""
         if name == "grad_output":
-            return self.request.outputs.gradient.grad_output
-        place: v1.Tensor = getattr(self.options if name == "weight" else self.request, name)
+            return request.outputs.gradient.grad_output
+        place: v1.Tensor = getattr(getattr(request.spec, self.loss) if name == "weight" else request, name)
         return place
 
     def set_weight(self, weight: npt.ArrayLike | str | None) -> None:
@@ -168,7 +174,7 @@ class Evaluation:
             if by_rows:
                 self.arrays["grad_output"] = array
             else:
-                encode(array, self.message("grad_output"), "grad_output")
+                encode(array, self.tensor("grad_output", self.request), "grad_output")
 
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:

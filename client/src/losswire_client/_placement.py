@@ -12,6 +12,7 @@ from losswire.tensors import encode
 from losswire_client._answers import read_arrays, to_result
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Evaluation
+from losswire_client._flow import Flow, step
 from losswire_client._region import Held
 from losswire_client._region_pool import RegionPool
 from losswire_client._result import Result
@@ -34,18 +35,19 @@ class Placement:
         self._held: list[Held] = []
         self._gradient: npt.NDArray[Any] | None = None
 
-    def request(self) -> v1.EvaluateRequest:
+    def request(self) -> Flow[v1.EvaluateRequest]:
         """The request, which refers to where the arrays lie, and to where the gradient is to be written.
 
         Raises:
             LosswireError: There is no region to be had.
         """
+        request = self._evaluation.new_request()
         for name in self._evaluation.arrays:
-            self._place(name)
-        if self._evaluation.request.outputs.HasField("gradient"):
-            self._place_gradient()
+            yield from self._place(name, self._evaluation.tensor(name, request))
+        if request.outputs.HasField("gradient"):
+            yield from self._place_gradient(request.outputs.gradient.destination)
         self.is_complete = True
-        return self._evaluation.request
+        return request
 
     def result(self, response: v1.EvaluateResponse) -> Result:
         """The result, whose gradient lies in its region if it was given one."""
@@ -69,13 +71,9 @@ class Placement:
         # The server may still write the gradient of a call that was given up, where another's arrays would be.
         for held in self._held:
             self._pool.discard(held)
-        for name in self._evaluation.arrays:
-            self._evaluation.message(name).Clear()
-        self._evaluation.request.outputs.gradient.ClearField("destination")
 
-    def _place(self, name: str) -> None:
+    def _place(self, name: str, message: v1.Tensor) -> Flow[None]:
         array, dtype = self._evaluation.arrays[name], self._evaluation.wire_dtype_of(name)
-        message = self._evaluation.message(name)
         span = self._pool.find(array) if array.dtype == dtype else None
         if span is None and array.size * dtype.itemsize < LEAST_BYTES:
             with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
@@ -83,23 +81,27 @@ class Placement:
             return
         message.dtype = BY_NAME[dtype.name].wire
         message.shape.extend(array.shape)
-        message.shared_memory.CopyFrom(span or self._copied(array, dtype))
+        message.shared_memory.CopyFrom(span or (yield from self._copied(array, dtype)))
 
-    def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> v1.SharedMemorySpan:
-        held = self._take(array.size * dtype.itemsize)
-        with np.errstate(over="ignore"):  # as above
-            np.copyto(held.array(array.shape, dtype.newbyteorder("<")), array, casting="unsafe")
+    def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> Flow[v1.SharedMemorySpan]:
+        held = yield from self._take(array.size * dtype.itemsize)
+        yield step("work", _copy, held.array(array.shape, dtype.newbyteorder("<")), array)
         return v1.SharedMemorySpan(region_id=held.region.region_id)
 
-    def _place_gradient(self) -> None:
+    def _place_gradient(self, destination: v1.SharedMemorySpan) -> Flow[None]:
         shape, dtype = self._evaluation.input.shape, self._evaluation.wire_dtype.newbyteorder("=")
         nbytes = self._evaluation.input.size * dtype.itemsize
         if nbytes >= LEAST_BYTES:
-            held = self._take(nbytes)
+            held = yield from self._take(nbytes)
             self._gradient = held.array(shape, dtype)
-            self._evaluation.request.outputs.gradient.destination.region_id = held.region.region_id
+            destination.region_id = held.region.region_id
 
-    def _take(self, nbytes: int) -> Held:
-        held = self._pool.take(nbytes, self._deadline)
+    def _take(self, nbytes: int) -> Flow[Held]:
+        held = yield from self._pool.take(nbytes, self._deadline)
         self._held.append(held)
         return held
+
+
+def _copy(into: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
+    with np.errstate(over="ignore"):  # as above
+        np.copyto(into, array, casting="unsafe")

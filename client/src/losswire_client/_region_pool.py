@@ -4,7 +4,6 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +11,17 @@ import numpy.typing as npt
 from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, OverloadedError
+from losswire_client._flow import Flow, step
 from losswire_client._region import Held, Region
 
 KEPT_BYTES = 256 * 2**20  # that nobody holds
 LEAST_BYTES = 2**20  # of a region
 
-Lease = Callable[[int, Deadline], Region]  # of a size
-
 
 class RegionPool:
     """Gives out regions, and takes them back when nobody holds them. May be used from any thread."""
 
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._regions: dict[str, Region] = {}  # all that are leased, by their id
         self._idle: list[Region] = []
@@ -32,20 +29,13 @@ class RegionPool:
         self._closed = False
         self._process = os.getpid()
 
-    def take(self, nbytes: int, deadline: Deadline) -> Held:
+    def take(self, nbytes: int, deadline: Deadline) -> Flow[Held]:
         """A region of at least that size, whose bytes may be anything.
 
         Raises:
             LosswireError: It cannot be had.
         """
-        region = self._take_idle(nbytes)
-        if region is None:
-            try:
-                region = self._lease(_rounded(nbytes), deadline)
-            except OverloadedError:
-                if not self._end_idle():
-                    raise
-                region = self._lease(_rounded(nbytes), deadline)
+        region = self._take_idle(nbytes) or (yield from self._lease(_rounded(nbytes), deadline))
         held = Held(region)
         weakref.finalize(held, self._give_back, region).atexit = False
         self._register(region)
@@ -73,6 +63,15 @@ class RegionPool:
         with self._lock:
             self._closed = True
         self._end_idle()
+
+    def _lease(self, size: int, deadline: Deadline) -> Flow[Region]:
+        try:
+            region: Region = yield step("lease", size, deadline)
+        except OverloadedError:
+            if not self._end_idle():
+                raise
+            region = yield step("lease", size, deadline)
+        return region
 
     def _register(self, region: Region) -> None:
         with self._lock:

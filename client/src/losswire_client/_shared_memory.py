@@ -1,7 +1,6 @@
 """Batches that are not sent: their arrays lie, or are copied, where the server reads them."""
 
 import math
-import threading
 import time
 from typing import Any
 
@@ -10,23 +9,19 @@ import numpy.typing as npt
 
 from losswire import v1
 from losswire.dtypes import BY_NAME
-from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
-    DeadlineExceededError,
     NotServedError,
     OverloadedError,
     PermissionDeniedError,
     RegionLostError,
     ResourceExhaustedError,
-    UnavailableError,
     invalid_argument,
-    translated,
 )
 from losswire_client._evaluation import Evaluation
+from losswire_client._flow import Flow, step
 from losswire_client._placement import Placement
-from losswire_client._region import Region
 from losswire_client._region_pool import RegionPool
 from losswire_client._result import Result
 
@@ -36,17 +31,18 @@ REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 class SharedMemory:
     """The memory that one client shares with its server. May be used from any thread."""
 
-    def __init__(self, stub: LossServiceStub, target: str) -> None:
-        self._stub = stub
-        self._target = target
-        self._pool = RegionPool(self._lease)
+    def __init__(self) -> None:
+        self._pool = RegionPool()
         self._not_before = 0.0  # by time.monotonic: when there may be memory again
 
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, deadline: Deadline) -> npt.NDArray[Any]:
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, deadline: Deadline) -> Flow[npt.NDArray[Any]]:
         """An array that lies in a region: see `Client.empty`."""
         lengths, known = _checked_shape(shape), _checked_dtype(dtype)
         nbytes = math.prod(lengths) * known.itemsize
-        return self._pool.take(nbytes, deadline).array(lengths, known) if nbytes else np.empty(lengths, known)
+        if not nbytes:
+            return np.empty(lengths, known)
+        held = yield from self._pool.take(nbytes, deadline)
+        return held.array(lengths, known)
 
     def holds(self, array: npt.NDArray[Any]) -> bool:
         """Whether an array lies where the server reads it."""
@@ -58,7 +54,7 @@ class SharedMemory:
         in_message = wide.intersection(evaluation.request.outputs.outputs)
         return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
-    def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result:
+    def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
         """Evaluates a batch whose large arrays lie in regions, or are copied there.
 
         Raises:
@@ -68,12 +64,12 @@ class SharedMemory:
             LosswireError: The call failed.
         """
         try:
-            return self._evaluate(Placement(evaluation, self._pool, deadline), deadline)
+            return (yield from _evaluate(Placement(evaluation, self._pool, deadline), deadline))
         except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
             self._pool.lose_all()
-            return self._evaluate(Placement(evaluation, self._pool, deadline), deadline)
+        return (yield from _evaluate(Placement(evaluation, self._pool, deadline), deadline))
 
-    def try_evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Result | None:
+    def try_evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result | None]:
         """The same, but None where there is no memory to be had, and another transport is to be taken.
 
         Costs nothing once the server has refused: for good, or for as long as it said.
@@ -85,7 +81,7 @@ class SharedMemory:
             return None
         placement = Placement(evaluation, self._pool, deadline)
         try:
-            return self._evaluate(placement, deadline)
+            return (yield from _evaluate(placement, deadline))
         except RegionLostError:
             self._pool.lose_all()
         except REFUSALS as error:
@@ -98,40 +94,17 @@ class SharedMemory:
         """Ends the leases; arrays keep their memory."""
         self._pool.close()
 
-    def _evaluate(self, placement: Placement, deadline: Deadline) -> Result:
-        with placement, translated(self._target, deadline.seconds):
-            return placement.result(self._stub.Evaluate(placement.request(), timeout=deadline.remaining()))
-
     def _put_off(self, refusal: Exception) -> None:
         if isinstance(refusal, OverloadedError):
             self._not_before = time.monotonic() + refusal.retry_seconds
         elif not isinstance(refusal, ResourceExhaustedError):  # which a smaller batch need not be
             self._not_before = math.inf
 
-    def _lease(self, size: int, deadline: Deadline) -> Region:
-        call = self._stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=size))
-        late = threading.Event()
 
-        def give_up() -> None:
-            late.set()
-            call.cancel()
-
-        timer = threading.Timer(deadline.remaining(), give_up)  # not a timeout of the call, which would end the lease
-        timer.daemon = True
-        timer.start()
-        try:
-            with translated(self._target, deadline.seconds):
-                return Region(next(call), call.is_active, call.cancel)
-        except BaseException as error:
-            call.cancel()
-            if late.is_set():
-                text = f"no answer from {self._target} within {deadline.seconds:g} seconds"
-                raise DeadlineExceededError(text) from error
-            if isinstance(error, StopIteration):
-                raise UnavailableError(f"the server at {self._target} is shutting down") from error
-            raise
-        finally:
-            timer.cancel()
+def _evaluate(placement: Placement, deadline: Deadline) -> Flow[Result]:
+    with placement:
+        request = yield from placement.request()
+        return placement.result((yield step("evaluate", request, deadline)))
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:

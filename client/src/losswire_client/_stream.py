@@ -44,6 +44,7 @@ class Stream:
         self._slab_bytes = slab_bytes
         self._results: Arrays = {}
         self._rows_received = 0
+        self._outcome: Result | None = None
         row_bytes = self._row_bytes(self._in_slabs)
         if row_bytes + 2**10 > max_message_bytes:
             size = f"a row has {row_bytes} bytes"
@@ -56,8 +57,8 @@ class Stream:
         yield from self._slabs({name: self._in_slabs[name] for name in ahead})
         yield from self._slabs({name: pieces for name, pieces in self._in_slabs.items() if name not in ahead})
 
-    def take(self, message: bytes) -> Result | None:
-        """Takes in what came, and returns the result if it was the last.
+    def take(self, message: bytes) -> None:
+        """Takes in what came.
 
         Raises:
             FieldError: It is no message of the contract.
@@ -67,19 +68,29 @@ class Stream:
         answer = RESPONSES.read(message)
         if isinstance(answer, SlabFrame):
             self._take_slab(answer)
-            return None
-        return self._finished(answer)
+        else:
+            self._outcome = self._finished(answer)
+
+    def result(self) -> Result:
+        """What came in all.
+
+        Raises:
+            InternalError: There was no summary.
+        """
+        if self._outcome is None:
+            raise InternalError("the server ended the stream without a summary")
+        return self._outcome
 
     def _header(self) -> bytes:
-        evaluation = self._evaluation
+        evaluation, request = self._evaluation, self._evaluation.new_request()
         for name, array in evaluation.arrays.items():
-            message = evaluation.message(name)
+            message = evaluation.tensor(name, request)
             if name not in self._in_slabs:
                 encode(array, message, name)
                 continue
             message.dtype = BY_NAME[evaluation.wire_dtype_of(name).name].wire
             message.shape.extend(array.shape)
-        return v1.EvaluateStreamRequest(header=evaluation.request).SerializeToString()
+        return v1.EvaluateStreamRequest(header=request).SerializeToString()
 
     def _slabs(self, arrays: dict[str, Pieces]) -> Iterator[bytes]:
         rows = max(1, self._slab_bytes // max(1, self._row_bytes(arrays)))

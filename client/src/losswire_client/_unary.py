@@ -22,10 +22,11 @@ def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
     if evaluation.nbytes > MAX_BATCH_BYTES:
         size = f"{evaluation.nbytes} bytes"
         raise ResourceExhaustedError(f"input and target have {size}, and a message holds {MAX_BATCH_BYTES}")
+    request = evaluation.new_request()
     with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
         for name, array in evaluation.arrays.items():
-            encode(array.astype(evaluation.wire_dtype_of(name), copy=False), evaluation.message(name), name)
-    return evaluation.request
+            encode(array.astype(evaluation.wire_dtype_of(name), copy=False), evaluation.tensor(name, request), name)
+    return request
 
 
 def read_whole(response: v1.EvaluateResponse, evaluation: Evaluation) -> Result:

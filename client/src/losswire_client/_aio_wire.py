@@ -1,0 +1,100 @@
+"""The calls of the contract, made and awaited."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from losswire import v1
+from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client._deadline import Deadline
+from losswire_client._endpoint import SERVICE, Endpoint
+from losswire_client._errors import late, leaving, translated
+from losswire_client._region import Region
+from losswire_client._stream import Stream
+
+T = TypeVar("T")
+
+
+class AioWire:
+    """A channel of the running event loop, which is where it may be used. Whatever fails raises errors of the tree."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._channel = endpoint.open(grpc.aio)
+        self._stub: Any = LossServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")  # of bytes, as in Wire
+
+    async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
+        answer: v1.EvaluateResponse = await self._answer(self._stub.Evaluate, request, deadline)
+        return answer
+
+    async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
+        request = v1.GetCapabilitiesRequest()
+        answer: v1.GetCapabilitiesResponse = await self._answer(self._stub.GetCapabilities, request, deadline)
+        return answer
+
+    async def check_health(self, deadline: Deadline) -> float:
+        """Seconds that the answer took."""
+        start = time.perf_counter()
+        answer = await self._answer(self._health.Check, health_pb2.HealthCheckRequest(service=SERVICE), deadline)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise leaving(self._endpoint.name)
+        return time.perf_counter() - start
+
+    async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
+        with translated(self._endpoint.name, deadline.seconds):
+            messages, metadata = _awaited(stream.messages()), self._endpoint.metadata()
+            call = self._evaluate_stream(messages, timeout=deadline.remaining(), metadata=metadata)
+            try:
+                async for message in call:
+                    stream.take(message)
+            finally:
+                call.cancel()
+
+    async def lease(self, size: int, deadline: Deadline) -> Region:
+        """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
+        with translated(self._endpoint.name, deadline.seconds):
+            request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
+            call = self._stub.LeaseSharedMemory(request, metadata=metadata)
+            try:
+                lease = self._checked(await asyncio.wait_for(call.read(), deadline.remaining()))
+                return Region(lease, lambda: not call.done(), partial(self._in_loop, call.cancel))
+            except BaseException as error:
+                call.cancel()
+                if isinstance(error, TimeoutError):
+                    raise late(self._endpoint.name, deadline.seconds) from error
+                raise
+
+    async def work(self, function: Callable[..., T], *arguments: object) -> T:
+        """Does what takes long without any I/O, and without holding up the event loop."""
+        return await asyncio.to_thread(function, *arguments)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _answer(self, method: Callable[..., Awaitable[T]], request: object, deadline: Deadline) -> T:
+        with translated(self._endpoint.name, deadline.seconds):
+            return await method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
+
+    def _checked(self, lease: v1.LeaseSharedMemoryResponse | object) -> v1.LeaseSharedMemoryResponse:
+        if isinstance(lease, v1.LeaseSharedMemoryResponse):
+            return lease
+        raise leaving(self._endpoint.name)  # which is when it ends such calls
+
+    def _in_loop(self, function: Callable[[], object]) -> None:
+        """Calls from wherever arrays are collected."""
+        with suppress(RuntimeError):  # the loop is closed, and so the call is over
+            self._loop.call_soon_threadsafe(function)
+
+
+async def _awaited(messages: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield message

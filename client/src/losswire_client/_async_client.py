@@ -1,0 +1,72 @@
+"""The client whose calls are awaited."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import numpy.typing as npt
+
+from losswire_client._aio_wire import AioWire
+from losswire_client._base import Base
+from losswire_client._capabilities import Capabilities
+from losswire_client._connection import Connection
+from losswire_client._deadline import Deadline
+from losswire_client._evaluation import Common, Evaluation, Options
+from losswire_client._flow import Flow, run_async
+from losswire_client._result import Result
+
+T = TypeVar("T")
+
+
+class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
+    """`Client`, awaited: the same arguments, results and errors.
+
+    Any number of tasks may use it at once, and, one after another, several event loops: each has a connection of its
+    own. An evaluation that is cancelled is given up by the server too.
+    """
+
+    async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """As `Client.capabilities`."""
+        return await self._run(self._session.capabilities, timeout)
+
+    async def ping(self, *, timeout: float | None = None) -> float:
+        """As `Client.ping`."""
+        return await self._connection.wire().check_health(self._deadline(timeout))
+
+    async def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, timeout: float | None = None
+    ) -> npt.NDArray[Any]:
+        """As `Client.empty`."""
+        return await self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout))
+
+    async def close(self) -> None:
+        """Ends the connection, and with it the calls under way."""
+        self._session.close()
+        wire = self._connection.close()
+        if wire is not None:
+            await wire.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
+        timeout = common.pop("timeout", None)
+        evaluation = put_together(**cast(Options, common))
+        return await self._run(partial(self._session.evaluate, evaluation), timeout)
+
+    async def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:
+        deadline = self._deadline(timeout)
+        return await self._retries(deadline).awaiting()(self._attempt, flow_by, deadline)
+
+    async def _attempt(self, flow_by: Callable[[Deadline], Flow[T]], deadline: Deadline) -> T:
+        return await run_async(flow_by(deadline), self._connection.wire())
+
+    def _new_connection(self) -> Connection[AioWire]:
+        return Connection(self._endpoint, AioWire, asyncio.get_running_loop)

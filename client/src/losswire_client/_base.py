@@ -1,0 +1,86 @@
+"""What both kinds of client are made of."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from losswire_client import _environment as environment
+from losswire_client._connection import Connection
+from losswire_client._deadline import Deadline, checked_timeout
+from losswire_client._endpoint import Endpoint
+from losswire_client._errors import invalid_argument
+from losswire_client._evaluation import check_choice
+from losswire_client._fork import renew_after_fork
+from losswire_client._retry import Retries, Retry
+from losswire_client._session import TRANSPORTS, Session
+from losswire_client._surface import AnswerT, Losses
+from losswire_client._tls import TLS
+
+WireT = TypeVar("WireT")
+
+
+class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
+    def __init__(
+        self,
+        target: str | Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,
+        transport: str | None = None,
+        token: str | os.PathLike[str] | None = None,
+        tls: bool | TLS | None = None,
+        retry: Retry | None = Retry(),  # noqa: B008 - it is frozen
+        coalesce: bool = False,
+    ) -> None:
+        """What is None is taken from the environment: ``LOSSWIRE_TARGET``, ``LOSSWIRE_TIMEOUT`` and so on.
+
+        Args:
+            target: Where the server is, as in ``localhost:50051``, the default; or another address of gRPC's, as in
+                ``dns:///losses:50051`` or ``unix:/run/losswire.sock``; or several hosts and ports, also by commas.
+                Calls are spread over all servers that are well. The connection is made with the first call.
+            timeout: Seconds that a call may take, pauses and all, unless it brings its own; 60 by default.
+            transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
+                ``shared_memory``, copied to where a server on this machine reads them. ``auto``, the default, takes
+                one message for what fits a slab, else shared memory where it can, else a stream.
+            token: Sent with every call as ``authorization: Bearer``; as a ``Path``, the file in which it is.
+            tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more.
+            retry: How long what may pass is tried again; None for not at all.
+            coalesce: Whether small evaluations that are asked for at the same time travel together. Many threads or
+                tasks get several times as many of them answered; one of them waits for the others' to be answered too.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong, or a variable that stands for it.
+        """
+        self._timeout = checked_timeout(environment.timeout_or_default(timeout))
+        self._transport = environment.transport_or_default(transport)
+        check_choice("transport", self._transport, TRANSPORTS)
+        check_choice("tls", type(tls), (bool, TLS, type(None)))
+        check_choice("retry", type(retry), (Retry, type(None)))
+        check_choice("coalesce", coalesce, (False, True))
+        tls, token = environment.tls_or_default(tls), environment.token_or_default(token)
+        self._endpoint = Endpoint(environment.target_or_default(target), tls, token)
+        if self._transport == "shared_memory" and not self._endpoint.is_single:
+            raise invalid_argument("transport", "expected another one for several targets, got 'shared_memory'")
+        self._retry = retry
+        self._coalesce = coalesce
+        self._session = self._new_session()
+        self._connection = self._new_connection()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Starts anew in the child of a fork; see `losswire_client._fork`."""
+        self._left, self._session = self._session, self._new_session()
+        self._connection.renew()
+
+    @abstractmethod
+    def _new_connection(self) -> Connection[WireT]:
+        """What opens the wires of this kind of client."""
+
+    def _new_session(self) -> Session:
+        return Session(self._transport, shares_memory=self._endpoint.is_single)
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else checked_timeout(timeout))
+
+    def _retries(self, deadline: Deadline) -> Retries:
+        return Retries(self._retry, deadline, before_retry=self._session.forget)

@@ -1,0 +1,153 @@
+"""Where the servers are, and how to open a channel to them."""
+
+import ipaddress
+import json
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from losswire.v1 import loss_service_pb2
+from losswire_client._errors import InvalidArgumentError, invalid_argument
+from losswire_client._files import Watch
+from losswire_client._tls import TLS
+from losswire_client._token import Metadata, Token
+from losswire_client._unary import MAX_MESSAGE_BYTES
+
+SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": SERVICE},  # a server that is about to leave gets no more calls
+}
+OPTIONS = (
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # answers that fit a message, whatever their outputs
+    ("grpc.keepalive_time_ms", 30_000),  # finds out that a server, or the way there, is gone
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),  # gRPC's own two minutes are far longer than a restart takes
+)
+
+log = logging.getLogger("losswire_client")
+
+
+class Endpoint:
+    """One server, or several that are as good as each other.
+
+    Args:
+        target: Address of gRPC's, as in ``localhost:50051``, ``dns:///losses:50051`` or ``unix:/run/losswire.sock``; or
+            several of hosts and ports.
+        tls: How to encrypt; None for not at all.
+        token: Sent with every call, to servers that are trusted by `tls` or are on this machine.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong.
+    """
+
+    def __init__(self, target: str | Sequence[str], tls: TLS | None, token: str | os.PathLike[str] | None) -> None:
+        self._targets = _checked_targets(target)
+        self._tls = tls
+        self._token = None if token is None else Token(token)
+        if token is not None and tls is None and not self.is_local:
+            raise invalid_argument("token", "expected tls beside it, or anybody on the way to the server could read it")
+        self._watch = Watch(tls.files if tls else ())
+        self._credentials = tls.credentials() if tls else None
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self._targets)
+
+    @property
+    def is_single(self) -> bool:
+        return len(self._targets) == 1
+
+    @property
+    def is_local(self) -> bool:
+        """Whether calls never leave this machine."""
+        return all(_is_local(target) for target in self._targets)
+
+    def has_changed(self) -> bool:
+        """Whether channels are to be opened anew, since certificates are others now."""
+        if self._tls is None or not self._watch.has_changed():
+            return False
+        try:
+            self._credentials = self._tls.credentials()
+        except InvalidArgumentError as error:  # half replaced, perhaps: the old ones may do until they change again
+            log.warning("certificates cannot be read: %s", error)
+            return False
+        return True
+
+    def metadata(self) -> Metadata | None:
+        """What every call says of the caller."""
+        return self._token.metadata() if self._token else None
+
+    def open(self, library: Any) -> Any:
+        """A channel of ``grpc`` or of ``grpc.aio``."""
+        if self._credentials is None:
+            return library.insecure_channel(self._address(), self._options())
+        return library.secure_channel(self._address(), self._credentials, self._options())
+
+    def _address(self) -> str:
+        return self._targets[0] if self.is_single else _static_addresses(self._targets)
+
+    def _options(self) -> list[tuple[str, Any]]:
+        options: list[tuple[str, Any]] = list(OPTIONS)
+        if self.is_local:
+            options.append(("grpc.enable_http_proxy", 0))  # no proxy knows this machine as we do
+        if name := self._server_name():
+            options += [("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)]
+        return options
+
+    def _server_name(self) -> str | None:
+        if self._tls is None or self._tls.server_name is not None or self.is_single:
+            return self._tls.server_name if self._tls else None
+        return _host_and_port(self._targets[0])[0]
+
+
+def _checked_targets(target: str | Sequence[str]) -> tuple[str, ...]:
+    targets = tuple(target.split(",")) if isinstance(target, str) and "://" not in target else target
+    targets = (targets,) if isinstance(targets, str) else tuple(targets) if isinstance(targets, Sequence) else ()
+    if not targets or not all(isinstance(one, str) and one.strip() for one in targets):
+        raise invalid_argument("target", f"expected an address, as in 'localhost:50051', or several, got {target!r}")
+    targets = tuple(one.strip() for one in targets)
+    if len(targets) > 1:
+        for one in targets:
+            _host_and_port(one)
+    return targets
+
+
+def _host_and_port(target: str) -> tuple[str, int]:
+    host, _, port = target.rpartition(":")
+    if not host or not port.isdecimal() or "/" in target:
+        raise invalid_argument("target", f"expected a host and a port, as in 'localhost:50051', got {target!r}")
+    return host.strip("[]"), int(port)
+
+
+def _static_addresses(targets: Sequence[str]) -> str:
+    """The one address of gRPC's that stands for all of them, whose names are looked up now."""
+    found = [_look_up(*_host_and_port(target)) for target in targets]
+    versions = {family for family, _ in found}
+    if len(versions) > 1:
+        raise invalid_argument("target", f"expected addresses of one version of IP, got {', '.join(targets)}")
+    scheme = "ipv6" if socket.AF_INET6 in versions else "ipv4"
+    return f"{scheme}:{','.join(address for _, address in found)}"
+
+
+def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise invalid_argument("target", f"expected hosts that are known, got {host!r}: {error}") from error
+    family, *_, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
+    return family, f"[{address[0]}]:{port}" if family is socket.AF_INET6 else f"{address[0]}:{port}"
+
+
+def _is_local(target: str) -> bool:
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    host = target.rpartition("/")[2].rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

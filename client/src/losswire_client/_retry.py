@@ -1,0 +1,96 @@
+"""When to try again what failed: evaluations are pure, so it is safe wherever it may help."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    wait_none,
+    wait_random_exponential,
+)
+
+from losswire_client._deadline import Deadline
+from losswire_client._errors import OverloadedError, UnavailableError, invalid_argument
+
+PASSING = (UnavailableError, OverloadedError)  # what may be over when a call is tried again
+
+log = logging.getLogger("losswire_client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How long, and how often, a call is tried again when no server can be reached or the server has too much to do.
+
+    The pauses grow, and are random, so that callers do not come back together. Where the server says when to come back,
+    none is shorter. No call is tried again past its deadline.
+
+    Attributes:
+        seconds: How long after its start a call may be tried again: a server that restarts takes some seconds.
+        first_pause: What the first pause is at most, in seconds; later ones are longer.
+        longest_pause: What any pause is at most, unless the server says otherwise.
+    """
+
+    seconds: float = 30.0
+    first_pause: float = 0.1
+    longest_pause: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "first_pause", "longest_pause"):
+            if not getattr(self, name) > 0:
+                raise invalid_argument(f"retry.{name}", f"expected more than 0, got {getattr(self, name)!r}")
+
+
+class Retries:
+    """What `Retry` says, for one call.
+
+    Args:
+        retry: None for no second try.
+        deadline: Of the call, its pauses included.
+        before_retry: Called before each pause.
+    """
+
+    def __init__(self, retry: Retry | None, deadline: Deadline, before_retry: Callable[[], object]) -> None:
+        self._deadline = deadline
+        self._before_retry = before_retry
+        self._seconds = retry.seconds if retry else 0.0
+        self._backoff = wait_random_exponential(retry.first_pause, retry.longest_pause) if retry else wait_none()
+
+    def waiting(self) -> Retrying:
+        """Calls what returns, and sleeps between."""
+        return Retrying(**self._policy())
+
+    def awaiting(self) -> AsyncRetrying:
+        """Calls what is awaited."""
+        return AsyncRetrying(**self._policy())
+
+    def _policy(self) -> dict[str, Any]:
+        return {
+            "retry": retry_if_exception_type(PASSING),
+            "wait": self._pause,
+            "stop": self._is_too_late,
+            "before_sleep": self._tell,
+            "reraise": True,
+        }
+
+    def _pause(self, state: RetryCallState) -> float:
+        error = _error(state)
+        told = error.retry_seconds if isinstance(error, OverloadedError) else 0.0
+        return told + self._backoff(state)
+
+    def _is_too_late(self, state: RetryCallState) -> bool:
+        left = min(self._deadline.remaining(), self._seconds - (state.seconds_since_start or 0.0))
+        return state.upcoming_sleep >= left
+
+    def _tell(self, state: RetryCallState) -> None:
+        level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG  # one line a call is enough
+        log.log(level, "trying again for up to %g seconds: %s", self._seconds, _error(state))
+        self._before_retry()
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

@@ -1,0 +1,50 @@
+"""How a client knows its server, and is known to it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from losswire_client._errors import invalid_argument
+from losswire_client._files import read_file
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLS:
+    """How a client knows its server, and is known to it. Files are PEM, and may be replaced while the client runs.
+
+    Attributes:
+        ca: File of the authorities' certificates to trust; those that gRPC brings along if None.
+        cert: File of the client's own certificate and those that lead up to it, for a server that asks for one.
+        key: File of the private key of `cert`.
+        server_name: Name that the server's certificate is for, if it is not the target's.
+    """
+
+    ca: StrPath | None = None
+    cert: StrPath | None = None
+    key: StrPath | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            missing, given = ("key", "cert") if self.key is None else ("cert", "key")
+            raise invalid_argument(f"tls.{missing}", f"expected a file beside tls.{given}, got None")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(Path(file) for file in (self.ca, self.cert, self.key) if file is not None)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files.
+
+        Raises:
+            InvalidArgumentError: One of them cannot be read.
+        """
+        ca, key, cert = (
+            None if file is None else read_file(f"tls.{name}", Path(file))
+            for name, file in (("ca", self.ca), ("key", self.key), ("cert", self.cert))
+        )
+        return grpc.ssl_channel_credentials(ca, key, cert)

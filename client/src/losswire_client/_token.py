@@ -1,0 +1,47 @@
+"""Who the caller is, for a server to believe."""
+
+import logging
+import os
+from pathlib import Path
+
+from losswire_client._errors import InvalidArgumentError, invalid_argument
+from losswire_client._files import Watch, read_file
+
+Metadata = tuple[tuple[str, str], ...]
+
+log = logging.getLogger("losswire_client")
+
+
+class Token:
+    """A bearer token, sent with every call.
+
+    Args:
+        token: The token, or the file in which it is, which may be replaced.
+
+    Raises:
+        InvalidArgumentError: It is none, or the file cannot be read.
+    """
+
+    def __init__(self, token: str | os.PathLike[str]) -> None:
+        self._file = None if isinstance(token, str) else Path(token)
+        self._watch = Watch(() if self._file is None else (self._file,))
+        self._metadata = _bearer(token if isinstance(token, str) else _read(Path(token)))
+
+    def metadata(self) -> Metadata:
+        if self._file is not None and self._watch.has_changed():
+            try:
+                self._metadata = _bearer(_read(self._file))
+            except InvalidArgumentError as error:  # half written, perhaps: the old one may do until it changes again
+                log.warning("%s", error)
+        return self._metadata
+
+
+def _read(file: Path) -> str:
+    return read_file("token", file).decode(errors="replace")
+
+
+def _bearer(token: str) -> Metadata:
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise invalid_argument("token", "expected printable characters of ASCII without spaces, got others or none")
+    return (("authorization", f"Bearer {token}"),)
