@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import late, leaving, translated
+from losswire_client._errors import CallCancelledError, LosswireError, late, leaving, translated
+from losswire_client._fork import PROCESS
 from losswire_client._region import Region
 from losswire_client._stream import Stream
 
@@ -25,7 +26,9 @@ class AioWire:
     """A channel of the running event loop, which is where it may be used. Whatever fails raises errors of the tree."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        PROCESS.check_aio()
         self._endpoint = endpoint
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._channel = endpoint.open(grpc.aio)
         self._stub: Any = LossServiceStub(self._channel)
@@ -50,7 +53,7 @@ class AioWire:
         return time.perf_counter() - start
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
-        with translated(self._endpoint.name, deadline.seconds):
+        with self._calling(deadline):
             messages, metadata = _awaited(stream.messages()), self._endpoint.metadata()
             call = self._evaluate_stream(messages, timeout=deadline.remaining(), metadata=metadata)
             try:
@@ -61,16 +64,14 @@ class AioWire:
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
         """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
-        with translated(self._endpoint.name, deadline.seconds):
+        with self._calling(deadline):
             request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
             call = self._stub.LeaseSharedMemory(request, metadata=metadata)
             try:
                 lease = self._checked(await asyncio.wait_for(call.read(), deadline.remaining()))
                 return Region(lease, lambda: not call.done(), partial(self._in_loop, call.cancel))
-            except BaseException as error:
+            except BaseException:
                 call.cancel()
-                if isinstance(error, TimeoutError):
-                    raise late(self._endpoint.name, deadline.seconds) from error
                 raise
 
     async def work(self, function: Callable[..., T], *arguments: object) -> T:
@@ -78,11 +79,30 @@ class AioWire:
         return await asyncio.to_thread(function, *arguments)
 
     async def close(self) -> None:
+        self._closed = True
         await self._channel.close()
 
     async def _answer(self, method: Callable[..., Awaitable[T]], request: object, deadline: Deadline) -> T:
-        with translated(self._endpoint.name, deadline.seconds):
-            return await method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
+        with self._calling(deadline):
+            answer = method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
+            if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if anybody had used it before the fork
+                answer = asyncio.wait_for(answer, deadline.remaining())
+            return await answer
+
+    @contextmanager
+    def _calling(self, deadline: Deadline) -> Iterator[None]:
+        try:
+            with translated(self._endpoint.name, deadline.seconds):
+                yield
+        except TimeoutError as error:
+            if isinstance(error, LosswireError):
+                raise
+            raise late(self._endpoint.name, deadline.seconds) from error
+        except asyncio.CancelledError as error:  # so says grpcio, too, when the channel is closed
+            task = asyncio.current_task()
+            if not self._closed or (task and task.cancelling()):
+                raise
+            raise CallCancelledError("this client was closed") from error
 
     def _checked(self, lease: v1.LeaseSharedMemoryResponse | object) -> v1.LeaseSharedMemoryResponse:
         if isinstance(lease, v1.LeaseSharedMemoryResponse):

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import closed
-from losswire_client._fork import check_usable
+from losswire_client._fork import PROCESS
 
 WireT = TypeVar("WireT")
 
@@ -59,7 +59,7 @@ class Connection(Generic[WireT]):
         with self._lock:
             if self._closed:
                 raise closed()
-            check_usable()
+            PROCESS.check_grpc()
             if self._open is known or self._open is None:  # else another thread has been here
                 self._open = place, self._open_wire(self._endpoint)
             return self._open

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from losswire_client._errors import LosswireError
 
-_FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
+FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
 
 
 class Renewable(Protocol):
@@ -14,8 +14,40 @@ class Renewable(Protocol):
         """Starts anew, and lets nothing end that is the parent's."""
 
 
+class Process:
+    """What gRPC can do in this process.
+
+    Attributes:
+        is_child: Whether it was forked from one that had imported this package.
+    """
+
+    def __init__(self) -> None:
+        self.is_child = False
+        self._uses_aio = False
+        self._lacks_grpc = False
+        self._lacks_aio = False
+
+    def check_grpc(self) -> None:
+        """Raises an error where any call would hang."""
+        if self._lacks_grpc:
+            problem = "gRPC does not work in this process, which was forked with GRPC_ENABLE_FORK_SUPPORT=0"
+            raise LosswireError(f"{problem}: unset that, or start processes by the spawn method")
+
+    def check_aio(self) -> None:
+        """Raises an error where any call of ``grpc.aio`` would hang; takes note that there will be some."""
+        if self._lacks_aio:
+            problem = "AsyncClient does not work in a process that was forked from one which had used it"
+            raise LosswireError(f"{problem}: use Client there, or start processes by the spawn method")
+        self._uses_aio = True
+
+    def forked(self) -> None:
+        self.is_child = True
+        self._lacks_grpc = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() in FALSE
+        self._lacks_aio = self._uses_aio
+
+
+PROCESS = Process()
 _renewables: "weakref.WeakSet[Renewable]" = weakref.WeakSet()
-_is_cut_off = False
 
 
 def renew_after_fork(renewable: Renewable) -> None:
@@ -23,16 +55,8 @@ def renew_after_fork(renewable: Renewable) -> None:
     _renewables.add(renewable)
 
 
-def check_usable() -> None:
-    """Raises an error where gRPC would hang."""
-    if _is_cut_off:
-        problem = "gRPC does not work in this process, which was forked with GRPC_ENABLE_FORK_SUPPORT=0"
-        raise LosswireError(f"{problem}: unset that, or start processes by the spawn method")
-
-
 def _in_child() -> None:
-    global _is_cut_off
-    _is_cut_off = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() in _FALSE
+    PROCESS.forked()
     for renewable in tuple(_renewables):
         renewable.renew()
 
