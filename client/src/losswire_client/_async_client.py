@@ -1,7 +1,7 @@
 """The client whose calls are awaited."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -15,6 +15,8 @@ from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, run_async
+from losswire_client._map import Batch, checked_window, evaluate_in_tasks, evaluator
+from losswire_client._progress import shown_async, wants_bar
 from losswire_client._result import Result
 
 T = TypeVar("T")
@@ -40,6 +42,20 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
     ) -> npt.NDArray[Any]:
         """As `Client.empty`."""
         return await self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout))
+
+    def map(
+        self,
+        batches: Iterable[Batch] | AsyncIterable[Batch],
+        *,
+        loss: str = "cross_entropy",
+        window: int = 32,
+        progress: bool = False,
+        **options: Any,
+    ) -> AsyncIterator[Result]:
+        """As `Client.map`, for ``async for``; what gives the batches may be asynchronous too."""
+        evaluate = evaluator(self, loss, options)
+        results = evaluate_in_tasks(evaluate, batches, checked_window(window))
+        return shown_async(results, batches) if wants_bar(progress) else results
 
     async def close(self) -> None:
         """Ends the connection, and with it the calls under way."""

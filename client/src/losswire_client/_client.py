@@ -1,6 +1,6 @@
 """The client whose calls return."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -13,6 +13,8 @@ from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, run
+from losswire_client._map import Batch, checked_window, evaluate_in_threads, evaluator
+from losswire_client._progress import shown, wants_bar
 from losswire_client._result import Result
 from losswire_client._wire import Wire
 
@@ -66,6 +68,35 @@ class Client(Base[Result, Wire]):
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
         return self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout))
+
+    def map(
+        self,
+        batches: Iterable[Batch],
+        *,
+        loss: str = "cross_entropy",
+        window: int = 32,
+        progress: bool = False,
+        **options: Any,
+    ) -> Iterator[Result]:
+        """Evaluates many batches with a window of them in flight, and gives their results in order.
+
+        Batches are taken from the iterable as results are taken from here, so that any number of them passes. Small
+        ones are answered several times as fast by a client with ``coalesce=True``.
+
+        Args:
+            batches: The loss's first arguments, as in ``(input, target)``, or a mapping of any by their names.
+            loss: Name of the loss.
+            window: How many are in flight, each in a thread of its own.
+            progress: Whether to show a bar, with the exact mean so far. Needs ``losswire-client[progress]``.
+            **options: Arguments that all batches have.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong.
+            LosswireError: A batch failed, and a note of the error says which; raised where its result would come.
+        """
+        evaluate = evaluator(self, loss, options)
+        results = evaluate_in_threads(evaluate, batches, checked_window(window))
+        return shown(results, batches) if wants_bar(progress) else results
 
     def close(self) -> None:
         """Ends the connection, and with it the calls under way."""

@@ -106,6 +106,7 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # callers who ping oftener are sent away
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
         )

@@ -1,0 +1,108 @@
+"""Many batches, with a window of them in flight: results come in the batches' order."""
+
+import asyncio
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias
+
+from losswire import v1
+from losswire_client._errors import invalid_argument
+from losswire_client._evaluation import check_choice
+from losswire_client._result import Result
+
+Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
+
+LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
+
+
+def evaluator(client: object, loss: str, options: Mapping[str, Any]) -> Callable[[Batch], Any]:
+    """A client's loss as a function of a batch, with options that all batches have."""
+    check_choice("loss", loss, LOSSES)
+    function = partial(getattr(client, loss), **options)
+    return lambda batch: function(**batch) if isinstance(batch, Mapping) else function(*batch)
+
+
+def checked_window(window: int) -> int:
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise invalid_argument("window", f"expected a whole number of at least 1, got {window!r}")
+    return window
+
+
+def evaluate_in_threads(evaluate: Callable[[Batch], Result], batches: Iterable[Batch], window: int) -> Iterator[Result]:
+    """Takes a batch as a result is taken, so that no more than a window of them is in memory."""
+    with ThreadPoolExecutor(window, "losswire-map") as threads:
+        in_flight = deque[tuple[int, Future[Result]]]()
+        try:
+            for number, batch in enumerate(batches):
+                if len(in_flight) == window:
+                    yield _result(*in_flight.popleft())
+                in_flight.append((number, threads.submit(evaluate, batch)))
+            while in_flight:
+                yield _result(*in_flight.popleft())
+        finally:
+            for _, future in in_flight:
+                future.cancel()
+
+
+async def evaluate_in_tasks(
+    evaluate: Callable[[Batch], Coroutine[Any, Any, Result]],
+    batches: Iterable[Batch] | AsyncIterable[Batch],
+    window: int,
+) -> AsyncGenerator[Result, None]:
+    """The same in the running event loop."""
+    in_flight = deque[tuple[int, asyncio.Task[Result]]]()
+    try:
+        async for number, batch in _numbered(batches):
+            if len(in_flight) == window:
+                yield await _awaited_result(*in_flight.popleft())
+            in_flight.append((number, asyncio.create_task(evaluate(batch))))
+        while in_flight:
+            yield await _awaited_result(*in_flight.popleft())
+    finally:
+        for _, task in in_flight:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
+
+
+async def _numbered(batches: Iterable[Batch] | AsyncIterable[Batch]) -> AsyncIterator[tuple[int, Batch]]:
+    if not isinstance(batches, AsyncIterable):
+        for numbered in enumerate(batches):
+            yield numbered
+        return
+    number = 0
+    async for batch in batches:
+        yield number, batch
+        number += 1
+
+
+def _result(number: int, future: Future[Result]) -> Result:
+    with _noting(number):
+        return future.result()
+
+
+async def _awaited_result(number: int, task: asyncio.Task[Result]) -> Result:
+    with _noting(number):
+        return await task
+
+
+@contextmanager
+def _noting(number: int) -> Iterator[None]:
+    """Says in errors which batch they are of, counted from 0."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in batch {number}")
+        raise

@@ -1,0 +1,95 @@
+"""Clients for the tests of programs that use this package: their service runs in the process, without a socket.
+
+    >>> from losswire_client import testing
+    >>> with testing.Service() as service, service.client() as client:
+    ...     client.cross_entropy([[1.0, 2.0, 3.0]], [2]).loss
+
+The losses, the checks and the errors are the server's own, which ``losswire-client[testing]`` installs.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import Any, Self
+
+from losswire_client._async_client import AsyncClient
+from losswire_client._client import Client
+from losswire_client._connection import Connection
+from losswire_client._errors import LosswireError
+from losswire_client._in_process import NAME, InProcessAioWire, InProcessWire
+
+__all__ = ["Service"]
+
+
+class Service:
+    """A service in this process, for any number of clients, which need nothing of it to be closed.
+
+    Args:
+        settings: Any of ``losswire_server.Settings`` that are not about sockets, as in ``max_message_bytes=4096``.
+
+    Raises:
+        ImportError: No server is installed.
+
+    Attributes:
+        registry: The service's metrics, of ``prometheus_client``.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._in_process = _find()(**settings)
+        self.registry = self._in_process.registry
+        self._failures = deque[LosswireError]()
+        self._wire = InProcessWire(self._in_process, self._failures)
+
+    def client(self, **options: Any) -> Client:
+        """A client of it; options are those of `Client`, but for where the server is."""
+        return _Client(self._wire, **options)
+
+    def async_client(self, **options: Any) -> AsyncClient:
+        """The same, to be awaited."""
+        return _AsyncClient(InProcessAioWire(self._wire), **options)
+
+    def fail_next(self, *errors: LosswireError) -> None:
+        """Has the next calls end with these errors, one each, as in ``UnavailableError("on its way")``.
+
+        What a client tries again, it tries again: give as many as it should meet, or it ``retry=None``.
+        """
+        self._failures.extend(errors)
+
+    def close(self) -> None:
+        self._in_process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Client(Client):
+    def __init__(self, wire: InProcessWire, **options: Any) -> None:
+        self._wire = wire
+        super().__init__(NAME, **options)
+
+    def _new_connection(self) -> Any:
+        return Connection(self._endpoint, lambda _: self._wire)
+
+
+class _AsyncClient(AsyncClient):
+    def __init__(self, wire: InProcessAioWire, **options: Any) -> None:
+        self._wire = wire
+        super().__init__(NAME, **options)
+
+    def _new_connection(self) -> Any:
+        return Connection(self._endpoint, lambda _: self._wire)
+
+
+def _find() -> Callable[..., Any]:
+    """The server's part, which this package has no other ties to."""
+    found = entry_points(group="losswire.in_process")
+    if not found:
+        raise ImportError("losswire_client.testing needs a server: pip install 'losswire-client[testing]'")
+    in_process: Callable[..., Any] = next(iter(found)).load()
+    return in_process

@@ -1,0 +1,116 @@
+"""The service without a server: what ``losswire_client.testing`` puts behind a client, found by its entry point."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from losswire_server.admission import Admission
+from losswire_server.capabilities import capabilities
+from losswire_server.errors import to_status, trailers
+from losswire_server.evaluator import Evaluator
+from losswire_server.leases import Leases
+from losswire_server.loss_metrics import LossMetrics
+from losswire_server.regions import OFF
+from losswire_server.service import LossService
+from losswire_server.settings import Settings
+from losswire_server.streams import Streams
+
+T = TypeVar("T")
+
+
+class CallFailedError(grpc.RpcError):
+    """A failed call, as a stub of gRPC's would raise it."""
+
+    def __init__(self, code: grpc.StatusCode, details: str | None, trailing_metadata: Any = ()) -> None:
+        super().__init__(details)
+        self._status = code, details or "", trailing_metadata
+
+    def code(self) -> grpc.StatusCode:
+        return self._status[0]
+
+    def details(self) -> str:
+        return self._status[1]
+
+    def trailing_metadata(self) -> Any:
+        return self._status[2]
+
+
+class InProcess:
+    """Answers the bytes of requests as a server of these settings would, in a thread of this process.
+
+    Args:
+        settings: Any of ``losswire_server.Settings`` that are not about sockets.
+
+    Attributes:
+        registry: Its metrics.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        chosen = Settings(**settings)
+        self.registry = CollectorRegistry()
+        self._executor = ThreadPoolExecutor(1, "losswire-in-process")
+        admission = Admission(chosen.max_inflight_bytes)
+        metrics = LossMetrics(self.registry, chosen.max_series, admission)
+        self._service = LossService(
+            Evaluator(admission, metrics, self._executor),
+            Streams(admission, metrics, self._executor, chosen.max_message_bytes),
+            Leases(OFF),
+            capabilities(chosen, version("losswire-server")),
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
+        self._thread.start()
+
+    def call(self, method: str, request: Any, timeout: float) -> Any:
+        """Answers one message by the RPC of that name.
+
+        Raises:
+            CallFailedError: As the server would answer.
+        """
+        return self._wait(_failing(getattr(self._service, method)(request, None)), timeout)
+
+    def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
+        """Answers many messages by the RPC of that name.
+
+        Raises:
+            CallFailedError: As the server would answer.
+        """
+        return self._wait(_failing(_all(getattr(self._service, method)(_each(requests), None))), timeout)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._executor.shutdown()
+
+    def _wait(self, answer: Coroutine[Any, Any, T], timeout: float) -> T:
+        future = asyncio.run_coroutine_threadsafe(answer, self._loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError as error:
+            future.cancel()
+            raise CallFailedError(grpc.StatusCode.DEADLINE_EXCEEDED, "too late") from error
+
+
+async def _failing(answer: Coroutine[Any, Any, T]) -> T:
+    """Raises what the edge of a server would send."""
+    try:
+        return await answer
+    except Exception as error:
+        status = to_status(error)
+        raise CallFailedError(status.code, status.details, trailers(error, status)) from error
+
+
+async def _all(answers: AsyncIterator[bytes]) -> list[bytes]:
+    return [answer async for answer in answers]
+
+
+async def _each(requests: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for request in requests:
+        yield request
