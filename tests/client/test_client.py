@@ -1,6 +1,5 @@
 import itertools
 import math
-import socket
 import threading
 
 import ml_dtypes
@@ -216,13 +215,6 @@ def test_no_server_is_unavailable():
     ):
         client.capabilities()
     assert isinstance(raised.value, ConnectionError)
-
-
-@pytest.fixture
-def silent_target():
-    """Accepts connections, and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_deadline_is_that_of_the_client_unless_the_call_has_one(silent_target):

@@ -18,7 +18,7 @@ Every error is a :class:`LosswireError`::
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
     ├── UnauthenticatedError                     the server does not know who is calling
     ├── PermissionDeniedError                    it does, and refuses
-    ├── CallCancelledError                       the call was cancelled on its way
+    ├── CallCancelledError                       cancelled by a server in its last moments: retry
     └── InternalError                            a fault of the server's: report it
 """
 

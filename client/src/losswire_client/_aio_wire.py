@@ -14,7 +14,7 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import CallCancelledError, LosswireError, late, leaving, translated
+from losswire_client._errors import LosswireError, closed, late, leaving, translated
 from losswire_client._fork import PROCESS
 from losswire_client._region import Region
 from losswire_client._stream import Stream
@@ -102,7 +102,7 @@ class AioWire:
             task = asyncio.current_task()
             if not self._closed or (task and task.cancelling()):
                 raise
-            raise CallCancelledError("this client was closed") from error
+            raise closed() from error
 
     def _checked(self, lease: v1.LeaseSharedMemoryResponse | object) -> v1.LeaseSharedMemoryResponse:
         if isinstance(lease, v1.LeaseSharedMemoryResponse):

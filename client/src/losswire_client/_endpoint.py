@@ -26,7 +26,7 @@ OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # finds out that a server, or the way there, is gone
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),  # gRPC's own two minutes are far longer than a restart takes
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # gRPC's own two minutes are far longer than a restart takes
 )
 
 log = logging.getLogger("losswire_client")

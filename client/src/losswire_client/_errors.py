@@ -73,7 +73,7 @@ class PermissionDeniedError(LosswireError):
 
 
 class CallCancelledError(LosswireError):
-    """The call was cancelled on its way."""
+    """The call was cancelled on its way, as by a server in its last moments; not by its caller."""
 
 
 class InternalError(LosswireError):

@@ -15,9 +15,10 @@ from tenacity import (
 )
 
 from losswire_client._deadline import Deadline
-from losswire_client._errors import OverloadedError, UnavailableError, invalid_argument
+from losswire_client._errors import CallCancelledError, OverloadedError, UnavailableError, invalid_argument
 
-PASSING = (UnavailableError, OverloadedError)  # what may be over when a call is tried again
+# What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
+PASSING = (UnavailableError, OverloadedError, CallCancelledError)
 
 log = logging.getLogger("losswire_client")
 
@@ -37,7 +38,7 @@ class Retry:
 
     seconds: float = 30.0
     first_pause: float = 0.1
-    longest_pause: float = 2.0
+    longest_pause: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("seconds", "first_pause", "longest_pause"):

@@ -13,7 +13,7 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import LosswireError, closed, late, leaving, translated
+from losswire_client._errors import CallCancelledError, InvalidArgumentError, closed, late, leaving, translated
 from losswire_client._region import Region
 from losswire_client._stream import Stream
 
@@ -91,8 +91,9 @@ class Wire:
         try:
             with translated(self._endpoint.name, deadline.seconds):
                 yield
-        except ValueError as error:  # so says grpcio, if another thread has closed the channel by now
-            if isinstance(error, LosswireError) or not self._closed:
+        except (CallCancelledError, ValueError) as error:
+            # As grpcio says it, if another thread closes the channel meanwhile; or has, when the call is made.
+            if not self._closed or isinstance(error, InvalidArgumentError):
                 raise
             raise closed() from error
 
