@@ -1,5 +1,6 @@
 """The errors, and the one table from gRPC's statuses to them. The package's docstring draws the tree."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -17,7 +18,10 @@ class LosswireError(Exception):
 
     Attributes:
         code: The gRPC status of the call; None if it was not sent.
+        retry_seconds: When to come back, if the server says so: not before; infinity for never.
     """
+
+    retry_seconds = 0.0
 
     def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(message)
@@ -55,13 +59,7 @@ class ResourceExhaustedError(LosswireError):
 
 
 class OverloadedError(ResourceExhaustedError):
-    """Too much is in flight at the server.
-
-    Attributes:
-        retry_seconds: When to come back, as the server says.
-    """
-
-    retry_seconds = 0.0
+    """Too much is in flight at the server, which says in `retry_seconds` when to come back."""
 
 
 class UnauthenticatedError(LosswireError):
@@ -132,26 +130,40 @@ def translated(target: str, timeout: float) -> Iterator[None]:
 def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
     """The error of the tree that a failed call's error stands for."""
     call = cast(grpc.Call, error)  # what a stub raises is both
-    code, text = call.code(), call.details() or ""
-    details = _details(call)
+    code, text, details = call.code(), call.details() or "", _details(call)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return late(target, timeout)
     if code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
     elif violation := _violation(details):
-        argument, problem = _argument(violation.field), violation.description
-        if violation.field.endswith(".region_id"):
-            lost = RegionLostError(f"{argument}: {problem}", code)
-            lost.argument = argument
-            return lost
-        if ERRORS[code] is InvalidArgumentError:
-            return invalid_argument(argument, problem, code)
-        text = f"{argument}: {problem}"
-    elif retry := _detail(details, error_details_pb2.RetryInfo()):
-        overloaded = OverloadedError(text, code)
-        overloaded.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
-        return overloaded
-    return ERRORS[code](text, code)
+        return _of_argument(code, violation)
+    pushback = _pushback(call, details)
+    overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pushback is not None
+    found = OverloadedError(text, code) if overloaded else ERRORS[code](text, code)
+    found.retry_seconds = pushback or 0.0
+    return found
+
+
+def _of_argument(code: grpc.StatusCode, violation: error_details_pb2.BadRequest.FieldViolation) -> LosswireError:
+    argument, problem = _argument(violation.field), violation.description
+    if violation.field.endswith(".region_id"):
+        lost = RegionLostError(f"{argument}: {problem}", code)
+        lost.argument = argument
+        return lost
+    if ERRORS[code] is InvalidArgumentError:
+        return invalid_argument(argument, problem, code)
+    return ERRORS[code](f"{argument}: {problem}", code)
+
+
+def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | None:
+    """Seconds that the caller is to stay away, said as google.rpc says it or as gRPC does; None if it is not said."""
+    if retry := _detail(details, error_details_pb2.RetryInfo()):
+        return float(retry.retry_delay.ToTimedelta().total_seconds())
+    told = dict(call.trailing_metadata() or ()).get("grpc-retry-pushback-ms")
+    if told is None:
+        return None
+    milliseconds = str(told)  # anything but a number from 0 on means never: gRFC A6
+    return int(milliseconds) / 1000 if milliseconds.isdecimal() else math.inf
 
 
 def _argument(field: str) -> str:

@@ -15,7 +15,13 @@ from tenacity import (
 )
 
 from losswire_client._deadline import Deadline
-from losswire_client._errors import CallCancelledError, OverloadedError, UnavailableError, invalid_argument
+from losswire_client._errors import (
+    CallCancelledError,
+    LosswireError,
+    OverloadedError,
+    UnavailableError,
+    invalid_argument,
+)
 
 # What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
 PASSING = (UnavailableError, OverloadedError, CallCancelledError)
@@ -80,7 +86,7 @@ class Retries:
 
     def _pause(self, state: RetryCallState) -> float:
         error = _error(state)
-        told = error.retry_seconds if isinstance(error, OverloadedError) else 0.0
+        told = error.retry_seconds if isinstance(error, LosswireError) else 0.0
         return told + self._backoff(state)
 
     def _is_too_late(self, state: RetryCallState) -> bool:
