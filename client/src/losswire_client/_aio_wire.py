@@ -26,7 +26,7 @@ class AioWire:
     """A channel of the running event loop, which is where it may be used. Whatever fails raises errors of the tree."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        PROCESS.check_aio()
+        PROCESS.use_aio(self)
         self._endpoint = endpoint
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -81,11 +81,12 @@ class AioWire:
     async def close(self) -> None:
         self._closed = True
         await self._channel.close()
+        PROCESS.leave_aio(self)
 
     async def _answer(self, method: Callable[..., Awaitable[T]], request: object, deadline: Deadline) -> T:
         with self._calling(deadline):
             answer = method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
-            if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if anybody had used it before the fork
+            if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if others were using it
                 answer = asyncio.wait_for(answer, deadline.remaining())
             return await answer
 

@@ -8,9 +8,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from grpc.experimental import ChannelOptions
+
 from losswire.v1 import loss_service_pb2
 from losswire_client._errors import InvalidArgumentError, invalid_argument
 from losswire_client._files import Watch
+from losswire_client._fork import PROCESS
 from losswire_client._tls import TLS
 from losswire_client._token import Metadata, Token
 from losswire_client._unary import MAX_MESSAGE_BYTES
@@ -23,6 +26,7 @@ SERVICE_CONFIG = {
 OPTIONS = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # answers that fit a message, whatever their outputs
+    (ChannelOptions.SingleThreadedUnaryStream, 1),  # no thread that polls while a lease lasts
     ("grpc.keepalive_time_ms", 30_000),  # finds out that a server, or the way there, is gone
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -95,6 +99,8 @@ class Endpoint:
         options: list[tuple[str, Any]] = list(OPTIONS)
         if self.is_local:
             options.append(("grpc.enable_http_proxy", 0))  # no proxy knows this machine as we do
+        if PROCESS.is_child:
+            options.append(("grpc.use_local_subchannel_pool", 1))  # the other has the parent's connections
         if name := self._server_name():
             options += [("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)]
         return options

@@ -1,11 +1,17 @@
 """What becomes of clients in the child of a fork: gRPC's threads are not there, and locks may be held by nobody."""
 
 import os
+import threading
+import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from losswire_client._errors import LosswireError
 
+QUIET_SECONDS = 2.0  # that a fork waits for calls under way to end
+SETTLE_SECONDS = 0.02  # in which gRPC's own threads are done with what the calls have left them
 FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
 
 
@@ -15,7 +21,7 @@ class Renewable(Protocol):
 
 
 class Process:
-    """What gRPC can do in this process.
+    """What gRPC can do in this process. A child whose parent forked amid a call would hang in one of ten cases.
 
     Attributes:
         is_child: Whether it was forked from one that had imported this package.
@@ -23,27 +29,67 @@ class Process:
 
     def __init__(self) -> None:
         self.is_child = False
-        self._uses_aio = False
-        self._lacks_grpc = False
-        self._lacks_aio = False
+        self._trouble = ""
+        self._aio_trouble = ""
+        self._aio_users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._start_counting()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Around every call of ``grpc``, which forks wait for, and which wait for forks."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks)
+            self._calls += 1
+            self._has_called = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls -= 1
+                self._changed.notify_all()
 
     def check_grpc(self) -> None:
-        """Raises an error where any call would hang."""
-        if self._lacks_grpc:
-            problem = "gRPC does not work in this process, which was forked with GRPC_ENABLE_FORK_SUPPORT=0"
-            raise LosswireError(f"{problem}: unset that, or start processes by the spawn method")
+        """Raises an error where any call might hang."""
+        if self._trouble:
+            raise LosswireError(f"gRPC does not work in this process, which was forked {self._trouble}")
 
-    def check_aio(self) -> None:
+    def use_aio(self, user: object) -> None:
         """Raises an error where any call of ``grpc.aio`` would hang; takes note that there will be some."""
-        if self._lacks_aio:
-            problem = "AsyncClient does not work in a process that was forked from one which had used it"
-            raise LosswireError(f"{problem}: use Client there, or start processes by the spawn method")
-        self._uses_aio = True
+        if self._aio_trouble:
+            raise LosswireError(self._aio_trouble)
+        self._aio_users.add(user)
 
-    def forked(self) -> None:
+    def leave_aio(self, user: object) -> None:
+        self._aio_users.discard(user)
+
+    def before_fork(self) -> None:
+        with self._changed:
+            self._forks += 1
+            self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS)
+        if self._has_called:
+            time.sleep(SETTLE_SECONDS)
+
+    def after_fork(self) -> None:
+        with self._changed:
+            self._forks -= 1
+            self._changed.notify_all()
+
+    def become_child(self) -> None:
         self.is_child = True
-        self._lacks_grpc = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() in FALSE
-        self._lacks_aio = self._uses_aio
+        if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() in FALSE:
+            self._trouble = "with GRPC_ENABLE_FORK_SUPPORT=0: unset that, or start processes by the spawn method"
+        elif self._calls:
+            self._trouble = "amid calls that did not end: fork before, or start processes by the spawn method"
+        if self._aio_users:
+            problem = "AsyncClient does not work in a process that was forked from one which was using it"
+            self._aio_trouble = f"{problem}: use Client there, or start processes by the spawn method"
+        self._start_counting()
+
+    def _start_counting(self) -> None:
+        self._changed = threading.Condition()
+        self._calls = 0
+        self._forks = 0
+        self._has_called = False
 
 
 PROCESS = Process()
@@ -56,10 +102,10 @@ def renew_after_fork(renewable: Renewable) -> None:
 
 
 def _in_child() -> None:
-    PROCESS.forked()
+    PROCESS.become_child()
     for renewable in tuple(_renewables):
         renewable.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=PROCESS.before_fork, after_in_parent=PROCESS.after_fork, after_in_child=_in_child)

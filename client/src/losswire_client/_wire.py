@@ -14,6 +14,7 @@ from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import CallCancelledError, InvalidArgumentError, closed, late, leaving, translated
+from losswire_client._fork import PROCESS
 from losswire_client._region import Region
 from losswire_client._stream import Stream
 
@@ -89,7 +90,7 @@ class Wire:
     @contextmanager
     def _calling(self, deadline: Deadline) -> Iterator[None]:
         try:
-            with translated(self._endpoint.name, deadline.seconds):
+            with PROCESS.call(), translated(self._endpoint.name, deadline.seconds):
                 yield
         except (CallCancelledError, ValueError) as error:
             # As grpcio says it, if another thread closes the channel meanwhile; or has, when the call is made.

@@ -1,0 +1,131 @@
+"""Clients in the child of a fork: they connect anew, or say why not, and never hang."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import asyncio, os, sys, threading
+import numpy as np
+from losswire_client import AsyncClient, Client
+
+logits, target = np.zeros((256, 1000), np.float32), np.zeros(256, np.int64)
+client, awaited = (kind({target!r}, timeout=5) for kind in (Client, AsyncClient))
+
+async def evaluate():
+    return (await awaited.cross_entropy(logits[:2], target[:2])).row_count
+
+def in_child(function):
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        try:
+            print(function(), flush=True)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+
+{body}
+"""
+
+
+def said(target: str, body: str, **environment: str) -> list[str]:
+    program = PROGRAM.format(target=target, body=body)
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_client_that_was_used_connects_anew_and_its_parent_goes_on(target):
+    lines = said(
+        target,
+        """
+place = client.empty(logits.shape)
+place[...] = 0
+print(client.cross_entropy(place, target).row_count)
+in_child(lambda: client.cross_entropy(logits, target, grad=True).row_count)
+in_child(lambda: client.cross_entropy(place, target, grad=True).row_count)
+in_child(lambda: Client(client._endpoint.name).ping() > 0)
+in_child(lambda: in_child(lambda: client.ping() > 0))
+print(client._session.shared.holds(place), client.cross_entropy(place, target).row_count)
+""",
+    )
+    assert lines == ["256", "256", "256", "True", "True", "None", "True 256"]
+
+
+def test_client_works_in_children_that_are_forked_amid_calls(target):
+    lines = said(
+        target,
+        """
+stop = threading.Event()
+def call():
+    while not stop.is_set():
+        client.cross_entropy(logits[:8], target[:8])
+threads = [threading.Thread(target=call) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for _ in range(5):
+    in_child(lambda: client.cross_entropy(logits[:3], target[:3]).row_count)
+stop.set()
+for thread in threads:
+    thread.join()
+print("parent", client.cross_entropy(logits, target).row_count)
+""",
+    )
+    assert lines == ["3"] * 5 + ["parent 256"]
+
+
+def test_awaited_client_works_in_a_child_if_its_parent_was_not_using_it(target):
+    assert said(target, "client.ping(); in_child(lambda: asyncio.run(evaluate()))") == ["2"]
+
+
+def test_awaited_client_works_in_a_child_once_its_parent_had_closed_it(target):
+    body = """
+async def use():
+    async with AsyncClient(awaited._endpoint.name) as client:
+        return await client.ping() > 0
+print(asyncio.run(use()))
+in_child(lambda: asyncio.run(evaluate()))
+"""
+    assert said(target, body) == ["True", "2"]
+
+
+def test_awaited_client_that_was_used_says_what_to_use_instead(target):
+    lines = said(
+        target, "print(asyncio.run(evaluate())); in_child(lambda: asyncio.run(evaluate())); in_child(client.ping)"
+    )
+    assert lines[0] == "2"
+    assert lines[1].startswith(
+        "LosswireError AsyncClient does not work in a process that was forked from one which was"
+    )
+    assert float(lines[2]) > 0
+
+
+def test_awaited_client_ends_where_somebody_else_had_used_grpc_aio(target):
+    other = f"""
+import grpc.aio
+async def ask():
+    global channel  # which stays open
+    channel = grpc.aio.insecure_channel({target!r})
+    await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+asyncio.run(ask())
+awaited._timeout = 1
+in_child(lambda: asyncio.run(evaluate()))
+"""
+    lines = said(target, other)
+    assert lines[0].startswith("DeadlineExceededError no answer from")
+
+
+@pytest.mark.parametrize("call", ["client.ping", "lambda: Client(client._endpoint.name).ping()"])
+def test_fork_that_grpc_does_not_support_is_told(target, call):
+    (line,) = said(target, f"in_child({call})", GRPC_ENABLE_FORK_SUPPORT="0")
+    assert line.startswith("LosswireError gRPC does not work in this process, which was forked with GRPC_ENABLE_FORK")

@@ -1,0 +1,131 @@
+"""Many batches with a window in flight."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from losswire_client import AsyncClient, Client, InvalidArgumentError
+
+RNG = np.random.default_rng(0)
+BATCHES = [(RNG.standard_normal((n % 7 + 1, 5), np.float32), RNG.integers(0, 5, n % 7 + 1)) for n in range(50)]
+
+
+def mapped(client, target, *arguments, **options):
+    """The results of either client's `map`."""
+    if client is Client:
+        with Client(target) as connected:
+            return list(connected.map(*arguments, **options))
+
+    async def collect():
+        async with AsyncClient(target) as connected:
+            return [result async for result in connected.map(*arguments, **options)]
+
+    return asyncio.run(collect())
+
+
+BOTH = pytest.mark.parametrize("kind", [Client, AsyncClient])
+
+
+@BOTH
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_results_come_in_order_and_are_those_of_single_calls(client, target, kind, window):
+    results = mapped(kind, target, iter(BATCHES), window=window, reduction="sum", grad=True)
+    assert len(results) == len(BATCHES)
+    for batch, result in zip(BATCHES, results, strict=True):
+        expected = client.cross_entropy(*batch, reduction="sum", grad=True)
+        assert result.loss == expected.loss
+        assert np.array_equal(result.grad, expected.grad)
+
+
+@BOTH
+def test_batches_may_be_mappings_of_any_loss(client, target, kind):
+    batches = [{"input": np.full((3, 2), p, np.float32), "target": np.ones((3, 2)), "weight": [p, 1]} for p in (0.1, 1)]
+    results = mapped(kind, target, batches, loss="binary_cross_entropy")
+    assert [r.loss for r in results] == [client.binary_cross_entropy(**batch).loss for batch in batches]
+
+
+@BOTH
+def test_no_more_batches_than_a_window_are_taken_ahead(target, kind):
+    taken = []
+
+    def batches():
+        for batch in BATCHES:
+            taken.append(batch)
+            yield batch
+
+    if kind is Client:
+        with Client(target) as client:
+            results = client.map(batches(), window=4)
+            assert taken == []
+            next(results)
+            assert len(taken) == 5
+            results.close()
+        return
+
+    async def first():
+        async with AsyncClient(target) as client:
+            results = client.map(batches(), window=4)
+            await anext(results)
+            assert len(taken) == 5
+            await results.aclose()
+
+    asyncio.run(first())
+
+
+def test_batches_may_come_asynchronously(target):
+    async def batches():
+        for batch in BATCHES:
+            await asyncio.sleep(0)
+            yield batch
+
+    assert len(mapped(AsyncClient, target, batches())) == len(BATCHES)
+
+
+@BOTH
+def test_error_says_which_batch_it_is_of(target, kind):
+    wrong = [*BATCHES[:7], (BATCHES[7][0], BATCHES[7][1] + 9), *BATCHES[8:]]
+    with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
+        mapped(kind, target, wrong, window=3)
+    assert raised.value.__notes__ == ["in batch 7"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window: expected a whole number of at least 1, got 0"),
+        ({"window": True}, "window: expected"),
+        ({"window": 2.0}, "window: expected"),
+        ({"loss": "mse_loss"}, "loss: expected one of 'cross_entropy', .*, got 'mse_loss'"),
+        ({"progress": "yes"}, "progress: expected one of False, True, got 'yes'"),
+    ],
+)
+def test_wrong_option_is_refused_at_once(target, kind, options, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        kind(target).map(BATCHES, **options)
+
+
+@BOTH
+def test_bar_shows_how_many_have_come_and_their_exact_mean(client, target, kind, capsys):
+    mapped(kind, target, BATCHES, progress=True)
+    bar = capsys.readouterr().err
+    results = list(client.map(BATCHES))
+    mean = sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)
+    assert "50/50" in bar
+    assert f"loss={mean:.3g}" in bar
+
+
+def test_missing_progress_bar_is_told(target, monkeypatch):
+    monkeypatch.setattr("losswire_client._progress.find_spec", lambda _: None)
+    with pytest.raises(ImportError, match=r"pip install 'losswire-client\[progress\]'"):
+        Client(target).map(BATCHES, progress=True)
+
+
+def test_no_thread_outlives_the_results(target):
+    with Client(target) as client:
+        for _ in client.map(BATCHES, window=8):
+            break
+        assert sum(1 for _ in client.map(BATCHES[:3])) == 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("losswire-map")]
