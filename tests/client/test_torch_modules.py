@@ -130,7 +130,7 @@ def test_everything_else_of_torch_nn_is_that_of_torch():
         _ = ours.CrossEntropy
 
 
-@pytest.mark.parametrize(("module", "needed"), [("torch", "torch")])
+@pytest.mark.parametrize(("module", "needed"), [("torch", "torch"), ("torchmetrics", "torchmetrics")])
 def test_import_without_what_it_needs_names_the_extra(module, needed, monkeypatch):
     monkeypatch.setitem(sys.modules, needed, None)  # which Python takes for a module that is not there
     monkeypatch.delitem(sys.modules, f"losswire_client.{module}", raising=False)
