@@ -26,6 +26,8 @@ def modules_after(statement: str) -> set[str]:
         ("import losswire.tensors", {"losswire"}, {"grpc", "torch"}),
         ("import ce_engine", {"ce_engine"}, {"grpc", "google", "triton"}),
         ("import losswire_client", {"losswire_client", "losswire"}, {"torch"}),
+        ("import losswire_client.torch", {"losswire_client", "losswire"}, {"torchmetrics", "sympy"}),  # of the compiler
+        ("import losswire_client.torchmetrics", {"losswire_client", "losswire"}, set()),
         ("from losswire_server import launch, health", {"losswire_server"}, {"torch"}),
         ("from losswire_server import Server", {"losswire_server", "losswire", "ce_engine"}, set()),
     ],

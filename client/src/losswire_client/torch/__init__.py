@@ -1,0 +1,52 @@
+"""PyTorch's cross-entropy family with autograd, evaluated by a server: the same names, the same arguments.
+
+A training script changes one import, by what stands in front of ``torch``, and finds the server by the environment
+variable ``LOSSWIRE_TARGET``, as in ``localhost:50051``::
+
+    from losswire_client.torch import nn                       # for: from torch import nn
+    import losswire_client.torch.nn.functional as F            # for: import torch.nn.functional as F
+    from losswire_client.torch.nn import CrossEntropyLoss      # for: from torch.nn import CrossEntropyLoss
+
+The losses that this module names are evaluated by the server; whatever else `nn` has is PyTorch's own. Of the losses:
+
+- The loss has the input's dtype and device, as in PyTorch: float16 and bfloat16 give float32 under autocast alone. The
+  server computes half precision in float32, and what it answers is rounded once.
+- A forward pass is one call, which brings the loss and, if the input requires a gradient, the gradient. A backward pass
+  calls nobody. Where no gradient can be wanted, as under ``torch.no_grad``, none is computed and none is sent.
+- float16 that requires a gradient travels as float32. The gradient of a mean over many rows vanishes in float16 before
+  a loss scale of `torch.amp.GradScaler` can save it.
+- Only the input gets a gradient. Targets and weights that require one are refused before anything is sent, and so are
+  second derivatives, when they are taken.
+- Compiled code calls out: `torch.compile` breaks its graph there, and ``fullgraph=True`` and `torch.func` are refused.
+- Errors are those of `losswire_client`, and name the argument.
+
+Without a client of their own, losses are evaluated by one that the process shares: see `set_default_client`.
+"""
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("losswire_client.torch needs PyTorch: pip install 'losswire-client[torch]'") from error
+
+from losswire_client.torch import nn
+from losswire_client.torch._clients import set_default_client
+from losswire_client.torch._functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    nll_loss,
+)
+from losswire_client.torch._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "NLLLoss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "nll_loss",
+    "nn",
+    "set_default_client",
+]

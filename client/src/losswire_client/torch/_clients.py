@@ -1,0 +1,71 @@
+"""Which client evaluates: the one that was given, or else the one that the process shares."""
+
+import os
+import threading
+from typing import Any
+
+from losswire_client import Client
+from losswire_client._errors import invalid_argument
+
+_default: Client | None = None
+_default_lock = threading.Lock()
+
+
+def set_default_client(client: Client | None) -> None:
+    """Sets the client of all losses and metrics in this process that were given none.
+
+    Until it is called, the first of them that is evaluated makes one for the server that the environment variable
+    ``LOSSWIRE_TARGET`` names, or else for ``localhost:50051``.
+
+    Args:
+        client: Stays the caller's to close. None goes back to the environment.
+
+    Raises:
+        InvalidArgumentError: It is no `Client`.
+    """
+    global _default
+    with _default_lock:
+        _default = _checked(client)
+
+
+def client_or_default(client: Client | None) -> Client:
+    """The client, or the one that the process shares."""
+    return _checked(client) or _default_client()
+
+
+class ClientHandle:
+    """The client of a module or a metric, whose copies share it: a connection cannot be copied.
+
+    Nor can it go to another process, so it stays behind when its owner is pickled, and what is unpickled is evaluated
+    by the default client where it is.
+
+    Attributes:
+        client: None for the default client.
+    """
+
+    def __init__(self, client: Client | None) -> None:
+        self.client = _checked(client)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ClientHandle":
+        return self
+
+    def __reduce__(self) -> tuple[type["ClientHandle"], tuple[None]]:
+        return ClientHandle, (None,)
+
+
+def _checked(client: Client | None) -> Client | None:
+    if client is not None and not isinstance(client, Client):
+        raise invalid_argument("client", f"expected a Client or None, got a {type(client).__name__}")
+    return client
+
+
+def _default_client() -> Client:
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = _from_environment()
+        return _default
+
+
+def _from_environment() -> Client:
+    return Client(os.environ.get("LOSSWIRE_TARGET", "localhost:50051"))

@@ -1,0 +1,183 @@
+"""Losses with the names and arguments of ``torch.nn.functional``."""
+
+from torch import Tensor
+from torch.nn import _reduction
+
+from losswire_client import Client
+from losswire_client.torch._autograd import evaluate
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    client: Client | None = None,
+) -> Tensor:
+    """Softmax cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
+
+    Args:
+        input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16, on any
+            device. The only argument that gets a gradient.
+        target: Class indices of the input's shape without C, in any integer dtype, each in [0, C) or equal to
+            ``ignore_index``; or, of the input's shape and in a floating dtype, probabilities of the classes.
+        weight: A factor for each class, of shape (C), in a floating dtype.
+        size_average: Deprecated, as in PyTorch: use ``reduction``.
+        ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
+        reduce: Deprecated, as in PyTorch: use ``reduction``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
+        client: What evaluates it; the process's if None (`set_default_client`).
+
+    Returns:
+        The loss, a scalar or for reduction ``none`` of the shape of index targets, in the input's dtype and on its
+        device.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+        LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+    """
+    return evaluate(
+        "cross_entropy",
+        input,
+        client,
+        target=target,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=_reduction_of(size_average, reduce, reduction),
+        label_smoothing=label_smoothing,
+    )
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    *,
+    client: Client | None = None,
+) -> Tensor:
+    """Negative log-likelihood of log-probabilities, as ``torch.nn.functional.nll_loss``.
+
+    Args:
+        input: Log-probabilities, which are not checked to be such; as in `cross_entropy`.
+        target: Class indices, as in `cross_entropy`.
+        weight: As in `cross_entropy`.
+        size_average: Deprecated, as in PyTorch: use ``reduction``.
+        ignore_index: As in `cross_entropy`.
+        reduce: Deprecated, as in PyTorch: use ``reduction``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        client: What evaluates it; the process's if None (`set_default_client`).
+
+    Returns:
+        The loss, as in `cross_entropy`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+        LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+    """
+    return evaluate(
+        "nll_loss",
+        input,
+        client,
+        target=target,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=_reduction_of(size_average, reduce, reduction),
+    )
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    *,
+    client: Client | None = None,
+) -> Tensor:
+    """Binary cross-entropy of probabilities, as ``torch.nn.functional.binary_cross_entropy``.
+
+    Args:
+        input: Probabilities of any shape, each in [0, 1], in float64, float32, float16 or bfloat16, on any device. The
+            only argument that gets a gradient.
+        target: Of the input's shape, each in [0, 1], in a floating dtype.
+        weight: A factor for each element, which broadcasts to the input's shape, in a floating dtype.
+        size_average: Deprecated, as in PyTorch: use ``reduction``.
+        reduce: Deprecated, as in PyTorch: use ``reduction``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        client: What evaluates it; the process's if None (`set_default_client`).
+
+    Returns:
+        The loss, a scalar or for reduction ``none`` of the input's shape, in the input's dtype and on its device.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+        LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+    """
+    return evaluate(
+        "binary_cross_entropy",
+        input,
+        client,
+        target=target,
+        weight=weight,
+        reduction=_reduction_of(size_average, reduce, reduction),
+    )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+    *,
+    client: Client | None = None,
+) -> Tensor:
+    """Binary cross-entropy of logits, as ``torch.nn.functional.binary_cross_entropy_with_logits``.
+
+    Args:
+        input: Logits of any shape, in float64, float32, float16 or bfloat16, on any device. The only argument that gets
+            a gradient.
+        target: Of the input's shape, in a floating dtype.
+        weight: As in `binary_cross_entropy`.
+        size_average: Deprecated, as in PyTorch: use ``reduction``.
+        reduce: Deprecated, as in PyTorch: use ``reduction``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        pos_weight: A factor for the positive part of each element's loss, which broadcasts to the input's shape.
+        client: What evaluates it; the process's if None (`set_default_client`).
+
+    Returns:
+        The loss, as in `binary_cross_entropy`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+        LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+    """
+    return evaluate(
+        "binary_cross_entropy_with_logits",
+        input,
+        client,
+        target=target,
+        weight=weight,
+        reduction=_reduction_of(size_average, reduce, reduction),
+        pos_weight=pos_weight,
+    )
+
+
+def _reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The deprecated arguments win, with PyTorch's own warning."""
+    if size_average is None and reduce is None:
+        return reduction
+    return _reduction.legacy_get_string(size_average, reduce)

@@ -1,0 +1,18 @@
+"""``torch.nn``, of which a server evaluates the cross-entropy family. Everything else is PyTorch's own."""
+
+from typing import Any
+
+from torch import nn as _nn
+
+from losswire_client.torch._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from losswire_client.torch.nn import functional
+
+__all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss", "functional"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_nn, name)
+
+
+def __dir__() -> list[str]:
+    return dir(_nn)

@@ -1,0 +1,22 @@
+"""``torch.nn.functional``, of which a server evaluates the cross-entropy family. Everything else is PyTorch's own."""
+
+from typing import Any
+
+from torch.nn import functional as _functional
+
+from losswire_client.torch._functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    nll_loss,
+)
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_functional, name)
+
+
+def __dir__() -> list[str]:
+    return dir(_functional)

@@ -1,0 +1,23 @@
+"""Means of losses as metrics of TorchMetrics: exact over batches, workers and shards of any size, empty ones included.
+
+    >>> from losswire_client.torchmetrics import CrossEntropy
+    >>> validation_loss = CrossEntropy(ignore_index=0)
+    >>> for logits, target in batches:
+    ...     validation_loss.update(logits, target)
+    >>> validation_loss.compute()  # over the rows of all batches, and of all workers of torch.distributed
+
+A metric keeps the sums that the server answers, in float64, and divides them once: the mean of the workers' means, or
+of the batches', is another number. No gradient is computed and none is sent. Without a client of its own, a metric is
+evaluated by the one that the process shares: see `losswire_client.torch.set_default_client`.
+"""
+
+try:
+    import torchmetrics  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "losswire_client.torchmetrics needs TorchMetrics: pip install 'losswire-client[torchmetrics]'"
+    ) from error
+
+from losswire_client.torchmetrics._metrics import BinaryCrossEntropy, CrossEntropy
+
+__all__ = ["BinaryCrossEntropy", "CrossEntropy"]

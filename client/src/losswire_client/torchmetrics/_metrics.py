@@ -1,0 +1,127 @@
+from typing import Any
+
+from torch import Tensor
+
+from losswire_client import Client
+from losswire_client._errors import invalid_argument
+from losswire_client.torchmetrics._mean_loss import MeanLoss
+
+
+class CrossEntropy(MeanLoss):
+    """The mean of ``torch.nn.functional.cross_entropy`` over all rows of all batches and workers.
+
+    Its sums are float64 and stay so when a model that it belongs to changes its dtype; `set_dtype` changes them, for a
+    device that has no float64. Predictions may be on another device than the metric. A copy shares the client; a
+    pickled metric comes without it, and is evaluated by the default client of the process that loads it.
+
+    Args:
+        weight: A factor for each class, of shape (C), in a floating dtype; ``mean`` divides by the sum of the weights
+            of the targets' classes, as in PyTorch.
+        ignore_index: Rows with this target do not count.
+        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
+        client: What evaluates it; the process's if None (`losswire_client.torch.set_default_client`).
+        **kwargs: Those of `torchmetrics.Metric`.
+
+    Attributes:
+        loss_sum: Sum of the losses so far.
+        weight_sum: What the mean divides by.
+
+    Raises:
+        InvalidArgumentError: The client is none. Other arguments are checked when a batch is evaluated.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        *,
+        client: Client | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(client, **kwargs)
+        self.register_buffer("weight", weight, persistent=False)  # an option, and no state of the metric's
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Adds a batch, which may be empty.
+
+        Args:
+            preds: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16.
+            target: Class indices of that shape without C, in any integer dtype; or probabilities of that shape.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+        """
+        self._add(
+            "cross_entropy",
+            preds,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class BinaryCrossEntropy(MeanLoss):
+    """The mean of ``torch.nn.functional.binary_cross_entropy_with_logits`` over all elements, batches and workers.
+
+    Dtypes, devices and copies are as of `CrossEntropy`.
+
+    Args:
+        weight: A factor for each element, which broadcasts to the shape of every batch, in a floating dtype. The mean
+            divides by the number of elements, as in PyTorch.
+        pos_weight: A factor for the positive part of each element's loss, which broadcasts likewise; for logits only.
+        from_logits: Whether predictions are logits. If not, they are probabilities, as of
+            ``torch.nn.functional.binary_cross_entropy``.
+        client: What evaluates it; the process's if None (`losswire_client.torch.set_default_client`).
+        **kwargs: Those of `torchmetrics.Metric`.
+
+    Attributes:
+        loss_sum: Sum of the losses so far.
+        weight_sum: What the mean divides by: the number of elements.
+
+    Raises:
+        InvalidArgumentError: The client is none, or there is a ``pos_weight`` for probabilities.
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        *,
+        from_logits: bool = True,
+        client: Client | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(client, **kwargs)
+        if pos_weight is not None and not from_logits:
+            raise invalid_argument("pos_weight", "expected None for probabilities, since only logits take it")
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("pos_weight", pos_weight, persistent=False)
+        self.from_logits = from_logits
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Adds a batch, which may be empty.
+
+        Args:
+            preds: Logits or probabilities of any shape, in float64, float32, float16 or bfloat16.
+            target: Of that shape: 0 and 1 in any dtype, or what lies between in a floating one.
+
+        Raises:
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the docstring of `losswire_client` draws the tree.
+        """
+        target = target if target.is_floating_point() else target.to(preds.dtype)
+        if self.from_logits:
+            options = {"weight": self.weight, "pos_weight": self.pos_weight}
+            self._add("binary_cross_entropy_with_logits", preds, target, **options)
+        else:
+            self._add("binary_cross_entropy", preds, target, weight=self.weight)
