@@ -61,5 +61,6 @@ class Connection(Generic[WireT]):
                 raise closed()
             PROCESS.check_grpc()
             if self._open is known or self._open is None:  # else another thread has been here
-                self._open = place, self._open_wire(self._endpoint)
+                with PROCESS.call():
+                    self._open = place, self._open_wire(self._endpoint)
             return self._open

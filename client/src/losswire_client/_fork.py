@@ -11,7 +11,7 @@ from typing import Protocol
 from losswire_client._errors import LosswireError
 
 QUIET_SECONDS = 2.0  # that a fork waits for calls under way to end
-SETTLE_SECONDS = 0.02  # in which gRPC's own threads are done with what the calls have left them
+SETTLE_SECONDS = 0.1  # in which gRPC's own threads are done with what the calls have left them
 FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
 
 
@@ -36,7 +36,7 @@ class Process:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Around every call of ``grpc``, which forks wait for, and which wait for forks."""
+        """Around all that goes into ``grpc``: forks wait for it, and it waits for forks."""
         with self._changed:
             self._changed.wait_for(lambda: not self._forks)
             self._calls += 1
