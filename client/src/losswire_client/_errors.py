@@ -126,7 +126,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
     elif code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
     elif violation := _violation(details):
-        argument, problem = _argument(violation.field), violation.description
+        argument, problem = argument_of(violation.field), violation.description
         if violation.field.endswith(".region_id"):
             lost = RegionLostError(f"{argument}: {problem}", code)
             lost.argument = argument
@@ -141,7 +141,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
     return ERRORS[code](text, code)
 
 
-def _argument(field: str) -> str:
+def argument_of(field: str) -> str:
     """The argument that a field comes from, whose name ends its path, as in spec.cross_entropy.weight, but for some."""
     if field.startswith("outputs.gradient.destination"):
         return "grad"
