@@ -78,11 +78,13 @@ def test_client_pulls_nothing_heavy():
     assert requirements("losswire-client") == {
         "googleapis-common-protos",
         "grpcio",
+        "grpcio-health-checking",
         "grpcio-status",
         "losswire",
         "ml-dtypes",
         "numpy",
         "protobuf",
+        "tenacity",
         "typing-extensions",
     }
 

@@ -183,6 +183,11 @@ def test_threads_may_share_a_client(client):
         ({"weight": "even"}, "weight: expected one of 'balanced', 'complement', got 'even'"),
         ({"weight": np.array(["balanced"])}, "weight: expected one of the dtypes .*, got <U8"),
         ({"outputs": "lse"}, r"outputs: expected a collection of names, as in \('lse',\), got 'lse'"),
+        (
+            {"outputs": iter(["lse"])},
+            r"outputs: expected a collection of names, as in \('predictions',\), got <list_iter",
+        ),
+        ({"outputs": None}, "outputs: expected a collection of names, .*, got None"),
         ({"outputs": ["logits"]}, "outputs: expected one of 'lse', .*, got 'logits'"),
         ({"sample_weight": [1.0]}, r"sample_weight: expected the loss's shape \(3,\), got \(1,\)"),
         ({"ignore_index": 1.5}, "ignore_index: expected an integer of 64 bits, got 1.5"),

@@ -70,7 +70,7 @@ def test_errors_are_those_of_the_server(service):
 def test_settings_are_the_servers():
     with testing.Service(max_message_bytes=4096) as service, service.client(transport="stream") as fake:
         assert fake.capabilities().max_message_bytes == 4096
-        with pytest.raises(ResourceExhaustedError, match="a row has 8000 bytes"):
+        with pytest.raises(ResourceExhaustedError, match="a row has 8008 bytes"):
             fake.cross_entropy(LOGITS, TARGET)
 
 

@@ -145,7 +145,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
 
 
 def _of_argument(code: grpc.StatusCode, violation: error_details_pb2.BadRequest.FieldViolation) -> LosswireError:
-    argument, problem = _argument(violation.field), violation.description
+    argument, problem = argument_of(violation.field), violation.description
     if violation.field.endswith(".region_id"):
         lost = RegionLostError(f"{argument}: {problem}", code)
         lost.argument = argument
@@ -166,7 +166,7 @@ def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | Non
     return int(milliseconds) / 1000 if milliseconds.isdecimal() else math.inf
 
 
-def _argument(field: str) -> str:
+def argument_of(field: str) -> str:
     """The argument that a field comes from, whose name ends its path, as in spec.cross_entropy.weight, but for some."""
     if field.startswith("outputs.gradient.destination"):
         return "grad"

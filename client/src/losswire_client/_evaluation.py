@@ -11,8 +11,9 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.rows import RowLayout
 from losswire.tensors import encode
-from losswire_client._arrays import FLOATING, floating_array
+from losswire_client._arrays import floating_array
 from losswire_client._errors import invalid_argument
+from losswire_client._form_checks import FLOATING, is_floating
 
 REDUCTIONS = {
     "none": v1.Reduction.REDUCTION_NONE,
@@ -30,6 +31,7 @@ OUTPUTS = {
     "predictions": v1.Output.OUTPUT_PREDICTIONS,
 }
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+OWN_ARRAYS = ("weight", "pos_weight")  # whose place is in the message of the loss's own options
 
 
 class Options(TypedDict, total=False):
@@ -41,7 +43,7 @@ class Options(TypedDict, total=False):
         grad: Whether to return the gradient with respect to the input.
         grad_output: The incoming gradient, of the loss's shape; ones if None.
         outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
-            ``predictions``; `Result` says what they are.
+            ``predictions``, each at most once; `Result` says what they are.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
         series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of
             ``_.:/-``.
@@ -70,11 +72,13 @@ class Common(Options, total=False):
 
 
 class Evaluation:
-    """A request, and beside it the arrays whose elements are not in it yet.
+    """A request, and beside it the arrays whose elements are not in it yet. Nothing here is checked but its type.
 
     Attributes:
-        request: All but the elements of `arrays`.
+        request: All but the elements of `arrays`, and of `inline` before `encode_inline`.
         arrays: By names of arguments, those that have something for each row; the input comes last.
+        inline: The others, which travel within the request whatever the transport.
+        weighting: How the server computes weights of classes; None if it does not.
         wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
     """
 
@@ -98,7 +102,9 @@ class Evaluation:
         x = floating_array("input", input)
         self.loss = loss
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
-        self.wire_dtype = _wire_dtype(wire_dtype, x.dtype).newbyteorder("<")
+        self.inline: dict[str, npt.NDArray[Any]] = {}
+        self.weighting: str | None = None
+        self.wire_dtype = _wire_dtype(wire_dtype, x).newbyteorder("<")
         self.request = v1.EvaluateRequest()
         assign(self.request, "series", series, "text")
         self.request.spec.reduction = REDUCTIONS[reduction]
@@ -148,33 +154,35 @@ class Evaluation:
         """Where an array belongs in a request."""
         if name == "grad_output":
             return request.outputs.gradient.grad_output
-        place: v1.Tensor = getattr(getattr(request.spec, self.loss) if name == "weight" else request, name)
+        own = name in OWN_ARRAYS
+        place: v1.Tensor = getattr(getattr(request.spec, self.loss) if own else request, name)
         return place
 
     def set_weight(self, weight: npt.ArrayLike | str | None) -> None:
         """Sets the loss's weights, or how the server computes them."""
         if isinstance(weight, str):
             check_choice("weight", weight, WEIGHTINGS)
+            self.weighting = weight
             self.options.weighting = WEIGHTINGS[weight]
         elif weight is not None:
             array = floating_array("weight", weight)
             if self.loss in BINARY and array.shape == self.input.shape:
                 self.arrays = {"weight": array, **self.arrays}
             else:
-                encode(array, self.options.weight, "weight")
+                self.inline["weight"] = array
+
+    def encode_inline(self) -> None:
+        """Puts the arrays into the request that belong there."""
+        for name, array in self.inline.items():
+            encode(array, self.tensor(name, self.request), name)
 
     def _ask_for_gradient(self, grad: bool, grad_output: npt.ArrayLike | None, *, by_rows: bool) -> None:
         check_choice("grad", grad, (False, True))
-        if grad_output is not None and not grad:
-            raise invalid_argument("grad_output", "expected grad=True beside it, got grad=False")
         if grad:
             self.request.outputs.gradient.SetInParent()
         if grad_output is not None:
-            array = floating_array("grad_output", grad_output)
-            if by_rows:
-                self.arrays["grad_output"] = array
-            else:
-                encode(array, self.tensor("grad_output", self.request), "grad_output")
+            arrays = self.arrays if by_rows else self.inline
+            arrays["grad_output"] = floating_array("grad_output", grad_output)
 
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:
@@ -193,19 +201,22 @@ def check_choice(argument: str, value: object, choices: Collection[object]) -> N
     raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def _outputs(outputs: Collection[str]) -> "set[v1.Output.ValueType]":
-    if isinstance(outputs, str):
-        raise invalid_argument("outputs", f"expected a collection of names, as in ({outputs!r},), got {outputs!r}")
+def _outputs(outputs: Collection[str]) -> "list[v1.Output.ValueType]":
+    if isinstance(outputs, str) or not isinstance(outputs, Collection):
+        example = outputs if isinstance(outputs, str) else "predictions"
+        raise invalid_argument("outputs", f"expected a collection of names, as in ({example!r},), got {outputs!r}")
     for output in outputs:
         check_choice("outputs", output, OUTPUTS)
-    return {OUTPUTS[output] for output in outputs}
+    return [OUTPUTS[output] for output in outputs]
 
 
-def _wire_dtype(name: str | None, dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _wire_dtype(name: str | None, x: npt.NDArray[Any]) -> np.dtype[Any]:
     if name is None:
-        return dtype
+        return x.dtype
     check_choice("wire_dtype", name, FLOATING)
+    if not is_floating(x):  # and so not to be made right by the way
+        return x.dtype
     wire = BY_NAME[name].numpy
-    if wire != dtype and wire.itemsize >= dtype.itemsize:
-        raise invalid_argument("wire_dtype", f"expected a dtype narrower than the input's {dtype}, got {name!r}")
+    if wire != x.dtype and wire.itemsize >= x.dtype.itemsize:
+        raise invalid_argument("wire_dtype", f"expected a dtype narrower than the input's {x.dtype}, got {name!r}")
     return wire

@@ -4,8 +4,8 @@ from typing import Unpack
 
 import numpy.typing as npt
 
-from losswire.tensors import encode
 from losswire_client._arrays import floating_array, target_array
+from losswire_client._checks import check
 from losswire_client._evaluation import Evaluation, Options, assign
 
 
@@ -22,7 +22,7 @@ def cross_entropy(
     assign(evaluation.options, "ignore_index", ignore_index, "an integer of 64 bits")
     assign(evaluation.options, "label_smoothing", label_smoothing, "a number in [0, 1]")
     evaluation.set_weight(weight)
-    return evaluation
+    return _complete(evaluation)
 
 
 def nll_loss(
@@ -36,7 +36,7 @@ def nll_loss(
     evaluation = Evaluation("nll_loss", input, target_array("target", target), reduction, **options)
     assign(evaluation.options, "ignore_index", ignore_index, "an integer of 64 bits")
     evaluation.set_weight(weight)
-    return evaluation
+    return _complete(evaluation)
 
 
 def binary_cross_entropy(
@@ -49,7 +49,7 @@ def binary_cross_entropy(
     target = floating_array("target", target)
     evaluation = Evaluation("binary_cross_entropy", input, target, reduction, **options)
     evaluation.set_weight(weight)
-    return evaluation
+    return _complete(evaluation)
 
 
 def binary_cross_entropy_with_logits(
@@ -64,5 +64,11 @@ def binary_cross_entropy_with_logits(
     evaluation = Evaluation("binary_cross_entropy_with_logits", input, target, reduction, **options)
     evaluation.set_weight(weight)
     if pos_weight is not None:
-        encode(floating_array("pos_weight", pos_weight), evaluation.options.pos_weight, "pos_weight")
+        evaluation.inline["pos_weight"] = floating_array("pos_weight", pos_weight)
+    return _complete(evaluation)
+
+
+def _complete(evaluation: Evaluation) -> Evaluation:
+    check(evaluation)
+    evaluation.encode_inline()
     return evaluation

@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from losswire.tensors import FieldError
 
 
+def class_count(shape: tuple[int, ...]) -> int:
+    """C of an input (C), (N, C) or (N, C, d1, ..., dk)."""
+    return shape[1 if len(shape) > 1 else 0]
+
+
+def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of such an input without C: of what has one number a row."""
+    return shape[:1] + shape[2:] if len(shape) > 1 else ()
+
+
 @dataclass(frozen=True)
 class Piece:
     """Some consecutive rows of a batch: whole samples, or some positions of one sample.
@@ -62,9 +72,7 @@ class RowLayout:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Of what has one number a row."""
-        if self.binary:
-            return self.shape
-        return self.shape[:1] + self.shape[2:] if len(self.shape) > 1 else ()
+        return self.shape if self.binary else row_shape(self.shape)
 
     def pieces(self, row_count: int) -> Iterator[Piece]:
         """Cuts the batch into pieces of up to so many rows."""

@@ -1,6 +1,5 @@
 """What a request must say before its tensors are looked at, and what of the contract this server does not serve."""
 
-import re
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
@@ -8,10 +7,9 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from losswire import v1
+from losswire.requests import check_each_once, check_series
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
-
-SERIES = re.compile(r"[A-Za-z0-9_.:/-]{0,64}")
 
 
 def check_request(request: v1.EvaluateRequest) -> None:
@@ -25,8 +23,7 @@ def check_request(request: v1.EvaluateRequest) -> None:
     for required in ("spec", "target", "input"):
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
-    if not SERIES.fullmatch(request.series):
-        raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {request.series!r}")
+    check_series(request.series)
     _check_spec(request.spec)
     _check_outputs(request.outputs)
 
@@ -45,8 +42,7 @@ def _check_spec(spec: v1.LossSpec) -> None:
 def _check_outputs(outputs: v1.OutputSpec) -> None:
     for output in outputs.outputs:
         _check_enum("outputs.outputs", output, v1.Output.DESCRIPTOR)
-    if len(set(outputs.outputs)) < len(outputs.outputs):
-        raise FieldError("outputs.outputs", "expected each at most once")
+    check_each_once(outputs.outputs)
     gradient = outputs.gradient
     if gradient.HasField("dtype"):
         _check_enum("outputs.gradient.dtype", gradient.dtype, v1.Dtype.DESCRIPTOR)

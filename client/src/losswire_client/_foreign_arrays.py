@@ -1,0 +1,86 @@
+"""Arrays of any library as numpy's, without a copy where they lie in this machine's memory. No library is imported."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from losswire_client._errors import invalid_argument
+
+ON_CPU = 1  # DLPack's number
+REFUSALS = (AttributeError, BufferError, RuntimeError, TypeError, ValueError)  # of libraries that will not convert
+
+Array = npt.NDArray[Any]
+
+
+def to_numpy(argument: str, value: Any) -> Array:
+    """The same elements as numpy's array.
+
+    Raises:
+        InvalidArgumentError: There is none, or it would lack something that came.
+    """
+    if type(value) is np.ndarray:
+        return value
+    if reason := _reason_to_refuse(value):
+        raise invalid_argument(argument, f"{_what_came(value)} {reason}")
+    problem: Exception | None = None
+    for convert in _ways(value):
+        try:
+            return convert(value)
+        except REFUSALS as error:
+            problem = problem or error
+    first_line = str(problem).partition("\n")[0]
+    raise invalid_argument(argument, f"{_what_came(value)} {first_line}") from problem
+
+
+def _reason_to_refuse(value: Any) -> str:
+    if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
+        return "its mask would be lost; hand in what .filled() gives"
+    if _is_tensor(value) and value.requires_grad:
+        return "it requires grad; hand in what .detach() gives, or use losswire_client.torch"
+    return ""
+
+
+def _ways(value: Any) -> Iterator[Callable[[Any], Array]]:
+    """How to get at the elements. A library's own way comes first: it knows dtypes and devices that DLPack does not."""
+    if _is_tensor(value):
+        yield _from_torch
+        return
+    shared, on_gpu = hasattr(value, "__dlpack__"), hasattr(value, "__cuda_array_interface__")
+    if hasattr(value, "__array__") or not (shared or on_gpu):  # else it would be a list to numpy, or one object
+        yield np.asarray
+    if shared:
+        yield _from_dlpack
+    if on_gpu:
+        yield _from_cupy
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # of the caller's: this package has no need of it
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _from_torch(tensor: Any) -> Array:
+    torch: Any = sys.modules["torch"]
+    if tensor.dtype is torch.bfloat16:  # which PyTorch does not hand to numpy, and numpy knows by `ml_dtypes` alone
+        return _from_torch(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
+    array: Array = tensor.numpy(force=True)  # brought over from a GPU
+    return array
+
+
+def _from_dlpack(value: Any) -> Array:
+    here = value.__dlpack_device__()[0] == ON_CPU
+    return np.from_dlpack(value) if here else np.from_dlpack(value, device="cpu")  # which older libraries do not know
+
+
+def _from_cupy(value: Any) -> Array:
+    return np.asarray(value.get())
+
+
+def _what_came(value: Any) -> str:
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    form = "" if dtype is None or shape is None else f" {str(dtype).removeprefix('torch.')} of shape {tuple(shape)};"
+    return f"expected an array, got a {type(value).__name__}:{form}"

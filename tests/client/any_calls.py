@@ -1,0 +1,136 @@
+"""Calls of any loss with any arguments, of which those that are named are likely to be wrong."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+FLOATS = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ">f4")
+INTEGERS = (np.int64, np.int32, np.int16, np.uint8, np.int8, np.uint32, ">i8")
+NOT_FLOATS = (np.int64, np.bool_)
+PROBABILITIES = (0.0, 1.0, 0.5, 2.0**-14)
+WRONG_PROBABILITIES = (*PROBABILITIES, -0.0, -1e-300, 1.0000001, 7.0, float("inf"), float("nan"))
+FACTORS = (0.5, 1.0, -2.0, float("nan"))
+NARROWER = {np.float32: ("bfloat16", "float16"), np.float64: ("bfloat16", "float16", "float32")}
+ARGUMENTS = (
+    "input",
+    "target",
+    "weight",
+    "pos_weight",
+    "sample_weight",
+    "grad_output",
+    "ignore_index",
+    "label_smoothing",
+    "outputs",
+    "series",
+)
+
+Shape = tuple[int, ...]
+
+
+class AnyCall:
+    """A call that a seed decides on.
+
+    Attributes:
+        arguments: By their names.
+    """
+
+    def __init__(self, loss: str, seed: int, wrong: Collection[str]) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._wrong = wrong
+        self._binary = loss.startswith("binary")
+        self._shape = self._input_shape()
+        self._row_shape = self._shape if self._binary else self._shape[:1] + self._shape[2:] if self._shape[1:] else ()
+        self.arguments = self._own(loss) | self._common()
+        input = self.arguments["input"]
+        self.arguments["wire_dtype"] = self._pick(None, *NARROWER.get(input.dtype.type, ()))
+
+    def _own(self, loss: str) -> dict[str, Any]:
+        if self._binary:
+            own = {
+                "input": self._probabilities("input"),
+                "target": self._probabilities("target"),
+                "weight": self._pick(None, "balanced", "complement", self._broadcasting("weight")),
+            }
+            with_logits = {"pos_weight": self._broadcasting("pos_weight")} if loss.endswith("with_logits") else {}
+            return own | with_logits
+        of_probabilities = loss == "cross_entropy" and self._pick(False, True)
+        own = {
+            "input": self._array(self._shape, self._floating("input"), FACTORS),
+            "target": self._probabilities("target") if of_probabilities else self._classes(),
+            "weight": self._weight_of_classes(of_probabilities),
+            "ignore_index": self._ignore_index(of_probabilities),
+        }
+        return own | ({"label_smoothing": self._label_smoothing()} if loss == "cross_entropy" else {})
+
+    def _common(self) -> dict[str, Any]:
+        reduction, grad = self._pick("none", "mean", "sum"), self._pick(False, True)
+        loss_shape = self._row_shape if reduction == "none" else ()
+        names = ["probabilities", "predictions", *self._if_wrong("outputs", "lse", "predictions")]
+        return {
+            "reduction": reduction,
+            "grad": grad,
+            "grad_output": self._pick(None, self._factors("grad_output", loss_shape)) if grad else None,
+            "sample_weight": self._pick(None, self._factors("sample_weight", self._row_shape)),
+            "outputs": names[: self._rng.integers(5)],
+            "empty": self._pick("nan", "zero"),
+            "series": self._pick("", "a/b", *self._if_wrong("series", "a b", "a" * 65)),
+        }
+
+    def _input_shape(self) -> Shape:
+        shape = self._any_shape()
+        if self._binary or "input" in self._wrong:
+            return shape
+        return tuple(size or 3 for size in shape) or (3,)
+
+    def _any_shape(self) -> Shape:
+        return tuple(self._rng.choice((1, 2, 3, 0), self._rng.integers(5), p=(0.3, 0.3, 0.3, 0.1)).tolist())
+
+    def _classes(self) -> np.ndarray:
+        right = list(range((*self._shape, 0)[1 if self._shape[1:] else 0])) or [-100]
+        ignored = self._pick([], [-100])
+        wrong = self._pick([], *self._if_wrong("target", [3], [-1], [5], [200]))
+        numbers = [*right, *ignored, *wrong]
+        dtype = self._pick(*INTEGERS) if min(numbers) >= 0 else self._pick(np.int64, np.int16, ">i4")
+        shape = self._pick(self._row_shape, *self._if_wrong("target", self._row_shape, self._any_shape()))
+        return self._array(shape, self._pick(dtype, dtype, *self._if_wrong("target", np.bool_)), numbers)
+
+    def _probabilities(self, argument: str) -> np.ndarray:
+        numbers = self._pick(PROBABILITIES, (0.0, 1.0), *self._if_wrong(argument, *[WRONG_PROBABILITIES] * 4))
+        wrong_shapes = self._if_wrong("target", self._any_shape()) if argument == "target" else ()
+        return self._array(self._pick(self._shape, *wrong_shapes), self._floating(argument), numbers)
+
+    def _weight_of_classes(self, of_probabilities: bool) -> Any:
+        classes = self._shape[1 if self._shape[1:] else 0 : 2 if self._shape[1:] else 1]
+        weightings = self._if_wrong("weight", "balanced") if of_probabilities else ("balanced", "complement")
+        return self._pick(None, self._factors("weight", classes), *weightings)
+
+    def _broadcasting(self, argument: str) -> np.ndarray | None:
+        kept = self._shape[self._rng.integers(len(self._shape) + 1) :]
+        return self._pick(None, self._factors(argument, tuple(self._pick(1, size) for size in kept)))
+
+    def _factors(self, argument: str, shape: Shape) -> np.ndarray:
+        shape = self._pick(shape, *self._if_wrong(argument, self._any_shape()))
+        return self._array(shape, self._floating(argument), FACTORS)
+
+    def _ignore_index(self, of_probabilities: bool) -> int:
+        return self._pick(-100, -1, *(self._if_wrong("ignore_index", 0) if of_probabilities else (0, 5)))
+
+    def _label_smoothing(self) -> float:
+        return self._pick(0, 0.5, 1, *self._if_wrong("label_smoothing", -1, 1.5, float("nan"), 1e300))
+
+    def _floating(self, argument: str) -> Any:
+        return self._pick(*FLOATS, *self._if_wrong(argument, *NOT_FLOATS))
+
+    def _array(self, shape: Shape, dtype: Any, numbers: Sequence[float]) -> np.ndarray:
+        """Of few different elements, in row-major order or another."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = np.asarray(self._rng.choice(numbers, shape)).astype(dtype)
+        return self._pick(array, np.asfortranarray(array))
+
+    def _if_wrong(self, argument: str, *values: Any) -> tuple[Any, ...]:
+        return values if argument in self._wrong else ()
+
+    def _pick(self, *values: Any) -> Any:
+        return values[self._rng.integers(len(values))]

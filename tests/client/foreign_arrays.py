@@ -1,0 +1,100 @@
+"""Arrays as other libraries have them, some of which cannot be had without a GPU."""
+
+import ml_dtypes
+import numpy as np
+
+ON_CPU, ON_GPU = 1, 2  # DLPack's numbers
+
+
+class Shared:
+    """An array of a library that knows nothing but DLPack."""
+
+    device = ON_CPU
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def __dlpack__(self, *, dl_device=None, copy=None, max_version=None):
+        if (dl_device or self.__dlpack_device__()) != (1, 0):
+            raise BufferError("numpy reads nothing that is on a GPU")
+        return self._numbers.__dlpack__(max_version=max_version, copy=copy)
+
+    def __dlpack_device__(self):
+        return (self.device, 0)
+
+
+class OldShared(Shared):
+    """The same of a library older than DLPack 1.0, in which nobody can say where to."""
+
+    def __dlpack__(self):
+        return super().__dlpack__()
+
+
+class SharedSequence(Shared):
+    """One that numpy would take for a list, and copy number by number."""
+
+    def __len__(self):
+        return len(self._numbers)
+
+    def __getitem__(self, i):
+        raise AssertionError
+
+
+class OnGpu(Shared):
+    device = ON_GPU
+
+
+class OldOnGpu(OldShared):
+    device = ON_GPU
+
+    @property
+    def dtype(self):
+        return self._numbers.dtype
+
+    @property
+    def shape(self):
+        return self._numbers.shape
+
+
+class LikeCupy(OldOnGpu):
+    """Of CuPy as it was, which knows no way to the CPU but its own."""
+
+    __cuda_array_interface__ = None
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def get(self):
+        return self._numbers.copy()
+
+
+class Halves:
+    """Of a library whose bfloat16 numpy cannot take over DLPack."""
+
+    def __init__(self, numbers):
+        self._numbers = numbers.astype(ml_dtypes.bfloat16)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._numbers
+
+    def __dlpack__(self, **options):
+        raise BufferError
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+class Series:
+    """As of pandas or polars."""
+
+    def __init__(self, numbers):
+        self._numbers = numbers
+
+    def __array__(self, dtype=None, copy=None):
+        return self._numbers
+
+
+class Interface:
+    def __init__(self, numbers):
+        self.__array_interface__ = numbers.__array_interface__
+        self._numbers = numbers

@@ -1,0 +1,102 @@
+"""Right arguments of each loss, and all the ways in which they can be wrong."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+LOGITS = np.float32([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1]])
+PROBABILITIES = np.float32([[0.3, 0.5, 0.0], [1.0, 0.25, 0.75]])
+POSITIVE = np.float32([[1, 0, 1], [0, 0, 1]])
+ONE = np.ones((), np.float32)
+
+RIGHT: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"input": LOGITS, "target": np.array([0, 2])},
+    "nll_loss": {"input": LOGITS, "target": np.array([0, 2])},
+    "binary_cross_entropy": {"input": PROBABILITIES, "target": POSITIVE},
+    "binary_cross_entropy_with_logits": {"input": LOGITS, "target": POSITIVE},
+}
+
+
+def factors(argument: str, **always: Any) -> dict[str, dict[str, Any]]:
+    """Ways in which an array of numbers for rows, classes or elements can be wrong."""
+    wrong = {
+        "of another shape": np.ones(7, np.float32),
+        "of too many dimensions": np.ones((2, 2, 3, 1), np.float32),
+        "of no elements": np.ones(0, np.float32),
+        "of integers": np.ones((2, 3), np.int64),
+        "of the other byte order": np.ones(2, ">i2"),
+        "of booleans": np.ones((), bool),
+    }
+    return {f"{argument} {how}": {argument: array, **always} for how, array in wrong.items()}
+
+
+OF_ALL: dict[str, dict[str, Any]] = {
+    "series with a space": {"series": "a b"},
+    "series of other letters": {"series": "é"},
+    "series too long": {"series": "a" * 65},
+    "series with a line's end": {"series": "a\n"},
+    "outputs twice": {"outputs": ["predictions", "predictions"]},
+    "input of integers": {"input": np.ones((2, 3), np.int64)},
+    "input of booleans": {"input": np.ones((2, 3), bool)},
+    **factors("sample_weight"),
+    **factors("grad_output", grad=True),
+    "grad_output of rows": {"grad_output": np.ones(2, np.float32), "grad": True},
+    "grad_output of a sum": {"grad_output": np.ones((1,)), "grad": True, "reduction": "sum"},
+    "grad_output of no row": {"grad_output": ONE, "grad": True, "reduction": "none"},
+}
+OF_CLASSES: dict[str, dict[str, Any]] = {
+    "input a scalar": {"input": ONE},
+    "input without classes": {"input": np.ones((2, 0), np.float32)},
+    "input of another shape": {"input": np.ones((2, 3, 4), np.float32)},
+    "input of one row": {"input": np.ones(3, np.float32)},
+    "target of booleans": {"target": np.array([True, False])},
+    "target too short": {"target": np.array([0])},
+    "target with a dimension more": {"target": np.array([[0], [2]])},
+    "class too large": {"target": np.array([0, 3])},
+    "class of the other byte order too large": {"target": np.array([0, 3], ">i4")},
+    "class negative": {"target": np.array([-1, 0], np.int16)},
+    "class too large for one byte": {"target": np.array([0, 255], np.uint8)},
+    "class too large of a dtype that does not travel": {"target": np.array([0, 3], np.uint16)},
+    "second class wrong beside an ignored one": {"target": np.array([7, 8]), "ignore_index": 7},
+    **factors("weight"),
+}
+OF_SMOOTHING: dict[str, dict[str, Any]] = {
+    f"label_smoothing {value}": {"label_smoothing": value} for value in (1.5, -0.1, 2, float("nan"), float("inf"))
+}
+OF_PROBABILITY_TARGETS: dict[str, dict[str, Any]] = {
+    "probabilities of another shape": {"target": np.ones((2, 4), np.float32)},
+    "probabilities of another dtype and shape": {"target": np.ones(2, ml_dtypes.bfloat16)},
+    "probabilities of no class": {"target": np.ones((2, 0)), "input": np.ones((2, 0))},
+    "ignore_index beside probabilities": {"target": PROBABILITIES, "ignore_index": 0},
+    "weighting beside probabilities": {"target": PROBABILITIES, "weight": "balanced"},
+}
+OF_INDEX_TARGETS: dict[str, dict[str, Any]] = {
+    "target of floats": {"target": np.ones(2, np.float32)},
+    "target of probabilities": {"target": PROBABILITIES},
+}
+OF_ELEMENTS: dict[str, dict[str, Any]] = {
+    "outputs with lse": {"outputs": ["predictions", "lse"]},
+    "target of integers": {"target": np.ones((2, 3), np.int64)},
+    "target of another shape": {"target": np.ones((3, 2), np.float32)},
+    "target that would broadcast": {"target": np.ones(3, np.float32)},
+    "target half": {"target": np.float32([[1, 0, 0.5], [0, 0, 1]]), "weight": "balanced"},
+    "target NaN": {"target": np.full((2, 3), np.nan, ml_dtypes.bfloat16), "weight": "complement"},
+    **factors("weight"),
+}
+OF_PROBABILITIES: dict[str, dict[str, Any]] = {
+    "input above one": {"input": np.float32([[0, 1, np.nextafter(np.float32(1), np.float32(2))], [0, 0, 0]])},
+    "input negative": {"input": np.float64([[0, 1, -5e-324], [-0.0, 0, 0]])},
+    "input NaN": {"input": np.full((2, 3), np.nan, np.float16)},
+    "input infinite": {"input": np.full((2, 3), np.inf, ml_dtypes.bfloat16)},
+    "input of the other byte order above one": {"input": np.full((2, 3), 1.5, ">f4")},
+    "input above one in its order": {"input": np.float32([[0, 0], [0, 3], [2, 0]]).T},
+    "target above one": {"target": POSITIVE * 2},
+    "target negative": {"target": POSITIVE - 1},
+}
+WRONG: dict[str, dict[str, dict[str, Any]]] = {
+    "cross_entropy": OF_ALL | OF_CLASSES | OF_SMOOTHING | OF_PROBABILITY_TARGETS,
+    "nll_loss": OF_ALL | OF_CLASSES | OF_INDEX_TARGETS,
+    "binary_cross_entropy": OF_ALL | OF_ELEMENTS | OF_PROBABILITIES,
+    "binary_cross_entropy_with_logits": OF_ALL | OF_ELEMENTS | factors("pos_weight"),
+}
