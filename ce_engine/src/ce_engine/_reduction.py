@@ -47,7 +47,7 @@ class Reduction(NamedTuple):
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
         divisor = self.weight_sum if self.kind == "mean" else 1.0
         if grad_output is None:
-            scale = torch.scalar_tensor(_quotient(1.0, divisor), dtype=dtype, device="cpu")
+            scale = torch.tensor(_quotient(1.0, divisor), dtype=dtype, device="cpu")
         else:
             scale = (grad_output.detach().cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
@@ -59,7 +59,8 @@ class Reduction(NamedTuple):
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
-        return torch.scalar_tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
+        # Not a scalar_tensor, which takes no number beyond the dtype's.
+        return torch.tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
 
     def reduced(self, loss_sum: float) -> float:
         """The loss of the batch, for ``mean`` and ``sum``."""
