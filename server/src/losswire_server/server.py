@@ -27,6 +27,7 @@ from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.streams import Streams
+from losswire_server.workers import Workers
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -51,15 +52,16 @@ class Server:
         self._settings = settings
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
-        workers = settings.engine_workers or os.cpu_count() or 1
+        threads = settings.engine_workers or os.cpu_count() or 1
         self._executor = ThreadPoolExecutor(
-            workers, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
+            threads, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
         )
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=self.registry)
         leased.set_function(lambda: self._regions.leased_bytes)
         self._leases = Leases(self._regions)
-        self._evaluator = Evaluator(admission, metrics, self._executor, self._regions)
+        workers = Workers(admission, self._executor)
+        self._evaluator = Evaluator(workers, metrics, self._regions)
         self._streams = Streams(admission, metrics, self._executor, settings.max_message_bytes)
         self._health = HealthService()
 
