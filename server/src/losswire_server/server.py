@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, Gauge, GCCollector, Info, Proce
 
 from losswire.v1 import loss_service_pb2
 from losswire_server.admission import Admission
+from losswire_server.batch_evaluator import BatchEvaluator
+from losswire_server.batch_metrics import BatchMetrics
 from losswire_server.capabilities import capabilities
 from losswire_server.edge import Edge
 from losswire_server.evaluator import Evaluator
@@ -62,6 +64,9 @@ class Server:
         self._leases = Leases(self._regions)
         workers = Workers(admission, self._executor)
         self._evaluator = Evaluator(workers, metrics, self._regions)
+        self._batches = BatchEvaluator(
+            workers, metrics, BatchMetrics(self.registry), self._regions, settings.max_batch_requests
+        )
         self._streams = Streams(admission, metrics, self._executor, settings.max_message_bytes)
         self._health = HealthService()
 
@@ -113,7 +118,7 @@ class Server:
         )
         served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
         edge = Edge(RpcMetrics(self.registry, SERVICE))
-        LossService(self._evaluator, self._streams, self._leases, served).add_to(server, edge)
+        LossService(self._evaluator, self._batches, self._streams, self._leases, served).add_to(server, edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
