@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import ce_engine
 from tests.ce_engine.helpers import (
@@ -50,6 +51,13 @@ def test_row_is_the_negative_of_its_number_without_rounding():
     result = ce_engine.nll_loss(input, target, reduction="none", grad=True)
     assert torch.equal(result.loss, -input[torch.arange(50), target])
     assert torch.equal(result.grad, -torch.eye(7)[target])
+
+
+def test_loss_and_gradient_beyond_their_dtype_are_infinite_as_in_torch():
+    input, target, least = torch.full((2, 1), -3e38, requires_grad=True), torch.zeros(2).long(), torch.tensor([1e-45])
+    assert ce_engine.nll_loss(input, target, reduction="sum").loss == F.nll_loss(input, target, reduction="sum")
+    (grad,) = torch.autograd.grad(F.nll_loss(input, target, least), input)
+    assert torch.equal(ce_engine.nll_loss(input, target, least, grad=True).grad, grad)
 
 
 def test_cross_entropy_is_nll_of_its_log_probabilities():

@@ -20,6 +20,7 @@ def test_face_of_the_package_is_what_it_was():
         "QueueFullError",
         "RowResults",
         "Slab",
+        "StackedResult",
         "TargetSums",
         "__version__",
         "binary_cross_entropy",
@@ -27,6 +28,7 @@ def test_face_of_the_package_is_what_it_was():
         "checks",
         "cross_entropy",
         "evaluate",
+        "evaluate_stacked",
         "nll_loss",
         "slabs",
     ]

@@ -4,11 +4,13 @@ import inspect
 
 import pytest
 from google.protobuf.descriptor import Descriptor
+from google.rpc import error_details_pb2, status_pb2
 from torch.nn import functional as F
 
 import losswire
 from losswire import v1
 from losswire.v1 import (
+    batch_evaluate_pb2,
     capabilities_pb2,
     errors_pb2,
     evaluate_pb2,
@@ -18,7 +20,15 @@ from losswire.v1 import (
     tensor_pb2,
 )
 
-FILES = (capabilities_pb2, errors_pb2, evaluate_pb2, loss_spec_pb2, shared_memory_pb2, tensor_pb2)
+FILES = (
+    batch_evaluate_pb2,
+    capabilities_pb2,
+    errors_pb2,
+    evaluate_pb2,
+    loss_spec_pb2,
+    shared_memory_pb2,
+    tensor_pb2,
+)
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 NOT_OPTIONS = {"input", "target", "size_average", "reduce", "reduction"}  # the latter three became one: reduction
 
@@ -37,11 +47,22 @@ def test_package_has_its_version_only():
 def test_service_has_its_rpcs():
     methods = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].methods
     assert {method.name: (method.client_streaming, method.server_streaming) for method in methods} == {
+        "BatchEvaluate": (False, False),
         "Evaluate": (False, False),
         "EvaluateStream": (True, True),
         "GetCapabilities": (False, False),
         "LeaseSharedMemory": (False, True),
     }
+
+
+def test_failure_is_a_google_rpc_status_field_for_field():
+    detail = error_details_pb2.ErrorInfo(reason="INTERNAL", domain="losswire")
+    status = status_pb2.Status(code=13, message="internal error")
+    status.details.add().Pack(detail)
+    failure = v1.Failure.FromString(status.SerializeToString())
+    assert (failure.code, failure.message, list(failure.details)) == (13, "internal error", list(status.details))
+    fields = [(field.number, field.name, field.type) for field in v1.Failure.DESCRIPTOR.fields]
+    assert fields == [(field.number, field.name, field.type) for field in status.DESCRIPTOR.fields]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
@@ -15,6 +15,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
 from tests.helpers import eventually, serving
+from tests.server.gate import Gate
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
 
@@ -26,21 +27,6 @@ def request() -> v1.EvaluateRequest:
         input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 300], data=bytes(2400)),
         target=v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[2], data=bytes(16)),
     )
-
-
-class Gate:
-    """Holds every evaluation until it is opened; `arrived` counts those that it holds."""
-
-    def __init__(self, evaluate: Callable[..., v1.EvaluateResponse]) -> None:
-        self.arrived, self.opened = threading.Semaphore(0), threading.Event()
-        self.evaluated = 0
-        self._evaluate = evaluate
-
-    def __call__(self, *request: object) -> v1.EvaluateResponse:
-        self.arrived.release()
-        assert self.opened.wait(30)
-        self.evaluated += 1
-        return self._evaluate(*request)
 
 
 @pytest.fixture

@@ -41,6 +41,20 @@ def test_sums_add_up_by_series_so_that_their_ratio_is_the_exact_mean(registry, m
     assert value(registry, "losswire_evaluation_seconds_sum") == 1.5
 
 
+def test_evaluations_that_were_one_count_as_many(registry, metrics):
+    request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()))
+    sums = [(1.0, 2.0), (math.nan, 1.0), (3.0, 4.0)]
+    responses = [v1.EvaluateResponse(loss_sum=loss, weight_sum=weight, row_count=3) for loss, weight in sums]
+    metrics.count_alike(request, responses, 0.75)
+    assert value(registry, "losswire_loss_sum_total", series="default") == 4
+    assert value(registry, "losswire_weight_sum_total", series="default") == 6
+    assert value(registry, "losswire_unsummed_evaluations_total") == 1
+    assert value(registry, "losswire_rows_total") == 9
+    assert value(registry, "losswire_evaluation_seconds_count") == 3
+    assert value(registry, "losswire_evaluation_seconds_sum") == 0.75
+    assert value(registry, "losswire_evaluation_seconds_bucket", le="0.5") == 3
+
+
 def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
     for name in ("a", "b", "c", "d", "a"):
         count(metrics, series=name)

@@ -21,8 +21,9 @@ from ce_engine._errors import (
     QueueFullError,
 )
 from ce_engine._pieces import Pieces, PlannedPieces, TargetSums
-from ce_engine._result import LossResult
+from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import RowResults, Slab
+from ce_engine._stacked import evaluate_stacked
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -43,6 +44,7 @@ __all__ = [
     "QueueFullError",
     "RowResults",
     "Slab",
+    "StackedResult",
     "TargetSums",
     "__version__",
     "binary_cross_entropy",
@@ -50,6 +52,7 @@ __all__ = [
     "checks",
     "cross_entropy",
     "evaluate",
+    "evaluate_stacked",
     "nll_loss",
     "slabs",
 ]

@@ -36,6 +36,10 @@ class Reduction(NamedTuple):
         return self.shape.numel() - self.ignored_count
 
     @property
+    def divisor(self) -> float:
+        return self.weight_sum if self.kind == "mean" else 1.0
+
+    @property
     def loss_shape(self) -> torch.Size:
         return self.shape if self.kind == "none" else torch.Size()
 
@@ -45,11 +49,10 @@ class Reduction(NamedTuple):
         dtype: torch.dtype,
     ) -> Tensor:  # (R), a view of one number where that is all
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
-        divisor = self.weight_sum if self.kind == "mean" else 1.0
         if grad_output is None:
-            scale = torch.scalar_tensor(_quotient(1.0, divisor), dtype=dtype, device="cpu")
+            scale = torch.tensor(_quotient(1.0, self.divisor), dtype=dtype, device="cpu")
         else:
-            scale = (grad_output.detach().cpu().to(torch.float64) / divisor).to(dtype).reshape(-1)
+            scale = (grad_output.detach().cpu().to(torch.float64) / self.divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
 
     def loss(
@@ -59,7 +62,8 @@ class Reduction(NamedTuple):
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
-        return torch.scalar_tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
+        # Not a scalar_tensor, which takes no number beyond the dtype's.
+        return torch.tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
 
     def reduced(self, loss_sum: float) -> float:
         """The loss of the batch, for ``mean`` and ``sum``."""
@@ -79,13 +83,21 @@ def row_order_sum(x: Tensor) -> float:
     The groups depend on R alone, and PyTorch adds up within a group on one thread, so that the sum has the same bits on
     any number of threads. A plain ``sum`` has not; a plain ``cumsum`` has, but takes as long as the losses of elements.
     """
-    rows = x.shape[0]  # len() of a tensor is Python code
+    return row_order_sums(x).item()
+
+
+def row_order_sums(
+    x: Tensor,  # (..., R)
+) -> Tensor:  # (...) float64
+    """`row_order_sum` of each (R), with the same bits."""
+    rows = x.shape[-1]
     grouped = rows - rows % GROUP_ROWS
     if not grouped:
-        return x.sum(dtype=torch.float64).item()
-    rest = x[grouped:].sum(dtype=torch.float64)
-    groups = [part.view(-1, GROUP_ROWS).sum(1, dtype=torch.float64) for part in torch.split(x[:grouped], PART_ROWS)]
-    return float(torch.cat([*groups, rest[None]]).cumsum(0)[-1])
+        return x.sum(-1, dtype=torch.float64)
+    rest = x[..., grouped:].sum(-1, dtype=torch.float64)
+    parts = torch.split(x[..., :grouped], PART_ROWS, dim=-1)
+    groups = [part.view(*x.shape[:-1], -1, GROUP_ROWS).sum(-1, dtype=torch.float64) for part in parts]
+    return torch.cat([*groups, rest[..., None]], -1).cumsum(-1)[..., -1]
 
 
 class RowOrderSum:

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -41,3 +42,28 @@ class LossResult:
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
     correct_count: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StackedResult:
+    """The results of G requests, by the names of `LossResult`: of each number a list, of each tensor one (G, ...)."""
+
+    loss: Tensor
+    loss_sum: list[float]
+    weight_sum: list[float]
+    row_count: list[int]
+    ignored_count: list[int]
+    grad: Tensor | None = None
+    lse: Tensor | None = None
+    probabilities: Tensor | None = None
+    log_probabilities: Tensor | None = None
+    predictions: Tensor | None = None
+    correct_count: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss_sum)
+
+    def __getitem__(self, number: int) -> LossResult:
+        """The result of one request, whose tensors are views."""
+        own: dict[str, Any] = {name: None if x is None else x[number] for name, x in vars(self).items()}
+        return LossResult(**own)

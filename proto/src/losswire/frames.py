@@ -4,11 +4,9 @@ Any protobuf reads what is written here, and what any protobuf writes is read he
 before a view of the array, and both are joined once; on arrival the tags are walked and the payload is a view of what
 came. Every payload that is written starts at a multiple of `ALIGNMENT` bytes. Headers and summaries, which are small
 and rich, are left to protobuf.
-
-Encoding: https://protobuf.dev/programming-guides/encoding/
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,14 +15,11 @@ from google.protobuf.message import Message
 
 from losswire import v1
 from losswire.tensors import FieldError
+from losswire.wire import LENGTH_DELIMITED, VARINT, read_fields, tag, varint
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 ALIGNMENT = 16  # of received bytes in memory, in CPython on 64-bit platforms: no payload can be aligned to more
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
-MAX_VARINT_BYTES = 10
-MAX_PREFIX_BYTES = 5  # of a tag or a length, which have 32 bits
-MAX_FIELD_NUMBER = 2**29 - 1
 MAX_FIELDS = 1000  # of a message and of a slab; no more than ten have a meaning, and reading millions takes seconds
 
 
@@ -57,32 +52,32 @@ class Frames(Generic[MessageT]):
     def __init__(self, message: type[Message], slab: type[Message], whole: type[MessageT]) -> None:
         self._whole = whole
         self._parts = {(field.number, LENGTH_DELIMITED): field.name for field in message.DESCRIPTOR.fields}
-        self._slab_tag = _tag(message.DESCRIPTOR.fields_by_name["slab"].number, LENGTH_DELIMITED)
+        self._slab_tag = tag(message.DESCRIPTOR.fields_by_name["slab"].number, LENGTH_DELIMITED)
         fields = slab.DESCRIPTOR.fields_by_name
-        self._padding_tag = _tag(fields["padding"].number, LENGTH_DELIMITED)
-        self._number_tags = [_tag(fields[name].number, VARINT) for name in ("first_row", "row_count")]
+        self._padding_tag = tag(fields["padding"].number, LENGTH_DELIMITED)
+        self._number_tags = [tag(fields[name].number, VARINT) for name in ("first_row", "row_count")]
         wire_types = {FieldDescriptor.TYPE_INT64: VARINT, FieldDescriptor.TYPE_BYTES: LENGTH_DELIMITED}
         self._known = {(field.number, wire_types[field.type]): name for name, field in fields.items()}
-        self._payload_tags = {name: _tag(number, kind) for (number, kind), name in self._known.items() if kind}
+        self._payload_tags = {name: tag(number, kind) for (number, kind), name in self._known.items() if kind}
 
     def write(self, first_row: int, row_count: int, payloads: Mapping[str, memoryview]) -> bytes:
         """The message of a slab. Payloads are views of bytes, in the order in which they are to be written."""
-        width = len(_varint(sum(map(len, payloads.values()))))
+        width = len(varint(sum(map(len, payloads.values()))))
         parts, length = self._body(first_row, row_count, payloads, len(self._slab_tag) + width)
-        if len(_varint(length)) > width:  # the rest of the slab tipped the scales, by one byte at most
+        if len(varint(length)) > width:  # the rest of the slab tipped the scales, by one byte at most
             width += 1
             parts, length = self._body(first_row, row_count, payloads, len(self._slab_tag) + width)
-        return b"".join((self._slab_tag, _varint(length, width), *parts))
+        return b"".join((self._slab_tag, varint(length, width), *parts))
 
     def _body(
         self, first_row: int, row_count: int, payloads: Mapping[str, memoryview], start: int
     ) -> tuple[list[bytes | memoryview], int]:
         """The parts of a slab that starts at so many bytes into the message, and their length."""
         numbers = zip(self._number_tags, (first_row, row_count), strict=True)
-        parts: list[bytes | memoryview] = [tag + _varint(number) for tag, number in numbers if number]
+        parts: list[bytes | memoryview] = [prefix + varint(number) for prefix, number in numbers if number]
         position = start + sum(map(len, parts))
         for name, payload in payloads.items():
-            prefix = self._aligned(self._payload_tags[name] + _varint(len(payload)), position)
+            prefix = self._aligned(self._payload_tags[name] + varint(len(payload)), position)
             parts += (prefix, payload)
             position += len(prefix) + len(payload)
         return parts, position - start
@@ -94,7 +89,7 @@ class Frames(Generic[MessageT]):
             FieldError: It is no message of the contract, or contradicts itself.
             DecodeError: As before, found by protobuf.
         """
-        fields = _fields(memoryview(data), "part")
+        fields = read_fields(memoryview(data), "part", MAX_FIELDS)
         parts = [(self._parts.get((number, kind)), value) for number, kind, value in fields]
         name, value = parts[0] if len(parts) == 1 else (None, 0)
         if name is None or not isinstance(value, memoryview):
@@ -106,7 +101,7 @@ class Frames(Generic[MessageT]):
         numbers = {"first_row": 0, "row_count": 0}
         payloads: dict[str, memoryview] = {}
         unknown = []
-        for number, kind, value in _fields(data, "slab"):
+        for number, kind, value in read_fields(data, "slab", MAX_FIELDS):
             name = self._known.get((number, kind))
             if name is None:
                 unknown.append(number)
@@ -127,56 +122,6 @@ class Frames(Generic[MessageT]):
             return prefix
         gap += ALIGNMENT if gap < 2 else 0  # tag and length of the padding itself take two bytes
         return self._padding_tag + bytes((gap - 2,)) + bytes(gap - 2) + prefix
-
-
-def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Number, wire type and value of each field, in the order in which they come."""
-    position = count = 0
-    while position < len(data):
-        count += 1
-        if count > MAX_FIELDS:
-            raise FieldError(where, f"expected at most {MAX_FIELDS} fields, got more")
-        tag, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
-        number, kind = tag >> 3, tag & 7
-        if not 0 < number <= MAX_FIELD_NUMBER:
-            raise FieldError(where, f"expected fields of numbers 1 to {MAX_FIELD_NUMBER}, got {number}")
-        if kind == VARINT:
-            value, position = _read_varint(data, position, where)
-            yield number, kind, value
-            continue
-        if kind == LENGTH_DELIMITED:
-            length, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
-        elif kind in (FIXED32, FIXED64):
-            length = 4 if kind == FIXED32 else 8
-        else:
-            raise FieldError(where, f"expected wire types 0, 1, 2 and 5, got {kind}")
-        if length > len(data) - position:
-            raise FieldError(where, f"expected {length} bytes of field {number}, got {len(data) - position}")
-        yield number, kind, data[position : position + length]
-        position += length
-
-
-def _read_varint(data: memoryview, position: int, where: str, max_bytes: int = MAX_VARINT_BYTES) -> tuple[int, int]:
-    value = 0
-    for shift, byte in enumerate(data[position : position + max_bytes]):
-        value |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            return value & 2**64 - 1, position + shift + 1
-    raise FieldError(where, f"expected a varint at byte {position}, got none that ends")
-
-
-def _varint(value: int, width: int = 1) -> bytes:
-    """In as few bytes as it takes, but at least `width`."""
-    encoded = bytearray()
-    while value >= 0x80 or len(encoded) < width - 1:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _tag(number: int, kind: int) -> bytes:
-    return _varint(number << 3 | kind)
 
 
 REQUESTS: Frames[v1.EvaluateRequest] = Frames(v1.EvaluateStreamRequest, v1.Slab, v1.EvaluateRequest)

@@ -24,5 +24,6 @@ def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0)
             max_message_bytes=settings.max_message_bytes,
             slab_bytes=slab_bytes,
             shared_memory_bytes=shared_memory_bytes,
+            max_batch_requests=settings.max_batch_requests,
         ),
     )

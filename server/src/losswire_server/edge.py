@@ -1,14 +1,13 @@
 """The edge of the service: where exceptions become statuses, and where calls are counted, however they end."""
 
 import asyncio
-import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 
-from losswire_server.errors import to_status, trailers
+from losswire_server.errors import log_failure, to_status, trailers
 from losswire_server.rpc_metrics import MethodMetrics, RpcMetrics
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -20,8 +19,6 @@ HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the 
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
-
-log = logging.getLogger(__name__)
 
 
 class Edge:
@@ -97,17 +94,10 @@ async def _fail(error: BaseException, context: Context, metrics: MethodMetrics, 
         metrics.end(start, _why_cancelled(context))
     elif isinstance(error, Exception):  # whatever it is, the server lives on
         status = to_status(error)
-        _log(error, status.code, metrics.name)
+        log_failure(error, status.code, metrics.name)
         _forget_frames(error)
         metrics.end(start, status.code)  # before the caller hears of it, who may then look at the metrics
         await context.abort(status.code, status.details, trailers(error, status))
-
-
-def _log(error: Exception, code: grpc.StatusCode, method: str) -> None:
-    if code is grpc.StatusCode.INTERNAL:
-        log.error("internal error", extra={"method": method}, exc_info=error)
-    else:
-        log.debug("call refused", extra={"method": method, "code": code.name, "problem": str(error)})
 
 
 def _forget_frames(error: BaseException | None) -> None:

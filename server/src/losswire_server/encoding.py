@@ -1,5 +1,7 @@
 """From torch tensors to messages."""
 
+from collections.abc import Sequence
+
 import torch
 
 from losswire import v1
@@ -9,8 +11,17 @@ from losswire.dtypes import BY_NAME
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
     """Fills a message in its place with a tensor that is on the CPU and of a dtype of the contract."""
     _describe(message, tensor)
-    bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # which numpy does not know
-    message.data = bits.numpy().tobytes()
+    message.data = _data(tensor)
+
+
+def fill_each(messages: Sequence[v1.Tensor], tensor: torch.Tensor) -> None:
+    """Fills several messages, each with its part of a tensor along the first dimension."""
+    data, size = _data(tensor), tensor.nbytes // len(messages)
+    wire, shape = BY_NAME[dtype_name(tensor.dtype)].wire, tensor.shape[1:]
+    for number, message in enumerate(messages):
+        message.dtype = wire
+        message.shape.extend(shape)
+        message.data = data[number * size : (number + 1) * size]
 
 
 def refer(message: v1.Tensor, tensor: torch.Tensor, span: v1.SharedMemorySpan) -> None:
@@ -22,6 +33,11 @@ def refer(message: v1.Tensor, tensor: torch.Tensor, span: v1.SharedMemorySpan) -
 def _describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
     message.dtype = BY_NAME[dtype_name(tensor.dtype)].wire
     message.shape.extend(tensor.shape)
+
+
+def _data(tensor: torch.Tensor) -> bytes:
+    bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # which numpy does not know
+    return bits.numpy().tobytes()
 
 
 def elements(tensor: torch.Tensor) -> memoryview:

@@ -1,5 +1,6 @@
 """What can go wrong, and the one table that says what the caller hears of it."""
 
+import logging
 from collections.abc import Sequence
 
 import grpc
@@ -12,6 +13,8 @@ from losswire.v1 import ErrorReason
 
 DOMAIN = "losswire"
 MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and what came may be long
+
+log = logging.getLogger(__name__)
 
 
 class NotServedError(Exception):
@@ -45,13 +48,18 @@ class NotPermittedError(Exception):
 
 
 def to_status(error: Exception) -> grpc.Status:
+    """Translates an exception that ends a call."""
+    return rpc_status.to_status(to_rpc_status(error))
+
+
+def to_rpc_status(error: Exception) -> status_pb2.Status:
     """Translates an exception; the text of one that is not in this table stays on the server."""
     match error:
         case FieldError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.INVALID_ARGUMENT, str(error), ErrorReason.ERROR_REASON_INVALID_REQUEST, details)
         case DecodeError():
-            return to_status(FieldError("request", "expected a message of the contract, got bytes that are none"))
+            return to_rpc_status(FieldError("request", "expected a message of the contract, got bytes that are none"))
         case NotServedError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)
@@ -75,12 +83,20 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
     return metadata
 
 
-def _status(code: int, text: str, reason: ErrorReason.ValueType, *details: Message) -> grpc.Status:
+def log_failure(error: Exception, code: grpc.StatusCode, method: str) -> None:
+    """Tells those who run the server what is its fault; what is a caller's, only where details are wanted."""
+    if code is grpc.StatusCode.INTERNAL:
+        log.error("internal error", extra={"method": method}, exc_info=error)
+    else:
+        log.debug("call refused", extra={"method": method, "code": code.name, "problem": str(error)})
+
+
+def _status(code: int, text: str, reason: ErrorReason.ValueType, *details: Message) -> status_pb2.Status:
     name = ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
     status = status_pb2.Status(code=code, message=_shorten(text))
     for detail in (error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN), *details):
         status.details.add().Pack(detail)
-    return rpc_status.to_status(status)
+    return status
 
 
 def _bad_request(field: str, problem: str) -> error_details_pb2.BadRequest:

@@ -7,6 +7,15 @@ from losswire_server.places import destination, reader
 from losswire_server.planning import plan
 from losswire_server.regions import OFF, Regions
 
+NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count")
+TENSORS = {  # fields of answers, and the engine's names for them
+    "loss": "loss",
+    "log_sum_exp": "lse",
+    "predictions": "predictions",
+    "probabilities": "probabilities",
+    "log_probabilities": "log_probabilities",
+}
+
 
 def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.EvaluateResponse:
     """Evaluates a request.
@@ -21,22 +30,11 @@ def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.Evaluate
 
 
 def to_response(result: ce_engine.LossResult, gradient: v1.GradientSpec) -> v1.EvaluateResponse:
-    response = v1.EvaluateResponse(
-        loss_sum=result.loss_sum,
-        weight_sum=result.weight_sum,
-        row_count=result.row_count,
-        ignored_count=result.ignored_count,
-        correct_count=result.correct_count,
-    )
-    for message, tensor in (
-        (response.loss, result.loss),
-        (response.log_sum_exp, result.lse),
-        (response.predictions, result.predictions),
-        (response.probabilities, result.probabilities),
-        (response.log_probabilities, result.log_probabilities),
-    ):
+    response = v1.EvaluateResponse(**{name: getattr(result, name) for name in NUMBERS})
+    for field, name in TENSORS.items():
+        tensor = getattr(result, name)
         if tensor is not None:
-            fill(message, tensor)
+            fill(getattr(response, field), tensor)
     if result.grad is not None and gradient.HasField("destination"):
         refer(response.gradient, result.grad, gradient.destination)
     elif result.grad is not None:

@@ -1,26 +1,24 @@
 """Runs evaluations beside the event loop, small ones within it, and counts what they answer."""
 
-import asyncio
 import math
 import time
-from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from losswire import v1
-from losswire_server.admission import Admission
 from losswire_server.evaluation import evaluate
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.regions import OFF, Regions
+from losswire_server.workers import Workers
 
 SMALL_MESSAGE_BYTES = 2**15
 SMALL_ELEMENTS = 2**13
 
 
 class Evaluator:
-    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor, regions: Regions = OFF) -> None:
-        self._admission = admission
+    def __init__(self, workers: Workers, metrics: LossMetrics, regions: Regions = OFF) -> None:
+        self._workers = workers
         self._metrics = metrics
-        self._executor = executor
         self._regions = regions
 
     async def __call__(self, data: bytes) -> bytes:
@@ -35,16 +33,10 @@ class Evaluator:
         if len(data) <= SMALL_MESSAGE_BYTES and _is_small(request := v1.EvaluateRequest.FromString(data)):
             evaluation = _evaluate(request, self._regions)
         else:
-            evaluation = await self._evaluate_beside(data)
+            work = partial(_parse_and_evaluate, data, self._regions)
+            evaluation = await self._workers.do(work, len(data))
         self._metrics.count(evaluation.request, evaluation.response, evaluation.seconds)
         return evaluation.answer
-
-    async def _evaluate_beside(self, data: bytes) -> "_Evaluation":
-        self._admission.reserve(len(data))
-        future = self._executor.submit(_parse_and_evaluate, data, self._regions)
-        # Not in a `finally` here: if the caller leaves, the memory is in use until the executor is done with it.
-        future.add_done_callback(lambda _: self._admission.release(len(data)))
-        return await asyncio.wrap_future(future)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The losses served, in Prometheus's terms: base units, labels from closed sets."""
 
 import logging
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,7 +12,10 @@ from losswire_server.admission import Admission
 
 LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
-SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SECONDS = (
+    *(1e-5, 2e-5, 5e-5),  # shares of what was evaluated together
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
+)
 
 MAX_SUM = 2.0**53  # one evaluation past it, as of a run that diverged, and the sum would no longer resolve ones
 
@@ -59,7 +64,7 @@ class LossMetrics:
         ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
         seconds = Histogram(
             "losswire_evaluation_seconds",
-            "Time from the request's bytes to the answer's, without waiting.",
+            "Time from the request's bytes to the answer's, without waiting; of several together an equal share.",
             ["loss"],
             buckets=SECONDS,
             registry=registry,
@@ -75,18 +80,30 @@ class LossMetrics:
 
     def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse, seconds: float) -> None:
         """Counts an evaluation that took so many seconds."""
+        self.count_alike(request, [response], seconds)
+
+    def count_alike(
+        self, request: v1.EvaluateRequest, responses: Sequence[v1.EvaluateResponse], seconds: float
+    ) -> None:
+        """Counts evaluations of one loss in one series that took so many seconds together, each an equal share.
+
+        So the histogram's count is how many there were, and its sum is the time that went into them.
+        """
         loss = request.spec.WhichOneof("loss") or ""
-        counts, loss_sum, weight_sum = self._counts[loss], response.loss_sum, response.weight_sum
-        counts.seconds.observe(seconds)
-        counts.rows.inc(response.row_count)
-        counts.ignored_rows.inc(response.ignored_count)
-        if not (0 <= loss_sum <= MAX_SUM and 0 <= weight_sum <= MAX_SUM):  # NaN is not either
-            counts.unsummed.inc()
-            return
-        key = self._series_label(request.series), loss
-        sums = self._sums.get(key) or self._sums.setdefault(key, self._new_sums(*key))
-        sums.loss.inc(loss_sum)
-        sums.weight.inc(weight_sum)
+        counts = self._counts[loss]
+        for _ in responses:
+            counts.seconds.observe(seconds / len(responses))
+        counts.rows.inc(sum(response.row_count for response in responses))
+        counts.ignored_rows.inc(sum(response.ignored_count for response in responses))
+        summed = [response for response in responses if _can_be_summed(response)]
+        counts.unsummed.inc(len(responses) - len(summed))
+        if summed:
+            self._add(self._series_label(request.series), loss, summed)
+
+    def _add(self, series: str, loss: str, responses: Sequence[v1.EvaluateResponse]) -> None:
+        sums = self._sums.get((series, loss)) or self._sums.setdefault((series, loss), self._new_sums(series, loss))
+        sums.loss.inc(math.fsum(response.loss_sum for response in responses))
+        sums.weight.inc(math.fsum(response.weight_sum for response in responses))
 
     def _new_sums(self, series: str, loss: str) -> _Sums:
         return _Sums(self._loss_sum.labels(series, loss), self._weight_sum.labels(series, loss))
@@ -102,3 +119,7 @@ class LossMetrics:
         if len(self._series) == self._max_series:
             log.warning("series limit reached: new names are added up as other", extra={"series": name})
         return name
+
+
+def _can_be_summed(response: v1.EvaluateResponse) -> bool:
+    return 0 <= response.loss_sum <= MAX_SUM and 0 <= response.weight_sum <= MAX_SUM  # which NaN is not

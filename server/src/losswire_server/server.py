@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, Gauge, GCCollector, Info, Proce
 
 from losswire.v1 import loss_service_pb2
 from losswire_server.admission import Admission
+from losswire_server.batch_evaluator import BatchEvaluator
+from losswire_server.batch_metrics import BatchMetrics
 from losswire_server.capabilities import capabilities
 from losswire_server.edge import Edge
 from losswire_server.evaluator import Evaluator
@@ -27,6 +29,7 @@ from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.streams import Streams
+from losswire_server.workers import Workers
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -51,15 +54,19 @@ class Server:
         self._settings = settings
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(self.registry, settings.max_series, admission)
-        workers = settings.engine_workers or os.cpu_count() or 1
+        threads = settings.engine_workers or os.cpu_count() or 1
         self._executor = ThreadPoolExecutor(
-            workers, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
+            threads, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
         )
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=self.registry)
         leased.set_function(lambda: self._regions.leased_bytes)
         self._leases = Leases(self._regions)
-        self._evaluator = Evaluator(admission, metrics, self._executor, self._regions)
+        workers = Workers(admission, self._executor)
+        self._evaluator = Evaluator(workers, metrics, self._regions)
+        self._batches = BatchEvaluator(
+            workers, metrics, BatchMetrics(self.registry), self._regions, settings.max_batch_requests
+        )
         self._streams = Streams(admission, metrics, self._executor, settings.max_message_bytes)
         self._health = HealthService()
 
@@ -112,7 +119,7 @@ class Server:
         )
         served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
         edge = Edge(RpcMetrics(self.registry, SERVICE))
-        LossService(self._evaluator, self._streams, self._leases, served).add_to(server, edge)
+        LossService(self._evaluator, self._batches, self._streams, self._leases, served).add_to(server, edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

@@ -6,6 +6,7 @@ import grpc
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2
+from losswire_server.batch_evaluator import BatchEvaluator
 from losswire_server.edge import Context, Edge, Handler
 from losswire_server.evaluator import Evaluator
 from losswire_server.leases import Leases
@@ -16,15 +17,24 @@ NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
 class LossService:
     def __init__(
-        self, evaluator: Evaluator, streams: Streams, leases: Leases, capabilities: v1.GetCapabilitiesResponse
+        self,
+        evaluator: Evaluator,
+        batches: BatchEvaluator,
+        streams: Streams,
+        leases: Leases,
+        capabilities: v1.GetCapabilitiesResponse,
     ) -> None:
         self._evaluator = evaluator
+        self._batches = batches
         self._streams = streams
         self._leases = leases
         self._capabilities = capabilities
 
     async def Evaluate(self, request: bytes, context: Context) -> bytes:
         return await self._evaluator(request)
+
+    async def BatchEvaluate(self, request: bytes, context: Context) -> bytes:
+        return await self._batches(request)
 
     def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         return self._streams(request)
@@ -45,6 +55,7 @@ class LossService:
         """
         methods: dict[str, Handler] = {
             "Evaluate": grpc.unary_unary_rpc_method_handler(self.Evaluate),
+            "BatchEvaluate": grpc.unary_unary_rpc_method_handler(self.BatchEvaluate),
             "EvaluateStream": grpc.stream_stream_rpc_method_handler(self.EvaluateStream),
             "GetCapabilities": grpc.unary_unary_rpc_method_handler(
                 self.GetCapabilities,

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(64 * MIB, ge=4096, lt=2**31)
     """The largest request accepted; larger ones get RESOURCE_EXHAUSTED."""
 
+    max_batch_requests: int = Field(256, ge=0)
+    """The most requests that one BatchEvaluate may have; 0 turns it off."""
+
     slab_bytes: int = Field(MIB, ge=4096, lt=2**31)
     """How large callers are told to make the slabs of a stream. Larger ones fit caches worse, smaller ones are more."""
 

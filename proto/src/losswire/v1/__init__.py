@@ -4,6 +4,7 @@ The service's stubs need grpcio, which this distribution does without, so they a
 ``from losswire.v1 import loss_service_pb2_grpc``.
 """
 
+from losswire.v1.batch_evaluate_pb2 import BatchEvaluateRequest, BatchEvaluateResponse, EvaluateResult, Failure
 from losswire.v1.capabilities_pb2 import Device, GetCapabilitiesRequest, GetCapabilitiesResponse, Limits, Transport
 from losswire.v1.errors_pb2 import ErrorReason
 from losswire.v1.evaluate_pb2 import (
@@ -31,6 +32,8 @@ from losswire.v1.shared_memory_pb2 import LeaseSharedMemoryRequest, LeaseSharedM
 from losswire.v1.tensor_pb2 import Dtype, SharedMemorySpan, Tensor
 
 __all__ = [
+    "BatchEvaluateRequest",
+    "BatchEvaluateResponse",
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "ClassWeighting",
@@ -40,8 +43,10 @@ __all__ = [
     "ErrorReason",
     "EvaluateRequest",
     "EvaluateResponse",
+    "EvaluateResult",
     "EvaluateStreamRequest",
     "EvaluateStreamResponse",
+    "Failure",
     "GetCapabilitiesRequest",
     "GetCapabilitiesResponse",
     "GradientSpec",

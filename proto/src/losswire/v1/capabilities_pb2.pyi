@@ -163,13 +163,14 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Sizes, in bytes. 0 means that what the size belongs to is not served."""
+    """Sizes, in bytes, and counts. 0 means that what it belongs to is not served."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     SLAB_BYTES_FIELD_NUMBER: _builtins.int
     SHARED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_REQUESTS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts; for `Evaluate` that is the whole request. A larger one gets
     RESOURCE_EXHAUSTED.
@@ -178,16 +179,19 @@ class Limits(_message.Message):
     """A good size for the payload of one `Slab`."""
     shared_memory_bytes: _builtins.int
     """The most shared memory that the server leases to all callers together."""
+    max_batch_requests: _builtins.int
+    """The most requests that one `BatchEvaluateRequest` may have."""
     def __init__(
         self,
         *,
         max_message_bytes: _builtins.int = ...,
         slab_bytes: _builtins.int = ...,
         shared_memory_bytes: _builtins.int = ...,
+        max_batch_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_message_bytes", b"max_message_bytes", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_batch_requests", b"max_batch_requests", "max_message_bytes", b"max_message_bytes", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,8 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever gives. Ask for less."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed. Every error that the service itself raises carries a `google.rpc.ErrorInfo` with domain
-    `losswire` and one of these names, less its prefix, as reason.
+    """Why a call failed, or one request of several. Every error that the service itself raises carries a
+    `google.rpc.ErrorInfo` with domain `losswire` and one of these names, less its prefix, as reason.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0

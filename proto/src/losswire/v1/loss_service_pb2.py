@@ -22,18 +22,19 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from losswire.v1 import batch_evaluate_pb2 as losswire_dot_v1_dot_batch__evaluate__pb2
 from losswire.v1 import capabilities_pb2 as losswire_dot_v1_dot_capabilities__pb2
 from losswire.v1 import evaluate_pb2 as losswire_dot_v1_dot_evaluate__pb2
 from losswire.v1 import shared_memory_pb2 as losswire_dot_v1_dot_shared__memory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/loss_service.proto\x12\x0blosswire.v1\x1a\x1elosswire/v1/capabilities.proto\x1a\x1alosswire/v1/evaluate.proto\x1a\x1flosswire/v1/shared_memory.proto2\xf9\x02\n\x0bLossService\x12G\n\x08\x45valuate\x12\x1c.losswire.v1.EvaluateRequest\x1a\x1d.losswire.v1.EvaluateResponse\x12]\n\x0e\x45valuateStream\x12\".losswire.v1.EvaluateStreamRequest\x1a#.losswire.v1.EvaluateStreamResponse(\x01\x30\x01\x12\\\n\x0fGetCapabilities\x12#.losswire.v1.GetCapabilitiesRequest\x1a$.losswire.v1.GetCapabilitiesResponse\x12\x64\n\x11LeaseSharedMemory\x12%.losswire.v1.LeaseSharedMemoryRequest\x1a&.losswire.v1.LeaseSharedMemoryResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/loss_service.proto\x12\x0blosswire.v1\x1a losswire/v1/batch_evaluate.proto\x1a\x1elosswire/v1/capabilities.proto\x1a\x1alosswire/v1/evaluate.proto\x1a\x1flosswire/v1/shared_memory.proto2\xd1\x03\n\x0bLossService\x12G\n\x08\x45valuate\x12\x1c.losswire.v1.EvaluateRequest\x1a\x1d.losswire.v1.EvaluateResponse\x12V\n\rBatchEvaluate\x12!.losswire.v1.BatchEvaluateRequest\x1a\".losswire.v1.BatchEvaluateResponse\x12]\n\x0e\x45valuateStream\x12\".losswire.v1.EvaluateStreamRequest\x1a#.losswire.v1.EvaluateStreamResponse(\x01\x30\x01\x12\\\n\x0fGetCapabilities\x12#.losswire.v1.GetCapabilitiesRequest\x1a$.losswire.v1.GetCapabilitiesResponse\x12\x64\n\x11LeaseSharedMemory\x12%.losswire.v1.LeaseSharedMemoryRequest\x1a&.losswire.v1.LeaseSharedMemoryResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.loss_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOSSSERVICE']._serialized_start=141
-  _globals['_LOSSSERVICE']._serialized_end=518
+  _globals['_LOSSSERVICE']._serialized_start=175
+  _globals['_LOSSSERVICE']._serialized_end=640
 # @@protoc_insertion_point(module_scope)

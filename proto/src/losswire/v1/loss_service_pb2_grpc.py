@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from losswire.v1 import batch_evaluate_pb2 as losswire_dot_v1_dot_batch__evaluate__pb2
 from losswire.v1 import capabilities_pb2 as losswire_dot_v1_dot_capabilities__pb2
 from losswire.v1 import evaluate_pb2 as losswire_dot_v1_dot_evaluate__pb2
 from losswire.v1 import shared_memory_pb2 as losswire_dot_v1_dot_shared__memory__pb2
@@ -48,6 +49,11 @@ class LossServiceStub(object):
                 request_serializer=losswire_dot_v1_dot_evaluate__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=losswire_dot_v1_dot_evaluate__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.BatchEvaluate = channel.unary_unary(
+                '/losswire.v1.LossService/BatchEvaluate',
+                request_serializer=losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateResponse.FromString,
+                _registered_method=True)
         self.EvaluateStream = channel.stream_stream(
                 '/losswire.v1.LossService/EvaluateStream',
                 request_serializer=losswire_dot_v1_dot_evaluate__pb2.EvaluateStreamRequest.SerializeToString,
@@ -84,6 +90,21 @@ class LossServiceServicer(object):
         it, or use a newer server.
         RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
         RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchEvaluate(self, request, context):
+        """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+        batches, whose calls would take longer than their losses.
+
+        Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+        INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
+        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
+        UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+        RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
+        RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +151,11 @@ def add_LossServiceServicer_to_server(servicer, server):
                     servicer.Evaluate,
                     request_deserializer=losswire_dot_v1_dot_evaluate__pb2.EvaluateRequest.FromString,
                     response_serializer=losswire_dot_v1_dot_evaluate__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'BatchEvaluate': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchEvaluate,
+                    request_deserializer=losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateResponse.SerializeToString,
             ),
             'EvaluateStream': grpc.stream_stream_rpc_method_handler(
                     servicer.EvaluateStream,
@@ -181,6 +207,33 @@ class LossService(object):
             '/losswire.v1.LossService/Evaluate',
             losswire_dot_v1_dot_evaluate__pb2.EvaluateRequest.SerializeToString,
             losswire_dot_v1_dot_evaluate__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchEvaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/losswire.v1.LossService/BatchEvaluate',
+            losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateRequest.SerializeToString,
+            losswire_dot_v1_dot_batch__evaluate__pb2.BatchEvaluateResponse.FromString,
             options,
             channel_credentials,
             insecure,

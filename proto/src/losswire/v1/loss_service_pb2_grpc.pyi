@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from losswire.v1 import batch_evaluate_pb2 as _batch_evaluate_pb2
 from losswire.v1 import capabilities_pb2 as _capabilities_pb2
 from losswire.v1 import evaluate_pb2 as _evaluate_pb2
 from losswire.v1 import shared_memory_pb2 as _shared_memory_pb2
@@ -52,6 +53,17 @@ class LossServiceStub:
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
     """
+    BatchEvaluate: _grpc.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]
+    """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+    batches, whose calls would take longer than their losses.
+
+    Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+      INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
+        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
+      UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+      RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
+      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
+    """
     EvaluateStream: _grpc.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
     Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
@@ -95,6 +107,17 @@ class LossServiceAsyncStub(LossServiceStub):
         it, or use a newer server.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+    """
+    BatchEvaluate: _aio.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]  # type: ignore[assignment]
+    """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+    batches, whose calls would take longer than their losses.
+
+    Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+      INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
+        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
+      UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+      RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
+      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
     """
     EvaluateStream: _aio.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]  # type: ignore[assignment]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
@@ -142,6 +165,23 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
             it, or use a newer server.
           RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
           RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchEvaluate(
+        self,
+        request: _batch_evaluate_pb2.BatchEvaluateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_evaluate_pb2.BatchEvaluateResponse, _abc.Awaitable[_batch_evaluate_pb2.BatchEvaluateResponse]]:
+        """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+        batches, whose calls would take longer than their losses.
+
+        Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+          INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
+            (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
+          UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+          RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
+          RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
         """
 
     @_abc_1.abstractmethod

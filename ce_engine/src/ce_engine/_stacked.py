@@ -1,0 +1,131 @@
+"""Requests that differ in their numbers alone, stacked, and evaluated as one slab whose rows are reduced apart.
+
+Checking and planning a small batch takes longer than its losses; here it is done once for all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._launch import launch
+from ce_engine._reduction import Reduction, row_order_sums
+from ce_engine._result import StackedResult
+from ce_engine._slab import BINARY, RowResults, Slab
+from ce_engine._validation import check_tensor
+
+
+def evaluate_stacked(
+    plan: Callable[..., Slab],
+    input: Tensor,  # (G, ...)
+    target: Tensor,  # (G, ...)
+    *,
+    sample_weight: Tensor | None = None,  # (G, ...)
+    reduction: str = "mean",
+    empty: str = "nan",
+    grad_output: Tensor | None = None,
+    **options: Any,
+) -> StackedResult:
+    """Computes a loss for each of G requests here and now. Each result has the bits that it has alone.
+
+        >>> logits, target = torch.randn(100, 32, 10), torch.randint(10, (100, 32))
+        >>> means = ce_engine.evaluate_stacked(slabs.cross_entropy, logits, target).loss  # (100)
+
+    Args:
+        plan: The loss: one of the functions in ``ce_engine.slabs``.
+        input: The requests' inputs, one after the other along the first dimension.
+        target: Their targets, likewise.
+        sample_weight: The weights of their samples, likewise.
+        reduction: What becomes of the losses of each request.
+        empty: What ``mean`` is for a request in which nothing counts.
+        grad_output: The incoming gradient of each request's loss.
+        **options: The loss's other arguments, shared as the last three are. A ``weight`` must not be computed from the
+            targets.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong, be it in one request only; nothing was computed.
+    """
+    own = {"input": input, "target": target} | ({} if sample_weight is None else {"sample_weight": sample_weight})
+    _check(own, options)
+    shared = {"reduction": reduction, "empty": empty, "grad_output": grad_output}
+    first = plan(**{name: x[0] for name, x in own.items()}, **shared, **options)
+    if input.dim() > 2 and first.kind.loss not in BINARY:  # requests of several samples, as one of all samples
+        own = {name: x.flatten(0, 1) for name, x in own.items()}
+    slab = plan(**own, reduction="none", **options)
+    reductions = _reductions(first.reduction, slab, input.shape[0])
+    if first.rows.scale is not None:
+        scale = _row_scales(reductions, grad_output, slab.kind.compute_dtype)
+        slab = replace(slab, rows=slab.rows._replace(scale=scale))
+    return _result(launch(slab), reductions, input.shape)
+
+
+def _check(own: dict[str, Tensor], options: dict[str, Any]) -> None:
+    for name, x in own.items():
+        check_tensor(name, x)
+        if not x.dim() or not x.shape[0] or x.shape[0] != own["input"].shape[0]:
+            raise InvalidArgumentError(name, f"expected one for each of several requests, got shape {tuple(x.shape)}")
+    if isinstance(options.get("weight"), str):
+        raise InvalidArgumentError("weight", f"expected numbers, which all requests share, got {options['weight']!r}")
+
+
+def _reductions(
+    first: Reduction,  # of the first request
+    slab: Slab,  # of all
+    count: int,
+) -> list[Reduction]:
+    rows = first.shape.numel()
+    ignored, weight = slab.rows.ignored, slab.reduction.row_weight
+    ignored_counts = [0] * count if ignored is None else ignored.view(count, rows).sum(1).tolist()
+    if weight is None:
+        weight_sums = [float(rows - ignored_count) for ignored_count in ignored_counts]
+    else:
+        weight_sums = row_order_sums(weight.view(count, rows)).tolist()
+    sums = zip(weight_sums, ignored_counts, strict=True)
+    return [Reduction(first.kind, first.empty, first.shape, *of_request) for of_request in sums]
+
+
+def _row_scales(
+    reductions: Sequence[Reduction],
+    grad_output: Tensor | None,  # of the loss's shape
+    dtype: torch.dtype,
+) -> Tensor:  # (G * R)
+    """`Reduction.row_scale` of all requests."""
+    one = torch.ones((), dtype=torch.float64, device="cpu")
+    incoming = one if grad_output is None else grad_output.detach().cpu().to(torch.float64).reshape(-1)
+    divisors = one.new_tensor([reduction.divisor for reduction in reductions])[:, None]
+    scale = (incoming / divisors).to(dtype)  # (G, 1) or (G, R)
+    return scale.expand(len(reductions), reductions[0].shape.numel()).reshape(-1)
+
+
+def _result(
+    results: RowResults,
+    reductions: Sequence[Reduction],
+    shape: Size,  # of the inputs
+) -> StackedResult:
+    count, rows = len(reductions), reductions[0].shape
+    shaped = results.map(lambda x: x.reshape(count, *rows), lambda x: x.reshape(shape))
+    loss_sums = row_order_sums(results.losses.reshape(count, rows.numel())).tolist()
+    correct = results.correct
+    return StackedResult(
+        loss=_loss(shaped.losses, reductions, loss_sums),
+        loss_sum=loss_sums,
+        weight_sum=[reduction.weight_sum for reduction in reductions],
+        row_count=[reduction.row_count for reduction in reductions],
+        ignored_count=[reduction.ignored_count for reduction in reductions],
+        grad=shaped.grad,
+        lse=shaped.lse,
+        probabilities=shaped.probabilities,
+        log_probabilities=shaped.log_probabilities,
+        predictions=shaped.predictions,
+        correct_count=None if correct is None else correct.reshape(count, rows.numel()).sum(1).tolist(),
+    )
+
+
+def _loss(losses: Tensor, reductions: Sequence[Reduction], loss_sums: Sequence[float]) -> Tensor:
+    if reductions[0].kind == "none":
+        return losses
+    reduced = [reduction.reduced(loss_sum) for reduction, loss_sum in zip(reductions, loss_sums, strict=True)]
+    return torch.tensor(reduced, dtype=losses.dtype, device=losses.device)

@@ -1,0 +1,68 @@
+"""Protobuf's wire format, for messages whose payloads protobuf itself must not touch.
+
+Encoding: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from collections.abc import Iterator
+
+from losswire.tensors import FieldError
+
+VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
+MAX_VARINT_BYTES = 10
+MAX_PREFIX_BYTES = 5  # of a tag or a length, which have 32 bits
+MAX_FIELD_NUMBER = 2**29 - 1
+
+
+def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple[int, int, int | memoryview]]:
+    """Number, wire type and value of each field, in the order in which they come.
+
+    Raises:
+        FieldError: These are not the bytes of a message, or of one with more fields; it names `where` they are.
+    """
+    position = count = 0
+    while position < len(data):
+        count += 1
+        if count > max_fields:
+            raise FieldError(where, f"expected at most {max_fields} fields, got more")
+        key, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
+        number, kind = key >> 3, key & 7
+        if not 0 < number <= MAX_FIELD_NUMBER:
+            raise FieldError(where, f"expected fields of numbers 1 to {MAX_FIELD_NUMBER}, got {number}")
+        if kind == VARINT:
+            value, position = _read_varint(data, position, where)
+            yield number, kind, value
+            continue
+        if kind == LENGTH_DELIMITED:
+            length, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
+        elif kind in (FIXED32, FIXED64):
+            length = 4 if kind == FIXED32 else 8
+        else:
+            raise FieldError(where, f"expected wire types 0, 1, 2 and 5, got {kind}")
+        if length > len(data) - position:
+            raise FieldError(where, f"expected {length} bytes of field {number}, got {len(data) - position}")
+        yield number, kind, data[position : position + length]
+        position += length
+
+
+def _read_varint(data: memoryview, position: int, where: str, max_bytes: int = MAX_VARINT_BYTES) -> tuple[int, int]:
+    value = 0
+    for shift, byte in enumerate(data[position : position + max_bytes]):
+        value |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            return value & 2**64 - 1, position + shift + 1
+    raise FieldError(where, f"expected a varint at byte {position}, got none that ends")
+
+
+def varint(value: int, width: int = 1) -> bytes:
+    """In as few bytes as it takes, but at least `width`."""
+    encoded = bytearray()
+    while value >= 0x80 or len(encoded) < width - 1:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def tag(number: int, kind: int) -> bytes:
+    """What comes before the value of a field."""
+    return varint(number << 3 | kind)

@@ -1,0 +1,123 @@
+"""The requests of one message, cut apart, and those that are alike put together."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from losswire import v1
+from losswire.tensors import FieldError
+from losswire.wire import LENGTH_DELIMITED, read_fields
+from losswire_server.errors import NotServedError
+from losswire_server.planning import loss_of
+
+REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
+Own = Literal["target", "sample_weight", "input"]
+OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # whose elements differ among requests that are alike
+MAX_STACKED_BYTES = 2**16  # of a request: joining the elements of larger ones costs more than it saves
+
+
+class Request(NamedTuple):
+    """One of the requests of a message.
+
+    Attributes:
+        place: Its number, from 0 on.
+        data: Its bytes, an EvaluateRequest.
+        elements: Those of its own tensors, by the names of their fields.
+    """
+
+    place: int
+    data: memoryview
+    elements: dict[str, bytes]
+
+
+class Group(NamedTuple):
+    """Requests that have all in common but the elements of their own tensors; or one that is to be evaluated alone.
+
+    Attributes:
+        requests: At least one.
+        can_be_stacked: Whether they may be evaluated together.
+        elements: Of the inputs of all of them, if they may.
+    """
+
+    requests: list[Request]
+    can_be_stacked: bool = False
+    elements: int = 0
+
+
+def cut(data: bytes, max_requests: int) -> list[memoryview]:
+    """The bytes of each request, by hand: parsed, what takes two bytes in a message takes a hundred.
+
+    Raises:
+        FieldError: There are none, or too many, or the bytes are no message.
+        NotServedError: It has fields that this server does not know.
+    """
+    requests = []
+    for number, kind, value in read_fields(memoryview(data), "request", max_requests + 1):
+        if (number, kind) != (REQUESTS, LENGTH_DELIMITED) or not isinstance(value, memoryview):
+            problem = f"this server does not know its field number {number}; it is older than the caller"
+            raise NotServedError("request", problem)
+        requests.append(value)
+        if len(requests) > max_requests:
+            raise FieldError("requests", f"expected at most {max_requests}, got more")
+    if not requests:
+        raise FieldError("requests", "expected at least one, got none")
+    return requests
+
+
+def grouped(requests: Sequence[memoryview]) -> list[Group]:
+    """Puts those together that are alike."""
+    groups: list[Group] = []
+    alike: dict[bytes, list[Request]] = {}
+    for place, data in enumerate(requests):
+        form, elements = _taken_apart(data)
+        request = Request(place, data, elements)
+        if form is None:
+            groups.append(Group([request]))
+        else:
+            alike.setdefault(form, []).append(request)
+    for form, members in alike.items():
+        groups += _groups_of(v1.EvaluateRequest.FromString(form), members)
+    return groups
+
+
+def parse(data: memoryview) -> v1.EvaluateRequest:
+    """One of the requests.
+
+    Raises:
+        DecodeError: It is none.
+    """
+    return v1.EvaluateRequest.FromString(bytes(data))
+
+
+def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
+    """All of a request but the elements of its own tensors, unknown fields too; and these elements."""
+    if len(data) > MAX_STACKED_BYTES:
+        return None, {}
+    try:
+        request = parse(data)
+    except DecodeError:
+        return None, {}
+    elements: dict[str, bytes] = {}
+    for name in OWN:
+        if request.HasField(name):
+            tensor = getattr(request, name)
+            elements[name] = tensor.data
+            tensor.ClearField("data")
+    return request.SerializeToString(), elements
+
+
+def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]:
+    if _can_be_stacked(form):
+        elements = len(requests) * max(0, math.prod(form.input.shape))  # a shape may be wrong
+        return [Group(requests, can_be_stacked=True, elements=elements)]
+    return [Group([request]) for request in requests]
+
+
+def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
+    """Whether all that differs between requests of this form is in their messages, and counts for the rows only."""
+    loss, gradient = loss_of(form.spec), form.outputs.gradient
+    weighted_by_targets = bool(loss) and getattr(form.spec, loss).HasField("weighting")
+    shared = gradient.HasField("destination") or any(getattr(form, name).HasField("shared_memory") for name in OWN)
+    return not weighted_by_targets and not shared

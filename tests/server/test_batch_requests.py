@@ -1,0 +1,97 @@
+"""What is cut out of a message of many requests, and which of them are put together."""
+
+import pytest
+
+from losswire import v1
+from losswire.tensors import FieldError
+from losswire_server.batch_requests import MAX_STACKED_BYTES, cut, grouped
+from losswire_server.errors import NotServedError
+from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
+from tests.server.batches import MEAN, packed, small
+
+
+def changed(change):
+    request = small()
+    change(request)
+    return request
+
+
+def groups_of(*requests):
+    """The places of those that may be evaluated together, and of each other."""
+    groups = grouped(cut(packed(requests), 256))
+    return sorted([request.place for request in group.requests] for group in groups)
+
+
+def test_requests_are_cut_out_of_what_protobuf_writes():
+    requests = [small(rows=rows) for rows in (0, 1, 100)]
+    data = v1.BatchEvaluateRequest(requests=requests).SerializeToString()
+    assert [bytes(request) for request in cut(data, 3)] == [request.SerializeToString() for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "requests: expected at least one, got none"),
+        (packed([b""] * 4), "requests: expected at most 3, got more"),
+        (packed([b""]) + b"\x0a\x05abc", "request: expected 5 bytes of field 1, got 3"),
+        (b"\x0a", "request: expected a varint at byte 1, got none that ends"),
+    ],
+)
+def test_message_without_requests_or_with_too_many_is_refused(data, problem):
+    with pytest.raises(FieldError) as raised:
+        cut(data, 3)
+    assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize("unknown", [field(2, LENGTH_DELIMITED, b"abc"), field(1, VARINT, 1)])
+def test_field_of_the_message_that_this_server_does_not_know_is_not_served(unknown):
+    with pytest.raises(NotServedError, match="does not know its field number"):
+        cut(packed([small()]) + unknown, 3)
+
+
+def test_requests_that_differ_in_the_elements_of_their_own_tensors_are_put_together():
+    weighted = [small(seed, sample_weight=small().input) for seed in range(2)]
+    weighted[1].sample_weight.data = bytes(len(weighted[1].sample_weight.data))
+    assert groups_of(small(1), weighted[0], small(2), weighted[1]) == [[0, 2], [1, 3]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda request: setattr(request, "series", "other"),
+        lambda request: setattr(request.spec, "zero_when_empty", True),
+        lambda request: setattr(request.spec.cross_entropy, "ignore_index", 0),
+        lambda request: request.outputs.gradient.SetInParent(),
+        lambda request: request.sample_weight.SetInParent(),
+        lambda request: request.input.shape.reverse(),
+        lambda request: setattr(request.target, "dtype", v1.Dtype.DTYPE_FLOAT64),
+        lambda request: request.MergeFromString(field(99, VARINT, 1)),
+        lambda request: request.input.MergeFromString(field(99, VARINT, 1)),
+    ],
+)
+def test_requests_that_differ_in_anything_else_are_not(change):
+    assert groups_of(small(), changed(change), small(1)) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda request: setattr(request.spec.cross_entropy, "weighting", v1.ClassWeighting.CLASS_WEIGHTING_BALANCED),
+        lambda request: request.input.shared_memory.SetInParent(),
+        lambda request: request.target.shared_memory.SetInParent(),
+        lambda request: request.sample_weight.shared_memory.SetInParent(),
+        lambda request: request.outputs.gradient.destination.SetInParent(),
+        lambda request: setattr(request.input, "data", bytes(MAX_STACKED_BYTES)),
+    ],
+)
+def test_requests_that_need_more_than_their_own_rows_or_are_large_are_left_alone(change):
+    assert groups_of(changed(change), changed(change)) == [[0], [1]]
+
+
+def test_bytes_that_are_no_request_are_left_alone():
+    assert groups_of(b"\xff", small(), b"\xff", small(1)) == [[0], [1, 3], [2]]
+
+
+def test_request_without_a_loss_may_be_put_together_with_others_and_is_refused_later():
+    empty = v1.EvaluateRequest(spec=v1.LossSpec(reduction=MEAN))
+    assert groups_of(empty, empty) == [[0, 1]]
