@@ -215,7 +215,7 @@ def test_server_stops_at_once_however_many_leases_last():
     with connected_to_a_server(stopped) as (server, stub), leased(stub):
         assert leased_bytes(server) == 2**20
     assert stopped.is_set()
-    assert server._regions.leased_bytes == 0
+    assert server._backend._regions.leased_bytes == 0
 
 
 class connected_to_a_server:  # noqa: N801 - reads as a function

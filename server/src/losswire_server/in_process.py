@@ -3,23 +3,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 import grpc
 from prometheus_client import CollectorRegistry
 
-from losswire_server.admission import Admission
-from losswire_server.capabilities import capabilities
+from losswire_server.backend import Backend
 from losswire_server.errors import to_status, trailers
-from losswire_server.evaluator import Evaluator
-from losswire_server.leases import Leases
-from losswire_server.loss_metrics import LossMetrics
-from losswire_server.regions import OFF
-from losswire_server.service import LossService
 from losswire_server.settings import Settings
-from losswire_server.streams import Streams
 
 T = TypeVar("T")
 
@@ -52,17 +43,8 @@ class InProcess:
     """
 
     def __init__(self, **settings: Any) -> None:
-        chosen = Settings(**settings)
         self.registry = CollectorRegistry()
-        self._executor = ThreadPoolExecutor(1, "losswire-in-process")
-        admission = Admission(chosen.max_inflight_bytes)
-        metrics = LossMetrics(self.registry, chosen.max_series, admission)
-        self._service = LossService(
-            Evaluator(admission, metrics, self._executor),
-            Streams(admission, metrics, self._executor, chosen.max_message_bytes),
-            Leases(OFF),
-            capabilities(chosen, version("losswire-server")),
-        )
+        self._backend = Backend(Settings(**{"shared_memory_bytes": 0, **settings}), self.registry)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
         self._thread.start()
@@ -73,7 +55,7 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(getattr(self._service, method)(request, None)), timeout)
+        return self._wait(_failing(getattr(self._backend.service, method)(request, None)), timeout)
 
     def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
         """Answers many messages by the RPC of that name.
@@ -81,13 +63,13 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(_all(getattr(self._service, method)(_each(requests), None))), timeout)
+        return self._wait(_failing(_all(getattr(self._backend.service, method)(_each(requests), None))), timeout)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._executor.shutdown()
+        self._backend.close()
 
     def _wait(self, answer: Coroutine[Any, Any, T], timeout: float) -> T:
         future = asyncio.run_coroutine_threadsafe(answer, self._loop)

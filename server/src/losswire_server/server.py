@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -12,24 +10,14 @@ import grpc
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, Gauge, GCCollector, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, start_http_server
 
 from losswire.v1 import loss_service_pb2
-from losswire_server.admission import Admission
-from losswire_server.batch_evaluator import BatchEvaluator
-from losswire_server.batch_metrics import BatchMetrics
-from losswire_server.capabilities import capabilities
+from losswire_server.backend import Backend
 from losswire_server.edge import Edge
-from losswire_server.evaluator import Evaluator
 from losswire_server.health_service import HealthService
-from losswire_server.leases import Leases
-from losswire_server.loss_metrics import LossMetrics
-from losswire_server.regions import Regions, supported
 from losswire_server.rpc_metrics import RpcMetrics
-from losswire_server.service import LossService
 from losswire_server.settings import Settings
-from losswire_server.streams import Streams
-from losswire_server.workers import Workers
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -52,22 +40,7 @@ class Server:
         self.port = settings.port
         self.metrics_port = settings.metrics_port
         self._settings = settings
-        admission = Admission(settings.max_inflight_bytes)
-        metrics = LossMetrics(self.registry, settings.max_series, admission)
-        threads = settings.engine_workers or os.cpu_count() or 1
-        self._executor = ThreadPoolExecutor(
-            threads, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
-        )
-        self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
-        leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=self.registry)
-        leased.set_function(lambda: self._regions.leased_bytes)
-        self._leases = Leases(self._regions)
-        workers = Workers(admission, self._executor)
-        self._evaluator = Evaluator(workers, metrics, self._regions)
-        self._batches = BatchEvaluator(
-            workers, metrics, BatchMetrics(self.registry), self._regions, settings.max_batch_requests
-        )
-        self._streams = Streams(admission, metrics, self._executor, settings.max_message_bytes)
+        self._backend = Backend(settings, self.registry)
         self._health = HealthService()
 
     async def start(self) -> None:
@@ -99,10 +72,9 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
         self._health.end_watches()
-        self._leases.end()
+        self._backend.leases.end()
         await self._server.stop(grace)
-        self._executor.shutdown(cancel_futures=True)
-        self._regions.close()
+        self._backend.close()
         self._metrics_server.shutdown()
         self._metrics_server.server_close()
         self._metrics_thread.join()
@@ -117,9 +89,7 @@ class Server:
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
         )
-        served = capabilities(self._settings, version("losswire-server"), self._regions.max_bytes)
-        edge = Edge(RpcMetrics(self.registry, SERVICE))
-        LossService(self._evaluator, self._batches, self._streams, self._leases, served).add_to(server, edge)
+        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE)))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
