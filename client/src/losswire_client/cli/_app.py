@@ -10,6 +10,7 @@ from losswire_client import __version__
 from losswire_client.cli._connection import with_connection
 from losswire_client.cli._failures import ExitCode, told_in_a_line
 from losswire_client.cli._output import stdout
+from losswire_client.cli.bench import bench
 from losswire_client.cli.eval import evaluate
 from losswire_client.cli.ping import ping
 
@@ -38,6 +39,7 @@ app = Typer(
 )
 app.command()(with_connection(ping))
 app.command("eval")(with_connection(evaluate))
+app.command()(with_connection(bench))
 
 
 @app.callback(invoke_without_command=True)
