@@ -13,6 +13,7 @@ from losswire_client.cli._output import stdout
 from losswire_client.cli.bench import bench
 from losswire_client.cli.eval import evaluate
 from losswire_client.cli.ping import ping
+from losswire_client.cli.top import top
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the server or a file said no; 2 wrong usage; 3 no server was reached, or none answered in "
@@ -40,6 +41,7 @@ app = Typer(
 app.command()(with_connection(ping))
 app.command("eval")(with_connection(evaluate))
 app.command()(with_connection(bench))
+app.command()(top)
 
 
 @app.callback(invoke_without_command=True)
