@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
+from tests.helpers import eventually
 
 RNG = np.random.default_rng(0)
 BATCHES = [(RNG.standard_normal((n % 7 + 1, 5), np.float32), RNG.integers(0, 5, n % 7 + 1)) for n in range(50)]
@@ -128,4 +129,4 @@ def test_no_thread_outlives_the_results(target):
         for _ in client.map(BATCHES, window=8):
             break
         assert sum(1 for _ in client.map(BATCHES[:3])) == 3
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("losswire-map")]
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("losswire-map")])

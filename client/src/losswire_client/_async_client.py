@@ -11,6 +11,7 @@ import numpy.typing as npt
 from losswire_client._aio_wire import AioWire
 from losswire_client._base import Base
 from losswire_client._capabilities import Capabilities
+from losswire_client._coalescing_aio_wire import CoalescingAioWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Common, Evaluation, Options
@@ -18,6 +19,7 @@ from losswire_client._flow import Flow, run_async
 from losswire_client._map import Batch, checked_window, evaluate_in_tasks, evaluator
 from losswire_client._progress import shown_async, wants_bar
 from losswire_client._result import Result
+from losswire_client._retry import PASSING, once_failed
 
 T = TypeVar("T")
 
@@ -79,10 +81,13 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
 
     async def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:
         deadline = self._deadline(timeout)
-        return await self._retries(deadline).awaiting()(self._attempt, flow_by, deadline)
+        try:
+            return await self._attempt(flow_by, deadline)
+        except PASSING as error:
+            return await self._retries(deadline).awaiting()(once_failed(self._attempt, error), flow_by, deadline)
 
     async def _attempt(self, flow_by: Callable[[Deadline], Flow[T]], deadline: Deadline) -> T:
         return await run_async(flow_by(deadline), self._connection.wire())
 
     def _new_connection(self) -> Connection[AioWire]:
-        return Connection(self._endpoint, AioWire, asyncio.get_running_loop)
+        return Connection(self._endpoint, CoalescingAioWire if self._coalesce else AioWire, asyncio.get_running_loop)

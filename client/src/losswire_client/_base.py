@@ -11,7 +11,7 @@ from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import invalid_argument
 from losswire_client._evaluation import check_choice
-from losswire_client._fork import renew_after_fork
+from losswire_client._fork import call_after_fork
 from losswire_client._retry import Retries, Retry
 from losswire_client._session import TRANSPORTS, Session
 from losswire_client._surface import AnswerT, Losses
@@ -65,10 +65,15 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         self._coalesce = coalesce
         self._session = self._new_session()
         self._connection = self._new_connection()
-        renew_after_fork(self)
+        call_after_fork(self._renew)
 
-    def renew(self) -> None:
-        """Starts anew in the child of a fork; see `losswire_client._fork`."""
+    @property
+    def target(self) -> str:
+        """Where the server is, or the servers are."""
+        return self._endpoint.name
+
+    def _renew(self) -> None:
+        """Starts anew in the child of a fork, and lets nothing end that is the parent's."""
         self._left, self._session = self._session, self._new_session()
         self._connection.renew()
 

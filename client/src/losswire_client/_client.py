@@ -9,13 +9,16 @@ import numpy.typing as npt
 
 from losswire_client._base import Base
 from losswire_client._capabilities import Capabilities
+from losswire_client._chunks import Chunks, Preparation
+from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Common, Evaluation, Options
-from losswire_client._flow import Flow, run
+from losswire_client._flow import Flow, one_step, run
 from losswire_client._map import Batch, checked_window, evaluate_in_threads, evaluator
 from losswire_client._progress import shown, wants_bar
 from losswire_client._result import Result
+from losswire_client._retry import PASSING, once_failed
 from losswire_client._wire import Wire
 
 T = TypeVar("T")
@@ -94,8 +97,7 @@ class Client(Base[Result, Wire]):
             InvalidArgumentError: An argument is wrong.
             LosswireError: A batch failed, and a note of the error says which; raised where its result would come.
         """
-        evaluate = evaluator(self, loss, options)
-        results = evaluate_in_threads(evaluate, batches, checked_window(window))
+        results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown(results, batches) if wants_bar(progress) else results
 
     def close(self) -> None:
@@ -113,18 +115,39 @@ class Client(Base[Result, Wire]):
     ) -> None:
         self.close()
 
+    def _map(
+        self,
+        evaluate: Callable[[Batch], Result],
+        batches: Iterable[Batch],
+        window: int,
+        loss: str,
+        options: dict[str, Any],
+    ) -> Iterator[Result]:
+        timeout = options.get("timeout")
+        if not self._coalesce or not self._run(partial(one_step, "max_requests"), timeout):
+            yield from evaluate_in_threads(evaluate, batches, window)
+            return
+        prepare, alone = evaluator(Preparation(), loss, options), partial(self._evaluate_prepared, timeout)
+        chunks = Chunks(self._connection.wire, prepare, alone, partial(self._deadline, timeout))
+        yield from chunks.results(batches, window)
+
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
-        evaluation = put_together(**cast(Options, common))
+        return self._evaluate_prepared(timeout, put_together(**cast(Options, common)))
+
+    def _evaluate_prepared(self, timeout: float | None, evaluation: Evaluation) -> Result:
         return self._run(partial(self._session.evaluate, evaluation), timeout)
 
     def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:
         deadline = self._deadline(timeout)
-        answer: T = self._retries(deadline).waiting()(self._attempt, flow_by, deadline)
-        return answer
+        try:
+            return self._attempt(flow_by, deadline)
+        except PASSING as error:
+            answer: T = self._retries(deadline).waiting()(once_failed(self._attempt, error), flow_by, deadline)
+            return answer
 
     def _attempt(self, flow_by: Callable[[Deadline], Flow[T]], deadline: Deadline) -> T:
         return run(flow_by(deadline), self._connection.wire())
 
     def _new_connection(self) -> Connection[Wire]:
-        return Connection(self._endpoint, Wire)
+        return Connection(self._endpoint, CoalescingWire if self._coalesce else Wire)

@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from losswire import v1
+
 DetailT = TypeVar("DetailT", bound=Message)
 
 
@@ -98,6 +100,9 @@ ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
 }
 
 
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
 def invalid_argument(argument: str, problem: str, code: grpc.StatusCode | None = None) -> InvalidArgumentError:
     """The error of an argument, named as the user wrote it."""
     error = InvalidArgumentError(f"{argument}: {problem}", code)
@@ -135,9 +140,20 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
         return late(target, timeout)
     if code is grpc.StatusCode.UNAVAILABLE:
         text = f"no server to be reached at {target}: {text}"
-    elif violation := _violation(details):
+    return _from_status(code, text, details, _pushback(call, details))
+
+
+def from_failure(failure: v1.Failure) -> LosswireError:
+    """The error that stands for the failure of one of several requests, as if it had been a call's."""
+    details = status_pb2.Status.FromString(failure.SerializeToString())  # which the contract says it is
+    return _from_status(CODES[failure.code], failure.message, details, None)
+
+
+def _from_status(
+    code: grpc.StatusCode, text: str, details: status_pb2.Status | None, pushback: float | None
+) -> LosswireError:
+    if code is not grpc.StatusCode.UNAVAILABLE and (violation := _violation(details)):
         return _of_argument(code, violation)
-    pushback = _pushback(call, details)
     overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pushback is not None
     found = OverloadedError(text, code) if overloaded else ERRORS[code](text, code)
     found.retry_seconds = pushback or 0.0

@@ -14,6 +14,11 @@ Flow: TypeAlias = Generator[methodcaller, Any, T]
 step = methodcaller
 
 
+def one_step(method: str, *arguments: object) -> Flow[Any]:
+    """The flow that is no more than a step."""
+    return (yield step(method, *arguments))
+
+
 def run(flow: Flow[T], wire: object) -> T:
     """Runs a flow over a wire whose methods return."""
     try:

@@ -4,20 +4,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from losswire_client._errors import LosswireError
 
 QUIET_SECONDS = 2.0  # that a fork waits for calls under way to end
 SETTLE_SECONDS = 0.1  # in which gRPC's own threads are done with what the calls have left them
 FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
-
-
-class Renewable(Protocol):
-    def renew(self) -> None:
-        """Starts anew, and lets nothing end that is the parent's."""
 
 
 class Process:
@@ -93,18 +87,20 @@ class Process:
 
 
 PROCESS = Process()
-_renewables: "weakref.WeakSet[Renewable]" = weakref.WeakSet()
+_to_call: set[weakref.WeakMethod[Callable[[], None]]] = set()
 
 
-def renew_after_fork(renewable: Renewable) -> None:
-    """Has it renewed in every child, before anything else runs there."""
-    _renewables.add(renewable)
+def call_after_fork(method: Callable[[], None]) -> None:
+    """Has a method called in every child before anything else runs there, as long as its object lives."""
+    _to_call.add(weakref.WeakMethod(method, _to_call.discard))
 
 
 def _in_child() -> None:
     PROCESS.become_child()
-    for renewable in tuple(_renewables):
-        renewable.renew()
+    for reference in tuple(_to_call):
+        method = reference()
+        if method is not None:
+            method()
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,7 +16,7 @@ from collections.abc import (
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from losswire import v1
 from losswire_client._errors import invalid_argument
@@ -24,6 +24,9 @@ from losswire_client._evaluation import check_choice
 from losswire_client._result import Result
 
 Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 
@@ -41,20 +44,19 @@ def checked_window(window: int) -> int:
     return window
 
 
-def evaluate_in_threads(evaluate: Callable[[Batch], Result], batches: Iterable[Batch], window: int) -> Iterator[Result]:
+def evaluate_in_threads(evaluate: Callable[[S], T], batches: Iterable[S], window: int) -> Iterator[T]:
     """Takes a batch as a result is taken, so that no more than a window of them is in memory."""
-    with ThreadPoolExecutor(window, "losswire-map") as threads:
-        in_flight = deque[tuple[int, Future[Result]]]()
-        try:
-            for number, batch in enumerate(batches):
-                if len(in_flight) == window:
-                    yield _result(*in_flight.popleft())
-                in_flight.append((number, threads.submit(evaluate, batch)))
-            while in_flight:
+    threads = ThreadPoolExecutor(window, "losswire-map")
+    in_flight = deque[tuple[int, Future[T]]]()
+    try:
+        for number, batch in enumerate(batches):
+            if len(in_flight) == window:
                 yield _result(*in_flight.popleft())
-        finally:
-            for _, future in in_flight:
-                future.cancel()
+            in_flight.append((number, threads.submit(evaluate, batch)))
+        while in_flight:
+            yield _result(*in_flight.popleft())
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # whoever breaks off need not wait for what is in flight
 
 
 async def evaluate_in_tasks(
@@ -88,18 +90,18 @@ async def _numbered(batches: Iterable[Batch] | AsyncIterable[Batch]) -> AsyncIte
         number += 1
 
 
-def _result(number: int, future: Future[Result]) -> Result:
-    with _noting(number):
+def _result(number: int, future: Future[T]) -> T:
+    with noting(number):
         return future.result()
 
 
 async def _awaited_result(number: int, task: asyncio.Task[Result]) -> Result:
-    with _noting(number):
+    with noting(number):
         return await task
 
 
 @contextmanager
-def _noting(number: int) -> Iterator[None]:
+def noting(number: int) -> Iterator[None]:
     """Says in errors which batch they are of, counted from 0."""
     try:
         yield

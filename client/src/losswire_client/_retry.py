@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -26,6 +26,9 @@ from losswire_client._errors import (
 # What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
 PASSING = (UnavailableError, OverloadedError, CallCancelledError)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = logging.getLogger("losswire_client")
 
 
@@ -37,7 +40,7 @@ class Retry:
     none is shorter. No call is tried again past its deadline.
 
     Attributes:
-        seconds: How long after its start a call may be tried again: a server that restarts takes some seconds.
+        seconds: How long after its first failure a call may be tried again: a restart takes some seconds.
         first_pause: What the first pause is at most, in seconds; later ones are longer.
         longest_pause: What any pause is at most, unless the server says otherwise.
     """
@@ -101,3 +104,15 @@ class Retries:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+def once_failed(attempt: Callable[P, T], failure: Exception) -> Callable[P, T]:
+    """An attempt whose first time is over: calls that never fail do not pay for what looks after those that do."""
+    failures = [failure]
+
+    def try_again(*args: P.args, **kwargs: P.kwargs) -> T:
+        if failures:
+            raise failures.pop()
+        return attempt(*args, **kwargs)
+
+    return try_again

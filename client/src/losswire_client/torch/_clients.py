@@ -1,6 +1,5 @@
 """Which client evaluates: the one that was given, or else the one that the process shares."""
 
-import os
 import threading
 from typing import Any
 
@@ -14,8 +13,8 @@ _default_lock = threading.Lock()
 def set_default_client(client: Client | None) -> None:
     """Sets the client of all losses and metrics in this process that were given none.
 
-    Until it is called, the first of them that is evaluated makes one for the server that the environment variable
-    ``LOSSWIRE_TARGET`` names, or else for ``localhost:50051``.
+    Until it is called, the first of them that is evaluated makes one without arguments: of what ``LOSSWIRE_TARGET`` and
+    the other variables of the environment say.
 
     Args:
         client: Stays the caller's to close. None goes back to the environment.
@@ -63,9 +62,5 @@ def _default_client() -> Client:
     global _default
     with _default_lock:
         if _default is None:
-            _default = _from_environment()
+            _default = Client()
         return _default
-
-
-def _from_environment() -> Client:
-    return Client(os.environ.get("LOSSWIRE_TARGET", "localhost:50051"))

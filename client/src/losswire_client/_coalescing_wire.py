@@ -1,0 +1,136 @@
+"""Small evaluations of many threads, sent together."""
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from losswire import v1
+from losswire_client._deadline import Deadline
+from losswire_client._endpoint import SERVICE, Endpoint
+from losswire_client._errors import CallCancelledError, LosswireError, late
+from losswire_client._packs import MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
+from losswire_client._wire import Wire
+
+
+class CoalescingWire(Wire):
+    """A wire whose callers travel together.
+
+    There is no thread beside theirs, and no delay: who comes while messages are in flight waits, and when one of them
+    is answered, the first of those who wait sends for all of them.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._batch_evaluate = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")  # of bytes
+        self._max_requests: int | None = None
+        self._lock = threading.Lock()
+        self._waiting = deque[_Caller]()
+        self._in_flight = 0
+
+    def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
+        data = request.SerializeToString()
+        if not is_small(request, data) or not self.max_requests(deadline):
+            return super().evaluate(request, deadline)
+        caller = _Caller(data, deadline)
+        if self._may_lead(caller) or self._is_called_to_lead(caller):
+            self._lead(caller)
+        return caller.answer()
+
+    def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
+        """Sends requests in one message, which they must fit."""
+        return unpack(self._answer(self._batch_evaluate, pack(requests), deadline), len(requests))
+
+    def max_requests(self, deadline: Deadline) -> int:
+        """The most that the server takes in a message; 0 if it takes no such messages."""
+        if self._max_requests is None:
+            self._max_requests = self.get_capabilities(deadline).limits.max_batch_requests
+        return self._max_requests
+
+    def _may_lead(self, caller: "_Caller") -> bool:
+        """Whether a caller may send at once; else it waits with the others."""
+        with self._lock:
+            caller.leads = self._in_flight < MAX_IN_FLIGHT
+            if caller.leads:
+                self._in_flight += 1
+            else:
+                self._waiting.append(caller)
+        return caller.leads
+
+    def _is_called_to_lead(self, caller: "_Caller") -> bool:
+        """Waits for an answer, or for the turn to send."""
+        if caller.wait():
+            return caller.outcome is None
+        with self._lock:
+            if caller in self._waiting:
+                self._waiting.remove(caller)
+        if caller.leads:
+            self._pass_on()
+        raise late(self._endpoint.name, caller.deadline.seconds)
+
+    def _lead(self, caller: "_Caller") -> None:
+        """Sends for one and for those who wait, and has the next of them do so after that."""
+        callers = [caller, *self._take(caller)]
+        outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
+        try:
+            outcomes = self._send(callers)
+        except LosswireError as error:
+            outcomes = [error] * len(callers)
+        finally:
+            self._pass_on()
+            for one, outcome in zip(callers, outcomes, strict=True):
+                one.settle(outcome)
+
+    def _take(self, caller: "_Caller") -> "list[_Caller]":
+        """Those whose requests fit a message with that of a caller."""
+        with self._lock:
+            requests = [caller.request, *(waiting.request for waiting in self._waiting)]
+            return [self._waiting.popleft() for _ in range(share(requests, self._max_requests or 1) - 1)]
+
+    def _send(self, callers: "Sequence[_Caller]") -> Sequence[Outcome]:
+        deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
+        return self.evaluate_together([caller.request for caller in callers], deadline)
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().lead()
+            else:
+                self._in_flight -= 1
+
+
+GIVEN_UP = CallCancelledError("the caller who was to send this has been interrupted")
+
+
+class _Caller:
+    """One who waits for an answer, and perhaps for the turn to send.
+
+    Attributes:
+        leads: Whether it is to send.
+        outcome: What came; None if nothing yet.
+    """
+
+    def __init__(self, request: bytes, deadline: Deadline) -> None:
+        self.request = request
+        self.deadline = deadline
+        self.leads = False
+        self.outcome: Outcome | None = None
+        self._called = threading.Lock()  # released when it is called; the cheapest of signals
+        self._called.acquire()
+
+    def wait(self) -> bool:
+        return self._called.acquire(timeout=self.deadline.remaining())
+
+    def lead(self) -> None:
+        self.leads = True
+        self._called.release()
+
+    def settle(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        if not self.leads:
+            self._called.release()
+
+    def answer(self) -> v1.EvaluateResponse:
+        if isinstance(self.outcome, v1.EvaluateResponse):
+            return self.outcome
+        raise copy.copy(self.outcome) if self.outcome else GIVEN_UP

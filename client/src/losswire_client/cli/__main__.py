@@ -1,0 +1,3 @@
+from losswire_client.cli import main
+
+main()

@@ -1,0 +1,70 @@
+"""The options that say which server to talk to, and how: one spelling for all commands."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from losswire_client import TLS, Client, InvalidArgumentError, Retry
+from losswire_client.cli._failures import CommandError, ExitCode
+
+option = functools.partial(Option, rich_help_panel="Connection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where the server is, and who is calling. Each field is an option; what is not given, `Client` finds itself."""
+
+    target: Annotated[
+        str | None, option(help="Address of the server, or several by commas. LOSSWIRE_TARGET, or localhost:50051.")
+    ] = None
+    timeout: Annotated[float | None, option(help="Seconds that one call may take. LOSSWIRE_TIMEOUT, or 60.")] = None
+    token: Annotated[
+        str | None,
+        option(
+            help="Token to show the server. Others see it in the list of processes: prefer LOSSWIRE_TOKEN or a file."
+        ),
+    ] = None
+    token_file: Annotated[Path | None, option(help="File with the token. LOSSWIRE_TOKEN_FILE.")] = None
+    tls: Annotated[bool, option("--tls", help="Encrypt the connection. LOSSWIRE_TLS.")] = False
+    ca: Annotated[Path | None, option(help="PEM file of whom to trust. Implies --tls. LOSSWIRE_TLS_CA.")] = None
+    cert: Annotated[Path | None, option(help="PEM file of your certificate. Implies --tls. LOSSWIRE_TLS_CERT.")] = None
+    key: Annotated[Path | None, option(help="PEM file of its private key. LOSSWIRE_TLS_KEY.")] = None
+
+    def client(self, transport: str | None = None, retry: Retry | None = Retry()) -> Client:  # noqa: B008 - it is frozen
+        """A client of that server."""
+        try:
+            return Client(
+                self.target,
+                timeout=self.timeout,
+                transport=transport,
+                token=self.token_file or self.token,
+                tls=self._tls(),
+                retry=retry,
+            )
+        except InvalidArgumentError as error:
+            raise CommandError(str(error), ExitCode.USAGE) from error
+
+    def _tls(self) -> bool | TLS | None:
+        if self.ca or self.cert or self.key:
+            return TLS(ca=self.ca, cert=self.cert, key=self.key)
+        return True if self.tls else None
+
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which takes the fields of `Connection` in place of its parameter ``connection``."""
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "connection"]
+    options = inspect.signature(Connection).parameters
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        connection = Connection(**{field.name: arguments.pop(field.name) for field in fields(Connection)})
+        command(connection=connection, **arguments)
+
+    run.__signature__ = signature.replace(parameters=[*own, *options.values()])  # type: ignore[attr-defined]
+    return run

@@ -1,0 +1,69 @@
+"""How a command ends that fails: with a line for a person and an exit code for a script."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+from typer import TyperException
+
+from losswire_client._errors import DeadlineExceededError, LosswireError, UnavailableError
+from losswire_client.cli._output import stderr
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130  # as shells have it for SIGINT; Typer sees to it
+
+
+class CommandError(Exception):
+    """What the user is told instead of a traceback."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+# The first that fits counts: the SDK's errors are OSErrors too. An error that is none of these is a bug, and shows.
+CODES: dict[type[Exception], ExitCode] = {
+    UnavailableError: ExitCode.UNREACHABLE,
+    DeadlineExceededError: ExitCode.UNREACHABLE,
+    LosswireError: ExitCode.FAILED,
+    TyperException: ExitCode.USAGE,
+    ModuleNotFoundError: ExitCode.USAGE,
+    OSError: ExitCode.FAILED,
+}
+TOLD: tuple[type[Exception], ...] = (CommandError, *CODES)
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """The code that a command ends with because of an error of `CODES`, or one that brings its own."""
+    if isinstance(error, CommandError):
+        return error.code
+    return next(code for kind, code in CODES.items() if isinstance(error, kind))
+
+
+def line(error: Exception) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed: pip install 'losswire-client[cli]'"
+    text = error.format_message() if isinstance(error, TyperException) else str(error)
+    return " ".join(text.split())
+
+
+def complain(error: Exception) -> None:
+    """Tells the user what is wrong."""
+    stderr().print(f"losswire: {line(error)}", style="red", soft_wrap=True)
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Ends the process in place of errors that the user can do something about."""
+    try:
+        yield
+    except TOLD as error:
+        complain(error)
+        sys.exit(exit_code(error))

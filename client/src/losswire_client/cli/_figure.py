@@ -1,0 +1,46 @@
+"""How pictures look, and how they are saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from typer import BadParameter
+
+if TYPE_CHECKING:  # it takes as long to load as all the rest
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+BLUE, RED, GRAY, INK = "#1f6feb", "#cf222e", "#9aa4b0", "#24292f"
+
+
+def picture_path(path: Path | None) -> Path | None:
+    """Refuses what could not be drawn before the work is done, and not after it."""
+    if path is None:
+        return None
+    import matplotlib as mpl  # noqa: F401 - it may be missing
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadParameter(f"expected a name that ends in {', '.join(SUFFIXES)}, got {path.name}")
+    return path
+
+
+@contextmanager
+def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
+    """A figure to draw on, which is saved in the end."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure  # not pyplot, which looks for a screen
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "losswire"}):  # else each picture of the same numbers differs
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def style(axes: "Axes", grid: Literal["x", "y"]) -> None:
+    """Takes away what is neither data nor scale."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, alpha=0.25)
+    axes.set_axisbelow(True)

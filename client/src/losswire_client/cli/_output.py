@@ -1,0 +1,38 @@
+"""Where commands write: results to standard output, and all else to standard error."""
+
+import math
+import sys
+from typing import IO, Any
+
+from rich.console import Console
+
+PIPE_WIDTH = 200  # files and pipes have no width, and a table that is folded into 80 columns is of no use to grep
+
+
+def stdout() -> Console:
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    return _console(sys.stderr)
+
+
+def write_json(data: Any) -> None:
+    """Writes the machine's form of a result. Numbers that JSON does not have are text, as in protobuf's JSON: "NaN"."""
+    stdout().print_json(data=_finite(data), allow_nan=False)
+
+
+def _console(stream: IO[str]) -> Console:
+    width = None if stream.isatty() else PIPE_WIDTH
+    # No markup: the brackets in a file's name are its own.
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
+    return data

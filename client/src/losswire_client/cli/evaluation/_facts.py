@@ -1,0 +1,56 @@
+"""What files add up to, in the names of the SDK."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from losswire_client.cli.evaluation._classes import ClassSums
+from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation._run import Outcome
+from losswire_client.cli.evaluation._sums import quotient
+from losswire_client.cli.evaluation._tallies import Tallies
+
+Facts = dict[str, Any]
+
+
+def as_json(outcome: Outcome, plan: Plan) -> Facts:
+    """All that is known; a file that failed is among the errors, and then there is no total."""
+    return {
+        "loss": plan.loss,
+        "files": [{"file": str(path), **_with_classes(tallies, plan)} for path, tallies in outcome.files],
+        "total": _with_classes(outcome.total, plan) if outcome.total else None,
+        "errors": [{"file": str(path), "error": str(error)} for path, error in outcome.failures],
+    }
+
+
+def facts(tallies: Tallies, plan: Plan) -> Facts:
+    """What rows add up to together."""
+    sums = tallies.sums
+    with np.errstate(over="ignore"):
+        perplexity = {"perplexity": float(np.exp(sums.loss))} if plan.has_perplexity else {}
+    return {
+        "loss": sums.loss,
+        **perplexity,
+        "accuracy": sums.accuracy,
+        **asdict(sums),
+        "seconds": tallies.seconds,
+        "rows_per_second": quotient(sums.row_count + sums.ignored_count, tallies.seconds),
+    }
+
+
+def class_facts(classes: ClassSums) -> list[Facts]:
+    """What the rows of each class that occurs add up to."""
+    columns = {
+        "row_count": classes.row_count,
+        "loss": classes.loss,
+        "loss_sum": classes.loss_sum,
+        "recall": classes.recall,
+        "correct_count": classes.correct_count,
+    }
+    occurring = np.flatnonzero(classes.row_count).tolist()
+    return [{"class": i, **{name: column[i].item() for name, column in columns.items()}} for i in occurring]
+
+
+def _with_classes(tallies: Tallies, plan: Plan) -> Facts:
+    return facts(tallies, plan) | ({"classes": class_facts(tallies.classes)} if tallies.classes else {})

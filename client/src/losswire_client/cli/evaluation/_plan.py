@@ -1,0 +1,61 @@
+"""What to do with each file."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from losswire_client.cli.readers import Array
+
+IGNORE_INDEX = -100  # as in PyTorch
+
+
+class Loss(StrEnum):
+    CROSS_ENTROPY = "cross_entropy"
+    NLL_LOSS = "nll_loss"
+    BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+    BINARY_CROSS_ENTROPY_WITH_LOGITS = "binary_cross_entropy_with_logits"
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether a row is a distribution over classes; else it is a number."""
+        return self in (Loss.CROSS_ENTROPY, Loss.NLL_LOSS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with each file.
+
+    Attributes:
+        ignore_index: Target of rows that do not count.
+        weight: (C) of the classes; ones if None.
+        options: Any others of the SDK's method for this loss.
+        input_name: Of the file's array; the usual ones if None.
+        target_name: Likewise.
+        classes_last: Whether the classes are the input's last dimension, and not its second.
+        batch_rows: Rows of an evaluation; as many as suit their size if None.
+        per_class: Whether to add up by class.
+        histogram: Whether to count the rows' losses.
+    """
+
+    loss: Loss = Loss.CROSS_ENTROPY
+    ignore_index: int = IGNORE_INDEX
+    weight: Array | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    input_name: str | None = None
+    target_name: str | None = None
+    classes_last: bool = False
+    batch_rows: int | None = None
+    per_class: bool = False
+    histogram: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the SDK's method takes beside input and target."""
+        by_row = self.per_class or self.histogram
+        of_classes = {"ignore_index": self.ignore_index, "weight": self.weight} if self.loss.has_classes else {}
+        return {**self.options, **of_classes, "reduction": "none" if by_row else "sum", "outputs": ("predictions",)}
+
+    @property
+    def has_perplexity(self) -> bool:
+        """Whether the exponential of the loss is a perplexity, as it is of no loss that is weighted or smoothed."""
+        return self.loss.has_classes and self.weight is None and not self.options.get("label_smoothing")

@@ -1,0 +1,30 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from losswire_client.cli._output import stderr
+from losswire_client.cli.evaluation._run import Advance
+from losswire_client.cli.readers import Dataset
+
+NAME = TextColumn("{task.description}", markup=False)
+COLUMNS = NAME, BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn()
+
+
+@contextmanager
+def progress_bar() -> Iterator[Advance]:
+    """A bar for each file, on a terminal only, and gone in the end."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda _dataset, _rows: None
+        return
+    with Progress(*COLUMNS, console=console, transient=True) as bar:
+        tasks: dict[Path, TaskID] = {}
+
+        def advance(dataset: Dataset, rows: int) -> None:
+            if dataset.path not in tasks:
+                tasks[dataset.path] = bar.add_task(dataset.path.name, total=dataset.input_shape[0])
+            bar.advance(tasks[dataset.path], rows)
+
+        yield advance

@@ -1,0 +1,88 @@
+import math
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from http.client import HTTPException
+from typing import NamedTuple
+from urllib.error import HTTPError
+
+from losswire_client.cli._failures import CommandError, ExitCode
+
+TIMEOUT = 5.0
+OURS = "losswire_inflight_bytes"  # which every Losswire server has
+
+Labels = frozenset[tuple[str, str]]
+NO_SAMPLES: Mapping[Labels, float] = {}
+
+
+class MetricsError(CommandError):
+    """There are no metrics to be had."""
+
+    def __init__(self, url: str, problem: object) -> None:
+        reason = getattr(problem, "reason", problem)  # of an URLError
+        text = getattr(reason, "strerror", None) or reason
+        super().__init__(f"no metrics to be had at {url}: {text}", ExitCode.UNREACHABLE)
+
+
+class Scrape(NamedTuple):
+    """All samples of a server at one time.
+
+    Attributes:
+        at: Seconds of a monotonic clock.
+        samples: By name and labels.
+    """
+
+    at: float
+    samples: Mapping[str, Mapping[Labels, float]]
+
+    def sums(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
+        """A metric added up by the values of these labels."""
+        sums: dict[tuple[str, ...], float] = defaultdict(float)
+        for labels, value in self.samples.get(name, NO_SAMPLES).items():
+            sums[label_values(labels, by)] += value
+        return dict(sums)
+
+    def value(self, name: str) -> float:
+        """A metric added up over all labels; NaN if there is no such metric."""
+        return self.sums(name).get((), math.nan)
+
+
+def fetch(url: str) -> Scrape:
+    """The metrics at an address.
+
+    Raises:
+        MetricsError: Nobody answers there, or it is not a Losswire server's.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - what the user typed
+            scrape = parse(response.read().decode(), time.monotonic())
+    except HTTPError as error:
+        error.close()  # it is an answer too
+        raise MetricsError(url, error) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise MetricsError(url, error) from error
+    if OURS not in scrape.samples:
+        raise MetricsError(url, "what answers is not a Losswire server")
+    return scrape
+
+
+def parse(text: str, at: float) -> Scrape:
+    """Reads Prometheus's text format.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    from prometheus_client.parser import text_string_to_metric_families  # which other commands need not wait for
+
+    samples: dict[str, dict[Labels, float]] = defaultdict(dict)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples[sample.name][frozenset(sample.labels.items())] = sample.value
+    return Scrape(at, samples)
+
+
+def label_values(labels: Labels, names: Iterable[str]) -> tuple[str, ...]:
+    """The values of these labels; empty where there is no such label."""
+    values = dict(labels)
+    return tuple(values.get(name, "") for name in names)

@@ -1,0 +1,55 @@
+"""Completion as a shell asks for it: with variables, of a process."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+# Typer asks the parent process which shell this is; of tests, that is none.
+ENVIRONMENT = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "losswire_client.cli", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT | environment)
+
+
+def completed(words: str) -> list[str]:
+    position = str(len(words.split(" ")) - 1)
+    done = run(_LOSSWIRE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position)
+    assert done.returncode == 0
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("losswire ", ["ping", "eval", "bench", "top"]),
+        ("losswire be", ["bench"]),
+        ("losswire eval --loss nll", ["nll_loss"]),
+        ("losswire eval --wire-dtype ", ["float32", "float16", "bfloat16"]),
+        ("losswire bench --transport s", ["stream", "shared_memory"]),
+        ("losswire ping --token", ["--token", "--token-file"]),
+    ],
+)
+def test_shell_is_offered_commands_options_and_choices(words, offered):
+    assert completed(words) == offered
+
+
+def test_completion_script_is_for_the_command():
+    done = run("--show-completion", "bash")
+    assert done.returncode == 0
+    assert "_LOSSWIRE_COMPLETE=complete_bash" in done.stdout
+    assert "complete -o default -F _losswire_completion losswire" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_completion_is_installed_for_bash(tmp_path):
+    assert run("--install-completion", "bash", HOME=str(tmp_path)).returncode == 0
+    program = ". ~/.bashrc && complete -p losswire"
+    shell = subprocess.run(
+        ["bash", "--norc", "-c", program], check=True, capture_output=True, text=True, env={"HOME": str(tmp_path)}
+    )
+    assert shell.stdout == "complete -o default -F _losswire_completion losswire\n"

@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pytest
+
+from losswire_client import Client, OverloadedError, UnavailableError
+
+LOGITS = np.random.default_rng(0).standard_normal((50, 4), np.float32)
+TARGET = np.arange(50) % 4
+
+
+@pytest.fixture
+def file(tmp_path):
+    def save(name, **arrays):
+        np.savez(tmp_path / name, **{"logits": LOGITS, "target": TARGET} | arrays)
+        return tmp_path / name
+
+    return save
+
+
+def test_file_that_fails_does_not_stop_the_others_but_leaves_no_total(losswire, file):
+    wrong = file("wrong.npz", target=TARGET[:-1])
+    result = losswire("eval", file("a.npz"), wrong, file("b.npz"))
+    assert result.exit_code == 1
+    assert result.stderr == f"losswire: {wrong}: logits has 50 rows, and target has 49\n"
+    assert ("a.npz" in result.stdout, "b.npz" in result.stdout, " all " in result.stdout) == (True, True, False)
+
+
+def test_json_names_the_files_that_failed(losswire, file):
+    wrong = file("wrong.npz", target=TARGET[:-1])
+    result = losswire("eval", wrong, file("b.npz"), "--json")
+    assert result.exit_code == 1
+    said = json.loads(result.stdout)
+    assert (len(said["files"]), said["total"]) == (1, None)
+    assert said["errors"] == [{"file": str(wrong), "error": f"{wrong}: logits has 50 rows, and target has 49"}]
+
+
+def test_server_s_refusal_names_the_file_and_the_row(losswire, file):
+    target = TARGET.copy()
+    target[33] = 9
+    path = file("wrong.npz", target=target)
+    result = losswire("eval", path, "--batch-rows", 20)
+    assert result.exit_code == 1
+    assert f"{path}: counting from row 20: target: expected classes in [0, 4)" in result.stderr
+    assert "got 9 at row 13" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_server_that_is_away_ends_it_at_once(losswire, file):
+    result = losswire("eval", file("a.npz"), file("b.npz"), "--target", "localhost:1")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.count("\n") == 1
+    assert "a.npz: no server to be reached at localhost:1" in result.stderr
+
+
+@pytest.mark.parametrize(("error", "code"), [(OverloadedError("full"), 1), (UnavailableError("gone"), 3)])
+def test_server_that_fails_halfway_leaves_what_was_evaluated(losswire, file, monkeypatch, error, code):
+    evaluate, calls = Client.cross_entropy, []
+
+    def fail_in_the_end(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise error
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(Client, "cross_entropy", fail_in_the_end)
+    result = losswire("eval", file("a.npz"), file("b.npz"))
+    assert result.exit_code == code
+    assert ("a.npz" in result.stdout, "b.npz" in result.stdout) == (True, False)
+    assert result.stderr.endswith(f"b.npz: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weight", "nowhere.txt"], "--weight: nowhere.txt not found"),
+        (["--label-smoothing", "0.1", "--loss", "nll_loss"], "--label-smoothing: nll_loss has no label smoothing"),
+        (["--per-class", "--loss", "binary_cross_entropy"], "--per-class: binary_cross_entropy has no classes"),
+        (["--weight", "balanced", "--loss", "binary_cross_entropy"], "--weight: binary_cross_entropy has no classes"),
+        (["--ignore-index", "0", "--loss", "binary_cross_entropy"], "--ignore-index: binary_cross_entropy has no"),
+        (["--classes-last", "--loss", "binary_cross_entropy"], "--classes-last: binary_cross_entropy has no classes"),
+        (["--plot", "out.docx"], "'--plot': expected a name that ends in .png, .svg, .pdf, got out.docx"),
+        (["--label-smoothing", "2"], "'--label-smoothing'"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_before_anything_is_done(losswire, file, arguments, words):
+    result = losswire("eval", file("a.npz"), *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "arguments", "words"),
+    [
+        ({"target": np.ones((50, 4), np.float32)}, ["--per-class"], "a.npz: only class indices can"),
+        (
+            {"target": np.ones((50, 4), np.float32)},
+            ["--weight", "balanced"],
+            "a.npz: weights can be computed",
+        ),
+        ({"target": TARGET + 1}, ["--weight", "balanced"], "expected classes in [0, 4) or ignore_index -100"),
+        ({"logits": LOGITS[:, 0]}, [], "expected an input of shape (rows, classes), got (50,)"),
+    ],
+)
+def test_rows_that_do_not_fit_the_options_are_told(losswire, file, arrays, arguments, words):
+    result = losswire("eval", file("a.npz", **arrays), *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [["--per-class"], ["--weight", "balanced"]])
+def test_files_of_other_classes_have_no_common_ones(losswire, file, option):
+    result = losswire("eval", file("a.npz"), file("b.npz", logits=LOGITS[:, :3], target=TARGET % 3), *option)
+    assert result.exit_code == 1
+    assert "b.npz: has 3 classes, and others have 4" in result.stderr
+
+
+def test_file_whose_name_has_brackets_is_named_as_it_is(losswire, file):
+    assert "a[bold].npz" in losswire("eval", file("a[bold].npz")).stdout
+
+
+def test_picture_cannot_be_written_where_there_is_a_file(losswire, file):
+    path = file("a.npz")
+    result = losswire("eval", path, "--plot", path / "out.svg")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,118 @@
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+COMMAND = [sys.executable, "-m", "losswire_client.cli", "top", "--interval", "0.1"]
+
+
+@pytest.fixture
+def serve_text():
+    """Serves a text to whoever asks."""
+    servers = []
+
+    def serve(text, status=200):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/metrics"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_one_interval_of_a_server_is_shown_as_text(losswire, client, metrics_url):
+    stop = threading.Event()
+
+    def evaluate():
+        while not stop.is_set():
+            client.cross_entropy(np.zeros((4, 3)), [0, 1, 2, 0], series="watched")
+
+    caller = threading.Thread(target=evaluate)
+    caller.start()
+    try:
+        result = losswire("top", "--once", "--interval", 0.3, "--metrics-url", metrics_url)
+    finally:
+        stop.set()
+        caller.join()
+    assert (result.exit_code, result.stderr) == (0, "")
+    for words in ("RPC under way calls/s", "loss evaluations/s", "watched cross_entropy 1.09861"):
+        assert words in " ".join(result.stdout.split())
+
+
+def test_address_may_come_from_the_environment(losswire, metrics_url):
+    result = losswire("top", "--once", "--interval", 0.1, LOSSWIRE_METRICS_URL=metrics_url)
+    assert f"at {metrics_url}" in result.stdout
+
+
+def test_server_that_is_away_is_unreachable(losswire):
+    result = losswire("top", "--once", "--metrics-url", "http://127.0.0.1:1/metrics")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "losswire: no metrics to be had at http://127.0.0.1:1/metrics: Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("up 1\n", 200, "what answers is not a Losswire server"),
+        ("<html>", 200, ""),
+        ("", 404, "Not Found"),
+    ],
+)
+def test_what_is_not_a_losswire_server_is_said_so(losswire, serve_text, text, status, words):
+    url = serve_text(text, status)
+    result = losswire("top", "--once", "--metrics-url", url)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"losswire: no metrics to be had at {url}: ")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", ["localhost:9464", "pigeon://here", ""])
+def test_address_that_is_none_is_refused(losswire, url):
+    result = losswire("top", "--once", "--metrics-url", url)
+    assert result.exit_code == 2
+    assert "'--metrics-url'" in result.stderr
+    assert f"expected http://HOST:PORT/metrics, got '{url}'" in result.stderr
+
+
+def test_into_a_pipe_it_waits_for_a_server_that_is_away():
+    command = [*COMMAND, "--metrics-url", "http://127.0.0.1:1/metrics"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert said == ["no metrics to be had at http://127.0.0.1:1/metrics: Connection refused; trying again\n"] * 3
+
+
+def test_on_a_terminal_it_leaves_the_screen_as_it_was(metrics_url):
+    screen, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    command = [*COMMAND, "--metrics-url", metrics_url]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        said = b""
+        while b"losswire" not in said:
+            said += os.read(screen, 4096)
+        process.send_signal(signal.SIGINT)
+        while b"\x1b[?1049l" not in said:  # back from the other screen
+            said += os.read(screen, 4096)
+        assert process.wait(20) == 130
+    os.close(screen)
+    assert b"Traceback" not in said
