@@ -18,6 +18,7 @@ from losswire_client import (
     ResourceExhaustedError,
     Retry,
     UnavailableError,
+    _retry,
 )
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
@@ -126,7 +127,8 @@ def test_no_call_is_tried_again_after_the_seconds_of_the_retry():
     assert time.monotonic() - start < 5
 
 
-def test_first_retry_is_told_in_the_log(server, caplog):
+def test_first_retry_is_told_in_the_log(server, caplog, monkeypatch):
+    monkeypatch.setattr(_retry, "_last_news", -_retry.NEWS_SECONDS)
     server.refusals += [UNAVAILABLE] * 3
     with caplog.at_level(logging.INFO, "losswire_client"), Client(server.target, retry=QUICK) as client:
         client.cross_entropy(*SMALL)

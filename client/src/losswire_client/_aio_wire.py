@@ -99,7 +99,7 @@ class AioWire:
             if isinstance(error, LosswireError):
                 raise
             raise late(self._endpoint.name, deadline.seconds) from error
-        except asyncio.CancelledError as error:  # so says grpcio, too, when the channel is closed
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:  # as grpcio says it when the channel is closed
             task = asyncio.current_task()
             if not self._closed or (task and task.cancelling()):
                 raise

@@ -19,7 +19,7 @@ from losswire_client._flow import Flow, run_async
 from losswire_client._map import Batch, checked_window, evaluate_in_tasks, evaluator
 from losswire_client._progress import shown_async, wants_bar
 from losswire_client._result import Result
-from losswire_client._retry import PASSING, once_failed
+from losswire_client._retry import PASSING, once_failed_async
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
         try:
             return await self._attempt(flow_by, deadline)
         except PASSING as error:
-            return await self._retries(deadline).awaiting()(once_failed(self._attempt, error), flow_by, deadline)
+            return await self._retries(deadline).awaiting()(once_failed_async(self._attempt, error), flow_by, deadline)
 
     async def _attempt(self, flow_by: Callable[[Deadline], Flow[T]], deadline: Deadline) -> T:
         return await run_async(flow_by(deadline), self._connection.wire())

@@ -12,12 +12,17 @@ from losswire_client._errors import CallCancelledError, LosswireError, late
 from losswire_client._packs import MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
 from losswire_client._wire import Wire
 
+GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
+
+GIVEN_UP = CallCancelledError("the caller who was to send this has been interrupted")
+
 
 class CoalescingWire(Wire):
     """A wire whose callers travel together.
 
-    There is no thread beside theirs, and no delay: who comes while messages are in flight waits, and when one of them
-    is answered, the first of those who wait sends for all of them.
+    There is no thread beside theirs. Who comes while messages are in flight waits; when one of them is answered, the
+    first of those who wait sends for all. It waits a moment for half of those who were here lately, since they come
+    back one by one: so two halves take turns, and one is computed while the other is put together.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -26,6 +31,9 @@ class CoalescingWire(Wire):
         self._max_requests: int | None = None
         self._lock = threading.Lock()
         self._waiting = deque[_Caller]()
+        self._gathering: _Caller | None = None
+        self._company = 0  # callers who wait or travel, when last a message left
+        self._travelling = 0
         self._in_flight = 0
 
     def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
@@ -50,16 +58,19 @@ class CoalescingWire(Wire):
     def _may_lead(self, caller: "_Caller") -> bool:
         """Whether a caller may send at once; else it waits with the others."""
         with self._lock:
-            caller.leads = self._in_flight < MAX_IN_FLIGHT
+            caller.leads = self._in_flight < MAX_IN_FLIGHT and self._gathering is None
             if caller.leads:
                 self._in_flight += 1
-            else:
-                self._waiting.append(caller)
-        return caller.leads
+                return True
+            self._waiting.append(caller)
+            if self._gathering and self._has_company():
+                self._gathering.call()
+                self._gathering = None
+        return False
 
     def _is_called_to_lead(self, caller: "_Caller") -> bool:
         """Waits for an answer, or for the turn to send."""
-        if caller.wait():
+        if caller.wait(caller.deadline.remaining()):
             return caller.outcome is None
         with self._lock:
             if caller in self._waiting:
@@ -70,36 +81,46 @@ class CoalescingWire(Wire):
 
     def _lead(self, caller: "_Caller") -> None:
         """Sends for one and for those who wait, and has the next of them do so after that."""
-        callers = [caller, *self._take(caller)]
+        self._gather(caller)
+        callers = self._take(caller)
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
-            outcomes = self._send(callers)
+            deadline = max((each.deadline for each in callers), key=Deadline.remaining)
+            outcomes = self.evaluate_together([each.request for each in callers], deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         finally:
-            self._pass_on()
-            for one, outcome in zip(callers, outcomes, strict=True):
-                one.settle(outcome)
+            self._pass_on(len(callers))
+            for each, outcome in zip(callers, outcomes, strict=True):
+                each.settle(outcome)
+
+    def _gather(self, caller: "_Caller") -> None:
+        with self._lock:
+            if self._gathering or self._has_company():
+                return
+            self._gathering = caller
+        if not caller.wait(GATHERING_SECONDS):
+            with self._lock:
+                self._gathering = None if self._gathering is caller else self._gathering
+
+    def _has_company(self) -> bool:
+        return len(self._waiting) + 1 >= self._company // MAX_IN_FLIGHT
 
     def _take(self, caller: "_Caller") -> "list[_Caller]":
-        """Those whose requests fit a message with that of a caller."""
+        """A caller, and those whose requests fit a message with its own."""
         with self._lock:
-            requests = [caller.request, *(waiting.request for waiting in self._waiting)]
-            return [self._waiting.popleft() for _ in range(share(requests, self._max_requests or 1) - 1)]
+            self._company = self._travelling + len(self._waiting) + 1
+            count = share([caller.request, *(each.request for each in self._waiting)], self._max_requests or 1)
+            self._travelling += count
+            return [caller, *(self._waiting.popleft() for _ in range(count - 1))]
 
-    def _send(self, callers: "Sequence[_Caller]") -> Sequence[Outcome]:
-        deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
-        return self.evaluate_together([caller.request for caller in callers], deadline)
-
-    def _pass_on(self) -> None:
+    def _pass_on(self, arrived: int = 0) -> None:
         with self._lock:
+            self._travelling -= arrived
             if self._waiting:
                 self._waiting.popleft().lead()
             else:
                 self._in_flight -= 1
-
-
-GIVEN_UP = CallCancelledError("the caller who was to send this has been interrupted")
 
 
 class _Caller:
@@ -118,17 +139,21 @@ class _Caller:
         self._called = threading.Lock()  # released when it is called; the cheapest of signals
         self._called.acquire()
 
-    def wait(self) -> bool:
-        return self._called.acquire(timeout=self.deadline.remaining())
+    def wait(self, seconds: float) -> bool:
+        """Whether it was called in time."""
+        return self._called.acquire(timeout=seconds)
+
+    def call(self) -> None:
+        self._called.release()
 
     def lead(self) -> None:
         self.leads = True
-        self._called.release()
+        self.call()
 
     def settle(self, outcome: Outcome) -> None:
         self.outcome = outcome
         if not self.leads:
-            self._called.release()
+            self.call()
 
     def answer(self) -> v1.EvaluateResponse:
         if isinstance(self.outcome, v1.EvaluateResponse):

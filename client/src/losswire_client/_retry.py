@@ -1,7 +1,9 @@
 """When to try again what failed: evaluations are pure, so it is safe wherever it may help."""
 
 import logging
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,6 +30,9 @@ PASSING = (UnavailableError, OverloadedError, CallCancelledError)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NEWS_SECONDS = 10.0
+_last_news = -math.inf
 
 log = logging.getLogger("losswire_client")
 
@@ -97,9 +102,17 @@ class Retries:
         return state.upcoming_sleep >= left
 
     def _tell(self, state: RetryCallState) -> None:
-        level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG  # one line a call is enough
+        level = logging.WARNING if _is_news() else logging.DEBUG
         log.log(level, "trying again for up to %g seconds: %s", self._seconds, _error(state))
         self._before_retry()
+
+
+def _is_news() -> bool:
+    """Whether nothing was told for a while: what fails, fails for many calls, and again and again."""
+    global _last_news
+    now = time.monotonic()
+    told, _last_news = now < _last_news + NEWS_SECONDS, now
+    return not told
 
 
 def _error(state: RetryCallState) -> BaseException | None:
@@ -114,5 +127,17 @@ def once_failed(attempt: Callable[P, T], failure: Exception) -> Callable[P, T]:
         if failures:
             raise failures.pop()
         return attempt(*args, **kwargs)
+
+    return try_again
+
+
+def once_failed_async(attempt: Callable[P, Awaitable[T]], failure: Exception) -> Callable[P, Awaitable[T]]:
+    """The same of an attempt that is awaited."""
+    failures = [failure]
+
+    async def try_again(*args: P.args, **kwargs: P.kwargs) -> T:
+        if failures:
+            raise failures.pop()
+        return await attempt(*args, **kwargs)
 
     return try_again
