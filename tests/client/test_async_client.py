@@ -27,7 +27,7 @@ PROBABILITIES = RNG.random((40, 50), np.float32)
 
 
 def public(kind: type) -> dict[str, object]:
-    return {name: value for name, value in inspect.getmembers(kind) if not name.startswith("_")}
+    return {name: value for name, value in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
 
 
 def test_both_clients_have_the_same_surface():
