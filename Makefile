@@ -10,7 +10,7 @@ ARGS ?=
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth test-gpu bench-gpu clean
+.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,9 @@ bench-precision: .venv/ready ## measure what narrower dtypes on the wire cost in
 
 bench-engine: .venv/ready ## measure the engine beside local PyTorch, without the service
 	.venv/bin/python -m benchmarks.engine $(ARGS)
+
+bench-coalescing: .venv/ready ## measure many small calls from one process, one by one and together
+	.venv/bin/python -m benchmarks.coalescing $(ARGS)
 
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)

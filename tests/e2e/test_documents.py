@@ -1,21 +1,48 @@
 """What the documents tell people to do is done here."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
+from losswire_server import Server
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
 
-def fences(document: Path, language: str) -> list[str]:
-    tokens = MarkdownIt().parse((ROOT / document).read_text())
-    return [token.content for token in tokens if token.type == "fence" and token.info == language]
+SDK = Path("docs/sdk.md")  # whose sections are tasks, each of one snippet after the other
+BUF_CURL = """#!/usr/bin/env bash
+# grpcurl, which no registry of Python's or Debian's has, in the words of buf, which does the same.
+set -euo pipefail
+[[ $1 == -plaintext ]] && shift
+[[ $1 == -d ]] && data=(--data "$2") && shift 2
+curl=(buf curl --http2-prior-knowledge --protocol grpc --reflect-protocol grpc-v1alpha)
+[[ $2 == list ]] && exec "${curl[@]}" --list-methods "http://$1"
+exec "${curl[@]}" "${data[@]}" "http://$1/$2"
+"""
 
 
-SNIPPETS = [(document, snippet) for document in DOCUMENTS for snippet in fences(document, "python")]
+def fences(document: Path, *languages: str) -> list[tuple[str, str, str]]:
+    """Section, language and text of each."""
+    found, section, tokens = [], "", MarkdownIt().parse((ROOT / document).read_text())
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type == "heading_open" and following:
+            section = following.content
+        if token.type == "fence" and token.info in languages:
+            found.append((section, token.info, token.content))
+    return found
+
+
+SNIPPETS = [(document, text) for document in DOCUMENTS if document != SDK for _, _, text in fences(document, "python")]
+TASKS = {
+    section: [fence[1:] for fence in fences(SDK, "python", "console") if fence[0] == section]
+    for section, _, _ in fences(SDK, "python", "console")
+}
 
 
 def test_readme_has_snippets():
@@ -23,13 +50,56 @@ def test_readme_has_snippets():
 
 
 @pytest.mark.parametrize(("document", "snippet"), SNIPPETS, ids=[str(document) for document, _ in SNIPPETS])
-def test_snippet_runs_and_prints_what_it_says(document, snippet, target, capsys):
-    exec(compile(snippet.replace("localhost:50051", target), str(document), "exec"), {})
+def test_snippet_runs_and_prints_what_it_says(document, snippet, target, capsys):  # noqa: ARG001 - names the test
+    run_python(snippet, target, capsys)
+
+
+def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(snippet.replace("localhost:50051", target), "snippet", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     said = re.findall(r"^ *print\(.*\)  # (.*)$", snippet, re.MULTILINE)
     assert len(printed) == len(said)
     for line, words in zip(printed, said, strict=True):
         assert line == words or (words.endswith("...") and line.startswith(words.removesuffix("...")))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_task_of_the_sdk_can_be_done(task, server, target, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for language, text in TASKS[task]:
+        if language == "python":
+            run_python(text, target, capsys)
+        else:
+            run_console(text, server, tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if path.stat().st_size} >= set(
+        re.findall(r"[\w.]+\.svg", str(TASKS[task]))
+    )
+
+
+def run_console(text: str, server: Server, folder: Path) -> None:
+    """Runs commands one after the other, with those of this environment before others."""
+    grpcurl = folder / "bin" / "grpcurl"
+    grpcurl.parent.mkdir(exist_ok=True)
+    grpcurl.write_text(BUF_CURL)
+    grpcurl.chmod(0o755)
+    target = f"127.0.0.1:{server.port}"
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(grpcurl.parent), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "LOSSWIRE_TARGET": target,
+        "LOSSWIRE_METRICS_URL": f"http://127.0.0.1:{server.metrics_port}/metrics",
+    }
+    commands = ["bash", "-euo", "pipefail", "-c", text.replace("localhost:50051", target)]
+    ran = subprocess.run(commands, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout or ">" in text
+
+
+def test_sdk_document_lists_its_sections():
+    text = (ROOT / SDK).read_text()
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert re.findall(r"^- \[(.*)\]\(#", text, re.MULTILINE) == headings
+    assert set(TASKS) == set(headings)
 
 
 def test_make_targets_of_the_documents_exist():

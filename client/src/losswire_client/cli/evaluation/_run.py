@@ -86,7 +86,7 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
 
     row = 0
     try:
-        for result in client.map(sent(), loss=plan.loss, window=WINDOW, **plan.arguments):
+        for result in client.map(sent(), loss=plan.loss.value, window=WINDOW, **plan.arguments):
             yield targets.popleft(), result
             row += result.row_count + result.ignored_count
     except LosswireError as error:
