@@ -63,7 +63,7 @@ class Worker:
     """Holds its share of the rows, which no other worker sees."""
 
     def __init__(self, target: str, train: Rows, held_out: Rows, seed: int) -> None:
-        self._client = Client(target)
+        self._client = Client(target, retry=None)  # its server is on this machine, and up before it
         self._train, self._held_out = train, held_out
         self._rng = np.random.default_rng(seed)
 

@@ -125,7 +125,7 @@ LOGITS, TARGET = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
     [
         ({"input": [[1.0, 2.0]]}, "input: expected a tensor, got a list"),
         ({"input": LOGITS.long()}, "input: expected one of the dtypes float64, .*, got int64"),
-        ({"input": LOGITS.to("meta")}, "input: expected an array, got a Tensor: Cannot copy out of meta tensor"),
+        ({"input": LOGITS.to("meta")}, "input: expected an array, got a Tensor: .*Cannot copy out of meta tensor"),
         ({"target": TARGET + 4}, r"target: expected classes in \[0, 4\) .*, got 4 at row 0"),
         ({"weight": LOGITS[0, :2]}, r"weight: expected shape \(4,\), .*, got \(2,\)"),
         ({"weight": LOGITS[0].clone().requires_grad_()}, "weight: expected no gradient to be required of it"),

@@ -9,9 +9,12 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import grpc
 import pytest
 
-from losswire_client import Client
+from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client import Client, _losses
+from losswire_client._unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
 
@@ -51,7 +54,8 @@ def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
 
 
 def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answered():
-    with launch(drain_seconds=3) as server, Client(server.target) as client:
+    request = whole_request(_losses.nll_loss([1.0, 2.0], 0, None, -100, "mean"))
+    with launch(drain_seconds=3) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]
         environment = {**os.environ, "LOSSWIRE_PORT": port}
@@ -59,7 +63,7 @@ def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answe
         os.kill(server.pid, signal.SIGTERM)
         refused = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
         assert (refused.returncode, refused.stderr) == (1, "not serving\n")
-        assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
+        assert LossServiceStub(channel).Evaluate(request).row_count == 1
 
 
 def test_health_check_fails_where_there_is_no_server():

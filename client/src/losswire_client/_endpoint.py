@@ -8,8 +8,6 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from grpc.experimental import ChannelOptions
-
 from losswire.v1 import loss_service_pb2
 from losswire_client._errors import InvalidArgumentError, invalid_argument
 from losswire_client._files import Watch
@@ -26,7 +24,6 @@ SERVICE_CONFIG = {
 OPTIONS = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # answers that fit a message, whatever their outputs
-    (ChannelOptions.SingleThreadedUnaryStream, 1),  # no thread that polls while a lease lasts
     ("grpc.keepalive_time_ms", 30_000),  # finds out that a server, or the way there, is gone
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),

@@ -47,9 +47,9 @@ def bench(
     cases = [Case(*case) for case in product(map(_shape, shape), concurrency)]
     with connection.client(transport, retry=None) as client, stderr().status("measuring"):
         measurements = measure(client, cases, seconds=seconds, dtype=dtype, grad=grad)
-    title = f"cross_entropy{' with gradient' * grad}, {dtype}, transport {transport}, at {connection.target}"
+    title = f"cross_entropy{' with gradient' * grad}, {dtype}, transport {transport}, at {client.target}"
     if json:
-        facts = {"target": connection.target, "transport": transport, "dtype": dtype, "grad": grad}
+        facts = {"target": client.target, "transport": transport, "dtype": dtype, "grad": grad}
         write_json({**facts, "seconds": seconds, "turns": TURNS, "cases": as_json(measurements)})
     else:
         stdout().print(title, table(measurements), sep="\n")
