@@ -53,7 +53,7 @@ def main() -> None:
             for grad in (False, True):
                 load = Load(server.target, count, arguments.in_flight, grad)
                 table.add_row(name, "yes" if grad else "no", *compare(partial(rate, load), turns))
-        alone = [latency(server.target, coalesce=coalesce) for coalesce in (False, True)]
+        alone = latencies(server.target)
     console = Console(width=130)
     console.print(table)
     console.print("one caller alone, median: {:.0f} us, and {:.0f} us with coalesce=True".format(*alone))
@@ -143,15 +143,16 @@ def timed(load: Load) -> Iterator[list[float]]:
     rates.append(load.count / (time.perf_counter() - start))
 
 
-def latency(target: str, *, coalesce: bool, count: int = 400) -> float:
-    """Microseconds of one call after another, the median."""
-    times = []
-    with Client(target, coalesce=coalesce) as client:
+def latencies(target: str, count: int = 400) -> list[float]:
+    """Microseconds of one call after another, the medians of both ways, which take turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    with Client(target) as one_by_one, Client(target, coalesce=True) as together:
         for _ in range(count):
-            start = time.perf_counter()
-            client.cross_entropy(*BATCH)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e6
+            for client, taken in zip((one_by_one, together), times, strict=True):
+                start = time.perf_counter()
+                client.cross_entropy(*BATCH)
+                taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) * 1e6 for taken in times]
 
 
 if __name__ == "__main__":

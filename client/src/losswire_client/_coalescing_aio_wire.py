@@ -22,7 +22,10 @@ class CoalescingAioWire(AioWire):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._batch_evaluate: Any = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")  # of bytes
+        # Of bytes, which requests are by then.
+        parse = v1.EvaluateResponse.FromString
+        self._evaluate_bytes: Any = self._channel.unary_unary(f"/{SERVICE}/Evaluate", None, parse)
+        self._batch_evaluate: Any = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")
         self._max_requests: int | None = None
         self._waiting = deque[_Caller]()
         self._in_flight = 0
@@ -75,16 +78,20 @@ class CoalescingAioWire(AioWire):
     async def _send(self, callers: "Sequence[_Caller]") -> None:
         if not callers:
             return
-        deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
-        message = pack([caller.request for caller in callers])
         try:
-            outcomes: Sequence[Outcome] = unpack(
-                await self._answer(self._batch_evaluate, message, deadline), len(callers)
-            )
+            outcomes = await self._evaluate_together(callers)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         for caller, outcome in zip(callers, outcomes, strict=True):
             caller.settle(outcome)
+
+    async def _evaluate_together(self, callers: "Sequence[_Caller]") -> Sequence[Outcome]:
+        """Sends requests in one message; one that is alone as it is."""
+        deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
+        if len(callers) == 1:
+            return [await self._answer(self._evaluate_bytes, callers[0].request, deadline)]
+        message = pack([caller.request for caller in callers])
+        return unpack(await self._answer(self._batch_evaluate, message, deadline), len(callers))
 
 
 class _Caller:

@@ -27,7 +27,9 @@ class CoalescingWire(Wire):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._batch_evaluate = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")  # of bytes
+        # Of bytes, which requests are by then.
+        self._evaluate_bytes = self._channel.unary_unary(f"/{SERVICE}/Evaluate", None, v1.EvaluateResponse.FromString)
+        self._batch_evaluate = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")
         self._max_requests: int | None = None
         self._lock = threading.Lock()
         self._waiting = deque[_Caller]()
@@ -46,7 +48,9 @@ class CoalescingWire(Wire):
         return caller.answer()
 
     def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
-        """Sends requests in one message, which they must fit."""
+        """Sends requests in one message, which they must fit; one that is alone as it is."""
+        if len(requests) == 1:
+            return [self._answer(self._evaluate_bytes, requests[0], deadline)]
         return unpack(self._answer(self._batch_evaluate, pack(requests), deadline), len(requests))
 
     def max_requests(self, deadline: Deadline) -> int:
