@@ -13,8 +13,10 @@ from losswire_client import (
     AsyncClient,
     Client,
     DeadlineExceededError,
+    InternalError,
     InvalidArgumentError,
     LosswireError,
+    Result,
     Retry,
 )
 from losswire_client._coalescing_wire import CoalescingWire
@@ -247,6 +249,30 @@ def test_interrupted_sender_costs_the_others_another_try(target, monkeypatch):
             thread.join()
     assert sum(isinstance(outcome, KeyboardInterrupt) for outcome in outcomes) == interrupted.is_set()
     assert len(outcomes) == 50
+
+
+@pytest.mark.parametrize("answer", [b"\xff", b""], ids=["no message", "no results"])
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_answer_that_is_none_is_an_error_of_the_servers(monkeypatch, how, answer):
+    async def wrong(*_):
+        return answer
+
+    monkeypatch.setattr(LossService, "BatchEvaluate", wrong)
+    with serving() as server:
+        if how == "tasks":
+            outcomes = in_tasks(target_of(server))
+        else:
+            with Client(target_of(server), coalesce=True) as client:
+                outcomes = in_threads(client, error_or_result)
+    assert any(isinstance(outcome, InternalError) for outcome in outcomes)
+    assert all(isinstance(outcome, InternalError | Result) for outcome in outcomes)
+
+
+def error_or_result(client, n: int):
+    try:
+        return call(client, n)
+    except LosswireError as error:
+        return error
 
 
 def test_map_sends_few_messages_and_keeps_order_and_bits(client):

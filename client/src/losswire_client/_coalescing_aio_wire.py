@@ -11,7 +11,9 @@ from losswire_client._aio_wire import AioWire
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import LosswireError, late
-from losswire_client._packs import MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
+from losswire_client._packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
+
+LEAST_TO_HALVE = 8  # of fewer, a message of its own costs more than it gains
 
 
 class CoalescingAioWire(AioWire):
@@ -67,9 +69,10 @@ class CoalescingAioWire(AioWire):
             self._in_flight -= 1
 
     def _take(self) -> "list[_Caller]":
+        """Those to send for now: half of many, so that one half is computed while the other is put together."""
         self._gathering = False
         count = share([caller.request for caller in self._waiting], self._max_requests or 1)
-        if self._in_flight < MAX_IN_FLIGHT and count >= 8:
+        if self._in_flight < MAX_IN_FLIGHT and count >= LEAST_TO_HALVE:
             count = (count + 1) // 2
             self._have_sent()
         callers = [self._waiting.popleft() for _ in range(count)]
@@ -78,12 +81,14 @@ class CoalescingAioWire(AioWire):
     async def _send(self, callers: "Sequence[_Caller]") -> None:
         if not callers:
             return
+        outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
             outcomes = await self._evaluate_together(callers)
         except LosswireError as error:
             outcomes = [error] * len(callers)
-        for caller, outcome in zip(callers, outcomes, strict=True):
-            caller.settle(outcome)
+        finally:
+            for caller, outcome in zip(callers, outcomes, strict=True):
+                caller.settle(outcome)
 
     async def _evaluate_together(self, callers: "Sequence[_Caller]") -> Sequence[Outcome]:
         """Sends requests in one message; one that is alone as it is."""

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import CallCancelledError, LosswireError, late
-from losswire_client._packs import MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
+from losswire_client._errors import LosswireError, late
+from losswire_client._packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
 from losswire_client._wire import Wire
 
 GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
-
-GIVEN_UP = CallCancelledError("the caller who was to send this has been interrupted")
 
 
 class CoalescingWire(Wire):

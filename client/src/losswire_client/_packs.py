@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from google.protobuf.message import DecodeError
+
 from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, tag, varint
-from losswire_client._errors import InternalError, LosswireError, from_failure
+from losswire_client._errors import CallCancelledError, InternalError, LosswireError, from_failure
 
 MAX_REQUEST_BYTES = 2**16  # larger ones gain nothing by company, and hold it up
 MAX_PACK_BYTES = 2**20
@@ -14,6 +16,7 @@ MAX_IN_FLIGHT = 2  # messages: while the server works on one, the next is put to
 TAG = tag(v1.BatchEvaluateRequest.REQUESTS_FIELD_NUMBER, LENGTH_DELIMITED)
 
 Outcome: TypeAlias = v1.EvaluateResponse | LosswireError  # of one request
+GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:
@@ -30,9 +33,12 @@ def unpack(answer: bytes, count: int) -> list[Outcome]:
     """What came of each request.
 
     Raises:
-        InternalError: It is not one result for each request.
+        InternalError: It is no message, or not one result for each request.
     """
-    results = v1.BatchEvaluateResponse.FromString(answer).results
+    try:
+        results = v1.BatchEvaluateResponse.FromString(answer).results
+    except DecodeError as error:
+        raise InternalError("the server sent no BatchEvaluateResponse") from error
     if len(results) != count:
         raise InternalError(f"the server sent {len(results)} results of {count} requests")
     return [
