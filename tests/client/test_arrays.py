@@ -74,7 +74,7 @@ def test_tensor_on_the_cpu_is_not_copied(dtype):
 
 
 def run(program: str, **environment: str) -> None:
-    """Runs a program by itself. JAX must not be loaded here: it warns of every fork, and one of the tests forks."""
+    """Runs a program by itself: a process that has loaded JAX is not to fork, which it warns of."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
 

@@ -62,6 +62,24 @@ print(client._session.shared.holds(place), client.cross_entropy(place, target).r
     assert lines == ["256", "256", "256", "True", "True", "None", "True 256"]
 
 
+def test_child_leaves_its_parents_leases_alone(target):
+    lines = said(
+        target,
+        """
+import gc
+place = client.empty(logits.shape)
+place[...] = 0
+def drop():
+    global place, client
+    place = client = None
+    return gc.collect() >= 0
+in_child(drop)
+print(client._session.shared.holds(place), client.cross_entropy(place, target).row_count)
+""",
+    )
+    assert lines == ["True", "True 256"]
+
+
 def test_client_works_in_children_that_are_forked_amid_calls(target):
     lines = said(
         target,
@@ -127,6 +145,25 @@ except AssertionError as ended:
     lines = said(target, other)
     # Now and then gRPC itself crashes there (signal 11), which nobody can keep it from; it never hangs.
     assert lines[0].startswith(("DeadlineExceededError no answer from", "crashed"))
+
+
+IN_A_LOOP = """
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+print(asyncio.run_coroutine_threadsafe(evaluate(), loop).result())
+"""
+
+
+def test_fork_while_a_client_is_awaited_is_warned_of(target):
+    ran = run(PROGRAM.format(target=target, body=IN_A_LOOP + "os.fork() or os._exit(0)"), {})
+    assert "RuntimeWarning: gRPC may end the child of a process that is using AsyncClient" in ran.stderr
+
+
+def test_fork_while_a_client_is_awaited_is_safe_without_grpcs_support(target):
+    body = IN_A_LOOP + "for _ in range(5): in_child(lambda: 'well'); in_child(client.ping)"
+    first, *others = said(target, body, GRPC_ENABLE_FORK_SUPPORT="0")
+    assert (first, others[::2]) == ("2", ["well"] * 5)
+    assert all(line.startswith("LosswireError gRPC does not work in this process") for line in others[1::2])
 
 
 @pytest.mark.parametrize("call", ["client.ping", "lambda: Client(client._endpoint.name).ping()"])

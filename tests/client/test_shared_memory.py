@@ -268,24 +268,6 @@ def test_collecting_arrays_after_the_client_was_closed_does_no_harm(server):
     gc.collect()
 
 
-def test_forked_child_leaves_its_parents_leases_alone(alone):
-    server, client = alone
-    place = resident(client, LOGITS)
-    gc.collect()  # connections that other tests left are not for the child to end
-    child, failed = os.fork(), True
-    if not child:
-        try:
-            place = None
-            gc.collect()
-            failed = False
-        finally:
-            os._exit(failed)
-    assert os.waitpid(child, 0) == (child, 0)
-    assert in_a_region(client, place)
-    assert client.cross_entropy(place, TARGET).row_count == 256
-    assert leased_bytes(server) == MIB
-
-
 def test_threads_do_not_disturb_each_other(client, shared):
     batches = [LOGITS * k for k in range(8)]
     expected = [client.cross_entropy(batch, TARGET, grad=True) for batch in batches]

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,10 @@ class Process:
         self._aio_users.discard(user)
 
     def before_fork(self) -> None:
+        if self._aio_users and _grpc_supports_forks():  # its threads there meet state of pollers that are gone
+            problem = "gRPC may end the child of a process that is using AsyncClient (SIGSEGV, SIGABRT)"
+            remedy = "close it before, set GRPC_ENABLE_FORK_SUPPORT=0, or start processes by the spawn method"
+            warnings.warn(f"{problem}: {remedy}", RuntimeWarning, stacklevel=2)
         with self._changed:
             self._forks += 1
             self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS)
@@ -70,7 +75,7 @@ class Process:
 
     def become_child(self) -> None:
         self.is_child = True
-        if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() in FALSE:
+        if not _grpc_supports_forks():
             self._trouble = "with GRPC_ENABLE_FORK_SUPPORT=0: unset that, or start processes by the spawn method"
         elif self._calls:
             self._trouble = "amid calls that did not end: fork before, or start processes by the spawn method"
@@ -84,6 +89,10 @@ class Process:
         self._calls = 0
         self._forks = 0
         self._has_called = False
+
+
+def _grpc_supports_forks() -> bool:
+    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() not in FALSE
 
 
 PROCESS = Process()
