@@ -20,6 +20,7 @@ from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
+LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC receives of a stream unasked: less slows slabs down, more is uncounted memory
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
+                ("grpc.http2.bdp_probe", 0),  # on a busy machine it had gRPC read tens of MB ahead
+                ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # callers who ping oftener are sent away
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
