@@ -23,6 +23,7 @@ from losswire_client._coalescing_wire import CoalescingWire
 from losswire_server import Server
 from losswire_server.errors import OverloadedError
 from losswire_server.service import LossService
+from tests.client.mapping import BOTH, mapped
 from tests.client.verdicts import unchecked
 from tests.helpers import serving
 
@@ -127,11 +128,12 @@ def test_messages_hold_no_more_than_the_server_takes(max_requests):
     with serving(max_batch_requests=max_requests) as server, Client(target_of(server), coalesce=True) as client:
         assert len(in_threads(client)) == len(in_tasks(target_of(server))) == len(SMALL)
         assert sum(1 for _ in client.map(SMALL)) == len(SMALL)
+        assert sum(1 for _ in mapped(AsyncClient(client.target, coalesce=True), SMALL)) == len(SMALL)
         assert (calls_of(server, "BatchEvaluate") > 0) == (max_requests > 1)
-        assert max_requests > 1 or calls_of(server, "Evaluate") == 3 * len(SMALL)
+        assert max_requests > 1 or calls_of(server, "Evaluate") == 4 * len(SMALL)
 
 
-@pytest.mark.parametrize("how", ["threads", "tasks", "map"])
+@pytest.mark.parametrize("how", ["threads", "tasks", "map", "awaited map"])
 def test_message_that_fails_is_tried_again(client, monkeypatch, how):
     refusals = [OverloadedError("too much is in flight", 1)] * 3
     evaluate = losswire_server.batch_evaluator.BatchEvaluator.__call__
@@ -144,8 +146,9 @@ def test_message_that_fails_is_tried_again(client, monkeypatch, how):
     monkeypatch.setattr(losswire_server.batch_evaluator.BatchEvaluator, "__call__", failing)
     retry = Retry(first_pause=0.01)
     with serving() as server, Client(target_of(server), coalesce=True, retry=retry) as together:
-        if how == "map":
-            results = list(together.map(SMALL, reduction="sum"))
+        if how.endswith("map"):
+            kind = Client if how == "map" else AsyncClient
+            results = list(mapped(kind(together.target, coalesce=True, retry=retry), SMALL, reduction="sum"))
         else:
             results = (
                 in_threads(together, summed) if how == "threads" else in_tasks(together.target, summed, retry=retry)
@@ -275,20 +278,39 @@ def error_or_result(client, n: int):
         return error
 
 
-def test_map_sends_few_messages_and_keeps_order_and_bits(client):
-    with serving() as server, Client(target_of(server), coalesce=True) as together:
+@BOTH
+def test_map_sends_few_messages_and_keeps_order_and_bits(client, kind):
+    with serving() as server:
         batches = [*SMALL[:50], LARGE, *SMALL[50:]]
-        results = list(together.map(batches, window=16, grad=True))
+        results = list(mapped(kind(target_of(server), coalesce=True), batches, window=16, grad=True))
         assert calls_of(server, "BatchEvaluate") + calls_of(server, "Evaluate") <= len(batches) // 8 + 2
     for batch, result in zip(batches, results, strict=True):
         assert_same(result, client.cross_entropy(*batch, grad=True))
 
 
-def test_map_says_which_batch_is_wrong(target):
+@BOTH
+def test_map_says_which_batch_is_wrong(target, kind):
     wrong = [*SMALL[:21], (SMALL[21][0], SMALL[21][1] + 7), *SMALL[22:]]
-    with Client(target, coalesce=True) as client:
-        results = client.map(wrong, window=8)
-        assert [next(results).row_count for _ in range(21)] == [len(target) for _, target in SMALL[:21]]
-        with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
-            next(results)
+    results = mapped(kind(target, coalesce=True), wrong, window=8)
+    assert [next(results).row_count for _ in range(21)] == [len(target) for _, target in SMALL[:21]]
+    with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
+        next(results)
     assert raised.value.__notes__ == ["in batch 21"]
+
+
+def test_awaited_map_takes_batches_as_they_come(target):
+    async def batches():
+        for batch in SMALL:
+            await asyncio.sleep(0)
+            yield batch
+
+    assert sum(1 for _ in mapped(AsyncClient(target, coalesce=True), batches(), window=6)) == len(SMALL)
+
+
+@BOTH
+def test_map_takes_no_more_than_a_window_ahead(target, kind):
+    taken = []
+    results = mapped(kind(target, coalesce=True), (taken.append(n) or SMALL[0] for n in range(50)), window=6)
+    next(results)
+    assert len(taken) <= 6 + 3
+    results.close()

@@ -7,32 +7,17 @@ import numpy as np
 import pytest
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
+from tests.client.mapping import BOTH, mapped
 from tests.helpers import eventually
 
 RNG = np.random.default_rng(0)
 BATCHES = [(RNG.standard_normal((n % 7 + 1, 5), np.float32), RNG.integers(0, 5, n % 7 + 1)) for n in range(50)]
 
 
-def mapped(client, target, *arguments, **options):
-    """The results of either client's `map`."""
-    if client is Client:
-        with Client(target) as connected:
-            return list(connected.map(*arguments, **options))
-
-    async def collect():
-        async with AsyncClient(target) as connected:
-            return [result async for result in connected.map(*arguments, **options)]
-
-    return asyncio.run(collect())
-
-
-BOTH = pytest.mark.parametrize("kind", [Client, AsyncClient])
-
-
 @BOTH
 @pytest.mark.parametrize("window", [1, 3, 100])
 def test_results_come_in_order_and_are_those_of_single_calls(client, target, kind, window):
-    results = mapped(kind, target, iter(BATCHES), window=window, reduction="sum", grad=True)
+    results = list(mapped(kind(target), iter(BATCHES), window=window, reduction="sum", grad=True))
     assert len(results) == len(BATCHES)
     for batch, result in zip(BATCHES, results, strict=True):
         expected = client.cross_entropy(*batch, reduction="sum", grad=True)
@@ -43,7 +28,7 @@ def test_results_come_in_order_and_are_those_of_single_calls(client, target, kin
 @BOTH
 def test_batches_may_be_mappings_of_any_loss(client, target, kind):
     batches = [{"input": np.full((3, 2), p, np.float32), "target": np.ones((3, 2)), "weight": [p, 1]} for p in (0.1, 1)]
-    results = mapped(kind, target, batches, loss="binary_cross_entropy")
+    results = mapped(kind(target), batches, loss="binary_cross_entropy")
     assert [r.loss for r in results] == [client.binary_cross_entropy(**batch).loss for batch in batches]
 
 
@@ -81,14 +66,14 @@ def test_batches_may_come_asynchronously(target):
             await asyncio.sleep(0)
             yield batch
 
-    assert len(mapped(AsyncClient, target, batches())) == len(BATCHES)
+    assert len(list(mapped(AsyncClient(target), batches()))) == len(BATCHES)
 
 
 @BOTH
 def test_error_says_which_batch_it_is_of(target, kind):
     wrong = [*BATCHES[:7], (BATCHES[7][0], BATCHES[7][1] + 9), *BATCHES[8:]]
     with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
-        mapped(kind, target, wrong, window=3)
+        list(mapped(kind(target), wrong, window=3))
     assert raised.value.__notes__ == ["in batch 7"]
 
 
@@ -110,7 +95,7 @@ def test_wrong_option_is_refused_at_once(target, kind, options, message):
 
 @BOTH
 def test_bar_shows_how_many_have_come_and_their_exact_mean(client, target, kind, capsys):
-    mapped(kind, target, BATCHES, progress=True)
+    list(mapped(kind(target), BATCHES, progress=True))
     bar = capsys.readouterr().err
     results = list(client.map(BATCHES))
     mean = sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)

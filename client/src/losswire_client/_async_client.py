@@ -1,7 +1,8 @@
 """The client whose calls are awaited."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -11,12 +12,21 @@ import numpy.typing as npt
 from losswire_client._aio_wire import AioWire
 from losswire_client._base import Base
 from losswire_client._capabilities import Capabilities
+from losswire_client._chunks import (
+    Chunk,
+    Preparation,
+    Settled,
+    all_attempted,
+    chunk_size,
+    evaluate_in_awaited_chunks,
+)
 from losswire_client._coalescing_aio_wire import CoalescingAioWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
+from losswire_client._errors import LosswireError
 from losswire_client._evaluation import Common, Evaluation, Options
-from losswire_client._flow import Flow, run_async
-from losswire_client._map import Batch, checked_window, evaluate_in_tasks, evaluator
+from losswire_client._flow import Flow, one_step, run_async
+from losswire_client._map import Batch, Coming, checked_window, evaluate_in_tasks, evaluator
 from losswire_client._progress import shown_async, wants_bar
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed_async
@@ -47,7 +57,7 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
 
     def map(
         self,
-        batches: Iterable[Batch] | AsyncIterable[Batch],
+        batches: Coming[Batch],
         *,
         loss: str = "cross_entropy",
         window: int = 32,
@@ -55,8 +65,7 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
         **options: Any,
     ) -> AsyncIterator[Result]:
         """As `Client.map`, for ``async for``; what gives the batches may be asynchronous too."""
-        evaluate = evaluator(self, loss, options)
-        results = evaluate_in_tasks(evaluate, batches, checked_window(window))
+        results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown_async(results, batches) if wants_bar(progress) else results
 
     async def close(self) -> None:
@@ -74,9 +83,40 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
     ) -> None:
         await self.close()
 
+    async def _map(
+        self,
+        evaluate: Callable[[Batch], Coroutine[Any, Any, Result]],
+        batches: Coming[Batch],
+        window: int,
+        loss: str,
+        options: dict[str, Any],
+    ) -> AsyncGenerator[Result, None]:
+        timeout = options.get("timeout")
+        most = self._coalesce and await self._run(partial(one_step, "max_requests"), timeout)
+        if most:
+            evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(), loss, options), timeout)
+            results = evaluate_in_awaited_chunks(evaluate_chunk, batches, chunk_size(window, most))
+        else:
+            results = evaluate_in_tasks(evaluate, batches, window)
+        async with aclosing(results):
+            async for result in results:
+                yield result
+
+    async def _evaluate_chunk(
+        self, prepare: Callable[[Batch], Evaluation], timeout: float | None, batches: Sequence[Batch]
+    ) -> Settled:
+        chunk, alone = Chunk(prepare, batches), partial(self._evaluate_prepared, timeout)
+        if chunk.requests:
+            with suppress(LosswireError):
+                send = partial(one_step, "evaluate_together", chunk.requests)
+                chunk.take(await self._attempt(send, self._deadline(timeout)))
+        return chunk.settled(await all_attempted(alone, chunk.left()))
+
     async def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
-        evaluation = put_together(**cast(Options, common))
+        return await self._evaluate_prepared(timeout, put_together(**cast(Options, common)))
+
+    async def _evaluate_prepared(self, timeout: float | None, evaluation: Evaluation) -> Result:
         return await self._run(partial(self._session.evaluate, evaluation), timeout)
 
     async def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:

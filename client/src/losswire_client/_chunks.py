@@ -1,20 +1,32 @@
-"""Chunks of batches, each in one message: whoever has many batches at hand need not wake a thread for each."""
+"""Chunks of batches, each in one message: who has many batches at hand need not wake a thread or a task for each."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from losswire import v1
-from losswire_client._deadline import Deadline
-from losswire_client._errors import LosswireError
 from losswire_client._evaluation import Common, Evaluation, Options
-from losswire_client._map import Batch, evaluate_in_threads, noting
+from losswire_client._map import Batch, Coming, evaluate_in_tasks, evaluate_in_threads, noting, numbered
 from losswire_client._packs import MAX_IN_FLIGHT, MAX_REQUEST_BYTES, Outcome, is_small
 from losswire_client._result import Result
 from losswire_client._surface import Losses
 from losswire_client._unary import read_whole, whole_request
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+Settled: TypeAlias = list[Result | Exception]  # of a chunk: exceptions are raised in their turn
 
 
 class Preparation(Losses[Evaluation]):
@@ -26,64 +38,92 @@ class Preparation(Losses[Evaluation]):
         return put_together(**options)
 
 
-class Chunks:
-    """Evaluates chunks of batches.
+class Chunk:
+    """Batches that go in one message.
 
     Args:
-        wire: Gives what takes a message now.
         prepare: Puts a batch together.
-        alone: Evaluates what cannot go, or has failed, with others.
-        deadline: Of a message that is sent now.
+        batches: The batches.
+
+    Attributes:
+        requests: What goes in the message.
     """
 
-    def __init__(
-        self,
-        wire: Callable[[], Any],
-        prepare: Callable[[Batch], Evaluation],
-        alone: Callable[[Evaluation], Result],
-        deadline: Callable[[], Deadline],
-    ) -> None:
-        self._wire = wire
-        self._prepare = prepare
-        self._alone = alone
-        self._deadline = deadline
+    def __init__(self, prepare: Callable[[Batch], Evaluation], batches: Sequence[Batch]) -> None:
+        self._results: list[Evaluation | Result | Exception] = [attempted(prepare, batch) for batch in batches]
+        small = {number: _small_request(evaluation) for number, evaluation in enumerate(self._results)}
+        self._numbers = [number for number, data in small.items() if data]
+        self.requests = [data for data in small.values() if data]
 
-    def results(self, batches: Iterable[Batch], window: int) -> Iterator[Result]:
-        """Results in order. Half of a window is computed while the other half is put together."""
-        size = min(-(-window // MAX_IN_FLIGHT), self._wire().max_requests(self._deadline()))
-        number = 0
-        for results in evaluate_in_threads(self._evaluate, _chunks(batches, size), MAX_IN_FLIGHT):
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Takes what came of the requests."""
+        for number, outcome in zip(self._numbers, outcomes, strict=True):
+            evaluation = self._results[number]
+            if isinstance(outcome, v1.EvaluateResponse) and isinstance(evaluation, Evaluation):
+                self._results[number] = read_whole(outcome, evaluation)
+
+    def left(self) -> list[Evaluation]:
+        """What cannot go, or has failed, with others: each alone is tried again, or finds out what is wrong."""
+        return [result for result in self._results if isinstance(result, Evaluation)]
+
+    def settled(self, alone: Iterable[Result | Exception]) -> Settled:
+        """What came of each batch, given what came of those that were left."""
+        others = iter(alone)
+        return [next(others) if isinstance(result, Evaluation) else result for result in self._results]
+
+
+def chunk_size(window: int, max_requests: int) -> int:
+    """So many that half of a window is computed while the other half is put together."""
+    return min(-(-window // MAX_IN_FLIGHT), max_requests)
+
+
+def evaluate_in_chunks(
+    evaluate: Callable[[Sequence[Batch]], Settled], batches: Iterable[Batch], size: int
+) -> Iterator[Result]:
+    """Results in order."""
+    number = 0
+    for results in evaluate_in_threads(evaluate, _chunks(batches, size), MAX_IN_FLIGHT):
+        for result in results:
+            with noting(number):
+                yield _raised(result)
+            number += 1
+
+
+async def evaluate_in_awaited_chunks(
+    evaluate: Callable[[Sequence[Batch]], Coroutine[Any, Any, Settled]], batches: Coming[Batch], size: int
+) -> AsyncGenerator[Result, None]:
+    """The same in the running event loop."""
+    number = 0
+    async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), MAX_IN_FLIGHT)) as chunks:
+        async for results in chunks:
             for result in results:
                 with noting(number):
                     yield _raised(result)
                 number += 1
 
-    def _evaluate(self, chunk: Sequence[Batch]) -> list[Result | Exception]:
-        evaluations = [_attempted(self._prepare, batch) for batch in chunk]
-        requests = {
-            number: data
-            for number, evaluation in enumerate(evaluations)
-            if isinstance(evaluation, Evaluation) and (data := _small_request(evaluation))
-        }
-        outcomes = dict(zip(requests, self._send(list(requests.values())), strict=False))
-        return [self._result(evaluation, outcomes.get(number)) for number, evaluation in enumerate(evaluations)]
 
-    def _send(self, requests: Sequence[bytes]) -> Sequence[Outcome]:
+def attempted(function: Callable[[S], T], argument: S) -> T | Exception:
+    """What a function returns or raises, which is raised again in its turn."""
+    try:
+        return function(argument)
+    except Exception as error:  # noqa: BLE001 - as said
+        return error
+
+
+async def all_attempted(function: Callable[[S], Awaitable[T]], arguments: Iterable[S]) -> list[T | Exception]:
+    """The same of many that are awaited together."""
+
+    async def one(argument: S) -> T | Exception:
         try:
-            return self._wire().evaluate_together(requests, self._deadline()) if requests else ()
-        except LosswireError:  # each alone is tried again, or finds out what is wrong
-            return ()
+            return await function(argument)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
 
-    def _result(self, evaluation: Evaluation | Exception, outcome: Outcome | None) -> Result | Exception:
-        if isinstance(evaluation, Exception):
-            return evaluation
-        if isinstance(outcome, v1.EvaluateResponse):
-            return read_whole(outcome, evaluation)
-        return _attempted(self._alone, evaluation)
+    return await asyncio.gather(*map(one, arguments))
 
 
-def _small_request(evaluation: Evaluation) -> bytes | None:
-    if evaluation.nbytes > MAX_REQUEST_BYTES:
+def _small_request(evaluation: Evaluation | Result | Exception) -> bytes | None:
+    if not isinstance(evaluation, Evaluation) or evaluation.nbytes > MAX_REQUEST_BYTES:
         return None
     request = whole_request(evaluation)
     data = request.SerializeToString()
@@ -96,12 +136,15 @@ def _chunks(batches: Iterable[Batch], size: int) -> Iterator[Sequence[Batch]]:
         yield chunk
 
 
-def _attempted(function: Callable[[Any], T], argument: object) -> T | Exception:
-    """What a function returns or raises, which is raised again in its turn."""
-    try:
-        return function(argument)
-    except Exception as error:  # noqa: BLE001 - as said
-        return error
+async def _awaited_chunks(batches: Coming[Batch], size: int) -> AsyncIterator[Sequence[Batch]]:
+    chunk: list[Batch] = []
+    async for _, batch in numbered(batches):
+        chunk.append(batch)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _raised(result: Result | Exception) -> Result:

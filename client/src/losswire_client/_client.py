@@ -1,6 +1,7 @@
 """The client whose calls return."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -9,10 +10,11 @@ import numpy.typing as npt
 
 from losswire_client._base import Base
 from losswire_client._capabilities import Capabilities
-from losswire_client._chunks import Chunks, Preparation
+from losswire_client._chunks import Chunk, Preparation, Settled, attempted, chunk_size, evaluate_in_chunks
 from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
+from losswire_client._errors import LosswireError
 from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, one_step, run
 from losswire_client._map import Batch, checked_window, evaluate_in_threads, evaluator
@@ -124,12 +126,22 @@ class Client(Base[Result, Wire]):
         options: dict[str, Any],
     ) -> Iterator[Result]:
         timeout = options.get("timeout")
-        if not self._coalesce or not self._run(partial(one_step, "max_requests"), timeout):
+        most = self._coalesce and self._run(partial(one_step, "max_requests"), timeout)
+        if not most:
             yield from evaluate_in_threads(evaluate, batches, window)
             return
-        prepare, alone = evaluator(Preparation(), loss, options), partial(self._evaluate_prepared, timeout)
-        chunks = Chunks(self._connection.wire, prepare, alone, partial(self._deadline, timeout))
-        yield from chunks.results(batches, window)
+        evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(), loss, options), timeout)
+        yield from evaluate_in_chunks(evaluate_chunk, batches, chunk_size(window, most))
+
+    def _evaluate_chunk(
+        self, prepare: Callable[[Batch], Evaluation], timeout: float | None, batches: Sequence[Batch]
+    ) -> Settled:
+        chunk, alone = Chunk(prepare, batches), partial(self._evaluate_prepared, timeout)
+        if chunk.requests:
+            with suppress(LosswireError):
+                send = partial(one_step, "evaluate_together", chunk.requests)
+                chunk.take(self._attempt(send, self._deadline(timeout)))
+        return chunk.settled(attempted(alone, evaluation) for evaluation in chunk.left())
 
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)

@@ -36,7 +36,7 @@ class CoalescingAioWire(AioWire):
 
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
         data = request.SerializeToString()
-        if not is_small(request, data) or not await self._most_requests(deadline):
+        if not is_small(request, data) or not await self.max_requests(deadline):
             return await super().evaluate(request, deadline)
         caller = _Caller(data, deadline)
         self._waiting.append(caller)
@@ -47,7 +47,14 @@ class CoalescingAioWire(AioWire):
         await super().close()
         await asyncio.gather(*self._senders)
 
-    async def _most_requests(self, deadline: Deadline) -> int:
+    async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
+        """Sends requests in one message, which they must fit; one that is alone as it is."""
+        if len(requests) == 1:
+            return [await self._answer(self._evaluate_bytes, requests[0], deadline)]
+        return unpack(await self._answer(self._batch_evaluate, pack(requests), deadline), len(requests))
+
+    async def max_requests(self, deadline: Deadline) -> int:
+        """The most that the server takes in a message; 0 if it takes no such messages."""
         if self._max_requests is None:
             self._max_requests = (await self.get_capabilities(deadline)).limits.max_batch_requests
         return self._max_requests
@@ -83,20 +90,13 @@ class CoalescingAioWire(AioWire):
             return
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
-            outcomes = await self._evaluate_together(callers)
+            deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
+            outcomes = await self.evaluate_together([caller.request for caller in callers], deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         finally:
             for caller, outcome in zip(callers, outcomes, strict=True):
                 caller.settle(outcome)
-
-    async def _evaluate_together(self, callers: "Sequence[_Caller]") -> Sequence[Outcome]:
-        """Sends requests in one message; one that is alone as it is."""
-        deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
-        if len(callers) == 1:
-            return [await self._answer(self._evaluate_bytes, callers[0].request, deadline)]
-        message = pack([caller.request for caller in callers])
-        return unpack(await self._answer(self._batch_evaluate, message, deadline), len(callers))
 
 
 class _Caller:

@@ -21,12 +21,12 @@ from typing import Any, TypeAlias, TypeVar
 from losswire import v1
 from losswire_client._errors import invalid_argument
 from losswire_client._evaluation import check_choice
-from losswire_client._result import Result
-
-Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
+Coming: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 
@@ -60,14 +60,12 @@ def evaluate_in_threads(evaluate: Callable[[S], T], batches: Iterable[S], window
 
 
 async def evaluate_in_tasks(
-    evaluate: Callable[[Batch], Coroutine[Any, Any, Result]],
-    batches: Iterable[Batch] | AsyncIterable[Batch],
-    window: int,
-) -> AsyncGenerator[Result, None]:
+    evaluate: Callable[[S], Coroutine[Any, Any, T]], batches: Coming[S], window: int
+) -> AsyncGenerator[T, None]:
     """The same in the running event loop."""
-    in_flight = deque[tuple[int, asyncio.Task[Result]]]()
+    in_flight = deque[tuple[int, asyncio.Task[T]]]()
     try:
-        async for number, batch in _numbered(batches):
+        async for number, batch in numbered(batches):
             if len(in_flight) == window:
                 yield await _awaited_result(*in_flight.popleft())
             in_flight.append((number, asyncio.create_task(evaluate(batch))))
@@ -79,10 +77,11 @@ async def evaluate_in_tasks(
         await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
 
 
-async def _numbered(batches: Iterable[Batch] | AsyncIterable[Batch]) -> AsyncIterator[tuple[int, Batch]]:
+async def numbered(batches: Coming[S]) -> AsyncIterator[tuple[int, S]]:
+    """Batches with their numbers, counted from 0, however they come."""
     if not isinstance(batches, AsyncIterable):
-        for numbered in enumerate(batches):
-            yield numbered
+        for each in enumerate(batches):
+            yield each
         return
     number = 0
     async for batch in batches:
@@ -95,7 +94,7 @@ def _result(number: int, future: Future[T]) -> T:
         return future.result()
 
 
-async def _awaited_result(number: int, task: asyncio.Task[Result]) -> Result:
+async def _awaited_result(number: int, task: asyncio.Task[T]) -> T:
     with noting(number):
         return await task
 
