@@ -19,7 +19,7 @@ demo: .venv/ready ## train on real data through the service, and compare with Py
 	.venv/bin/python examples/digits.py $(ARGS)
 
 test: .venv/ready ## run the tests
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 setup: .venv/ready ## make the environment, .venv
 

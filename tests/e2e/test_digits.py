@@ -1,8 +1,10 @@
 """The demo, in a short form."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,20 +12,23 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "digits.py"
 
 
-def processes() -> set[str]:
-    """Process ids and commands of servers and of processes that multiprocessing has spawned."""
-    listing = subprocess.run(["ps", "-eo", "pid=,args="], check=True, capture_output=True, text=True).stdout
-    return {line for line in listing.splitlines() if "losswire_server" in line or "multiprocessing" in line}
+def run(*command: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    environment, command = {**os.environ, **environment}, (sys.executable, *command)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=EXAMPLE.parent, env=environment)
 
 
-def run(*command: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True, cwd=EXAMPLE.parent)
+def environments() -> str:
+    """Those of all processes that are ours to see."""
+    return subprocess.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.slow
 def test_demo_agrees_with_torch_draws_its_curve_and_leaves_nothing_running(tmp_path):
-    before, picture = processes(), tmp_path / "curve.png"
-    done = run(EXAMPLE, "--epochs", "2", "--picture", picture)
+    picture, mark = tmp_path / "curve.png", uuid4().hex
+    with subprocess.Popen(["sleep", "60"], env={"MARK": mark}) as bystander:
+        assert mark in environments()
+        bystander.kill()
+    done = run(EXAMPLE, "--epochs", "2", "--picture", picture, MARK=mark)
     assert done.returncode == 0, done.stderr
     for wanted in (
         "held-out loss",
@@ -36,7 +41,7 @@ def test_demo_agrees_with_torch_draws_its_curve_and_leaves_nothing_running(tmp_p
         assert wanted in done.stdout
     assert 'losswire_loss_sum_total{loss="cross_entropy",series="held-out"}' in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert processes() == before
+    assert mark not in environments()
 
 
 @pytest.mark.slow
