@@ -38,7 +38,8 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
     """`Client`, awaited: the same arguments, results and errors.
 
     Any number of tasks may use it at once, and, one after another, several event loops: each has a connection of its
-    own. An evaluation that is cancelled is given up by the server too.
+    own. An evaluation that is cancelled is given up by the server too. To be closed before a fork, as a warning says:
+    gRPC may end the children of a process that is using it.
     """
 
     async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
