@@ -35,13 +35,16 @@ def in_child(function):
 
 def said(target: str, body: str, **environment: str) -> list[str]:
     """What a program prints."""
-    ran = run(PROGRAM.format(target=target, body=body), environment)
+    ran = run(target, body, **environment)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
 
 
-def run(program: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command, environment = [sys.executable, "-c", program], {**os.environ, **environment}
+def run(target: str, body: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command, environment = (
+        [sys.executable, "-c", PROGRAM.format(target=target, body=body)],
+        {**os.environ, **environment},
+    )
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -154,8 +157,10 @@ print(asyncio.run_coroutine_threadsafe(evaluate(), loop).result())
 """
 
 
-def test_fork_while_a_client_is_awaited_is_warned_of(target):
-    ran = run(PROGRAM.format(target=target, body=IN_A_LOOP + "os.fork() or os._exit(0)"), {})
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_fork_while_a_client_is_awaited_is_warned_of_and_the_parent_goes_on(target, action):
+    ran = run(target, IN_A_LOOP + "os.fork() or os._exit(0); client.ping()", PYTHONWARNINGS=action)
+    assert ran.returncode == 0, ran.stderr
     assert "RuntimeWarning: gRPC may end the child of a process that is using AsyncClient" in ran.stderr
 
 

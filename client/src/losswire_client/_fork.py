@@ -58,15 +58,14 @@ class Process:
         self._aio_users.discard(user)
 
     def before_fork(self) -> None:
-        if self._aio_users and _grpc_supports_forks():  # its threads there meet state of pollers that are gone
-            problem = "gRPC may end the child of a process that is using AsyncClient (SIGSEGV, SIGABRT)"
-            remedy = "close it before, set GRPC_ENABLE_FORK_SUPPORT=0, or start processes by the spawn method"
-            warnings.warn(f"{problem}: {remedy}", RuntimeWarning, stacklevel=2)
+        supported = _grpc_supports_forks()  # else children call nothing, and nothing of theirs is to be waited for
         with self._changed:
             self._forks += 1
-            self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS)
-        if self._has_called:
+            self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS if supported else 0)
+        if supported and self._has_called:
             time.sleep(SETTLE_SECONDS)
+        if supported and self._aio_users:
+            _warn_of_aio()  # last: it raises where warnings are errors, which Python shows and goes on
 
     def after_fork(self) -> None:
         with self._changed:
@@ -93,6 +92,13 @@ class Process:
 
 def _grpc_supports_forks() -> bool:
     return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() not in FALSE
+
+
+def _warn_of_aio() -> None:
+    # gRPC's threads go on in the child, with what pollers that are not there had left half done.
+    problem = "gRPC may end the child of a process that is using AsyncClient (SIGSEGV, SIGABRT)"
+    remedy = "close it before, set GRPC_ENABLE_FORK_SUPPORT=0, or start processes by the spawn method"
+    warnings.warn(f"{problem}: {remedy}", RuntimeWarning, stacklevel=3)
 
 
 PROCESS = Process()
