@@ -308,9 +308,11 @@ def test_awaited_map_takes_batches_as_they_come(target):
 
 
 @BOTH
-def test_map_takes_no_more_than_a_window_ahead(target, kind):
+@pytest.mark.parametrize(("window", "expected"), [(1, 1), (2, 2), (6, 6), (7, 6)])
+def test_map_takes_no_more_than_a_window_ahead(target, kind, window, expected):
     taken = []
-    results = mapped(kind(target, coalesce=True), (taken.append(n) or SMALL[0] for n in range(50)), window=6)
+    batches = (taken.append(n) or SMALL[0] for n in range(50))
+    results = mapped(kind(target, coalesce=True), batches, window=window)
     next(results)
-    assert len(taken) <= 6 + 3
+    assert len(taken) == expected
     results.close()

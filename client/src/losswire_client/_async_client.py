@@ -96,7 +96,7 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
         most = self._coalesce and await self._run(partial(one_step, "max_requests"), timeout)
         if most:
             evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(), loss, options), timeout)
-            results = evaluate_in_awaited_chunks(evaluate_chunk, batches, chunk_size(window, most))
+            results = evaluate_in_awaited_chunks(evaluate_chunk, batches, window, chunk_size(window, most))
         else:
             results = evaluate_in_tasks(evaluate, batches, window)
         async with aclosing(results):

@@ -74,15 +74,15 @@ class Chunk:
 
 def chunk_size(window: int, max_requests: int) -> int:
     """So many that half of a window is computed while the other half is put together."""
-    return min(-(-window // MAX_IN_FLIGHT), max_requests)
+    return min(max(1, window // MAX_IN_FLIGHT), max_requests)
 
 
 def evaluate_in_chunks(
-    evaluate: Callable[[Sequence[Batch]], Settled], batches: Iterable[Batch], size: int
+    evaluate: Callable[[Sequence[Batch]], Settled], batches: Iterable[Batch], window: int, size: int
 ) -> Iterator[Result]:
-    """Results in order."""
+    """Results in order; as many chunks of a size are in flight as fit a window."""
     number = 0
-    for results in evaluate_in_threads(evaluate, _chunks(batches, size), MAX_IN_FLIGHT):
+    for results in evaluate_in_threads(evaluate, _chunks(batches, size), window // size):
         for result in results:
             with noting(number):
                 yield _raised(result)
@@ -90,11 +90,11 @@ def evaluate_in_chunks(
 
 
 async def evaluate_in_awaited_chunks(
-    evaluate: Callable[[Sequence[Batch]], Coroutine[Any, Any, Settled]], batches: Coming[Batch], size: int
+    evaluate: Callable[[Sequence[Batch]], Coroutine[Any, Any, Settled]], batches: Coming[Batch], window: int, size: int
 ) -> AsyncGenerator[Result, None]:
     """The same in the running event loop."""
     number = 0
-    async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), MAX_IN_FLIGHT)) as chunks:
+    async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), window // size)) as chunks:
         async for results in chunks:
             for result in results:
                 with noting(number):

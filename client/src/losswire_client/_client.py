@@ -131,7 +131,7 @@ class Client(Base[Result, Wire]):
             yield from evaluate_in_threads(evaluate, batches, window)
             return
         evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(), loss, options), timeout)
-        yield from evaluate_in_chunks(evaluate_chunk, batches, chunk_size(window, most))
+        yield from evaluate_in_chunks(evaluate_chunk, batches, window, chunk_size(window, most))
 
     def _evaluate_chunk(
         self, prepare: Callable[[Batch], Evaluation], timeout: float | None, batches: Sequence[Batch]

@@ -50,9 +50,9 @@ def evaluate_in_threads(evaluate: Callable[[S], T], batches: Iterable[S], window
     in_flight = deque[tuple[int, Future[T]]]()
     try:
         for number, batch in enumerate(batches):
+            in_flight.append((number, threads.submit(evaluate, batch)))
             if len(in_flight) == window:
                 yield _result(*in_flight.popleft())
-            in_flight.append((number, threads.submit(evaluate, batch)))
         while in_flight:
             yield _result(*in_flight.popleft())
     finally:
@@ -66,9 +66,9 @@ async def evaluate_in_tasks(
     in_flight = deque[tuple[int, asyncio.Task[T]]]()
     try:
         async for number, batch in numbered(batches):
+            in_flight.append((number, asyncio.create_task(evaluate(batch))))
             if len(in_flight) == window:
                 yield await _awaited_result(*in_flight.popleft())
-            in_flight.append((number, asyncio.create_task(evaluate(batch))))
         while in_flight:
             yield await _awaited_result(*in_flight.popleft())
     finally:
