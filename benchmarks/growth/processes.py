@@ -39,7 +39,7 @@ class Watched:
         self.outcomes: Counter[str] = Counter()
 
     def run(self, kind: str, count: int) -> None:
-        """Has the client make so many ``evaluations`` or ``connections``.
+        """Has the client make so many ``evaluations`` or ``connections``, or ``trim`` its memory.
 
         Raises:
             RuntimeError: The client ended.
@@ -51,8 +51,10 @@ class Watched:
             raise RuntimeError("the client's process ended")
         self.outcomes.update(json.loads(answer))
 
-    def sample(self, calls: int) -> Sample:
+    def sample(self, calls: int, *, trimmed: bool) -> Sample:
         time.sleep(SETTLE_SECONDS)
+        if trimmed:
+            self.run("trim", 1)
         return Sample(calls, resident(self._client.pid), resident(self._server_pid))
 
 

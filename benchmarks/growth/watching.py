@@ -48,14 +48,20 @@ class Growth(NamedTuple):
         return _spread([sample.server.own for sample in self.samples])
 
 
-def measure(watch: Watch, environment: Mapping[str, str] = AS_SHIPPED) -> Growth:
-    """In processes of their own. The warm-up is counted in the outcomes, and in nothing else."""
+def measure(watch: Watch, environment: Mapping[str, str] = AS_SHIPPED, *, trimmed: bool = False) -> Growth:
+    """In processes of their own. The warm-up is counted in the outcomes, and in nothing else.
+
+    Args:
+        watch: What to make.
+        environment: Variables of both processes.
+        trimmed: Whether the client gives back all that is free before each sample, which glibc's malloc can.
+    """
     with watched(environment) as both:
         both.run(watch.kind, watch.warm_up)
-        samples = [both.sample(0)]
+        samples = [both.sample(0, trimmed=trimmed)]
         for calls in range(watch.step, watch.calls + 1, watch.step):
             both.run(watch.kind, watch.step)
-            samples.append(both.sample(calls))
+            samples.append(both.sample(calls, trimmed=trimmed))
         return Growth(samples, both.outcomes)
 
 
