@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from losswire_client import Client, InvalidArgumentError, NotServedError
+from losswire_client import Client, InvalidArgumentError
 from losswire_client.torch.nn import functional as remote
 from tests.ce_engine.helpers import PROBLEMS, problem
 
@@ -134,29 +134,6 @@ def test_argument_that_requires_a_gradient_is_taken_where_there_is_none(client, 
     with torch.no_grad():
         ours = remote.cross_entropy(logits, TARGET, weight, client=client)
         torch.testing.assert_close(ours, F.cross_entropy(logits, TARGET, weight), rtol=1e-12, atol=0)
-
-
-def test_second_derivative_is_refused_when_it_is_taken_and_not_before(client, logits):
-    loss = remote.cross_entropy(logits, TARGET, reduction="none", client=client).sum()
-    (grad,) = torch.autograd.grad(loss, logits, create_graph=True)
-    assert grad.requires_grad
-    with pytest.raises(NotServedError, match="second derivatives"):
-        grad.square().sum().backward()
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # as torch.func.jvp uses it
-@pytest.mark.parametrize(
-    "transform",
-    [
-        lambda loss, x: torch.func.grad(loss)(x),
-        lambda loss, x: torch.func.jvp(loss, (x,), (x,)),
-        lambda loss, x: torch.vmap(lambda row: loss(row[None].expand(4, 5)))(x),
-    ],
-    ids=["grad", "jvp", "vmap"],
-)
-def test_function_transforms_are_refused_by_torch(client, logits, transform):
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        transform(lambda x: remote.cross_entropy(x, TARGET, client=client), logits.detach())
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # at which the compiler looks

@@ -1,42 +1,62 @@
-"""A loss whose gradient comes with it: one call in the forward pass, none in the backward pass."""
+"""A loss whose gradient comes with it: one call in the forward pass, none in any derivative."""
 
-from functools import partial
-from typing import Any, Protocol, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from losswire_client import Client, NotServedError, Result
+from losswire_client import Client, InvalidArgumentError, NotServedError, Result
 from losswire_client._errors import invalid_argument
 from losswire_client.torch._clients import client_or_default
+from losswire_client.torch._curvature import NEEDS_INPUT, OF_CLASSES, Arguments, class_dimension, hessian_product
+from losswire_client.torch._errors import TorchArgumentError
 
 HALVES = (torch.float16, torch.bfloat16)
 
 
-class Call(Protocol):
-    """A loss of a client's, of which the input is missing."""
-
-    def __call__(self, input: Tensor, *, grad: bool) -> Result: ...
-
-
-def evaluate(loss: str, input: Tensor, client: Client | None, **arguments: object) -> Tensor:
-    """One of the client's losses, with its arguments, as a tensor that autograd knows how to differentiate."""
+def evaluate(
+    name: str,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None = None,
+    *,
+    client: Client | None,
+    **options: Any,
+) -> Tensor:
+    """One of the client's losses as a tensor that autograd knows how to differentiate, any number of times."""
     evaluated = _evaluate
     if torch.compiler.is_compiling():  # as a decorator it would import the compiler where nothing is ever compiled
         evaluated = torch.compiler.disable(_evaluate)  # type: ignore[no-untyped-call]
-    return evaluated(loss, input, client, arguments)
+    constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
+    return evaluated(name, input, constants, client, options)
 
 
-def _evaluate(loss: str, input: Tensor, client: Client | None, arguments: dict[str, object]) -> Tensor:
-    if not isinstance(input, Tensor):
-        raise invalid_argument("input", f"expected a tensor, got a {type(input).__name__}")
-    constants = {name: _constant(name, value) for name, value in arguments.items()}
-    call = partial(getattr(client_or_default(client), loss), **constants)
-    grad = torch.is_grad_enabled() and input.requires_grad
-    return cast(Tensor, _Loss.apply(input, call, grad))  # type: ignore[no-untyped-call]
+def _evaluate(
+    name: str, input: Tensor, constants: dict[str, Tensor | None], client: Client | None, options: dict[str, Any]
+) -> Tensor:
+    with _errors_of_torch():
+        if not isinstance(input, Tensor):
+            raise invalid_argument("input", f"expected a tensor, got a {type(input).__name__}")
+        checked = (_constant(argument, value) for argument, value in constants.items())
+        call = _Call(name, client_or_default(client), options)
+        loss, _ = _Loss.apply(input, *checked, call, _is_gradient_wanted(input))  # type: ignore[no-untyped-call]
+    return cast(Tensor, loss)
+
+
+@contextmanager
+def _errors_of_torch() -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise TorchArgumentError.of(error) from error
 
 
 def _constant(argument: str, value: object) -> object:
@@ -48,35 +68,90 @@ def _constant(argument: str, value: object) -> object:
     return value.detach()
 
 
+def _is_gradient_wanted(input: Tensor) -> bool:
+    """Whether a backward pass may come, or a forward derivative is taken now."""
+    if torch.is_grad_enabled() and input.requires_grad:
+        return True
+    return forward_ad.unpack_dual(input).tangent is not None  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A loss of a client's, of which the tensors are missing."""
+
+    loss: str
+    client: Client
+    options: dict[str, Any]
+
+    def __call__(self, input: Tensor, constants: dict[str, Tensor | None], *, grad: bool) -> Result:
+        given = {name: value for name, value in constants.items() if value is not None}
+        return cast(Result, getattr(self.client, self.loss)(input, **given, **self.options, grad=grad))
+
+
 class _Loss(torch.autograd.Function):
+    """The loss and, as a second output, its gradient for an incoming gradient of one.
+
+    Since the gradient is an output, autograd knows that it hangs on the input: a derivative of the first derivative
+    comes back to `backward` as the gradient of that output, where the closed forms of `_curvature` take it.
+    """
+
     @staticmethod
-    def forward(ctx: Any, input: Tensor, call: Call, grad: bool) -> Tensor:
+    def forward(
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        pos_weight: Tensor | None,
+        call: _Call,
+        grad: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         # In float16 gradients of a mean over many rows would vanish on their way, before a loss scale can save them.
         widen = grad and input.dtype is torch.float16
-        result = call((input.float() if widen else input).detach(), grad=grad)
-        if result.grad is not None:
-            ctx.save_for_backward(_to_tensor(result.grad).to(input.device))
-        return _to_tensor(result.loss).to(input.device, _loss_dtype(input))
+        constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
+        result = call((input.float() if widen else input).detach(), constants, grad=grad)
+        loss = _to_tensor(result.loss).to(input.device, _loss_dtype(input))
+        return loss, None if result.grad is None else _to_tensor(result.grad).to(input.device)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
-        (grad,) = ctx.saved_tensors
-        scaled = _scaled(grad, grad_output)  # which autograd brings to the input's dtype
-        if torch.is_grad_enabled():  # as with create_graph=True
-            scaled = _OnceDifferentiable.apply(scaled.detach().requires_grad_())  # type: ignore[no-untyped-call]
-        return scaled, None, None
-
-
-class _OnceDifferentiable(torch.autograd.Function):
-    """Passes a gradient on, of which there is no further one. Says so in better words than PyTorch's decorator."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004
-        return grad.view_as(grad)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
+        logits, *constants, ctx.call, _ = inputs
+        _, gradient = output
+        ctx.set_materialize_grads(False)
+        if gradient is not None:
+            # The same memory twice: an output, which has derivatives, and its numbers, which autograd may hand out.
+            saved = gradient, gradient.detach(), logits if ctx.call.loss in NEEDS_INPUT else None, *constants
+            ctx.save_for_backward(*saved)
+            ctx.save_for_forward(*saved)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> None:  # noqa: ARG004
-        raise NotServedError("second derivatives of a loss are not served: use torch.nn.functional where you need them")
+    def backward(ctx: Any, of_loss: Tensor | None, of_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, numbers, *tensors = ctx.saved_tensors
+        found = None
+        if of_loss is not None:
+            found = _times(gradient, of_loss) if torch.is_grad_enabled() else _scaled(numbers, of_loss)
+        if of_gradient is not None:  # as in a backward pass through a gradient that create_graph=True gave
+            curved = hessian_product(ctx.call.loss, gradient, of_gradient, _arguments(ctx, tensors))
+            found = curved if found is None else found + curved
+        return found, *[None] * 5  # and autograd brings it to the input's dtype
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
+        gradient, _numbers, *tensors = ctx.saved_tensors
+        change = gradient * tangent
+        if ctx.call.options["reduction"] != "none":
+            change = change.sum()
+        elif ctx.call.loss in OF_CLASSES:
+            change = change.sum(class_dimension(change))
+        return change, hessian_product(ctx.call.loss, gradient, tangent, _arguments(ctx, tensors))
+
+    @staticmethod
+    def vmap(*_: Any) -> NoReturn:
+        raise NotServedError(
+            "torch.vmap over a loss is not served: give the rows of all samples in one batch, with reduction='none'"
+        )
+
+
+def _arguments(ctx: Any, tensors: list[Any]) -> Arguments:
+    return Arguments(*tensors, **ctx.call.options)
 
 
 def _loss_dtype(input: Tensor) -> torch.dtype:
@@ -88,8 +163,19 @@ def _loss_dtype(input: Tensor) -> torch.dtype:
 
 def _scaled(grad: Tensor, grad_output: Tensor) -> Tensor:
     """The gradient times that of the loss: a scalar, or one number a row."""
-    if grad_output.ndim == 0 and grad_output.device.type == "cpu" and grad_output == 1:
+    if grad_output.ndim == 0 and grad_output.device.type == "cpu" and _is_one(grad_output):
         return grad  # as in loss.backward(): a product of the same numbers would take longer than all the rest
+    return _times(grad, grad_output)
+
+
+def _is_one(scalar: Tensor) -> bool:
+    try:
+        return bool(scalar == 1)
+    except RuntimeError:  # one of a batch under vmap, whose numbers nobody may look at
+        return False
+
+
+def _times(grad: Tensor, grad_output: Tensor) -> Tensor:
     if 0 < grad_output.ndim < grad.ndim:  # (N, d1, ..., dk), of rows
         grad_output = grad_output.unsqueeze(1)
     return grad * grad_output

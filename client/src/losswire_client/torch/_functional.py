@@ -45,9 +45,9 @@ def cross_entropy(
     return evaluate(
         "cross_entropy",
         input,
-        client,
-        target=target,
-        weight=weight,
+        target,
+        weight,
+        client=client,
         ignore_index=ignore_index,
         reduction=_reduction_of(size_average, reduce, reduction),
         label_smoothing=label_smoothing,
@@ -87,9 +87,9 @@ def nll_loss(
     return evaluate(
         "nll_loss",
         input,
-        client,
-        target=target,
-        weight=weight,
+        target,
+        weight,
+        client=client,
         ignore_index=ignore_index,
         reduction=_reduction_of(size_average, reduce, reduction),
     )
@@ -127,9 +127,9 @@ def binary_cross_entropy(
     return evaluate(
         "binary_cross_entropy",
         input,
-        client,
-        target=target,
-        weight=weight,
+        target,
+        weight,
+        client=client,
         reduction=_reduction_of(size_average, reduce, reduction),
     )
 
@@ -168,11 +168,11 @@ def binary_cross_entropy_with_logits(
     return evaluate(
         "binary_cross_entropy_with_logits",
         input,
-        client,
-        target=target,
-        weight=weight,
+        target,
+        weight,
+        pos_weight,
+        client=client,
         reduction=_reduction_of(size_average, reduce, reduction),
-        pos_weight=pos_weight,
     )
 
 
