@@ -39,6 +39,23 @@ def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(shape, reduction, 
         assert result.ignored_count == 0
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(0,), (5, 0), (0, 0), (2, 0, 4), (2, 0, 0), (2, 0, 3, 4), (0, 3, 0)], ids=str)
+def test_rows_without_classes_give_what_torch_gives(shape, reduction):
+    classes = shape[min(1, len(shape) - 1)]
+    for weight, smoothing in itertools.product((None, torch.rand(classes).double()), (0.0, 0.3)):
+        options = {"weight": weight, "label_smoothing": smoothing}
+        given = Problem("cross_entropy", torch.rand(shape).double(), torch.rand(shape).double(), options)
+        result = given.ours(reduction=reduction)
+        assert_close(result, *given.theirs(reduction=reduction), 0)
+        assert (result.row_count, result.weight_sum) == (0, 0.0)
+
+
+def test_mean_of_rows_without_classes_may_be_zero():
+    result = ce_engine.cross_entropy(torch.zeros(5, 0), torch.zeros(5, 0), empty="zero", sample_weight=torch.ones(5))
+    assert (result.loss, result.ignored_count) == (0, 5)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_half_precision_is_no_worse_than_torch(reduction, dtype):

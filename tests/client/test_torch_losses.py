@@ -51,6 +51,22 @@ def test_every_loss_gives_what_torch_gives(client, kind, dtype, reduction):
         assert_same(ours, evaluated(F, case, reduction=reduction), TOLERANCES[dtype])
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(0,), (5, 0), (0, 3), (0, 0), (2, 3, 0), (2, 0, 3, 4), (0, 3, 4)], ids=str)
+def test_empty_batches_give_what_torch_gives(client, shape, reduction):
+    rows = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    input, ignored = torch.rand(shape, dtype=torch.float64), torch.full(rows, -100)
+    for loss, target in (
+        ("cross_entropy", torch.rand_like(input)),
+        ("cross_entropy", ignored),
+        ("nll_loss", ignored),
+        ("binary_cross_entropy", torch.rand_like(input)),
+        ("binary_cross_entropy_with_logits", torch.rand_like(input)),
+    ):
+        case = Problem(loss, input, target, {"reduction": reduction})
+        assert_same(evaluated(remote, case, client), evaluated(F, case), 0)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", COUNTS)
 def test_samples_of_pytorch_give_what_torch_gives(client, name, dtype):

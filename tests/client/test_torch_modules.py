@@ -37,7 +37,7 @@ def other_target():
 
 
 def test_face_of_the_module_is_what_it_was():
-    assert losswire_client.torch.__all__ == [*CLASSES, *FUNCTIONS, "nn", "set_default_client"]
+    assert losswire_client.torch.__all__ == [*CLASSES, "TorchArgumentError", *FUNCTIONS, "nn", "set_default_client"]
     assert losswire_client.torch.nn.__all__ == [*CLASSES, "functional"]
     assert losswire_client.torch.nn.functional.__all__ == [*FUNCTIONS]
 
@@ -128,6 +128,16 @@ def test_everything_else_of_torch_nn_is_that_of_torch():
     assert set(dir(ours.functional)) == set(dir(F))
     with pytest.raises(AttributeError, match=r"torch.nn.* has no attribute 'CrossEntropy'"):
         _ = ours.CrossEntropy
+
+
+def test_loss_that_falls_through_to_torch_warns_of_it():
+    for ours, theirs, name in (
+        (losswire_client.torch.nn, nn, "LinearCrossEntropyLoss"),
+        (losswire_client.torch.nn, nn, "NLLLoss2d"),
+        (losswire_client.torch.nn.functional, F, "linear_cross_entropy"),
+    ):
+        with pytest.warns(UserWarning, match=f"{name} is PyTorch's own.* take it from {theirs.__name__} "):
+            assert getattr(ours, name) is getattr(theirs, name)
 
 
 @pytest.mark.parametrize(("module", "needed"), [("torch", "torch"), ("torchmetrics", "torchmetrics")])

@@ -1,5 +1,6 @@
 """Whatever way a batch goes, the same bits come back."""
 
+import itertools
 from collections.abc import Iterator
 
 import ml_dtypes
@@ -192,3 +193,19 @@ def test_row_that_no_message_holds_says_so():
         pytest.raises(ResourceExhaustedError, match=message),
     ):
         client.cross_entropy(np.zeros((2, 300_000), np.float32), [0, 1])
+
+
+@pytest.mark.parametrize("shape", [(0,), (5, 0), (0, 3), (0, 0), (2, 3, 0), (2, 0, 4), (0, 3, 4)], ids=str)
+def test_empty_batch_has_the_same_end_by_any_way(unary, stream, shared, shape):
+    input, ignored = np.zeros(shape, np.float32), np.full(row_shape(shape), -100)
+    kinds = (
+        ("cross_entropy", input),
+        ("cross_entropy", ignored),
+        ("nll_loss", ignored),
+        ("binary_cross_entropy", input),
+    )
+    for (loss, target), reduction in itertools.product(kinds, ("none", "mean")):
+        options = {"reduction": reduction, "grad": True, "outputs": ["predictions", "probabilities"]}
+        first, *others = (getattr(client, loss)(input, target, **options) for client in (unary, stream, shared))
+        for other in others:
+            assert_same_bits(first, other)

@@ -67,7 +67,6 @@ OF_SMOOTHING: dict[str, dict[str, Any]] = {
 OF_PROBABILITY_TARGETS: dict[str, dict[str, Any]] = {
     "probabilities of another shape": {"target": np.ones((2, 4), np.float32)},
     "probabilities of another dtype and shape": {"target": np.ones(2, ml_dtypes.bfloat16)},
-    "probabilities of no class": {"target": np.ones((2, 0)), "input": np.ones((2, 0))},
     "ignore_index beside probabilities": {"target": PROBABILITIES, "ignore_index": 0},
     "weighting beside probabilities": {"target": PROBABILITIES, "weight": "balanced"},
 }

@@ -1,5 +1,6 @@
 from typing import Unpack
 
+import torch
 from torch import Tensor
 
 from ce_engine import checks
@@ -41,6 +42,9 @@ def cross_entropy(
     options = checks.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, **common)
     label_smoothing = float(label_smoothing)
     if isinstance(weight, str) or not target.dtype.is_floating_point:
+        return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+    if not class_count(input):  # nothing is probable, so no row counts: PyTorch's losses are 0 and their mean is NaN
+        target = torch.full(target_shape(input), ignore_index)
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
     return _probability_slab(input, target, weight, label_smoothing, options)
 

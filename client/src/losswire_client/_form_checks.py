@@ -44,8 +44,6 @@ def check_probability_target(target: Array, shape: Shape) -> None:
     if target.shape != shape:
         expected = f"expected class indices of an integer dtype or probabilities of the input's shape {shape}"
         raise invalid_argument("target", f"{expected}, got {_dtype_name(target)} of shape {target.shape}")
-    if 0 in shape and 0 not in row_shape(shape):
-        raise invalid_argument("input", f"expected at least one class, got shape {shape}")
 
 
 def check_like_input(target: Array, shape: Shape) -> None:

@@ -15,10 +15,13 @@ The losses that this module names are evaluated by the server; whatever else `nn
   calls nobody. Where no gradient can be wanted, as under ``torch.no_grad``, none is computed and none is sent.
 - float16 that requires a gradient travels as float32. The gradient of a mean over many rows vanishes in float16 before
   a loss scale of `torch.amp.GradScaler` can save it.
-- Only the input gets a gradient. Targets and weights that require one are refused before anything is sent, and so are
-  second derivatives, when they are taken.
-- Compiled code calls out: `torch.compile` breaks its graph there, and ``fullgraph=True`` and `torch.func` are refused.
-- Errors are those of `losswire_client`, and name the argument.
+- Only the input gets a gradient. Targets and weights that require one are refused before anything is sent.
+- Derivatives of any order, forward mode, batches of incoming gradients and `torch.func` are served, and cost no further
+  call. `torch.vmap` over a loss is refused with `NotServedError`: one batch with ``reduction="none"`` has the same rows.
+- Compiled code calls out: `torch.compile` breaks its graph there, and refuses ``fullgraph=True``.
+- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated here, and warn of it.
+- Errors are those of `losswire_client`, and name the argument. A wrong one is a `TorchArgumentError`, which is also what
+  PyTorch raises.
 
 Without a client of their own, losses are evaluated by one that the process shares: see `set_default_client`.
 """
@@ -30,6 +33,7 @@ except ModuleNotFoundError as error:
 
 from losswire_client.torch import nn
 from losswire_client.torch._clients import set_default_client
+from losswire_client.torch._errors import TorchArgumentError
 from losswire_client.torch._functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -43,6 +47,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "NLLLoss",
+    "TorchArgumentError",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",

@@ -1,5 +1,6 @@
 """A loss whose gradient comes with it: one call in the forward pass, none in any derivative."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,6 +149,10 @@ class _Loss(torch.autograd.Function):
         raise NotServedError(
             "torch.vmap over a loss is not served: give the rows of all samples in one batch, with reduction='none'"
         )
+
+
+# PyTorch asks for the signature with every call, and inspect takes as long for it as all the rest of the call here.
+_Loss.forward.__signature__ = inspect.signature(_Loss.forward)  # type: ignore[attr-defined]
 
 
 def _arguments(ctx: Any, tensors: list[Any]) -> Arguments:

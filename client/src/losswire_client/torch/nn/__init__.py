@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn as _nn
 
+from losswire_client.torch._fallthrough import of_torch
 from losswire_client.torch._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from losswire_client.torch.nn import functional
 
@@ -11,7 +12,7 @@ __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss", "funct
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_nn, name)
+    return of_torch(_nn, name)
 
 
 def __dir__() -> list[str]:

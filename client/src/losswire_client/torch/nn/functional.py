@@ -4,6 +4,7 @@ from typing import Any
 
 from torch.nn import functional as _functional
 
+from losswire_client.torch._fallthrough import of_torch
 from losswire_client.torch._functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -15,7 +16,7 @@ __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_en
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_functional, name)
+    return of_torch(_functional, name)
 
 
 def __dir__() -> list[str]:
