@@ -32,8 +32,12 @@ def scalar_of(loss):
     return weighted
 
 
+# Products of gradients in half precision and a direction: a gradient is rounded, and a sum of products may cancel.
+SIZE = 2
+
+
 def direction(x):
-    return torch.linspace(-1, 2, x.numel(), dtype=x.dtype).reshape(x.shape)
+    return torch.linspace(-1, SIZE, x.numel(), dtype=x.dtype).reshape(x.shape)
 
 
 def gradient_penalty(loss, x):
@@ -191,8 +195,20 @@ def test_second_derivative_in_half_precision_is_no_worse_than_that_of_torch(clie
     case = small(kind, dtype)
     ours, theirs = product(case, remote, client=client), product(case, F)
     assert ours.dtype == theirs.dtype == dtype
-    # It comes from a gradient that was rounded, beside which the largest product may be small.
-    assert_no_worse(ours, theirs, product(case.to(torch.float64), F), size=direction(case.input).abs().max())
+    assert_no_worse(ours, theirs, product(case.to(torch.float64), F), size=SIZE)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_forward_mode_in_half_precision_has_the_dtypes_of_torch_and_is_no_worse(client, kind, dtype):
+    case = small(kind, dtype)
+    ours = forward_mode(loss_of(case, remote, client=client), case.input)
+    theirs = forward_mode(loss_of(case, F), case.input)
+    truth = case.to(torch.float64)
+    exact = forward_mode(loss_of(truth, F), truth.input)
+    assert [x.dtype for x in ours] == [x.dtype for x in theirs] == [dtype] * 2
+    assert_no_worse(ours[0], theirs[0], exact[0])
+    assert_no_worse(ours[1], theirs[1], exact[1], size=SIZE)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -239,6 +255,27 @@ def test_logits_are_free_once_their_cross_entropy_is_known(client):
     del logits
     assert kept() is None
     loss.backward()
+
+
+def test_parameters_of_a_functional_call_get_the_gradient_of_torch(client):
+    model, target = torch.nn.Linear(3, 4, dtype=torch.float64), torch.tensor([0, 1, 3])
+
+    def grads(losses, **more):
+        def loss(parameters):
+            return losses.cross_entropy(torch.func.functional_call(model, parameters, (LOGITS,)), target, **more)
+
+        return torch.func.grad(loss)(dict(model.named_parameters()))
+
+    assert_same(grads(remote, client=client), grads(F))
+
+
+def test_export_is_refused_with_a_way_out(client):
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return remote.cross_entropy(x, torch.tensor([0, 1, 2]), client=client)
+
+    with pytest.raises(NotServedError, match=r"torch\.export .* export what gives the logits"):
+        torch.export.export(Model(), (LOGITS,))
 
 
 def test_vmap_over_the_input_is_refused_with_a_way_out(client):

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from losswire_client import InvalidArgumentError
+from losswire_client.torch import TorchArgumentError
 from losswire_client.torch.nn import functional as remote
 from tests.ce_engine.helpers import HALVES, PROBLEMS, REDUCTIONS, SHAPES, TOLERANCES, Problem, assert_no_worse, problem
 from tests.ce_engine.test_conformance import COUNTS, samples
@@ -155,3 +156,38 @@ def test_wrong_argument_is_refused_by_its_name(client, arguments, message):
     with pytest.raises(InvalidArgumentError, match=message) as raised:
         remote.cross_entropy(**{"input": LOGITS, "target": TARGET, "client": client, **arguments})
     assert message.startswith(raised.value.argument)
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments"),
+    [
+        ("cross_entropy", {"input": [[1.0, 2.0]]}),
+        ("cross_entropy", {"target": TARGET + 4}),
+        ("cross_entropy", {"target": TARGET - 1}),
+        ("cross_entropy", {"target": TARGET[:2]}),
+        ("cross_entropy", {"target": LOGITS[:2]}),
+        ("cross_entropy", {"target": TARGET[:, None]}),
+        ("cross_entropy", {"weight": LOGITS[0, :2]}),
+        ("cross_entropy", {"label_smoothing": 2.0}),
+        ("cross_entropy", {"reduction": "avg"}),
+        ("cross_entropy", {"target": LOGITS, "ignore_index": 1}),
+        ("nll_loss", {"target": TARGET + 4}),
+        ("nll_loss", {"target": LOGITS}),
+        ("nll_loss", {"weight": LOGITS[0, :2]}),
+        ("binary_cross_entropy", {"target": LOGITS[:2]}),
+        ("binary_cross_entropy", {"input": LOGITS - 1, "target": LOGITS}),
+        ("binary_cross_entropy", {"target": LOGITS, "weight": LOGITS[0, :3]}),
+        ("binary_cross_entropy_with_logits", {"target": LOGITS[:2]}),
+        ("binary_cross_entropy_with_logits", {"target": LOGITS, "pos_weight": LOGITS[0, :3]}),
+        ("binary_cross_entropy_with_logits", {"target": LOGITS, "reduction": "avg"}),
+    ],
+)
+def test_script_that_catches_the_error_of_torch_catches_ours(client, loss, arguments):
+    arguments = {"input": LOGITS, "target": TARGET, **arguments}
+    with pytest.raises((ValueError, RuntimeError, IndexError, TypeError)) as theirs:
+        getattr(F, loss)(**arguments)
+    with pytest.raises(theirs.type) as ours:
+        getattr(remote, loss)(**arguments, client=client)
+    assert isinstance(ours.value, TorchArgumentError)
+    assert isinstance(ours.value.__cause__, InvalidArgumentError)
+    assert str(ours.value).startswith(f"{ours.value.argument}: expected")

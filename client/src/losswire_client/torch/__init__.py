@@ -17,11 +17,12 @@ The losses that this module names are evaluated by the server; whatever else `nn
   a loss scale of `torch.amp.GradScaler` can save it.
 - Only the input gets a gradient. Targets and weights that require one are refused before anything is sent.
 - Derivatives of any order, forward mode, batches of incoming gradients and `torch.func` are served, and cost no further
-  call. `torch.vmap` over a loss is refused with `NotServedError`: one batch with ``reduction="none"`` has the same rows.
+  call. `torch.vmap` over a loss is refused with `NotServedError`: give all samples in one batch.
 - Compiled code calls out: `torch.compile` breaks its graph there, and refuses ``fullgraph=True``.
-- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated here, and warn of it.
-- Errors are those of `losswire_client`, and name the argument. A wrong one is a `TorchArgumentError`, which is also what
-  PyTorch raises.
+- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process, and
+  a warning says so.
+- Errors are those of `losswire_client`, and name the argument. A wrong argument is a `TorchArgumentError`, which is all
+  that PyTorch raises for one, too.
 
 Without a client of their own, losses are evaluated by one that the process shares: see `set_default_client`.
 """

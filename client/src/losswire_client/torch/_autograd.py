@@ -34,6 +34,8 @@ def evaluate(
 ) -> Tensor:
     """One of the client's losses as a tensor that autograd knows how to differentiate, any number of times."""
     evaluated = _evaluate
+    if torch.compiler.is_exporting():
+        raise NotServedError("torch.export of a loss is not served: export what gives the logits")
     if torch.compiler.is_compiling():  # as a decorator it would import the compiler where nothing is ever compiled
         evaluated = torch.compiler.disable(_evaluate)  # type: ignore[no-untyped-call]
     constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
@@ -115,7 +117,8 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
         logits, *constants, ctx.call, _ = inputs
-        _, gradient = output
+        loss, gradient = output
+        ctx.loss_dtype = loss.dtype
         ctx.set_materialize_grads(False)
         if gradient is not None:
             # The same memory twice: an output, which has derivatives, and its numbers, which autograd may hand out.
@@ -142,7 +145,7 @@ class _Loss(torch.autograd.Function):
             change = change.sum()
         elif ctx.call.loss in OF_CLASSES:
             change = change.sum(class_dimension(change))
-        return change, hessian_product(ctx.call.loss, gradient, tangent, _arguments(ctx, tensors))
+        return change.to(ctx.loss_dtype), hessian_product(ctx.call.loss, gradient, tangent, _arguments(ctx, tensors))
 
     @staticmethod
     def vmap(*_: Any) -> NoReturn:
