@@ -19,8 +19,8 @@ The losses that this module names are evaluated by the server; whatever else `nn
 - Derivatives of any order, forward mode, batches of incoming gradients and `torch.func` are served, and cost no further
   call. `torch.vmap` over a loss is refused with `NotServedError`: give all samples in one batch.
 - Compiled code calls out: `torch.compile` breaks its graph there, and refuses ``fullgraph=True``.
-- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process, and
-  a warning says so.
+- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process; a
+  warning says so.
 - Errors are those of `losswire_client`, and name the argument. A wrong argument is a `TorchArgumentError`, which is all
   that PyTorch raises for one, too.
 
