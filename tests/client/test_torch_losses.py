@@ -141,6 +141,9 @@ LOGITS, TARGET = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
     ("arguments", "message"),
     [
         ({"input": [[1.0, 2.0]]}, "input: expected a tensor, got a list"),
+        ({"target": [0, 1, 2]}, "target: expected a tensor, got a list"),
+        ({"target": None}, "target: expected a tensor, got a NoneType"),
+        ({"weight": "balanced"}, "weight: expected a tensor, got a str"),
         ({"input": LOGITS.long()}, "input: expected one of the dtypes float64, .*, got int64"),
         ({"input": LOGITS.to("meta")}, "input: expected an array, got a Tensor: .*Cannot copy out of meta tensor"),
         ({"target": TARGET + 4}, r"target: expected classes in \[0, 4\) .*, got 4 at row 0"),

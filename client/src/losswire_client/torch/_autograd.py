@@ -62,10 +62,12 @@ def _errors_of_torch() -> Iterator[None]:
         raise TorchArgumentError.of(error) from error
 
 
-def _constant(argument: str, value: object) -> object:
+def _constant(argument: str, value: Tensor | None) -> Tensor | None:
     """An argument that no gradient is wanted of."""
+    if value is None and argument != "target":
+        return None
     if not isinstance(value, Tensor):
-        return value
+        raise invalid_argument(argument, f"expected a tensor, got a {type(value).__name__}")
     if value.requires_grad and torch.is_grad_enabled():
         raise invalid_argument(argument, "expected no gradient to be required of it, since only the input gets one")
     return value.detach()
