@@ -1,6 +1,9 @@
+import contextlib
+import itertools
+
 import pytest
 
-from losswire_server.admission import Admission
+from losswire_server.admission import SILENT_SECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 
 
@@ -35,3 +38,38 @@ def test_reservation_that_never_fits_is_no_overload():
     held.resize(10)
     with pytest.raises(TooLargeError, match="this stream needs 11 bytes, and at most 10 may be in flight"):
         held.resize(11)
+
+
+def test_what_is_announced_is_checked_and_not_held():
+    admission = Admission(max_bytes=10)
+    held = admission.reservation()
+    held.resize(2)
+    held.check_fits(10)
+    admission.reserve(3)
+    with pytest.raises(OverloadedError, match="5 of at most 10 bytes are in flight, and this request has 6"):
+        held.check_fits(8)
+    with pytest.raises(TooLargeError):
+        held.check_fits(11)
+    assert admission.inflight_bytes == 5
+
+
+def test_callers_that_are_silent_for_long_are_ended_when_others_need_what_they_hold():
+    clock, ended = itertools.count(0, SILENT_SECONDS / 2).__next__, []
+    admission = Admission(max_bytes=10, clock=clock)
+    holds = [admission.reservation() for _ in range(4)]
+    for held in holds:
+        held.resize(2)
+    with contextlib.ExitStack() as silences:
+        for name, held in enumerate(holds):
+            silences.enter_context(held.silence(lambda name=name: ended.append(name)))
+        admission.reserve(2)
+        assert ended == []
+        with pytest.raises(OverloadedError):
+            admission.reserve(3)
+        assert ended == [0, 1]  # the longest silent, and no more than it takes
+        with pytest.raises(OverloadedError):
+            admission.reserve(10)
+        assert ended == [0, 1, 2, 3]  # each once
+    with pytest.raises(OverloadedError):
+        admission.reserve(10)
+    assert ended == [0, 1, 2, 3]

@@ -1,19 +1,25 @@
 """How much may be in flight: what does not fit is turned away at once, with a time to come back."""
 
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from losswire_server.errors import OverloadedError, TooLargeError
 
 RETRY_MILLISECONDS = 100
+SILENT_SECONDS = 10.0  # a caller that has nothing to say for longer holds what it has until others need it
 
 
 class Admission:
     """Counts the bytes of the requests being evaluated or waiting. May be used from any thread."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.max_bytes = max_bytes
         self._bytes = 0
         self._lock = threading.Lock()
+        self._clock = clock
+        self._silent: dict[Reservation, tuple[float, Callable[[], object]]] = {}  # the longest silent first
 
     @property
     def inflight_bytes(self) -> int:
@@ -23,15 +29,20 @@ class Admission:
         """Admits a request of that many bytes, which must be released later.
 
         Raises:
-            OverloadedError: It does not fit beside what is in flight.
+            OverloadedError: It does not fit beside what is in flight. Callers that are silent have been told to end.
         """
         with self._lock:
-            if self._bytes + size > self.max_bytes:
-                raise OverloadedError(
-                    f"{self._bytes} of at most {self.max_bytes} bytes are in flight, and this request has {size}",
-                    RETRY_MILLISECONDS,
-                )
+            self._check_fits(size)
             self._bytes += size
+
+    def check_fits(self, size: int) -> None:
+        """Checks whether `reserve` would admit that many bytes now.
+
+        Raises:
+            OverloadedError: As `reserve`.
+        """
+        with self._lock:
+            self._check_fits(size)
 
     def release(self, size: int) -> None:
         with self._lock:
@@ -41,13 +52,41 @@ class Admission:
         """Of one caller, who holds nothing yet."""
         return Reservation(self)
 
+    @contextmanager
+    def silence(self, held: "Reservation", end: Callable[[], object]) -> Iterator[None]:
+        """While a caller is waited for. If that takes long and others need what it holds, `end` is called, once."""
+        self._silent[held] = self._clock(), end
+        try:
+            yield
+        finally:
+            self._silent.pop(held, None)
+
+    def _check_fits(self, size: int) -> None:
+        missing = self._bytes + size - self.max_bytes
+        if missing > 0:
+            self._end_silent(missing)
+            problem = f"{self._bytes} of at most {self.max_bytes} bytes are in flight, and this request has {size}"
+            raise OverloadedError(problem, RETRY_MILLISECONDS)
+
+    def _end_silent(self, missing: int) -> None:
+        """Ends as many callers as hold what is missing, if so many have been silent for long."""
+        for held, (since, end) in list(self._silent.items()):
+            if missing <= 0 or self._clock() - since < SILENT_SECONDS:
+                break
+            missing -= held.size
+            del self._silent[held]
+            end()
+
 
 class Reservation:
-    """What one caller holds, which grows and shrinks while it goes on; to be closed once nothing is held."""
+    """What one caller holds, which grows and shrinks while it goes on; to be closed once nothing is held.
+
+    It never waits for more while it holds some: two callers that did might wait for each other.
+    """
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._bytes = 0
+        self.size = 0
 
     def resize(self, size: int) -> None:
         """Holds that many bytes from now on.
@@ -56,15 +95,30 @@ class Reservation:
             OverloadedError: They do not fit beside what is in flight; as many as before are held.
             TooLargeError: They would not fit if nothing else were.
         """
-        if size > self._admission.max_bytes:
-            raise TooLargeError(
-                f"this stream needs {size} bytes, and at most {self._admission.max_bytes} may be in flight"
-            )
-        if size > self._bytes:
-            self._admission.reserve(size - self._bytes)
+        self._check_ever_fits(size)
+        if size > self.size:
+            self._admission.reserve(size - self.size)
         else:
-            self._admission.release(self._bytes - size)
-        self._bytes = size
+            self._admission.release(self.size - size)
+        self.size = size
+
+    def check_fits(self, size: int) -> None:
+        """Checks whether `resize` would succeed now, for what is announced and may never come.
+
+        Raises:
+            Exception: As `resize`.
+        """
+        self._check_ever_fits(size)
+        self._admission.check_fits(size - self.size)
+
+    def silence(self, end: Callable[[], object]) -> AbstractContextManager[None]:
+        """While the caller is waited for: see `Admission.silence`."""
+        return self._admission.silence(self, end)
 
     def close(self) -> None:
         self.resize(0)
+
+    def _check_ever_fits(self, size: int) -> None:
+        most = self._admission.max_bytes
+        if size > most:
+            raise TooLargeError(f"this stream needs {size} bytes, and at most {most} may be in flight")

@@ -128,9 +128,12 @@ class Coming:
 
     def take_all(self) -> Tensor:
         """All of a tensor with one number a row, in the shape of rows."""
-        parts = torch.cat([part.tensor.reshape(-1) for part in self._parts])
-        self._parts.clear()
-        return parts.view(self._layout.row_shape)
+        whole, first = torch.empty(self._next_row, dtype=self._dtype), 0
+        while self._parts:  # each is let go of before the next is copied, so that they are never here twice
+            part = self._parts.popleft().tensor.reshape(-1)
+            whole[first : first + len(part)] = part
+            first += len(part)
+        return whole.view(self._layout.row_shape)
 
     def _rows_until(self, end: int) -> Iterator[Tensor]:
         """Takes out rows that came in other pieces than they are wanted in."""

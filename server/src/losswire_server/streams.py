@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from losswire import v1
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.tensors import FieldError
-from losswire_server.admission import Admission
-from losswire_server.errors import TooLargeError
+from losswire_server.admission import RETRY_MILLISECONDS, Admission
+from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.evaluation import evaluate
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.stream_batch import StreamBatch
@@ -63,8 +63,10 @@ class _Stream:
         self._executor = executor
         self._max_message_bytes = max_message_bytes
         self._held = admission.reservation()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._ended_for_others = False
         self._batch: StreamBatch | None = None
-        self._announced = 0  # bytes that the header says will be held
+        self._header_bytes = 0
         self._work: Future[Any] = Future()
         self._work.set_result(None)
 
@@ -72,10 +74,11 @@ class _Stream:
         first = await anext(messages, b"")
         if not first:
             await asyncio.sleep(LEAVING_SECONDS)
-        self._held.resize(len(first))
+        self._header_bytes = len(first)
+        self._held.resize(self._header_bytes)
         await self._beside(partial(self._open, first))
         del first
-        message = await anext(messages, None)
+        message = await self._wait_for(anext(messages, None))
         while message is not None:
             self._hold(len(message))
             with _next(messages) as coming:  # which the caller may send only when it has these results
@@ -84,7 +87,7 @@ class _Stream:
                 if results:
                     yield results
                 del results
-                message = await coming
+                message = await self._wait_for(coming)
         if self._batch is not None and not self._batch.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._beside(self._finish)
@@ -97,9 +100,25 @@ class _Stream:
         del self._work  # whose error knows its frames, and these know this stream
         work.add_done_callback(lambda _: self._held.close())
 
+    async def _wait_for(self, coming: Awaitable[bytes | None]) -> bytes | None:
+        """The next message; or else others need what this stream holds."""
+        try:
+            with self._held.silence(self._end_for_others):
+                return await coming
+        except asyncio.CancelledError:
+            if not self._ended_for_others:
+                raise
+            self._task.uncancel()
+            problem = "others need the memory that this stream holds, of which nothing came for long"
+            raise OverloadedError(problem, RETRY_MILLISECONDS) from None
+
+    def _end_for_others(self) -> None:
+        self._ended_for_others = True
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
     def _hold(self, message_bytes: int) -> None:
         batch_bytes = 0 if self._batch is None else self._batch.held_bytes
-        self._held.resize(max(self._announced, batch_bytes) + MESSAGES_AT_ONCE * message_bytes)
+        self._held.resize(max(self._header_bytes, batch_bytes) + MESSAGES_AT_ONCE * message_bytes)
 
     async def _take(self, message: bytes) -> bytes | None:
         """The results of a slab, which probably takes as long for its size as the last one."""
@@ -127,8 +146,7 @@ class _Stream:
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)
-            self._announced = len(message) + checked.ahead_bytes
-            self._held.resize(self._announced)
+            self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes: it may never do
             self._batch = StreamBatch(checked)
         else:
             self._summary = evaluate(header)
