@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire import v1
+from losswire.parsing import parse
 from losswire.tensors import FieldError
 from losswire.wire import LENGTH_DELIMITED, VARINT, read_fields, tag, varint
 
@@ -95,7 +96,7 @@ class Frames(Generic[MessageT]):
         if name is None or not isinstance(value, memoryview):
             names, came = " and ".join(self._parts.values()), [name or "an unknown field" for name, _ in parts]
             raise FieldError("part", f"expected exactly one of {names}, got {' and '.join(came) or 'nothing'}")
-        return self._read_slab(value) if name == "slab" else self._whole.FromString(bytes(value))
+        return self._read_slab(value) if name == "slab" else parse(self._whole, value, name)
 
     def _read_slab(self, data: memoryview) -> SlabFrame:
         numbers = {"first_row": 0, "row_count": 0}

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from losswire.tensors import FieldError
 
+MAX_SHOWN = 100  # characters of a wrong name
 SERIES = re.compile(r"[A-Za-z0-9_.:/-]{0,64}")
 
 
@@ -15,7 +16,8 @@ def check_series(series: str) -> None:
         FieldError: It is none.
     """
     if not SERIES.fullmatch(series):
-        raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {series!r}")
+        came = repr(series) if len(series) <= MAX_SHOWN else f"{len(series)} characters"
+        raise FieldError("series", f"expected up to 64 letters, digits and any of _.:/-, got {came}")
 
 
 def check_each_once(outputs: Collection[int]) -> None:

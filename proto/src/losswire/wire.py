@@ -24,16 +24,16 @@ def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple
         count += 1
         if count > max_fields:
             raise FieldError(where, f"expected at most {max_fields} fields, got more")
-        key, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
+        key, position = read_varint(data, position, where, MAX_PREFIX_BYTES)
         number, kind = key >> 3, key & 7
         if not 0 < number <= MAX_FIELD_NUMBER:
             raise FieldError(where, f"expected fields of numbers 1 to {MAX_FIELD_NUMBER}, got {number}")
         if kind == VARINT:
-            value, position = _read_varint(data, position, where)
+            value, position = read_varint(data, position, where)
             yield number, kind, value
             continue
         if kind == LENGTH_DELIMITED:
-            length, position = _read_varint(data, position, where, MAX_PREFIX_BYTES)
+            length, position = read_varint(data, position, where, MAX_PREFIX_BYTES)
         elif kind in (FIXED32, FIXED64):
             length = 4 if kind == FIXED32 else 8
         else:
@@ -44,7 +44,16 @@ def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple
         position += length
 
 
-def _read_varint(data: memoryview, position: int, where: str, max_bytes: int = MAX_VARINT_BYTES) -> tuple[int, int]:
+def read_varint(
+    data: bytes | memoryview, position: int, where: str, max_bytes: int = MAX_VARINT_BYTES
+) -> tuple[int, int]:
+    """The number at a position, of up to 64 bits, and the position behind it.
+
+    Raises:
+        FieldError: There is none of so many bytes.
+    """
+    if position < len(data) and (value := data[position]) < 0x80:  # as nearly all are
+        return value, position + 1
     value = 0
     for shift, byte in enumerate(data[position : position + max_bytes]):
         value |= (byte & 0x7F) << 7 * shift

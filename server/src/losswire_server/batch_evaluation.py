@@ -8,7 +8,8 @@ from typing import NamedTuple
 import grpc
 
 from losswire import v1
-from losswire_server.batch_requests import Group, Request, cut, grouped, parse
+from losswire.parsing import parse
+from losswire_server.batch_requests import Group, Request, cut, grouped
 from losswire_server.errors import log_failure, to_rpc_status, to_status
 from losswire_server.evaluation import evaluate
 from losswire_server.regions import Regions
@@ -107,7 +108,7 @@ class Batch:
 
     def _together(self, requests: list[Request]) -> Evaluated:
         start = time.perf_counter()
-        first = parse(requests[0].data)
+        first = parse(v1.EvaluateRequest, requests[0].data)
         result = evaluate_alike(first, [request.elements for request in requests])
         responses = [self._results[request.place].response for request in requests]
         fill_responses(responses, result)
@@ -117,7 +118,7 @@ class Batch:
         start = time.perf_counter()
         result = self._results[request.place]
         try:
-            message = parse(request.data)
+            message = parse(v1.EvaluateRequest, request.data)
             result.response.CopyFrom(evaluate(message, self._regions))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered
             return self._fail(result, error)

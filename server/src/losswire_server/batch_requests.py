@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 from google.protobuf.message import DecodeError
 
 from losswire import v1
-from losswire.tensors import FieldError
+from losswire.parsing import parse
+from losswire.tensors import MAX_ELEMENTS, FieldError
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError
 from losswire_server.planning import loss_of
@@ -82,22 +83,13 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
     return groups
 
 
-def parse(data: memoryview) -> v1.EvaluateRequest:
-    """One of the requests.
-
-    Raises:
-        DecodeError: It is none.
-    """
-    return v1.EvaluateRequest.FromString(bytes(data))
-
-
 def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
     """All of a request but the elements of its own tensors, unknown fields too; and these elements."""
     if len(data) > MAX_STACKED_BYTES:
         return None, {}
     try:
-        request = parse(data)
-    except DecodeError:
+        request = parse(v1.EvaluateRequest, data)
+    except (DecodeError, FieldError):
         return None, {}
     elements: dict[str, bytes] = {}
     for name in OWN:
@@ -110,7 +102,7 @@ def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
 
 def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]:
     if _can_be_stacked(form):
-        elements = len(requests) * max(0, math.prod(form.input.shape))  # a shape may be wrong
+        elements = len(requests) * max(0, min(math.prod(form.input.shape), MAX_ELEMENTS))  # a shape may be wrong
         return [Group(requests, can_be_stacked=True, elements=elements)]
     return [Group([request]) for request in requests]
 

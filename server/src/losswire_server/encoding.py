@@ -36,6 +36,8 @@ def _describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
 
 
 def _data(tensor: torch.Tensor) -> bytes:
+    if not tensor.numel():
+        return b""  # numpy refuses other dimensions that are immense
     bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # which numpy does not know
     return bits.numpy().tobytes()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from losswire import v1
+from losswire.parsing import parse
 from losswire_server.evaluation import evaluate
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.regions import OFF, Regions
@@ -27,10 +28,10 @@ class Evaluator:
         Raises:
             OverloadedError: Too much is in flight.
             DecodeError: The bytes are no EvaluateRequest.
-            FieldError: See `evaluate`.
+            FieldError: See `parse` and `evaluate`.
             NotServedError: See `evaluate`.
         """
-        if len(data) <= SMALL_MESSAGE_BYTES and _is_small(request := v1.EvaluateRequest.FromString(data)):
+        if len(data) <= SMALL_MESSAGE_BYTES and _is_small(request := parse(v1.EvaluateRequest, data)):
             evaluation = _evaluate(request, self._regions)
         else:
             work = partial(_parse_and_evaluate, data, self._regions)
@@ -53,7 +54,7 @@ def _is_small(request: v1.EvaluateRequest) -> bool:
 
 
 def _parse_and_evaluate(data: bytes, regions: Regions) -> _Evaluation:
-    return _evaluate(v1.EvaluateRequest.FromString(data), regions)
+    return _evaluate(parse(v1.EvaluateRequest, data), regions)
 
 
 def _evaluate(request: v1.EvaluateRequest, regions: Regions) -> _Evaluation:

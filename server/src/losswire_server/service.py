@@ -1,10 +1,12 @@
 """The RPCs of the contract, one method each. Errors are raised here and translated at the edge."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 
 from losswire import v1
+from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
 from losswire_server.batch_evaluator import BatchEvaluator
 from losswire_server.edge import Context, Edge, Handler
@@ -59,12 +61,12 @@ class LossService:
             "EvaluateStream": grpc.stream_stream_rpc_method_handler(self.EvaluateStream),
             "GetCapabilities": grpc.unary_unary_rpc_method_handler(
                 self.GetCapabilities,
-                v1.GetCapabilitiesRequest.FromString,
+                partial(parse, v1.GetCapabilitiesRequest),
                 v1.GetCapabilitiesResponse.SerializeToString,
             ),
             "LeaseSharedMemory": grpc.unary_stream_rpc_method_handler(
                 self.LeaseSharedMemory,
-                v1.LeaseSharedMemoryRequest.FromString,
+                partial(parse, v1.LeaseSharedMemoryRequest),
                 v1.LeaseSharedMemoryResponse.SerializeToString,
             ),
         }

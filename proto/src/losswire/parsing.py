@@ -1,0 +1,80 @@
+"""Messages that somebody sent, parsed by protobuf; but first their fields are counted, so that this takes no time."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from losswire.tensors import FieldError
+from losswire.wire import FIXED32, FIXED64, LENGTH_DELIMITED, MAX_PREFIX_BYTES, VARINT, read_varint
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+MAX_FIELDS = 4096  # no message needs a tenth of them, and millions, known or not, take seconds
+MIN_FIELD_BYTES = 2  # tag and value
+UNCOUNTED_BYTES = 512  # a message within a message that is no longer is taken to be full of fields
+FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
+
+
+def parse(message: type[MessageT], data: bytes | memoryview, where: str = "request") -> MessageT:
+    """Parses bytes of any origin. A large payload costs a copy, and many fields cost next to nothing.
+
+    Raises:
+        FieldError: They have more than `MAX_FIELDS` fields, with those of messages within them and the elements of
+            packed ones, or are no message; it names `where` they are.
+        DecodeError: They are no such message, as found by protobuf.
+    """
+    data = bytes(data)
+    if len(data) > MAX_FIELDS * MIN_FIELD_BYTES:
+        _check_field_count(data, _nested(message.DESCRIPTOR), where)
+    return message.FromString(data)
+
+
+def _check_field_count(data: bytes, nested: Mapping[int, Descriptor | None], where: str) -> None:
+    try:
+        count = _count(data, 0, len(data), nested, where)
+    except IndexError:
+        raise FieldError(where, "expected a message of the contract, got one that is cut off") from None
+    if count > MAX_FIELDS:
+        raise FieldError(where, f"expected at most {MAX_FIELDS} fields, got more")
+
+
+def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor | None], where: str) -> int:
+    """At least as many as the fields from a position on; or, where they are too many, as many as that takes.
+
+    In one function, since calls would take most of the time.
+    """
+    count = 0
+    while position < end and count <= MAX_FIELDS:
+        count += 1
+        key, position = data[position], position + 1
+        if key >= 0x80:
+            key, position = read_varint(data, position - 1, where, MAX_PREFIX_BYTES)
+        number, kind = key >> 3, key & 7
+        if kind == LENGTH_DELIMITED:
+            length, position = data[position], position + 1
+            if length >= 0x80:
+                length, position = read_varint(data, position - 1, where, MAX_PREFIX_BYTES)
+            if number in nested:
+                inner = nested[number]
+                if inner is None:
+                    count += length
+                elif length <= UNCOUNTED_BYTES:
+                    count += length // MIN_FIELD_BYTES
+                else:
+                    count += _count(data, position, min(end, position + length), _nested(inner), where)
+            position += length
+        elif kind == VARINT:
+            _, position = read_varint(data, position, where)
+        else:
+            position += FIXED_BYTES.get(kind, 0)  # the fields of a group count like those beside it
+    return count
+
+
+@cache
+def _nested(message: Descriptor) -> Mapping[int, Descriptor | None]:
+    """Fields that have more within them, by their numbers: a message, or None for elements that may be packed."""
+    inner = {field.number: field.message_type for field in message.fields}
+    return {field.number: inner[field.number] for field in message.fields if field.is_repeated or inner[field.number]}
