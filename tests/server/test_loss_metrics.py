@@ -5,7 +5,9 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire_server.admission import Admission
-from losswire_server.loss_metrics import LOSSES, LossMetrics
+from losswire_server.loss_metrics import LOSSES, REASONS, LossMetrics
+
+UNSUMMED = "losswire_unsummed_evaluations_total"
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_evaluations_that_were_one_count_as_many(registry, metrics):
     metrics.count_alike(request, responses, 0.75)
     assert value(registry, "losswire_loss_sum_total", series="default") == 4
     assert value(registry, "losswire_weight_sum_total", series="default") == 6
-    assert value(registry, "losswire_unsummed_evaluations_total") == 1
+    assert value(registry, UNSUMMED, series="default", reason="nonfinite") == 1
     assert value(registry, "losswire_rows_total") == 9
     assert value(registry, "losswire_evaluation_seconds_count") == 3
     assert value(registry, "losswire_evaluation_seconds_sum") == 0.75
@@ -64,15 +66,31 @@ def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
 
 
 @pytest.mark.parametrize(
-    ("loss_sum", "weight_sum"),
-    [(math.nan, 1.0), (math.inf, 1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, math.nan), (1e30, 1.0)],
+    ("loss_sum", "weight_sum", "reason"),
+    [
+        (math.nan, 1.0, "nonfinite"),
+        (math.inf, 1.0, "nonfinite"),
+        (-math.inf, 1.0, "nonfinite"),
+        (1.0, math.nan, "nonfinite"),
+        (-1.0, math.inf, "nonfinite"),
+        (-1.0, 1.0, "negative"),
+        (1.0, -1.0, "negative"),
+        (1e30, 1.0, "immense"),
+    ],
 )
-def test_what_a_counter_cannot_hold_is_counted_apart(registry, metrics, loss_sum, weight_sum):
-    count(metrics, loss_sum, weight_sum)
-    assert value(registry, "losswire_unsummed_evaluations_total") == 1
-    assert value(registry, "losswire_loss_sum_total", series="default") == 0
-    assert value(registry, "losswire_weight_sum_total", series="default") == 0
-    assert value(registry, "losswire_rows_total") == 3
+@pytest.mark.parametrize("series", ["default", "a", "other"])
+def test_what_a_counter_cannot_hold_is_counted_by_series_and_reason(
+    registry, metrics, loss_sum, weight_sum, reason, series
+):
+    for name in ("x", "y") if series == "other" else ():
+        count(metrics, series=name)
+    count(metrics, loss_sum, weight_sum, series if series != "other" else "z")
+    count(metrics, 3.0, 4.0, series if series != "other" else "z")
+    counted = {each: value(registry, UNSUMMED, series=series, reason=each) for each in REASONS}
+    assert counted == dict.fromkeys(REASONS, 0) | {reason: 1}
+    assert value(registry, "losswire_loss_sum_total", series=series) == 3
+    assert value(registry, "losswire_weight_sum_total", series=series) == 4
+    assert sum(value(registry, UNSUMMED, series="default", reason=each) for each in REASONS) == (series == "default")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -80,6 +98,7 @@ def test_what_a_counter_cannot_hold_is_counted_apart(registry, metrics, loss_sum
 def test_counters_are_there_from_the_start(registry, loss):
     assert registry.get_sample_value("losswire_rows_total", {"loss": loss}) == 0
     assert registry.get_sample_value("losswire_loss_sum_total", {"loss": loss, "series": "default"}) == 0
+    assert value(registry, UNSUMMED, loss=loss, series="default", reason="nonfinite") == 0
 
 
 def test_inflight_bytes_are_those_of_the_admission(registry):

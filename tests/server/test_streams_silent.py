@@ -1,4 +1,4 @@
-"""Streams that need memory as they go, beside others that need it too: nobody is locked out, and nobody waits forever."""
+"""Streams that need memory as they go, beside others that need it too: nobody is locked out, or waits forever."""
 
 import threading
 

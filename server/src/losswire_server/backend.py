@@ -15,6 +15,7 @@ from losswire_server.evaluator import Evaluator
 from losswire_server.leases import Leases
 from losswire_server.loss_metrics import LossMetrics
 from losswire_server.regions import Regions, supported
+from losswire_server.scrapes import Scrapes
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.streams import Streams
@@ -26,12 +27,14 @@ class Backend:
 
     Attributes:
         leases: To be ended before calls are.
+        scrapes: Answers those who ask for metrics.
         service: Answers calls.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         admission = Admission(settings.max_inflight_bytes)
         metrics = LossMetrics(registry, settings.max_series, admission)
+        self.scrapes = Scrapes(registry, metrics.began)
         threads = settings.engine_workers or os.cpu_count() or 1
         self._executor = ThreadPoolExecutor(
             threads, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -18,6 +19,7 @@ SECONDS = (
 )
 
 MAX_SUM = 2.0**53  # one evaluation past it, as of a run that diverged, and the sum would no longer resolve ones
+REASONS = ("nonfinite", "negative", "immense")  # why an evaluation is in no sum
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +30,40 @@ class _Counts(NamedTuple):
     seconds: Histogram
     rows: Counter
     ignored_rows: Counter
-    unsummed: Counter
 
 
 class _Sums(NamedTuple):
-    """What is added up of one loss in one series."""
+    """What is added up of one loss in one series.
+
+    Attributes:
+        unsummed: How many evaluations were left out of the others, by the reason.
+    """
 
     loss: Counter
     weight: Counter
+    unsummed: dict[str, Counter]
 
 
 class LossMetrics:
     """Adds up what evaluations answered.
 
-    Use it for means over any set of replicas and any time, which are left to the reader's
-    ``sum(rate(losswire_loss_sum_total[5m])) / sum(rate(losswire_weight_sum_total[5m]))``: a gauge of means would
-    average averages.
+    Use it for means over any set of replicas and any time, which are left to the reader's ``sum by (series, loss)
+    (rate(losswire_loss_sum_total[5m])) / sum by (series, loss) (rate(losswire_weight_sum_total[5m]))``: a gauge of
+    means would average averages.
+
+    Attributes:
+        began: When the first evaluation of a loss in a series was counted, in seconds of the clock.
     """
 
-    def __init__(self, registry: CollectorRegistry, max_series: int, admission: Admission) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        max_series: int,
+        admission: Admission,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.began: dict[tuple[str, str], float] = {}
+        self._clock = clock
         self._series: set[str] = {DEFAULT_SERIES, OTHER_SERIES}
         self._max_series = max_series + len(self._series)
 
@@ -55,10 +72,10 @@ class LossMetrics:
 
         self._loss_sum = counter("losswire_loss_sum", "Sum of the losses of rows.", "series", "loss")
         self._weight_sum = counter("losswire_weight_sum", "Sum of what `mean` divides by.", "series", "loss")
-        unsummed = counter(
+        self._unsummed = counter(
             "losswire_unsummed_evaluations",
-            "Evaluations left out of the sums, which cannot hold NaN, negative or immense losses.",
-            "loss",
+            "Evaluations left out of the sums, which cannot hold losses that are nonfinite, negative or immense.",
+            *("series", "loss", "reason"),
         )
         rows = counter("losswire_rows", "Rows that counted.", "loss")
         ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
@@ -73,8 +90,7 @@ class LossMetrics:
         inflight.set_function(lambda: admission.inflight_bytes)
         # A counter that is first seen above zero has lost its first increase for every rate().
         self._counts = {
-            loss: _Counts(seconds.labels(loss), rows.labels(loss), ignored_rows.labels(loss), unsummed.labels(loss))
-            for loss in LOSSES
+            loss: _Counts(seconds.labels(loss), rows.labels(loss), ignored_rows.labels(loss)) for loss in LOSSES
         }
         self._sums = {(DEFAULT_SERIES, loss): self._new_sums(DEFAULT_SERIES, loss) for loss in LOSSES}
 
@@ -95,18 +111,21 @@ class LossMetrics:
             counts.seconds.observe(seconds / len(responses))
         counts.rows.inc(sum(response.row_count for response in responses))
         counts.ignored_rows.inc(sum(response.ignored_count for response in responses))
-        summed = [response for response in responses if _can_be_summed(response)]
-        counts.unsummed.inc(len(responses) - len(summed))
-        if summed:
-            self._add(self._series_label(request.series), loss, summed)
+        self._add(self._series_label(request.series), loss, responses)
 
     def _add(self, series: str, loss: str, responses: Sequence[v1.EvaluateResponse]) -> None:
+        self.began.setdefault((series, loss), self._clock())  # before anything is added
         sums = self._sums.get((series, loss)) or self._sums.setdefault((series, loss), self._new_sums(series, loss))
-        sums.loss.inc(math.fsum(response.loss_sum for response in responses))
-        sums.weight.inc(math.fsum(response.weight_sum for response in responses))
+        reasons = [_why_unsummed(response) for response in responses]
+        summed = [response for response, reason in zip(responses, reasons, strict=True) if reason is None]
+        sums.loss.inc(math.fsum(response.loss_sum for response in summed))
+        sums.weight.inc(math.fsum(response.weight_sum for response in summed))
+        for reason in filter(None, reasons):
+            sums.unsummed[reason].inc()
 
     def _new_sums(self, series: str, loss: str) -> _Sums:
-        return _Sums(self._loss_sum.labels(series, loss), self._weight_sum.labels(series, loss))
+        unsummed = {reason: self._unsummed.labels(series, loss, reason) for reason in REASONS}
+        return _Sums(self._loss_sum.labels(series, loss), self._weight_sum.labels(series, loss), unsummed)
 
     def _series_label(self, name: str) -> str:
         if name in self._series:
@@ -121,5 +140,11 @@ class LossMetrics:
         return name
 
 
-def _can_be_summed(response: v1.EvaluateResponse) -> bool:
-    return 0 <= response.loss_sum <= MAX_SUM and 0 <= response.weight_sum <= MAX_SUM  # which NaN is not
+def _why_unsummed(response: v1.EvaluateResponse) -> str | None:
+    """Which of `REASONS` keeps an evaluation out of the sums, if any."""
+    loss, weight = response.loss_sum, response.weight_sum
+    if 0 <= loss <= MAX_SUM and 0 <= weight <= MAX_SUM:
+        return None
+    if not (math.isfinite(loss) and math.isfinite(weight)):
+        return "nonfinite"
+    return "negative" if min(loss, weight) < 0 else "immense"

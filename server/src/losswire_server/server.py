@@ -59,6 +59,7 @@ class Server:
             self._metrics_server, self._metrics_thread = start_http_server(
                 settings.metrics_port, settings.metrics_host.strip("[]"), self.registry
             )
+        self._metrics_server.set_app(self._backend.scrapes)
         self.metrics_port = self._metrics_server.server_port
         await self._server.start()
         for service in ("", SERVICE.full_name):

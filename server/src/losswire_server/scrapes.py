@@ -1,0 +1,83 @@
+"""Metrics over HTTP, where Prometheus sees a new series at 0 once before it sees what has been added up in it.
+
+A counter that Prometheus first sees above zero has lost its first increase for every ``rate()``, and a series that is
+evaluated once has no other. What a scraper has seen is known by its address and name, so that several do not take it
+from each other. People and programs that look on their own, as ``curl`` and ``losswire top``, always see what is.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+
+SCRAPER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"  # which Prometheus sends, and agents that are built on it
+NEW_SECONDS = 300.0  # longer than anybody waits between two scrapes; a series that is older is shown as it is
+MAX_SCRAPERS = 100
+
+Key = tuple[str, str]  # series and loss
+
+
+class Scrapes:
+    """A WSGI application.
+
+    Args:
+        registry: What is shown.
+        began: When each series began, in seconds of the clock.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, began: Mapping[Key, float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._began = began
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[float, Collection[Key]]] = {}  # when each scraper came last, and what it saw
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        shown: Any = self._registry
+        if SCRAPER in environ:
+            scraper = f"{environ.get('REMOTE_ADDR')} {environ.get('HTTP_USER_AGENT')}"
+            shown = _NewAtZero(self._registry, self._settled(scraper))
+        app: WSGIApplication = make_wsgi_app(shown)
+        return app(environ, start_response)
+
+    def _settled(self, scraper: str) -> Collection[Key]:
+        """The series that a scraper is to see as they are. It will see the others so when it comes again."""
+        now, began = self._clock(), dict(self._began)
+        new = {key for key, at in began.items() if now - at < NEW_SECONDS}
+        with self._lock:
+            # Whoever has not come for so long knows of none that is still new.
+            self._seen = {name: seen for name, seen in self._seen.items() if now - seen[0] < NEW_SECONDS}
+            _, seen = self._seen.get(scraper, (now, ()))
+            if scraper not in self._seen and len(self._seen) == MAX_SCRAPERS:
+                return began
+            self._seen[scraper] = now, new
+        return (began.keys() - new) | new.intersection(seen)
+
+
+class _NewAtZero:
+    """A registry whose series are at 0 unless they are settled, also those that begin while it is read."""
+
+    def __init__(self, registry: CollectorRegistry, settled: Collection[Key]) -> None:
+        self._registry = registry
+        self._settled = settled
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [self._shown(sample) for sample in metric.samples]
+            yield metric
+
+    def restricted_registry(self, names: Iterable[str]) -> "_NewAtZero":
+        return _NewAtZero(self._registry.restricted_registry(names), self._settled)  # type: ignore[arg-type]
+
+    def _shown(self, sample: Sample) -> Sample:
+        labels = sample.labels
+        if "series" not in labels or (labels["series"], labels["loss"]) in self._settled:
+            return sample
+        return sample._replace(value=0.0) if sample.name.endswith("_total") else sample

@@ -1,0 +1,127 @@
+"""What those see who ask for metrics: Prometheus sees a new series at 0 first, everybody else what is."""
+
+import urllib.request
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from losswire import v1
+from losswire_client import Client
+from losswire_server.admission import Admission
+from losswire_server.loss_metrics import LossMetrics
+from losswire_server.scrapes import MAX_SCRAPERS, NEW_SECONDS, Scrapes
+from tests.helpers import serving
+
+LOSS, WEIGHT = "losswire_loss_sum_total", "losswire_weight_sum_total"
+
+
+def sums(text: str, series: str) -> tuple[float | None, ...]:
+    """Loss and weight of a series, None where it is not there."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    mine = [sample for sample in samples if sample.labels == {"series": series, "loss": "cross_entropy"}]
+    return tuple(next((sample.value for sample in mine if sample.name == name), None) for name in (LOSS, WEIGHT))
+
+
+class Metrics:
+    """Those of a server whose clock is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now, self.registry = 0.0, CollectorRegistry()
+        self._losses = LossMetrics(self.registry, 10, Admission(100), lambda: self.now)
+        self._scrapes = Scrapes(self.registry, self._losses.began, lambda: self.now)
+
+    def add(self, series: str, loss_sum: float = 3.0, weight_sum: float = 2.0) -> None:
+        request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()), series=series)
+        self._losses.count(request, v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum), 0.1)
+
+    def text(self, address: str = "10.0.0.1", query: str = "", **headers: str) -> str:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": query, "REMOTE_ADDR": address}
+        return b"".join(self._scrapes(environ | headers, lambda *_: None)).decode()
+
+    def scrape(self, series: str, address: str = "10.0.0.1", query: str = "") -> tuple[float | None, ...]:
+        return sums(self.text(address, query, HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS="10"), series)
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+@pytest.mark.parametrize("query", ["", f"name[]={LOSS}&name[]={WEIGHT}"])
+@pytest.mark.parametrize("series", ["a", "default"])
+def test_scraper_sees_a_new_series_at_0_before_its_first_sum(metrics, series, query):
+    metrics.scrape(series)
+    metrics.add(series)
+    assert metrics.scrape(series, query=query) == (0, 0)
+    metrics.add(series)
+    assert metrics.scrape(series, query=query) == (6, 4)
+    assert metrics.scrape(series, query=query) == (6, 4)
+
+
+def test_every_scraper_sees_it_at_0(metrics):
+    metrics.add("a")
+    assert [metrics.scrape("a", f"10.0.0.{i}") for i in range(3)] == [(0, 0)] * 3
+    assert [metrics.scrape("a", f"10.0.0.{i}") for i in range(3)] == [(3, 2)] * 3
+
+
+def test_who_is_no_scraper_sees_what_is_and_takes_no_0_from_those_who_are(metrics):
+    metrics.add("a")
+    assert [sums(metrics.text(), "a") for _ in range(3)] == [(3, 2)] * 3
+    assert metrics.scrape("a") == (0, 0)
+
+
+def test_series_that_is_new_no_more_is_seen_as_it_is(metrics):
+    metrics.add("a")
+    metrics.now += NEW_SECONDS
+    assert metrics.scrape("a") == (3, 2)
+
+
+def test_series_is_never_seen_to_fall(metrics):
+    metrics.scrape("a")
+    metrics.add("a")
+    seen = []
+    while metrics.now < 3 * NEW_SECONDS:
+        seen.append(metrics.scrape("a")[0])
+        metrics.now += 40
+        metrics.scrape("a", f"10.0.1.{len(seen)}")
+    assert seen == [0] + [3] * (len(seen) - 1)
+
+
+def test_series_that_begins_while_metrics_are_read_is_seen_at_0_and_seen_at_0_again(metrics, monkeypatch):
+    collect = metrics.registry.collect
+
+    def beginning():
+        metrics.add("late")
+        return collect()
+
+    monkeypatch.setattr(metrics.registry, "collect", beginning)
+    assert metrics.scrape("late") == (0, 0)
+    assert metrics.scrape("late") == (0, 0)
+    assert metrics.scrape("late") == (9, 6)
+
+
+def test_more_scrapers_than_are_remembered_see_what_is(metrics):
+    metrics.add("a")
+    seen = [metrics.scrape("a", f"scraper {i}") for i in range(MAX_SCRAPERS + 2)]
+    assert seen == [(0, 0)] * MAX_SCRAPERS + [(3, 2)] * 2
+    metrics.now += NEW_SECONDS
+    metrics.add("b")
+    assert metrics.scrape("b", "another") == (0, 0)
+
+
+def test_evaluations_that_are_in_no_sum_begin_at_0_too(metrics):
+    metrics.add("a", float("nan"))
+    line = 'losswire_unsummed_evaluations_total{loss="cross_entropy",reason="nonfinite",series="a"}'
+    asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
+    assert f"{line} 0.0" in metrics.text(**asked)
+    assert f"{line} 1.0" in metrics.text(**asked)
+
+
+def test_server_shows_prometheus_a_series_at_0_first():
+    with serving() as server, Client(f"127.0.0.1:{server.port}") as client:
+        loss = client.cross_entropy([[1.0, 2.0]], [0], series="once").loss_sum
+        address = f"http://127.0.0.1:{server.metrics_port}/metrics"
+        asked = urllib.request.Request(address, headers={"X-Prometheus-Scrape-Timeout-Seconds": "10"})
+        seen = [sums(urllib.request.urlopen(each).read().decode(), "once") for each in (address, asked, asked)]
+    assert seen == [(loss, 1), (0, 0), (loss, 1)]
