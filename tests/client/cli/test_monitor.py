@@ -37,6 +37,11 @@ losswire_loss_sum_total{series="still",loss="cross_entropy"} 7
 losswire_weight_sum_total{series="a",loss="cross_entropy"} 1000
 losswire_weight_sum_total{series="still",loss="cross_entropy"} 3
 losswire_weight_sum_total{series="never",loss="cross_entropy"} 0
+# TYPE losswire_unsummed_evaluations_total counter
+losswire_unsummed_evaluations_total{series="a",loss="cross_entropy",reason="nonfinite"} 10
+losswire_unsummed_evaluations_total{series="a",loss="cross_entropy",reason="negative"} 4
+losswire_unsummed_evaluations_total{series="a",loss="cross_entropy",reason="immense"} 0
+losswire_unsummed_evaluations_total{series="still",loss="cross_entropy",reason="nonfinite"} 2
 # TYPE losswire_inflight_bytes gauge
 losswire_inflight_bytes 5
 # TYPE losswire_shared_memory_bytes gauge
@@ -63,6 +68,7 @@ CHANGES = {
     'rows_total{loss="cross_entropy"} 1000': 'rows_total{loss="cross_entropy"} 1500',
     'loss_sum_total{series="a",loss="cross_entropy"} 5000': 'loss_sum_total{series="a",loss="cross_entropy"} 5200',
     'weight_sum_total{series="a",loss="cross_entropy"} 1000': 'weight_sum_total{series="a",loss="cross_entropy"} 1400',
+    'series="a",loss="cross_entropy",reason="nonfinite"} 10': 'series="a",loss="cross_entropy",reason="nonfinite"} 13',
     "cpu_seconds_total 10": "cpu_seconds_total 13",
 }
 
@@ -97,6 +103,22 @@ def test_series_have_the_mean_of_the_interval_alone(frame):
     assert (active.name, active.loss, active.mean, active.weight) == ("a", "cross_entropy", 0.5, 200)
     assert (still.name, still.weight) == ("still", 0)
     assert math.isnan(still.mean)
+
+
+def test_series_have_what_was_left_out_of_their_mean_in_the_interval(frame):
+    active, still = frame.series
+    assert (active.left_out, still.left_out) == ({"nonfinite": 3}, {})
+    assert "a cross_entropy 0.500000 200 nonfinite 3" in " ".join(shown(frame).split())
+
+
+def test_series_of_which_nothing_could_be_summed_is_shown():
+    gained = BEFORE + 'losswire_weight_sum_total{series="lost",loss="nll_loss"} 0\n'
+    for reason, count in {"nonfinite": 1, "negative": 5}.items():
+        gained += f'losswire_unsummed_evaluations_total{{series="lost",loss="nll_loss",reason="{reason}"}} {count}\n'
+    series = Frame.of(Interval(parse(BEFORE, 0), parse(gained, 1))).series
+    assert [each.name for each in series] == ["lost", "a", "still"]
+    assert series[0].left_out == {"nonfinite": 1, "negative": 5}
+    assert math.isnan(series[0].mean)
 
 
 def test_gauges_are_as_they_are_now(frame):
@@ -179,7 +201,7 @@ def test_view_shows_it_all(frame):
     assert "Evaluate 4 20 100 ms 198 ms InvalidArgument 2 █" in text
     assert "cross_entropy 5 250 50 ms 99 ms █" in text
     assert "a cross_entropy 0.500000 200" in text
-    assert "still cross_entropy - 0" in text
+    assert "still cross_entropy - 0 0" in text
 
 
 def test_view_leaves_out_series_beyond_what_a_terminal_holds(frame):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from losswire_client.cli.monitor._interval import Interval, histogram_quantile
 
+UNSUMMED = "losswire_unsummed_evaluations_total"
+
 
 class Latency(NamedTuple):
     """Seconds; NaN where there was nothing."""
@@ -50,12 +52,14 @@ class Series(NamedTuple):
     Attributes:
         weight: What its mean divides by, per second.
         mean: NaN if there was nothing.
+        left_out: How many evaluations are not in the mean, by the reason: ``nonfinite``, ``negative`` or ``immense``.
     """
 
     name: str
     loss: str
     weight: float
     mean: float
+    left_out: Mapping[str, float]
 
 
 class Frame(NamedTuple):
@@ -127,16 +131,24 @@ def _losses(interval: Interval) -> list[Loss]:
 
 
 def _series(interval: Interval) -> list[Series]:
-    """Those that anything was ever added up in; the busiest first."""
+    """Those that anything was ever evaluated in: first those with something left out, then the busiest."""
     weights = interval.after.sums("losswire_weight_sum_total", "series", "loss")
     weight_rates = interval.rates("losswire_weight_sum_total", "series", "loss")
     loss_rates = interval.rates("losswire_loss_sum_total", "series", "loss")
+    left_out = interval.increases(UNSUMMED, "series", "loss", "reason")
+    ever_left_out = interval.after.sums(UNSUMMED, "series", "loss")
     series = [
-        Series(name, loss, weight_rates[name, loss], _mean(loss_rates.get((name, loss), 0.0), weight_rates[name, loss]))
+        Series(
+            name,
+            loss,
+            weight_rates[name, loss],
+            _mean(loss_rates.get((name, loss), 0.0), weight_rates[name, loss]),
+            left_out={reason: count for (*key, reason), count in left_out.items() if key == [name, loss] and count},
+        )
         for (name, loss), weight in weights.items()
-        if weight
+        if weight or ever_left_out.get((name, loss))
     ]
-    return sorted(series, key=lambda each: -each.weight)
+    return sorted(series, key=lambda each: (not each.left_out, -each.weight))
 
 
 def _latency(buckets: Mapping[float, float]) -> Latency:

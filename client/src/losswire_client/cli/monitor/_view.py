@@ -39,7 +39,7 @@ def _methods(frame: Frame, trends: Trends) -> Table:
     for each in frame.methods:
         errors = ", ".join(f"{code} {_units.significant(rate)}" for code, rate in each.errors.items())
         rates = f"{each.under_way:,.0f}", _units.significant(each.rate), *map(_seconds, each.latency)
-        table.add_row(each.name, *rates, Text(errors or "0", style="red" * bool(errors)), trends.sparkline(each.name))
+        table.add_row(each.name, *rates, _red(errors), trends.sparkline(each.name))
     return table
 
 
@@ -52,10 +52,11 @@ def _losses(frame: Frame, trends: Trends) -> Table:
 
 
 def _series(frame: Frame) -> Table:
-    table = _table("series", "loss", "mean", "weight/s")
+    table = _table("series", "loss", "mean", "weight/s", "left out")
     for each in frame.series[:MAX_SERIES]:
         mean = _known(each.mean, "{:#.6g}".format)
-        table.add_row(each.name, each.loss, mean, _units.significant(each.weight))
+        left_out = ", ".join(f"{reason} {count:,.0f}" for reason, count in each.left_out.items())
+        table.add_row(each.name, each.loss, mean, _units.significant(each.weight), _red(left_out))
     if len(frame.series) > MAX_SERIES:
         table.caption = f"and {len(frame.series) - MAX_SERIES} with less"
     return table
@@ -68,6 +69,10 @@ def _table(name: str, *headings: str, trend: bool = False) -> Table:
     if trend:
         table.add_column("trend", no_wrap=True)
     return table
+
+
+def _red(problems: str) -> Text:
+    return Text(problems or "0", style="red" * bool(problems))
 
 
 def _seconds(seconds: float) -> str:
