@@ -1,6 +1,8 @@
 """What ``docker compose up`` would start, as processes: no container engine is needed to know that it fits together."""
 
 import json
+import math
+import re
 import shutil
 import socket
 import subprocess
@@ -82,10 +84,28 @@ def query(url: str, expression: str) -> list[float]:
     return [float(result["value"][1]) for result in answer["data"]["result"]]
 
 
-def test_prometheus_gives_the_exact_mean_of_a_series(prometheus):
+def queries(document: str) -> list[str]:
+    """The PromQL of a document, for what was evaluated in the last minute."""
+    found = re.findall(r"```promql\n(.*?)\n```", (ROOT / document).read_text(), re.DOTALL)
+    return [expression.replace("[5m]", "[1m]") for expression in found]
+
+
+def test_prometheus_gives_what_the_documents_promise_of_a_series_that_is_evaluated_once(prometheus):
     server, url = prometheus
+    recent_mean, mean, nonfinite = queries("README.md")
+    assert queries("docs/sdk.md") == [mean]
     with Client(server.target) as client:
         results = [client.cross_entropy([[1.0, 2.0]] * rows, [0] * rows, series="s") for rows in (1, 5)]
-    mean = 'losswire_loss_sum_total{series="s"} / losswire_weight_sum_total{series="s"}'
-    eventually(lambda: query(url, mean) != [])
-    assert query(url, mean) == [sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)]
+        client.cross_entropy([[math.nan, 2.0]], [0], series="s")
+        client.nll_loss([[-1.0, -2.0]], [1], series="s")  # which is another mean
+    exact = sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)
+
+    def values(expression: str) -> list[float]:
+        found = query(url, f'({expression}) and on(series, loss) {{series="s", loss="cross_entropy"}}')
+        return [value for value in found if not math.isnan(value)]
+
+    eventually(lambda: values(recent_mean) != [])
+    assert values(recent_mean) == pytest.approx([exact])
+    assert values(mean) == pytest.approx([exact])
+    (count,) = values(nonfinite)
+    assert count > 0

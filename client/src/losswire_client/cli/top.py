@@ -30,7 +30,8 @@ def top(
     """Watch a server: calls, errors, latencies, throughput, mean losses, memory.
 
     All rates are those of the last interval, computed from the server's Prometheus metrics as Prometheus does it. The
-    mean loss of a series is the sum of its losses in the interval divided by the sum of their weights.
+    mean loss of a series is the sum of its losses in the interval divided by the sum of their weights; evaluations that
+    are not in it, as those whose loss was NaN, are counted beside it.
 
     A server that is away is waited for, but with --once, which then exits with 3. Into a pipe, frames are written one
     below the other. Ctrl-C ends it.
