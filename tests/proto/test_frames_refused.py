@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losswire import v1
-from losswire.frames import MAX_FIELDS, REQUESTS, SlabFrame
+from losswire.frames import REQUESTS, SlabFrame
+from losswire.parsing import MAX_FIELDS
 from losswire.tensors import FieldError
 from tests.proto.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, field, varint
 

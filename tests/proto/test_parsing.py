@@ -16,7 +16,7 @@ MANY = 7_000_000  # of 3 bytes each
 
 
 def tensor(dimensions: int = 2, data: bytes = b"") -> v1.Tensor:
-    return v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2**60] * dimensions, data=data)
+    return v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2**40] * (dimensions > 0) + [1] * (dimensions - 1), data=data)
 
 
 def within(path: list[int], data: bytes) -> bytes:

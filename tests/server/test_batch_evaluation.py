@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import losswire_server.batch_evaluation
 from losswire import v1
+from losswire.parsing import parse
 from losswire_server.batch_evaluation import Batch
 from losswire_server.decoding import to_torch
 from losswire_server.encoding import elements
@@ -34,7 +35,7 @@ def companies(draw):
 def alone(data: bytes) -> bytes:
     """The bytes of what `Evaluate` would answer, or end with."""
     try:
-        return settled(evaluate(v1.EvaluateRequest.FromString(data), OFF))
+        return settled(evaluate(parse(v1.EvaluateRequest, data), OFF))
     except Exception as error:  # noqa: BLE001
         return to_rpc_status(error).SerializeToString()
 
@@ -120,6 +121,8 @@ def test_seconds_are_of_what_was_answered_and_add_up_to_what_it_took():
         ([small(rows=1000)] * 5, False),
         ([small(), v1.EvaluateRequest(input=v1.Tensor(shape=[10**6], shared_memory={}))], False),
         ([small(), b"no request"], False),
+        ([v1.EvaluateRequest(input=v1.Tensor(shape=[2**62] * 20))], False),
+        ([small(), *[v1.EvaluateRequest(input=v1.Tensor(shape=[2**62] * 20))] * 2], False),
     ],
 )
 def test_message_is_short_if_few_alike_evaluations_of_few_elements_are_in_it(requests, short):

@@ -148,6 +148,26 @@ def test_shape_without_elements_takes_no_memory_whatever_its_classes():
     assert evaluate(immense).row_count == 0
 
 
+@pytest.mark.parametrize("loss", PLANS)
+@pytest.mark.parametrize("wide", [2**40, 2**60, 2**62, 2**63 - 1])
+@pytest.mark.parametrize("dtype", ["FLOAT64", "FLOAT32", "FLOAT16"])
+def test_immense_dimensions_of_what_is_empty_are_no_fault_of_the_server_s(loss, wide, dtype):
+    binary = "binary" in loss
+    for shape in ([0, wide], [wide, 0], [0, wide, 3], [0, 2, wide], [wide, 2, 0]):
+        empty = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, **{loss: {}}))
+        rows = shape if binary else [shape[0], *shape[2:]]
+        empty.input.CopyFrom(tensor(v1.Dtype.Value(f"DTYPE_{dtype}"), shape, 0))
+        empty.target.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32 if binary else v1.Dtype.DTYPE_INT64, rows, 0))
+        empty.sample_weight.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, rows, 0))
+        empty.outputs.outputs.extend(v1.Output.values()[2 if binary else 1 :])
+        empty.outputs.gradient.SetInParent()
+        try:
+            response = evaluate(empty)
+        except FieldError:
+            continue
+        assert (response.row_count, list(response.gradient.shape)) == (0, shape)
+
+
 @pytest.mark.parametrize("replaced", ["target", "spec"])
 def test_field_that_replaces_one_we_know_is_not_served_rather_than_the_known_one_missing(replaced):
     newer = changed(lambda r: r.ClearField(replaced))

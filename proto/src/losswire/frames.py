@@ -14,14 +14,13 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire import v1
-from losswire.parsing import parse
+from losswire.parsing import MAX_FIELDS, parse
 from losswire.tensors import FieldError
 from losswire.wire import LENGTH_DELIMITED, VARINT, read_fields, tag, varint
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 ALIGNMENT = 16  # of received bytes in memory, in CPython on 64-bit platforms: no payload can be aligned to more
-MAX_FIELDS = 1000  # of a message and of a slab; no more than ten have a meaning, and reading millions takes seconds
 
 
 @dataclass(frozen=True)

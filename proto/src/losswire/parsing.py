@@ -12,9 +12,9 @@ from losswire.wire import FIXED32, FIXED64, LENGTH_DELIMITED, MAX_PREFIX_BYTES, 
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-MAX_FIELDS = 4096  # no message needs a tenth of them, and millions, known or not, take seconds
-MIN_FIELD_BYTES = 2  # tag and value
-UNCOUNTED_BYTES = 512  # a message within a message that is no longer is taken to be full of fields
+MAX_FIELDS = 1000  # no message needs half of them, and millions, known or not, take seconds
+FEW_FIELDS_BYTES = 2 * MAX_FIELDS  # tag and value of each: what is no longer is parsed in no time
+UNCOUNTED_BYTES = 128  # a message within a message that is no longer is taken to be full of fields
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
 
@@ -27,14 +27,19 @@ def parse(message: type[MessageT], data: bytes | memoryview, where: str = "reque
         DecodeError: They are no such message, as found by protobuf.
     """
     data = bytes(data)
-    if len(data) > MAX_FIELDS * MIN_FIELD_BYTES:
-        _check_field_count(data, _nested(message.DESCRIPTOR), where)
+    if len(data) > FEW_FIELDS_BYTES:
+        check_field_count(message, data, where)
     return message.FromString(data)
 
 
-def _check_field_count(data: bytes, nested: Mapping[int, Descriptor | None], where: str) -> None:
+def check_field_count(message: type[Message], data: bytes, where: str = "request") -> None:
+    """Counts the fields of a message that is not parsed yet, or of one so short that this takes no time.
+
+    Raises:
+        FieldError: See `parse`.
+    """
     try:
-        count = _count(data, 0, len(data), nested, where)
+        count = _count(data, 0, len(data), _nested(message.DESCRIPTOR), where)
     except IndexError:
         raise FieldError(where, "expected a message of the contract, got one that is cut off") from None
     if count > MAX_FIELDS:
@@ -62,7 +67,7 @@ def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor
                 if inner is None:
                     count += length
                 elif length <= UNCOUNTED_BYTES:
-                    count += length // MIN_FIELD_BYTES
+                    count += length // 2
                 else:
                     count += _count(data, position, min(end, position + length), _nested(inner), where)
             position += length

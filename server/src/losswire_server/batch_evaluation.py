@@ -91,6 +91,8 @@ class Batch:
         )
 
     def _evaluate(self, group: Group, take_apart: bool) -> list[Evaluated | grpc.StatusCode]:
+        if group.problem is not None:
+            return [self._fail(self._results[request.place], group.problem) for request in group.requests]
         if not group.can_be_stacked or len(group.requests) == 1:
             return [self._alone(request) for request in group.requests]
         return self._in_halves(group.requests) if take_apart else [self._together(group.requests)]

@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple
 from google.protobuf.message import DecodeError
 
 from losswire import v1
-from losswire.parsing import parse
+from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
 from losswire.tensors import MAX_ELEMENTS, FieldError
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError
 from losswire_server.planning import loss_of
+from losswire_server.request_check import check_request
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 Own = Literal["target", "sample_weight", "input"]
@@ -40,11 +41,13 @@ class Group(NamedTuple):
         requests: At least one.
         can_be_stacked: Whether they may be evaluated together.
         elements: Of the inputs of all of them, if they may.
+        problem: What is wrong with each of them, if that is known already.
     """
 
     requests: list[Request]
     can_be_stacked: bool = False
     elements: int = 0
+    problem: Exception | None = None
 
 
 def cut(data: bytes, max_requests: int) -> list[memoryview]:
@@ -72,7 +75,11 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
     groups: list[Group] = []
     alike: dict[bytes, list[Request]] = {}
     for place, data in enumerate(requests):
-        form, elements = _taken_apart(data)
+        try:
+            form, elements = _taken_apart(data)
+        except (DecodeError, FieldError) as error:
+            groups.append(Group([Request(place, data, {})], problem=error))
+            continue
         request = Request(place, data, elements)
         if form is None:
             groups.append(Group([request]))
@@ -84,23 +91,32 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
 
 
 def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
-    """All of a request but the elements of its own tensors, unknown fields too; and these elements."""
+    """All of a request but the elements of its own tensors, unknown fields too; and these elements.
+
+    Raises:
+        FieldError: See `parse`.
+        DecodeError: It is no request.
+    """
     if len(data) > MAX_STACKED_BYTES:
         return None, {}
-    try:
-        request = parse(v1.EvaluateRequest, data)
-    except (DecodeError, FieldError):
-        return None, {}
+    request = v1.EvaluateRequest.FromString(bytes(data))
     elements: dict[str, bytes] = {}
     for name in OWN:
         if request.HasField(name):
             tensor = getattr(request, name)
             elements[name] = tensor.data
             tensor.ClearField("data")
+    if len(data) - sum(map(len, elements.values())) > FEW_FIELDS_BYTES:
+        check_field_count(v1.EvaluateRequest, bytes(data))
     return request.SerializeToString(), elements
 
 
 def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]:
+    try:
+        if len(requests) > 1:  # what is alone is checked when it is evaluated
+            check_request(form)
+    except (FieldError, NotServedError) as error:
+        return [Group(requests, problem=error)]
     if _can_be_stacked(form):
         elements = len(requests) * max(0, min(math.prod(form.input.shape), MAX_ELEMENTS))  # a shape may be wrong
         return [Group(requests, can_be_stacked=True, elements=elements)]

@@ -11,20 +11,18 @@ from losswire_server.decoding import from_bytes, to_torch
 from losswire_server.encoding import fill_each
 from losswire_server.evaluation import NUMBERS, TENSORS
 from losswire_server.planning import PLANS, arguments, loss_of
-from losswire_server.request_check import check_request
 
 
 def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:
     """Evaluates requests that have all in common with the first but the elements of some tensors.
 
     Args:
-        first: One of them.
+        first: One of them, which passes `check_request`.
         elements: Of each of them, by the names of the tensors' fields.
 
     Raises:
         Exception: Something is wrong with one of them. `evaluate` tells what, and with which.
     """
-    check_request(first)
     options = arguments(first, to_torch)
     for name in elements[0]:
         options[name] = _stacked([own[name] for own in elements], options[name], name)

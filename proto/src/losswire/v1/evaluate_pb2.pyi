@@ -129,6 +129,9 @@ class EvaluateRequest(_message.Message):
 
     A row is one distribution: one sample, token or pixel. An input of shape (N, C, d1, ..., dk) has N * d1 * ... * dk
     rows of C classes, numbered in row-major order of (N, d1, ..., dk). For the binary losses a row is one element.
+
+    A request of more than 1000 fields, those of messages within it, elements of repeated fields and unknown fields among
+    them, is refused with INVALID_ARGUMENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
