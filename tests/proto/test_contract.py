@@ -1,6 +1,7 @@
 """The contract is designed for the whole mission at once: what later issues and other languages rely on stays so."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor
@@ -29,6 +30,15 @@ FILES = (
     shared_memory_pb2,
     tensor_pb2,
 )
+OPTIONS = {  # of every file; generators for these languages stop without them, or make up names of their own
+    "csharp_namespace": "Losswire.V1",
+    "go_package": "losswire/v1;losswirev1",
+    "java_multiple_files": True,
+    "java_package": "losswire.v1",
+    "objc_class_prefix": "LSW",
+    "php_namespace": "Losswire\\V1",
+    "ruby_package": "Losswire::V1",
+}
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 NOT_OPTIONS = {"input", "target", "size_average", "reduce", "reduction"}  # the latter three became one: reduction
 
@@ -53,6 +63,13 @@ def test_service_has_its_rpcs():
         "GetCapabilities": (False, False),
         "LeaseSharedMemory": (False, True),
     }
+
+
+@pytest.mark.parametrize("file", [*FILES, loss_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
+def test_file_has_the_options_of_every_generator(file):
+    stem = Path(file.DESCRIPTOR.name).stem
+    expected = {**OPTIONS, "java_outer_classname": stem.title().replace("_", "") + "Proto"}
+    assert {field.name: value for field, value in file.DESCRIPTOR.GetOptions().ListFields()} == expected
 
 
 def test_failure_is_a_google_rpc_status_field_for_field():

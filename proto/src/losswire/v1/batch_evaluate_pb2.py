@@ -26,13 +26,14 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from losswire.v1 import evaluate_pb2 as losswire_dot_v1_dot_evaluate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n losswire/v1/batch_evaluate.proto\x12\x0blosswire.v1\x1a\x19google/protobuf/any.proto\x1a\x1alosswire/v1/evaluate.proto\"F\n\x14\x42\x61tchEvaluateRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.losswire.v1.EvaluateRequest\"E\n\x15\x42\x61tchEvaluateResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.losswire.v1.EvaluateResult\"v\n\x0e\x45valuateResult\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1d.losswire.v1.EvaluateResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.losswire.v1.FailureH\x00\x42\x08\n\x06result\"O\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Anyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n losswire/v1/batch_evaluate.proto\x12\x0blosswire.v1\x1a\x19google/protobuf/any.proto\x1a\x1alosswire/v1/evaluate.proto\"F\n\x14\x42\x61tchEvaluateRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.losswire.v1.EvaluateRequest\"E\n\x15\x42\x61tchEvaluateResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.losswire.v1.EvaluateResult\"v\n\x0e\x45valuateResult\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1d.losswire.v1.EvaluateResponseH\x00\x12\'\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.losswire.v1.FailureH\x00\x42\x08\n\x06result\"O\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.AnyBl\n\x0blosswire.v1B\x12\x42\x61tchEvaluateProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.batch_evaluate_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\022BatchEvaluateProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
   _globals['_BATCHEVALUATEREQUEST']._serialized_start=104
   _globals['_BATCHEVALUATEREQUEST']._serialized_end=174
   _globals['_BATCHEVALUATERESPONSE']._serialized_start=176

@@ -67,7 +67,9 @@ class OutputSpec(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def gradient(self) -> Global___GradientSpec:
-        """If set, the gradient with respect to the input is returned."""
+        """If set, the gradient with respect to the input is returned. An empty `GradientSpec` is enough, but it must be set:
+        `{}` in JSON, `&GradientSpec{}` in Go, `mutable_gradient()` in C++.
+        """
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[Global___Output.ValueType]:
@@ -130,6 +132,11 @@ class EvaluateRequest(_message.Message):
     A row is one distribution: one sample, token or pixel. An input of shape (N, C, d1, ..., dk) has N * d1 * ... * dk
     rows of C classes, numbered in row-major order of (N, d1, ..., dk). For the binary losses a row is one element.
 
+    The gradient is asked for within `outputs`: set `outputs.gradient`. Without it no gradient comes.
+
+    In JSON, as everywhere in protobuf's, 64-bit integers are strings: a shape of (2, 3) is written `["2", "3"]`. Numbers
+    are read too. Elements are base64, and fields that are 0 or empty are left out unless the writer is told otherwise.
+
     A request of more than 1000 fields, those of messages within it, elements of repeated fields and unknown fields among
     them, is refused with INVALID_ARGUMENT.
     """
@@ -152,7 +159,7 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> Global___OutputSpec:
-        """What to return beside the loss and the sums."""
+        """What to return beside the loss and the sums, the gradient among it."""
 
     @_builtins.property
     def target(self) -> _tensor_pb2.Tensor:
@@ -277,7 +284,12 @@ Global___EvaluateResponse: _TypeAlias = EvaluateResponse  # noqa: Y015
 
 @_typing.final
 class EvaluateStreamRequest(_message.Message):
-    """A message of the caller's side of a stream: one header, then slabs."""
+    """A message of the caller's side of a stream: one header, then slabs.
+
+    With index targets, those of all rows come ahead of the input where the gradient of `mean` is asked for, since it is
+    divided by what they add up to; and with `weighting` so do targets of any kind. The simplest is to leave them in the
+    header, if it fits one message so; otherwise they come in slabs of their own (see `Slab`).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -28,13 +28,14 @@ from losswire.v1 import evaluate_pb2 as losswire_dot_v1_dot_evaluate__pb2
 from losswire.v1 import shared_memory_pb2 as losswire_dot_v1_dot_shared__memory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/loss_service.proto\x12\x0blosswire.v1\x1a losswire/v1/batch_evaluate.proto\x1a\x1elosswire/v1/capabilities.proto\x1a\x1alosswire/v1/evaluate.proto\x1a\x1flosswire/v1/shared_memory.proto2\xd1\x03\n\x0bLossService\x12G\n\x08\x45valuate\x12\x1c.losswire.v1.EvaluateRequest\x1a\x1d.losswire.v1.EvaluateResponse\x12V\n\rBatchEvaluate\x12!.losswire.v1.BatchEvaluateRequest\x1a\".losswire.v1.BatchEvaluateResponse\x12]\n\x0e\x45valuateStream\x12\".losswire.v1.EvaluateStreamRequest\x1a#.losswire.v1.EvaluateStreamResponse(\x01\x30\x01\x12\\\n\x0fGetCapabilities\x12#.losswire.v1.GetCapabilitiesRequest\x1a$.losswire.v1.GetCapabilitiesResponse\x12\x64\n\x11LeaseSharedMemory\x12%.losswire.v1.LeaseSharedMemoryRequest\x1a&.losswire.v1.LeaseSharedMemoryResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/loss_service.proto\x12\x0blosswire.v1\x1a losswire/v1/batch_evaluate.proto\x1a\x1elosswire/v1/capabilities.proto\x1a\x1alosswire/v1/evaluate.proto\x1a\x1flosswire/v1/shared_memory.proto2\xd1\x03\n\x0bLossService\x12G\n\x08\x45valuate\x12\x1c.losswire.v1.EvaluateRequest\x1a\x1d.losswire.v1.EvaluateResponse\x12V\n\rBatchEvaluate\x12!.losswire.v1.BatchEvaluateRequest\x1a\".losswire.v1.BatchEvaluateResponse\x12]\n\x0e\x45valuateStream\x12\".losswire.v1.EvaluateStreamRequest\x1a#.losswire.v1.EvaluateStreamResponse(\x01\x30\x01\x12\\\n\x0fGetCapabilities\x12#.losswire.v1.GetCapabilitiesRequest\x1a$.losswire.v1.GetCapabilitiesResponse\x12\x64\n\x11LeaseSharedMemory\x12%.losswire.v1.LeaseSharedMemoryRequest\x1a&.losswire.v1.LeaseSharedMemoryResponse0\x01\x42j\n\x0blosswire.v1B\x10LossServiceProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.loss_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\020LossServiceProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
   _globals['_LOSSSERVICE']._serialized_start=175
   _globals['_LOSSSERVICE']._serialized_end=640
 # @@protoc_insertion_point(module_scope)

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flosswire/v1/shared_memory.proto\x12\x0blosswire.v1\".\n\x18LeaseSharedMemoryRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\"P\n\x19LeaseSharedMemoryResponse\x12\x11\n\tregion_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flosswire/v1/shared_memory.proto\x12\x0blosswire.v1\".\n\x18LeaseSharedMemoryRequest\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\"P\n\x19LeaseSharedMemoryResponse\x12\x11\n\tregion_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x42k\n\x0blosswire.v1B\x11SharedMemoryProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.shared_memory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\021SharedMemoryProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
   _globals['_LEASESHAREDMEMORYREQUEST']._serialized_start=48
   _globals['_LEASESHAREDMEMORYREQUEST']._serialized_end=94
   _globals['_LEASESHAREDMEMORYRESPONSE']._serialized_start=96
