@@ -69,7 +69,7 @@ bench-gpu: ## measure the kernels on a GPU, where there is one, beside PyTorch a
 	PYTHONPATH=ce_engine/src $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-proto .venv-peers out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
