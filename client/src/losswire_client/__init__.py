@@ -16,8 +16,8 @@ Every error is a :class:`LosswireError`::
     ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
     ├── ResourceExhaustedError                   the request is larger than the server accepts
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
-    ├── UnauthenticatedError                     the server does not know who is calling
-    ├── PermissionDeniedError                    it does, and refuses
+    ├── UnauthenticatedError                     a proxy in front of the server does not know who is calling
+    ├── PermissionDeniedError                    what was asked for is not for this caller
     ├── CallCancelledError                       cancelled by a server in its last moments: retry
     └── InternalError                            a fault of the server's: report it
 """

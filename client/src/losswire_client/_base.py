@@ -36,14 +36,17 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
 
         Args:
             target: Where the server is, as in ``localhost:50051``, the default; or another address of gRPC's, as in
-                ``dns:///losses:50051`` or ``unix:/run/losswire.sock``; or several hosts and ports, also by commas.
+                ``dns:///losses:50051`` or a proxy's ``unix:/run/losswire.sock``; or several hosts and ports, also by
+                commas.
                 Calls are spread over all servers that are well. The connection is made with the first call.
             timeout: Seconds that a call may take, pauses and all, unless it brings its own; 60 by default.
             transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
                 ``shared_memory``, copied to where a server on this machine reads them. ``auto``, the default, takes
                 one message for what fits a slab, else shared memory where it can, else a stream.
-            token: Sent with every call as ``authorization: Bearer``; as a ``Path``, the file in which it is.
-            tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more.
+            token: Sent with every call as ``authorization: Bearer``, for a proxy in front of the server to check; as a
+                ``Path``, the file in which it is.
+            tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more. For a
+                proxy too: the server has no TLS of its own yet.
             retry: How long what may pass is tried again; None for not at all.
             coalesce: Whether small evaluations that are asked for at the same time travel together. Many threads or
                 tasks get several times as many of them answered; one of them waits for the others' to be answered too.

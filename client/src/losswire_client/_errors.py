@@ -65,11 +65,11 @@ class OverloadedError(ResourceExhaustedError):
 
 
 class UnauthenticatedError(LosswireError):
-    """The server does not know who is calling."""
+    """A proxy in front of the server does not know who is calling; see the client's `token` and `tls`."""
 
 
 class PermissionDeniedError(LosswireError):
-    """The server knows who is calling, and refuses."""
+    """What was asked for is not for this caller, as memory of the server's is not for one on another machine."""
 
 
 class CallCancelledError(LosswireError):

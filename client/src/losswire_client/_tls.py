@@ -16,6 +16,8 @@ StrPath = str | os.PathLike[str]
 class TLS:
     """How a client knows its server, and is known to it. Files are PEM, and may be replaced while the client runs.
 
+    The server has no TLS of its own yet: what is called server here is a proxy in front of it.
+
     Attributes:
         ca: File of the authorities' certificates to trust; those that gRPC brings along if None.
         cert: File of the client's own certificate and those that lead up to it, for a server that asks for one.

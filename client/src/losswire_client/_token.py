@@ -1,4 +1,4 @@
-"""Who the caller is, for a server to believe."""
+"""Who the caller is, for a proxy in front of the server to believe."""
 
 import logging
 import os
