@@ -251,15 +251,20 @@ def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatc
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
 
-@pytest.mark.parametrize("target", ["", 50051, [], ["host:1", ""]])
-def test_client_needs_an_address(target):
-    with pytest.raises(InvalidArgumentError, match="target: expected an address"):
-        Client(target)
-
-
 def test_answer_larger_than_the_default_limit_of_grpc_comes_back(client):
     logits = np.zeros((300, 5000), np.float32)  # 6 MB; the default is 4
     assert client.cross_entropy(logits, np.zeros(300, np.int64), grad=True).grad.shape == (300, 5000)
+
+
+@pytest.mark.parametrize("call", ["ping", "capabilities", "cross_entropy", "map", "empty"])
+@pytest.mark.parametrize("options", [{}, {"coalesce": True}, {"transport": "shared_memory"}], ids=str)
+def test_every_call_of_a_closed_client_is_an_error_of_the_tree(target, call, options):
+    client = Client(target, **options)
+    client.ping()
+    client.close()
+    arguments = {"cross_entropy": (LOGITS, TARGET), "map": ([(LOGITS, TARGET)],), "empty": (3,)}.get(call, ())
+    with pytest.raises(LosswireError, match="this client is closed"):
+        list([getattr(client, call)(*arguments)] if call != "map" else client.map(*arguments))
 
 
 def test_closed_client_says_so(target):

@@ -91,12 +91,28 @@ def test_copy_of_a_module_shares_its_client(client, other_target):
     assert copied(LOGITS, TARGET) == module(LOGITS, TARGET)
 
 
-def test_pickled_module_comes_without_its_client(client, other_target):
-    module = losswire_client.torch.CrossEntropyLoss(torch.rand(4), client=Client(other_target))
+def test_pickled_module_takes_its_client_along(target, other_target):
+    module = losswire_client.torch.CrossEntropyLoss(torch.rand(4), client=Client(target))
+    set_default_client(Client(other_target))
     loaded = pickle.loads(pickle.dumps(module))
-    set_default_client(client)
     assert torch.equal(loaded.weight, module.weight)
     torch.testing.assert_close(loaded(LOGITS, TARGET), F.cross_entropy(LOGITS, TARGET, module.weight.double()))
+
+
+def test_pickled_module_without_a_client_is_evaluated_by_the_default(client, other_target):
+    set_default_client(Client(other_target))
+    loaded = pickle.loads(pickle.dumps(losswire_client.torch.CrossEntropyLoss()))
+    set_default_client(client)
+    torch.testing.assert_close(loaded(LOGITS, TARGET), F.cross_entropy(LOGITS, TARGET))
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_misspelt_argument_is_a_type_error_as_of_torch(name):
+    with pytest.raises(TypeError) as theirs:
+        (getattr(F, name, None) or getattr(nn, name))(LOGITS, TARGET, label_smooth=0.1)
+    with pytest.raises(TypeError) as ours:
+        getattr(losswire_client.torch, name)(LOGITS, TARGET, label_smooth=0.1)
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_client_of_a_module_goes_before_the_default(client, other_target):

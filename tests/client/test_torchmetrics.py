@@ -141,15 +141,14 @@ def test_options_are_no_state():
     assert not BinaryCrossEntropy(WEIGHT, WEIGHT).state_dict()
 
 
-def test_copies_share_the_client_and_pickles_come_without_it(client):
+def test_copies_share_the_client_and_pickles_take_it_along(target):
     set_default_client(Client("127.0.0.1:1"))  # where no server is
-    metric = CrossEntropy(WEIGHT, client=client)
+    metric = CrossEntropy(WEIGHT, client=Client(target))
     metric.update(LOGITS[:100], TARGET[:100])
     for copied in (metric.clone(), copy.deepcopy(metric)):
         copied.update(LOGITS[100:], TARGET[100:])
         assert float(copied.compute()) == close(F.cross_entropy(LOGITS, TARGET, WEIGHT))
     loaded = pickle.loads(pickle.dumps(metric))
-    set_default_client(client)
     loaded.update(LOGITS[100:], TARGET[100:])
     assert float(loaded.compute()) == close(F.cross_entropy(LOGITS, TARGET, WEIGHT))
 

@@ -3,13 +3,14 @@
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from losswire_client import _environment as environment
+from losswire_client._calls import checks_call
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._endpoint import Endpoint
-from losswire_client._errors import invalid_argument
+from losswire_client._errors import invalid_argument, plain, shown
 from losswire_client._evaluation import check_choice
 from losswire_client._fork import call_after_fork
 from losswire_client._retry import Retries, Retry
@@ -21,6 +22,7 @@ WireT = TypeVar("WireT")
 
 
 class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
+    @checks_call
     def __init__(
         self,
         target: str | Sequence[str] | None = None,
@@ -37,14 +39,15 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         Args:
             target: Where the server is, as in ``localhost:50051``, the default; or another address of gRPC's, as in
                 ``dns:///losses:50051`` or a proxy's ``unix:/run/losswire.sock``; or several hosts and ports, also by
-                commas.
-                Calls are spread over all servers that are well. The connection is made with the first call.
+                commas. A host without a port has the port 50051, with TLS too. Calls are spread over all servers that
+                are well. The connection is made with the first call.
             timeout: Seconds that a call may take, pauses and all, unless it brings its own; 60 by default.
             transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
                 ``shared_memory``, copied to where a server on this machine reads them. ``auto``, the default, takes
                 one message for what fits a slab, else shared memory where it can, else a stream.
             token: Sent with every call as ``authorization: Bearer``, for a proxy in front of the server to check; as a
-                ``Path``, the file in which it is.
+                ``Path``, the file in which it is. A text is in the client's pickle, as all that it was told; of a file
+                or a variable no secret is.
             tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more. For a
                 proxy too: the server has no TLS of its own yet.
             retry: How long what may pass is tried again; None for not at all.
@@ -54,14 +57,25 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         Raises:
             InvalidArgumentError: An argument is wrong, or a variable that stands for it.
         """
+        self._told = {
+            "target": target,
+            "timeout": timeout,
+            "transport": transport,
+            "token": token,
+            "tls": tls,
+            "retry": retry,
+            "coalesce": coalesce,
+        }
         self._timeout = checked_timeout(environment.timeout_or_default(timeout))
         self._transport = environment.transport_or_default(transport)
         check_choice("transport", self._transport, TRANSPORTS)
-        check_choice("tls", type(tls), (bool, TLS, type(None)))
-        check_choice("retry", type(retry), (Retry, type(None)))
+        if not isinstance(tls, bool | TLS | None):
+            raise invalid_argument("tls", f"expected True, False or a TLS, got {shown(tls)}")
+        if not isinstance(retry, Retry | None):
+            raise invalid_argument("retry", f"expected a Retry or None, got {shown(retry)}")
         check_choice("coalesce", coalesce, (False, True))
         tls, token = environment.tls_or_default(tls), environment.token_or_default(token)
-        self._endpoint = Endpoint(environment.target_or_default(target), tls, token)
+        self._endpoint = self._new_endpoint(environment.target_or_default(target), tls, token)
         if self._transport == "shared_memory" and not self._endpoint.is_single:
             raise invalid_argument("transport", "expected another one for several targets, got 'shared_memory'")
         self._retry = retry
@@ -75,6 +89,22 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         """Where the server is, or the servers are."""
         return self._endpoint.name
 
+    def __repr__(self) -> str:
+        told = {"timeout": plain(self._timeout), "transport": repr(self._transport), **self._endpoint.told()}
+        if self._retry != Retry():
+            told["retry"] = repr(self._retry)
+        if self._coalesce:
+            told["coalesce"] = "True"
+        options = ", ".join(f"{name}={value}" for name, value in told.items())
+        text = f"{self._public_name}({self.target!r}, {options})"
+        return f"<closed {text}>" if self._connection.is_closed else text
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._told
+
+    def __setstate__(self, told: dict[str, Any]) -> None:
+        Base.__init__(self, **told)
+
     def _renew(self) -> None:
         """Starts anew in the child of a fork, and lets nothing end that is the parent's."""
         self._left, self._session = self._session, self._new_session()
@@ -83,6 +113,11 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
     @abstractmethod
     def _new_connection(self) -> Connection[WireT]:
         """What opens the wires of this kind of client."""
+
+    def _new_endpoint(
+        self, target: str | Sequence[str], tls: TLS | None, token: str | os.PathLike[str] | None
+    ) -> Endpoint:
+        return Endpoint(target, tls, token)
 
     def _new_session(self) -> Session:
         return Session(self._transport, shares_memory=self._endpoint.is_single)

@@ -42,6 +42,10 @@ class Connection(Generic[WireT]):
             opened = self._renewed(opened, place)
         return opened[1]
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
     def renew(self) -> None:
         """Starts anew in the child of a fork, where what was opened is not to be touched."""
         self._left = self._open

@@ -3,7 +3,7 @@
 import time
 from numbers import Real
 
-from losswire_client._errors import invalid_argument
+from losswire_client._errors import invalid_argument, shown
 
 DEFAULT_TIMEOUT = 60.0
 MAX_TIMEOUT = 365 * 86400.0
@@ -27,5 +27,6 @@ class Deadline:
 
 def checked_timeout(timeout: float) -> float:
     if not isinstance(timeout, Real) or not 0 < timeout <= MAX_TIMEOUT:
-        raise invalid_argument("timeout", f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {timeout!r}")
+        problem = f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {shown(timeout)}"
+        raise invalid_argument("timeout", problem)
     return timeout

@@ -12,6 +12,7 @@ from losswire.v1 import loss_service_pb2
 from losswire_client._errors import InvalidArgumentError, invalid_argument
 from losswire_client._files import Watch
 from losswire_client._fork import PROCESS
+from losswire_client._targets import checked_targets, host_and_port
 from losswire_client._tls import TLS
 from losswire_client._token import Metadata, Token
 from losswire_client._unary import MAX_MESSAGE_BYTES
@@ -47,7 +48,7 @@ class Endpoint:
     """
 
     def __init__(self, target: str | Sequence[str], tls: TLS | None, token: str | os.PathLike[str] | None) -> None:
-        self._targets = _checked_targets(target)
+        self._targets = checked_targets(target)
         self._tls = tls
         self._token = None if token is None else Token(token)
         if token is not None and tls is None and not self.is_local:
@@ -67,6 +68,11 @@ class Endpoint:
     def is_local(self) -> bool:
         """Whether calls never leave this machine."""
         return all(_is_local(target) for target in self._targets)
+
+    def told(self) -> dict[str, str]:
+        """What a client's text says of it: no secret."""
+        told = {} if self._tls is None else {"tls": "True" if self._tls == TLS() else repr(self._tls)}
+        return told if self._token is None else {**told, "token": "***"}
 
     def has_changed(self) -> bool:
         """Whether channels are to be opened anew, since certificates are others now."""
@@ -105,31 +111,12 @@ class Endpoint:
     def _server_name(self) -> str | None:
         if self._tls is None or self._tls.server_name is not None or self.is_single:
             return self._tls.server_name if self._tls else None
-        return _host_and_port(self._targets[0])[0]
-
-
-def _checked_targets(target: str | Sequence[str]) -> tuple[str, ...]:
-    targets = tuple(target.split(",")) if isinstance(target, str) and "://" not in target else target
-    targets = (targets,) if isinstance(targets, str) else tuple(targets) if isinstance(targets, Sequence) else ()
-    if not targets or not all(isinstance(one, str) and one.strip() for one in targets):
-        raise invalid_argument("target", f"expected an address, as in 'localhost:50051', or several, got {target!r}")
-    targets = tuple(one.strip() for one in targets)
-    if len(targets) > 1:
-        for one in targets:
-            _host_and_port(one)
-    return targets
-
-
-def _host_and_port(target: str) -> tuple[str, int]:
-    host, _, port = target.rpartition(":")
-    if not host or not port.isdecimal() or "/" in target:
-        raise invalid_argument("target", f"expected a host and a port, as in 'localhost:50051', got {target!r}")
-    return host.strip("[]"), int(port)
+        return host_and_port(self._targets[0])[0]
 
 
 def _static_addresses(targets: Sequence[str]) -> str:
     """The one address of gRPC's that stands for all of them, whose names are looked up now."""
-    found = [_look_up(*_host_and_port(target)) for target in targets]
+    found = [_look_up(*host_and_port(target)) for target in targets]
     versions = {family for family, _ in found}
     if len(versions) > 1:
         raise invalid_argument("target", f"expected addresses of one version of IP, got {', '.join(targets)}")
@@ -140,7 +127,7 @@ def _static_addresses(targets: Sequence[str]) -> str:
 def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # which a label too long is to Python
         raise invalid_argument("target", f"expected hosts that are known, got {host!r}: {error}") from error
     family, *_, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
     return family, f"[{address[0]}]:{port}" if family is socket.AF_INET6 else f"{address[0]}:{port}"

@@ -21,13 +21,18 @@ class LosswireError(Exception):
     Attributes:
         code: The gRPC status of the call; None if it was not sent.
         retry_seconds: When to come back, if the server says so: not before; infinity for never.
+        batch: Which batch of a `map` it is of, counted from 0, as the message says too; None if it is of none.
     """
 
     retry_seconds = 0.0
+    batch: int | None = None
 
     def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+    def __str__(self) -> str:
+        return super().__str__() if self.batch is None else f"batch {self.batch}: {super().__str__()}"
 
 
 class InvalidArgumentError(LosswireError, ValueError):
@@ -35,9 +40,18 @@ class InvalidArgumentError(LosswireError, ValueError):
 
     Attributes:
         argument: Its name, as in ``target``; empty if the server named none.
+        hint: What the caller may have meant, which ends the message; empty if nothing suggests itself.
     """
 
     argument = ""
+    hint = ""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.hint}" if self.hint else super().__str__()
+
+
+class SignatureError(InvalidArgumentError, TypeError):
+    """A call does not fit the signature of what is called: what Python calls a TypeError is one of ours too."""
 
 
 class RegionLostError(InvalidArgumentError):
@@ -99,6 +113,7 @@ ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
 }
 
+MAX_SHOWN = 200  # characters
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -110,8 +125,22 @@ def invalid_argument(argument: str, problem: str, code: grpc.StatusCode | None =
     return error
 
 
+def shown(value: object) -> str:
+    """A value in a message: what anybody may hand in can be long, or have no text at all."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - as of an integer with too many digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def plain(number: float) -> str:
+    """A number as it was written: 60 and not 60.0, 2592000 and not 2.592e+06."""
+    return f"{float(number):.15g}"
+
+
 def late(target: str, seconds: float) -> DeadlineExceededError:
-    text = f"no answer from {target} within {seconds:g} seconds"
+    text = f"no answer from {target} within {plain(seconds)} seconds"
     return DeadlineExceededError(text, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -146,7 +175,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
 def from_failure(failure: v1.Failure) -> LosswireError:
     """The error that stands for the failure of one of several requests, as if it had been a call's."""
     details = status_pb2.Status.FromString(failure.SerializeToString())  # which the contract says it is
-    return _from_status(CODES[failure.code], failure.message, details, None)
+    return _from_status(CODES.get(failure.code, grpc.StatusCode.UNKNOWN), failure.message, details, None)
 
 
 def _from_status(

@@ -12,7 +12,7 @@ from losswire.dtypes import BY_NAME
 from losswire.rows import RowLayout
 from losswire.tensors import encode
 from losswire_client._arrays import floating_array
-from losswire_client._errors import invalid_argument
+from losswire_client._errors import invalid_argument, shown
 from losswire_client._form_checks import FLOATING, is_floating
 
 REDUCTIONS = {
@@ -190,7 +190,7 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
     try:
         setattr(message, argument, value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise invalid_argument(argument, f"expected {expected}, got {value!r}") from error
+        raise invalid_argument(argument, f"expected {expected}, got {shown(value)}") from error
 
 
 def check_choice(argument: str, value: object, choices: Collection[object]) -> None:
@@ -198,13 +198,14 @@ def check_choice(argument: str, value: object, choices: Collection[object]) -> N
     for choice in choices:
         if type(value) is type(choice) and value == choice:
             return
-    raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {shown(value)}")
 
 
 def _outputs(outputs: Collection[str]) -> "list[v1.Output.ValueType]":
-    if isinstance(outputs, str) or not isinstance(outputs, Collection):
+    if isinstance(outputs, str | np.ndarray) or not isinstance(outputs, Collection):
         example = outputs if isinstance(outputs, str) else "predictions"
-        raise invalid_argument("outputs", f"expected a collection of names, as in ({example!r},), got {outputs!r}")
+        problem = f"expected a collection of names, as in ({example!r},), got {shown(outputs)}"
+        raise invalid_argument("outputs", problem)
     for output in outputs:
         check_choice("outputs", output, OUTPUTS)
     return [OUTPUTS[output] for output in outputs]

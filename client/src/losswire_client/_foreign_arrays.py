@@ -11,8 +11,6 @@ import numpy.typing as npt
 from losswire_client._errors import invalid_argument
 
 ON_CPU = 1  # DLPack's number
-REFUSALS = (AttributeError, BufferError, RuntimeError, TypeError, ValueError)  # of libraries that will not convert
-
 Array = npt.NDArray[Any]
 
 
@@ -30,9 +28,9 @@ def to_numpy(argument: str, value: Any) -> Array:
     for convert in _ways(value):
         try:
             return convert(value)
-        except REFUSALS as error:
+        except Exception as error:  # noqa: BLE001 - a library that will not convert may say so by any
             problem = problem or error
-    first_line = str(problem).partition("\n")[0]
+    first_line = str(problem).partition("\n")[0] or type(problem).__name__
     raise invalid_argument(argument, f"{_what_came(value)} {first_line}") from problem
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from losswire import v1
 from losswire_client._deadline import Deadline
+from losswire_client._endpoint import Endpoint
 from losswire_client._errors import LosswireError, NotServedError, translated
 from losswire_client._region import Region
 from losswire_client._stream import Stream
@@ -16,6 +17,17 @@ from losswire_client._stream import Stream
 NAME = "the service in this process"
 
 T = TypeVar("T")
+
+
+class InProcessEndpoint(Endpoint):
+    """Where the service is that needs no address."""
+
+    def __init__(self) -> None:
+        super().__init__("localhost", tls=None, token=None)
+
+    @property
+    def name(self) -> str:
+        return NAME
 
 
 class InProcessWire:

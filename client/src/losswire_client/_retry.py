@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 from tenacity import (
@@ -16,6 +17,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from losswire_client._calls import checks_construction
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     CallCancelledError,
@@ -23,6 +25,8 @@ from losswire_client._errors import (
     OverloadedError,
     UnavailableError,
     invalid_argument,
+    plain,
+    shown,
 )
 
 # What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
@@ -37,6 +41,7 @@ _last_news = -math.inf
 log = logging.getLogger("losswire_client")
 
 
+@checks_construction
 @dataclass(frozen=True, kw_only=True)
 class Retry:
     """How long, and how often, a call is tried again when no server can be reached or the server has too much to do.
@@ -56,8 +61,10 @@ class Retry:
 
     def __post_init__(self) -> None:
         for name in ("seconds", "first_pause", "longest_pause"):
-            if not getattr(self, name) > 0:
-                raise invalid_argument(f"retry.{name}", f"expected more than 0, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            is_number = isinstance(value, Real)
+            if not is_number or not value > 0:
+                raise invalid_argument(f"retry.{name}", f"expected more than 0, got {shown(value)}")
 
 
 class Retries:
@@ -103,7 +110,8 @@ class Retries:
 
     def _tell(self, state: RetryCallState) -> None:
         level = logging.WARNING if _is_news() else logging.DEBUG
-        log.log(level, "trying again for up to %g seconds: %s", self._seconds, _error(state))
+        seconds = plain(min(self._seconds, self._deadline.seconds))
+        log.log(level, "trying again for up to %s seconds: %s", seconds, _error(state))
         self._before_retry()
 
 

@@ -2,13 +2,15 @@
 
 import math
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
 from losswire.dtypes import BY_NAME
+from losswire.tensors import MAX_DIMENSIONS
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
@@ -18,6 +20,7 @@ from losswire_client._errors import (
     RegionLostError,
     ResourceExhaustedError,
     invalid_argument,
+    shown,
 )
 from losswire_client._evaluation import Evaluation
 from losswire_client._flow import Flow, step
@@ -25,6 +28,7 @@ from losswire_client._placement import Placement
 from losswire_client._region_pool import RegionPool
 from losswire_client._result import Result
 
+MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 
 
@@ -108,17 +112,24 @@ def _evaluate(placement: Placement, deadline: Deadline) -> Flow[Result]:
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    try:
+        lengths = tuple(cast(Iterable[int], shape))
+    except TypeError:
+        lengths = (cast(int, shape),)
     if not all(isinstance(length, int | np.integer) and length >= 0 for length in lengths):
-        raise invalid_argument("shape", f"expected lengths of at least 0, got {shape!r}")
-    return tuple(int(length) for length in lengths)
+        raise invalid_argument("shape", f"expected lengths of at least 0, got {shown(shape)}")
+    lengths = tuple(int(length) for length in lengths)
+    if len(lengths) > MAX_DIMENSIONS or math.prod(filter(None, lengths)) > MAX_ELEMENTS:
+        problem = f"expected at most {MAX_DIMENSIONS} dimensions and {MAX_ELEMENTS} elements, got {shown(shape)}"
+        raise invalid_argument("shape", problem)
+    return lengths
 
 
 def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         known = np.dtype(dtype)
-    except TypeError as error:
-        raise invalid_argument("dtype", f"expected one that numpy knows, got {dtype!r}") from error
+    except Exception as error:
+        raise invalid_argument("dtype", f"expected one that numpy knows, got {shown(dtype)}") from error
     if known.name not in BY_NAME or not known.isnative:
         raise invalid_argument("dtype", f"expected one of {', '.join(BY_NAME)}, got {known}")
     return known

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, Unpack
 import numpy.typing as npt
 
 from losswire_client import _losses
+from losswire_client._calls import checks_call
 from losswire_client._evaluation import Common, Evaluation
 
 AnswerT = TypeVar("AnswerT")
@@ -16,6 +17,12 @@ AnswerT = TypeVar("AnswerT")
 class Losses(ABC, Generic[AnswerT]):
     """The four losses, with the names and the arguments of ``torch.nn.functional``."""
 
+    @property
+    def _public_name(self) -> str:
+        """What errors and texts call the class."""
+        return type(self).__name__
+
+    @checks_call
     def cross_entropy(
         self,
         input: npt.ArrayLike,
@@ -47,6 +54,7 @@ class Losses(ABC, Generic[AnswerT]):
         arguments = (input, target, weight, ignore_index, reduction, label_smoothing)
         return self._evaluate(partial(_losses.cross_entropy, *arguments), common)
 
+    @checks_call
     def nll_loss(
         self,
         input: npt.ArrayLike,
@@ -73,6 +81,7 @@ class Losses(ABC, Generic[AnswerT]):
         """
         return self._evaluate(partial(_losses.nll_loss, input, target, weight, ignore_index, reduction), common)
 
+    @checks_call
     def binary_cross_entropy(
         self,
         input: npt.ArrayLike,
@@ -97,6 +106,7 @@ class Losses(ABC, Generic[AnswerT]):
         """
         return self._evaluate(partial(_losses.binary_cross_entropy, input, target, weight, reduction), common)
 
+    @checks_call
     def binary_cross_entropy_with_logits(
         self,
         input: npt.ArrayLike,

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import grpc
 
-from losswire_client._errors import invalid_argument
-from losswire_client._files import read_file
+from losswire_client._calls import checks_construction
+from losswire_client._errors import invalid_argument, shown
+from losswire_client._files import check_path, read_file
 
 StrPath = str | os.PathLike[str]
 
 
+@checks_construction
 @dataclass(frozen=True, kw_only=True)
 class TLS:
     """How a client knows its server, and is known to it. Files are PEM, and may be replaced while the client runs.
@@ -31,6 +33,10 @@ class TLS:
     server_name: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("ca", "cert", "key"):
+            check_path(f"tls.{name}", getattr(self, name))
+        if self.server_name is not None and not _is_name(self.server_name):
+            raise invalid_argument("tls.server_name", f"expected a host's name, got {shown(self.server_name)}")
         if (self.cert is None) != (self.key is None):
             missing, given = ("key", "cert") if self.key is None else ("cert", "key")
             raise invalid_argument(f"tls.{missing}", f"expected a file beside tls.{given}, got None")
@@ -50,3 +56,7 @@ class TLS:
             for name, file in (("ca", self.ca), ("key", self.key), ("cert", self.cert))
         )
         return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isprintable() and bool(name.strip())

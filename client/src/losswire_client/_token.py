@@ -23,6 +23,8 @@ class Token:
     """
 
     def __init__(self, token: str | os.PathLike[str]) -> None:
+        if not isinstance(token, str | os.PathLike):
+            raise invalid_argument("token", f"expected a text, or the path of a file, got a {type(token).__name__}")
         self._file = None if isinstance(token, str) else Path(token)
         self._watch = Watch(() if self._file is None else (self._file,))
         self._metadata = _bearer(token if isinstance(token, str) else _read(Path(token)))

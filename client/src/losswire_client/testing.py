@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from losswire_client._async_client import AsyncClient
 from losswire_client._client import Client
 from losswire_client._connection import Connection
 from losswire_client._errors import LosswireError
-from losswire_client._in_process import NAME, InProcessAioWire, InProcessWire
+from losswire_client._in_process import NAME, InProcessAioWire, InProcessEndpoint, InProcessWire
 
 __all__ = ["Service"]
 
@@ -68,22 +68,35 @@ class Service:
         self.close()
 
 
-class _Client(Client):
+class _InProcess:
+    """What clients do here in place of those that connect."""
+
+    _wire: InProcessWire | InProcessAioWire
+
+    @property
+    def _public_name(self) -> str:
+        return type(self).__name__.removeprefix("_")
+
+    def __getstate__(self) -> NoReturn:
+        raise LosswireError(f"a client of {NAME} cannot leave the process, and so cannot be pickled")
+
+    def _new_endpoint(self, *_: object) -> InProcessEndpoint:
+        return InProcessEndpoint()
+
+    def _new_connection(self) -> Any:
+        return Connection(InProcessEndpoint(), lambda _: self._wire)
+
+
+class _Client(_InProcess, Client):
     def __init__(self, wire: InProcessWire, **options: Any) -> None:
         self._wire = wire
         super().__init__(NAME, **options)
 
-    def _new_connection(self) -> Any:
-        return Connection(self._endpoint, lambda _: self._wire)
 
-
-class _AsyncClient(AsyncClient):
+class _AsyncClient(_InProcess, AsyncClient):
     def __init__(self, wire: InProcessAioWire, **options: Any) -> None:
         self._wire = wire
         super().__init__(NAME, **options)
-
-    def _new_connection(self) -> Any:
-        return Connection(self._endpoint, lambda _: self._wire)
 
 
 def _find() -> Callable[..., Any]:

@@ -33,13 +33,10 @@ def client_or_default(client: Client | None) -> Client:
 
 
 class ClientHandle:
-    """The client of a module or a metric, whose copies share it: a connection cannot be copied.
-
-    Nor can it go to another process, so it stays behind when its owner is pickled, and what is unpickled is evaluated
-    by the default client where it is.
+    """The client of a module or a metric, whose copies share it. What is pickled takes it along: see `Client`.
 
     Attributes:
-        client: None for the default client.
+        client: None for the default client, which is that of the process where the owner is.
     """
 
     def __init__(self, client: Client | None) -> None:
@@ -47,9 +44,6 @@ class ClientHandle:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ClientHandle":
         return self
-
-    def __reduce__(self) -> tuple[type["ClientHandle"], tuple[None]]:
-        return ClientHandle, (None,)
 
 
 def _checked(client: Client | None) -> Client | None:

@@ -10,8 +10,8 @@ from losswire_client.torch._clients import ClientHandle
 class CrossEntropyLoss(nn.CrossEntropyLoss):
     """Softmax cross-entropy of logits: ``torch.nn.CrossEntropyLoss``, evaluated by a server.
 
-    A copy of the module shares its client. A pickled one comes without it, and is evaluated by the default client of
-    the process that loads it.
+    A copy of the module shares its client. A pickled one takes it along, if it was given one, and connects anew where
+    it is loaded.
 
     Args:
         weight: A factor for each class, of shape (C), in a floating dtype: a buffer, as in PyTorch.

@@ -12,7 +12,7 @@ class CrossEntropy(MeanLoss):
 
     Its sums are float64 and stay so when a model that it belongs to changes its dtype; `set_dtype` changes them, for a
     device that has no float64. Predictions may be on another device than the metric. A copy shares the client; a
-    pickled metric comes without it, and is evaluated by the default client of the process that loads it.
+    pickled metric takes along the one that it was given, which connects anew where it is loaded.
 
     Args:
         weight: A factor for each class, of shape (C), in a floating dtype; ``mean`` divides by the sum of the weights
