@@ -20,6 +20,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Refusal(NamedTuple):
+    """What both sides say; hints are the SDK's own."""
+
     argument: str
     text: str
 
@@ -35,7 +37,7 @@ def of_the_sdk(loss: str, arguments: dict[str, Any]) -> Refusal | None:
     try:
         getattr(_losses, loss)(**DEFAULTS[loss] | arguments)
     except InvalidArgumentError as error:
-        return Refusal(error.argument, str(error))
+        return Refusal(error.argument, error.args[0])
     return None
 
 
@@ -56,5 +58,5 @@ def of_the_server(client: Client, loss: str, arguments: dict[str, Any]) -> Refus
         with unchecked():
             getattr(client, loss)(**arguments)
     except InvalidArgumentError as error:
-        return Refusal(error.argument, str(error))
+        return Refusal(error.argument, error.args[0])
     return None

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from losswire_client._arrays import floating_array, target_array
 from losswire_client._checks import check
 from losswire_client._evaluation import Evaluation, Options, assign
+from losswire_client._hints import hinting
 
 
 def cross_entropy(
@@ -69,6 +70,7 @@ def binary_cross_entropy_with_logits(
 
 
 def _complete(evaluation: Evaluation) -> Evaluation:
-    check(evaluation)
+    with hinting(evaluation):
+        check(evaluation)
     evaluation.encode_inline()
     return evaluation

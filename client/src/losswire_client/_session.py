@@ -9,6 +9,7 @@ from losswire_client._deadline import Deadline
 from losswire_client._errors import NotServedError
 from losswire_client._evaluation import Evaluation
 from losswire_client._flow import Flow, step
+from losswire_client._hints import hinting
 from losswire_client._result import Result
 from losswire_client._shared_memory import SharedMemory
 from losswire_client._stream import Stream
@@ -33,6 +34,10 @@ class Session:
         self.shared = SharedMemory()
 
     def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
+        with hinting(evaluation):
+            return (yield from self._evaluate(evaluation, deadline))
+
+    def _evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
         if self._transport == "shared_memory":
             return self.shared.evaluate(evaluation, deadline)
         if self._transport == "unary" or not evaluation.input.size:

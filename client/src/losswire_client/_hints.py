@@ -1,0 +1,70 @@
+"""What a caller may have meant whose target is refused: common mistakes, told beside the verdict of either side."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire.rows import class_count, row_shape
+from losswire_client._errors import InvalidArgumentError
+from losswire_client._evaluation import BINARY, Evaluation
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+VOID = (255, 65535)  # what images of labels have where there is none
+ONE_LOGIT_A_ROW = (
+    "for one logit a row use binary_cross_entropy_with_logits, and for one probability binary_cross_entropy, "
+    "with a target of floats"
+)
+CLASSES_LAST = "if the classes are the input's last dimension, pass np.moveaxis(input, -1, 1), or input.movedim(-1, 1)"
+ONE_HOT = "if they are one-hot, pass target.argmax(1)"
+COLUMN = "pass target.reshape(-1)"
+FLOATS = "if they are class indices, pass them in an integer dtype, as in target.astype('int64')"
+
+
+@contextmanager
+def hinting(evaluation: Evaluation) -> Iterator[None]:
+    """Adds a hint to the error of a target, whoever refused it."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        if error.argument == "target" and evaluation.loss not in BINARY and evaluation.input.ndim:
+            error.hint = _hint(evaluation.input.shape, evaluation.arrays["target"], evaluation.options.ignore_index)
+        raise
+
+
+def _hint(shape: Shape, target: Array, ignore_index: int) -> str:
+    if _is_one_number_a_row(shape) and target.ndim and target.size == np.prod(shape):
+        return ONE_LOGIT_A_ROW
+    if target.dtype.kind not in "iu":
+        return FLOATS if target.dtype.kind == "f" and target.shape == row_shape(shape) else ""
+    if target.shape == row_shape(shape):
+        return _hint_of_classes(target, class_count(shape), ignore_index)
+    return _hint_of_shape(shape, target.shape)
+
+
+def _is_one_number_a_row(shape: Shape) -> bool:
+    return len(shape) == 1 or class_count(shape) == 1
+
+
+def _hint_of_shape(shape: Shape, target_shape: Shape) -> str:
+    if len(shape) > 2 and target_shape == shape[:-1]:
+        return CLASSES_LAST
+    if target_shape == shape:
+        return ONE_HOT
+    return COLUMN if len(shape) == 2 and np.prod(target_shape) == shape[0] else ""
+
+
+def _hint_of_classes(target: Array, classes: int, ignore_index: int) -> str:
+    wrong = ((target < 0) | (target >= classes)) & (target != ignore_index)
+    if not wrong.any():
+        return ""
+    first = int(target.flat[wrong.argmax()])
+    if first < 0 or first in VOID:
+        return f"if rows with it are to be ignored, pass ignore_index={first}"
+    if first == classes and target.size > 1 and target[target != ignore_index].min() > 0:
+        return "classes are counted from 0: if these are counted from 1, pass target - 1"
+    return ""
