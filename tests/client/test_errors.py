@@ -1,13 +1,18 @@
+import pickle
 import re
 
 import grpc
+import numpy as np
 import pytest
 
 import losswire_client
-from losswire_client import InternalError, LosswireError, OverloadedError
-from losswire_client._errors import ERRORS, translated
+from losswire import v1
+from losswire_client import AsyncClient, Client, InternalError, InvalidArgumentError, LosswireError, OverloadedError
+from losswire_client._errors import ERRORS, from_failure, invalid_argument, translated
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
+from losswire_server.service import LossService
+from tests.helpers import serving
 
 
 class Failed(grpc.RpcError):
@@ -52,6 +57,52 @@ def test_tree_in_the_docstring_is_the_tree():
         parents.append(getattr(losswire_client, name))
     errors = {v for v in vars(losswire_client).values() if isinstance(v, type) and issubclass(v, LosswireError)}
     assert drawn == {error.__name__: error.__bases__[0] for error in errors - {LosswireError}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\xff",
+        b"",
+        v1.EvaluateResponse(loss_sum=1).SerializeToString(),
+        v1.EvaluateResponse(loss=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2], data=b"123")).SerializeToString(),
+    ],
+    ids=["no message", "nothing", "no loss", "too few bytes"],
+)
+@pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
+def test_answer_that_is_not_of_the_contract_is_an_error_of_the_servers(monkeypatch, answer, transport):
+    async def evaluate(*_):
+        return answer
+
+    async def stream(*_):
+        yield answer
+
+    monkeypatch.setattr(LossService, "Evaluate", evaluate)
+    monkeypatch.setattr(LossService, "EvaluateStream", stream)
+    logits, target = np.zeros((300, 300), np.float32), np.zeros(300, np.int64)
+    with serving() as server:
+        client = Client(f"127.0.0.1:{server.port}", transport=transport)
+        with client, pytest.raises(InternalError):
+            client.cross_entropy(logits, target)
+
+
+def test_failure_of_an_unknown_code_is_an_error_of_the_servers():
+    assert type(from_failure(v1.Failure(code=99, message="new"))) is InternalError
+
+
+def test_async_client_without_a_loop_says_so():
+    call = AsyncClient("127.0.0.1:1").ping()
+    with pytest.raises(LosswireError, match="in a running event loop"):
+        call.send(None)
+
+
+@pytest.mark.parametrize("code", [None, grpc.StatusCode.INTERNAL])
+def test_errors_go_to_other_processes_whole(code):
+    error = invalid_argument("target", "expected another", code)
+    error.hint, error.batch = "pass another", 3
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), vars(again)) == (InvalidArgumentError, vars(error))
+    assert str(again) == str(error) == "batch 3: target: expected another; pass another"
 
 
 def test_overload_says_when_to_come_back():

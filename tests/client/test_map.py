@@ -3,11 +3,13 @@
 import asyncio
 import threading
 
+import grpc
 import numpy as np
 import pytest
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
 from tests.client.mapping import BOTH, mapped
+from tests.client.verdicts import unchecked
 from tests.helpers import eventually
 
 RNG = np.random.default_rng(0)
@@ -74,7 +76,56 @@ def test_error_says_which_batch_it_is_of(target, kind):
     wrong = [*BATCHES[:7], (BATCHES[7][0], BATCHES[7][1] + 9), *BATCHES[8:]]
     with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
         list(mapped(kind(target), wrong, window=3))
-    assert raised.value.__notes__ == ["in batch 7"]
+    assert (
+        str(raised.value)
+        == "batch 7: target: expected classes in [0, 5) or ignore_index -100, got " + str(wrong[7][1][0]) + " at row 0"
+    )
+    assert (raised.value.batch, raised.value.argument, raised.value.code) == (7, "target", None)
+
+
+@BOTH
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_batch_that_does_not_come_is_told_in_its_turn_and_with_its_own_error(target, kind, coalesce):
+    class MissingFileError(OSError):
+        pass
+
+    def batches():
+        yield from BATCHES[:17]
+        raise MissingFileError(2, "no such shard")
+
+    results = mapped(kind(target, coalesce=coalesce), batches(), window=8)
+    assert [next(results).row_count for _ in range(17)] == [len(target) for _, target in BATCHES[:17]]
+    with pytest.raises(MissingFileError, match="no such shard") as raised:
+        next(results)
+    assert (raised.value.errno, raised.value.batch, raised.value.__notes__) == (2, 17, ["in batch 17"])
+
+
+@BOTH
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_error_of_the_server_keeps_all_that_it_says(target, kind, coalesce):
+    batches = [*BATCHES[:3], (BATCHES[3][0], BATCHES[3][1] * 0 - 1)]
+    with unchecked(), pytest.raises(InvalidArgumentError, match=r"^batch 3: target: .* ignore_index=-1$") as raised:
+        list(mapped(kind(target, coalesce=coalesce), batches))
+    assert (raised.value.batch, raised.value.argument) == (3, "target")
+    assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@BOTH
+@pytest.mark.parametrize("coalesce", [False, True])
+@pytest.mark.parametrize("batch", [5, "ab", None])
+def test_what_is_no_batch_is_refused(target, kind, coalesce, batch):
+    with pytest.raises(InvalidArgumentError, match=r"^batch 1: batches: expected the loss's first arguments, .*, got"):
+        list(mapped(kind(target, coalesce=coalesce), [BATCHES[0], batch]))
+
+
+def test_generator_goes_on_after_a_map_that_was_left(target):
+    batches = iter(BATCHES)
+    rest = (batch for batch in batches)
+    with Client(target) as client:
+        results = client.map(rest, window=2)
+        next(results)
+        results.close()
+        assert sum(1 for _ in client.map(rest)) == len(BATCHES) - 2
 
 
 @BOTH
@@ -86,11 +137,18 @@ def test_error_says_which_batch_it_is_of(target, kind):
         ({"window": 2.0}, "window: expected"),
         ({"loss": "mse_loss"}, "loss: expected one of 'cross_entropy', .*, got 'mse_loss'"),
         ({"progress": "yes"}, "progress: expected one of False, True, got 'yes'"),
+        ({"label_smooth": 0.1}, r"map\(\) got an unexpected keyword argument 'label_smooth'; .* 'label_smoothing'"),
     ],
 )
 def test_wrong_option_is_refused_at_once(target, kind, options, message):
     with pytest.raises(InvalidArgumentError, match=message):
         kind(target).map(BATCHES, **options)
+
+
+@BOTH
+def test_what_gives_no_batches_is_refused_at_once(target, kind):
+    with pytest.raises(InvalidArgumentError, match=r"batches: expected what gives batches, .*, got 5"):
+        kind(target).map(5)
 
 
 @BOTH

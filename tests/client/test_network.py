@@ -1,8 +1,10 @@
 """How a client finds its servers, and what it tells them of itself."""
 
+import asyncio
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from losswire_client import (
     TLS,
+    AsyncClient,
     Client,
     InvalidArgumentError,
     NotServedError,
@@ -24,6 +27,7 @@ from losswire_client import (
 from losswire_client import _files as files
 from losswire_client._endpoint import Endpoint
 from tests.client.grpc_servers import NAME, answering
+from tests.client.mapping import BOTH
 from tests.helpers import eventually, serving
 
 LOGITS, TARGET = np.float32([[0.5, 1.5, -1.0]]), [1]
@@ -87,12 +91,6 @@ def test_name_that_nobody_knows_is_told():
         InvalidArgumentError, match=r"target: expected hosts that are known, got 'no\.such\.host\.invalid'"
     ):
         Client(["no.such.host.invalid:50051", "127.0.0.1:50051"], retry=None).ping()
-
-
-@pytest.mark.parametrize("target", ["localhost", "unix:/a,localhost:1", "host:port,host:1"])
-def test_several_targets_are_hosts_and_ports(target):
-    with pytest.raises(InvalidArgumentError, match="target: expected a host and a port"):
-        Client([target, "127.0.0.1:1"] if "," not in target else target)
 
 
 def test_dns_target_is_looked_up():
@@ -310,8 +308,39 @@ def test_server_without_health_checks_says_so_to_a_ping():
     server.stop(None)
 
 
+@BOTH
+def test_ping_waits_for_a_server_that_is_starting(kind):
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ping, kind(address, timeout=20))
+        with pytest.raises(UnavailableError):
+            ping(Client(address, retry=None))
+        with answering(address):
+            assert waiting.result() > 0
+
+
+def ping(client: Client | AsyncClient) -> float:
+    if isinstance(client, Client):
+        with client:
+            return client.ping()
+
+    async def awaited() -> float:
+        async with client:
+            return await client.ping()
+
+    return asyncio.run(awaited())
+
+
+def test_ping_waits_no_longer_than_its_timeout():
+    start = time.monotonic()
+    with Client("127.0.0.1:1") as client, pytest.raises(UnavailableError, match=r"at 127\.0\.0\.1:1"):
+        client.ping(timeout=0.5)
+    assert time.monotonic() - start < 5
+
+
 def test_ping_of_a_server_that_is_leaving_is_unavailable():
-    with answering() as server, Client(server.target) as client:
+    with answering() as server, Client(server.target, retry=None) as client:
         assert client.ping() > 0
         server.health.set(NAME, health_pb2.HealthCheckResponse.NOT_SERVING)
         eventually(lambda: not pings(client))

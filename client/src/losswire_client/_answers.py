@@ -1,18 +1,33 @@
 """From the server's messages to results."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from losswire import v1
 from losswire.tensors import decode
+from losswire_client._errors import InternalError, LosswireError
 from losswire_client._result import Result
 
 Arrays = dict[str, npt.NDArray[Any]]  # by the names of their fields in EvaluateResponse
 
 Field = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient"]
 FIELDS: tuple[Field, ...] = ("loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient")
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Turns what is wrong with an answer into an error of the tree."""
+    try:
+        yield
+    except (DecodeError, KeyError, ValueError) as error:
+        if isinstance(error, LosswireError):
+            raise
+        raise InternalError(f"the server sent an answer that is not of the contract: {error}") from error
 
 
 def read_arrays(response: v1.EvaluateResponse) -> Arrays:

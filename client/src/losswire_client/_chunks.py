@@ -1,6 +1,7 @@
 """Chunks of batches, each in one message: who has many batches at hand need not wake a thread or a task for each."""
 
 import asyncio
+import copy
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -11,13 +12,16 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from losswire import v1
+from losswire_client._batches import Batch, Coming, Missing, naming, taken, taken_async
+from losswire_client._errors import DeadlineExceededError, LosswireError
 from losswire_client._evaluation import Common, Evaluation, Options
-from losswire_client._map import Batch, Coming, evaluate_in_tasks, evaluate_in_threads, noting, numbered
+from losswire_client._map import evaluate_in_tasks, evaluate_in_threads
 from losswire_client._packs import MAX_IN_FLIGHT, MAX_REQUEST_BYTES, Outcome, is_small
 from losswire_client._result import Result
 from losswire_client._surface import Losses
@@ -29,13 +33,33 @@ T = TypeVar("T")
 Settled: TypeAlias = list[Result | Exception]  # of a chunk: exceptions are raised in their turn
 
 
-class Preparation(Losses[Evaluation]):
-    """The losses, put together and not evaluated."""
+@dataclass(frozen=True)
+class Prepared:
+    """A loss that is put together and not evaluated.
 
-    def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Evaluation:
-        common.pop("timeout", None)
+    Attributes:
+        evaluation: It.
+        timeout: Seconds that it may take; None if that was not said.
+    """
+
+    evaluation: Evaluation
+    timeout: float | None
+
+
+class Preparation(Losses[Prepared]):
+    """The losses, put together and not evaluated, in the name of a client."""
+
+    def __init__(self, client: Losses[Any]) -> None:
+        self._client = client
+
+    @property
+    def _public_name(self) -> str:
+        return self._client._public_name  # noqa: SLF001 - in whose name it is
+
+    def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Prepared:
+        timeout = common.pop("timeout", None)
         options: Options = common
-        return put_together(**options)
+        return Prepared(put_together(**options), timeout)
 
 
 class Chunk:
@@ -44,32 +68,44 @@ class Chunk:
     Args:
         prepare: Puts a batch together.
         batches: The batches.
+        timeout: Of the message, as `Prepared` has it. A batch that brings another goes alone.
 
     Attributes:
         requests: What goes in the message.
     """
 
-    def __init__(self, prepare: Callable[[Batch], Evaluation], batches: Sequence[Batch]) -> None:
-        self._results: list[Evaluation | Result | Exception] = [attempted(prepare, batch) for batch in batches]
-        small = {number: _small_request(evaluation) for number, evaluation in enumerate(self._results)}
+    def __init__(self, prepare: Callable[[Batch], Prepared], batches: Sequence[Batch], timeout: float | None) -> None:
+        self._results: list[Prepared | Result | Exception] = [attempted(prepare, batch) for batch in batches]
+        small = {number: _small_request(prepared, timeout) for number, prepared in enumerate(self._results)}
         self._numbers = [number for number, data in small.items() if data]
         self.requests = [data for data in small.values() if data]
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Takes what came of the requests."""
         for number, outcome in zip(self._numbers, outcomes, strict=True):
-            evaluation = self._results[number]
-            if isinstance(outcome, v1.EvaluateResponse) and isinstance(evaluation, Evaluation):
-                self._results[number] = read_whole(outcome, evaluation)
+            prepared = self._results[number]
+            if isinstance(outcome, v1.EvaluateResponse) and isinstance(prepared, Prepared):
+                self._results[number] = read_whole(outcome, prepared.evaluation)
 
-    def left(self) -> list[Evaluation]:
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Around the message: if it fails, all that is in it is left, unless there is no time for that any more."""
+        try:
+            yield
+        except DeadlineExceededError as error:
+            for number in self._numbers:
+                self._results[number] = copy.copy(error)
+        except LosswireError:
+            pass
+
+    def left(self) -> list[Prepared]:
         """What cannot go, or has failed, with others: each alone is tried again, or finds out what is wrong."""
-        return [result for result in self._results if isinstance(result, Evaluation)]
+        return [result for result in self._results if isinstance(result, Prepared)]
 
     def settled(self, alone: Iterable[Result | Exception]) -> Settled:
         """What came of each batch, given what came of those that were left."""
         others = iter(alone)
-        return [next(others) if isinstance(result, Evaluation) else result for result in self._results]
+        return [next(others) if isinstance(result, Prepared) else result for result in self._results]
 
 
 def chunk_size(window: int, max_requests: int) -> int:
@@ -82,9 +118,9 @@ def evaluate_in_chunks(
 ) -> Iterator[Result]:
     """Results in order; as many chunks of a size are in flight as fit a window."""
     number = 0
-    for results in evaluate_in_threads(evaluate, _chunks(batches, size), window // size):
+    for results in evaluate_in_threads(evaluate, _chunks(batches, size), window // size, size):
         for result in results:
-            with noting(number):
+            with naming(number):
                 yield _raised(result)
             number += 1
 
@@ -94,10 +130,10 @@ async def evaluate_in_awaited_chunks(
 ) -> AsyncGenerator[Result, None]:
     """The same in the running event loop."""
     number = 0
-    async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), window // size)) as chunks:
+    async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), window // size, size)) as chunks:
         async for results in chunks:
             for result in results:
-                with noting(number):
+                with naming(number):
                     yield _raised(result)
                 number += 1
 
@@ -122,23 +158,25 @@ async def all_attempted(function: Callable[[S], Awaitable[T]], arguments: Iterab
     return await asyncio.gather(*map(one, arguments))
 
 
-def _small_request(evaluation: Evaluation | Result | Exception) -> bytes | None:
-    if not isinstance(evaluation, Evaluation) or evaluation.nbytes > MAX_REQUEST_BYTES:
+def _small_request(prepared: Prepared | Result | Exception, timeout: float | None) -> bytes | None:
+    if not isinstance(prepared, Prepared) or prepared.timeout is not timeout:
         return None
-    request = whole_request(evaluation)
+    if prepared.evaluation.nbytes > MAX_REQUEST_BYTES:
+        return None
+    request = whole_request(prepared.evaluation)
     data = request.SerializeToString()
     return data if is_small(request, data) else None
 
 
-def _chunks(batches: Iterable[Batch], size: int) -> Iterator[Sequence[Batch]]:
-    iterator = iter(batches)
+def _chunks(batches: Iterable[Batch], size: int) -> Iterator[Sequence[Batch | Missing]]:
+    iterator = taken(batches)
     while chunk := tuple(islice(iterator, size)):
         yield chunk
 
 
-async def _awaited_chunks(batches: Coming[Batch], size: int) -> AsyncIterator[Sequence[Batch]]:
-    chunk: list[Batch] = []
-    async for _, batch in numbered(batches):
+async def _awaited_chunks(batches: Coming[Batch], size: int) -> AsyncIterator[Sequence[Batch | Missing]]:
+    chunk: list[Batch | Missing] = []
+    async for batch in taken_async(batches):
         chunk.append(batch)
         if len(chunk) == size:
             yield chunk

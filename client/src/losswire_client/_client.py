@@ -1,7 +1,6 @@
 """The client whose calls return."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -9,15 +8,16 @@ from typing import Any, Self, TypeVar, cast
 import numpy.typing as npt
 
 from losswire_client._base import Base
+from losswire_client._batches import ITERABLE, Batch, check_map, evaluator
+from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
-from losswire_client._chunks import Chunk, Preparation, Settled, attempted, chunk_size, evaluate_in_chunks
+from losswire_client._chunks import Chunk, Preparation, Prepared, Settled, attempted, chunk_size, evaluate_in_chunks
 from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
-from losswire_client._errors import LosswireError
 from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, one_step, run
-from losswire_client._map import Batch, checked_window, evaluate_in_threads, evaluator
+from losswire_client._map import checked_window, evaluate_in_threads
 from losswire_client._progress import shown, wants_bar
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed
@@ -30,9 +30,11 @@ class Client(Base[Result, Wire]):
     """A connection to a server, or to several that are as good as each other.
 
     Any number of threads may use it at once. The losses have the names, the arguments and the results of
-    ``torch.nn.functional``; what follows those arguments is keyword-only. In the child of a fork it connects anew.
+    ``torch.nn.functional``; what follows those arguments is keyword-only. In the child of a fork it connects anew, and
+    so does a pickled one where it is loaded, with what it was told.
     """
 
+    @checks_call
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """What the server serves, and its limits.
 
@@ -41,15 +43,18 @@ class Client(Base[Result, Wire]):
         """
         return self._run(self._session.capabilities, timeout)
 
+    @checks_call
     def ping(self, *, timeout: float | None = None) -> float:
-        """Seconds that the server takes to say that it is well. Asked once, whatever the client retries.
+        """Seconds that the server takes to say that it is well. One that is starting is waited for, as by all calls.
 
         Raises:
             UnavailableError: No server can be reached, or it is about to leave.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        return self._connection.wire().check_health(self._deadline(timeout))
+        seconds: float = self._run(partial(one_step, "check_health"), timeout)
+        return seconds
 
+    @checks_call
     def empty(
         self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, timeout: float | None = None
     ) -> npt.NDArray[Any]:
@@ -74,6 +79,7 @@ class Client(Base[Result, Wire]):
         """
         return self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout))
 
+    @checks_call
     def map(
         self,
         batches: Iterable[Batch],
@@ -97,8 +103,10 @@ class Client(Base[Result, Wire]):
 
         Raises:
             InvalidArgumentError: An argument is wrong.
-            LosswireError: A batch failed, and a note of the error says which; raised where its result would come.
+            LosswireError: A batch failed, as the message and the attribute ``batch`` say; raised where its result would
+                come. So is what the iterable raises, with a note of the batch.
         """
+        check_map(self, loss, options, batches, ITERABLE)
         results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown(results, batches) if wants_bar(progress) else results
 
@@ -130,25 +138,25 @@ class Client(Base[Result, Wire]):
         if not most:
             yield from evaluate_in_threads(evaluate, batches, window)
             return
-        evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(), loss, options), timeout)
+        evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(self), loss, options), timeout)
         yield from evaluate_in_chunks(evaluate_chunk, batches, window, chunk_size(window, most))
 
     def _evaluate_chunk(
-        self, prepare: Callable[[Batch], Evaluation], timeout: float | None, batches: Sequence[Batch]
+        self, prepare: Callable[[Batch], Prepared], timeout: float | None, batches: Sequence[Batch]
     ) -> Settled:
-        chunk, alone = Chunk(prepare, batches), partial(self._evaluate_prepared, timeout)
+        chunk = Chunk(prepare, batches, timeout)
         if chunk.requests:
-            with suppress(LosswireError):
-                send = partial(one_step, "evaluate_together", chunk.requests)
+            send = partial(one_step, "evaluate_together", chunk.requests)
+            with chunk.sending():
                 chunk.take(self._attempt(send, self._deadline(timeout)))
-        return chunk.settled(attempted(alone, evaluation) for evaluation in chunk.left())
+        return chunk.settled(attempted(self._evaluate_prepared, prepared) for prepared in chunk.left())
 
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
-        return self._evaluate_prepared(timeout, put_together(**cast(Options, common)))
+        return self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
 
-    def _evaluate_prepared(self, timeout: float | None, evaluation: Evaluation) -> Result:
-        return self._run(partial(self._session.evaluate, evaluation), timeout)
+    def _evaluate_prepared(self, prepared: Prepared) -> Result:
+        return self._run(partial(self._session.evaluate, prepared.evaluation), prepared.timeout)
 
     def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:
         deadline = self._deadline(timeout)

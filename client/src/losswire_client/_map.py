@@ -1,56 +1,32 @@
-"""Many batches, with a window of them in flight: results come in the batches' order."""
+"""Many evaluations with a window of them in flight: results come in the order of what is evaluated."""
 
 import asyncio
 from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from losswire import v1
-from losswire_client._errors import invalid_argument
-from losswire_client._evaluation import check_choice
+from losswire_client._batches import Coming, naming, taken, taken_async
+from losswire_client._errors import invalid_argument, shown
 
-S = TypeVar("S")
 T = TypeVar("T")
-
-Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
-Coming: TypeAlias = Iterable[T] | AsyncIterable[T]
-
-LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
-
-
-def evaluator(client: object, loss: str, options: Mapping[str, Any]) -> Callable[[Batch], Any]:
-    """A client's loss as a function of a batch, with options that all batches have."""
-    check_choice("loss", loss, LOSSES)
-    function = partial(getattr(client, loss), **options)
-    return lambda batch: function(**batch) if isinstance(batch, Mapping) else function(*batch)
 
 
 def checked_window(window: int) -> int:
     if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise invalid_argument("window", f"expected a whole number of at least 1, got {window!r}")
+        raise invalid_argument("window", f"expected a whole number of at least 1, got {shown(window)}")
     return window
 
 
-def evaluate_in_threads(evaluate: Callable[[S], T], batches: Iterable[S], window: int) -> Iterator[T]:
-    """Takes a batch as a result is taken, so that no more than a window of them is in memory."""
+def evaluate_in_threads(
+    evaluate: Callable[[Any], T], items: Iterable[object], window: int, size: int = 1
+) -> Iterator[T]:
+    """Takes an item, of so many batches, as a result is taken, so that no more than a window of them is in memory."""
     threads = ThreadPoolExecutor(window, "losswire-map")
     in_flight = deque[tuple[int, Future[T]]]()
     try:
-        for number, batch in enumerate(batches):
-            in_flight.append((number, threads.submit(evaluate, batch)))
+        for number, item in enumerate(taken(items)):
+            in_flight.append((number * size, threads.submit(evaluate, item)))
             if len(in_flight) == window:
                 yield _result(*in_flight.popleft())
         while in_flight:
@@ -60,13 +36,15 @@ def evaluate_in_threads(evaluate: Callable[[S], T], batches: Iterable[S], window
 
 
 async def evaluate_in_tasks(
-    evaluate: Callable[[S], Coroutine[Any, Any, T]], batches: Coming[S], window: int
+    evaluate: Callable[[Any], Coroutine[Any, Any, T]], items: Coming[object], window: int, size: int = 1
 ) -> AsyncGenerator[T, None]:
     """The same in the running event loop."""
     in_flight = deque[tuple[int, asyncio.Task[T]]]()
+    number = 0
     try:
-        async for number, batch in numbered(batches):
-            in_flight.append((number, asyncio.create_task(evaluate(batch))))
+        async for item in taken_async(items):
+            in_flight.append((number, asyncio.create_task(_evaluated(evaluate, item))))
+            number += size
             if len(in_flight) == window:
                 yield await _awaited_result(*in_flight.popleft())
         while in_flight:
@@ -77,33 +55,15 @@ async def evaluate_in_tasks(
         await asyncio.gather(*(task for _, task in in_flight), return_exceptions=True)
 
 
-async def numbered(batches: Coming[S]) -> AsyncIterator[tuple[int, S]]:
-    """Batches with their numbers, counted from 0, however they come."""
-    if not isinstance(batches, AsyncIterable):
-        for each in enumerate(batches):
-            yield each
-        return
-    number = 0
-    async for batch in batches:
-        yield number, batch
-        number += 1
+async def _evaluated(evaluate: Callable[[Any], Coroutine[Any, Any, T]], item: object) -> T:
+    return await evaluate(item)  # which may raise before there is anything to await
 
 
 def _result(number: int, future: Future[T]) -> T:
-    with noting(number):
+    with naming(number):
         return future.result()
 
 
 async def _awaited_result(number: int, task: asyncio.Task[T]) -> T:
-    with noting(number):
+    with naming(number):
         return await task
-
-
-@contextmanager
-def noting(number: int) -> Iterator[None]:
-    """Says in errors which batch they are of, counted from 0."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in batch {number}")
-        raise

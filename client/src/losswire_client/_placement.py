@@ -9,7 +9,7 @@ import numpy.typing as npt
 from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.tensors import encode
-from losswire_client._answers import read_arrays, to_result
+from losswire_client._answers import read_arrays, to_result, understood
 from losswire_client._deadline import Deadline
 from losswire_client._evaluation import Evaluation
 from losswire_client._flow import Flow, step
@@ -51,10 +51,11 @@ class Placement:
 
     def result(self, response: v1.EvaluateResponse) -> Result:
         """The result, whose gradient lies in its region if it was given one."""
-        arrays = read_arrays(response)
-        if self._gradient is not None and response.gradient.HasField("shared_memory"):
-            arrays["gradient"] = self._gradient
-        return to_result(response, arrays, self._evaluation.grad_dtype)
+        with understood():
+            arrays = read_arrays(response)
+            if self._gradient is not None and response.gradient.HasField("shared_memory"):
+                arrays["gradient"] = self._gradient
+            return to_result(response, arrays, self._evaluation.grad_dtype)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
 from losswire.tensors import encode
-from losswire_client._answers import FIELDS, Arrays, read_arrays, to_result
+from losswire_client._answers import FIELDS, Arrays, read_arrays, to_result, understood
 from losswire_client._errors import InternalError, ResourceExhaustedError
 from losswire_client._evaluation import Evaluation
 from losswire_client._pieces import Pieces, part_of
@@ -61,15 +61,14 @@ class Stream:
         """Takes in what came.
 
         Raises:
-            FieldError: It is no message of the contract.
-            DecodeError: As before, found by protobuf.
             InternalError: It is not what the contract says comes next.
         """
-        answer = RESPONSES.read(message)
-        if isinstance(answer, SlabFrame):
-            self._take_slab(answer)
-        else:
-            self._outcome = self._finished(answer)
+        with understood():
+            answer = RESPONSES.read(message)
+            if isinstance(answer, SlabFrame):
+                self._take_slab(answer)
+            else:
+                self._outcome = self._finished(answer)
 
     def result(self) -> Result:
         """What came in all.

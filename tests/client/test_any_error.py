@@ -1,0 +1,165 @@
+"""Whatever is handed in, what comes of it is a result or an error of the tree."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from losswire_client import TLS, Client, LosswireError, Retry
+from tests.client.wrong_calls import RIGHT
+
+
+class Unconvertible:
+    """An array of a library that fails in its own way."""
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise ZeroDivisionError
+
+    def __repr__(self) -> str:
+        raise KeyError
+
+
+class Lost(Unconvertible):
+    """The same by DLPack."""
+
+    def __dlpack_device__(self) -> Any:
+        raise LookupError
+
+    __dlpack__ = __dlpack_device__
+
+
+LONG = 10**5000  # more digits than Python makes text of
+NUMBERS = (
+    0,
+    -1,
+    2**63,
+    2**70,
+    -(2**70),
+    LONG,
+    True,
+    0.5,
+    float("nan"),
+    float("inf"),
+    1e300,
+    1j,
+    Decimal(1),
+    Fraction(1, 3),
+)
+TEXTS = ("", "a", "mean", "\ud800", "\0", "a" * 1000, "1", b"\xff", b"a", Path("no/such"), Path("\0"), "localhost")
+OTHERS = (
+    None,
+    object(),
+    object,
+    [],
+    (),
+    {},
+    {"a": 1},
+    {1, 2},
+    [[1.0], [2.0, 3.0]],
+    [None],
+    ["\ud800"],
+    range(3),
+    iter([1]),
+)
+ARRAYS = (
+    Unconvertible(),
+    Lost(),
+    np.array([object()]),
+    np.zeros(2, "M8[s]"),
+    np.zeros(2, [("a", "f4")]),
+    np.zeros((0, 2**62), np.int8),
+    torch.zeros(2, 3).to_sparse(),
+    torch.zeros(2, 3, device="meta"),
+    torch.zeros(2, 3, dtype=torch.complex64),
+)
+junk = st.one_of(
+    st.sampled_from([*NUMBERS, *TEXTS, *OTHERS, *ARRAYS]),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)),
+)
+OF_ALL = ("input", "target", "weight", "reduction", "timeout", "sample_weight", "grad", "grad_output", "outputs")
+ARGUMENTS = {
+    loss: (*OF_ALL, "empty", "series", "wire_dtype", *own)
+    for loss, own in {
+        "cross_entropy": ("ignore_index", "label_smoothing"),
+        "nll_loss": ("ignore_index",),
+        "binary_cross_entropy": (),
+        "binary_cross_entropy_with_logits": ("pos_weight",),
+    }.items()
+}
+losses = st.sampled_from(list(ARGUMENTS))
+
+
+@pytest.fixture(scope="module")
+def unconnected():
+    with Client("127.0.0.1:1", retry=None, timeout=5) as client:
+        yield client
+
+
+def attempted(call: Callable[[], Any]) -> Any:
+    """What comes of a call: a result or an error of the tree."""
+    try:
+        return call()
+    except LosswireError as error:
+        return error
+
+
+@settings(max_examples=100)
+@given(loss=losses, data=st.data())
+def test_call_with_anything_ends_with_an_error_of_the_tree(unconnected, loss, data):
+    wrong = data.draw(st.dictionaries(st.sampled_from(ARGUMENTS[loss]), junk, min_size=1, max_size=2))
+    arguments = RIGHT[loss] | {"grad": True, "reduction": "none"} | wrong
+    with pytest.raises(LosswireError, match=r"."):
+        getattr(unconnected, loss)(**arguments)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.sampled_from(["target", "timeout", "transport", "token", "tls", "retry", "coalesce"]), junk))
+def test_client_of_anything_is_one_or_an_error_of_the_tree(told):
+    client = attempted(lambda: Client(**{"target": "127.0.0.1:1", "timeout": 5, "retry": None} | told))
+    if isinstance(client, Client):
+        assert isinstance(attempted(lambda: client.ping(timeout=0.05)), LosswireError)
+        client.close()
+    assert str(client)
+
+
+@settings(max_examples=40)
+@given(kind=st.sampled_from([TLS, Retry]), data=st.data())
+def test_settings_of_anything_are_some_or_an_error_of_the_tree(kind, data):
+    names = {TLS: ("ca", "cert", "key", "server_name"), Retry: ("seconds", "first_pause", "longest_pause")}[kind]
+    told = data.draw(st.dictionaries(st.sampled_from(names), junk))
+    made = attempted(lambda: kind(**told))
+    assert str(made)
+    if isinstance(made, kind):
+        option = {"tls": made} if kind is TLS else {"retry": made}
+        call = partial(Client, "127.0.0.1:1", timeout=0.05, **option)
+        assert isinstance(attempted(lambda: call().ping()), LosswireError)
+
+
+@settings(max_examples=40)
+@given(shape=junk | st.tuples(junk, junk), dtype=junk)
+def test_array_of_anything_is_refused_or_needs_a_server(unconnected, shape, dtype):
+    array = attempted(lambda: unconnected.empty(shape, dtype))
+    assert isinstance(array, LosswireError) or array.size == 0
+
+
+@settings(max_examples=40)
+@given(batches=junk | st.lists(junk, max_size=2), loss=junk, window=junk, timeout=junk)
+def test_map_of_anything_ends_with_an_error_of_the_tree(unconnected, batches, loss, window, timeout):
+    for told in ({}, {"loss": loss}, {"window": window}, {"timeout": timeout}):
+        try:
+            results = attempted(lambda told=told: list(unconnected.map(batches, **told)))
+        except Exception as error:  # noqa: BLE001 - of what was to give the batches
+            results = error.__notes__ == ["in batch 0"]
+        assert isinstance(results, LosswireError) or results in ([], True)
