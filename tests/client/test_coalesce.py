@@ -20,12 +20,13 @@ from losswire_client import (
     Retry,
 )
 from losswire_client._coalescing_wire import CoalescingWire
+from losswire_client._errors import late
 from losswire_server import Server
 from losswire_server.errors import OverloadedError
 from losswire_server.service import LossService
 from tests.client.mapping import BOTH, mapped
 from tests.client.verdicts import unchecked
-from tests.helpers import serving
+from tests.helpers import eventually, serving
 
 RNG = np.random.default_rng(0)
 SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(200)]
@@ -194,6 +195,30 @@ def test_thread_that_gives_up_leaves_the_others_their_answers(held_up):
         assert [future.result().row_count for future in waiting] == [call(client, n).row_count for n in range(10)]
 
 
+def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobody(target, monkeypatch):
+    send, go_on = CoalescingWire.evaluate_together, threading.Event()
+
+    def never_together(self, requests, deadline):
+        go_on.wait(20)
+        if len(requests) > 1:
+            time.sleep(deadline.remaining())
+            raise late("who knows", deadline.seconds)
+        return send(self, requests, deadline)
+
+    monkeypatch.setattr(CoalescingWire, "evaluate_together", never_together)
+    with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(4) as pool:
+        client.capabilities()
+        wire, waiting = client._connection.wire(), []
+        for timeout, queued in ((20, 0), (20, 0), (0.5, 1), (20, 2)):
+            waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
+            state = min(len(waiting), 2), queued
+            eventually(lambda state=state: (wire._in_flight, len(wire._waiting)) == state)
+        go_on.set()
+        with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
+            waiting.pop(2).result(10)
+        assert [future.result(10).row_count for future in waiting] == [len(SMALL[0][1])] * 3
+
+
 def test_task_that_gives_up_leaves_the_others_their_answers(held_up):
     target, go_on = held_up
 
@@ -295,7 +320,7 @@ def test_map_says_which_batch_is_wrong(target, kind):
     assert [next(results).row_count for _ in range(21)] == [len(target) for _, target in SMALL[:21]]
     with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
         next(results)
-    assert raised.value.__notes__ == ["in batch 21"]
+    assert raised.value.batch == 21
 
 
 def test_awaited_map_takes_batches_as_they_come(target):

@@ -59,6 +59,11 @@ class AioWire:
             try:
                 async for message in call:
                     stream.take(message)
+            except grpc.RpcError as error:
+                # To grpc.aio it is an internal error if the deadline comes while a message is being sent.
+                if error.code() is grpc.StatusCode.INTERNAL and not deadline.remaining():
+                    raise late(self._endpoint.name, deadline.seconds) from error
+                raise
             finally:
                 call.cancel()
 

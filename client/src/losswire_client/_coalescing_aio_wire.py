@@ -10,7 +10,7 @@ from losswire import v1
 from losswire_client._aio_wire import AioWire
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import LosswireError, late
+from losswire_client._errors import DeadlineExceededError, LosswireError, late
 from losswire_client._packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
 
 LEAST_TO_HALVE = 8  # of fewer, a message of its own costs more than it gains
@@ -120,5 +120,7 @@ class _Caller:
         timer = self._loop.call_later(self.deadline.remaining(), self.settle, late(target, self.deadline.seconds))
         try:
             return await self.future
+        except DeadlineExceededError as error:
+            raise late(target, self.deadline.seconds) from error
         finally:
             timer.cancel()

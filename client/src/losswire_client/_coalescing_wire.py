@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import LosswireError, late
+from losswire_client._errors import DeadlineExceededError, LosswireError, late
 from losswire_client._packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
 from losswire_client._wire import Wire
 
@@ -43,6 +43,9 @@ class CoalescingWire(Wire):
         caller = _Caller(data, deadline)
         if self._may_lead(caller) or self._is_called_to_lead(caller):
             self._lead(caller)
+        if isinstance(caller.outcome, DeadlineExceededError):  # of who led, and may have had less time
+            answer: v1.EvaluateResponse = self._answer(self._evaluate_bytes, data, deadline)
+            return answer
         return caller.answer()
 
     def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
@@ -87,8 +90,8 @@ class CoalescingWire(Wire):
         callers = self._take(caller)
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
-            deadline = max((each.deadline for each in callers), key=Deadline.remaining)
-            outcomes = self.evaluate_together([each.request for each in callers], deadline)
+            # Those with less time leave by themselves; those with more go on alone if this is too little.
+            outcomes = self.evaluate_together([each.request for each in callers], caller.deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         finally:
@@ -160,4 +163,4 @@ class _Caller:
     def answer(self) -> v1.EvaluateResponse:
         if isinstance(self.outcome, v1.EvaluateResponse):
             return self.outcome
-        raise copy.copy(self.outcome) if self.outcome else GIVEN_UP
+        raise copy.copy(self.outcome or GIVEN_UP)
