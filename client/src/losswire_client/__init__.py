@@ -7,7 +7,7 @@
     >>> float(result.loss), result.grad
     (0.40760594606399536, array([[ 0.09003057,  0.24472848, -0.33475903]], dtype=float32))
 
-Every error is a :class:`LosswireError`::
+Every error of a call or of a constructor is a :class:`LosswireError`::
 
     LosswireError
     ├── InvalidArgumentError (a ValueError)      an argument is wrong: correct the one it names
@@ -20,6 +20,9 @@ Every error is a :class:`LosswireError`::
     ├── PermissionDeniedError                    what was asked for is not for this caller
     ├── CallCancelledError                       cancelled by a server in its last moments: retry
     └── InternalError                            a fault of the server's: report it
+
+A call that does not fit a signature, as of a misspelt keyword, is an InvalidArgumentError that is a TypeError too. What
+the iterable of a `map` raises stays what it is, and a missing extra is an ImportError.
 """
 
 from importlib.metadata import version
