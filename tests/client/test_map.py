@@ -118,6 +118,13 @@ def test_what_is_no_batch_is_refused(target, kind, coalesce, batch):
         list(mapped(kind(target, coalesce=coalesce), [BATCHES[0], batch]))
 
 
+def test_loss_that_somebody_has_wrapped_takes_what_it_takes(target, monkeypatch):
+    evaluate = Client.cross_entropy
+    monkeypatch.setattr(Client, "cross_entropy", lambda *arguments, **options: evaluate(*arguments, **options))
+    with Client(target) as client:
+        assert sum(1 for _ in client.map(BATCHES, reduction="sum", ignore_index=0)) == len(BATCHES)
+
+
 def test_generator_goes_on_after_a_map_that_was_left(target):
     batches = iter(BATCHES)
     rest = (batch for batch in batches)

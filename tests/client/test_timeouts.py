@@ -20,15 +20,15 @@ from tests.client.mapping import BOTH, mapped
 ROW = np.float32([[0.5, 1.5, -1.0]]), [1]
 LARGE = np.zeros((2000, 1000), np.float32), np.zeros(2000, np.int64)
 CALLS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
-    "cross_entropy": ({}, lambda c: c.cross_entropy(*ROW, timeout=0.25)),
-    "its own": ({"timeout": 0.25}, lambda c: c.cross_entropy(*ROW)),
-    "large": ({}, lambda c: c.cross_entropy(*LARGE, timeout=0.25)),
-    "stream": ({"transport": "stream"}, lambda c: c.cross_entropy(*LARGE, timeout=0.25)),
-    "shared memory": ({"transport": "shared_memory"}, lambda c: c.cross_entropy(*LARGE, timeout=0.25)),
-    "coalesced": ({"coalesce": True}, lambda c: c.cross_entropy(*ROW, timeout=0.25)),
-    "ping": ({}, lambda c: c.ping(timeout=0.25)),
-    "capabilities": ({}, lambda c: c.capabilities(timeout=0.25)),
-    "empty": ({}, lambda c: c.empty(3, timeout=0.25)),
+    "cross_entropy": ({}, lambda c: c.cross_entropy(*ROW, timeout=0.125)),
+    "its own": ({"timeout": 0.125}, lambda c: c.cross_entropy(*ROW)),
+    "large": ({}, lambda c: c.cross_entropy(*LARGE, timeout=0.125)),
+    "stream": ({"transport": "stream"}, lambda c: c.cross_entropy(*LARGE, timeout=0.125)),
+    "shared memory": ({"transport": "shared_memory"}, lambda c: c.cross_entropy(*LARGE, timeout=0.125)),
+    "coalesced": ({"coalesce": True}, lambda c: c.cross_entropy(*ROW, timeout=0.125)),
+    "ping": ({}, lambda c: c.ping(timeout=0.125)),
+    "capabilities": ({}, lambda c: c.capabilities(timeout=0.125)),
+    "empty": ({}, lambda c: c.empty(3, timeout=0.125)),
 }
 
 
@@ -80,25 +80,23 @@ def slow_target() -> Iterator[str]:
 
 @BOTH
 @pytest.mark.parametrize("case", CALLS)
-@pytest.mark.parametrize("how", ["silent", "slow"])
-def test_error_tells_the_timeout_that_was_given(silent_target, slow_target, kind, case, how):
+def test_error_tells_the_timeout_that_was_given(silent_target, slow_target, kind, case):
     options, call = CALLS[case]
-    target = silent_target if how == "silent" else slow_target
-    if how == "slow" and case in ("ping", "capabilities"):  # which it does answer, or does not know
-        return
+    target = silent_target if case in ("its own", "ping", "capabilities") else slow_target
     with pytest.raises(DeadlineExceededError) as raised:
         outcome(kind(target, **options), call)
-    assert str(raised.value) == f"no answer from {target} within 0.25 seconds"
+    assert str(raised.value) == f"no answer from {target} within 0.125 seconds"
 
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
 def test_map_is_over_for_all_batches_that_travel_together_and_says_which(slow_target, kind, coalesce):
     start = time.monotonic()
-    with pytest.raises(DeadlineExceededError) as raised:
-        list(mapped(kind(slow_target, coalesce=coalesce), [ROW] * 16, timeout=0.25))
-    assert str(raised.value) == f"batch 0: no answer from {slow_target} within 0.25 seconds"
-    assert time.monotonic() - start < 2  # sixteen, one after another, would take four
+    # With coalescing, a busy machine may be late with what the server takes, before there is any batch.
+    message = rf"^{'(batch 0: )?' if coalesce else 'batch 0: '}no answer from {slow_target} within 0\.125 seconds$"
+    with pytest.raises(DeadlineExceededError, match=message):
+        list(mapped(kind(slow_target, coalesce=coalesce), [ROW] * 16, timeout=0.125))
+    assert time.monotonic() - start < 2  # which sixteen would take one after another
 
 
 @BOTH
@@ -111,7 +109,7 @@ def test_batch_of_a_map_may_bring_its_own_timeout(slow_target, kind, coalesce):
 
 @BOTH
 def test_each_of_those_who_travel_together_has_its_own_timeout(slow_target, kind):
-    timeouts = (0.4, 0.5, 0.6, 0.3, 0.7, 0.2)
+    timeouts = (0.2, 0.25, 0.3, 0.15, 0.35, 0.1)
     if kind is Client:
         with Client(slow_target, coalesce=True) as client, ThreadPoolExecutor(len(timeouts)) as pool:
             found = list(pool.map(lambda seconds: timed_out(client, seconds), timeouts))

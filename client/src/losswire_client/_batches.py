@@ -34,8 +34,8 @@ def check_map(losses: Losses[Any], loss: str, options: Iterable[str], batches: o
     """Checks the arguments of a `map` that are the same for all batches, before any is taken."""
     check_choice("loss", loss, LOSSES)
     map_of = getattr(type(losses), "map")  # noqa: B009 - which not all that have losses have
-    known = {*(keywords_of(getattr(losses, loss)) or ()), "loss", "window", "progress"}
-    check_keywords(losses, map_of, options, known)
+    known = keywords_of(getattr(losses, loss))
+    check_keywords(losses, map_of, options, known and {*known, "window", "progress"})
     if not any(hasattr(type(batches), way) for way in ways):
         problem = f"expected what gives batches, as a list or a generator, got {shown(batches)}"
         raise invalid_argument("batches", problem)

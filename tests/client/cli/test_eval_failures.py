@@ -46,6 +46,14 @@ def test_server_s_refusal_names_the_file_and_the_row(losswire, file):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("label", [-1, 255])
+def test_label_that_stands_for_nothing_names_the_option(losswire, file, label):
+    target = TARGET.copy()
+    target[33] = label
+    result = losswire("eval", file("wrong.npz", target=target))
+    assert f"got {label} at row 33; if rows with it are to be ignored, pass --ignore-index {label}\n" in result.stderr
+
+
 def test_server_that_is_away_ends_it_at_once(losswire, file):
     result = losswire("eval", file("a.npz"), file("b.npz"), "--target", "localhost:1")
     assert (result.exit_code, result.stdout) == (3, "")

@@ -90,7 +90,15 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
             yield targets.popleft(), result
             row += result.row_count + result.ignored_count
     except LosswireError as error:
+        _translate(error)
         raise _told_of(dataset.path, row, error) from error
+
+
+def _translate(error: LosswireError) -> None:
+    """Puts an error in the words of the command: its batches are nobody's, and its arguments are options."""
+    error.batch = None
+    if isinstance(error, InvalidArgumentError):
+        error.hint = error.hint.replace("ignore_index=", "--ignore-index ")
 
 
 def _told_of(path: Path, row: int, error: LosswireError) -> CommandError:
