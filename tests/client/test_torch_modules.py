@@ -108,11 +108,11 @@ def test_pickled_module_without_a_client_is_evaluated_by_the_default(client, oth
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
 def test_misspelt_argument_is_a_type_error_as_of_torch(name):
-    with pytest.raises(TypeError) as theirs:
+    message = r"got an unexpected keyword argument 'label_smooth'"
+    with pytest.raises(TypeError, match=message):
         (getattr(F, name, None) or getattr(nn, name))(LOGITS, TARGET, label_smooth=0.1)
-    with pytest.raises(TypeError) as ours:
+    with pytest.raises(TypeError, match=rf"^{name}(\.__init__)?\(\) {message}"):
         getattr(losswire_client.torch, name)(LOGITS, TARGET, label_smooth=0.1)
-    assert str(ours.value) == str(theirs.value)
 
 
 def test_client_of_a_module_goes_before_the_default(client, other_target):
