@@ -41,8 +41,8 @@ def test_server_s_refusal_names_the_file_and_the_row(losswire, file):
     path = file("wrong.npz", target=target)
     result = losswire("eval", path, "--batch-rows", 20)
     assert result.exit_code == 1
-    assert f"{path}: counting from row 20: target: expected classes in [0, 4)" in result.stderr
-    assert "got 9 at row 13" in result.stderr
+    assert f"{path}: target: expected classes in [0, 4)" in result.stderr
+    assert "got 9 at row 33" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -23,6 +23,7 @@ from losswire_client.cli.evaluation import (
     save_picture,
     tables,
 )
+from losswire_client.cli.readers import Selection, Source, sources
 
 of_loss, of_files, of_output = (partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Output"))
 
@@ -32,7 +33,8 @@ WireDtype = Literal["float32", "float16", "bfloat16"]
 def evaluate(
     connection: Connection,
     files: Annotated[
-        list[Path], Argument(metavar="FILE", exists=True, dir_okay=False, help=".npz, .safetensors or .parquet")
+        list[Path],
+        Argument(metavar="FILE", exists=True, help=".npz, .npy, .safetensors, .parquet, .arrow, .csv; or a folder"),
     ],
     loss: Annotated[Loss, of_loss(help="As in torch.nn.functional.")] = Loss.CROSS_ENTROPY,
     ignore_index: Annotated[int, of_loss(help="Target of rows that do not count.")] = IGNORE_INDEX,
@@ -52,11 +54,34 @@ def evaluate(
         str | None, of_files(help="Array of the logits, or of what the loss takes in their place.")
     ] = None,
     target_name: Annotated[str | None, of_files(help="Array of the targets.")] = None,
+    input_columns: Annotated[
+        str | None,
+        of_files(metavar="PATTERN", help="Columns of a table that have a class each, as in 'c*': c0, c1, ..."),
+    ] = None,
+    target_file: Annotated[
+        list[Path] | None,
+        of_files(
+            exists=True, dir_okay=False, help="File of the targets, if it is another: one for each FILE or for all."
+        ),
+    ] = None,
+    mask_name: Annotated[
+        str | None,
+        of_files(help="Array of 1 where a target counts and 0 where it does not, such as attention_mask."),
+    ] = None,
+    split: Annotated[str | None, of_files(help="Split of a folder of a Hugging Face DatasetDict.")] = None,
     classes_last: Annotated[
         bool,
         of_files(
             "--classes-last",
             help="Logits are (N, T, C) with targets (N, T), as of language models, and not (N, C, T) as in PyTorch.",
+        ),
+    ] = False,
+    shift: Annotated[
+        bool,
+        of_files(
+            "--shift",
+            help="Logits predict the next position: logits[:-1] meet labels[1:] in each sequence. Classes are last: "
+            "(T, C), (N, T, C), or lists of lists.",
         ),
     ] = False,
     batch_rows: Annotated[
@@ -78,7 +103,8 @@ def evaluate(
 
     Files are read in chunks and never held in memory. Arrays are found by their usual names: logits, input, scores,
     log_probs, probs; target, targets, label, labels, y. In Parquet, logits are a column of lists, or a column for each
-    class: logits_0, logits_1 and so on.
+    class: logits_0, logits_1 and so on. A folder is one dataset if it is of .npy files, of Hugging Face's save_to_disk
+    or of safetensors with an index; else the files in it are evaluated one by one.
 
     Of several files, one that cannot be evaluated does not stop the others, but then there is no total and no picture,
     and the exit code is 1. Perplexity is left out where the loss is weighted or smoothed.
@@ -87,20 +113,19 @@ def evaluate(
         loss=loss,
         ignore_index=ignore_index,
         options=_options(loss, label_smoothing, series, wire_dtype),
-        input_name=input_name,
-        target_name=target_name,
-        classes_last=classes_last,
+        selection=Selection(input_name, target_name, input_columns, mask_name, classes_last, shift, split),
         batch_rows=batch_rows,
         per_class=per_class,
         histogram=plot is not None,
     )
     if not loss.has_classes:
         _refuse_options_of_classes(plan, weight)
+    given = _sources(files, target_file or [], plan)
     if weight is not None:
-        plan = replace(plan, weight=class_weight(weight, files, plan))
+        plan = replace(plan, weight=class_weight(weight, given, plan))
     with connection.client() as client, progress_bar() as progress:
         client.ping()  # tells at once that there is no server, which evaluations would wait for
-        outcome = evaluate_files(client, files, plan, progress)
+        outcome = evaluate_files(client, given, plan, progress)
     _show(outcome, plan, json, plot)
 
 
@@ -111,11 +136,21 @@ def _options(loss: Loss, label_smoothing: float, series: str, wire_dtype: WireDt
     return {**smoothing, "series": series, "wire_dtype": wire_dtype}
 
 
+def _sources(files: list[Path], target_files: list[Path], plan: Plan) -> list[Source]:
+    if plan.selection.input_name and plan.selection.input_columns:
+        raise BadParameter("an input has a name or columns, not both", param_hint="--input-columns")
+    if len(target_files) not in (0, 1, len(files)):
+        problem = f"expected one for each of {len(files)} files or one for all, got {len(target_files)}"
+        raise BadParameter(problem, param_hint="--target-file")
+    return sources(files, target_files)
+
+
 def _refuse_options_of_classes(plan: Plan, weight: str | None) -> None:
     given = {
         "--ignore-index": plan.ignore_index != IGNORE_INDEX,
         "--weight": weight is not None,
-        "--classes-last": plan.classes_last,
+        "--classes-last": plan.selection.classes_last,
+        "--shift": plan.selection.shift,
         "--per-class": plan.per_class,
     }
     for option, is_given in given.items():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from losswire_client.cli.readers import Array
+from losswire_client.cli.readers import Array, Selection
 
 IGNORE_INDEX = -100  # as in PyTorch
 
@@ -29,9 +29,7 @@ class Plan:
         ignore_index: Target of rows that do not count.
         weight: (C) of the classes; ones if None.
         options: Any others of the SDK's method for this loss.
-        input_name: Of the file's array; the usual ones if None.
-        target_name: Likewise.
-        classes_last: Whether the classes are the input's last dimension, and not its second.
+        selection: Which of its arrays and rows.
         batch_rows: Rows of an evaluation; as many as suit their size if None.
         per_class: Whether to add up by class.
         histogram: Whether to count the rows' losses.
@@ -41,9 +39,7 @@ class Plan:
     ignore_index: int = IGNORE_INDEX
     weight: Array | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    input_name: str | None = None
-    target_name: str | None = None
-    classes_last: bool = False
+    selection: Selection = field(default_factory=Selection)
     batch_rows: int | None = None
     per_class: bool = False
     histogram: bool = False

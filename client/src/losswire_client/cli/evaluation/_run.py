@@ -1,5 +1,6 @@
 """Files in, what their rows add up to out."""
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches, class_count
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._tallies import Tallies
-from losswire_client.cli.readers import Array, Batch, Dataset, FileError, open_dataset
+from losswire_client.cli.readers import Array, Batch, Dataset, FileError, PlacedBatch, Source, open_dataset, told_place
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 
@@ -38,16 +39,16 @@ class Outcome:
         return max((error.code for _, error in self.failures), default=ExitCode.OK)
 
 
-def evaluate_files(client: Client, paths: Sequence[Path], plan: Plan, advance: Advance) -> Outcome:
+def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance: Advance) -> Outcome:
     """Evaluates one file after the other. One that fails does not stop the others, but a server that is away does."""
     outcome, total = Outcome(), None
-    for path in paths:
+    for file in files:
         try:
-            with closing(open_dataset(path, plan.input_name, plan.target_name)) as dataset:
+            with closing(open_dataset(file, plan.selection)) as dataset:
                 total = total or Tallies.of(plan, class_count(dataset, plan))
-                outcome.files.append((path, _evaluate(client, dataset, plan, total, advance)))
+                outcome.files.append((file.path, _evaluate(client, dataset, plan, total, advance)))
         except CommandError as error:
-            outcome.failures.append((path, error))
+            outcome.failures.append((file.path, error))
             if error.code is ExitCode.UNREACHABLE:
                 break
     outcome.total = None if outcome.failures else total
@@ -62,6 +63,8 @@ def _evaluate(client: Client, dataset: Dataset, plan: Plan, total: Tallies, adva
     for target, result in _results(client, dataset, plan, advance):
         tallies.add(target, result)
         total.add(target, result)
+    for sums in (tallies.sums, total.sums):
+        sums.ignored_count += dataset.masked_count
     tallies.seconds = time.perf_counter() - start
     total.seconds += tallies.seconds
     return tallies
@@ -76,22 +79,21 @@ def _check_classes(dataset: Dataset, count: int, others: int) -> None:
 
 def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> Iterator[tuple[Array, Result]]:
     """The results of the rows, and their targets."""
-    targets: deque[Array] = deque()
+    in_flight: deque[PlacedBatch] = deque()
 
     def sent() -> Iterator[Batch]:
         for batch in batches(dataset, plan):
-            targets.append(batch.target)
-            yield batch
+            in_flight.append(batch)
+            yield batch.arguments
             advance(dataset, len(batch.target))
 
-    row = 0
     try:
         for result in client.map(sent(), loss=plan.loss.value, window=WINDOW, **plan.arguments):
-            yield targets.popleft(), result
-            row += result.row_count + result.ignored_count
+            yield in_flight.popleft().target, result
     except LosswireError as error:
         _translate(error)
-        raise _told_of(dataset.path, row, error) from error
+        problem = _told_of(in_flight[0], error) if isinstance(error, InvalidArgumentError) and in_flight else error
+        raise CommandError(f"{dataset.path}: {problem}", exit_code(error)) from error
 
 
 def _translate(error: LosswireError) -> None:
@@ -101,7 +103,12 @@ def _translate(error: LosswireError) -> None:
         error.hint = error.hint.replace("ignore_index=", "--ignore-index ")
 
 
-def _told_of(path: Path, row: int, error: LosswireError) -> CommandError:
-    """The error of a batch that begins with a row: the rows that it names are the batch's."""
-    where = f"{path}: counting from row {row}" if row and isinstance(error, InvalidArgumentError) else path
-    return CommandError(f"{where}: {error}", exit_code(error))
+def _told_of(batch: PlacedBatch, error: InvalidArgumentError) -> str:
+    """The error of a batch with the place in the file in place of the batch's row, or element in row-major order."""
+    of_target = error.argument == "target"
+    shape = batch.target.shape if of_target else batch.input.shape
+
+    def place(match: re.Match[str]) -> str:
+        return f"at {told_place(batch.place(int(match[1]), shape, of_target=of_target))}"
+
+    return re.sub(r"\bat (?:row|element) (\d+)", place, str(error))

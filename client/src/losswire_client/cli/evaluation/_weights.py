@@ -10,16 +10,16 @@ import numpy.typing as npt
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli.evaluation._batches import BATCH_BYTES, class_count
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.readers import Dataset, FileError, open_dataset
+from losswire_client.cli.readers import Dataset, FileError, Source, open_dataset
 
 Weight = npt.NDArray[np.float64]
 
 
-def class_weight(weight: str, paths: Sequence[Path], plan: Plan) -> Weight:  # (C)
+def class_weight(weight: str, files: Sequence[Source], plan: Plan) -> Weight:  # (C)
     """The weights in a file of that name; or those that the server would compute if all targets were one batch."""
     if weight not in ("balanced", "complement"):
         return read_weight(Path(weight))
-    counts = count_classes(paths, plan)
+    counts = count_classes(files, plan)
     complement: Weight = 1 - counts / max(1, counts.sum())
     balanced: Weight = np.divide(counts.mean(), counts, out=np.zeros(len(counts)), where=counts > 0)
     return complement if weight == "complement" else balanced
@@ -34,14 +34,14 @@ def read_weight(path: Path) -> Weight:  # (C)
         raise CommandError(f"--weight: {error}", ExitCode.USAGE) from error
 
 
-def count_classes(paths: Sequence[Path], plan: Plan) -> Weight:  # (C)
+def count_classes(files: Sequence[Source], plan: Plan) -> Weight:  # (C)
     """How many rows that count have each class, in all files."""
     total = np.zeros(0)
-    for path in paths:
-        with closing(open_dataset(path, plan.input_name, plan.target_name)) as dataset:
+    for file in files:
+        with closing(open_dataset(file, plan.selection)) as dataset:
             counts = _count(dataset, class_count(dataset, plan), plan.ignore_index)
         if total.size and len(counts) != len(total):
-            raise FileError(path, f"has {len(counts)} classes, and others have {len(total)}")
+            raise FileError(file.path, f"has {len(counts)} classes, and others have {len(total)}")
         total = total + counts if total.size else counts
     return total
 

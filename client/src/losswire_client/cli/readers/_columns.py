@@ -1,42 +1,110 @@
 """What every format is read as."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-
-
-class Batch(NamedTuple):
-    """Some rows of a dataset: the arguments of a loss."""
-
-    input: Array
-    target: Array
+Shape = tuple[int, ...]
 
 
 class Column(Protocol):
     """An array whose first dimension is the rows, of which only some are in memory at a time."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> Shape: ...
 
     def chunks(self, rows: int) -> Iterator[Array]:
         """All of it from the first row on, so many rows at a time, and what is left in the end."""
 
 
-class ArrayFile(Protocol):
-    """A file of named arrays, and the errors that say that it is damaged."""
+class Sequences(NamedTuple):
+    """Rows of different lengths, one after the other."""
 
-    @property
-    def errors(self) -> tuple[type[Exception], ...]: ...
+    values: Array  # (positions of all rows, ...)
+    lengths: Array  # (rows)
 
-    @property
-    def names(self) -> Collection[str]: ...
 
+class SequenceColumn(Protocol):
+    """Like a column, but each row has a length of its own.
+
+    Attributes:
+        row_count: How many sequences there are.
+        position_count: How many positions they have together; those without any may be counted as one.
+        item_shape: Of what stands at a position.
+        inner: The shape of a row in positions if all rows have the same, () if a row is one; None if they differ.
+    """
+
+    row_count: int
+    position_count: int
+    item_shape: Shape
+    inner: Shape | None
+
+    def chunks(self, rows: int) -> Iterator[Sequences]:
+        """As those of a column."""
+
+
+class ArrayFile(ABC):
+    """A file of named arrays.
+
+    Attributes:
+        errors: What says that it is damaged.
+        names: Of the arrays.
+        stored_names: Those that the file itself has; all if None.
+    """
+
+    errors: tuple[type[Exception], ...]
+    names: Collection[str]
+    stored_names: Collection[str] | None = None
+
+    @abstractmethod
     def column(self, name: str) -> Column: ...
 
+    def target(self, name: str) -> Column:
+        """The column as targets, whose dtype a format without dtypes has to guess."""
+        return self.column(name)
+
+    def classes(self, pattern: str, others: Collection[str | None]) -> str:  # noqa: ARG002 - of tables
+        """The name for all columns of a pattern, each of which is a class, but for some others."""
+        raise ValueError("--input-columns is for tables: Parquet, Arrow and CSV")
+
+    def has_sequences(self, name: str) -> bool:  # noqa: ARG002 - of tables
+        """Whether the rows are lists of lists, which may differ in length."""
+        return False
+
+    def sequences(self, name: str) -> SequenceColumn:
+        """The column's rows, each with a length of its own."""
+        return EvenSequences(name, self.column(name))
+
+    @abstractmethod
     def close(self) -> None: ...
+
+
+class EvenSequences:
+    """The rows of an array as sequences of one length."""
+
+    inner: Shape | None
+
+    def __init__(self, name: str, column: Column, row_ndim: int = 2, class_axis: int = -1) -> None:
+        if len(column.shape) < row_ndim:
+            raise ValueError(f"{name} has one number a row, expected a sequence of them")
+        self._column = column
+        self._class_axis = class_axis if len(column.shape) > row_ndim else -1
+        shape = list(column.shape)
+        shape.append(shape.pop(self._class_axis))
+        self.inner, self.item_shape = tuple(shape[1:row_ndim]), tuple(shape[row_ndim:])
+        self.row_count = column.shape[0]
+        self.position_count = prod(shape[:row_ndim])
+
+    def chunks(self, rows: int) -> Iterator[Sequences]:
+        for chunk in self._column.chunks(rows):
+            length = prod(self.inner or ())
+            values = np.moveaxis(chunk, self._class_axis, -1).reshape(len(chunk) * length, *self.item_shape)
+            yield Sequences(values, np.full(len(chunk), length))
 
 
 def slices(row_count: int, rows: int) -> Iterator[slice]:

@@ -1,24 +1,13 @@
-"""From a file to the rows that a loss takes."""
+"""What a file is to those who evaluate it."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 
-from losswire.dtypes import of_numpy
 from losswire_client.cli._failures import CommandError
-from losswire_client.cli.readers._columns import Array, ArrayFile, Batch, Column
-from losswire_client.cli.readers._names import INPUT_NAMES, TARGET_NAMES, choose
-
-FORMATS = {
-    ".npz": "_npz:NpzFile",
-    ".safetensors": "_safetensors:SafetensorsFile",
-    ".parquet": "_parquet:ParquetFile",
-    ".pq": "_parquet:ParquetFile",
-}
-
-Errors = tuple[type[Exception], ...]
+from losswire_client.cli.readers._batches import PlacedBatch, Rows
+from losswire_client.cli.readers._columns import Array, Shape
 
 
 class FileError(CommandError):
@@ -28,88 +17,83 @@ class FileError(CommandError):
         super().__init__(f"{path}: {problem}")
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which arrays of a file are meant, and which of their rows.
+
+    Attributes:
+        input_name: The usual ones if None, as for the targets.
+        target_name: Of the targets.
+        input_columns: In place of the input's name, a pattern of columns with a class each.
+        mask_name: Of an array that has 1 where a target counts, and 0 where it does not; None if all count.
+        classes_last: Whether the classes are the input's last dimension, and not its second.
+        shift: Whether the target of a position is that of the next one, as it is of a language model's.
+        split: Which part of a folder that has several.
+    """
+
+    input_name: str | None = None
+    target_name: str | None = None
+    input_columns: str | None = None
+    mask_name: str | None = None
+    classes_last: bool = False
+    shift: bool = False
+    split: str | None = None
+
+
 class Dataset:
     """The rows of a file: logits, or what a loss takes in their place, and targets.
 
     Attributes:
         path: Of the file.
-        input_shape: The rows come first.
-        row_bytes: What a row's input takes; 0 if there is no row.
-        has_class_indices: Whether targets are integers; else they are probabilities, or labels of binary losses.
+        input_name: Of the array, as the file has it.
+        target_name: Likewise.
     """
 
-    def __init__(self, path: Path, file: ArrayFile, input: Column, target: Column) -> None:
+    def __init__(self, path: Path, names: tuple[str, str], rows: Rows, opened: ExitStack) -> None:
         self.path = path
-        self.input_shape = input.shape
-        self.row_bytes = sum(row.nbytes for row in _first_row(input))
-        self.has_class_indices = all(row.dtype.kind in "iu" for row in _first_row(target))
-        self._file = file
-        self._input = input
-        self._target = target
+        self.input_name, self.target_name = names
+        self._rows = rows
+        self._opened = opened
 
-    def batches(self, rows: int) -> Iterator[Batch]:
-        """All rows, so many at a time."""
-        with _told_of(self.path, self._file.errors):
-            yield from map(Batch, self._input.chunks(rows), self._target.chunks(rows))
+    @property
+    def input_shape(self) -> Shape:
+        """The rows come first; classes are second, if there are any."""
+        return self._rows.input_shape
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row's input takes; 0 if there is no row."""
+        return self._rows.row_bytes
+
+    @property
+    def has_class_indices(self) -> bool:
+        """Whether targets are integers; else they are probabilities, or labels of binary losses."""
+        return self._rows.has_class_indices
+
+    @property
+    def masked_count(self) -> int:
+        """How many rows a mask has left out of the batches so far."""
+        return self._rows.masked_count
+
+    def batches(self, rows: int) -> Iterator[PlacedBatch]:
+        """All rows, so many at a time or fewer."""
+        with told_of(self.path, (ValueError,)):
+            yield from self._rows.batches(rows)
 
     def targets(self, rows: int) -> Iterator[Array]:
         """The targets alone."""
-        with _told_of(self.path, self._file.errors):
-            yield from self._target.chunks(rows)
+        with told_of(self.path, (ValueError,)):
+            yield from self._rows.targets(rows)
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
-
-
-def open_dataset(path: Path, input_name: str | None = None, target_name: str | None = None) -> Dataset:
-    """The arrays of those names, or the one of each that has a usual name.
-
-    Raises:
-        FileError: The file is of no known format, is damaged, or has no such arrays.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise FileError(path, f"expected a name that ends in {', '.join(FORMATS)}")
-    reader = resolve_name(f"{__package__}.{FORMATS[path.suffix.lower()]}")  # which loads its library
-    with _told_of(path, reader.errors), ExitStack() as opened:
-        file: ArrayFile = opened.enter_context(closing(reader(path)))
-        input_name = choose(file.names, input_name, INPUT_NAMES, "--input-name")
-        target_name = choose(file.names, target_name, TARGET_NAMES, "--target-name")
-        columns = _input(file, input_name), _target(file, target_name)
-        rows, targets = (column.shape[0] for column in columns)
-        if rows != targets:
-            raise ValueError(f"{input_name} has {rows} rows, and {target_name} has {targets}")
-        dataset = Dataset(path, file, *columns)
-        opened.pop_all()  # from here on the file is closed with the dataset
-        return dataset
-
-
-def _input(file: ArrayFile, name: str) -> Column:
-    column = file.column(name)
-    for row in _first_row(column):
-        element = of_numpy(row.dtype)
-        if element is None or not element.floating:
-            raise ValueError(f"expected floating-point numbers in {name}, got {row.dtype}")
-    return column
-
-
-def _target(file: ArrayFile, name: str) -> Column:
-    column = file.column(name)
-    for row in _first_row(column):
-        if row.dtype.kind not in "iu" and of_numpy(row.dtype) is None:
-            raise ValueError(f"expected numbers in {name}, got {row.dtype}")
-    return column
-
-
-def _first_row(column: Column) -> list[Array]:
-    """Tells the dtype, and what one row takes; empty if there is no row."""
-    return list(islice(column.chunks(1), 1))
+        self._opened.close()
 
 
 @contextmanager
-def _told_of(path: Path, errors: Errors) -> Iterator[None]:
-    errors = (*errors, OSError)
+def told_of(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Has errors name the file."""
     try:
         yield
-    except errors as error:
+    except errors + (OSError,) as error:  # noqa: RUF005 - as mypy can follow
         raise FileError(path, error) from error

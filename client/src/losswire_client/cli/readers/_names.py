@@ -1,18 +1,64 @@
 """Which arrays of a file are meant."""
 
+import re
+from collections import defaultdict
 from collections.abc import Collection
-from textwrap import shorten
+from fnmatch import fnmatchcase
+from itertools import islice
+
+from losswire_client.cli.readers._columns import ArrayFile
 
 INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "probabilities", "probs")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
+SHOWN = 20  # names in an error
 
 
-def choose(there: Collection[str], name: str | None, usual: Collection[str], option: str) -> str:
+def choose(file: ArrayFile, name: str | None, usual: Collection[str], option: str) -> str:
     """The array of that name, or the only one of a usual name: of two, nobody else can know which is meant."""
-    found = [each for each in ([name] if name else usual) if each in there]
+    found = [each for each in ([name] if name else usual) if each in file.names]
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(f"has both {found[0]} and {found[1]}: choose with {option}")
-    listed = shorten(", ".join(there), 200, placeholder=" ...") or "nothing"
-    raise ValueError(f"has no array named {name or ' or '.join(usual)}, but {listed}: choose with {option}")
+    there = listed(file.names if file.stored_names is None else file.stored_names)
+    raise ValueError(f"has no array named {name or ' or '.join(usual)}, but {there}: choose with {option}")
+
+
+def numbered(names: Collection[str]) -> dict[str, list[str]]:
+    """Columns that are numbered from 0 on, by what stands before their numbers, in their numbers' order."""
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for name in names:
+        if match := re.fullmatch(r"(.+?)[_.]?(\d+)", name):
+            found[match[1]][int(match[2])] = name
+    return {
+        stem: [columns[i] for i in range(len(columns))]
+        for stem, columns in found.items()
+        if stem not in names and columns.keys() == set(range(len(columns)))
+    }
+
+
+def class_columns(names: Collection[str], pattern: str, others: Collection[str | None]) -> list[str]:
+    """The columns that a pattern such as ``c*`` stands for, by their numbers: one for each class, from 0 on.
+
+    Raises:
+        ValueError: There are none, one has no number, or a number is missing or there twice.
+    """
+    found: dict[int, str] = {}
+    for name in (name for name in names if fnmatchcase(name, pattern) and name not in others):
+        stem, number, rest = re.findall(r"^(.*?)(\d*)(\D*)$", name)[0]
+        other = found.get(int(number or 0), next(iter(found.values()), name))
+        if not number or int(number) in found or not re.fullmatch(rf"{re.escape(stem)}\d+{re.escape(rest)}", other):
+            raise ValueError(f"--input-columns {pattern} stands for both {other} and {name}: expected c0, c1 and so on")
+        found[int(number)] = name
+    if not found:
+        raise ValueError(f"has no columns like {pattern}, but {listed(names)}: choose with --input-columns")
+    if max(found) >= len(found):
+        missing = next(i for i in range(len(found)) if i not in found)
+        raise ValueError(f"--input-columns {pattern} stands for {len(found)} columns, but none has number {missing}")
+    return [found[i] for i in range(len(found))]
+
+
+def listed(names: Collection[str]) -> str:
+    """Names, so many of them as one likes to read, each of them whole."""
+    shown = ", ".join(islice(names, SHOWN)) or "nothing"
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

@@ -1,23 +1,24 @@
 """``.npz``, as of ``numpy.savez`` and ``numpy.savez_compressed``: a zip of ``.npy`` files."""
 
+import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 
-from losswire_client.cli.readers._columns import Array, slices
+from losswire_client.cli.readers._columns import Array, ArrayFile, Column, slices
+from losswire_client.cli.readers._npy import Header, MappedColumn, read_header
 
 # Of a zip's local header, which stands before a member: all but the lengths of the name and of the extra field.
 LOCAL_HEADER = struct.Struct("<26x2H")
 
 
-class NpzFile:
+class NpzFile(ArrayFile):
     errors = (ValueError, EOFError, struct.error, zlib.error, zipfile.BadZipFile, RuntimeError)  # the last if encrypted
 
     def __init__(self, path: Path) -> None:
@@ -27,52 +28,51 @@ class NpzFile:
         self._members = {info.filename.removesuffix(".npy"): info for info in members}
         self.names = self._members.keys()
 
-    def column(self, name: str) -> "NpyColumn":
+    def column(self, name: str) -> Column:
         info = self._members[name]
-        stored = info.compress_type == zipfile.ZIP_STORED
-        return NpyColumn(name, partial(self._open_stored if stored else self._archive.open, info))
+        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # nor encrypted
+            return self._mapped(name, info)
+        with self._archive.open(info) as file:
+            header = read_header(name, file)
+            return _unpacked(name, file, header) if header.column_major else PackedColumn(self._archive, info, header)
 
     def close(self) -> None:
         self._archive.close()
 
-    def _open_stored(self, info: zipfile.ZipInfo) -> IO[bytes]:
-        """The file itself where a member that is not compressed begins: half the copies of reading through the zip."""
-        file = self._path.open("rb")
-        file.seek(info.header_offset)
-        lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        file.seek(sum(lengths), 1)
-        return file
+    def _mapped(self, name: str, info: zipfile.ZipInfo) -> MappedColumn:
+        """The member itself, which is not compressed, where it lies in the file."""
+        with self._path.open("rb") as file:
+            file.seek(info.header_offset)
+            lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+            file.seek(sum(lengths), 1)
+            return MappedColumn(name, file, read_header(name, file))
 
 
-class NpyColumn:
-    """A ``.npy`` file, which may come out of a decompressor."""
+class PackedColumn:
+    """A ``.npy`` file that comes out of a decompressor, from the first row to the last."""
 
-    def __init__(self, name: str, open: Callable[[], IO[bytes]]) -> None:
-        self._name = name
-        self._open = open
-        with open() as file:
-            self.shape, self._dtype = self._read_header(file)
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Header) -> None:
+        self.shape = header.shape
+        self._archive = archive
+        self._info = info
+        self._name = info.filename.removesuffix(".npy")
 
     def chunks(self, rows: int) -> Iterator[Array]:
-        with self._open() as file:
-            self._read_header(file)
+        with self._archive.open(self._info) as file:
+            header = read_header(self._name, file)
             for part in slices(self.shape[0], rows):
-                yield self._read(file, part.stop - part.start)
+                yield self._read(file, np.empty((part.stop - part.start, *self.shape[1:]), header.dtype))
 
-    def _read(self, file: IO[bytes], rows: int) -> Array:
-        chunk = np.empty((rows, *self.shape[1:]), self._dtype)
+    def _read(self, file: IO[bytes], chunk: Array) -> Array:
         data = chunk.reshape(-1).view(np.uint8)
         if file.readinto(data) != data.nbytes:  # type: ignore[attr-defined]
             raise EOFError(f"{self._name} ends before its last row")
         return chunk
 
-    def _read_header(self, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-        shape, by_columns, dtype = read(file)
-        if not shape:
-            raise ValueError(f"{self._name} is one number, without rows")
-        if by_columns:
-            raise ValueError(f"{self._name} is stored column by column: save numpy.ascontiguousarray of it")
-        if dtype.hasobject:
-            raise ValueError(f"{self._name} holds Python objects, which are not read")
-        return shape, dtype
+
+def _unpacked(name: str, packed: IO[bytes], header: Header) -> MappedColumn:
+    """By way of the disk: the first row of a column-major array has its last number at the end of the decompressor."""
+    with TemporaryFile(prefix="losswire-") as file:
+        shutil.copyfileobj(packed, file, 2**20)
+        file.seek(0)
+        return MappedColumn(name, file, header)

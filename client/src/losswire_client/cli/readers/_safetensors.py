@@ -1,18 +1,20 @@
-"""``.safetensors``, as of ``safetensors.numpy.save_file`` and of other libraries."""
+"""``.safetensors``, as of ``safetensors.numpy.save_file`` and of other libraries; also in parts, by an index."""
 
+import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 
-from losswire_client.cli.readers._columns import Array, slices
+from losswire_client.cli.readers._columns import Array, ArrayFile, slices
 
 # Those that numpy has.
 DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 
 
-class SafetensorsFile:
+class SafetensorsFile(ArrayFile):
     errors = (SafetensorError, ValueError)
 
     def __init__(self, path: Path) -> None:
@@ -27,6 +29,31 @@ class SafetensorsFile:
         self._file.__exit__(None, None, None)  # it has no other way
 
 
+class SafetensorsIndex(ArrayFile):
+    """Which of several files beside it has which array: ``{"weight_map": {"logits": "model-00001-of-00002..."}}``."""
+
+    errors = SafetensorsFile.errors
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        self._parts: dict[str, str] = _weight_map(path)
+        self._opened = ExitStack()
+        self.names = self._parts.keys()
+
+    def column(self, name: str) -> "SafetensorsColumn":
+        part = self._folder / self._parts[name]
+        if not part.is_file():
+            raise ValueError(f"{name} is in {part.name}, which is missing beside the index")
+        file = SafetensorsFile(part)
+        self._opened.callback(file.close)
+        if name not in file.names:
+            raise ValueError(f"{name} is not in {part.name}, where the index has it")
+        return file.column(name)
+
+    def close(self) -> None:
+        self._opened.close()
+
+
 class SafetensorsColumn:
     def __init__(self, name: str, tensor: Any) -> None:
         self._tensor = tensor
@@ -38,3 +65,15 @@ class SafetensorsColumn:
 
     def chunks(self, rows: int) -> Iterator[Array]:
         return (self._tensor[part] for part in slices(self.shape[0], rows))
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """Of names of files that are beside the index, so that none can point at others of the machine."""
+    content = json.loads(path.read_text("utf-8"))
+    parts = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(parts, dict):
+        raise ValueError("expected a weight_map, from names of arrays to names of files")  # noqa: TRY004 - the file's
+    for part in parts.values():
+        if not isinstance(part, str) or Path(part).name != part:
+            raise ValueError(f"expected names of files beside the index in its weight_map, got {part!r}")
+    return parts

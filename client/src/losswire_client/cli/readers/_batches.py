@@ -1,0 +1,126 @@
+"""Rows of a file as the arguments of a loss, and where in the file they are."""
+
+from collections.abc import Iterator
+from itertools import count, tee
+from math import prod
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from losswire_client.cli.readers._columns import Array, Column, Shape
+
+
+class Positions(NamedTuple):
+    """Where the rows of a batch are in the file.
+
+    Attributes:
+        start: The row of the file with which the chunk begins that they are of.
+        indices: Which of the chunk's positions they are; all of them if None.
+        inner: The shape of a row of the file in positions; () if it is one.
+        offsets: Where in the chunk each row of the file begins, if they differ in length.
+    """
+
+    start: int
+    indices: Array | None = None
+    inner: Shape = ()
+    offsets: Array | None = None
+
+    def place(self, row: int) -> tuple[int, ...]:
+        """The index of a row of the batch in an array that has the file's rows first."""
+        position = row if self.indices is None else int(self.indices[row])
+        if self.offsets is not None:
+            sequence = int(np.searchsorted(self.offsets, position, "right")) - 1
+            return self.start + sequence, position - int(self.offsets[sequence])
+        sequence, position = divmod(position, prod(self.inner))
+        return self.start + sequence, *_unravelled(position, self.inner)
+
+
+class Batch(NamedTuple):
+    """The arguments of a loss."""
+
+    input: Array
+    target: Array
+
+
+class PlacedBatch(NamedTuple):
+    """Some rows of a dataset, and where they are in its file."""
+
+    input: Array
+    target: Array
+    input_positions: Positions
+    target_positions: Positions
+
+    @property
+    def arguments(self) -> Batch:
+        """What a loss takes."""
+        return Batch(self.input, self.target)
+
+    def place(self, element: int, shape: Shape, *, of_target: bool = False) -> tuple[int, ...]:
+        """Where in the file an element is of an array that has a value, or several, for each row of the batch.
+
+        Args:
+            element: Its number, in row-major order.
+            shape: Of the array, such as a loss that is not reduced: the rows come first.
+            of_target: Whether to tell the place of the row's target, which ``--shift`` has one further on.
+        """
+        row, rest = divmod(element, max(1, prod(shape[1:])))
+        positions = self.target_positions if of_target else self.input_positions
+        return *positions.place(row), *_unravelled(rest, shape[1:])
+
+
+class Rows(Protocol):
+    """What a loss takes of a file.
+
+    Attributes:
+        input_shape: The rows come first; classes are second, if there are any.
+        row_bytes: What a row's input takes; 0 if there is no row.
+        has_class_indices: Whether targets are integers; else they are probabilities, or labels of binary losses.
+        masked_count: How many rows a mask has left out of the batches so far.
+    """
+
+    input_shape: Shape
+    row_bytes: int
+    has_class_indices: bool
+    masked_count: int
+
+    def batches(self, rows: int) -> Iterator[PlacedBatch]:
+        """All rows, so many at a time or fewer."""
+
+    def targets(self, rows: int) -> Iterator[Array]:
+        """The targets alone."""
+
+
+class WholeRows:
+    """Rows as they are in the file, in which classes are the second dimension."""
+
+    masked_count = 0
+
+    def __init__(self, input: Column, target: Column) -> None:
+        self.input_shape = input.shape
+        self.row_bytes = sum(row.nbytes for row in first_row(input))
+        self.has_class_indices = all(row.dtype.kind in "iu" for row in first_row(target))
+        self._input = input
+        self._target = target
+
+    def batches(self, rows: int) -> Iterator[PlacedBatch]:
+        starts = map(Positions, count(0, rows))
+        yield from map(PlacedBatch, self._input.chunks(rows), self._target.chunks(rows), *tee(starts))
+
+    def targets(self, rows: int) -> Iterator[Array]:
+        return self._target.chunks(rows)
+
+
+def told_place(place: tuple[int, ...]) -> str:
+    """As people say it: ``row 3``, ``row 3, position 5``."""
+    row, *position = place
+    inner = f", position {position[0] if len(position) == 1 else tuple(position)}" if position else ""
+    return f"row {row}{inner}"
+
+
+def first_row(column: Column) -> list[Array]:
+    """Tells the dtype, and what one row takes; empty if there is no row."""
+    return [row for row, _ in zip(column.chunks(1), range(1), strict=False)]
+
+
+def _unravelled(index: int, shape: Shape) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(index, shape)) if shape else ()

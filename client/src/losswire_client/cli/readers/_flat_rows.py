@@ -1,0 +1,122 @@
+"""Rows one by one, of files in which a row has several: the positions of a sequence, or of an image."""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from losswire_client.cli.readers._batches import PlacedBatch, Positions, told_place
+from losswire_client.cli.readers._columns import Array, SequenceColumn, Sequences, Shape, slices
+
+
+class Parts(NamedTuple):
+    """What there is at each position of a file, by the names that it has there."""
+
+    input: SequenceColumn
+    target: SequenceColumn
+    mask: SequenceColumn | None
+    names: Sequence[str]  # of these three
+
+
+class FlatRows:
+    """Positions as rows: those that a mask leaves, each with its target or, if shifted, with that of the next one.
+
+    A file whose rows are single positions is one sequence.
+    """
+
+    def __init__(self, parts: Parts, shift: bool) -> None:
+        first, first_target = (next(column.chunks(1), None) for column in (parts.input, parts.target))
+        self.input_shape: Shape = (parts.input.position_count, *parts.input.item_shape)
+        self.row_bytes = prod(parts.input.item_shape) * first.values.itemsize if first else 0
+        self.has_class_indices = first_target is None or first_target.values.dtype.kind in "iu"
+        self.masked_count = 0
+        self._parts = parts
+        self._inner = parts.input.inner
+        self._shift = int(shift and self._inner != ())
+        self._ahead = int(shift and self._inner == ())
+
+    def batches(self, rows: int) -> Iterator[PlacedBatch]:
+        self.masked_count = start = 0
+        for chunk, target, mask in self._chunks(rows, self._parts.input):
+            self._check_lengths(start, chunk.lengths, target.lengths)
+            places, indices, masked = self._kept(start, target, mask)
+            self.masked_count += masked
+            for part in slices(len(indices), rows):
+                there = indices[part] - self._shift
+                yield PlacedBatch(
+                    _take(chunk.values, there),
+                    _take(target.values, indices[part]),
+                    places._replace(indices=there),
+                    places._replace(start=start + self._ahead, indices=indices[part]),
+                )
+            start += len(chunk.lengths)
+
+    def targets(self, rows: int) -> Iterator[Array]:
+        start = 0
+        for _, target, mask in self._chunks(rows, None):
+            yield _take(target.values, self._kept(start, target, mask)[1])
+            start += len(target.lengths)
+
+    def _chunks(self, rows: int, input: SequenceColumn | None) -> Iterator[tuple[Any, Sequences, Sequences | None]]:
+        count, positions = self._parts.input.row_count, self._parts.input.position_count
+        read = max(1, rows * count // max(1, positions))
+        chunks: list[Iterator[Any]] = [repeat(None) if input is None else input.chunks(read)]
+        for column in (self._parts.target, self._parts.mask):
+            if column is None:
+                chunks.append(repeat(None))
+            else:
+                chunks.append(_one_ahead(column.chunks(read)) if self._ahead else column.chunks(read))
+        return zip(*chunks, strict=False)
+
+    def _kept(self, start: int, target: Sequences, mask: Sequences | None) -> tuple[Positions, Array, int]:
+        """Where the chunk's positions are, which of them have a target that counts, and how many one that does not."""
+        offsets = np.concatenate([[0], np.cumsum(target.lengths)])
+        places = Positions(start, None, self._inner or (), offsets if self._inner is None else None)
+        has_target = np.ones(len(target.values), bool)
+        if self._shift:
+            has_target[offsets[:-1][target.lengths > 0]] = False  # the first position, which nothing predicts
+        if mask is None:
+            return places, np.flatnonzero(has_target), 0
+        self._check_lengths(start, target.lengths, mask.lengths, 1)
+        counts = has_target & self._checked_mask(places._replace(start=start + self._ahead), mask.values)
+        return places, np.flatnonzero(counts), int(has_target.sum() - counts.sum())
+
+    def _checked_mask(self, places: Positions, mask: Array) -> Array:
+        counts: Array = mask == 1
+        wrong = ~counts & (mask != 0)
+        if wrong.any():
+            i = int(wrong.argmax())
+            place = told_place(places.place(i))
+            raise ValueError(
+                f"expected 1 (counts) and 0 (does not) in {self._parts.names[2]}, got {mask[i]} at {place}"
+            )
+        return counts
+
+    def _check_lengths(self, start: int, lengths: Array, others: Array, first: int = 0) -> None:
+        """Of two neighbours among the parts, from the first of them on."""
+        lengths = lengths[: len(others)]
+        if (wrong := lengths != others).any():
+            row = int(wrong.argmax())
+            name, other = self._parts.names[first : first + 2]
+            problem = f"{name} has {lengths[row]} positions at row {start + row}, and {other} has {others[row]}"
+            raise ValueError(problem)
+
+
+def _one_ahead(chunks: Iterator[Sequences]) -> Iterator[Sequences]:
+    """Chunks that begin one row later."""
+    waiting = next(chunks, None)
+    for chunk in chunks:
+        if waiting:
+            yield Sequences(*(np.concatenate([a[1:], b[:1]]) for a, b in zip(waiting, chunk, strict=True)))
+        waiting = chunk
+    if waiting:
+        yield Sequences(*(each[1:] for each in waiting))
+
+
+def _take(values: Array, indices: Array) -> Array:
+    """Without a copy where nothing is left out."""
+    if len(indices) and indices[-1] - indices[0] + 1 == len(indices):
+        return values[indices[0] : indices[-1] + 1]
+    return values[indices]
