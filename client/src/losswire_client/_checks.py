@@ -26,18 +26,22 @@ from losswire_client._form_checks import (
     check_shape,
     is_floating,
 )
+from losswire_client._plausibility import check_plausible
 
 Arrays = dict[str, npt.NDArray[Any]]  # by names of arguments
 
 
 def check(evaluation: Evaluation) -> None:
-    """Checks all that the server will, but for what only it can know.
+    """Checks all that the server will, but for what only it can know; and more if the evaluation is strict.
 
     Raises:
         InvalidArgumentError: An argument is wrong.
     """
     _check_request(evaluation.request)
     CHECKS[evaluation.loss](evaluation, {**evaluation.arrays, **evaluation.inline})
+    if evaluation.strict:
+        ignore_index = getattr(evaluation.options, "ignore_index", 0)  # which the binary losses have none of
+        check_plausible(evaluation.loss, evaluation.input, evaluation.arrays["target"], ignore_index)
 
 
 def _check_request(request: v1.EvaluateRequest) -> None:

@@ -50,6 +50,8 @@ class Options(TypedDict, total=False):
         wire_dtype: A narrower dtype in which the input travels, and its gradient back: fewer bytes for less precision,
             as ``docs/numerics.md`` measures. Results are as if the input had been rounded to it, but the gradient still
             has the input's dtype. The input's own if None.
+        strict: Whether to refuse numbers that the loss takes but can hardly mean: probabilities as logits, logits as
+            log-probabilities, targets of several classes as probabilities. To look at them takes up to a pass.
     """
 
     sample_weight: npt.ArrayLike | None
@@ -59,6 +61,7 @@ class Options(TypedDict, total=False):
     empty: str
     series: str
     wire_dtype: str | None
+    strict: bool
 
 
 class Common(Options, total=False):
@@ -80,6 +83,7 @@ class Evaluation:
         inline: The others, which travel within the request whatever the transport.
         weighting: How the server computes weights of classes; None if it does not.
         wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
+        strict: Whether numbers that can hardly be meant are refused.
     """
 
     def __init__(
@@ -96,14 +100,17 @@ class Evaluation:
         empty: str = "nan",
         series: str = "",
         wire_dtype: str | None = None,
+        strict: bool = False,
     ) -> None:
         check_choice("reduction", reduction, REDUCTIONS)
         check_choice("empty", empty, ("nan", "zero"))
+        check_choice("strict", strict, (False, True))
         x = floating_array("input", input)
         self.loss = loss
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
         self.inline: dict[str, npt.NDArray[Any]] = {}
         self.weighting: str | None = None
+        self.strict = strict
         self.wire_dtype = _wire_dtype(wire_dtype, x).newbyteorder("<")
         self.request = v1.EvaluateRequest()
         assign(self.request, "series", series, "text")

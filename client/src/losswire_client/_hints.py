@@ -42,7 +42,7 @@ def _hint(shape: Shape, target: Array, ignore_index: int) -> str:
     if target.dtype.kind not in "iu":
         return FLOATS if target.dtype.kind == "f" and target.shape == row_shape(shape) else ""
     if target.shape == row_shape(shape):
-        return _hint_of_classes(target, class_count(shape), ignore_index)
+        return hint_of_classes(target, class_count(shape), ignore_index)
     return _hint_of_shape(shape, target.shape)
 
 
@@ -58,7 +58,8 @@ def _hint_of_shape(shape: Shape, target_shape: Shape) -> str:
     return COLUMN if len(shape) == 2 and np.prod(target_shape) == shape[0] else ""
 
 
-def _hint_of_classes(target: Array, classes: int, ignore_index: int) -> str:
+def hint_of_classes(target: Array, classes: int, ignore_index: int) -> str:
+    """What class indices may mean that are no classes; empty if nothing suggests itself."""
     wrong = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if not wrong.any():
         return ""

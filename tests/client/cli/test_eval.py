@@ -33,7 +33,9 @@ def save(folder, **arrays):
 
 def truth(logits, target, **options):
     """PyTorch's, in float64."""
-    options = {k: torch.as_tensor(v, dtype=torch.float64) if k == "weight" else v for k, v in options.items()}
+    options = {
+        k: torch.as_tensor(v, dtype=torch.float64) if v is not None and k == "weight" else v for k, v in options.items()
+    }
     return F.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(target), **options).numpy()
 
 
@@ -45,6 +47,7 @@ def test_loss_accuracy_and_counts_are_those_of_the_whole_file(format, evaluated,
     assert total["accuracy"] == np.mean(LOGITS.argmax(1) == TARGET)
     assert (total["row_count"], total["ignored_count"], total["weight_sum"]) == (101, 0, 101)
     assert total["rows_per_second"] == pytest.approx(101 / total["seconds"])
+    assert (total["nonfinite_count"], total["first_nonfinite"]) == (0, [])
 
 
 def test_options_of_cross_entropy_are_passed_on(evaluated, tmp_path):
@@ -153,6 +156,79 @@ def test_classes_add_up_to_the_whole(options, evaluated, tmp_path):
     assert sum(each["correct_count"] for each in result["classes"]) == result["correct_count"]
 
 
+@pytest.mark.parametrize("shape", [(101,), (101, 1)])
+def test_binary_labels_are_the_classes_0_and_1(shape, evaluated, tmp_path):
+    logits, target = LOGITS[:, 0].reshape(shape), (TARGET > 3).astype(np.float32).reshape(shape)
+    arguments = ("--loss", "binary_cross_entropy_with_logits", "--per-class")
+    result = evaluated(save(tmp_path, logits=logits, target=target), *arguments)["total"]
+    assert [each["class"] for each in result["classes"]] == [0, 1]
+    for each in result["classes"]:
+        rows = target == each["class"]
+        of_class = F.binary_cross_entropy_with_logits(*map(torch.from_numpy, (logits[rows], target[rows])))
+        assert each["row_count"] == rows.sum()
+        assert each["loss"] == pytest.approx(float(of_class), rel=1e-5)
+        assert each["recall"] == np.mean((logits[rows] > 0) == each["class"])
+
+
+@pytest.mark.parametrize("inner", [(), (2,)])
+def test_labels_of_several_classes_a_row_add_up_class_by_class(inner, evaluated, tmp_path):
+    logits = RNG.standard_normal((101, 3, *inner), np.float32)
+    labels = RNG.integers(2, size=logits.shape)
+    arguments = ("--loss", "binary_cross_entropy_with_logits", "--per-class")
+    result = evaluated(save(tmp_path, logits=logits, target=labels), *arguments)["total"]
+    assert [each["class"] for each in result["classes"]] == [0, 1, 2]
+    for each in result["classes"]:
+        x, y = logits[:, each["class"]], labels[:, each["class"]]
+        of_class = F.binary_cross_entropy_with_logits(torch.from_numpy(x), torch.from_numpy(y).float())
+        assert (each["row_count"], each["positive_count"]) == (y.size, y.sum())
+        assert each["loss"] == pytest.approx(float(of_class), rel=1e-5)
+        assert each["recall"] == np.mean(x[y == 1] > 0)
+        assert each["correct_count"] == np.sum((x > 0) == y)
+
+
+@pytest.mark.parametrize("weight", [None, np.arange(1.0, 8.0)])
+def test_standard_error_is_that_of_the_mean_over_rows(weight, evaluated, tmp_path):
+    arguments = ["--ignore-index", 2]
+    if weight is not None:
+        np.savetxt(tmp_path / "weight.txt", weight)
+        arguments += ["--weight", tmp_path / "weight.txt"]
+    total = evaluated(save(tmp_path, logits=LOGITS, target=TARGET), *arguments)["total"]
+    counted = TARGET != 2
+    w = np.ones(counted.sum()) if weight is None else weight[TARGET[counted]]
+    losses, n = truth(LOGITS[counted], TARGET[counted], weight=weight, reduction="none"), counted.sum()
+    off = losses - losses.sum() / w.sum() * w
+    assert total["standard_error"] == pytest.approx(np.sqrt(n / (n - 1) * np.sum(off**2)) / w.sum(), rel=1e-5)
+    if weight is None:
+        assert total["standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(n), rel=1e-5)
+
+
+def test_standard_error_of_losses_that_are_nearly_alike_is_not_lost_in_rounding(evaluated, tmp_path):
+    logits = 1e6 + RNG.standard_normal(1000)
+    path = save(tmp_path, logits=logits, target=np.zeros(1000))
+    total = evaluated(path, "--loss", "binary_cross_entropy_with_logits")["total"]
+    assert total["standard_error"] == pytest.approx(logits.std(ddof=1) / np.sqrt(1000), rel=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_standard_error_of_fewer_than_two_rows_is_no_number(rows, evaluated, tmp_path):
+    total = evaluated(save(tmp_path, logits=LOGITS[:rows], target=TARGET[:rows]))["total"]
+    assert total["standard_error"] == "NaN"
+
+
+def test_bits_per_byte_are_of_the_bytes_of_all_files_or_of_each_row(evaluated, tmp_path):
+    paths = [tmp_path / f"{i}.npz" for i in range(2)]
+    for path, rows in zip(paths, (slice(30), slice(30, None)), strict=True):
+        np.savez(path, logits=LOGITS[rows], target=TARGET[rows], bytes=np.full(len(TARGET[rows]), 4, np.uint8))
+    bits = truth(LOGITS, TARGET) * 101 / np.log(2)
+    total = evaluated(*paths, "--bytes", 1000)
+    assert total["total"]["bits_per_byte"] == pytest.approx(bits / 1000, rel=1e-6)
+    assert "bits_per_byte" not in total["files"][0]
+    assert evaluated(paths[0], "--bytes", 9)["files"][0]["byte_count"] == 9
+    by_row = evaluated(*paths, "--bytes-name", "bytes")
+    assert by_row["total"]["bits_per_byte"] == pytest.approx(bits / 404, rel=1e-6)
+    assert [each["byte_count"] for each in by_row["files"]] == [120, 284]
+
+
 def test_wire_dtype_rounds_the_logits(evaluated, tmp_path):
     path = save(tmp_path, logits=LOGITS, target=TARGET)
     rounded = torch.from_numpy(LOGITS).bfloat16().float().numpy()
@@ -168,13 +244,13 @@ def test_series_reaches_the_server_s_metrics(evaluated, server, tmp_path):
     assert server.registry.get_sample_value("losswire_loss_sum_total", labels) == pytest.approx(total["loss_sum"])
 
 
-@pytest.mark.parametrize(("value", "written"), [(np.nan, "NaN"), (np.inf, "NaN")])
-def test_loss_that_is_no_number_is_said_so_in_valid_json(value, written, evaluated, tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_loss_that_is_no_number_is_said_so_in_valid_json(value, losswire, tmp_path):
     logits = LOGITS.copy()
     logits[50, 0] = value
     path = save(tmp_path, logits=logits, target=np.ones(101, np.int64))
-    total = evaluated(path)["total"]
-    assert (total["loss"], total["perplexity"]) == (written, written)
+    total = json.loads(losswire("eval", path, "--json").stdout)["total"]
+    assert (total["loss"], total["perplexity"], total["standard_error"]) == ("NaN", "NaN", "NaN")
     assert total["row_count"] == 101
 
 
@@ -187,7 +263,7 @@ def test_nothing_that_counts_is_no_number_and_no_rows(rows, evaluated, tmp_path)
 
 def test_json_is_all_there_is_on_standard_output(losswire, tmp_path):
     result = losswire("eval", save(tmp_path, logits=LOGITS, target=TARGET), "--json", "--per-class")
-    assert set(json.loads(result.stdout)) == {"loss", "files", "total", "errors"}
+    assert set(json.loads(result.stdout)) == {"loss", "files", "total", "warnings", "errors"}
     assert result.stderr == ""
 
 

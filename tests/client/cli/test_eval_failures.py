@@ -83,11 +83,27 @@ def test_server_that_fails_halfway_leaves_what_was_evaluated(losswire, file, mon
     [
         (["--weight", "nowhere.txt"], "--weight: nowhere.txt not found"),
         (["--label-smoothing", "0.1", "--loss", "nll_loss"], "--label-smoothing: nll_loss has no label smoothing"),
-        (["--per-class", "--loss", "binary_cross_entropy"], "--per-class: binary_cross_entropy has no classes"),
         (["--weight", "balanced", "--loss", "binary_cross_entropy"], "--weight: binary_cross_entropy has no classes"),
         (["--ignore-index", "0", "--loss", "binary_cross_entropy"], "--ignore-index: binary_cross_entropy has no"),
         (["--classes-last", "--loss", "binary_cross_entropy"], "--classes-last: binary_cross_entropy has no classes"),
         (["--plot", "out.docx"], "'--plot': expected a name that ends in .png, .svg, .pdf, got out.docx"),
+        (["--plot", "nowhere/out.svg"], "'--plot': there is no directory nowhere"),
+        (["--output", "out.txt"], "'--output': expected a name that ends in .csv, .parquet, .npy, .json, got out.txt"),
+        (["--output", "nowhere/out.csv"], "'--output': there is no directory nowhere"),
+        (["--bytes", "1", "--bytes-name", "n"], "--bytes: expected one of it and --bytes-name"),
+        (["--bytes", "1", "--weight", "balanced"], "--bytes: bits per byte are of a loss that is neither"),
+        (
+            ["--bytes-name", "n", "--label-smoothing", "0.1"],
+            "--bytes-name: bits per byte are of a loss that is",
+        ),
+        (
+            ["--bytes", "1", "--loss", "binary_cross_entropy_with_logits"],
+            "--bytes: binary_cross_entropy_with_lo",
+        ),
+        (
+            ["--loss", "binary_cross_entropy_with_logits", "--input-kind", "log_probabilities"],
+            "--input-kind: binary_cross_entropy_with_logits takes logits, not log_probabilities",
+        ),
         (["--label-smoothing", "2"], "'--label-smoothing'"),
     ],
 )
@@ -108,7 +124,30 @@ def test_options_that_do_not_fit_are_told_before_anything_is_done(losswire, file
             "a.npz: weights can be computed",
         ),
         ({"target": TARGET + 1}, ["--weight", "balanced"], "expected classes in [0, 4) or ignore_index -100"),
-        ({"logits": LOGITS[:, 0]}, [], "expected an input of shape (rows, classes), got (50,)"),
+        ({"logits": LOGITS[:, 0]}, [], "expected an input of shape (rows, classes), got (50,): --loss binary_cross"),
+        (
+            {"target": np.ones((50, 4), int)},
+            [],
+            "got targets of the input's shape (50, 4): --loss binary_cross",
+        ),
+        ({"logits": LOGITS.reshape(10, 5, 4), "target": TARGET.reshape(10, 5)}, [], "got (10, 5): --classes-last says"),
+        (
+            {"logits": LOGITS.reshape(10, 5, 4), "target": TARGET[:40].reshape(10, 4)},
+            ["--classes-last"],
+            "without --classes-last its second dimension is the classes",
+        ),
+        ({"target": np.where(TARGET, TARGET, 255)}, [], "; if rows with it are to be ignored, pass --ignore-index 255"),
+        ({"target": np.where(TARGET, TARGET, -1)}, [], "pass --ignore-index -1"),
+        ({"target": np.where(TARGET, TARGET, -100)}, ["--ignore-index", "1"], "pass --ignore-index -100"),
+        ({"target": TARGET - 1}, ["--weight", "balanced"], "pass --ignore-index -1"),
+        ({}, ["--bytes-name", "bytes"], "has no array named bytes, but"),
+        ({"bytes": LOGITS[:, 0]}, ["--bytes-name", "bytes"], "expected counts of bytes in bytes, got float32"),
+        ({"bytes": TARGET[1:]}, ["--bytes-name", "bytes"], "logits has 50 rows, and bytes has 49"),
+        (
+            {"logits": LOGITS[:, 0], "target": np.full(50, 0.5)},
+            ["--loss", "binary_cross_entropy_with_logits", "--per-class"],
+            "only labels 0 and 1 can be added up by class, got 0.5 at row 0",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_the_options_are_told(losswire, file, arrays, arguments, words):
@@ -129,8 +168,13 @@ def test_file_whose_name_has_brackets_is_named_as_it_is(losswire, file):
     assert "a[bold].npz" in losswire("eval", file("a[bold].npz")).stdout
 
 
-def test_picture_cannot_be_written_where_there_is_a_file(losswire, file):
-    path = file("a.npz")
-    result = losswire("eval", path, "--plot", path / "out.svg")
-    assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize("option", ["--plot", "--output"])
+def test_file_that_cannot_be_written_is_told_before_anything_is_done(losswire, file, tmp_path, option):
+    path, suffix = file("a.npz"), {"--plot": "svg", "--output": "csv"}[option]
+    (tmp_path / f"folder.{suffix}").mkdir()
+    for wrong in (path / f"out.{suffix}", tmp_path / "new" / f"out.{suffix}", tmp_path / f"folder.{suffix}"):
+        result = losswire("eval", path, option, wrong)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"'{option}': " in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()

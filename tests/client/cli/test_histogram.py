@@ -1,26 +1,34 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from losswire_client import Result
 from losswire_client.cli.evaluation import Outcome, Plan, save_picture
+from losswire_client.cli.evaluation._evaluated import Evaluated
 from losswire_client.cli.evaluation._histogram import LossHistogram
+from losswire_client.cli.evaluation._run import FileOutcome
 from losswire_client.cli.evaluation._tallies import Tallies
+from losswire_client.cli.readers._batches import PlacedBatch, Positions
 
 IGNORED = -100
 LOSSES = np.random.default_rng(0).gamma(2, size=20_000).astype(np.float32)
 
 
-def result_of(losses):
+def evaluated(losses, target=None):
     losses = np.asarray(losses)
-    return Result(losses, float(np.sum(losses)), losses.size, losses.size, 0)
+    target = np.zeros(losses.shape, np.int64) if target is None else target
+    dataset = SimpleNamespace(path=Path("rows.npz"), file_rows=len(losses))
+    batch = PlacedBatch(losses, target, Positions(0), Positions(0))
+    result = Result(losses, float(np.sum(losses)), losses.size, losses.size, 0)
+    return Evaluated.of(dataset, batch, result, Plan())
 
 
 def histogram_of(*batches, target=None):
-    histogram = LossHistogram(IGNORED)
+    histogram = LossHistogram()
     for losses in batches:
-        histogram.add(np.zeros(np.shape(losses), np.int64) if target is None else target, result_of(losses))
+        histogram.add(evaluated(losses, target))
     return histogram
 
 
@@ -57,15 +65,16 @@ def test_dimensions_beside_rows_are_rows_too():
 
 
 def picture(path, losses):
-    tallies = Tallies.of(Plan(histogram=True), 3)
-    tallies.add(np.zeros(np.shape(losses), np.int64), result_of(losses))
-    save_picture(Outcome(files=[(Path("rows.npz"), tallies)], total=tallies), Plan(), path)
+    tallies = Tallies(histogram=LossHistogram())
+    tallies.add(evaluated(losses))
+    outcome = FileOutcome(Path("rows.npz"), "logits", with_logarithm=False, tallies=tallies)
+    save_picture(Outcome(files=[outcome], total=tallies), Plan(), path)
     return path.read_bytes()
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_picture_is_drawn_in_each_format(suffix, start, tmp_path):
-    assert picture(tmp_path / "new" / f"losses{suffix}", LOSSES).startswith(start)
+    assert picture(tmp_path / f"losses{suffix}", LOSSES).startswith(start)
 
 
 def words(path, losses):

@@ -59,6 +59,11 @@ def complain(error: Exception) -> None:
     stderr().print(f"losswire: {line(error)}", style="red", soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """Tells the user what seems wrong."""
+    stderr().print(f"losswire: warning: {text}", style="yellow", soft_wrap=True)
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """Ends the process in place of errors that the user can do something about."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from typer import BadParameter
+from losswire_client.cli._output import new_file
 
 if TYPE_CHECKING:  # it takes as long to load as all the rest
     from matplotlib.axes import Axes
@@ -21,9 +21,7 @@ def picture_path(path: Path | None) -> Path | None:
         return None
     import matplotlib as mpl  # noqa: F401 - it may be missing
 
-    if path.suffix.lower() not in SUFFIXES:
-        raise BadParameter(f"expected a name that ends in {', '.join(SUFFIXES)}, got {path.name}")
-    return path
+    return new_file(path, SUFFIXES)
 
 
 @contextmanager
@@ -34,9 +32,8 @@ def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure
-    path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": "losswire"}):  # else each picture of the same numbers differs
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
 
 def style(axes: "Axes", grid: Literal["x", "y"]) -> None:

@@ -1,10 +1,15 @@
 """Where commands write: results to standard output, and all else to standard error."""
 
+import json
 import math
+import os
 import sys
+from collections.abc import Collection
+from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
+from typer import BadParameter
 
 PIPE_WIDTH = 200  # files and pipes have no width, and a table that is folded into 80 columns is of no use to grep
 
@@ -19,7 +24,23 @@ def stderr() -> Console:
 
 def write_json(data: Any) -> None:
     """Writes the machine's form of a result. Numbers that JSON does not have are text, as in protobuf's JSON: "NaN"."""
-    stdout().print_json(data=_finite(data), allow_nan=False)
+    stdout().print_json(json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """The same as text."""
+    return json.dumps(_finite(data), allow_nan=False, indent=2)
+
+
+def new_file(path: Path, suffixes: Collection[str]) -> Path:
+    """The file that an option names to be written, refused where that cannot be: before the work, not after it."""
+    if path.suffix.lower() not in suffixes:
+        raise BadParameter(f"expected a name that ends in {', '.join(suffixes)}, got {path.name}")
+    if not path.parent.is_dir():
+        raise BadParameter(f"there is no directory {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadParameter(f"{path} cannot be written")
+    return path
 
 
 def _console(stream: IO[str]) -> Console:

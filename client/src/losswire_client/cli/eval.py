@@ -5,25 +5,26 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, BadParameter, Exit, Option
+from typer import Argument, BadParameter, Option
 
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
-from losswire_client.cli._failures import complain
-from losswire_client.cli._output import stdout, write_json
 from losswire_client.cli.evaluation import (
     IGNORE_INDEX,
     Loss,
-    Outcome,
     Plan,
-    as_json,
+    RowWriter,
+    check_options,
     class_weight,
+    end,
     evaluate_files,
+    output_path,
     progress_bar,
     save_picture,
-    tables,
+    show,
+    with_loss,
 )
-from losswire_client.cli.readers import Selection, Source, sources
+from losswire_client.cli.readers import Kind, Selection, Source, sources
 
 of_loss, of_files, of_output = (partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Output"))
 
@@ -36,7 +37,10 @@ def evaluate(
         list[Path],
         Argument(metavar="FILE", exists=True, help=".npz, .npy, .safetensors, .parquet, .arrow, .csv; or a folder"),
     ],
-    loss: Annotated[Loss, of_loss(help="As in torch.nn.functional.")] = Loss.CROSS_ENTROPY,
+    loss: Annotated[
+        Loss | None,
+        of_loss(help="As in torch.nn.functional; chosen by what the first file's input holds if not given."),
+    ] = None,
     ignore_index: Annotated[int, of_loss(help="Target of rows that do not count.")] = IGNORE_INDEX,
     label_smoothing: Annotated[
         float, of_loss(min=0, max=1, help="Share of the target that is spread over all classes.")
@@ -52,6 +56,10 @@ def evaluate(
     series: Annotated[str, of_loss(help="Name under which the server's metrics add the loss up.")] = "",
     input_name: Annotated[
         str | None, of_files(help="Array of the logits, or of what the loss takes in their place.")
+    ] = None,
+    input_kind: Annotated[
+        Kind | None,
+        of_files(help="What the input holds, which its name says if this does not: logits_test, log_probs, probs."),
     ] = None,
     target_name: Annotated[str | None, of_files(help="Array of the targets.")] = None,
     input_columns: Annotated[
@@ -93,7 +101,21 @@ def evaluate(
     per_class: Annotated[
         bool, of_output("--per-class", help="Also the rows, mean loss and recall of each class.")
     ] = False,
+    byte_count: Annotated[
+        int | None,
+        of_output("--bytes", min=1, help="Bytes of the text of all files together: shows bits per byte."),
+    ] = None,
+    bytes_name: Annotated[
+        str | None, of_output(help="Array of the bytes of each row's text: shows bits per byte.")
+    ] = None,
+    fail_on_nonfinite: Annotated[
+        bool, of_output("--fail-on-nonfinite", help="End with exit code 1 if a loss is NaN or infinite.")
+    ] = False,
     json: Annotated[bool, of_output("--json", help="Write JSON.")] = False,
+    output: Annotated[
+        Path | None,
+        of_output(callback=output_path, help="Write each row's loss: .csv, .parquet or .npy; or the results: .json."),
+    ] = None,
     plot: Annotated[
         Path | None,
         of_output(callback=_figure.picture_path, help="Draw the histogram of the rows' losses: .png, .svg or .pdf."),
@@ -106,34 +128,39 @@ def evaluate(
     class: logits_0, logits_1 and so on. A folder is one dataset if it is of .npy files, of Hugging Face's save_to_disk
     or of safetensors with an index; else the files in it are evaluated one by one.
 
-    Of several files, one that cannot be evaluated does not stop the others, but then there is no total and no picture,
-    and the exit code is 1. Perplexity is left out where the loss is weighted or smoothed.
+    The input's name says what it holds, and --loss may not contradict it, unless --input-kind does. Without --loss,
+    logits are evaluated by cross_entropy and log-probabilities by nll_loss. Probabilities need --input-kind or --loss.
+
+    Of several files, one that cannot be evaluated does not stop the others, but then there is no total, no picture and
+    no output, and the exit code is 1. Perplexity is left out where the loss is weighted or smoothed.
     """
     plan = Plan(
-        loss=loss,
+        loss=loss or Loss.CROSS_ENTROPY,
+        input_kind=input_kind,
         ignore_index=ignore_index,
-        options=_options(loss, label_smoothing, series, wire_dtype),
+        options={"label_smoothing": label_smoothing} if label_smoothing else {},
         selection=Selection(input_name, target_name, input_columns, mask_name, classes_last, shift, split),
         batch_rows=batch_rows,
         per_class=per_class,
         histogram=plot is not None,
+        byte_count=byte_count,
+        bytes_name=bytes_name,
     )
-    if not loss.has_classes:
-        _refuse_options_of_classes(plan, weight)
     given = _sources(files, target_file or [], plan)
+    plan = plan if loss else with_loss(plan, given)
+    check_options(plan, weight, given, output)
+    plan = replace(plan, options={**plan.options, "series": series, "wire_dtype": wire_dtype})
     if weight is not None:
         plan = replace(plan, weight=class_weight(weight, given, plan))
-    with connection.client() as client, progress_bar() as progress:
+    with connection.client() as client, progress_bar() as progress, RowWriter(output) as rows:
         client.ping()  # tells at once that there is no server, which evaluations would wait for
-        outcome = evaluate_files(client, given, plan, progress)
-    _show(outcome, plan, json, plot)
-
-
-def _options(loss: Loss, label_smoothing: float, series: str, wire_dtype: WireDtype | None) -> dict[str, object]:
-    if label_smoothing and loss is not Loss.CROSS_ENTROPY:
-        raise BadParameter(f"{loss} has no label smoothing", param_hint="--label-smoothing")
-    smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
-    return {**smoothing, "series": series, "wire_dtype": wire_dtype}
+        outcome = evaluate_files(client, given, plan, progress, rows.add)
+        if outcome.total:
+            rows.keep()
+    show(outcome, plan, output, json=json)
+    if plot and outcome.total:
+        save_picture(outcome, plan, plot)
+    end(outcome, fail_on_nonfinite=fail_on_nonfinite)
 
 
 def _sources(files: list[Path], target_files: list[Path], plan: Plan) -> list[Source]:
@@ -143,30 +170,3 @@ def _sources(files: list[Path], target_files: list[Path], plan: Plan) -> list[So
         problem = f"expected one for each of {len(files)} files or one for all, got {len(target_files)}"
         raise BadParameter(problem, param_hint="--target-file")
     return sources(files, target_files)
-
-
-def _refuse_options_of_classes(plan: Plan, weight: str | None) -> None:
-    given = {
-        "--ignore-index": plan.ignore_index != IGNORE_INDEX,
-        "--weight": weight is not None,
-        "--classes-last": plan.selection.classes_last,
-        "--shift": plan.selection.shift,
-        "--per-class": plan.per_class,
-    }
-    for option, is_given in given.items():
-        if is_given:
-            raise BadParameter(f"{plan.loss} has no classes", param_hint=option)
-
-
-def _show(outcome: Outcome, plan: Plan, json: bool, plot: Path | None) -> None:
-    if json:
-        write_json(as_json(outcome, plan))
-    else:
-        for table in tables(outcome, plan):
-            stdout().print(table)
-    if plot and outcome.total:
-        save_picture(outcome, plan, plot)
-    for _, error in outcome.failures:
-        complain(error)
-    if outcome.failures:
-        raise Exit(outcome.exit_code)

@@ -1,11 +1,13 @@
 """The losses of files, added up exactly."""
 
-from losswire_client.cli.evaluation._facts import as_json
+from losswire_client.cli.evaluation._kinds import with_loss
 from losswire_client.cli.evaluation._picture import save_picture
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._progress import progress_bar
+from losswire_client.cli.evaluation._report import end, show
+from losswire_client.cli.evaluation._row_files import RowWriter, output_path
 from losswire_client.cli.evaluation._run import Outcome, evaluate_files
-from losswire_client.cli.evaluation._tables import tables
+from losswire_client.cli.evaluation._usage import check_options
 from losswire_client.cli.evaluation._weights import class_weight
 
 __all__ = [
@@ -13,10 +15,14 @@ __all__ = [
     "Loss",
     "Outcome",
     "Plan",
-    "as_json",
+    "RowWriter",
+    "check_options",
     "class_weight",
+    "end",
     "evaluate_files",
+    "output_path",
     "progress_bar",
     "save_picture",
-    "tables",
+    "show",
+    "with_loss",
 ]

@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from losswire_client.cli.evaluation._hints import check_shapes
+from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.readers import Dataset, FileError, PlacedBatch
+from losswire_client.cli.readers import Array, Dataset, PlacedBatch
 
 BATCH_BYTES = 2**23  # a few slabs; and those that are in flight are small beside the libraries that are loaded
 
 
 def batches(dataset: Dataset, plan: Plan) -> Iterator[PlacedBatch]:
-    """All rows, so many at a time as the plan says."""
+    """All rows, so many at a time as the plan says, as the loss takes them."""
     rows = plan.batch_rows or max(1, BATCH_BYTES // max(1, dataset.row_bytes))
+    with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
     for batch in dataset.batches(rows):
-        if batch.target.dtype.kind in "iub" and not plan.loss.has_classes:
+        if with_logarithm:
+            yield batch._replace(input=_logarithm(batch.input))
+        elif batch.target.dtype.kind in "iub" and not plan.loss.has_classes:
             yield batch._replace(target=batch.target.astype(batch.input.dtype))  # as binary labels are often stored
         else:
             yield batch
@@ -22,6 +29,12 @@ def class_count(dataset: Dataset, plan: Plan) -> int:
     """How many classes the rows have; 0 for losses without."""
     if not plan.loss.has_classes:
         return 0
-    if len(dataset.input_shape) < 2:
-        raise FileError(dataset.path, f"expected an input of shape (rows, classes), got {dataset.input_shape}")
+    check_shapes(dataset)
     return dataset.input_shape[1]
+
+
+def _logarithm(probabilities: Array) -> Array:
+    """In float32 at least, in which the loss is computed too."""
+    numbers = probabilities.astype(np.promote_types(probabilities.dtype, np.float32), copy=False)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(numbers))

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from losswire_client.cli.evaluation._classes import ClassSums
+from losswire_client.cli.evaluation._bytes import bits_per_byte
+from losswire_client.cli.evaluation._classes import ClassSums, LabelSums
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation._run import Outcome
+from losswire_client.cli.evaluation._run import FileOutcome, Outcome
 from losswire_client.cli.evaluation._sums import quotient
 from losswire_client.cli.evaluation._tallies import Tallies
 
@@ -18,8 +19,9 @@ def as_json(outcome: Outcome, plan: Plan) -> Facts:
     """All that is known; a file that failed is among the errors, and then there is no total."""
     return {
         "loss": plan.loss,
-        "files": [{"file": str(path), **_with_classes(tallies, plan)} for path, tallies in outcome.files],
+        "files": [_of_file(file, plan) for file in outcome.files],
         "total": _with_classes(outcome.total, plan) if outcome.total else None,
+        "warnings": [{"file": str(file.path), "warning": text} for file in outcome.files for text in file.warnings],
         "errors": [{"file": str(path), "error": str(error)} for path, error in outcome.failures],
     }
 
@@ -31,9 +33,16 @@ def facts(tallies: Tallies, plan: Plan) -> Facts:
         perplexity = {"perplexity": float(np.exp(sums.loss))} if plan.has_perplexity else {}
     return {
         "loss": sums.loss,
+        "standard_error": tallies.standard_error,
         **perplexity,
+        **_of_bytes(tallies),
         "accuracy": sums.accuracy,
         **asdict(sums),
+        "nonfinite_count": tallies.nonfinite.count,
+        "first_nonfinite": [
+            {"file": str(file), "row": row, "position": position, "loss": loss}
+            for file, (row, *position), loss in tallies.nonfinite.first
+        ],
         "seconds": tallies.seconds,
         "rows_per_second": quotient(sums.row_count + sums.ignored_count, tallies.seconds),
     }
@@ -43,6 +52,7 @@ def class_facts(classes: ClassSums) -> list[Facts]:
     """What the rows of each class that occurs add up to."""
     columns = {
         "row_count": classes.row_count,
+        **({"positive_count": classes.positive_count} if isinstance(classes, LabelSums) else {}),
         "loss": classes.loss,
         "loss_sum": classes.loss_sum,
         "recall": classes.recall,
@@ -50,6 +60,20 @@ def class_facts(classes: ClassSums) -> list[Facts]:
     }
     occurring = np.flatnonzero(classes.row_count).tolist()
     return [{"class": i, **{name: column[i].item() for name, column in columns.items()}} for i in occurring]
+
+
+def _of_file(file: FileOutcome, plan: Plan) -> Facts:
+    source = {"file": str(file.path), "input": file.input_name, "logarithm": file.with_logarithm}
+    return {**source, **_with_classes(file.tallies, plan)}
+
+
+def _of_bytes(tallies: Tallies) -> Facts:
+    if tallies.byte_count is None:
+        return {}
+    return {
+        "bits_per_byte": bits_per_byte(tallies.sums, tallies.byte_count),
+        "byte_count": tallies.byte_count,
+    }
 
 
 def _with_classes(tallies: Tallies, plan: Plan) -> Facts:

@@ -1,8 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from losswire_client import Result
-from losswire_client.cli.readers import Array
+from losswire_client.cli.evaluation._evaluated import Evaluated
 
 KEPT_BITS = 19  # of a float32: the sign, the exponent and 10 bits of the mantissa, so that a bin is a thousandth wide
 DROPPED_BITS = 32 - KEPT_BITS
@@ -16,14 +15,11 @@ class LossHistogram:
     The bins are log-linear, as in HdrHistogram: a number's bin is its upper bits.
     """
 
-    def __init__(self, ignore_index: int) -> None:
-        self._ignore_index = ignore_index
+    def __init__(self) -> None:
         self._counts = np.zeros(2**KEPT_BITS, np.int64)
 
-    def add(self, target: Array, result: Result) -> None:
-        losses = result.loss.reshape(-1)
-        if target.dtype.kind in "iu":
-            losses = losses[target.reshape(-1) != self._ignore_index]
+    def add(self, evaluated: Evaluated) -> None:
+        losses = evaluated.losses[evaluated.counted]
         with np.errstate(over="ignore"):
             bins = losses.astype(np.float32).view(np.uint32) >> DROPPED_BITS
         self._counts += np.bincount(bins, minlength=len(self._counts))

@@ -23,7 +23,7 @@ def save_picture(outcome: Outcome, plan: Plan, path: Path) -> None:
     """Draws how many rows of all files have which loss, with the mean and the median."""
     if outcome.total is None or (histogram := outcome.total.histogram) is None:
         raise ValueError("nothing was counted that could be drawn")
-    mean, names = outcome.total.sums.loss, [file.name for file, _ in outcome.files]
+    mean, names = outcome.total.sums.loss, [file.path.name for file in outcome.files]
     with _figure.saved_figure(path, 8, 4.5) as figure:
         axes = figure.subplots()
         _figure.style(axes, grid="y")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from losswire_client.cli.readers import Array, Selection
+from losswire_client.cli.readers import Array, Kind, Selection
 
 IGNORE_INDEX = -100  # as in PyTorch
 
@@ -26,6 +26,8 @@ class Plan:
     """What to do with each file.
 
     Attributes:
+        loss: Which one.
+        input_kind: What the input holds; None to go by its name.
         ignore_index: Target of rows that do not count.
         weight: (C) of the classes; ones if None.
         options: Any others of the SDK's method for this loss.
@@ -33,9 +35,12 @@ class Plan:
         batch_rows: Rows of an evaluation; as many as suit their size if None.
         per_class: Whether to add up by class.
         histogram: Whether to count the rows' losses.
+        byte_count: Bytes of the text of all files together.
+        bytes_name: Of the array that says how many bytes of text each row has.
     """
 
     loss: Loss = Loss.CROSS_ENTROPY
+    input_kind: Kind | None = None
     ignore_index: int = IGNORE_INDEX
     weight: Array | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -43,13 +48,14 @@ class Plan:
     batch_rows: int | None = None
     per_class: bool = False
     histogram: bool = False
+    byte_count: int | None = None
+    bytes_name: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What the SDK's method takes beside input and target."""
-        by_row = self.per_class or self.histogram
         of_classes = {"ignore_index": self.ignore_index, "weight": self.weight} if self.loss.has_classes else {}
-        return {**self.options, **of_classes, "reduction": "none" if by_row else "sum", "outputs": ("predictions",)}
+        return {**self.options, **of_classes, "reduction": "none", "outputs": ("predictions",)}
 
     @property
     def has_perplexity(self) -> bool:

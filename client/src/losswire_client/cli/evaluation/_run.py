@@ -10,14 +10,40 @@ from pathlib import Path
 
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
-from losswire_client.cli.evaluation._batches import batches, class_count
+from losswire_client.cli.evaluation._batches import batches
+from losswire_client.cli.evaluation._bytes import count_bytes
+from losswire_client.cli.evaluation._classes import check_same_classes
+from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.evaluation._hints import with_options
+from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._tallies import Tallies
-from losswire_client.cli.readers import Array, Batch, Dataset, FileError, PlacedBatch, Source, open_dataset, told_place
+from losswire_client.cli.evaluation._warnings import Looks, of_losses
+from losswire_client.cli.readers import Batch, Dataset, PlacedBatch, Source, open_dataset, told_place
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 
 Advance = Callable[[Dataset, int], None]  # is told how many more rows of a file are on their way
+Take = Callable[[Evaluated], None]
+
+
+@dataclass
+class FileOutcome:
+    """What became of a file.
+
+    Attributes:
+        path: The file.
+        input_name: Of its input's array.
+        with_logarithm: Whether the logarithm of the input was evaluated.
+        tallies: What its rows add up to.
+        warnings: Why its numbers should not be believed without a look.
+    """
+
+    path: Path
+    input_name: str
+    with_logarithm: bool
+    tallies: Tallies
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -30,7 +56,7 @@ class Outcome:
         total: Of all files; None if one failed.
     """
 
-    files: list[tuple[Path, Tallies]] = field(default_factory=list)
+    files: list[FileOutcome] = field(default_factory=list)
     failures: list[tuple[Path, CommandError]] = field(default_factory=list)
     total: Tallies | None = None
 
@@ -39,46 +65,58 @@ class Outcome:
         return max((error.code for _, error in self.failures), default=ExitCode.OK)
 
 
-def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance: Advance) -> Outcome:
+def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance: Advance, take: Take) -> Outcome:
     """Evaluates one file after the other. One that fails does not stop the others, but a server that is away does."""
     outcome, total = Outcome(), None
     for file in files:
         try:
             with closing(open_dataset(file, plan.selection)) as dataset:
-                total = total or Tallies.of(plan, class_count(dataset, plan))
-                outcome.files.append((file.path, _evaluate(client, dataset, plan, total, advance)))
+                total = total or Tallies.of(dataset, plan)
+                outcome.files.append(_evaluate(client, dataset, plan, total, advance, take))
         except CommandError as error:
             outcome.failures.append((file.path, error))
             if error.code is ExitCode.UNREACHABLE:
                 break
     outcome.total = None if outcome.failures else total
+    _set_bytes(outcome, plan)
     return outcome
 
 
-def _evaluate(client: Client, dataset: Dataset, plan: Plan, total: Tallies, advance: Advance) -> Tallies:
-    tallies = Tallies.of(plan, class_count(dataset, plan))
-    if plan.per_class:
-        _check_classes(dataset, tallies.class_count, total.class_count)
+def _evaluate(
+    client: Client, dataset: Dataset, plan: Plan, total: Tallies, advance: Advance, take: Take
+) -> FileOutcome:
+    tallies, looks = Tallies.of(dataset, plan), Looks(dataset.input_name, plan)
+    with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
+    check_same_classes(dataset, tallies.classes, total.classes)
     start = time.perf_counter()
-    for target, result in _results(client, dataset, plan, advance):
-        tallies.add(target, result)
-        total.add(target, result)
+    for batch, result in _results(client, dataset, plan, advance):
+        evaluated = Evaluated.of(dataset, batch, result, plan)
+        for add in (tallies.add, total.add, looks.add, take):
+            add(evaluated)
     for sums in (tallies.sums, total.sums):
         sums.ignored_count += dataset.masked_count
     tallies.seconds = time.perf_counter() - start
     total.seconds += tallies.seconds
-    return tallies
+    _add_bytes(dataset, plan, tallies, total)
+    warnings = [*looks.warnings(), *of_losses(tallies, plan)]
+    return FileOutcome(dataset.path, dataset.input_name, with_logarithm, tallies, warnings)
 
 
-def _check_classes(dataset: Dataset, count: int, others: int) -> None:
-    if not dataset.has_class_indices:
-        raise FileError(dataset.path, "only class indices can be added up by class")
-    if count != others:
-        raise FileError(dataset.path, f"has {count} classes, and others have {others}")
+def _add_bytes(dataset: Dataset, plan: Plan, tallies: Tallies, total: Tallies) -> None:
+    if plan.bytes_name:
+        tallies.byte_count = count_bytes(dataset, plan.bytes_name)
+        total.byte_count = (total.byte_count or 0) + tallies.byte_count
 
 
-def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> Iterator[tuple[Array, Result]]:
-    """The results of the rows, and their targets."""
+def _set_bytes(outcome: Outcome, plan: Plan) -> None:
+    if plan.byte_count and outcome.total:
+        outcome.total.byte_count = plan.byte_count
+        if len(outcome.files) == 1:
+            outcome.files[0].tallies.byte_count = plan.byte_count
+
+
+def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> Iterator[tuple[PlacedBatch, Result]]:
+    """The rows and their results."""
     in_flight: deque[PlacedBatch] = deque()
 
     def sent() -> Iterator[Batch]:
@@ -89,7 +127,7 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
 
     try:
         for result in client.map(sent(), loss=plan.loss.value, window=WINDOW, **plan.arguments):
-            yield in_flight.popleft().target, result
+            yield in_flight.popleft(), result
     except LosswireError as error:
         _translate(error)
         problem = _told_of(in_flight[0], error) if isinstance(error, InvalidArgumentError) and in_flight else error
@@ -100,7 +138,7 @@ def _translate(error: LosswireError) -> None:
     """Puts an error in the words of the command: its batches are nobody's, and its arguments are options."""
     error.batch = None
     if isinstance(error, InvalidArgumentError):
-        error.hint = error.hint.replace("ignore_index=", "--ignore-index ")
+        error.hint = with_options(error.hint)
 
 
 def _told_of(batch: PlacedBatch, error: InvalidArgumentError) -> str:

@@ -2,8 +2,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from losswire_client import Result
-from losswire_client.cli.readers import Array
+from losswire_client.cli.evaluation._evaluated import Evaluated
 
 
 @dataclass
@@ -16,7 +15,8 @@ class LossSums:
     ignored_count: int = 0
     correct_count: int = 0
 
-    def add(self, _target: Array, result: Result) -> None:
+    def add(self, evaluated: Evaluated) -> None:
+        result = evaluated.result
         self.loss_sum += result.loss_sum
         self.weight_sum += result.weight_sum
         self.row_count += result.row_count

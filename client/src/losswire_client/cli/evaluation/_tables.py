@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from rich.table import Table
 
 from losswire_client.cli import _units
+from losswire_client.cli._output import stdout
 from losswire_client.cli.evaluation._facts import Facts, class_facts, facts
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import Outcome
@@ -14,26 +15,33 @@ Columns = Mapping[str, tuple[str, Callable[..., str]]]  # heading and form of a 
 FILES: Columns = {
     "file": ("file", str),
     "loss": ("loss", "{:#.6g}".format),
+    "standard_error": ("std. error", _units.significant),
     "perplexity": ("perplexity", _units.significant),
+    "bits_per_byte": ("bits/byte", "{:#.6g}".format),
     "accuracy": ("accuracy", "{:.2%}".format),
     "row_count": ("rows", "{:,}".format),
     "ignored_count": ("ignored", "{:,}".format),
+    "nonfinite_count": ("non-finite", "{:,}".format),
     "seconds": ("time", _units.seconds),
     "rows_per_second": ("rows/s", _units.significant),
 }
 CLASSES: Columns = {
     "class": ("class", str),
     "row_count": ("rows", "{:,}".format),
+    "positive_count": ("positive", "{:,}".format),
     "loss": ("mean loss", "{:#.6g}".format),
     "recall": ("recall", "{:.2%}".format),
 }
+SELDOM = ("ignored_count", "nonfinite_count")  # columns that are left out where they are all 0
+FIRST_LEFT_OUT = ("rows_per_second", "seconds", "ignored_count", "standard_error", "perplexity")  # for want of room
+MIN_FILE_WIDTH = 12
 MAX_CLASSES = 50
 
 
 def tables(outcome: Outcome, plan: Plan) -> Iterator[Table | str]:
     """A line a file, and one for all of them; and the classes, of all files together."""
     if outcome.files:
-        yield plan.loss.value
+        yield _title(outcome, plan)
         yield _file_table(outcome, plan)
     if outcome.total and outcome.total.classes:
         lines = class_facts(outcome.total.classes)
@@ -41,17 +49,44 @@ def tables(outcome: Outcome, plan: Plan) -> Iterator[Table | str]:
         if len(lines) > MAX_CLASSES:
             shown = sorted(lines, key=lambda line: -line["loss_sum"])[:MAX_CLASSES]
             yield f"the {MAX_CLASSES} of {len(lines):,} classes with most of the loss; --json has all"
-        yield _table(CLASSES, shown)
+        yield _table({name: column for name, column in CLASSES.items() if not shown or name in shown[0]}, shown)
+
+
+def _title(outcome: Outcome, plan: Plan) -> str:
+    names = dict.fromkeys(file.input_name for file in outcome.files if file.with_logarithm)
+    return f"{plan.loss} of the logarithm of {', '.join(names)}" if names else plan.loss.value
 
 
 def _file_table(outcome: Outcome, plan: Plan) -> Table:
-    lines = [{"file": str(path), **facts(tallies, plan)} for path, tallies in outcome.files]
-    columns = {name: column for name, column in FILES.items() if name in lines[0]}
+    lines = [{"file": str(file.path), **facts(file.tallies, plan)} for file in outcome.files]
+    total = [{"file": "all", **facts(outcome.total, plan)}] if outcome.total and len(lines) > 1 else []
+    columns = _fitting(_occurring([*lines, *total]), [*lines, *total])
     table = _table(columns, lines)
-    if outcome.total and len(lines) > 1:
+    for line in total:
         table.add_section()
-        table.add_row(*_cells({"file": "all", **facts(outcome.total, plan)}, columns), style="bold")
+        table.add_row(*_cells(line, columns), style="bold")
     return table
+
+
+def _occurring(lines: list[Facts]) -> Columns:
+    """The columns that say something of any of the files."""
+    left_out = {name for name in SELDOM if not any(line[name] for line in lines)}
+    return {name: FILES[name] for name in FILES if name not in left_out and any(name in line for line in lines)}
+
+
+def _fitting(columns: Columns, lines: list[Facts]) -> Columns:
+    """The columns that a terminal has room for."""
+    widths = {name: len(heading) for name, (heading, _) in columns.items()}
+    for line in lines:
+        widths |= {
+            name: max(widths[name], len(cell)) for name, cell in zip(columns, _cells(line, columns), strict=True)
+        }
+    widths["file"] = min(widths["file"], MIN_FILE_WIDTH)  # it wraps
+    for name in FIRST_LEFT_OUT:
+        if sum(width + 3 for width in widths.values()) < stdout().width:
+            break
+        widths.pop(name, None)
+    return {name: column for name, column in columns.items() if name in widths}
 
 
 def _table(columns: Columns, lines: list[Facts]) -> Table:
@@ -64,4 +99,4 @@ def _table(columns: Columns, lines: list[Facts]) -> Table:
 
 
 def _cells(line: Facts, columns: Columns) -> list[str]:
-    return [form(line[name]) for name, (_, form) in columns.items()]
+    return [form(line[name]) if name in line else "" for name, (_, form) in columns.items()]

@@ -1,30 +1,39 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from losswire_client import Result
-from losswire_client.cli.evaluation._classes import ClassSums
+from losswire_client.cli.evaluation._classes import ClassSums, class_sums
+from losswire_client.cli.evaluation._evaluated import Evaluated
 from losswire_client.cli.evaluation._histogram import LossHistogram
+from losswire_client.cli.evaluation._nonfinite import NonfiniteLosses
 from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation._spread import Spread
 from losswire_client.cli.evaluation._sums import LossSums
-from losswire_client.cli.readers import Array
+from losswire_client.cli.readers import Dataset
 
 
 @dataclass
 class Tallies:
-    """All that a plan wants to know of some rows, and how long they took."""
+    """All that a plan wants to know of some rows, how long they took, and how many bytes of text they stand for."""
 
-    class_count: int
-    sums: LossSums
-    classes: ClassSums | None
-    histogram: LossHistogram | None
+    classes: ClassSums | None = None
+    histogram: LossHistogram | None = None
+    sums: LossSums = field(default_factory=LossSums)
+    spread: Spread = field(default_factory=Spread)
+    nonfinite: NonfiniteLosses = field(default_factory=NonfiniteLosses)
     seconds: float = 0.0
+    byte_count: int | None = None
 
     @classmethod
-    def of(cls, plan: Plan, class_count: int) -> "Tallies":
-        """Of no rows yet."""
-        classes = ClassSums(class_count, plan.ignore_index, plan.weight) if plan.per_class else None
-        return cls(class_count, LossSums(), classes, LossHistogram(plan.ignore_index) if plan.histogram else None)
+    def of(cls, dataset: Dataset, plan: Plan) -> "Tallies":
+        """Of no rows yet, of a file or of several like it."""
+        classes = class_sums(dataset, plan) if plan.per_class else None
+        return cls(classes, LossHistogram() if plan.histogram else None)
 
-    def add(self, target: Array, result: Result) -> None:
-        for tally in (self.sums, self.classes, self.histogram):
+    def add(self, evaluated: Evaluated) -> None:
+        for tally in (self.sums, self.spread, self.nonfinite, self.classes, self.histogram):
             if tally is not None:
-                tally.add(target, result)
+                tally.add(evaluated)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean loss."""
+        return self.spread.standard_error(self.sums)

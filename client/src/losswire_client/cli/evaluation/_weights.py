@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli.evaluation._batches import BATCH_BYTES, class_count
+from losswire_client.cli.evaluation._hints import hint_of_targets
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.readers import Dataset, FileError, Source, open_dataset
 
@@ -53,6 +54,7 @@ def _count(dataset: Dataset, class_count: int, ignore_index: int) -> Weight:
     for target in dataset.targets(BATCH_BYTES):
         classes = target[target != ignore_index].astype(np.int64)
         if classes.size and not 0 <= classes.min() <= classes.max() < class_count:
-            raise FileError(dataset.path, f"expected classes in [0, {class_count}) or ignore_index {ignore_index}")
+            problem = f"expected classes in [0, {class_count}) or ignore_index {ignore_index}"
+            raise FileError(dataset.path, f"{problem}{hint_of_targets(target, class_count, ignore_index)}")
         counts += np.bincount(classes, minlength=class_count)
     return counts

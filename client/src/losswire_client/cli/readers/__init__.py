@@ -1,9 +1,10 @@
 """Files of logits and targets, read row by row."""
 
 from losswire_client.cli.readers._batches import Batch, PlacedBatch, told_place
-from losswire_client.cli.readers._columns import Array
+from losswire_client.cli.readers._columns import Array, slices
 from losswire_client.cli.readers._dataset import Dataset, FileError, Selection
 from losswire_client.cli.readers._folders import Source, sources
+from losswire_client.cli.readers._kinds import Kind, kind_named
 from losswire_client.cli.readers._opening import open_dataset
 
 __all__ = [
@@ -11,10 +12,13 @@ __all__ = [
     "Batch",
     "Dataset",
     "FileError",
+    "Kind",
     "PlacedBatch",
     "Selection",
     "Source",
+    "kind_named",
     "open_dataset",
+    "slices",
     "sources",
     "told_place",
 ]

@@ -25,6 +25,16 @@ class Positions(NamedTuple):
     inner: Shape = ()
     offsets: Array | None = None
 
+    def places(self, rows: Array) -> tuple[Array, Array]:
+        """Rows of the file, and the positions in them in row-major order, of rows of the batch."""
+        positions = rows if self.indices is None else self.indices[rows]
+        if self.offsets is None:
+            sequences, positions = np.divmod(positions, prod(self.inner))
+        else:
+            sequences = np.searchsorted(self.offsets, positions, "right") - 1
+            positions = positions - self.offsets[sequences]
+        return sequences + self.start, positions
+
     def place(self, row: int) -> tuple[int, ...]:
         """The index of a row of the batch in an array that has the file's rows first."""
         position = row if self.indices is None else int(self.indices[row])
@@ -73,12 +83,16 @@ class Rows(Protocol):
 
     Attributes:
         input_shape: The rows come first; classes are second, if there are any.
+        target_shape: The rows come first.
+        file_rows: How many rows the file has, of which each may be several here.
         row_bytes: What a row's input takes; 0 if there is no row.
         has_class_indices: Whether targets are integers; else they are probabilities, or labels of binary losses.
         masked_count: How many rows a mask has left out of the batches so far.
     """
 
     input_shape: Shape
+    target_shape: Shape
+    file_rows: int
     row_bytes: int
     has_class_indices: bool
     masked_count: int
@@ -96,7 +110,8 @@ class WholeRows:
     masked_count = 0
 
     def __init__(self, input: Column, target: Column) -> None:
-        self.input_shape = input.shape
+        self.input_shape, self.target_shape = input.shape, target.shape
+        self.file_rows = input.shape[0]
         self.row_bytes = sum(row.nbytes for row in first_row(input))
         self.has_class_indices = all(row.dtype.kind in "iu" for row in first_row(target))
         self._input = input

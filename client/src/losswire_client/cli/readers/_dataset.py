@@ -7,7 +7,8 @@ from pathlib import Path
 
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli.readers._batches import PlacedBatch, Rows
-from losswire_client.cli.readers._columns import Array, Shape
+from losswire_client.cli.readers._columns import Array, ArrayFile, Shape
+from losswire_client.cli.readers._names import choose
 
 
 class FileError(CommandError):
@@ -49,16 +50,27 @@ class Dataset:
         target_name: Likewise.
     """
 
-    def __init__(self, path: Path, names: tuple[str, str], rows: Rows, opened: ExitStack) -> None:
+    def __init__(self, path: Path, names: tuple[str, str], rows: Rows, file: ArrayFile, opened: ExitStack) -> None:
         self.path = path
         self.input_name, self.target_name = names
         self._rows = rows
+        self._file = file
         self._opened = opened
 
     @property
     def input_shape(self) -> Shape:
         """The rows come first; classes are second, if there are any."""
         return self._rows.input_shape
+
+    @property
+    def target_shape(self) -> Shape:
+        """The rows come first."""
+        return self._rows.target_shape
+
+    @property
+    def file_rows(self) -> int:
+        """How many rows the file has, of which each may be several."""
+        return self._rows.file_rows
 
     @property
     def row_bytes(self) -> int:
@@ -84,6 +96,11 @@ class Dataset:
         """The targets alone."""
         with told_of(self.path, (ValueError,)):
             yield from self._rows.targets(rows)
+
+    def numbers(self, name: str, option: str, rows: int) -> Iterator[Array]:
+        """Another array of the input's file, which an option names, so many rows of the file at a time."""
+        with told_of(self.path, self._file.errors):
+            yield from self._file.column(choose(self._file, name, (), option)).chunks(rows)
 
     def close(self) -> None:
         """Closes the file."""

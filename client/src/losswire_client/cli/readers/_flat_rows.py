@@ -29,6 +29,8 @@ class FlatRows:
     def __init__(self, parts: Parts, shift: bool) -> None:
         first, first_target = (next(column.chunks(1), None) for column in (parts.input, parts.target))
         self.input_shape: Shape = (parts.input.position_count, *parts.input.item_shape)
+        self.target_shape: Shape = (parts.input.position_count, *parts.target.item_shape)
+        self.file_rows = parts.input.row_count
         self.row_bytes = prod(parts.input.item_shape) * first.values.itemsize if first else 0
         self.has_class_indices = first_target is None or first_target.values.dtype.kind in "iu"
         self.masked_count = 0

@@ -8,7 +8,7 @@ from itertools import islice
 
 from losswire_client.cli.readers._columns import ArrayFile
 
-INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "probabilities", "probs")
+INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "logprobs", "probabilities", "probs")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
 SHOWN = 20  # names in an error
 

@@ -35,7 +35,8 @@ def open_dataset(source: Source, selection: Selection = USUAL) -> Dataset:
         with told_of(source.path, (ValueError,)):
             rows = _rows(*found, selection)
         names = found[0].name, found[1].name
-        return Dataset(source.path, names, rows, opened.pop_all())  # with which the file is closed from here on
+        # With the dataset the file is closed from here on.
+        return Dataset(source.path, names, rows, found[0].file, opened.pop_all())
 
 
 class Found(NamedTuple):
@@ -206,4 +207,6 @@ def _form(columns: tuple[Column, Column, Column | None], names: list[str], selec
 def _hint(input: Shape, other: Shape, selection: Selection) -> str:
     if selection.shift and other[-1] == input[-2] - 1:
         return "; targets that are shifted already need no --shift"
+    if selection.classes_last and other == (*input[:1], *input[2:]):
+        return "; without --classes-last its second dimension is the classes"
     return "; if its classes are last, say --classes-last" if other == input[:-1] else ""

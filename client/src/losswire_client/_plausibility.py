@@ -1,0 +1,93 @@
+"""Whether batches hold what their loss takes, going by their numbers.
+
+The check reads a batch once more, so it is made on request alone.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire.rows import row_shape
+from losswire_client._errors import invalid_argument
+from losswire_client._suspicions import SUSPICIONS, Finding
+
+BLOCK = 2**16  # numbers that are looked at together, and stay in a core's cache
+
+Array = npt.NDArray[Any]
+
+
+class Plausibility:
+    """Looks at batches of a loss: at all rows, or at some of each.
+
+    Args:
+        loss: Its name.
+        ignore_index: Target of rows that do not count, and so may hold anything.
+    """
+
+    def __init__(self, loss: str, ignore_index: int = -100) -> None:
+        self._is_binary = loss.startswith("binary")
+        self._ignore_index = ignore_index
+        self._suspicions = SUSPICIONS[loss]()
+
+    def add(self, input: Array, target: Array, *, first_row: int = 0, most: int | None = None) -> None:
+        """Looks at a batch that is right as far as dtypes and shapes go.
+
+        Args:
+            input: What the loss takes.
+            target: Likewise.
+            first_row: The number that its first row has in findings.
+            most: Rows to look at, evenly spread over the batch; all if None.
+        """
+        shape = input.shape if self._is_binary else row_shape(input.shape)
+        x, y, shape = (input, target, shape) if shape else (input[None], target[None], (1,))
+        if x.size:
+            for rows in _blocks(shape, x.size, most):
+                self._add(_numbers(x, shape, rows), _numbers(y, shape, rows), rows + first_row)
+
+    def findings(self) -> list[Finding]:
+        """What is wrong so far, of each argument the first that is."""
+        found: dict[str, Finding] = {}
+        for suspicion in self._suspicions:
+            if finding := suspicion.finding():
+                found.setdefault(finding.argument, finding)
+        return list(found.values())
+
+    def _add(self, input: Array, target: Array, rows: Array) -> None:
+        arrays = {"input": input, "target": target}
+        if not self._is_binary and target.dtype.kind in "iu":
+            counted = target[:, 0] != self._ignore_index
+            arrays, rows = {"input": input[counted]}, rows[counted]
+        for suspicion in self._suspicions:
+            if suspicion.argument in arrays and not suspicion.settled:
+                numbers = arrays[suspicion.argument].astype(np.float64, copy=False)
+                are_numbers = ~np.isnan(numbers).any(axis=1)
+                suspicion.add(numbers[are_numbers], rows[are_numbers])
+
+
+def check_plausible(loss: str, input: Array, target: Array, ignore_index: int) -> None:
+    """Looks at all rows of a batch that is right as far as dtypes and shapes go.
+
+    Raises:
+        InvalidArgumentError: An argument is something else than the loss takes.
+    """
+    plausibility = Plausibility(loss, ignore_index)
+    plausibility.add(input, target)
+    for argument, problem, row in plausibility.findings():
+        raise invalid_argument(argument, problem if row is None else f"{problem} at row {row}")
+
+
+def _blocks(shape: tuple[int, ...], size: int, most: int | None) -> Iterator[Array]:
+    """The numbers of the rows to look at, some at a time."""
+    count = int(np.prod(shape))
+    rows = np.arange(count) if most is None else np.linspace(0, count - 1, min(most, count), dtype=np.int64)
+    step = max(1, BLOCK * count // size)
+    return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _numbers(array: Array, shape: tuple[int, ...], rows: Array) -> Array:  # (rows, C) or (rows, 1)
+    index: tuple[Any, ...] = np.unravel_index(rows, shape)
+    has_classes = array.shape != shape
+    found: Array = array[(index[0], slice(None), *index[1:]) if has_classes else index]
+    return found if has_classes else found[:, None]

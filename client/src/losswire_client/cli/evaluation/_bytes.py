@@ -1,0 +1,24 @@
+"""How many bytes of text the rows of a file stand for."""
+
+import math
+
+from losswire_client.cli.evaluation._batches import BATCH_BYTES
+from losswire_client.cli.evaluation._sums import LossSums, quotient
+from losswire_client.cli.readers import Dataset, FileError
+
+
+def count_bytes(dataset: Dataset, name: str) -> int:
+    """The sum of the array that says how many bytes each row has, or each position of a row."""
+    total = rows = 0
+    for numbers in dataset.numbers(name, "--bytes-name", BATCH_BYTES // 8):
+        if numbers.dtype.kind not in "iu" or (numbers < 0).any():
+            raise FileError(dataset.path, f"expected counts of bytes in {name}, got {numbers.dtype} or less than 0")
+        total, rows = total + int(numbers.sum(dtype="int64")), rows + len(numbers)
+    if rows != dataset.file_rows:
+        raise FileError(dataset.path, f"{dataset.input_name} has {dataset.file_rows} rows, and {name} has {rows}")
+    return total
+
+
+def bits_per_byte(sums: LossSums, byte_count: int) -> float:
+    """As language models over different tokens are compared by."""
+    return quotient(sums.loss_sum / math.log(2), byte_count)

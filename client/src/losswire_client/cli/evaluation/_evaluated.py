@@ -1,0 +1,70 @@
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire_client import Result
+from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.readers import Array, Dataset, PlacedBatch
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Rows of a file, and what became of them. Arrays are flat, with a number for each row and position.
+
+    Attributes:
+        file: The file.
+        file_rows: How many rows it has.
+        batch: The rows.
+        target: Class indices or binary labels; None of distributions.
+        counted: Whether the target is not ignored.
+        losses: Of the result's dtype; 0 of what is ignored.
+        weights: What each adds to the weight sum; those that are counted if all weights are 1.
+        result: What the SDK gave.
+    """
+
+    file: Path
+    file_rows: int
+    batch: PlacedBatch
+    target: Array | None
+    counted: npt.NDArray[np.bool_]
+    losses: Array
+    weights: Array
+    result: Result
+
+    @classmethod
+    def of(cls, dataset: Dataset, batch: PlacedBatch, result: Result, plan: Plan) -> "Evaluated":
+        losses = result.loss.reshape(-1)
+        is_index = plan.loss.has_classes and batch.target.dtype.kind in "iu"
+        target = batch.target.reshape(-1) if is_index or not plan.loss.has_classes else None
+        counted = np.ones(losses.size, np.bool_)
+        weights: Array = counted
+        if is_index and target is not None:
+            weights = counted = target != plan.ignore_index
+            if plan.weight is not None:
+                weights = np.zeros(losses.size)
+                weights[counted] = plan.weight[target[counted].astype(np.int64)]
+        return cls(dataset.path, dataset.file_rows, batch, target, counted, losses, weights, result)
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self.result.predictions).reshape(-1)
+
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        """The shape of the losses of a row of the file; None if its rows differ in that."""
+        positions = self.batch.input_positions
+        return (*positions.inner, *self.result.loss.shape[1:]) if positions.offsets is None else None
+
+    def places(self, indices: Array) -> tuple[Array, Array]:
+        """The rows of the file, and the positions in them in row-major order, where some of the losses belong."""
+        size = math.prod(self.result.loss.shape[1:])
+        rows, rest = np.divmod(indices, size)
+        rows, positions = self.batch.input_positions.places(rows)
+        return rows, positions * size + rest
+
+    def place(self, index: int) -> tuple[int, ...]:
+        """Where one of the losses belongs: the row of the file, and the position in it."""
+        return self.batch.place(index, self.result.loss.shape)

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import numpy as np
+
+from losswire_client.cli.evaluation._evaluated import Evaluated
+
+MOST_PLACES = 5
+
+
+class NonfiniteLosses:
+    """Rows whose loss is NaN or infinite.
+
+    Attributes:
+        count: How many.
+        first: Where the first few are: the file, the row of it and the position in that; and their losses.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[tuple[Path, tuple[int, ...], float]] = []
+
+    def add(self, evaluated: Evaluated) -> None:
+        if np.isfinite(evaluated.result.loss_sum):
+            return  # as all rows are then, so that there is nothing to look for
+        found = np.flatnonzero(~np.isfinite(evaluated.losses))
+        self.count += len(found)
+        for index in found[: MOST_PLACES - len(self.first)].tolist():
+            self.first.append((evaluated.file, evaluated.place(index), float(evaluated.losses[index])))

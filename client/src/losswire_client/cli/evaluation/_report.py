@@ -1,0 +1,45 @@
+"""What the user is told in the end."""
+
+import sys
+from pathlib import Path
+
+from typer import Exit
+
+from losswire_client.cli._failures import CommandError, ExitCode, complain, warn
+from losswire_client.cli._output import json_text, stdout, write_json
+from losswire_client.cli.evaluation._facts import as_json
+from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation._row_files import RESULT_SUFFIX
+from losswire_client.cli.evaluation._run import Outcome
+from losswire_client.cli.evaluation._tables import tables
+
+
+def show(outcome: Outcome, plan: Plan, output: Path | None, *, json: bool) -> None:
+    """Writes results to standard output and to a file that is asked for, and warnings to standard error.
+
+    Tables that go to a file have the warnings too, which nobody else would find there.
+    """
+    if json:
+        write_json(as_json(outcome, plan))
+    else:
+        for table in tables(outcome, plan):
+            stdout().print(table)
+    if output and output.suffix.lower() == RESULT_SUFFIX:
+        output.write_text(json_text(as_json(outcome, plan)) + "\n")
+    for file in outcome.files:
+        for warning in file.warnings:
+            warn(f"{file.path}: {warning}")
+            if not json and not sys.stdout.isatty():
+                stdout().print(f"warning: {file.path}: {warning}", soft_wrap=True)
+
+
+def end(outcome: Outcome, *, fail_on_nonfinite: bool) -> None:
+    """Tells why files failed, and ends with what they say."""
+    for _, error in outcome.failures:
+        complain(error)
+    code = outcome.exit_code
+    if fail_on_nonfinite and (count := sum(file.tallies.nonfinite.count for file in outcome.files)):
+        complain(CommandError(f"--fail-on-nonfinite: {count:,} losses are NaN or infinite"))
+        code = max(code, ExitCode.FAILED)
+    if code:
+        raise Exit(code)

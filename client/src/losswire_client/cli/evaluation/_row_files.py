@@ -1,0 +1,143 @@
+"""The loss of each row in a file of its own, written while the rows pass."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.lib import format as npy
+
+from losswire_client.cli._failures import CommandError, ExitCode
+from losswire_client.cli._output import new_file
+from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.readers import Array
+
+SUFFIXES = (".csv", ".parquet", ".npy")
+RESULT_SUFFIX = ".json"  # of what is no file of rows
+
+
+def output_path(path: Path | None) -> Path | None:
+    """Refuses what could not be written before the work is done, and not after it."""
+    return new_file(path, (*SUFFIXES, RESULT_SUFFIX)) if path else None
+
+
+class RowWriter:
+    """Takes rows, and writes them to a file, which gets its name when it is whole.
+
+    Args:
+        path: The file, whose suffix says how; no rows are written to one of another suffix, or to None.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        path = path if path and path.suffix.lower() in SUFFIXES else None
+        self._path = path
+        self._unfinished = path.with_name(f"{path.name}.part") if path else Path()
+        self._file = _open(self._unfinished, path.suffix.lower()) if path else None
+
+    def add(self, evaluated: Evaluated) -> None:
+        if self._file:
+            self._file.add(evaluated)
+
+    def keep(self) -> None:
+        """Says that no more rows come, and that the file is wanted."""
+        if self._file and self._path:
+            self._file.close()
+            self._unfinished.replace(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+            self._unfinished.unlink(missing_ok=True)
+
+
+class RowFile(Protocol):
+    def add(self, evaluated: Evaluated) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NpyRows:
+    """The losses as an array, of which a row is one of the file's. What is ignored or left out is 0, as in PyTorch."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._rows = 0
+        self._row: Array | None = None
+        self._written = 0
+
+    def add(self, evaluated: Evaluated) -> None:
+        losses = np.ascontiguousarray(evaluated.losses)
+        if self._row is None:
+            self._rows, self._row = evaluated.file_rows, np.zeros(_row_shape(evaluated), losses.dtype)
+            self._write_header(self._row)
+        rows, positions = evaluated.places(np.arange(losses.size))
+        indices = rows * self._row.size + positions
+        if losses.size:
+            filled = np.zeros(indices[-1] + 1 - self._written, losses.dtype)
+            filled[indices - self._written] = losses
+            self._write(filled)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            if self._row is None:
+                self._write_header(np.zeros((), np.float32))
+            else:
+                self._write(np.zeros(self._rows * self._row.size - self._written, self._row.dtype))
+            self._file.close()
+
+    def _write(self, losses: Array) -> None:
+        self._file.write(losses.data)
+        self._written += losses.size
+
+    def _write_header(self, row: Array) -> None:
+        shape = (self._rows, *row.shape)
+        header = {"descr": npy.dtype_to_descr(row.dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(self._file, header)
+
+
+class TableRows:
+    """A line for each loss that counts: where it is, the target, the prediction."""
+
+    def __init__(self, path: Path, suffix: str) -> None:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        numbers = {"row": pa.int64(), "position": pa.int64(), "target": pa.float64(), "prediction": pa.int64()}
+        self._schema = pa.schema({"file": pa.string(), **numbers, "loss": pa.float64()})
+        self._writer = (csv.CSVWriter if suffix == ".csv" else parquet.ParquetWriter)(path, self._schema)
+
+    def add(self, evaluated: Evaluated) -> None:
+        import pyarrow as pa
+
+        counted = np.flatnonzero(evaluated.counted)
+        rows, positions = evaluated.places(counted)
+        columns: dict[str, Any] = {
+            "file": pa.repeat(pa.scalar(str(evaluated.file)), len(counted)),
+            "row": rows,
+            "position": pa.nulls(len(counted), pa.int64()) if evaluated.row_shape == () else positions,
+            "target": pa.nulls(len(counted), pa.float64())
+            if evaluated.target is None
+            else evaluated.target[counted].astype(np.float64),
+            "prediction": evaluated.predictions[counted],
+            "loss": evaluated.losses[counted].astype(np.float64),
+        }
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _row_shape(evaluated: Evaluated) -> tuple[int, ...]:
+    if evaluated.row_shape is None:
+        problem = "rows of different lengths make no array: expected a name that ends in .csv or .parquet"
+        raise CommandError(f"--output: {evaluated.file}: {problem}", ExitCode.USAGE)
+    return evaluated.row_shape
+
+
+def _open(path: Path, suffix: str) -> RowFile:
+    return NpyRows(path) if suffix == ".npy" else TableRows(path, suffix)

@@ -1,0 +1,46 @@
+"""Options that do not go together, refused before anything is done."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from typer import BadParameter
+
+from losswire_client.cli.evaluation._kinds import TAKES, takes
+from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
+from losswire_client.cli.readers import Source
+
+
+def check_options(plan: Plan, weight: str | None, files: Sequence[Source], output: Path | None) -> None:
+    """Checks what the options alone tell, with the loss that was asked for or chosen.
+
+    Raises:
+        BadParameter: One of them has no place beside the others.
+    """
+    if plan.options.get("label_smoothing") and plan.loss is not Loss.CROSS_ENTROPY:
+        raise BadParameter(f"{plan.loss} has no label smoothing", param_hint="--label-smoothing")
+    if plan.input_kind and not takes(plan.loss, plan.input_kind):
+        problem = f"{plan.loss} takes {' or '.join(TAKES[plan.loss])}, not {plan.input_kind}"
+        raise BadParameter(problem, param_hint="--input-kind")
+    if not plan.loss.has_classes:
+        _refuse_options_of_classes(plan, weight)
+    if plan.byte_count and plan.bytes_name:
+        raise BadParameter("expected one of it and --bytes-name", param_hint="--bytes")
+    if (plan.byte_count or plan.bytes_name) and (weight or plan.options.get("label_smoothing")):
+        problem = "bits per byte are of a loss that is neither weighted nor smoothed"
+        raise BadParameter(problem, param_hint="--bytes" if plan.byte_count else "--bytes-name")
+    if output and output.suffix.lower() == ".npy" and len(files) > 1:
+        raise BadParameter("of several files, .csv and .parquet tell which a row is of", param_hint="--output")
+
+
+def _refuse_options_of_classes(plan: Plan, weight: str | None) -> None:
+    given = {
+        "--ignore-index": plan.ignore_index != IGNORE_INDEX,
+        "--weight": weight is not None,
+        "--classes-last": plan.selection.classes_last,
+        "--shift": plan.selection.shift,
+        "--bytes": plan.byte_count,
+        "--bytes-name": plan.bytes_name,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise BadParameter(f"{plan.loss} has no classes", param_hint=option)

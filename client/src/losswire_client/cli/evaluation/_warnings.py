@@ -1,0 +1,59 @@
+"""What is said of a file that was evaluated, and whose numbers should not be believed without a look."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from losswire_client._plausibility import Plausibility
+from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation._tallies import Tallies
+from losswire_client.cli.readers import told_place
+
+LOOKED_AT = 2**16  # numbers of an evaluation that are looked at: some hundredths of the time that it takes
+MIN_LOOKED_AT = 4  # rows
+
+
+class Looks:
+    """Looks at some rows of every evaluation of a file, and tells what they look like if it is not what the loss takes.
+
+    Args:
+        input_name: Of the input's array.
+        plan: What is done with the file.
+    """
+
+    def __init__(self, input_name: str, plan: Plan) -> None:
+        self._plausibility = Plausibility(plan.loss.value, plan.ignore_index)
+        self._input_name = input_name
+        self._count = 0
+        self._places: dict[str, tuple[int, ...]] = {}
+
+    def add(self, evaluated: Evaluated) -> None:
+        batch, rows = evaluated.batch, evaluated.losses.size
+        most = max(MIN_LOOKED_AT, LOOKED_AT * rows // max(1, batch.input.size))
+        self._plausibility.add(batch.input, batch.target, first_row=self._count, most=most)
+        for argument, _, row in self._plausibility.findings():
+            if row is not None and row >= self._count:
+                self._places[argument] = evaluated.place(row - self._count)
+        self._count += rows
+
+    def warnings(self) -> Iterator[str]:
+        for argument, problem, _ in self._plausibility.findings():
+            where = f" at {told_place(self._places[argument])}" if argument in self._places else ""
+            if argument == "input":
+                yield f"{self._input_name}: {problem}{where}; --input-kind and --loss say what is meant"
+            else:
+                yield f"{argument}: {problem}{where}"
+
+
+def of_losses(tallies: Tallies, plan: Plan) -> Iterator[str]:
+    """That losses are no numbers, or are such as no probabilities have."""
+    if count := tallies.nonfinite.count:
+        places = "; ".join(f"{told_place(place)} is {loss:g}" for _, place, loss in tallies.nonfinite.first)
+        more = "" if count == len(tallies.nonfinite.first) else "; ..."
+        yield f"{count:,} of {tallies.sums.row_count:,} losses are NaN or infinite: {places}{more}"
+    loss = tallies.sums.loss
+    if loss < 0 and plan.has_perplexity:
+        yield f"a perplexity of {np.exp(loss):.4g}, which is below 1, is of no probabilities"
+    elif loss < 0:
+        yield f"a mean loss of {loss:.4g}, which is below 0, is of no probabilities"
