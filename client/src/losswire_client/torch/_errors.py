@@ -19,6 +19,6 @@ class TorchArgumentError(InvalidArgumentError, RuntimeError, IndexError, TypeErr
     @classmethod
     def of(cls, error: InvalidArgumentError) -> Self:
         """The same error, as PyTorch's too."""
-        same = cls(str(error), error.code)
-        same.argument = error.argument
+        same = cls(*error.args)
+        vars(same).update(vars(error))
         return same
