@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import grpc
 import pytest
 
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
-from losswire_client import Client, _losses
+from losswire_client import Client, LosswireError, _losses
 from losswire_client._unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
@@ -43,7 +44,7 @@ def test_signal_ends_it_cleanly_and_it_says_so(process, number):
         client.capabilities()
         process.send_signal(number)
         assert process.wait(20) == 0
-    assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
+    assert [json.loads(line)["event"] for line in process.stderr] == ["call", "draining", "stopped"]
 
 
 def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
@@ -53,9 +54,61 @@ def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
     assert process.wait(20) == 0
 
 
+def test_second_signal_ends_it_at_once_and_quietly():
+    with subprocess.Popen([*COMMAND, "--drain-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            read_event(process, "serving")
+            process.send_signal(signal.SIGINT)
+            read_event(process, "draining")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == -signal.SIGINT
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [("--port=-1", 2), ("--port=TAKEN", 1)])
+@pytest.mark.parametrize("redirected", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_what_is_refused_is_so_where_nothing_can_be_said(arguments, status, redirected):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        flag = arguments.replace("TAKEN", str(other.getsockname()[1]))
+        command = ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "losswire_server", flag]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+def test_server_with_a_closed_standard_error_serves_and_gives_its_number_to_no_connection():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, f"--port={port}"]
+    with subprocess.Popen(command) as process:
+        try:
+            with Client(f"127.0.0.1:{port}", timeout=60) as client:
+                eventually(lambda: serves(client), 60)
+            assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def serves(client: Client) -> bool:
+    try:
+        return client.capabilities() is not None
+    except LosswireError:
+        return False
+
+
+def test_too_few_open_files_are_refused_in_one_line():
+    command = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", sys.executable, "-m", "losswire_server"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == "losswire-server: open files: expected a limit (ulimit -n) of at least 64, got 20\n"
+
+
 def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answered():
     request = whole_request(_losses.nll_loss([1.0, 2.0], 0, None, -100, "mean"))
-    with launch(drain_seconds=3) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
+    with launch(drain_seconds=60) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]
         environment = {**os.environ, "LOSSWIRE_PORT": port}
@@ -63,6 +116,8 @@ def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answe
         os.kill(server.pid, signal.SIGTERM)
         refused = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
         assert (refused.returncode, refused.stderr) == (1, "not serving\n")
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(server.metrics_url.replace("/metrics", "/healthz"))
         assert LossServiceStub(channel).Evaluate(request).row_count == 1
 
 

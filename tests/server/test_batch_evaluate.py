@@ -120,9 +120,9 @@ def test_server_that_takes_one_batch_a_call_says_so():
 
 
 def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
-    large = small(rows=50)  # about 2,400 bytes: one fits the smallest server that may be had, two do not
+    large = small(rows=70)  # about 3,400 bytes: one fits the smallest server that may be had, two do not
     with (
-        serving(max_message_bytes=4096, max_inflight_bytes=4096) as server,
+        serving(max_message_bytes=4096, max_inflight_bytes=6144) as server,
         connected(f"127.0.0.1:{server.port}") as stub,
     ):
         first = stub.BatchEvaluate.future(batch(large))
@@ -132,7 +132,7 @@ def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
         gate.opened.set()
-        assert first.result(20).results[0].response.row_count == 50
+        assert first.result(20).results[0].response.row_count == 70
         eventually(lambda: inflight_bytes(server) == 0)
 
 

@@ -21,10 +21,10 @@ METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc
 
 
 def request() -> v1.EvaluateRequest:
-    """About 2,400 bytes: one fits the smallest server that may be had, two do not."""
+    """About 3,200 bytes: one fits the smallest server that may be had, two do not."""
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
-        input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 300], data=bytes(2400)),
+        input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 400], data=bytes(3200)),
         target=v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[2], data=bytes(16)),
     )
 
@@ -54,7 +54,7 @@ def inflight_bytes(server: Server) -> float | None:
 
 
 def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
-    with serving(max_message_bytes=4096, max_inflight_bytes=4096) as server, connected(server) as stub:
+    with serving(max_message_bytes=4096, max_inflight_bytes=6144) as server, connected(server) as stub:
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
         with pytest.raises(grpc.RpcError) as raised:
@@ -178,7 +178,7 @@ def test_many_callers_at_once_each_get_their_own_answer():
         def sized(rows: int) -> v1.EvaluateRequest:
             wanted = request()
             wanted.input.shape[0] = wanted.target.shape[0] = rows
-            wanted.input.data, wanted.target.data = bytes(1200 * rows), bytes(8 * rows)
+            wanted.input.data, wanted.target.data = bytes(1600 * rows), bytes(8 * rows)
             return wanted
 
         calls = {rows: stub.Evaluate.future(sized(rows)) for rows in range(1, 60)}

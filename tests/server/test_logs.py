@@ -49,3 +49,15 @@ def test_caller_that_leaves_while_results_are_on_their_way_is_no_news(capsys):
     assert capsys.readouterr().err == ""
     grpcio.error("Unexpected [%s] raised by servicer method [%s]", "KeyError", "/losswire.v1.LossService/Evaluate")
     assert json.loads(capsys.readouterr().err)["logger"] == "grpc._cython.cygrpc"
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_text_of_a_caller_forges_no_line_and_is_cut(format, capsys):
+    logs.configure("info", format)
+    foreign = "a\nlosswire: all is well\r\x1b[31m" + "x" * 10_000
+    logging.getLogger("losswire_server").info("call", extra={"peer": foreign})
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "\r" not in printed
+    assert "\x1b[31mx" not in printed
+    assert len(printed) < 2000

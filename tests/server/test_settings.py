@@ -4,8 +4,10 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from losswire_server import Settings
+from losswire_server import Settings, __version__
+from losswire_server import settings as settings_module
 from losswire_server.main import main
+from losswire_server.read_settings import mistyped_variables
 
 
 @pytest.fixture
@@ -37,28 +39,108 @@ def test_largest_request_must_fit_what_may_be_in_flight():
     [
         (["--port", "many"], "port: Input should be a valid integer, .*, got 'many'"),
         (["--port", "65536"], "port: Input should be less than or equal to 65535, got '65536'"),
-        (["--config", "/nowhere.toml"], "config: .*No such file or directory: '/nowhere.toml'"),
-        (["--prot", "1"], "unrecognized arguments: --prot 1"),
+        (["--port", ""], "port: Input should be a valid integer, .*, got ''"),
+        (["--port"], "argument --port: expected one argument"),
+        (["--grace-seconds", "-1"], "grace_seconds: Input should be greater than or equal to 0, got '-1'"),
+        (["--host", "--prt"], "argument --host: expected one argument"),
+        (["--port=80", "--metrics-port=80"], "metrics_port must differ from port: got 80 for both"),
+        (
+            ["--config", "/nowhere.toml"],
+            "config: expected a TOML file, got .*/nowhere.toml.*: No such file or directory",
+        ),
+        (["--config", "/"], "config: expected a TOML file, got .*: Is a directory"),
+        (["--prt", "1"], r"unknown flag --prt; did you mean --port\?"),
+        (["--prt=1"], r"unknown flag --prt; did you mean --port\?"),
+        (["--frobnicate"], "unknown flag --frobnicate$"),
+        (["50051"], "unrecognized arguments: 50051"),
+        (["--host="], "host: String should have at least 1 character, got ''"),
+        (["--host=999.1.1.1"], "host: expected an address or a name of this machine, got '999.1.1.1'"),
+        (["--metrics-host=999.1.1.1"], "metrics_host: expected an address or a name of this machine, got '999.1.1.1'"),
+        (["--host=203.0.113.1"], "host: expected an address or a name of this machine, got '203.0.113.1'"),
+        (["--torch-threads=100000"], "torch_threads: expected at most .* of this machine, got '100000'"),
+        (["--engine-workers=1000000"], "engine_workers: expected at most .* of this machine, got '1000000'"),
+        (
+            ["--engine-workers=16", "--torch-threads=16"],
+            "engine_workers times torch_threads must be at most .* 16 and 16",
+        ),
+        (
+            ["--max-inflight-bytes=1000000000000000"],
+            "max_inflight_bytes: expected at most .*, the memory of this machine",
+        ),
+        (
+            ["--max-message-bytes=1048576", "--max-inflight-bytes=1500000"],
+            "at least three slabs, 1572864, .*: got 1500000",
+        ),
+        (["--log-level=loud"], "log_level: Input should be 'debug', .*, got 'loud'"),
+        (["--log-level=loud\nlosswire-server: all is well"], "got 'loud.nlosswire-server: all is well'"),
+        ([f"--port={'9' * 5000}"], r"port: .*, got '9{100,250}\.\.\.$"),
     ],
 )
-def test_wrong_settings_end_with_2_and_say_why(arguments, said, capsys):
+def test_wrong_settings_end_with_2_and_say_why_in_one_line(arguments, said, capsys, monkeypatch):
+    monkeypatch.setattr(settings_module, "MOST_THREADS", 32)  # as on a machine of two cores
+    assert_refused(arguments, said, capsys)
+
+
+TEXTS = {"config", "host", "metrics_host", "log_level", "log_format"}
+NUMBERS = [name for name in Settings.model_fields if name not in TEXTS]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "-inf", "1e300", str(2**63), "true", "", True, float("inf")])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_number_that_no_machine_can_serve_by_is_refused_by_name(name, value):
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{name: value})
+    assert [problem["loc"] for problem in refused.value.errors()] == [(name,)]
+
+
+def test_each_wrong_setting_has_a_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["--port=-1", "--max-series=0"])
+    assert [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()] == ["port", "max_series"]
+
+
+def test_flag_tells_the_version(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    assert_matches(said, capsys.readouterr().err)
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"losswire-server {__version__}\n"
+
+
+def test_variables_that_are_nearly_settings_are_told_of_and_others_are_not(monkeypatch):
+    for name in ("PRT", "MAX_SERIE", "METRICS_URL", "TARGET", "TLS_CA", "TIMEOUT"):
+        monkeypatch.setenv(f"LOSSWIRE_{name}", "1")
+    assert mistyped_variables() == {
+        "LOSSWIRE_PRT": "LOSSWIRE_PORT",
+        "LOSSWIRE_MAX_SERIE": "LOSSWIRE_MAX_SERIES",
+    }
+
+
+def test_too_few_open_files_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (20, 20))
+    assert_refused([], r"open files: expected a limit \(ulimit -n\) of at least 64, got 20", capsys)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("prot = 1", "prot: Extra inputs are not permitted, got 1"), ("port =", "config: Invalid value")],
+    [
+        (b"prt = 1", r"unknown setting prt; did you mean port\?"),
+        (b"frobnicate = 1", "unknown setting frobnicate$"),
+        (b"[server]\nport = 1", "unknown setting server"),
+        (b"port =", "config: expected a TOML file, .*: Invalid value"),
+        (b"\xff\x00", "config: expected a TOML file, .*: 'utf-8' codec"),
+        (b"port = true", "port: expected a number, got True"),
+        (b"drain_seconds = false", "drain_seconds: expected a number, got False"),
+        (b"port = [1]", r"port: Input should be a valid integer, got \[1\]"),
+        (b"host = 5", "host: Input should be a valid string, got 5"),
+        (b'host = "a\\u0000b"', "host: expected an address or a name of this machine"),
+        (b"grace_seconds = inf", "grace_seconds: .*, got inf"),
+        (b'config = "other.toml"', "config: expected no other file to be named"),
+    ],
 )
 def test_wrong_file_ends_with_2_and_says_why(text, said, tmp_path, capsys):
     path = tmp_path / "losswire.toml"
-    path.write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        main(["--config", str(path)])
-    assert ended.value.code == 2
-    assert_matches(said, capsys.readouterr().err)
+    path.write_bytes(text)
+    assert_refused(["--config", str(path)], said, capsys)
 
 
 def test_every_setting_is_described(capsys):
@@ -71,5 +153,11 @@ def test_every_setting_is_described(capsys):
         assert field.description
 
 
-def assert_matches(pattern: str, text: str) -> None:
-    assert re.search(pattern, text), text
+def assert_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert printed.err.count("\n") == 1, printed.err
+    assert re.search(said, printed.err), printed.err
+    assert not printed.out

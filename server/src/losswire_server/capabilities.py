@@ -9,7 +9,6 @@ from losswire_server.settings import Settings
 
 
 def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0) -> v1.GetCapabilitiesResponse:
-    slab_bytes = min(settings.slab_bytes, settings.max_message_bytes // 2)
     shared = [v1.Transport.TRANSPORT_SHARED_MEMORY] if shared_memory_bytes else []
     return v1.GetCapabilitiesResponse(
         version=version,
@@ -22,7 +21,7 @@ def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0)
         transports=[v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM, *shared],
         limits=v1.Limits(
             max_message_bytes=settings.max_message_bytes,
-            slab_bytes=slab_bytes,
+            slab_bytes=settings.told_slab_bytes,
             shared_memory_bytes=shared_memory_bytes,
             max_batch_requests=settings.max_batch_requests,
         ),

@@ -1,16 +1,18 @@
-"""The edge of the service: where exceptions become statuses, and where calls are counted, however they end."""
+"""The edge of the service: where exceptions become statuses, and where calls are told of, however they end."""
 
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
 
+from losswire_server.access_log import AccessLog
+from losswire_server.call import Call, Context
 from losswire_server.errors import log_failure, to_status, trailers
-from losswire_server.rpc_metrics import MethodMetrics, RpcMetrics
+from losswire_server.rpc_metrics import RpcMetrics
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the request and the response are streams
@@ -24,80 +26,79 @@ HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the 
 class Edge:
     """Stands around every method of the service, from when it is registered; not around health checks and the like."""
 
-    def __init__(self, metrics: RpcMetrics) -> None:
+    def __init__(self, metrics: RpcMetrics, access_log: AccessLog) -> None:
         self._metrics = metrics
+        self._access_log = access_log
 
     def around(self, name: str, handler: Handler) -> Handler:
         """The handler of the method of that name, with all that ends its calls seen to."""
         wrap = _many_answers if handler.response_streaming else _one_answer
         return HANDLERS[handler.request_streaming, handler.response_streaming](
-            wrap(handler, self._metrics.method(name)),
+            wrap(handler, partial(Call, self._metrics.method(name), self._access_log)),
             request_deserializer=None,  # done here, where its errors are translated
             response_serializer=handler.response_serializer,
         )
 
 
-def _one_answer(handler: Handler, metrics: MethodMetrics) -> Callable[[Any, Context], Awaitable[Any]]:
+def _one_answer(handler: Handler, begin: Callable[[Context], Call]) -> Callable[[Any, Context], Awaitable[Any]]:
     behaviour: Any = handler.unary_unary or handler.stream_unary
-    receive = _receiver(handler, metrics)
 
     async def answer(request: Any, context: Context) -> Any:
-        start = metrics.start()
+        call = begin(context)
         try:
-            response = await behaviour(receive(request), context)
+            response = await behaviour(_receive(handler, request, call), context)
         except BaseException as error:
-            await _fail(error, context, metrics, start)
+            await _fail(error, call)
             raise
-        metrics.sent.inc()
-        metrics.end(start, grpc.StatusCode.OK)
+        call.sent(response)
+        call.end(grpc.StatusCode.OK)
         return response
 
     return answer
 
 
-def _many_answers(handler: Handler, metrics: MethodMetrics) -> Callable[[Any, Context], AsyncIterator[Any]]:
+def _many_answers(handler: Handler, begin: Callable[[Context], Call]) -> Callable[[Any, Context], AsyncIterator[Any]]:
     behaviour: Any = handler.unary_stream or handler.stream_stream
-    receive = _receiver(handler, metrics)
 
     async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
-        start = metrics.start()
+        call = begin(context)
         try:
-            async for response in behaviour(receive(request), context):
-                metrics.sent.inc()
+            async for response in behaviour(_receive(handler, request, call), context):
+                call.sent(response)
                 yield response
         except BaseException as error:
-            await _fail(error, context, metrics, start)
+            await _fail(error, call)
             raise
-        metrics.end(start, grpc.StatusCode.OK)
+        call.end(grpc.StatusCode.OK)
 
     return answer
 
 
-def _receiver(handler: Handler, metrics: MethodMetrics) -> Callable[[Any], Any]:
+def _receive(handler: Handler, request: Any, call: Call) -> Any:
     """Counts and parses what comes, be it one message or many."""
     parse = handler.request_deserializer
 
     def receive(data: bytes) -> Any:
-        metrics.received.inc()
+        call.received(data)
         return parse(data) if parse else data
 
     async def receive_many(stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for data in stream:
             yield receive(data)
 
-    return receive_many if handler.request_streaming else receive
+    return receive_many(request) if handler.request_streaming else receive(request)
 
 
-async def _fail(error: BaseException, context: Context, metrics: MethodMetrics, start: float) -> None:
+async def _fail(error: BaseException, call: Call) -> None:
     """Counts a call that did not end well, and tells the caller why, who may have left."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        metrics.end(start, _why_cancelled(context))
+        call.end(_why_cancelled(call.context))
     elif isinstance(error, Exception):  # whatever it is, the server lives on
         status = to_status(error)
-        log_failure(error, status.code, metrics.name)
+        log_failure(error, status.code, call.method)
         _forget_frames(error)
-        metrics.end(start, status.code)  # before the caller hears of it, who may then look at the metrics
-        await context.abort(status.code, status.details, trailers(error, status))
+        call.end(status.code)  # before the caller hears of it, who may then look at the metrics
+        await call.context.abort(status.code, status.details, trailers(error, status))
 
 
 def _forget_frames(error: BaseException | None) -> None:

@@ -6,12 +6,20 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from losswire_server.settings import Settings
+from losswire_server.listening import Address
+from losswire_server.read_settings import WrongSettingsError, read_settings
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server is that listens everywhere
 
 
 def main() -> None:
-    """Asks the server of this machine, on the port of the settings."""
-    with grpc.insecure_channel(f"127.0.0.1:{Settings().port}") as channel:
+    """Asks the server of this machine, where the settings have it listen."""
+    try:
+        settings = read_settings([])
+    except WrongSettingsError as error:
+        sys.exit(str(error))
+    host = settings.host.strip("[]")
+    with grpc.insecure_channel(str(Address(LOOPBACK.get(host, host), settings.port, "host", "port"))) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=2)

@@ -8,7 +8,11 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from losswire_server.text import one_line
+
+MOST_LOGGED = 1000  # characters of one field
 
 
 def configure(level: str, format: str) -> None:
@@ -27,6 +31,7 @@ def configure(level: str, format: str) -> None:
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _escape,
             *rendering,
         ]
     )
@@ -34,6 +39,11 @@ def configure(level: str, format: str) -> None:
     handler.setFormatter(formatter)
     handler.addFilter(_is_news)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # What a caller sent must neither forge a line nor fill the disk.
+    return {name: one_line(value, MOST_LOGGED) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _is_news(record: logging.LogRecord) -> bool:

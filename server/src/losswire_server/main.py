@@ -1,65 +1,91 @@
 """``losswire-server``: reads the settings, serves until a signal says otherwise."""
 
-import asyncio
 import logging
+import os
+import resource
 import signal
 import sys
-
-import uvloop
-from prometheus_client import disable_created_metrics
-from pydantic import ValidationError
-from pydantic_settings import CliApp
+from contextlib import suppress
 
 from losswire_server import logs
-from losswire_server.allocator import keep_freed_memory
-from losswire_server.server import Server
+from losswire_server.listening import Address, AddressError
+from losswire_server.read_settings import WrongSettingsError, mistyped_variables, read_settings
 from losswire_server.settings import Settings
+from losswire_server.stop_signal import StopSignal
+
+LEAST_OPEN_FILES = 64  # that an idle server has, and some callers
 
 log = logging.getLogger(__name__)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the server; exits with 2 for wrong settings, 1 if it cannot listen, 0 after SIGTERM or SIGINT."""
-    settings = _read_settings(sys.argv[1:] if args is None else args)
-    logs.configure(settings.log_level, settings.log_format)
-    keep_freed_memory()
-    disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+    """Runs the server; exits with 2 for settings that cannot be, 1 if a port is taken, 0 after SIGTERM or SIGINT."""
+    if args is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # before it serves and after, an interrupt needs no traceback
+    _open_standard_streams()
+    status = _run(sys.argv[1:] if args is None else args)
+    sys.exit(status)  # here, where no exception holds on to a part of the server any more
+
+
+def _run(args: list[str]) -> int:
     try:
-        uvloop.run(serve(settings))
+        settings = read_settings(args)
+        _check_open_files()
+        with StopSignal() as stop:
+            logs.configure(settings.log_level, settings.log_format)
+            for name, meant in mistyped_variables().items():
+                log.warning("unknown variable", extra={"variable": name, "did_you_mean": meant})
+            _check_addresses(settings)
+            _serve(settings, stop)
+    except (WrongSettingsError, AddressError) as error:
+        with suppress(OSError):  # the exit status says it too
+            for line in str(error).splitlines():
+                print(f"losswire-server: {line}", file=sys.stderr)
+        return 2
     except OSError as error:
-        log.error("cannot serve", extra={"problem": str(error)})  # noqa: TRY400 - the problem is outside, not in a traceback
-        sys.exit(1)
+        log.error("cannot serve", extra={"problem": error.strerror or str(error)})  # noqa: TRY400 - the problem is outside
+        return 1
+    return 0
 
 
-async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. A second signal has its ordinary effect, and ends the process at once."""
-    signalled = _signalled()  # before it says that it serves, since whoever hears that may stop it at once
-    server = Server(settings)
-    await server.start()
-    await signalled.wait()
-    await server.stop()
+def _serve(settings: Settings, stop: StopSignal) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    import uvloop  # here, since all of this takes seconds to load, with torch
+    from prometheus_client import disable_created_metrics
+
+    from losswire_server.allocator import keep_freed_memory
+    from losswire_server.server import Server
+
+    async def serve() -> None:
+        server = Server(settings)
+        await server.start()
+        await stop.wait()
+        await server.stop()
+
+    if not stop.received:
+        keep_freed_memory()
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+        uvloop.run(serve())
 
 
-def _signalled() -> asyncio.Event:
-    loop, signals, signalled = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT), asyncio.Event()
-
-    def on_signal() -> None:
-        signalled.set()
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-    for number in signals:
-        loop.add_signal_handler(number, on_signal)
-    return signalled
+def _check_addresses(settings: Settings) -> None:
+    # The server does it too. Who has mistaken a port need not wait for torch to hear of it.
+    Address(settings.host, settings.port, "host", "port").check()
+    Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
 
 
-def _read_settings(args: list[str]) -> Settings:
-    try:
-        return CliApp.run(Settings, args)
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(map(str, problem["loc"])) or "settings"
-            print(f"losswire-server: {name}: {problem['msg']}, got {problem['input']!r}", file=sys.stderr)
-    except (OSError, ValueError) as error:  # the file is missing, or is not TOML
-        print(f"losswire-server: config: {error}", file=sys.stderr)
-    sys.exit(2)
+def _check_open_files() -> None:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < LEAST_OPEN_FILES:
+        raise WrongSettingsError(f"open files: expected a limit (ulimit -n) of at least {LEAST_OPEN_FILES}, got {most}")
+
+
+def _open_standard_streams() -> None:
+    """Opens those that are closed, or the next connection would have their number, and get what is printed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives

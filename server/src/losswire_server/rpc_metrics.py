@@ -67,10 +67,12 @@ class MethodMetrics:
         self.started.inc()
         return time.perf_counter()
 
-    def end(self, start: float, code: grpc.StatusCode) -> None:
-        """Counts the end of a call, however it came."""
-        self.seconds.observe(time.perf_counter() - start)
+    def end(self, start: float, code: grpc.StatusCode) -> float:
+        """Counts the end of a call, however it came; returns the seconds that it took."""
+        seconds = time.perf_counter() - start
+        self.seconds.observe(seconds)
         self.handled[code].inc()
+        return seconds
 
 
 def code_label(code: grpc.StatusCode) -> str:

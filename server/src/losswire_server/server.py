@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 
 import grpc
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector
 
 from losswire.v1 import loss_service_pb2
+from losswire_server.access_log import AccessLog
 from losswire_server.backend import Backend
 from losswire_server.edge import Edge
 from losswire_server.health_service import HealthService
+from losswire_server.listening import Address
+from losswire_server.metrics_server import MetricsServer
 from losswire_server.rpc_metrics import RpcMetrics
 from losswire_server.settings import Settings
 
@@ -41,46 +42,70 @@ class Server:
         self.port = settings.port
         self.metrics_port = settings.metrics_port
         self._settings = settings
+        self._address = Address(settings.host, settings.port, "host", "port")
+        self._metrics_address = Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port")
         self._backend = Backend(settings, self.registry)
+        self._access_log = AccessLog(settings.access_log_per_second)
         self._health = HealthService()
+        self._serving = False
 
     async def start(self) -> None:
-        """Listens on both ports.
+        """Listens on both ports. Where that fails, nothing is left behind.
 
         Raises:
-            OSError: One of them cannot be listened on.
+            AddressError: A host is none of this machine, or a port not for this user.
+            OSError: A port is taken.
         """
-        settings = self._settings
-        torch.set_num_threads(settings.torch_threads)  # of this thread too: it evaluates what is short
-        self._server = self._make_grpc_server()
-        with _listening(settings.host, settings.port) as address:
-            self.port = self._server.add_insecure_port(address)
-        with _listening(settings.metrics_host, settings.metrics_port):
-            self._metrics_server, self._metrics_thread = start_http_server(
-                settings.metrics_port, settings.metrics_host.strip("[]"), self.registry
-            )
-        self._metrics_server.set_app(self._backend.scrapes)
-        self.metrics_port = self._metrics_server.server_port
-        await self._server.start()
+        torch.set_num_threads(self._settings.torch_threads)  # of this thread too: it evaluates what is short
+        self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
+        try:
+            self._address.check()
+            await self._start_grpc_server()
+        except BaseException:
+            self._metrics_server.close()
+            self._backend.close()
+            raise
+        self._metrics_server.start()
+        self.metrics_port = self._metrics_server.port
         for service in ("", SERVICE.full_name):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        target, metrics = _address(settings.host, self.port), _address(settings.metrics_host, self.metrics_port)
-        log.info("serving", extra={"target": target, "metrics": metrics})
+        self._serving = True
+        target, metrics = self._address._replace(port=self.port), self._metrics_address._replace(port=self.metrics_port)
+        log.info("serving", extra={"target": str(target), "metrics": str(metrics)})
 
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives those under way their time to end."""
         drain, grace = self._settings.drain_seconds, self._settings.grace_seconds
         log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
+        self._serving = False
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
         self._health.end_watches()
         self._backend.leases.end()
-        await self._server.stop(grace)
+        await self._stop_grpc_server(grace)
         self._backend.close()
-        self._metrics_server.shutdown()
-        self._metrics_server.server_close()
-        self._metrics_thread.join()
+        await asyncio.to_thread(self._metrics_server.close)
+        self._access_log.tell_left_out()
         log.info("stopped")
+
+    async def _start_grpc_server(self) -> None:
+        self._server = self._make_grpc_server()
+        self.port = _bind(self._server, str(self._address))
+        starting = asyncio.ensure_future(self._server.start())  # bound or not: grpcio takes apart only what has started
+        try:
+            await asyncio.shield(starting)
+        except BaseException:
+            await starting
+            await self._stop_grpc_server(0)
+            raise
+        if not self.port:
+            await self._stop_grpc_server(0)
+            raise self._address.taken()
+
+    async def _stop_grpc_server(self, grace: float) -> None:
+        """Stops it to its end, and lets go of it while the event loop runs that its threads wake."""
+        await self._server.stop(grace)
+        del self._server
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(
@@ -93,24 +118,19 @@ class Server:
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
             ],
         )
-        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE)))
+        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[str]:
-    address = _address(host, port)
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    """The port, or 0 where another server came first. What grpcio raises would hold on to the server."""
     try:
-        yield address
-    except (OSError, RuntimeError) as error:  # as http.server and as grpcio say it
-        raise OSError(f"cannot listen on {address}; is another server there?") from error
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        return 0
 
 
 def _process_registry() -> CollectorRegistry:

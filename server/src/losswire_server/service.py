@@ -9,7 +9,8 @@ from losswire import v1
 from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
 from losswire_server.batch_evaluator import BatchEvaluator
-from losswire_server.edge import Context, Edge, Handler
+from losswire_server.call import Context
+from losswire_server.edge import Edge, Handler
 from losswire_server.evaluator import Evaluator
 from losswire_server.leases import Leases
 from losswire_server.streams import Streams

@@ -1,12 +1,39 @@
 """The server's settings, defined once: flags, ``LOSSWIRE_*`` variables and a TOML file all come from here."""
 
+import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 MIB = 2**20
+CORES = os.cpu_count() or 1
+MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+THREADS_A_CORE = 16  # more gain nothing, and with far more the operating system gives none
+MOST_THREADS = THREADS_A_CORE * CORES
+DAY = 24 * 60 * 60
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise ValueError("expected a number")  # noqa: TRY004 - what pydantic reports
+    return value
+
+
+def _at_most(limit: int, what: str) -> AfterValidator:
+    def check(value: int) -> int:
+        if value > limit:
+            raise ValueError(f"expected at most {limit}, {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
+WITHIN_MEMORY = _at_most(MEMORY_BYTES, "the memory of this machine")
+WITHIN_THREADS = _at_most(MOST_THREADS, f"{THREADS_A_CORE} for each core of this machine")
 
 
 class Settings(BaseSettings):
@@ -30,46 +57,46 @@ class Settings(BaseSettings):
     config: Path | None = None
     """A TOML file with any of these settings, as in `port = 50051`."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on; 0.0.0.0 or :: for all interfaces. There is no encryption yet."""
 
-    port: int = Field(50051, ge=0, le=65535)
+    port: Whole = Field(50051, ge=0, le=65535)
     """Port of the gRPC service; 0 takes a free one."""
 
-    metrics_host: str = "127.0.0.1"
+    metrics_host: str = Field("127.0.0.1", min_length=1)
     """Address of the Prometheus endpoint."""
 
-    metrics_port: int = Field(9464, ge=0, le=65535)
+    metrics_port: Whole = Field(9464, ge=0, le=65535)
     """Port of the Prometheus endpoint; 0 takes a free one."""
 
-    max_message_bytes: int = Field(64 * MIB, ge=4096, lt=2**31)
+    max_message_bytes: Whole = Field(64 * MIB, ge=4096, lt=2**31)
     """The largest request accepted; larger ones get RESOURCE_EXHAUSTED."""
 
-    max_batch_requests: int = Field(256, ge=0)
+    max_batch_requests: Whole = Field(256, ge=0, lt=2**31)
     """The most requests that one BatchEvaluate may have; 0 turns it off."""
 
-    slab_bytes: int = Field(MIB, ge=4096, lt=2**31)
+    slab_bytes: Whole = Field(MIB, ge=4096, lt=2**31)
     """How large callers are told to make the slabs of a stream. Larger ones fit caches worse, smaller ones are more."""
 
-    max_inflight_bytes: int = Field(512 * MIB, ge=4096)
+    max_inflight_bytes: Annotated[Whole, WITHIN_MEMORY] = Field(512 * MIB, ge=4096)
     """Messages of requests being evaluated or waiting may take this much; past it, new ones are told to come back."""
 
-    shared_memory_bytes: int = Field(1024 * MIB, ge=0)
+    shared_memory_bytes: Annotated[Whole, WITHIN_MEMORY] = Field(1024 * MIB, ge=0)
     """Callers on this machine may lease this much shared memory together; 0 turns shared memory off."""
 
-    engine_workers: int | None = Field(None, ge=1)
+    engine_workers: Annotated[Whole, WITHIN_THREADS] | None = Field(None, ge=1)
     """Batches evaluated at the same time, so that a large one does not hold up small ones; unset, one for each core."""
 
-    torch_threads: int = Field(1, ge=1)
+    torch_threads: Annotated[Whole, WITHIN_THREADS] = Field(1, ge=1)
     """Threads of PyTorch's for one batch. They spin while they wait, so more than one pays only with cores to spare."""
 
-    max_series: int = Field(100, ge=1)
+    max_series: Whole = Field(100, ge=1, le=1_000_000)
     """Distinct names of series in the metrics; those past the limit are added up as `other`."""
 
-    drain_seconds: float = Field(0.0, ge=0)
+    drain_seconds: Seconds = 0.0
     """On SIGTERM, keep serving this long while health checks already say NOT_SERVING, so that balancers notice."""
 
-    grace_seconds: float = Field(10.0, ge=0)
+    grace_seconds: Seconds = 10.0
     """On SIGTERM, after draining, wait this long for calls under way before they are cancelled."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -78,11 +105,48 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     """Log lines for people or for machines; `auto` writes for people if standard error is a terminal."""
 
+    access_log_per_second: Whole = Field(10, ge=0, le=1_000_000)
+    """The most calls that are logged in a second, at level info; of the others it says how many. 0 logs none."""
+
     @model_validator(mode="after")
     def _one_message_must_fit(self) -> Self:
         if self.max_inflight_bytes < self.max_message_bytes:
-            raise ValueError("max_inflight_bytes must be at least max_message_bytes, or the largest requests never run")
+            raise ValueError(
+                "max_inflight_bytes must be at least max_message_bytes, or the largest requests never run: "
+                f"got {self.max_inflight_bytes} and {self.max_message_bytes}"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _three_slabs_must_fit(self) -> Self:
+        slab_bytes = self.told_slab_bytes
+        if self.max_inflight_bytes < 3 * slab_bytes:
+            raise ValueError(
+                f"max_inflight_bytes must be at least three slabs, {3 * slab_bytes}, or streams never run: "
+                f"got {self.max_inflight_bytes}, with slab_bytes and half of max_message_bytes at least {slab_bytes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _threads_must_fit(self) -> Self:
+        workers = self.engine_workers or CORES
+        if workers * self.torch_threads > MOST_THREADS:
+            raise ValueError(
+                f"engine_workers times torch_threads must be at most {MOST_THREADS}, {THREADS_A_CORE} for each core: "
+                f"got {workers} and {self.torch_threads}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ports_must_differ(self) -> Self:
+        if self.port and (self.host, self.port) == (self.metrics_host, self.metrics_port):
+            raise ValueError(f"metrics_port must differ from port: got {self.port} for both")
+        return self
+
+    @property
+    def told_slab_bytes(self) -> int:
+        """How large callers are told to make slabs, of which a message holds at least two."""
+        return min(self.slab_bytes, self.max_message_bytes // 2)
 
     @classmethod
     def settings_customise_sources(
@@ -104,4 +168,14 @@ class _ConfigFile(TomlConfigSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         path = self.current_state.get("config")
-        return self._read_file(Path(path)) if path else {}
+        if path is None:
+            return {}
+        try:
+            settings = self._read_file(Path(path))
+        except OSError as error:
+            raise ValueError(f"config: expected a TOML file, got {path!r}: {error.strerror}") from error
+        except ValueError as error:
+            raise ValueError(f"config: expected a TOML file, got {path!r}: {error}") from error
+        if "config" in settings:
+            raise ValueError(f"config: expected no other file to be named in {path!r}")
+        return settings

@@ -1,0 +1,71 @@
+"""One line a call in the log, and no more lines a second than anybody reads."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import grpc
+
+WINDOW_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """To be used in the event loop.
+
+    Args:
+        per_second: The most calls that are written in a second; of the others it says how many. 0 writes none.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._window_start = -WINDOW_SECONDS
+        self._written = 0
+        self._left_out = 0
+
+    def add(
+        self,
+        method: str,
+        peer: Callable[[], str],
+        code: grpc.StatusCode,
+        received_bytes: int,
+        sent_bytes: int,
+        seconds: float,
+    ) -> None:
+        """Tells of a call that has ended."""
+        if not self._per_second or not log.isEnabledFor(logging.INFO):
+            return
+        if not self._has_room():
+            self._leave_out()
+            return
+        self._written += 1
+        log.info(
+            "call",
+            extra={
+                "method": method,
+                "peer": peer(),
+                "code": code.name,
+                "received_bytes": received_bytes,
+                "sent_bytes": sent_bytes,
+                "milliseconds": round(seconds * 1000, 3),
+            },
+        )
+
+    def tell_left_out(self) -> None:
+        """Says how many calls were not written since it was said last."""
+        if self._left_out:
+            log.info("calls left out", extra={"calls": self._left_out})
+        self._left_out = 0
+
+    def _has_room(self) -> bool:
+        now = time.monotonic()
+        if now - self._window_start >= WINDOW_SECONDS:
+            self._window_start, self._written = now, 0
+        return self._written < self._per_second
+
+    def _leave_out(self) -> None:
+        if not self._left_out:
+            asyncio.get_running_loop().call_later(WINDOW_SECONDS, self.tell_left_out)
+        self._left_out += 1

@@ -1,0 +1,35 @@
+"""A call to the service, from its start to its end."""
+
+from typing import Any, TypeAlias
+
+import grpc
+
+from losswire_server.access_log import AccessLog
+from losswire_server.rpc_metrics import MethodMetrics
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Call:
+    """Counts one call in the metrics, and tells the access log of it once it has ended, however that came."""
+
+    def __init__(self, metrics: MethodMetrics, access_log: AccessLog, context: Context) -> None:
+        self.method = metrics.name
+        self.context = context
+        self._metrics = metrics
+        self._access_log = access_log
+        self._received_bytes = self._sent_bytes = 0
+        self._start = metrics.start()
+
+    def received(self, message: bytes) -> None:
+        self._metrics.received.inc()
+        self._received_bytes += len(message)
+
+    def sent(self, message: Any) -> None:
+        self._metrics.sent.inc()
+        self._sent_bytes += len(message) if isinstance(message, bytes) else message.ByteSize()
+
+    def end(self, code: grpc.StatusCode) -> None:
+        seconds = self._metrics.end(self._start, code)
+        received, sent = self._received_bytes, self._sent_bytes
+        self._access_log.add(self.method, self.context.peer, code, received, sent, seconds)

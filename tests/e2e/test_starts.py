@@ -1,0 +1,71 @@
+"""Starts that fail and stops at any moment: each ends as its kind may end, without a crash or a traceback."""
+
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+COMMAND = [sys.executable, "-X", "faulthandler", "-m", "losswire_server", "--log-format=json"]
+TERM, INT = signal.SIGTERM, signal.SIGINT
+SECONDS_OF_A_START = 6.0  # signals come until then, and later ones find a server that serves
+
+
+class Start(NamedTuple):
+    """A start, the signals that are sent to it, and the exit statuses that it may have."""
+
+    flags: tuple[str, ...]
+    signals: tuple[signal.Signals, ...]
+    statuses: tuple[int, ...]
+
+
+@pytest.fixture
+def starts() -> Iterator[list[Start]]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port, free = other.getsockname()[1], ("--port=0", "--metrics-port=0")
+        yield [
+            Start(("--port=0", f"--metrics-port={port}"), (), (1,)),
+            Start((f"--port={port}", "--metrics-port=0"), (), (1,)),
+            Start((*free, "--host=999.1.1.1"), (), (2,)),
+            Start(free, (TERM,), (0, -TERM)),
+            Start(free, (INT,), (0, -INT)),
+            Start(free, (INT, TERM), (0, -INT, -TERM)),
+            Start(free, (TERM, TERM), (0, -TERM)),
+            Start(("--port=0", f"--metrics-port={port}"), (TERM,), (1, -TERM)),
+        ]
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+def test_every_start_and_stop_ends_as_it_may(starts, rounds):
+    rng = random.Random(rounds)
+    moments = [sorted(rng.uniform(0, SECONDS_OF_A_START) for _ in start.signals) for start in starts * rounds]
+    with ThreadPoolExecutor(4) as threads:  # which is more than the cores, so that threads of a start wait for others
+        ends = list(threads.map(end_of, starts * rounds, moments))
+    for start, (status, said) in zip(starts * rounds, ends, strict=True):
+        assert status in start.statuses, (start, said)
+        assert "Fatal Python error" not in said, (start, said)
+        assert "Traceback" not in said or interrupted_early(said), (start, said)
+
+
+def interrupted_early(said: str) -> bool:
+    """Whether Python itself was interrupted, before the server had a word in it."""
+    return said.rstrip().endswith("KeyboardInterrupt") and "in main" not in said
+
+
+def end_of(start: Start, moments: list[float]) -> tuple[int, str]:
+    begin = time.monotonic()
+    with subprocess.Popen([*COMMAND, *start.flags], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for number, moment in zip(start.signals, moments, strict=True):
+                time.sleep(max(0.0, begin + moment - time.monotonic()))
+                process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return process.returncode, said

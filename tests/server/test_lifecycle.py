@@ -1,0 +1,107 @@
+"""How a server starts and stops within a program, whatever comes in between."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+
+import grpc
+import pytest
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from losswire_server import Server, Settings
+from losswire_server.listening import Address
+from losswire_server.stop_signal import StopSignal
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def running() -> int:
+    """gRPC servers of this process that nobody has let go of."""
+    return sum(type(each) is grpc.aio.Server for each in gc.get_objects())
+
+
+def make(**settings: object) -> Server:
+    return Server(Settings(**{"port": 0, "metrics_port": 0, **settings}), CollectorRegistry())
+
+
+async def fail_to_start(**settings: object) -> str:
+    before = running()
+    try:
+        await make(**settings).start()
+    except OSError as error:
+        assert running() == before  # while the event loop runs and the error is still there, with all its frames
+        return str(error)
+    raise AssertionError("it has started")
+
+
+@pytest.mark.parametrize("setting", ["port", "metrics_port"])
+def test_no_grpc_server_is_made_where_a_port_is_taken(setting, taken, monkeypatch):
+    monkeypatch.setattr(Server, "_make_grpc_server", None)
+    said = uvloop.run(fail_to_start(**{setting: taken}))
+    assert f"{setting}: cannot listen on 127.0.0.1:{taken}; is another server there?" in said
+
+
+def test_grpc_server_is_taken_down_whole_where_another_comes_first(taken, monkeypatch):
+    monkeypatch.setattr(Address, "check", lambda _: None)  # as if the other had come just after it
+    assert f"port: cannot listen on 127.0.0.1:{taken}" in uvloop.run(fail_to_start(port=taken))
+
+
+def test_start_that_is_cancelled_leaves_nothing_behind():
+    async def start_and_cancel() -> None:
+        before, server = running(), make()
+        starting = asyncio.ensure_future(server.start())
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert running() == before
+        Address("127.0.0.1", server.port, "", "").check()
+
+    uvloop.run(start_and_cancel())
+
+
+def test_server_that_has_stopped_lets_go_of_grpc_and_of_its_ports():
+    async def start_and_stop() -> None:
+        before, server = running(), make()
+        await server.start()
+        await server.stop()
+        assert running() == before
+        for port in (server.port, server.metrics_port):
+            Address("127.0.0.1", port, "", "").check()
+
+    uvloop.run(start_and_stop())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_is_noted_at_once_and_acted_on_where_it_is_waited_for(number):
+    with StopSignal() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.received
+        uvloop.run(stop.wait())
+
+
+def test_signal_ends_the_wait():
+    async def wait(stop: StopSignal) -> None:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 20)
+
+    with StopSignal() as stop:
+        uvloop.run(wait(stop))
+
+
+def test_second_signal_has_its_ordinary_effect_and_handlers_come_back(monkeypatch):
+    before, raised = signal.getsignal(signal.SIGTERM), []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
+    with StopSignal():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert raised == []
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert signal.getsignal(signal.SIGTERM) is before
