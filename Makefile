@@ -6,8 +6,9 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 PIP = $(@D)/bin/python -m pip --disable-pip-version-check install
 # Of what pip says: downloads from 10 MB on, and what else takes long. Errors and warnings go to standard error, unfiltered.
 STEPS := sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9]\{2,\}[0-9.]* MB\|[0-9.]* GB\)).*/  downloading \1, \2/p' \
+	-e 's|^Obtaining file:.*/\([^/]*\)$$|  preparing \1|p' \
 	-e 's/^ *Building [a-z]* for \([^ ]*\) .*started$$/  building \1/p' \
-	-e 's/^Installing collected packages:.*/  unpacking all packages/p'
+	-e 's/^Installing collected packages:.*/  unpacking all packages/p' -e '/^The conflict is caused by/,$$p'
 PACKAGES := proto ce_engine server client
 EXTRAS := [cli,progress,torch,torchmetrics]
 ARGS ?=

@@ -11,6 +11,7 @@ from typer import BadParameter, Option
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import stderr, stdout, write_json
+from losswire_client.cli.evaluation import Loss
 from losswire_client.cli.load import (
     TURNS,
     Arrivals,
@@ -29,7 +30,6 @@ CONCURRENCY = [1, 32]
 CONCURRENCY_AT_A_RATE = [64]
 Transport = Literal["auto", "unary", "stream", "shared_memory"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16"]
-Loss = Literal["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
 Spacing = Literal["constant", "poisson"]
 
 
