@@ -1,5 +1,6 @@
-// The softmax of eight rows at a time, each in a lane of its own: of rows whose logits lie side by side, class by class, as
-// those of an image's pixels, which thus need not be transposed; and of so few classes that a vector would be mostly empty.
+// The softmax of eight rows at a time, each in a lane of its own: of rows whose logits lie side by side, class by class,
+// as those of an image's pixels, which thus need not be transposed; and of so few classes that a vector would be mostly
+// empty.
 //
 // A row has the bits that it has by itself in softmax.cpp: its exponentials are added up in the same places and order.
 
@@ -50,8 +51,8 @@ template <class Element> struct Columns {
     ALWAYS_INLINE RowFloats operator[](int64_t i) const { return load_rows(x + i * strides.classes, strides.position, count); }
 };
 
-// Where the exponentials of some rows are added up, as softmax.cpp does it: of few classes in an even step's last places,
-// else in an even and in an odd step. The others stay as they are, and count as zeros, which change no sum.
+// Where the exponentials of some rows are added up, as softmax.cpp does it: of few classes in an even step's last
+// places, else in an even and in an odd step. The others are never read: as zeros they would change no sum.
 template <class Element> struct Places {
     Float32 sums[2 * STEP * ROWS];
     int64_t first, last;
