@@ -1,6 +1,6 @@
-// The softmax of eight rows at a time, each in a lane of its own: of rows whose logits lie side by side, class by class,
-// as those of an image's pixels, which thus need not be transposed; and of so few classes that a vector would be mostly
-// empty.
+// The softmax of eight rows at a time, each in a lane of its own: of rows whose logits lie side by side, class by
+// class, as those of an image's pixels, which thus need not be transposed; and of so few classes that a vector would be
+// mostly empty.
 //
 // A row has the bits that it has by itself in softmax.cpp: its exponentials are added up in the same places and order.
 
@@ -48,7 +48,9 @@ template <class Element> struct Columns {
     int64_t classes;
     int count;
 
-    ALWAYS_INLINE RowFloats operator[](int64_t i) const { return load_rows(x + i * strides.classes, strides.position, count); }
+    ALWAYS_INLINE RowFloats operator[](int64_t i) const {
+        return load_rows(x + i * strides.classes, strides.position, count);
+    }
 };
 
 // Where the exponentials of some rows are added up, as softmax.cpp does it: of few classes in an even step's last
