@@ -3,10 +3,16 @@
 SHELL := /bin/bash -o pipefail
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
-PIP := .venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt --build-constraint constraints.txt
+PIP = $(@D)/bin/python -m pip --disable-pip-version-check install
+# Of what pip says: downloads from 10 MB on, and what else takes long. Errors and warnings go to standard error, unfiltered.
+STEPS := sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9]\{2,\}[0-9.]* MB\|[0-9.]* GB\)).*/  downloading \1, \2/p' \
+	-e 's|^Obtaining file:.*/\([^/]*\)$$|  preparing \1|p' \
+	-e 's/^ *Building [a-z]* for \([^ ]*\) .*started$$/  building \1/p' \
+	-e 's/^Installing collected packages:.*/  unpacking all packages/p' -e '/^The conflict is caused by/,$$p'
 PACKAGES := proto ce_engine server client
 EXTRAS := [cli,progress,torch,torchmetrics]
 ARGS ?=
+COMMA := ,
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
@@ -72,24 +78,26 @@ clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
+# Makes the environment of a target; the argument says what it is for, and how long it takes.
+define new_environment
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
-	@echo "Setting up .venv with $$($(PYTHON) --version); takes a minute, once."
-	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip --disable-pip-version-check -qq install -c constraints.txt pip
-	@$(PIP) --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)'
+	@echo "Setting up $(@D) with $$($(PYTHON) --version), once: $(1)"
+	@$(PYTHON) -m venv $(@D)
+	@echo "  reading what there is to install"
+endef
+
+.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
+	$(call new_environment,takes about three minutes$(COMMA) most of it for PyTorch and what it brings)
+	@$(PIP) -q -c constraints.txt pip
+	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' | $(STEPS)
 	@touch $@
 
 .venv-proto/ready: proto/requirements-generate.txt
-	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
-	@echo "Setting up .venv-proto for the generator of the contract's code, once."
-	@$(PYTHON) -m venv .venv-proto
-	@.venv-proto/bin/python -m pip --disable-pip-version-check -qq install -r proto/requirements-generate.txt
+	$(call new_environment,for the generator of the contract's code)
+	@$(PIP) -r proto/requirements-generate.txt | $(STEPS)
 	@touch $@
 
 .venv-peers/ready: benchmarks/requirements-peers.txt
-	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13; make PYTHON=/path/to/python"; exit 1; }
-	@echo "Setting up .venv-peers for the peers of the benchmark, once."
-	@$(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r benchmarks/requirements-peers.txt
+	$(call new_environment,for the peers of the benchmark)
+	@$(PIP) --no-deps -r benchmarks/requirements-peers.txt | $(STEPS)
 	@touch $@

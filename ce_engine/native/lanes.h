@@ -10,10 +10,17 @@
 #include <cstdint>
 #include <cstring>
 
-#define INLINE static inline __attribute__((always_inline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define INLINE static ALWAYS_INLINE
 
 constexpr int LANES = 16;
 constexpr int STEP = 2 * LANES;
+
+// Vectors of as many numbers as another one.
+template <class Vector> struct Like {
+    typedef float Floats __attribute__((vector_size(sizeof(Vector))));
+    typedef uint32_t Words __attribute__((vector_size(sizeof(Vector))));
+};
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
@@ -28,7 +35,7 @@ struct Float16 { uint16_t bits; };
 struct BFloat16 { uint16_t bits; };
 
 INLINE Floats all(float x) { return x - Floats{}; }
-INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+template <class Vector> INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 INLINE Step larger(Step x, Step y) { return {larger(x.a, y.a), larger(x.b, y.b)}; }
 INLINE Step operator*(Step x, float factor) { return {x.a * factor, x.b * factor}; }
 INLINE void operator+=(Step &x, Step y) { x.a += y.a, x.b += y.b; }
@@ -42,16 +49,20 @@ template <class Vector> INLINE Vector load(const void *from) {
 template <class Vector> INLINE void store(void *to, Vector x) { std::memcpy(to, &x, sizeof x); }
 
 // From bits in the low half of each word, as in https://fgiesen.wordpress.com/2012/03/28/half-to-float-done-quic/.
-INLINE Floats widened(Float16, Words low) {
+template <class Words> INLINE typename Like<Words>::Floats widened(Float16, Words low) {
+    typedef typename Like<Words>::Floats Floats;
     Words size = low & 0x7fff;
     Words finite = (Words)((Floats)(size << 13) * 0x1p112f);
     return (Floats)(finite | ((low & 0x8000) << 16) | (size < 0x7c00 ? Words{} : Words{} + 0x7f800000));
 }
 
-INLINE Floats widened(BFloat16, Words low) { return (Floats)(low << 16); }
+template <class Words> INLINE typename Like<Words>::Floats widened(BFloat16, Words low) {
+    return (typename Like<Words>::Floats)(low << 16);
+}
 
 // To the nearest, of two the even one; bits in the low half of each word.
-INLINE Words narrowed(Float16, Floats x) {
+template <class Floats> INLINE typename Like<Floats>::Words narrowed(Float16, Floats x) {
+    typedef typename Like<Floats>::Words Words;
     Words bits = (Words)x, size = bits & 0x7fffffff;
     Words normal = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
     Words subnormal = (Words)((Floats)size + 0.5f) - 0x3f000000;  // the adder rounds at the last bit that is left
@@ -60,7 +71,8 @@ INLINE Words narrowed(Float16, Floats x) {
     return rounded | ((bits & 0x80000000) >> 16);
 }
 
-INLINE Words narrowed(BFloat16, Floats x) {
+template <class Floats> INLINE typename Like<Floats>::Words narrowed(BFloat16, Floats x) {
+    typedef typename Like<Floats>::Words Words;
     Words bits = (Words)x;
     return (x == x ? bits + 0x7fff + ((bits >> 16) & 1) : Words{} + 0x7fc00000) >> 16;
 }
@@ -149,9 +161,10 @@ INLINE double sum_of_lanes(Floats x) {
 // The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <=
 // ln 2 / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers;
 // with the exponent's bias added too, n + 127 stands in the lowest bits, and is 0 at -88.
-INLINE Floats exponential(Floats x) {
+template <class Floats> INLINE Floats exponential(Floats x) {
+    typedef typename Like<Floats>::Words Words;
     constexpr float ROUNDER = 0x1.8p23f + 127;
-    x = larger(all(-88.0f), x);  // this way round, NaN stays
+    x = larger(Floats{} - 88.0f, x);  // this way round, NaN stays
     Floats biased = x * 1.44269504f + ROUNDER;
     Floats n = biased - ROUNDER;
     Floats r = x - n * 0.693147182f;

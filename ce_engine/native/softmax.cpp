@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "lanes.h"
+#include "columns.h"
+#include "launch.h"
 
-constexpr int64_t SEGMENT = 1 << 14;         // classes that are added up in float32; their sums are added in double
 constexpr int64_t PIECE = 1 << 18;           // logits that a thread takes at a time
 constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second thread, as for PyTorch's own operators
 
@@ -18,24 +18,6 @@ constexpr int64_t LEAST_PARALLEL = 1 << 15;  // logits that are worth a second t
 constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
 // In bytes of a row's gradient and of all, from which it goes past the caches: they would not hold it until it is read.
 constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 23;
-
-// What is there or wanted for some launches only may be null.
-struct Launch {
-    const void *logits;     // (rows, classes)
-    int64_t stride;         // from row to row, in elements
-    int64_t rows, classes;
-    const int64_t *target;  // (rows), in [0, classes); looked at once, since a caller may change it meanwhile
-    const bool *ignored;    // (rows), whether loss and gradient are 0; may be null
-    const float *weight;    // (rows), factor of the loss and of the gradient; may be null
-    const float *scale;     // (rows), another of the gradient; may be null
-    int64_t scale_stride;   // 0 where all rows share one
-    float *losses;          // (rows)
-    float *lse;             // (rows), logarithm of the sum of exponentials; may be null
-    void *grad;             // (rows, classes), contiguous; null without scale
-    bool wide;              // whether the gradient is float32 whatever the logits are
-    Float32 *kept;          // (threads, whole steps of the classes and one more), to work in; null without grad
-    int threads;
-};
 
 constexpr Step ZERO = {Floats{}, Floats{}};
 constexpr Step NOTHING = {Floats{} - INFINITY, Floats{} - INFINITY};
@@ -45,8 +27,6 @@ template <class Element> struct Row {
     int64_t whole;  // classes in whole steps
     Step last;      // the others in its last places, -inf before them
 };
-
-INLINE float weight_of(const Launch &launch, int64_t i) { return launch.weight ? launch.weight[i] : 1; }
 
 // Loads elements before them too, which costs less than moving them; but none from before the first row.
 template <class Element> INLINE Step load_last(const Element *end, int64_t count, bool is_first) {
@@ -61,7 +41,7 @@ template <class Element> INLINE Step load_last(const Element *end, int64_t count
 }
 
 template <class Element> INLINE Row<Element> row_at(const Launch &launch, int64_t i) {
-    int64_t offset = i * launch.stride, rest = launch.classes % STEP;
+    int64_t offset = i * launch.strides.position, rest = launch.classes % STEP;
     const Element *x = (const Element *)launch.logits + offset;
     bool is_first = offset + launch.classes < STEP;
     return {x, launch.classes - rest, rest ? load_last(x + launch.classes, rest, is_first) : NOTHING};
@@ -109,27 +89,12 @@ INLINE double sum_of_exponentials(const Row<Element> &row, float origin, Float32
     return total;
 }
 
-struct Softmax {
-    float largest;
-    double total;  // of exp(x - largest)
-
-    // In double: a small loss is a difference of large numbers.
-    double log_p(float x) const { return ((double)x - largest) - std::log(total); }
-};
-
 template <bool KEEP, class Element>
 INLINE Softmax softmax_of(const Row<Element> &row, int64_t stride, Float32 *kept) {
     int64_t bytes = stride * sizeof(Element);
     const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + stride : nullptr;
     float largest = largest_of(row);
     return {largest, sum_of_exponentials<KEEP>(row, largest, kept, next)};
-}
-
-template <class Element> INLINE float log_sum_exp(const Element *x, int64_t classes, const Softmax &softmax) {
-    if (!std::isinf(softmax.largest)) return softmax.largest + std::log(softmax.total);
-    for (int64_t i = 0; i < classes; i++)
-        if (std::isnan(widened_one(x[i]))) return NAN;
-    return softmax.largest;
 }
 
 template <bool STREAM, class Element, class Out> INLINE void store_grad(Out *to, Step x) {
@@ -182,8 +147,8 @@ template <bool GRAD, class Element> INLINE bool evaluate_row(const Launch &launc
         if (!launch.lse) return true;
     }
     Row<Element> row = row_at<Element>(launch, i);
-    Softmax softmax = softmax_of<GRAD>(row, launch.stride, kept);
-    if (launch.lse) launch.lse[i] = log_sum_exp(row.x, launch.classes, softmax);
+    Softmax softmax = softmax_of<GRAD>(row, launch.strides.position, kept);
+    if (launch.lse) launch.lse[i] = log_sum_exp(row.x, 1, launch.classes, softmax);
     if (ignored) return true;
     float x = widened_one(row.x[target]);
     launch.losses[i] = weight_of(launch, i) * -(float)softmax.log_p(x);
@@ -223,19 +188,39 @@ FOR_EACH_CPU bool bfloat16_rows(const Launch &launch, int64_t first, int64_t las
     return evaluate_rows<BFloat16>(launch, first, last, kept);
 }
 
-template <class Rows> static bool evaluate(Rows rows, const Launch &launch) {
-    int64_t piece = PIECE / launch.classes + 1, kept = (launch.classes / STEP + 1) * STEP;
+FOR_EACH_CPU bool float32_columns(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_groups<Float32>(launch, first, last, kept);
+}
+
+FOR_EACH_CPU bool float16_columns(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_groups<Float16>(launch, first, last, kept);
+}
+
+FOR_EACH_CPU bool bfloat16_columns(const Launch &launch, int64_t first, int64_t last, Float32 *kept) {
+    return evaluate_groups<BFloat16>(launch, first, last, kept);
+}
+
+// So many rows, or groups of rows, of so many logits each.
+template <class Part> static bool evaluate(Part part, const Launch &launch, int64_t count, int64_t logits) {
+    int64_t piece = PIECE / logits + 1;
     bool parallel = launch.rows * launch.classes >= LEAST_PARALLEL;
     bool done = true;
 #pragma omp parallel for schedule(dynamic) num_threads(parallel ? launch.threads : 1) reduction(&& : done)
-    for (int64_t first = 0; first < launch.rows; first += piece)
-        done &= rows(launch, first, std::min(first + piece, launch.rows), launch.kept + omp_get_thread_num() * kept);
+    for (int64_t first = 0; first < count; first += piece)
+        done &= part(launch, first, std::min(first + piece, count),
+                     launch.kept + omp_get_thread_num() * launch.kept_size);
     return done;
+}
+
+template <class Rows, class Columns> static bool evaluate(Rows rows, Columns columns, const Launch &launch) {
+    if (!launch.by_columns) return evaluate(rows, launch, launch.rows, launch.classes);
+    int64_t groups = launch.rows / launch.positions * groups_of(launch);
+    return evaluate(columns, launch, groups, launch.classes * ROWS);
 }
 
 // Whether all rows were evaluated.
 extern "C" {
-bool softmax_float32(const Launch *launch) { return evaluate(float32_rows, *launch); }
-bool softmax_float16(const Launch *launch) { return evaluate(float16_rows, *launch); }
-bool softmax_bfloat16(const Launch *launch) { return evaluate(bfloat16_rows, *launch); }
+bool softmax_float32(const Launch *launch) { return evaluate(float32_rows, float32_columns, *launch); }
+bool softmax_float16(const Launch *launch) { return evaluate(float16_rows, float16_columns, *launch); }
+bool softmax_bfloat16(const Launch *launch) { return evaluate(bfloat16_rows, bfloat16_columns, *launch); }
 }

@@ -106,6 +106,73 @@ def test_gradient_past_the_caches_has_the_same_bits(classes, dtype):
         assert torch.equal(grad[row], alone)
 
 
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
+@pytest.mark.parametrize(
+    "classes", [_native.FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
+)
+def test_rows_side_by_side_have_the_bits_of_rows_one_after_the_other(classes, dtype):
+    positions = 2 * _native.ROWS + 3
+    logits = (torch.randn(2, positions, classes) * 4).to(dtype)
+    logits[0, 1] = -math.inf
+    logits[0, 2, 0] = math.inf
+    logits[0, 3, -1] = math.nan
+    target = torch.randint(classes, (2, positions))
+    target[:, ::5] = -1
+    weight, incoming = torch.rand(classes), torch.rand(2, positions)
+
+    def evaluate(x, y, grad_output):
+        return ce_engine.cross_entropy(
+            x, y, weight, ignore_index=-1, reduction="none", grad=True, grad_output=grad_output, outputs=("lse",)
+        )
+
+    after = evaluate(logits.flatten(0, 1), target.flatten(), incoming.flatten())
+    beside = evaluate(logits.mT.contiguous(), target, incoming)
+    assert same_bits(beside.loss.flatten(), after.loss)
+    assert same_bits(beside.lse.flatten(), after.lse)
+    assert same_bits(beside.grad.mT.reshape(after.grad.shape), after.grad)
+
+
+@compiled
+@pytest.mark.parametrize("positions", [1, _native.ROWS - 1, _native.ROWS, _native.ROWS + 1, 1000])
+@pytest.mark.parametrize("classes", [1, 2, _native.FEW - 1, _native.FEW, 40])
+def test_any_number_of_positions_is_exact(positions, classes):
+    logits, target = torch.randn(3, classes, positions), torch.randint(classes, (3, positions))
+    target[1, 0] = -100
+    ours, truth = (
+        ce_engine.cross_entropy(x, target, reduction="sum", grad=True, outputs=("lse", "predictions"))
+        for x in (logits, logits.double())
+    )
+    torch.testing.assert_close(ours.loss.double(), truth.loss, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours.lse.double(), truth.lse, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours.grad.double(), truth.grad, rtol=1e-6, atol=1e-6)
+    assert torch.equal(ours.predictions, truth.predictions)
+
+
+@compiled
+def test_images_are_read_and_their_gradients_written_in_place(monkeypatch):
+    monkeypatch.setattr(_native, "scratch", Refusing(("kept",)))
+    logits, target = torch.randn(2, 40, 5, 7), torch.randint(40, (2, 5, 7))
+    ours = ce_engine.cross_entropy(logits, target, grad=True)
+    expected = logits.requires_grad_()
+    torch.nn.functional.cross_entropy(expected, target).backward()
+    torch.testing.assert_close(ours.grad, expected.grad)
+
+
+class Refusing:
+    """Scratch memory for what has these names alone."""
+
+    def __init__(self, names):
+        self.names = names
+
+    def empty(self, shape, dtype, name):
+        assert name in self.names
+        return torch.empty(shape, dtype=dtype)
+
+    def like(self, x, dtype, name):
+        return self.empty(x.shape, dtype, name)
+
+
 def test_library_that_cannot_be_loaded_is_told_and_done_without(tmp_path):
     broken = tmp_path / "libsoftmax.so"
     broken.write_text("for another machine")

@@ -93,5 +93,5 @@ def test_metrics_count_what_was_evaluated():
 
 def test_missing_server_is_told(monkeypatch):
     monkeypatch.setattr("losswire_client.testing.entry_points", lambda **_: ())
-    with pytest.raises(ImportError, match=r"pip install 'losswire-client\[testing\]'"):
+    with pytest.raises(ImportError, match=r"pip install ./proto ./ce_engine ./server './client\[testing\]'"):
         testing.Service()

@@ -160,5 +160,5 @@ def test_loss_that_falls_through_to_torch_warns_of_it():
 def test_import_without_what_it_needs_names_the_extra(module, needed, monkeypatch):
     monkeypatch.setitem(sys.modules, needed, None)  # which Python takes for a module that is not there
     monkeypatch.delitem(sys.modules, f"losswire_client.{module}", raising=False)
-    with pytest.raises(ImportError, match=rf"pip install 'losswire-client\[{module}\]'"):
+    with pytest.raises(ImportError, match=rf"pip install ./proto './client\[{module}\]'"):
         importlib.import_module(f"losswire_client.{module}")

@@ -1,6 +1,7 @@
 """What users install: the wheels, and what is in them."""
 
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from losswire_client._install import command
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +47,20 @@ def test_wheel_of_the_engine_does_without_a_compiler(tmp_path, monkeypatch):
     wheel = wheel_of("ce_engine", tmp_path)
     assert "ce_engine/libsoftmax.so" not in zipfile.ZipFile(wheel).namelist()
     assert wheel.name.endswith("py3-none-any.whl")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["cli", "testing"])
+def test_client_is_installed_from_a_clone_as_errors_say(extra, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")  # compiling takes longer than all the rest
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    options = ["--dry-run", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-deps"]
+    told = shlex.split(command(extra))
+    done = subprocess.run([*pip, *told[1:], *options], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "does not provide the extra" not in done.stderr
+    assert "Would install" in done.stdout
+    assert "losswire-client-0.1.0" in done.stdout
 
 
 def wheel_of(folder, where):

@@ -17,6 +17,8 @@ from ce_engine._rows import blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
 
 STEP = 32  # classes that are computed at a time, as in native/lanes.h
+ROWS = 8  # rows that are computed at a time where their logits lie side by side, as in native/columns.h
+FEW = 16  # classes: of fewer, rows are computed so wherever they lie
 ENTRY_POINTS = {
     torch.float32: "softmax_float32",
     torch.float16: "softmax_float16",
@@ -24,14 +26,20 @@ ENTRY_POINTS = {
 }
 
 
+class _Strides(ctypes.Structure):
+    _fields_ = (("sample", ctypes.c_int64), ("position", ctypes.c_int64), ("classes", ctypes.c_int64))
+
+
 class _Launch(ctypes.Structure):
-    """As in ``native/softmax.cpp``, which says what they are."""
+    """As in ``native/launch.h``, which says what they are."""
 
     _fields_ = (
         ("logits", ctypes.c_void_p),
-        ("stride", ctypes.c_int64),
+        ("strides", _Strides),
         ("rows", ctypes.c_int64),
         ("classes", ctypes.c_int64),
+        ("positions", ctypes.c_int64),
+        ("by_columns", ctypes.c_bool),
         ("target", ctypes.c_void_p),
         ("ignored", ctypes.c_void_p),
         ("weight", ctypes.c_void_p),
@@ -40,8 +48,10 @@ class _Launch(ctypes.Structure):
         ("losses", ctypes.c_void_p),
         ("lse", ctypes.c_void_p),
         ("grad", ctypes.c_void_p),
+        ("grad_strides", _Strides),
         ("wide", ctypes.c_bool),
         ("kept", ctypes.c_void_p),
+        ("kept_size", ctypes.c_int64),
         ("threads", ctypes.c_int),
     )
 
@@ -87,18 +97,18 @@ class NativeSoftmaxKernel:
         self._rows = rows
 
     def __call__(self, out: RowResults) -> None:
-        if _lie_apart(self._x) and (out.grad is None or out.grad.dtype is self._grad_dtype):
+        if _is_readable(self._x) and (out.grad is None or out.grad.dtype is self._grad_dtype):
             self._evaluate(self._x, self._rows, out)
             return
         for block in blocks(self._x, torch.float32.itemsize):
             x = self._x[block.samples, block.positions]
-            if not _lie_apart(x):
+            if not _is_readable(x):
                 x = scratch.like(x, x.dtype, "x").copy_(x)
             self._evaluate(x, self._rows.part(block.rows), out.part(block))
 
     def _evaluate(self, x: Tensor, rows: Rows, out: RowResults) -> None:
         index = present(rows.classes).contiguous()
-        grad = None if out.grad is None else working_memory(out.grad, x, self._grad_dtype, "grad")
+        grad = None if out.grad is None else self._grad_memory(out.grad, x)
         self._launch(x, index, rows, out, grad)
         if grad is not None:
             deliver((grad,), (out.grad,))
@@ -106,15 +116,23 @@ class NativeSoftmaxKernel:
             torch.argmax(x, 2, out=out.predictions.view(x.shape[:2]))
             torch.eq(out.predictions, index, out=out.correct)
 
+    def _grad_memory(self, grad: Tensor, x: Tensor) -> Tensor:
+        if _by_columns(x) and grad.dtype is self._grad_dtype:
+            return grad
+        return working_memory(grad, x, self._grad_dtype, "grad")
+
     def _launch(self, x: Tensor, index: Tensor, rows: Rows, out: RowResults, grad: Tensor | None) -> None:
-        classes, threads = x.shape[2], torch.get_num_threads()
+        classes, threads, by_columns = x.shape[2], torch.get_num_threads(), _by_columns(x)
         weight = None if rows.weight is None else rows.weight.contiguous()
-        kept = None if grad is None else scratch.empty((threads, (classes // STEP + 1) * STEP), torch.float32, "kept")
+        kept_size = classes * ROWS if by_columns else (classes // STEP + 1) * STEP
+        kept = None if grad is None else scratch.empty((threads, kept_size), torch.float32, "kept")
         launch = _Launch(
             logits=x.data_ptr(),
-            stride=x.stride(1) if x.shape[0] == 1 else classes,
+            strides=_strides(x) if by_columns else _Strides(position=x.stride(1) if x.shape[0] == 1 else classes),
             rows=index.shape[0],
             classes=classes,
+            positions=x.shape[1],
+            by_columns=by_columns,
             target=index.data_ptr(),
             ignored=_address(rows.ignored),
             weight=_address(weight),
@@ -123,17 +141,33 @@ class NativeSoftmaxKernel:
             losses=out.losses.data_ptr(),
             lse=_address(out.lse),
             grad=_address(grad),
+            grad_strides=_Strides() if grad is None else _strides(grad),
             wide=self._grad_dtype is torch.float32,
             kept=_address(kept),
+            kept_size=kept_size,
             threads=threads,
         )
         if not self._softmax(ctypes.byref(launch)):
             raise IndexError("a target is no class any more; slabs must not change until their results are there")
 
 
+def _is_readable(x: Tensor) -> bool:
+    """Whether x, (samples, positions, C), is in memory as one of the ways of ``native`` reads it."""
+    return not x.is_neg() and (_by_columns(x) or _lie_apart(x))
+
+
+def _by_columns(x: Tensor) -> bool:
+    """Whether several rows of x are computed at a time: few classes, or a class's numbers side by side."""
+    return x.shape[2] < FEW or (x.stride(1) == 1 and x.stride(2) != 1 and x.shape[1] >= ROWS)
+
+
 def _lie_apart(x: Tensor) -> bool:
-    """Whether x, (samples, positions, C), is in memory rows of C numbers side by side, the same distance apart."""
-    return x.stride(2) == 1 and (x.shape[0] == 1 or x.is_contiguous()) and not x.is_neg()
+    """Whether x is rows of C numbers side by side, the same distance apart."""
+    return x.stride(2) == 1 and (x.shape[0] == 1 or x.is_contiguous())
+
+
+def _strides(x: Tensor) -> _Strides:
+    return _Strides(*x.stride())
 
 
 def _address(x: Tensor | None) -> int | None:

@@ -98,7 +98,7 @@ class Client(Base[Result, Wire]):
             batches: The loss's first arguments, as in ``(input, target)``, or a mapping of any by their names.
             loss: Name of the loss.
             window: How many are in flight: each in a thread of its own; with ``coalesce=True`` in two messages.
-            progress: Whether to show a bar, with the exact mean so far. Needs ``losswire-client[progress]``.
+            progress: Whether to show a bar, with the exact mean so far. Needs the extra ``progress``.
             **options: Arguments that all batches have.
 
         Raises:

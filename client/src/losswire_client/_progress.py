@@ -5,6 +5,7 @@ from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 
 from losswire_client._evaluation import check_choice
+from losswire_client._install import missing
 from losswire_client._result import Result
 
 
@@ -12,7 +13,7 @@ def wants_bar(progress: bool) -> bool:
     """The argument, if it can be had."""
     check_choice("progress", progress, (False, True))
     if progress and find_spec("tqdm") is None:
-        raise ImportError("progress=True needs tqdm: pip install 'losswire-client[progress]'")
+        raise ImportError(missing("progress=True needs tqdm", "progress"))
     return progress
 
 

@@ -4,7 +4,7 @@
     >>> with testing.Service() as service, service.client() as client:
     ...     client.cross_entropy([[1.0, 2.0, 3.0]], [2]).loss
 
-The losses, the checks and the errors are the server's own, which ``losswire-client[testing]`` installs.
+The losses, the checks and the errors are the server's own, which the extra ``testing`` installs.
 """
 
 from collections import deque
@@ -18,6 +18,7 @@ from losswire_client._client import Client
 from losswire_client._connection import Connection
 from losswire_client._errors import LosswireError
 from losswire_client._in_process import NAME, InProcessAioWire, InProcessEndpoint, InProcessWire
+from losswire_client._install import missing
 
 __all__ = ["Service"]
 
@@ -103,6 +104,6 @@ def _find() -> Callable[..., Any]:
     """The server's part, which this package has no other ties to."""
     found = entry_points(group="losswire.in_process")
     if not found:
-        raise ImportError("losswire_client.testing needs a server: pip install 'losswire-client[testing]'")
+        raise ImportError(missing("losswire_client.testing needs a server", "testing"))
     in_process: Callable[..., Any] = next(iter(found)).load()
     return in_process

@@ -15,6 +15,7 @@ from losswire_client.cli.bench import Dtype, Transport
 from losswire_client.cli.eval import WireDtype
 from losswire_client.cli.evaluation import Loss
 
+INSTALL = "in a clone of Losswire, pip install ./proto './client[cli]'"
 HEAVY = {"matplotlib", "pyarrow", "safetensors", "prometheus_client", "torch"}
 
 
@@ -87,7 +88,7 @@ def test_every_error_of_the_sdk_has_an_exit_code():
         (CommandError("two\nlines"), ExitCode.FAILED, "two lines"),
         (CommandError("away", ExitCode.UNREACHABLE), ExitCode.UNREACHABLE, "away"),
         (BadParameter("no", param_hint="--count"), ExitCode.USAGE, "Invalid value for --count: no"),
-        (ModuleNotFoundError(name="rich"), ExitCode.USAGE, "rich is not installed: pip install 'losswire-client[cli]'"),
+        (ModuleNotFoundError(name="rich"), ExitCode.USAGE, f"rich is not installed: {INSTALL}"),
         (PermissionError(13, "Permission denied", "x.svg"), ExitCode.FAILED, "[Errno 13] Permission denied: 'x.svg'"),
     ],
 )
@@ -122,11 +123,11 @@ def test_without_the_extra_the_command_says_what_to_install():
     program = "import sys; sys.modules['typer'] = None; from losswire_client.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "losswire: typer is not installed: pip install 'losswire-client[cli]'\n"
+    assert done.stderr == f"losswire: typer is not installed: {INSTALL}\n"
 
 
 def test_library_of_the_extra_that_is_missing_is_named(losswire, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = losswire("bench", "--plot", "out.svg")
     assert result.exit_code == 2
-    assert result.stderr == "losswire: matplotlib is not installed: pip install 'losswire-client[cli]'\n"
+    assert result.stderr == f"losswire: matplotlib is not installed: {INSTALL}\n"

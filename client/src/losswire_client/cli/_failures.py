@@ -8,6 +8,7 @@ from enum import IntEnum
 from typer import TyperException
 
 from losswire_client._errors import DeadlineExceededError, LosswireError, UnavailableError
+from losswire_client._install import missing
 from losswire_client.cli._output import stderr
 
 
@@ -49,7 +50,7 @@ def exit_code(error: Exception) -> ExitCode:
 def line(error: Exception) -> str:
     """What is wrong, in one line."""
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name} is not installed: pip install 'losswire-client[cli]'"
+        return missing(f"{error.name} is not installed", "cli")
     text = error.format_message() if isinstance(error, TyperException) else str(error)
     return " ".join(text.split())
 

@@ -1,20 +1,36 @@
 """``losswire bench``: what a server does under load, seen from here."""
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Any, Literal
 
 from typer import BadParameter, Option
 
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import stderr, stdout, write_json
-from losswire_client.cli.load import TURNS, Case, Shape, as_json, measure, save_picture, table
+from losswire_client.cli.evaluation import Loss
+from losswire_client.cli.load import (
+    TURNS,
+    Arrivals,
+    Case,
+    Shape,
+    as_json,
+    measure,
+    save_picture,
+    shortfalls,
+    table,
+    write_csv,
+)
 
 SHAPES = ["32x10", "256x32000"]
 CONCURRENCY = [1, 32]
+CONCURRENCY_AT_A_RATE = [64]
 Transport = Literal["auto", "unary", "stream", "shared_memory"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16"]
+Spacing = Literal["constant", "poisson"]
 
 
 def bench(
@@ -23,36 +39,71 @@ def bench(
         list[str], Option(metavar="ROWSxCLASSES", help="Of a batch; may be given several times.")
     ] = SHAPES,
     concurrency: Annotated[
-        list[int], Option(min=1, help="Callers at a time; may be given several times.")
-    ] = CONCURRENCY,
+        list[int] | None,
+        Option(
+            min=1,
+            help="Callers at a time, several if given again: 1 and 32, or with --rate 64, the most calls in flight.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, Option(min=0.001, help="Calls a second that are due, whether or not others were answered.")
+    ] = None,
+    arrivals: Annotated[
+        Spacing | None,
+        Option(help="With --rate: calls as far apart as each other, the default, or at random as of many users."),
+    ] = None,
     seconds: Annotated[float, Option(min=0.01, help="How long each case is measured.")] = 3.0,
+    loss: Annotated[Loss, Option(help="What is evaluated, of random batches that suit it.")] = Loss.CROSS_ENTROPY,
     grad: Annotated[bool, Option("--grad", help="Ask for gradients too.")] = False,
     dtype: Annotated[Dtype, Option(help="Of the logits.")] = "float32",
     transport: Annotated[Transport, Option(help="How batches travel.")] = "auto",
     json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
+    csv: Annotated[
+        str | None, Option(metavar="FILE", help="Write CSV, a line a case and turn; - for standard output.")
+    ] = None,
     plot: Annotated[
         Path | None,
         Option(callback=_figure.picture_path, help="Draw latencies and throughput: .png, .svg or .pdf."),
     ] = None,
 ) -> None:
-    """Measure the latency and throughput of cross_entropy on a server, from here.
+    """Measure the latency and throughput of a loss on a server, from here.
 
-    Each case is a batch shape and a number of callers, which are threads of this process that send random logits, each
-    the next batch when the last one is answered. The cases are warmed up, then measured in turns, a third of the time
-    each; evaluations per second are the median of the turns, and percentiles are of all evaluations.
+    Each case is a batch shape and a number of callers, which are threads of this process that send random logits (or
+    what the loss takes), each the next batch when the last one is answered. The cases are warmed up, then measured in
+    turns, a third of the time each; evaluations per second are the median of the turns, and percentiles are of all
+    evaluations.
+
+    With --rate, calls are due by a schedule instead, and latency counts from when a call was due: a stall shows in all
+    the calls that it kept waiting. Calls that no caller was free for are made as soon as one is, and what this process
+    could not keep up with is said on standard error.
 
     With many callers and small batches, this process is what limits: run it several times at once to load a server.
-    MB/s are those of logits, targets and gradients.
+    MB/s are those of inputs, targets and gradients.
     """
-    cases = [Case(*case) for case in product(map(_shape, shape), concurrency)]
-    with connection.client(transport, retry=None) as client, stderr().status("measuring"):
-        measurements = measure(client, cases, seconds=seconds, dtype=dtype, grad=grad)
-    title = f"cross_entropy{' with gradient' * grad}, {dtype}, transport {transport}, at {client.target}"
+    if rate is None and arrivals is not None:
+        raise BadParameter("expected --rate beside it", param_hint="--arrivals")
+    if csv == "-" and json:
+        raise BadParameter("expected a file beside --json, got -", param_hint="--csv")
+    due = None if rate is None else Arrivals(rate, arrivals or "constant")
+    callers = concurrency or (CONCURRENCY if due is None else CONCURRENCY_AT_A_RATE)
+    cases = [Case(*case) for case in product(map(_shape, shape), callers)]
+    facts = _facts(loss, dtype, transport, due, grad=grad)
+    with (
+        _csv_stream(csv) as stream,
+        connection.client(transport, retry=None) as client,
+        stderr().status("measuring"),
+    ):
+        measurements = measure(client, cases, seconds=seconds, dtype=dtype, grad=grad, loss=loss, arrivals=due)
+        if stream is not None:
+            write_csv(measurements, facts, stream)
+    title = _title(facts, client.target)
     if json:
-        facts = {"target": client.target, "transport": transport, "dtype": dtype, "grad": grad}
+        facts = {"target": client.target, **facts}
         write_json({**facts, "seconds": seconds, "turns": TURNS, "cases": as_json(measurements)})
-    else:
+    elif csv != "-":
         stdout().print(title, table(measurements), sep="\n")
+    for shortfall in shortfalls(measurements):
+        stderr().print(f"losswire: {shortfall}", style="yellow", soft_wrap=True)
     if plot:
         save_picture(measurements, title, plot)
 
@@ -62,3 +113,23 @@ def _shape(text: str) -> Shape:
         return Shape.parse(text)
     except ValueError as error:
         raise BadParameter(str(error), param_hint="--shape") from error
+
+
+def _facts(loss: str, dtype: str, transport: str, due: Arrivals | None, *, grad: bool) -> dict[str, Any]:
+    """What all cases have in common."""
+    rate, arrivals = due or (None, None)
+    facts = {"loss": loss, "transport": transport, "dtype": dtype, "grad": grad}
+    return {**facts, "due_per_second": rate, "arrivals": arrivals}
+
+
+def _title(facts: dict[str, Any], target: str) -> str:
+    what = f"{facts['loss']}{' with gradient' * facts['grad']}, {facts['dtype']}, transport {facts['transport']}"
+    due = f", {facts['due_per_second']:g} due a second ({facts['arrivals']})" if facts["due_per_second"] else ""
+    return f"{what}{due}, at {target}"
+
+
+def _csv_stream(csv: str | None) -> AbstractContextManager[IO[str] | None]:
+    """Opened before anything is measured, so that a name that cannot be written to is refused at once."""
+    if csv is None or csv == "-":
+        return nullcontext(None if csv is None else sys.stdout)
+    return Path(csv).open("w", encoding="utf-8", newline="")

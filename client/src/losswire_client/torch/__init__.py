@@ -27,10 +27,12 @@ The losses that this module names are evaluated by the server; whatever else `nn
 Without a client of their own, losses are evaluated by one that the process shares: see `set_default_client`.
 """
 
+from losswire_client._install import missing
+
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError("losswire_client.torch needs PyTorch: pip install 'losswire-client[torch]'") from error
+    raise ImportError(missing("losswire_client.torch needs PyTorch", "torch")) from error
 
 from losswire_client.torch import nn
 from losswire_client.torch._clients import set_default_client

@@ -11,12 +11,12 @@ of the batches', is another number. No gradient is computed and none is sent. Wi
 evaluated by the one that the process shares: see `losswire_client.torch.set_default_client`.
 """
 
+from losswire_client._install import missing
+
 try:
     import torchmetrics  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError(
-        "losswire_client.torchmetrics needs TorchMetrics: pip install 'losswire-client[torchmetrics]'"
-    ) from error
+    raise ImportError(missing("losswire_client.torchmetrics needs TorchMetrics", "torchmetrics")) from error
 
 from losswire_client.torchmetrics._metrics import BinaryCrossEntropy, CrossEntropy
 

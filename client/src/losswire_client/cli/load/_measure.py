@@ -1,68 +1,46 @@
-"""Callers in threads, each of which sends its next batch when the last one is answered."""
+"""The cases, measured in turns."""
 
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
-from losswire.dtypes import BY_NAME
-from losswire_client import Client, OverloadedError
-from losswire_client.cli.load._measurement import Case, Measurement, Shape, Turn
+from losswire_client import Client
+from losswire_client.cli.load._batches import random_batch
+from losswire_client.cli.load._closed_loop import Evaluate, run_turn
+from losswire_client.cli.load._measurement import Arrivals, Case, Measurement, Turn
+from losswire_client.cli.load._open_loop import run_open_turn, schedule
 from losswire_client.cli.readers import Batch
 
 TURNS = 3  # A B C A B C A B C, so that a machine that slows down slows all cases
 WARM_UP_SECONDS = 0.3
-MIN_RETRY_SECONDS = 0.005
-
-Evaluate = Callable[[], object]
 
 
-def measure(client: Client, cases: Sequence[Case], *, seconds: float, dtype: str, grad: bool) -> list[Measurement]:
+def measure(
+    client: Client,
+    cases: Sequence[Case],
+    *,
+    seconds: float,
+    dtype: str,
+    grad: bool,
+    loss: str = "cross_entropy",
+    arrivals: Arrivals | None = None,
+) -> list[Measurement]:
     """Measures each case for so many seconds in all, after a warm-up."""
-    batches = {case.shape: random_batch(case.shape, dtype) for case in cases}
-    evaluates = [partial(client.cross_entropy, *batches[case.shape], grad=grad) for case in cases]
+    batches = {case.shape: random_batch(case.shape, dtype, loss) for case in cases}
+    evaluates = [partial(getattr(client, loss), *batches[case.shape], grad=grad) for case in cases]
     measurements = [Measurement(case, _nbytes(batches[case.shape], grad)) for case in cases]
     for evaluate, case in zip(evaluates, cases, strict=True):
         run_turn(evaluate, case.concurrency, WARM_UP_SECONDS)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
+        run = _runner(arrivals, seconds / TURNS, turn)
         for evaluate, measurement in zip(evaluates, measurements, strict=True):
-            measurement.turns.append(run_turn(evaluate, measurement.case.concurrency, seconds / TURNS))
+            measurement.turns.append(run(evaluate, measurement.case.concurrency))
     return measurements
 
 
-def random_batch(shape: Shape, dtype: str) -> Batch:
-    rng = np.random.default_rng(0)
-    logits = rng.standard_normal(shape, np.float32).astype(BY_NAME[dtype].numpy)
-    return Batch(logits, rng.integers(shape.classes, size=shape.rows))
-
-
-def run_turn(evaluate: Evaluate, concurrency: int, seconds: float) -> Turn:
-    """So many callers for so many seconds: each of them ends what it has begun."""
-    start = time.perf_counter()
-    executor = ThreadPoolExecutor(concurrency)
-    try:
-        calls = [executor.submit(_call_until, start + seconds, evaluate) for _ in range(concurrency)]
-        turns = [call.result() for call in calls]
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)  # one that fails, or is interrupted, does not wait for all
-    latencies = [latency for turn in turns for latency in turn.latencies]
-    return Turn(latencies, sum(turn.refused_count for turn in turns), time.perf_counter() - start)
-
-
-def _call_until(end: float, evaluate: Evaluate) -> Turn:
-    latencies: list[float] = []
-    refused_count, start = 0, time.perf_counter()
-    while not (latencies or refused_count) or start < end:
-        try:
-            evaluate()
-            latencies.append(time.perf_counter() - start)
-        except OverloadedError as error:
-            refused_count += 1
-            time.sleep(max(error.retry_seconds, MIN_RETRY_SECONDS))
-        start = time.perf_counter()
-    return Turn(latencies, refused_count, 0.0)
+def _runner(arrivals: Arrivals | None, seconds: float, turn: int) -> Callable[[Evaluate, int], Turn]:
+    if arrivals is None:
+        return partial(run_turn, seconds=seconds)
+    return partial(run_open_turn, due=schedule(arrivals, seconds, turn), seconds=seconds)
 
 
 def _nbytes(batch: Batch, grad: bool) -> int:

@@ -36,18 +36,49 @@ class Case(NamedTuple):
         return f"{self.shape}, {self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
 
 
+class Arrivals(NamedTuple):
+    """When calls are due that do not wait for each other.
+
+    Attributes:
+        rate: Calls a second.
+        spacing: ``constant``, all as far apart; or ``poisson``, independent of each other.
+    """
+
+    rate: float
+    spacing: str
+
+
 class Turn(NamedTuple):
     """What some seconds of a case gave.
 
     Attributes:
-        latencies: Seconds of each evaluation.
+        latencies: Seconds of each evaluation, from when it was due.
         refused_count: Evaluations that the server had no room for.
         seconds: How long it was.
+        cpu_seconds: Of this process.
+        waiting_count: Calls that began late because all callers were waiting for answers.
+        late_count: Calls that began late though a caller was free: this process could not keep up.
+        unsent_count: Calls that were due, and were given up.
     """
 
     latencies: list[float]
     refused_count: int
     seconds: float
+    cpu_seconds: float = 0.0
+    waiting_count: int = 0
+    late_count: int = 0
+    unsent_count: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Evaluations per second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, percent: float) -> float | None:
+        """Seconds within which so many of the evaluations ended; None if they are too few to tell."""
+        if len(self.latencies) < (MIN_FOR_P99 if percent > 90 else 1):
+            return None
+        return float(np.percentile(self.latencies, percent))
 
 
 @dataclass
@@ -63,20 +94,16 @@ class Measurement:
     turns: list[Turn] = field(default_factory=list)
 
     @property
-    def evaluation_count(self) -> int:
-        return sum(len(turn.latencies) for turn in self.turns)
-
-    @property
-    def refused_count(self) -> int:
-        return sum(turn.refused_count for turn in self.turns)
+    def whole(self) -> Turn:
+        """All turns as one."""
+        latencies = [latency for turn in self.turns for latency in turn.latencies]
+        return Turn(latencies, *(sum(numbers) for numbers in zip(*(turn[1:] for turn in self.turns), strict=True)))
 
     @property
     def rate(self) -> float:
         """Evaluations per second: the median of the turns."""
-        return statistics.median(len(turn.latencies) / turn.seconds for turn in self.turns)
+        return statistics.median(turn.rate for turn in self.turns)
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many of the evaluations ended; None if they are too few to tell."""
-        if self.evaluation_count < (MIN_FOR_P99 if percent > 90 else 1):
-            return None
-        return float(np.percentile(np.concatenate([turn.latencies for turn in self.turns]), percent))
+        """As that of a turn, of the evaluations of all turns."""
+        return self.whole.percentile(percent)

@@ -1,0 +1,12 @@
+"""How what is missing is installed: from a clone of the repository, since Losswire is on no package index yet."""
+
+FOLDERS = {"testing": "./proto ./ce_engine ./server"}  # of the clone, that an extra needs beside the client's
+
+
+def missing(what: str, extra: str) -> str:
+    """Says that something is missing, and which command installs the extra that brings it."""
+    return f"{what}: in a clone of Losswire, {command(extra)}"
+
+
+def command(extra: str) -> str:
+    return f"pip install {FOLDERS.get(extra, './proto')} './client[{extra}]'"

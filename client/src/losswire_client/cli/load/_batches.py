@@ -1,0 +1,46 @@
+"""Random batches that each loss takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from losswire.dtypes import BY_NAME
+from losswire_client.cli.load._measurement import Shape
+from losswire_client.cli.readers import Batch
+
+Numbers = npt.NDArray[Any]
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def random_batch(shape: Shape, dtype: str, loss: str = "cross_entropy") -> Batch:
+    """Logits, for ``nll_loss`` log-probabilities and for ``binary_cross_entropy`` probabilities; and targets for them.
+
+    Targets of the binary losses are 0 and 1, in the input's shape and dtype.
+    """
+    rng = np.random.default_rng(0)
+    x = INPUTS[loss](rng.standard_normal(shape, np.float32)).astype(BY_NAME[dtype].numpy)
+    target = (
+        rng.integers(2, size=shape).astype(x.dtype) if loss in BINARY else rng.integers(shape.classes, size=shape.rows)
+    )
+    return Batch(x, target)
+
+
+def _log_probabilities(logits: Numbers) -> Numbers:
+    shifted = logits - logits.max(1, keepdims=True)
+    log_p: Numbers = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return log_p
+
+
+def _probabilities(logits: Numbers) -> Numbers:
+    p: Numbers = np.float32(1) / (1 + np.exp(-logits))
+    return p
+
+
+INPUTS: dict[str, Callable[[Numbers], Numbers]] = {
+    "cross_entropy": lambda logits: logits,
+    "nll_loss": _log_probabilities,
+    "binary_cross_entropy": _probabilities,
+    "binary_cross_entropy_with_logits": lambda logits: logits,
+}
