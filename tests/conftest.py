@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -9,8 +10,13 @@ from losswire_client import Client
 from losswire_server import Server
 from tests.helpers import serving
 
+pytest_plugins = ["tests.timeouts"]
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before others import Triton: PyTorch's own test suite does
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, which programs inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("losswire", deadline=None, max_examples=200)  # a busy machine is no failure
 hypothesis.settings.load_profile("losswire")

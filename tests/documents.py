@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from losswire_server import Server
+from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
 BUF_CURL = """#!/usr/bin/env bash
@@ -47,9 +47,7 @@ def run_console(text: str, server: Server, folder: Path, seconds: float = 60) ->
         "LOSSWIRE_METRICS_URL": f"http://127.0.0.1:{server.metrics_port}/metrics",
     }
     shell = ["bash", "-euo", "pipefail", "-c", text.replace("localhost:50051", target)]
-    ran = subprocess.run(
-        shell, env=environment, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    ran = run(shell, seconds=seconds, env=environment, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

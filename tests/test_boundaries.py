@@ -2,12 +2,13 @@
 
 import ast
 import re
-import subprocess
 import sys
 from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
 OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
@@ -15,9 +16,7 @@ OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
 
 def modules_after(statement: str) -> set[str]:
     program = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    return set(
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
-    )
+    return set(run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -99,3 +98,10 @@ def requirements(distribution: str) -> set[str]:
         found |= names
         waiting += names
     return found
+
+
+def test_tests_start_processes_by_what_ends_them():
+    folder = Path(__file__).parent
+    own = {folder / name for name in ("processes.py", "timeouts.py", "test_timeouts.py")}
+    others = set(folder.rglob("*.py")) - own - set((folder / "gpu").rglob("*.py"))  # which are to run alone
+    assert [path for path in others if re.search(r"subprocess\.(run|call|Popen|check_\w+)\(", path.read_text())] == []

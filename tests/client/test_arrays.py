@@ -2,7 +2,6 @@
 
 import array
 import os
-import subprocess
 import sys
 
 import ml_dtypes
@@ -13,6 +12,7 @@ import torch
 
 from losswire_client import InvalidArgumentError
 from losswire_client._arrays import floating_array, target_array
+from tests import processes
 from tests.client.foreign_arrays import (
     Halves,
     Interface,
@@ -76,7 +76,7 @@ def test_tensor_on_the_cpu_is_not_copied(dtype):
 def run(program: str, **environment: str) -> None:
     """Runs a program by itself: a process that has loaded JAX is not to fork, which it warns of."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    processes.run([sys.executable, "-c", program], check=True, env=environment)
 
 
 def test_array_of_jax_is_not_copied():

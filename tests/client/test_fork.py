@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import processes
+
 PROGRAM = """
 import asyncio, os, sys, threading
 import numpy as np
@@ -45,7 +47,7 @@ def run(target: str, body: str, **environment: str) -> subprocess.CompletedProce
         [sys.executable, "-c", PROGRAM.format(target=target, body=body)],
         {**os.environ, **environment},
     )
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return processes.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_client_that_was_used_connects_anew_and_its_parent_goes_on(target):

@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from losswire_client import TLS, AsyncClient, Client, LosswireError, Retry, testing
 from tests.client.grpc_servers import answering
+from tests.processes import run
 
 ROW = np.float32([[0.5, 1.5, -1.0]]), [1]
 
@@ -25,9 +25,7 @@ def test_pickled_client_connects_anew_in_another_process(target):
     program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).cross_entropy([[0.5, 1.5, -1.0]], [1]).loss)"
     with Client(target) as client:
         loss = client.cross_entropy([[0.5, 1.5, -1.0]], [1]).loss  # so that it is connected
-        done = subprocess.run(
-            [sys.executable, "-c", program], input=pickle.dumps(client), capture_output=True, check=True
-        )
+        done = run([sys.executable, "-c", program], input=pickle.dumps(client), capture_output=True, check=True)
     assert float(done.stdout) == loss
 
 

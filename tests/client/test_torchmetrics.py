@@ -19,6 +19,7 @@ import losswire_client.torchmetrics
 from losswire_client import Client, InvalidArgumentError
 from losswire_client.torch import set_default_client
 from losswire_client.torchmetrics import BinaryCrossEntropy, CrossEntropy
+from tests.processes import run
 
 WORKER = Path(__file__).parent / "metric_worker.py"
 SIZES = (100, 0, 7, 31)  # of the batches
@@ -180,4 +181,4 @@ def test_mean_over_two_processes_is_that_over_all_rows_whatever_their_shards(tar
 
 def worker(*arguments):
     command = [sys.executable, WORKER, *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
+    return json.loads(run(command, check=True, stdout=subprocess.PIPE).stdout)

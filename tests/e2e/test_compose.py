@@ -16,6 +16,7 @@ import yaml
 from losswire_client import Client
 from losswire_server import Settings, launch
 from tests.helpers import eventually
+from tests.processes import started
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -65,9 +66,8 @@ def prometheus(tmp_path):
         config.write_text(yaml.safe_dump(PROMETHEUS | {"scrape_configs": [job]}))
         address = f"127.0.0.1:{free_port()}"
         command = [binary, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
-        with subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL) as process:
+        with started([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL):
             yield server, f"http://{address}"
-            process.terminate()
 
 
 def free_port() -> int:

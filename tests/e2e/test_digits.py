@@ -8,26 +8,27 @@ from uuid import uuid4
 
 import pytest
 
+from tests import processes
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "digits.py"
 
 
 def run(*command: object, **environment: str) -> "subprocess.CompletedProcess[str]":
     environment, command = {**os.environ, **environment}, (sys.executable, *command)
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=EXAMPLE.parent, env=environment)
+    return processes.run(command, capture_output=True, text=True, cwd=EXAMPLE.parent, env=environment)
 
 
 def environments() -> str:
     """Those of all processes that are ours to see."""
-    return subprocess.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
+    return processes.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.slow
 def test_demo_agrees_with_torch_draws_its_curve_and_leaves_nothing_running(tmp_path):
     picture, mark = tmp_path / "curve.png", uuid4().hex
-    with subprocess.Popen(["sleep", "60"], env={"MARK": mark}) as bystander:
+    with processes.started(["sleep", "60"], env={"MARK": mark}):
         assert mark in environments()
-        bystander.kill()
     done = run(EXAMPLE, "--epochs", "2", "--picture", picture, MARK=mark)
     assert done.returncode == 0, done.stderr
     for wanted in (

@@ -4,7 +4,6 @@ import base64
 import json
 import shutil
 import ssl
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -22,6 +21,7 @@ from losswire_client import TLS, Client, PermissionDeniedError, UnauthenticatedE
 from losswire_server import Server
 from tests.documents import ROOT, fences, need_protoc, root_like, run_console
 from tests.helpers import eventually
+from tests.processes import started
 
 CONFIGURATION = (ROOT / "deploy/envoy/envoy.yaml").read_text()
 (DESCRIPTORS_COMMAND,) = [
@@ -81,12 +81,9 @@ def envoy(server: Server, descriptors: bytes, folder: Path) -> Iterator[Proxy]:
     (folder / "envoy.yaml").write_text(configuration(folder, server))
     address = folder / "admin"
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "error", "--admin-address-path", address]
-    with subprocess.Popen([binary, "-c", folder / "envoy.yaml", *options]) as process:
-        try:
-            eventually(lambda: process.poll() is not None or is_ready(address))
-            yield Proxy(listener(address), folder / "ca.crt")
-        finally:
-            process.terminate()
+    with started([binary, "-c", folder / "envoy.yaml", *options]) as process:
+        eventually(lambda: process.poll() is not None or is_ready(address))
+        yield Proxy(listener(address), folder / "ca.crt")
 
 
 def configuration(folder: Path, server: Server) -> str:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.documents import ROOT, fences, need_protoc, root_like, run_console
+from tests.processes import run
 
 DOCUMENT = Path("docs/contract.md")
 GO = Path("/usr/share/gocode/src")
@@ -67,7 +67,7 @@ def need_toolchain(section: str) -> None:
         need(Path("/usr/share/java/grpc-netty.jar").exists(), "grpc-netty: libgrpc-java of Debian's")
     if section == "C++":
         need(shutil.which("g++") and shutil.which("pkg-config"), "g++ and pkg-config")
-        found = subprocess.run(["pkg-config", "--exists", "grpc++"], check=False).returncode == 0
+        found = run(["pkg-config", "--exists", "grpc++"]).returncode == 0
         need(found, "grpc++: libgrpc++-dev of Debian's")
 
 
@@ -119,7 +119,7 @@ def test_node_gets_the_numbers_of_pytorch(server, tmp_path):
 def test_node_trips_over_what_the_document_says(target):
     need_node()
     traps = ["node", ROOT / "tests/e2e/node_traps.js", target]
-    printed = subprocess.run(traps, capture_output=True, text=True, timeout=60, check=True).stdout
+    printed = run(traps, capture_output=True, text=True, check=True).stdout
     plain = F.cross_entropy(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))
     assert f"dropped {plain:.4f} null\n" in printed  # neither smoothed nor with a gradient
     assert "refused 8 0\n" in printed  # RESOURCE_EXHAUSTED without details

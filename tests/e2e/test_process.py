@@ -18,6 +18,7 @@ from losswire_client import Client, LosswireError, _losses
 from losswire_client._unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
+from tests.processes import run, started
 
 COMMAND = [sys.executable, "-m", "losswire_server", "--port=0", "--metrics-port=0", "--log-format=json"]
 
@@ -32,9 +33,8 @@ def read_event(process: subprocess.Popen[str], event: str) -> dict[str, str]:
 
 @pytest.fixture
 def process():
-    with subprocess.Popen(COMMAND, stderr=subprocess.PIPE, text=True) as started:
-        yield started
-        started.kill()
+    with started(COMMAND, stderr=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -55,16 +55,13 @@ def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
 
 
 def test_second_signal_ends_it_at_once_and_quietly():
-    with subprocess.Popen([*COMMAND, "--drain-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
-        try:
-            read_event(process, "serving")
-            process.send_signal(signal.SIGINT)
-            read_event(process, "draining")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == -signal.SIGINT
-            assert process.stderr.read() == ""
-        finally:
-            process.kill()
+    with started([*COMMAND, "--drain-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
+        read_event(process, "serving")
+        process.send_signal(signal.SIGINT)
+        read_event(process, "draining")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("--port=-1", 2), ("--port=TAKEN", 1)])
@@ -73,7 +70,7 @@ def test_what_is_refused_is_so_where_nothing_can_be_said(arguments, status, redi
     with socket.create_server(("127.0.0.1", 0)) as other:
         flag = arguments.replace("TAKEN", str(other.getsockname()[1]))
         command = ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "losswire_server", flag]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        done = run(command, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
 
@@ -81,15 +78,12 @@ def test_server_with_a_closed_standard_error_serves_and_gives_its_number_to_no_c
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, f"--port={port}"]
-    with subprocess.Popen(command) as process:
-        try:
-            with Client(f"127.0.0.1:{port}", timeout=60) as client:
-                eventually(lambda: serves(client), 60)
-            assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"
-            process.terminate()
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
+    with started(command) as process:
+        with Client(f"127.0.0.1:{port}", timeout=60) as client:
+            eventually(lambda: serves(client), 60)
+        assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def serves(client: Client) -> bool:
@@ -101,7 +95,7 @@ def serves(client: Client) -> bool:
 
 def test_too_few_open_files_are_refused_in_one_line():
     command = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", sys.executable, "-m", "losswire_server"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "losswire-server: open files: expected a limit (ulimit -n) of at least 64, got 20\n"
 
@@ -112,9 +106,9 @@ def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answe
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]
         environment = {**os.environ, "LOSSWIRE_PORT": port}
-        assert subprocess.run(check, env=environment, check=False).returncode == 0
+        assert run(check, env=environment).returncode == 0
         os.kill(server.pid, signal.SIGTERM)
-        refused = subprocess.run(check, env=environment, check=False, capture_output=True, text=True)
+        refused = run(check, env=environment, capture_output=True, text=True)
         assert (refused.returncode, refused.stderr) == (1, "not serving\n")
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(server.metrics_url.replace("/metrics", "/healthz"))
@@ -124,7 +118,7 @@ def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answe
 def test_health_check_fails_where_there_is_no_server():
     check = [sys.executable, "-m", "losswire_server.health"]
     environment = {**os.environ, "LOSSWIRE_PORT": "1"}
-    assert subprocess.run(check, env=environment, check=False, capture_output=True).returncode == 1
+    assert run(check, env=environment, capture_output=True).returncode == 1
 
 
 @pytest.mark.parametrize("setting", ["port", "metrics_port"])

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from losswire_client import Client, UnavailableError
 from losswire_server import RunningServer, launch
 from tests.helpers import eventually
+from tests.processes import started
 from tests.server.shared_memory import regions_open_in
 
 # Evaluates for as long as it lives, with a resident array, copied ones, and gradients that it keeps.
@@ -44,18 +47,19 @@ def leased_bytes(server: RunningServer) -> float:
     return float(line.split()[1])
 
 
-def caller(server: RunningServer) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", CALLER, server.target], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    return process
+@contextmanager
+def caller(server: RunningServer) -> Iterator[None]:
+    """One that is killed at the end of the block."""
+    with started([sys.executable, "-c", CALLER, server.target], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield
 
 
 def test_killed_callers_leave_nothing_behind(server):
     for _ in range(3):
-        with caller(server) as process:
+        with caller(server):
             assert leased_bytes(server) >= 5 * 256 * 4000 * 4
             assert regions_open_in(server.pid) > 0
-            process.kill()
         eventually(lambda: leased_bytes(server) == 0 and regions_open_in(server.pid) == 0)
     with Client(server.target) as client:
         assert client.cross_entropy(client.empty(SHAPE) * 0, TARGET).row_count == 256

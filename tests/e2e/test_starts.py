@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.processes import started
+
 COMMAND = [sys.executable, "-X", "faulthandler", "-m", "losswire_server", "--log-format=json"]
 TERM, INT = signal.SIGTERM, signal.SIGINT
 SECONDS_OF_A_START = 6.0  # signals come until then, and later ones find a server that serves
@@ -60,12 +62,9 @@ def interrupted_early(said: str) -> bool:
 
 def end_of(start: Start, moments: list[float]) -> tuple[int, str]:
     begin = time.monotonic()
-    with subprocess.Popen([*COMMAND, *start.flags], stderr=subprocess.PIPE, text=True) as process:
-        try:
-            for number, moment in zip(start.signals, moments, strict=True):
-                time.sleep(max(0.0, begin + moment - time.monotonic()))
-                process.send_signal(number)
-            _, said = process.communicate(timeout=60)
-        finally:
-            process.kill()
+    with started([*COMMAND, *start.flags], stderr=subprocess.PIPE, text=True) as process:
+        for number, moment in zip(start.signals, moments, strict=True):
+            time.sleep(max(0.0, begin + moment - time.monotonic()))
+            process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     return process.returncode, said

@@ -3,7 +3,6 @@
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from losswire_client._install import command
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def test_client_is_installed_from_a_clone_as_errors_say(extra, monkeypatch):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     options = ["--dry-run", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-deps"]
     told = shlex.split(command(extra))
-    done = subprocess.run([*pip, *told[1:], *options], check=False, capture_output=True, text=True, cwd=ROOT)
+    done = run([*pip, *told[1:], *options], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "does not provide the extra" not in done.stderr
     assert "Would install" in done.stdout
@@ -65,6 +65,6 @@ def test_client_is_installed_from_a_clone_as_errors_say(extra, monkeypatch):
 
 def wheel_of(folder, where):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", where]
-    subprocess.run([*build, ROOT / folder], check=True)
+    run([*build, ROOT / folder], check=True)
     (wheel,) = where.glob("*.whl")
     return wheel

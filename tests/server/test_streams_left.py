@@ -15,6 +15,7 @@ import pytest
 import losswire_server.streams
 from losswire_server import Server
 from tests.helpers import eventually, serving
+from tests.processes import started
 from tests.server.raw_streams import METHOD, RawStream, connection
 from tests.server.stream_batches import GRADIENT, MEAN, check_served, classes
 
@@ -129,7 +130,7 @@ sys.stdin.read()
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command, before = [sys.executable, "-c", code], left(counts(server))
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
+    with started(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout.readline() == "reading\n"
         eventually(lambda: len(alive) == 2 and inflight_bytes(server) > 0)
         caller.send_signal(signal.SIGKILL)

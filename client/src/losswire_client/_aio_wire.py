@@ -25,6 +25,8 @@ T = TypeVar("T")
 class AioWire:
     """A channel of the running event loop, which is where it may be used. Whatever fails raises errors of the tree."""
 
+    is_broken = False
+
     def __init__(self, endpoint: Endpoint) -> None:
         PROCESS.use_aio(self)
         self._endpoint = endpoint

@@ -79,10 +79,9 @@ class AsyncClient(Base[Coroutine[Any, Any, Result], AioWire]):
         return shown_async(results, batches) if wants_bar(progress) else results
 
     async def close(self) -> None:
-        """Ends the connection, and with it the calls under way."""
+        """As `Client.close`."""
         self._session.close()
-        wire = self._connection.close()
-        if wire is not None:
+        for wire in self._connection.close():
             await wire.close()
 
     async def __aenter__(self) -> Self:

@@ -3,11 +3,11 @@
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
-from losswire_client._connection import Connection
+from losswire_client._connection import Connection, WireT
 from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import invalid_argument, plain, shown
@@ -17,8 +17,6 @@ from losswire_client._retry import Retries, Retry
 from losswire_client._session import TRANSPORTS, Session
 from losswire_client._surface import AnswerT, Losses
 from losswire_client._tls import TLS
-
-WireT = TypeVar("WireT")
 
 
 class Base(Losses[AnswerT], Generic[AnswerT, WireT]):

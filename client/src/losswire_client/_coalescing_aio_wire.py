@@ -8,6 +8,7 @@ from typing import Any
 
 from losswire import v1
 from losswire_client._aio_wire import AioWire
+from losswire_client._connection import CLOSING_SECONDS
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
@@ -45,7 +46,8 @@ class CoalescingAioWire(AioWire):
 
     async def close(self) -> None:
         await super().close()
-        await asyncio.gather(*self._senders)
+        if self._senders:
+            await asyncio.wait(self._senders, timeout=CLOSING_SECONDS)
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
         """Sends requests in one message, which they must fit; one that is alone as it is."""

@@ -2,13 +2,20 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import closed
 from losswire_client._fork import PROCESS
 
-WireT = TypeVar("WireT")
+CLOSING_SECONDS = 2.0  # that each step of closing may take, which takes milliseconds as a rule
+
+
+class AnyWire(Protocol):
+    is_broken: bool  # whether calls may wait there for ever, and another is to be opened
+
+
+WireT = TypeVar("WireT", bound=AnyWire)
 
 
 class Connection(Generic[WireT]):
@@ -28,6 +35,7 @@ class Connection(Generic[WireT]):
         self._place = place
         self._lock = threading.Lock()
         self._open: tuple[object, WireT] | None = None  # a wire, and its place
+        self._broken: list[WireT] = []
         self._closed = False
         self._left: object = None
 
@@ -38,7 +46,7 @@ class Connection(Generic[WireT]):
             LosswireError: The connection is closed, or cannot be in this process.
         """
         place, opened = self._place(), self._open
-        if opened is None or opened[0] is not place or self._endpoint.has_changed():
+        if opened is None or opened[0] is not place or opened[1].is_broken or self._endpoint.has_changed():
             opened = self._renewed(opened, place)
         return opened[1]
 
@@ -48,16 +56,20 @@ class Connection(Generic[WireT]):
 
     def renew(self) -> None:
         """Starts anew in the child of a fork, where what was opened is not to be touched."""
-        self._left = self._open
+        self._left = self._open, self._broken
         self._lock = threading.Lock()
+        self._broken = []
         self._open = None
 
-    def close(self) -> WireT | None:
-        """Opens no more, and returns the wire that is to be closed."""
-        with self._lock:
-            self._closed = True
-            opened, self._open = self._open, None
-        return opened[1] if opened else None
+    def close(self) -> list[WireT]:
+        """Opens no more, and returns the wires that are to be closed."""
+        self._closed = True
+        if not self._lock.acquire(timeout=CLOSING_SECONDS):
+            return []  # whoever looks up names for a new wire finds the connection closed when it has them
+        opened, self._open = self._open, None
+        broken, self._broken = self._broken, []
+        self._lock.release()
+        return [*broken, opened[1]] if opened else broken
 
     def _renewed(self, known: tuple[object, WireT] | None, place: object) -> tuple[object, WireT]:
         with self._lock:
@@ -66,5 +78,10 @@ class Connection(Generic[WireT]):
             PROCESS.check_grpc()
             if self._open is known or self._open is None:  # else another thread has been here
                 with PROCESS.call():
-                    self._open = place, self._open_wire(self._endpoint)
+                    opened = place, self._open_wire(self._endpoint)
+                if self._closed:
+                    raise closed()
+                if known and known[1].is_broken:
+                    self._broken.append(known[1])
+                self._open = opened
             return self._open

@@ -32,14 +32,14 @@ class Process:
     @contextmanager
     def call(self) -> Iterator[None]:
         """Around all that goes into ``grpc``: forks wait for it, and it waits for forks."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: not self._forks)
             self._calls += 1
             self._has_called = True
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._calls -= 1
                 self._changed.notify_all()
 
@@ -59,7 +59,7 @@ class Process:
 
     def before_fork(self) -> None:
         supported = _grpc_supports_forks()  # else children call nothing, and nothing of theirs is to be waited for
-        with self._changed:
+        with self._lock:
             self._forks += 1
             self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS if supported else 0)
         if supported and self._has_called:
@@ -68,7 +68,7 @@ class Process:
             _warn_of_aio()  # last: it raises where warnings are errors, which Python shows and goes on
 
     def after_fork(self) -> None:
-        with self._changed:
+        with self._lock:
             self._forks -= 1
             self._changed.notify_all()
 
@@ -84,7 +84,8 @@ class Process:
         self._start_counting()
 
     def _start_counting(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken itself: an interrupt in a method of the condition would leave it locked
+        self._changed = threading.Condition(self._lock)
         self._calls = 0
         self._forks = 0
         self._has_called = False

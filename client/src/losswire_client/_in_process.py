@@ -38,6 +38,8 @@ class InProcessWire:
         failures: What the next calls end with instead of an answer.
     """
 
+    is_broken = False
+
     def __init__(self, service: Any, failures: deque[LosswireError]) -> None:
         self._service = service
         self._failures = failures
@@ -82,6 +84,8 @@ class InProcessWire:
 
 class InProcessAioWire:
     """The same, awaited."""
+
+    is_broken = False
 
     def __init__(self, wire: InProcessWire) -> None:
         self._wire = wire

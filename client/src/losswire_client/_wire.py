@@ -1,5 +1,6 @@
 """The calls of the contract, made and waited for."""
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client._connection import CLOSING_SECONDS
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
-from losswire_client._errors import CallCancelledError, InvalidArgumentError, closed, late, leaving, translated
+from losswire_client._errors import (
+    CallCancelledError,
+    LosswireError,
+    closed,
+    late,
+    leaving,
+    translated,
+)
 from losswire_client._fork import PROCESS
 from losswire_client._region import Region
 from losswire_client._stream import Stream
@@ -22,9 +31,14 @@ T = TypeVar("T")
 
 
 class Wire:
-    """A channel. May be used from any thread. Whatever fails raises errors of the tree."""
+    """A channel. May be used from any thread. Whatever fails raises errors of the tree.
+
+    Attributes:
+        is_broken: Whether calls may wait here for ever, and another wire is to be opened.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self.is_broken = False
         self._endpoint = endpoint
         self._closed = False
         self._channel = endpoint.open(grpc)
@@ -52,7 +66,7 @@ class Wire:
     def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         with self._calling(deadline):
             messages, metadata = stream.messages(), self._endpoint.metadata()
-            call = self._evaluate_stream(messages, timeout=deadline.remaining(), metadata=metadata)
+            call = self._begin(self._evaluate_stream, messages, timeout=deadline.remaining(), metadata=metadata)
             try:
                 for message in call:
                     stream.take(message)
@@ -63,16 +77,16 @@ class Wire:
         """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
         with self._calling(deadline):
             request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
-            call = self._stub.LeaseSharedMemory(request, metadata=metadata)
+            call = self._begin(self._stub.LeaseSharedMemory, request, metadata=metadata)
             try:
-                with _until(deadline, call.cancel) as is_late:
+                with _until(deadline, call.cancel):
                     return Region(next(call), call.is_active, call.cancel)
             except BaseException as error:
                 call.cancel()
-                if is_late():
-                    raise late(self._endpoint.name, deadline.seconds) from error
                 if isinstance(error, StopIteration):
                     raise leaving(self._endpoint.name) from error
+                if isinstance(error, grpc.RpcError) and not deadline.remaining():
+                    raise late(self._endpoint.name, deadline.seconds) from error
                 raise
 
     def work(self, function: Callable[..., T], *arguments: object) -> T:
@@ -80,8 +94,21 @@ class Wire:
         return function(*arguments)
 
     def close(self) -> None:
+        """Ends the calls, and waits no longer than `CLOSING_SECONDS` for gRPC to have ended them."""
         self._closed = True
-        self._channel.close()
+        closing = threading.Thread(target=self._channel.close, name="losswire-close", daemon=True)
+        try:
+            closing.start()
+        except RuntimeError:  # there is no thread to be had
+            if not self.is_broken:
+                self._channel.close()
+        else:
+            closing.join(0 if self.is_broken else CLOSING_SECONDS)
+
+    def _begin(self, method: Callable[..., T], *arguments: object, **options: object) -> T:
+        """Begins a call whose events a thread of gRPC's delivers, which gRPC starts when the call has begun already."""
+        check_threads()
+        return method(*arguments, **options)
 
     def _answer(self, method: Callable[..., T], request: object, deadline: Deadline) -> T:
         with self._calling(deadline):
@@ -92,26 +119,55 @@ class Wire:
         try:
             with PROCESS.call(), translated(self._endpoint.name, deadline.seconds):
                 yield
-        except (CallCancelledError, ValueError) as error:
-            # As grpcio says it, if another thread closes the channel meanwhile; or has, when the call is made.
-            if not self._closed or isinstance(error, InvalidArgumentError):
-                raise
-            raise closed() from error
+        except LosswireError as error:
+            if self._closed and isinstance(error, CallCancelledError):  # by another thread that closed the channel
+                raise closed() from error
+            raise
+        except BaseException as error:
+            if self._closed and isinstance(error, ValueError):  # as grpcio says it of a channel that was closed before
+                raise closed() from error
+            self._break()
+            if isinstance(error, RuntimeError):
+                raise no_thread(error) from error
+            raise
+
+    def _break(self) -> None:
+        """Gives the channel up after an interrupt, or where gRPC found no thread for its events.
+
+        An interrupt between two lines of grpcio may leave a lock of it locked. Then other calls may wait for ever, and
+        so does the end of the channel, which therefore is never to come.
+        """
+        self.is_broken = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._channel))
+
+
+def check_threads(count: int = 1) -> None:
+    """Raises an error where no thread, or not so many at a time, can be started."""
+    started, go_on = list[threading.Thread](), threading.Event()
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=go_on.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise no_thread(error) from error
+    finally:
+        go_on.set()
+        for thread in started:
+            thread.join()  # others may want its place
+
+
+def no_thread(error: RuntimeError) -> LosswireError:
+    return LosswireError(f"this process cannot start the threads that a call needs: {error}")
 
 
 @contextmanager
-def _until(deadline: Deadline, cancel: Callable[[], object]) -> Iterator[Callable[[], bool]]:
-    """Cancels at the deadline; gives what tells whether that has happened."""
-    late = threading.Event()
-
-    def on_deadline() -> None:
-        late.set()
-        cancel()
-
-    timer = threading.Timer(deadline.remaining(), on_deadline)
+def _until(deadline: Deadline, cancel: Callable[[], object]) -> Iterator[None]:
+    """Cancels at the deadline."""
+    timer = threading.Timer(deadline.remaining(), cancel)
     timer.daemon = True
     timer.start()
     try:
-        yield late.is_set
+        yield
     finally:
         timer.cancel()

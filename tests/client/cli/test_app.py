@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from typing import get_args
 
@@ -14,6 +13,7 @@ from losswire_client.cli._failures import CODES, CommandError, ExitCode, exit_co
 from losswire_client.cli.bench import Dtype, Transport
 from losswire_client.cli.eval import WireDtype
 from losswire_client.cli.evaluation import Loss
+from tests.processes import run
 
 INSTALL = "in a clone of Losswire, pip install ./proto './client[cli]'"
 HEAVY = {"matplotlib", "pyarrow", "safetensors", "prometheus_client", "torch"}
@@ -21,7 +21,7 @@ HEAVY = {"matplotlib", "pyarrow", "safetensors", "prometheus_client", "torch"}
 
 def loaded_by(statement: str) -> set[str]:
     program = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    done = run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
 
@@ -121,7 +121,7 @@ def test_command_line_loads_what_is_heavy_only_where_it_is_used():
 
 def test_without_the_extra_the_command_says_what_to_install():
     program = "import sys; sys.modules['typer'] = None; from losswire_client.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    done = run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"losswire: typer is not installed: {INSTALL}\n"
 

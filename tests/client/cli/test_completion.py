@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
+from tests import processes
+
 # Typer asks the parent process which shell this is; of tests, that is none.
 ENVIRONMENT = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "losswire_client.cli", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT | environment)
+    return processes.run(command, capture_output=True, text=True, env=ENVIRONMENT | environment)
 
 
 def completed(words: str) -> list[str]:
@@ -49,7 +51,7 @@ def test_completion_script_is_for_the_command():
 def test_completion_is_installed_for_bash(tmp_path):
     assert run("--install-completion", "bash", HOME=str(tmp_path)).returncode == 0
     program = ". ~/.bashrc && complete -p losswire"
-    shell = subprocess.run(
+    shell = processes.run(
         ["bash", "--norc", "-c", program], check=True, capture_output=True, text=True, env={"HOME": str(tmp_path)}
     )
     assert shell.stdout == "complete -o default -F _losswire_completion losswire\n"

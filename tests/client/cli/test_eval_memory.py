@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.client.cli.files import write
+from tests.processes import run
 
 MIB = 2**20
 CLASSES = 1024
@@ -56,9 +56,7 @@ def test_memory_does_not_grow_with_the_file(format, target, tmp_path):
     most = ROWS // 2 if format in OTHERS else ROWS  # which take longer
     paths = [save(folder, format, rows) for folder, rows in ((small, most // 8), (large, most))]
     command = [sys.executable, "-c", PROGRAM, *map(str, paths)]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=os.environ | {"LOSSWIRE_TARGET": target}
-    )
+    done = run(command, check=True, capture_output=True, text=True, env=os.environ | {"LOSSWIRE_TARGET": target})
     before, after = map(int, done.stderr.split())
     assert json.loads(done.stdout.partition("\n}\n")[2])["total"]["row_count"] == most
     assert after - before < GROWTH

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.client.cli.files import write
+from tests.processes import run, started
 
 COMMAND = [sys.executable, "-m", "losswire_client.cli"]
 
@@ -19,14 +20,14 @@ def test_reader_that_has_left_is_no_error_to_talk_about(target, arguments):
     read, write = os.pipe()
     os.close(read)
     environment = os.environ | {"LOSSWIRE_TARGET": target}
-    done = subprocess.run([*COMMAND, *arguments], check=False, stdout=write, stderr=subprocess.PIPE, env=environment)
+    done = run([*COMMAND, *arguments], stdout=write, stderr=subprocess.PIPE, env=environment)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_interrupt_ends_a_command_quietly(metrics_url):
     command = [*COMMAND, "top", "--metrics-url", metrics_url, "--interval", "0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("losswire")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
@@ -37,7 +38,7 @@ def test_interrupt_does_not_wait_for_a_server_that_does_not_answer(tmp_path):
     path = write(tmp_path, "npz", {"logits": np.zeros((99, 3), np.float32), "target": np.zeros(99, np.int64)})
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [*COMMAND, "eval", path, "--batch-rows", "9", "--target", f"127.0.0.1:{silent.getsockname()[1]}"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with started(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
+from tests.processes import started
+
 COMMAND = [sys.executable, "-m", "losswire_client.cli", "top", "--interval", "0.1"]
 
 
@@ -94,7 +96,7 @@ def test_address_that_is_none_is_refused(losswire, url):
 
 def test_into_a_pipe_it_waits_for_a_server_that_is_away():
     command = [*COMMAND, "--metrics-url", "http://127.0.0.1:1/metrics"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
         said = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
@@ -105,7 +107,7 @@ def test_on_a_terminal_it_leaves_the_screen_as_it_was(metrics_url):
     screen, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     command = [*COMMAND, "--metrics-url", metrics_url]
-    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
+    with started(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
         os.close(terminal)
         said = b""
         while b"losswire" not in said:

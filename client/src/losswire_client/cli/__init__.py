@@ -1,5 +1,6 @@
 """The command ``losswire``. ``import losswire_client`` loads nothing of it."""
 
+import os
 import sys
 
 from losswire_client._install import missing
@@ -12,4 +13,14 @@ def main() -> None:
     except ModuleNotFoundError as error:
         sys.stderr.write(f"losswire: {missing(f'{error.name} is not installed', 'cli')}\n")
         sys.exit(2)
-    app(prog_name="losswire")
+    try:
+        app(prog_name="losswire")
+    except SystemExit as ended:
+        _leave(ended.code)
+
+
+def _leave(code: str | int | None) -> None:
+    """Ends the process without waiting for threads, of which some may wait for a server."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else bool(code))

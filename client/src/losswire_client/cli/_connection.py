@@ -11,6 +11,7 @@ from typer import Option
 
 from losswire_client import TLS, Client, InvalidArgumentError, Retry
 from losswire_client.cli._failures import CommandError, ExitCode
+from losswire_client.cli._time_limit import LimitedClient
 
 option = functools.partial(Option, rich_help_panel="Connection")
 
@@ -38,7 +39,7 @@ class Connection:
     def client(self, transport: str | None = None, retry: Retry | None = Retry()) -> Client:  # noqa: B008 - it is frozen
         """A client of that server."""
         try:
-            return Client(
+            return LimitedClient(
                 self.target,
                 timeout=self.timeout,
                 transport=transport,

@@ -1,9 +1,12 @@
 import math
+import threading
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from http.client import HTTPException
+from concurrent.futures import Future
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from itertools import takewhile
 from typing import NamedTuple
 from urllib.error import HTTPError
 
@@ -55,16 +58,40 @@ def fetch(url: str) -> Scrape:
         MetricsError: Nobody answers there, or it is not a Losswire server's.
     """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - what the user typed
-            scrape = parse(response.read().decode(), time.monotonic())
+        scrape = parse(_download(url).decode(), time.monotonic())
     except HTTPError as error:
         error.close()  # it is an answer too
         raise MetricsError(url, error) from error
-    except (OSError, HTTPException, ValueError) as error:
+    except (OSError, HTTPException, ValueError, RuntimeError) as error:  # the last where no thread can be started
         raise MetricsError(url, error) from error
     if OURS not in scrape.samples:
         raise MetricsError(url, "what answers is not a Losswire server")
     return scrape
+
+
+def _download(url: str) -> bytes:
+    """What is at an address, within `TIMEOUT`: that of sockets is one of each read, of which there may be thousands."""
+    text: Future[bytes] = Future()
+
+    def read() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - what the user typed
+                text.set_result(_read_all(response, time.monotonic() + TIMEOUT))
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits for the text
+            text.set_exception(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        return text.result(TIMEOUT)
+    except TimeoutError as error:
+        raise TimeoutError("timed out") from error
+
+
+def _read_all(response: HTTPResponse, end: float) -> bytes:
+    parts = b"".join(takewhile(lambda _: time.monotonic() < end, iter(response.read1, b"")))
+    if response.length:
+        raise IncompleteRead(parts, response.length)
+    return parts
 
 
 def parse(text: str, at: float) -> Scrape:

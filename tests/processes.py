@@ -1,0 +1,37 @@
+"""Processes of tests, none of which outlives its test."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+SECONDS = 110.0  # less than the timeout of a test
+
+
+@contextmanager
+def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is killed at the end of the block, if it lives, and whatever it has started too."""
+    with subprocess.Popen(command, process_group=0, **options) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(
+    command: Sequence[object], *, seconds: float = SECONDS, check: bool = False, input: Any = None, **options: Any
+) -> "subprocess.CompletedProcess[Any]":
+    """What ``subprocess.run`` does, within so many seconds."""
+    if options.pop("capture_output", False):
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    with started(command, **options) as process:
+        output, errors = process.communicate(input, timeout=seconds)
+    done = subprocess.CompletedProcess(command, process.returncode, output, errors)
+    if check:
+        done.check_returncode()
+    return done
