@@ -66,6 +66,12 @@ def test_unset_ignore_index_is_that_of_torch_and_zero_is_zero():
         (lambda r: setattr(r.input, "dtype", 0), "input", "expected a dtype that is set and known"),
         (lambda r: setattr(r.input, "data", b"123"), "input", "expected 24 bytes for float32 .*, got 3"),
         (lambda r: setattr(r.input, "dtype", v1.Dtype.DTYPE_INT32), "input", "expected one of the dtypes .*int32"),
+        (lambda r: r.input.shape.__setitem__(slice(None), [65537, 0]), "input", "at most 65536 rows without classes"),
+        (
+            lambda r: r.input.shape.__setitem__(slice(None), [2**62, 0, 2**62]),
+            "input",
+            "rows without classes, got 2126",
+        ),
         (lambda r: r.target.shape.append(1), "target", r"expected shape \(2,\), .*got \(2, 1\)"),
         (lambda r: setattr(r.target, "data", b"\x03" + bytes(15)), "target", "got 3 at row 0"),
         (lambda r: setattr(r.target, "dtype", v1.Dtype.DTYPE_BOOL), "target", "expected 2 bytes"),

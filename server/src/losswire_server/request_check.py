@@ -1,5 +1,6 @@
 """What a request must say before its tensors are looked at, and what of the contract this server does not serve."""
 
+import math
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
@@ -8,8 +9,12 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from losswire import v1
 from losswire.requests import check_each_once, check_series
+from losswire.rows import class_count, row_shape
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
+
+BY_CLASSES = ("cross_entropy", "nll_loss")  # whose rows are distributions
+MAX_ROWS_WITHOUT_CLASSES = 65536  # which take no bytes to send, and some to answer
 
 
 def check_request(request: v1.EvaluateRequest) -> None:
@@ -25,6 +30,7 @@ def check_request(request: v1.EvaluateRequest) -> None:
             raise FieldError(required, "expected it to be set, got nothing")
     check_series(request.series)
     _check_spec(request.spec)
+    _check_rows(request)
     _check_outputs(request.outputs)
 
 
@@ -37,6 +43,16 @@ def _check_spec(spec: v1.LossSpec) -> None:
     options = getattr(spec, loss)
     if "weighting" in options.DESCRIPTOR.fields_by_name and options.HasField("weighting"):
         _check_enum(f"spec.{loss}.weighting", options.weighting, v1.ClassWeighting.DESCRIPTOR)
+
+
+def _check_rows(request: v1.EvaluateRequest) -> None:
+    shape = tuple(request.input.shape)
+    if request.spec.WhichOneof("loss") not in BY_CLASSES or not shape or class_count(shape):
+        return
+    rows = math.prod(row_shape(shape))
+    if rows > MAX_ROWS_WITHOUT_CLASSES:
+        problem = f"expected at most {MAX_ROWS_WITHOUT_CLASSES} rows without classes, got {rows} in shape {shape}"
+        raise FieldError("input", problem)
 
 
 def _check_outputs(outputs: v1.OutputSpec) -> None:
