@@ -6,10 +6,10 @@ import pytest
 
 from losswire_client import Result
 from losswire_client.cli.evaluation import Outcome, Plan, save_picture
-from losswire_client.cli.evaluation._evaluated import Evaluated
-from losswire_client.cli.evaluation._histogram import LossHistogram
 from losswire_client.cli.evaluation._run import FileOutcome
-from losswire_client.cli.evaluation._tallies import Tallies
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
+from losswire_client.cli.evaluation.tallies._tallies import Tallies
 from losswire_client.cli.readers._batches import PlacedBatch, Positions
 
 IGNORED = -100

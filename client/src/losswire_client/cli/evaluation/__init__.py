@@ -1,14 +1,14 @@
 """The losses of files, added up exactly."""
 
 from losswire_client.cli.evaluation._kinds import with_loss
-from losswire_client.cli.evaluation._picture import save_picture
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._progress import progress_bar
-from losswire_client.cli.evaluation._report import end, show
-from losswire_client.cli.evaluation._row_files import RowWriter, output_path
 from losswire_client.cli.evaluation._run import Outcome, evaluate_files
 from losswire_client.cli.evaluation._usage import check_options
 from losswire_client.cli.evaluation._weights import class_weight
+from losswire_client.cli.evaluation.report._picture import save_picture
+from losswire_client.cli.evaluation.report._report import end, show
+from losswire_client.cli.evaluation.report._row_files import RowWriter, output_path
 
 __all__ = [
     "IGNORE_INDEX",

@@ -11,14 +11,14 @@ from pathlib import Path
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches
-from losswire_client.cli.evaluation._bytes import count_bytes
-from losswire_client.cli.evaluation._classes import check_same_classes
-from losswire_client.cli.evaluation._evaluated import Evaluated
 from losswire_client.cli.evaluation._hints import with_options
 from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation._tallies import Tallies
 from losswire_client.cli.evaluation._warnings import Looks, of_losses
+from losswire_client.cli.evaluation.tallies._bytes import count_bytes
+from losswire_client.cli.evaluation.tallies._classes import check_same_classes
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._tallies import Tallies
 from losswire_client.cli.readers import Batch, Dataset, PlacedBatch, Source, open_dataset, told_place
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from losswire_client._plausibility import Plausibility
-from losswire_client.cli.evaluation._evaluated import Evaluated
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation._tallies import Tallies
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._tallies import Tallies
 from losswire_client.cli.readers import told_place
 
 LOOKED_AT = 2**16  # numbers of an evaluation that are looked at: some hundredths of the time that it takes

@@ -3,7 +3,7 @@
 import math
 
 from losswire_client.cli.evaluation._batches import BATCH_BYTES
-from losswire_client.cli.evaluation._sums import LossSums, quotient
+from losswire_client.cli.evaluation.tallies._sums import LossSums, quotient
 from losswire_client.cli.readers import Dataset, FileError
 
 

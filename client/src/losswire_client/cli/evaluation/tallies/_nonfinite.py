@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 MOST_PLACES = 5
 

@@ -6,9 +6,9 @@ from rich.table import Table
 
 from losswire_client.cli import _units
 from losswire_client.cli._output import stdout
-from losswire_client.cli.evaluation._facts import Facts, class_facts, facts
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import Outcome
+from losswire_client.cli.evaluation.report._facts import Facts, class_facts, facts
 
 Columns = Mapping[str, tuple[str, Callable[..., str]]]  # heading and form of a fact, by its name
 

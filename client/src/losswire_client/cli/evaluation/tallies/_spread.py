@@ -1,7 +1,7 @@
 import numpy as np
 
-from losswire_client.cli.evaluation._evaluated import Evaluated
-from losswire_client.cli.evaluation._sums import LossSums, quotient
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._sums import LossSums, quotient
 from losswire_client.cli.readers import Array, slices
 
 BLOCK = 2**14  # losses that are added up together, and stay in a core's cache

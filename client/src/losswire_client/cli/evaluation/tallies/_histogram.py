@@ -1,7 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 KEPT_BITS = 19  # of a float32: the sign, the exponent and 10 bits of the mantissa, so that a bin is a thousandth wide
 DROPPED_BITS = 32 - KEPT_BITS

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from losswire_client.cli.evaluation._bytes import bits_per_byte
-from losswire_client.cli.evaluation._classes import ClassSums, LabelSums
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import FileOutcome, Outcome
-from losswire_client.cli.evaluation._sums import quotient
-from losswire_client.cli.evaluation._tallies import Tallies
+from losswire_client.cli.evaluation.tallies._bytes import bits_per_byte
+from losswire_client.cli.evaluation.tallies._classes import ClassSums, LabelSums
+from losswire_client.cli.evaluation.tallies._sums import quotient
+from losswire_client.cli.evaluation.tallies._tallies import Tallies
 
 Facts = dict[str, Any]
 

@@ -9,7 +9,7 @@ from numpy.lib import format as npy
 
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli._output import new_file
-from losswire_client.cli.evaluation._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.readers import Array
 
 SUFFIXES = (".csv", ".parquet", ".npy")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from losswire_client.cli import _figure
-from losswire_client.cli.evaluation._histogram import LossHistogram
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import Outcome
+from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

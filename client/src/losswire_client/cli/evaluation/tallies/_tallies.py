@@ -1,12 +1,12 @@
 from dataclasses import dataclass, field
 
-from losswire_client.cli.evaluation._classes import ClassSums, class_sums
-from losswire_client.cli.evaluation._evaluated import Evaluated
-from losswire_client.cli.evaluation._histogram import LossHistogram
-from losswire_client.cli.evaluation._nonfinite import NonfiniteLosses
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation._spread import Spread
-from losswire_client.cli.evaluation._sums import LossSums
+from losswire_client.cli.evaluation.tallies._classes import ClassSums, class_sums
+from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
+from losswire_client.cli.evaluation.tallies._nonfinite import NonfiniteLosses
+from losswire_client.cli.evaluation.tallies._spread import Spread
+from losswire_client.cli.evaluation.tallies._sums import LossSums
 from losswire_client.cli.readers import Dataset
 
 

@@ -7,11 +7,11 @@ from typer import Exit
 
 from losswire_client.cli._failures import CommandError, ExitCode, complain, warn
 from losswire_client.cli._output import json_text, stdout, write_json
-from losswire_client.cli.evaluation._facts import as_json
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation._row_files import RESULT_SUFFIX
 from losswire_client.cli.evaluation._run import Outcome
-from losswire_client.cli.evaluation._tables import tables
+from losswire_client.cli.evaluation.report._facts import as_json
+from losswire_client.cli.evaluation.report._row_files import RESULT_SUFFIX
+from losswire_client.cli.evaluation.report._tables import tables
 
 
 def show(outcome: Outcome, plan: Plan, output: Path | None, *, json: bool) -> None:
