@@ -6,7 +6,6 @@ import pytest
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import access_log
-from losswire_server.access_log import AccessLog
 from tests.helpers import eventually, serving
 from tests.server.test_service import request
 
@@ -71,9 +70,3 @@ def test_it_can_be_turned_off(lines):
     with serving(access_log_per_second=0) as server:
         call(server, request())
     assert lines() == []
-
-
-def test_nobody_is_asked_for_a_peer_where_nothing_is_logged(caplog):
-    caplog.set_level(logging.WARNING, "losswire_server.access_log")
-    AccessLog(10).add("Evaluate", lambda: pytest.fail("asked"), grpc.StatusCode.OK, 1, 1, 0.1)
-    assert not caplog.records

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 import grpc
 
@@ -28,7 +27,7 @@ class AccessLog:
     def add(
         self,
         method: str,
-        peer: Callable[[], str],
+        peer: str,
         code: grpc.StatusCode,
         received_bytes: int,
         sent_bytes: int,
@@ -45,7 +44,7 @@ class AccessLog:
             "call",
             extra={
                 "method": method,
-                "peer": peer(),
+                "peer": peer,
                 "code": code.name,
                 "received_bytes": received_bytes,
                 "sent_bytes": sent_bytes,

@@ -19,6 +19,7 @@ class Call:
         self._metrics = metrics
         self._access_log = access_log
         self._received_bytes = self._sent_bytes = 0
+        self._peer = context.peer()  # now: asked once the server has stopped, grpcio crashes
         self._start = metrics.start()
 
     def received(self, message: bytes) -> None:
@@ -32,4 +33,4 @@ class Call:
     def end(self, code: grpc.StatusCode) -> None:
         seconds = self._metrics.end(self._start, code)
         received, sent = self._received_bytes, self._sent_bytes
-        self._access_log.add(self.method, self.context.peer, code, received, sent, seconds)
+        self._access_log.add(self.method, self._peer, code, received, sent, seconds)

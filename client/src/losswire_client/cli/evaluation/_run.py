@@ -11,7 +11,7 @@ from pathlib import Path
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches
-from losswire_client.cli.evaluation._hints import with_options
+from losswire_client.cli.evaluation._hints import check_shapes, with_options
 from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._warnings import Looks, of_losses
@@ -85,6 +85,8 @@ def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance:
 def _evaluate(
     client: Client, dataset: Dataset, plan: Plan, total: Tallies, advance: Advance, take: Take
 ) -> FileOutcome:
+    if plan.loss.has_classes:
+        check_shapes(dataset)
     tallies, looks = Tallies.of(dataset, plan), Looks(dataset.input_name, plan)
     with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
     check_same_classes(dataset, tallies.classes, total.classes)
