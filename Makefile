@@ -24,8 +24,9 @@ help: ## list these targets
 demo: .venv/ready ## train on real data through the service, and compare with PyTorch
 	.venv/bin/python examples/digits.py $(ARGS)
 
+# A worker that crashes ends the run: with another in its place, pytest-xdist waits for ever by files (loadfile).
 test: .venv/ready ## run the tests
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 setup: .venv/ready ## make the environment, .venv
 

@@ -2,8 +2,8 @@
 
 What pytest-timeout raises in a test does not always end it: it is raised once, in Python code only, and not at all
 after the test has failed, so that its teardown may be stuck for ever. So each process of pytest has a watchdog, which
-ends it and what it has started, ``timeout_grace`` seconds after the timeout. pytest-xdist puts another worker in the
-place of one that has ended so, and says in which test.
+ends it and what it has started, ``timeout_grace`` seconds after the timeout. pytest-xdist says in which test a worker
+has ended so.
 """
 
 import math
