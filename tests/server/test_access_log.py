@@ -2,10 +2,15 @@ import logging
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import access_log
+from losswire_server.access_log import AccessLog
+from losswire_server.call import Call
+from losswire_server.rpc_metrics import RpcMetrics
+from losswire_server.server import SERVICE
 from tests.helpers import eventually, serving
 from tests.server.test_service import request
 
@@ -70,3 +75,22 @@ def test_it_can_be_turned_off(lines):
     with serving(access_log_per_second=0) as server:
         call(server, request())
     assert lines() == []
+
+
+class EndedContext:
+    """Of a call whose server may have stopped, after which grpcio crashes at most questions."""
+
+    def __init__(self):
+        self.has_begun = False
+
+    def peer(self):
+        assert not self.has_begun
+        self.has_begun = True
+        return "ipv4:127.0.0.1:1"
+
+
+def test_call_that_has_ended_asks_grpcio_for_nothing(lines):
+    metrics = RpcMetrics(CollectorRegistry(), SERVICE).method("Evaluate")
+    call = Call(metrics, AccessLog(10), EndedContext())
+    call.end(grpc.StatusCode.CANCELLED)
+    assert [(line.peer, line.code) for line in lines()] == [("ipv4:127.0.0.1:1", "CANCELLED")]
