@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Iterator
 
 import grpc
@@ -31,3 +32,13 @@ def neighbour(streaming: Server, slab_channel: grpc.Channel) -> Iterator[None]:
     results += [stream.send(slab).read() for slab in (batch.slab(20, 30), batch.slab(50, 10))]
     batch.check(slab_channel, [*results, stream.end().read()])
     eventually(lambda: streaming.registry.get_sample_value("losswire_inflight_bytes") == 0)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """After `main` in the process of the tests, whose stream is gone when others log."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)

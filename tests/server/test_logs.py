@@ -6,15 +6,6 @@ import pytest
 from losswire_server import logs
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_it_was():
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-
-
 def fail_with_a_secret() -> None:
     secret = "-".join(["s3", "cr3t"])  # noqa: F841 - a local variable, as callers' data would be
     raise RuntimeError("it failed")
