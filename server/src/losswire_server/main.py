@@ -24,6 +24,7 @@ def main(args: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # before it serves and after, an interrupt needs no traceback
     _open_standard_streams()
     status = _run(sys.argv[1:] if args is None else args)
+    _forget_what_cannot_be_said()
     sys.exit(status)  # here, where no exception holds on to a part of the server any more
 
 
@@ -78,6 +79,14 @@ def _check_open_files() -> None:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= most < LEAST_OPEN_FILES:
         raise WrongSettingsError(f"open files: expected a limit (ulimit -n) of at least {LEAST_OPEN_FILES}, got {most}")
+
+
+def _forget_what_cannot_be_said() -> None:
+    """Keeps the exit status: Python ends with 120 where standard error takes no more, as on a full disk."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = None  # type: ignore[assignment]
 
 
 def _open_standard_streams() -> None:
