@@ -86,7 +86,7 @@ def _forget_what_cannot_be_said() -> None:
     try:
         sys.stderr.flush()
     except OSError:
-        sys.stderr = None  # type: ignore[assignment]
+        sys.stderr = None
 
 
 def _open_standard_streams() -> None:
