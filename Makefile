@@ -16,7 +16,7 @@ COMMA := ,
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 
-.PHONY: help demo test setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu clean
+.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,8 +25,13 @@ demo: .venv/ready ## train on real data through the service, and compare with Py
 	.venv/bin/python examples/digits.py $(ARGS)
 
 # A worker that crashes ends the run: with another in its place, pytest-xdist waits for ever by files (loadfile).
-test: .venv/ready ## run the tests
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(ARGS)
+PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+
+test: .venv/ready ## run the tests, but for slow ones
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: .venv/ready ## run the slow tests: wheels, memory over many calls, restarts under load
+	$(PYTEST) -m slow $(ARGS)
 
 setup: .venv/ready ## make the environment, .venv
 

@@ -63,7 +63,10 @@ ENDED_BY_THE_WATCHDOG = [
     "teardown_of_a_process_after_a_failure",
 ]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd_open")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd_open"),
+]
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 from benchmarks.batch import Answer, Batch, WrongAnswerError
 from benchmarks.contestants import Contestant, Way
 
+pytestmark = pytest.mark.slow
+
 BATCH = Batch(8, 10, "float32", grad=True)
 
 

@@ -168,6 +168,7 @@ def test_wrong_argument_is_refused_by_the_name_that_it_has_here():
         CrossEntropy(client="localhost:50051")
 
 
+@pytest.mark.slow
 def test_mean_over_two_processes_is_that_over_all_rows_whatever_their_shards(target, tmp_path):
     data = tmp_path / "data.pt"
     torch.save([(LOGITS.split(sizes), TARGET.split(sizes)) for sizes in ((131, 7), (138, 0))], data)

@@ -14,6 +14,8 @@ from losswire_client import Client
 from losswire_server import RunningServer, launch
 from tests.helpers import eventually
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 SMALL = RNG.standard_normal((32, 10), np.float32), RNG.integers(0, 10, 32)
 LARGE = RNG.standard_normal((256, 8000), np.float32), RNG.integers(0, 8000, 256)

@@ -55,7 +55,7 @@ def test_label_that_stands_for_nothing_names_the_option(losswire, file, label):
 
 
 def test_server_that_is_away_ends_it_at_once(losswire, file):
-    result = losswire("eval", file("a.npz"), file("b.npz"), "--target", "localhost:1")
+    result = losswire("eval", file("a.npz"), file("b.npz"), "--target", "localhost:1", "--timeout", 2)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.count("\n") == 1
     assert "no server to be reached at localhost:1" in result.stderr
