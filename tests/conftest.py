@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -18,8 +19,16 @@ if not torch.cuda.is_available():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, which programs inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile("losswire", deadline=None, max_examples=200)  # a busy machine is no failure
+hypothesis.settings.register_profile("losswire", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("losswire")
+
+gc.disable()  # while tests are collected, which makes thousands of objects that stay
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector the modules and the tests, on which it would spend half a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

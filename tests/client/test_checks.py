@@ -141,6 +141,7 @@ def test_input_of_integers_is_refused_whatever_it_would_travel_as():
     assert refusal.argument == "input"
 
 
+@pytest.mark.slow
 def test_every_bfloat16_is_judged_as_a_float():
     numbers = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
     right = (numbers.astype(np.float32) >= 0) & (numbers.astype(np.float32) <= 1)

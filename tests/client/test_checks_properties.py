@@ -11,7 +11,7 @@ seeds = st.integers(0, 2**32 - 1)
 few = st.lists(st.sampled_from(ARGUMENTS), max_size=3)
 
 
-@settings(max_examples=2500)
+@settings(max_examples=1000)
 @given(losses, seeds, few)
 def test_sdk_and_server_judge_alike(loss, seed, wrong):
     arguments = AnyCall(loss, seed, wrong).arguments

@@ -37,7 +37,7 @@ def process():
         yield process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signal_ends_it_cleanly_and_it_says_so(process, number):
     target = read_event(process, "serving")["target"]
     with Client(target) as client:
@@ -47,6 +47,7 @@ def test_signal_ends_it_cleanly_and_it_says_so(process, number):
     assert [json.loads(line)["event"] for line in process.stderr] == ["call", "draining", "stopped"]
 
 
+@pytest.mark.slow
 def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
     read_event(process, "serving")
     process.send_signal(signal.SIGTERM)
@@ -74,6 +75,7 @@ def test_what_is_refused_is_so_where_nothing_can_be_said(arguments, status, redi
     assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
 
+@pytest.mark.slow
 def test_server_with_a_closed_standard_error_serves_and_gives_its_number_to_no_connection():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -121,7 +123,7 @@ def test_health_check_fails_where_there_is_no_server():
     assert run(check, env=environment, capture_output=True).returncode == 1
 
 
-@pytest.mark.parametrize("setting", ["port", "metrics_port"])
+@pytest.mark.parametrize("setting", ["port", pytest.param("metrics_port", marks=pytest.mark.slow)])
 def test_port_that_is_taken_is_said_so(setting):
     with launch() as server:
         address = server.target if setting == "port" else server.metrics_url.split("/")[2]
@@ -132,6 +134,7 @@ def test_port_that_is_taken_is_said_so(setting):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
 def test_server_listens_on_ipv6_with_or_without_brackets():
     with launch(host="::1", metrics_host="[::1]") as server, Client(server.target) as client:
@@ -151,7 +154,9 @@ def test_launch_takes_no_settings_from_the_environment(monkeypatch):
         assert server.target.startswith("127.0.0.1:")
 
 
-@pytest.mark.parametrize(("level", "events"), [("error", []), ("info", ["draining", "stopped"])])
+@pytest.mark.parametrize(
+    ("level", "events"), [pytest.param("error", [], marks=pytest.mark.slow), ("info", ["draining", "stopped"])]
+)
 def test_launch_passes_on_what_is_logged_at_the_level_asked_for(level, events, capsys):
     with launch(log_level=level):
         pass
@@ -178,6 +183,7 @@ def test_launched_server_is_gone_after_its_block():
     eventually(lambda: not os.path.exists(f"/proc/{server.pid}"))
 
 
+@pytest.mark.slow
 def test_server_survives_a_caller_that_speaks_no_grpc():
     with launch() as server, Client(server.target) as client:
         host, _, port = server.target.rpartition(":")

@@ -16,6 +16,7 @@ from tests.processes import started
 
 COMMAND = [sys.executable, "-X", "faulthandler", "-m", "losswire_server", "--log-format=json"]
 TERM, INT = signal.SIGTERM, signal.SIGINT
+ROUNDS = 4
 SECONDS_OF_A_START = 6.0  # signals come until then, and later ones find a server that serves
 
 
@@ -43,13 +44,14 @@ def starts() -> Iterator[list[Start]]:
         ]
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-def test_every_start_and_stop_ends_as_it_may(starts, rounds):
-    rng = random.Random(rounds)
-    moments = [sorted(rng.uniform(0, SECONDS_OF_A_START) for _ in start.signals) for start in starts * rounds]
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_start_and_stop_ends_as_it_may(starts):
+    rng = random.Random(ROUNDS)
+    moments = [sorted(rng.uniform(0, SECONDS_OF_A_START) for _ in start.signals) for start in starts * ROUNDS]
     with ThreadPoolExecutor(4) as threads:  # which is more than the cores, so that threads of a start wait for others
-        ends = list(threads.map(end_of, starts * rounds, moments))
-    for start, (status, said) in zip(starts * rounds, ends, strict=True):
+        ends = list(threads.map(end_of, starts * ROUNDS, moments))
+    for start, (status, said) in zip(starts * ROUNDS, ends, strict=True):
         assert status in start.statuses, (start, said)
         assert "Fatal Python error" not in said, (start, said)
         assert "Traceback" not in said or interrupted_early(said), (start, said)
