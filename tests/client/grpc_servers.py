@@ -56,11 +56,12 @@ def answering(address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials 
     """A server at an address; of a port 0 the target has the port that it took."""
     service = InProcess()
     server = grpc.server(
-        ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)]
+        ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)]
     )
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     target = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-    running = Answering(target, health.HealthServicer())
+    # By its default it answers with a lock held that the server's one thread needs where a watch ends: a dead lock.
+    running = Answering(target, health.HealthServicer(experimental_non_blocking=False))
     running.health.set(NAME, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(running.health, server)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, _handlers(running, service)),))
