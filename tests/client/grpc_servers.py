@@ -60,7 +60,8 @@ def answering(address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials 
     )
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     target = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-    # By its default it answers with a lock held that the server's one thread needs where a watch ends: a dead lock.
+    # Each watch blocks a thread of the pool: by default it answers with a lock held, which the thread of the server
+    # needs where a watch ends, so that neither goes on.
     running = Answering(target, health.HealthServicer(experimental_non_blocking=False))
     running.health.set(NAME, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(running.health, server)

@@ -12,9 +12,9 @@ from tests.gpu.helpers import BINARY_OUTPUTS, FLOATS, OUTPUTS, assert_right, by_
 
 BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS  # the longest row, of float32, that stays in registers
 # One class; not a power of two; several rows a program, exactly one block of it, one more, which is one row a program;
-# exactly a long block, one more, and three blocks with an odd end, where rows start at odd addresses.
+# exactly a long block, one more.
 CLASS_COUNTS = (1, 3, NARROW, NARROW + 1, BLOCK, BLOCK + 1)
-ODD_END = 2 * BLOCK + 311
+ODD_END = 2 * BLOCK + 311  # three blocks, and rows that start at odd addresses
 # All of them where a thread loads 4 numbers at once, and 8; of the others one of rows that share a program and one not.
 CASES = [
     *itertools.product(CLASS_COUNTS, (torch.float32, torch.bfloat16)),

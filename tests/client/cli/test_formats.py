@@ -28,7 +28,7 @@ def rows_of(path, target_path=None, rows=5, **selection):
     return tuple(np.concatenate(parts) for parts in zip(*(batch.arguments for batch in batches), strict=True))
 
 
-def check(found, logits=LOGITS, target=TARGET):
+def assert_read(found, logits=LOGITS, target=TARGET):
     np.testing.assert_array_equal(found[0], logits)
     np.testing.assert_array_equal(found[1], target)
 
@@ -52,7 +52,7 @@ def save_arrays(folder, **arrays):
 def test_pair_of_arrays_is_read(dtype, order, tmp_path):
     save_arrays(tmp_path, predictions=np.asarray(LOGITS, dtype, order), truth=TARGET)
     found = rows_of(tmp_path / "predictions.npy", tmp_path / "truth.npy")
-    check(found, LOGITS.astype(dtype))
+    assert_read(found, LOGITS.astype(dtype))
 
 
 def test_array_is_mapped_and_not_copied(tmp_path):
@@ -66,13 +66,13 @@ def test_array_is_mapped_and_not_copied(tmp_path):
 def test_targets_may_be_in_a_file_of_another_format(tmp_path):
     save_arrays(tmp_path, logits=LOGITS)
     path = write(tmp_path, "safetensors", {"labels": TARGET, "other": TARGET})
-    check(rows_of(tmp_path / "logits.npy", path))
+    assert_read(rows_of(tmp_path / "logits.npy", path))
 
 
 def test_folder_of_arrays_is_a_dataset_by_their_names(tmp_path):
     save_arrays(tmp_path, logits=LOGITS, targets=TARGET, mask=TARGET % 2, mine=LOGITS * 2)
-    check(rows_of(tmp_path))
-    check(
+    assert_read(rows_of(tmp_path))
+    assert_read(
         rows_of(tmp_path, mask_name="mask", input_name="mine"), (LOGITS * 2)[TARGET % 2 == 1], TARGET[TARGET % 2 == 1]
     )
 
@@ -109,8 +109,8 @@ def save_shards(folder, **arrays):
 
 def test_sharded_safetensors_are_read_by_index_or_folder(tmp_path):
     index = save_shards(tmp_path, logits=LOGITS, labels=TARGET)
-    check(rows_of(index))
-    check(rows_of(tmp_path))
+    assert_read(rows_of(index))
+    assert_read(rows_of(tmp_path))
     assert [source.path for source in sources([tmp_path])] == [tmp_path]
 
 
@@ -151,14 +151,14 @@ def write_table(path, table):
 def test_columns_of_a_pattern_are_the_classes_by_their_numbers(name, rows, tmp_path):
     path = write_table(tmp_path / name, pa.table(TABLE))
     found = rows_of(path, rows=rows, input_columns="c*", target_name="class")
-    check(found, HALVES)
+    assert_read(found, HALVES)
     assert found[0].dtype == (np.float64 if name.endswith("sv") else np.float32)
     assert found[1].dtype == np.int64
 
 
 @pytest.mark.parametrize("name", ["rows.feather", "rows.arrow", "rows.arrows", "rows.ipc"])
 def test_lists_of_arrow_are_read(name, tmp_path):
-    check(rows_of(write_table(tmp_path / name, LISTS)))
+    assert_read(rows_of(write_table(tmp_path / name, LISTS)))
 
 
 def test_tensors_of_arrow_are_arrays(tmp_path):
@@ -166,7 +166,7 @@ def test_tensors_of_arrow_are_arrays(tmp_path):
     tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(logits)
     labels = RNG.integers(4, size=(6, 3))
     path = write_table(tmp_path / "rows.arrow", pa.table({"logits": tensors, "labels": pa.array(labels.tolist())}))
-    check(rows_of(path, classes_last=True), logits.reshape(-1, 4), labels.reshape(-1))
+    assert_read(rows_of(path, classes_last=True), logits.reshape(-1, 4), labels.reshape(-1))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_numbers_of_csv_may_be_of_another_kind_later_on(monkeypatch, tmp_path):
 
 def test_text_beside_the_numbers_may_be_in_any_encoding(tmp_path):
     (tmp_path / "rows.csv").write_bytes("logits_0,logits_1,y,name\n1,2,0,\xe9\n".encode("latin-1"))
-    check(rows_of(tmp_path / "rows.csv"), [[1, 2]], [0])
+    assert_read(rows_of(tmp_path / "rows.csv"), [[1, 2]], [0])
 
 
 def test_targets_of_csv_are_labels_of_any_kind(tmp_path):

@@ -52,7 +52,7 @@ def expected(sequences, labels, masks, shift):
     return input, np.array([labels[s][j] for s, _, j in kept]), [k[:2] for k in kept], [(k[0], k[2]) for k in kept]
 
 
-def check(found, wanted):
+def assert_read(found, wanted):
     for a, b in zip(found[:2], wanted[:2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert found[2:4] == (wanted[2], wanted[3])
@@ -80,7 +80,7 @@ def test_lists_of_lists_are_sequences_of_different_lengths(format, shift, masked
     selection = {"shift": shift, "mask_name": "attention_mask" if masked else None}
     masks = MASKS if masked else [np.ones(length) for length in LENGTHS]
     found = rows_of(ragged(format, tmp_path), rows, **selection)
-    check(found, expected(SEQUENCES, LABELS, masks, shift))
+    assert_read(found, expected(SEQUENCES, LABELS, masks, shift))
     assert found[-1] == sum(int(np.sum(mask[shift:] == 0)) for mask in masks)
 
 
@@ -89,7 +89,7 @@ def test_lists_of_other_kinds_are_sequences_too(kind, tmp_path):
     lists = pa.array([s.tolist() for s in SEQUENCES], pa.list_(kind(pa.float32())))
     parquet.write_table(pa.table({"logits": lists, "labels": LABELS}), tmp_path / "rows.parquet")
     found = rows_of(tmp_path / "rows.parquet", 4, shift=True)
-    check(found, expected(SEQUENCES, LABELS, [np.ones(n) for n in LENGTHS], 1))
+    assert_read(found, expected(SEQUENCES, LABELS, [np.ones(n) for n in LENGTHS], 1))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 100])
@@ -99,7 +99,7 @@ def test_arrays_with_classes_last_are_shifted_and_masked_by_row(shift, masked, r
     np.savez(tmp_path / "rows.npz", logits=LOGITS, labels=TARGET, attention_mask=MASK)
     selection = {"shift": shift, "classes_last": True, "mask_name": "attention_mask" if masked else None}
     found = rows_of(tmp_path / "rows.npz", rows, **selection)
-    check(found, expected(LOGITS, TARGET, MASK if masked else np.ones_like(MASK), shift))
+    assert_read(found, expected(LOGITS, TARGET, MASK if masked else np.ones_like(MASK), shift))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 100])
@@ -115,14 +115,14 @@ def test_file_of_single_positions_is_one_sequence(format, masked, rows, tmp_path
         csv.write_csv(pa.table(columns), path)
     found = rows_of(path, rows, shift=True, mask_name="mask" if masked else None)
     input, target, places, target_places = expected([logits], [labels], [mask], 1)
-    check(found, (input, target, [p[1:] for p in places], [p[1:] for p in target_places]))
+    assert_read(found, (input, target, [p[1:] for p in places], [p[1:] for p in target_places]))
 
 
 def test_mask_of_pytorch_s_layout_has_no_classes(tmp_path):
     logits, mask = np.moveaxis(LOGITS, 2, 1), MASK
     np.savez(tmp_path / "rows.npz", logits=logits, labels=TARGET, mask=mask)
     found = rows_of(tmp_path / "rows.npz", 7, mask_name="mask")
-    check(found, expected(LOGITS, TARGET, mask, 0))
+    assert_read(found, expected(LOGITS, TARGET, mask, 0))
 
 
 def test_mask_of_images_names_all_dimensions(tmp_path):
