@@ -16,7 +16,7 @@ from losswire_server.decoding import to_torch
 from losswire_server.encoding import elements
 from losswire_server.errors import to_rpc_status
 from losswire_server.evaluation import evaluate
-from losswire_server.regions import OFF
+from losswire_server.memory.regions import OFF
 from tests.server.batches import SPOILERS, alike, packed, small
 
 

@@ -20,8 +20,8 @@ from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.errors import NotPermittedError, OverloadedError
 from losswire_server.evaluation import evaluate
-from losswire_server.leases import Leases, is_local
-from losswire_server.regions import Regions
+from losswire_server.memory.leases import Leases, is_local
+from losswire_server.memory.regions import Regions
 from tests.ce_engine.helpers import PROBLEMS, SHAPES, problem
 from tests.helpers import eventually, serving
 from tests.server.shared_memory import connected, leased, leased_bytes, regions_open_in
@@ -125,7 +125,7 @@ def test_size_beyond_the_quota_is_said_never_to_fit(size):
 
 
 def test_regions_are_bounded_in_number_too(monkeypatch):
-    monkeypatch.setattr("losswire_server.regions._most_regions", lambda: 2)
+    monkeypatch.setattr("losswire_server.memory.regions._most_regions", lambda: 2)
     regions = Regions(2**30)
     leases = [regions.lease(1), regions.lease(1)]
     with pytest.raises(OverloadedError, match="2 regions"):
@@ -139,7 +139,7 @@ def test_machine_without_memory_to_give_refuses_and_forgets(monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("losswire_server.regions._make", fail)
+    monkeypatch.setattr("losswire_server.memory.regions._make", fail)
     regions = Regions(2**30)
     with pytest.raises(OverloadedError, match="Cannot allocate memory"):
         regions.lease(1)

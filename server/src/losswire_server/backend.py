@@ -12,9 +12,9 @@ from losswire_server.batch_evaluator import BatchEvaluator
 from losswire_server.batch_metrics import BatchMetrics
 from losswire_server.capabilities import capabilities
 from losswire_server.evaluator import Evaluator
-from losswire_server.leases import Leases
 from losswire_server.loss_metrics import LossMetrics
-from losswire_server.regions import Regions, supported
+from losswire_server.memory.leases import Leases
+from losswire_server.memory.regions import Regions, supported
 from losswire_server.scrapes import Scrapes
 from losswire_server.service import LossService
 from losswire_server.settings import Settings

@@ -7,8 +7,8 @@ import ce_engine
 from losswire import v1
 from losswire.tensors import FieldError, read_form
 from losswire_server.decoding import to_torch
+from losswire_server.memory.regions import Regions
 from losswire_server.planning import Reader
-from losswire_server.regions import Regions
 
 
 def reader(regions: Regions) -> Reader:

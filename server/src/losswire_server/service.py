@@ -12,7 +12,7 @@ from losswire_server.batch_evaluator import BatchEvaluator
 from losswire_server.call import Context
 from losswire_server.edge import Edge, Handler
 from losswire_server.evaluator import Evaluator
-from losswire_server.leases import Leases
+from losswire_server.memory.leases import Leases
 from losswire_server.streams import Streams
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name

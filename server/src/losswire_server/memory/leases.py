@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from losswire_server.errors import NotPermittedError
-from losswire_server.regions import Lease, Regions
+from losswire_server.memory.regions import Lease, Regions
 
 
 class Leases:
