@@ -9,7 +9,7 @@ from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import access_log
 from losswire_server.access_log import AccessLog
 from losswire_server.call import Call
-from losswire_server.rpc_metrics import RpcMetrics
+from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.server import SERVICE
 from tests.helpers import eventually, serving
 from tests.server.test_service import request

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire_server.admission import Admission
-from losswire_server.loss_metrics import LOSSES, REASONS, LossMetrics
+from losswire_server.metrics.losses import LOSSES, REASONS, LossMetrics
 
 UNSUMMED = "losswire_unsummed_evaluations_total"
 

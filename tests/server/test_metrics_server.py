@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 
 from losswire_server.listening import Address
-from losswire_server.metrics_server import MetricsServer
+from losswire_server.metrics.http_server import MetricsServer
 
 
 class State:

@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from losswire_server.admission import Admission
 from losswire_server.batch_evaluator import BatchEvaluator
-from losswire_server.batch_metrics import BatchMetrics
 from losswire_server.capabilities import capabilities
 from losswire_server.evaluator import Evaluator
-from losswire_server.loss_metrics import LossMetrics
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
-from losswire_server.scrapes import Scrapes
+from losswire_server.metrics.losses import LossMetrics
+from losswire_server.metrics.packs import BatchMetrics
+from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.streams import Streams

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from losswire_server.access_log import AccessLog
-from losswire_server.rpc_metrics import MethodMetrics
+from losswire_server.metrics.calls import MethodMetrics
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -11,7 +11,7 @@ import grpc
 from losswire_server.access_log import AccessLog
 from losswire_server.call import Call, Context
 from losswire_server.errors import log_failure, to_status, trailers
-from losswire_server.rpc_metrics import RpcMetrics
+from losswire_server.metrics.calls import RpcMetrics
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 

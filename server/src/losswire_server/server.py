@@ -16,8 +16,8 @@ from losswire_server.backend import Backend
 from losswire_server.edge import Edge
 from losswire_server.health_service import HealthService
 from losswire_server.listening import Address
-from losswire_server.metrics_server import MetricsServer
-from losswire_server.rpc_metrics import RpcMetrics
+from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]

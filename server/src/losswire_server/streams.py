@@ -15,7 +15,7 @@ from losswire.tensors import FieldError
 from losswire_server.admission import RETRY_MILLISECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.evaluation import evaluate
-from losswire_server.loss_metrics import LossMetrics
+from losswire_server.metrics.losses import LossMetrics
 from losswire_server.stream_batch import StreamBatch
 from losswire_server.stream_header import StreamHeader, leaves_input_open
 

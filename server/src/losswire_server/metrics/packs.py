@@ -3,7 +3,7 @@
 import grpc
 from prometheus_client import CollectorRegistry, Counter
 
-from losswire_server.rpc_metrics import code_label
+from losswire_server.metrics.calls import code_label
 
 
 class BatchMetrics:
