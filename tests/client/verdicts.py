@@ -9,7 +9,7 @@ from losswire.tensors import FieldError
 from losswire_client import Client, InvalidArgumentError, _losses
 from losswire_client._errors import argument_of
 from losswire_client._unary import whole_request
-from losswire_server.planning import plan
+from losswire_server.requests.planning import plan
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"weight": None, "ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0},

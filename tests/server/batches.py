@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, tag, varint
-from losswire_server.encoding import fill
+from losswire_server.requests.encoding import fill
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, loss_shape, problem
 
 MEAN, NONE = v1.Reduction.REDUCTION_MEAN, v1.Reduction.REDUCTION_NONE

@@ -7,8 +7,8 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-import losswire_server.batch_evaluation
 import losswire_server.batch_evaluator
+import losswire_server.requests.pack
 from losswire import v1
 from tests.helpers import eventually, serving
 from tests.server.batches import packed, small
@@ -34,8 +34,8 @@ def stub(server):
 @pytest.fixture
 def gate(monkeypatch):
     monkeypatch.setattr(losswire_server.batch_evaluator, "SHORT_BYTES", 0)  # short ones never wait
-    gate = Gate(losswire_server.batch_evaluation.evaluate)
-    monkeypatch.setattr(losswire_server.batch_evaluation, "evaluate", gate)
+    gate = Gate(losswire_server.requests.pack.evaluate)
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
     yield gate
     gate.opened.set()
 
@@ -85,7 +85,7 @@ def test_internal_fault_of_one_request_leaks_nothing_and_is_logged(stub, monkeyp
     def fail(*_):
         raise RuntimeError("the secret is 42")
 
-    monkeypatch.setattr(losswire_server.batch_evaluation, "evaluate", fail)
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", fail)
     first, *others = stub.BatchEvaluate(batch(small(rows=1), small(1), small(2))).results
     assert all(other.response.row_count == 32 for other in others)
     assert first.failure.code == code_pb2.INTERNAL
@@ -159,8 +159,8 @@ def test_only_short_messages_with_nothing_wrong_are_evaluated_where_they_arrive(
         return together(*arguments)
 
     threads = set()
-    together = losswire_server.batch_evaluation.evaluate_alike
-    monkeypatch.setattr(losswire_server.batch_evaluation, "evaluate_alike", evaluate)
+    together = losswire_server.requests.pack.evaluate_alike
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", evaluate)
     assert len(stub.BatchEvaluate(batch(*requests)).results) == len(requests)
     assert threads == beside
 

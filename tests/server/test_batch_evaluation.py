@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import losswire_server.batch_evaluation
+import losswire_server.requests.pack
 from losswire import v1
 from losswire.parsing import parse
-from losswire_server.batch_evaluation import Batch
-from losswire_server.decoding import to_torch
-from losswire_server.encoding import elements
 from losswire_server.errors import to_rpc_status
-from losswire_server.evaluation import evaluate
 from losswire_server.memory.regions import OFF
+from losswire_server.requests.decoding import to_torch
+from losswire_server.requests.encoding import elements
+from losswire_server.requests.one import evaluate
+from losswire_server.requests.pack import Batch
 from tests.server.batches import SPOILERS, alike, packed, small
 
 
@@ -76,7 +76,7 @@ def evaluated_alone(monkeypatch):
         return evaluate(request, regions)
 
     series = []
-    monkeypatch.setattr(losswire_server.batch_evaluation, "evaluate", spy)
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", spy)
     return series
 
 
@@ -97,7 +97,7 @@ def test_requests_that_cannot_be_evaluated_together_are_evaluated_alone(evaluate
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(losswire_server.batch_evaluation, "evaluate_alike", fail)
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", fail)
     assert all(result.response.row_count == 32 for result in results([small(seed) for seed in range(5)]))
     assert len(evaluated_alone) == 5
 

@@ -4,8 +4,8 @@ import pytest
 
 from losswire import v1
 from losswire.tensors import FieldError
-from losswire_server.batch_requests import MAX_STACKED_BYTES, cut, grouped
 from losswire_server.errors import NotServedError
+from losswire_server.requests.groups import MAX_STACKED_BYTES, cut, grouped
 from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
 from tests.server.batches import MEAN, packed, small
 

@@ -9,7 +9,7 @@ from losswire import v1
 from losswire.dtypes import ELEMENT_TYPES
 from losswire.frames import REQUESTS
 from losswire.tensors import FieldError
-from losswire_server.decoding import from_bytes
+from losswire_server.requests.decoding import from_bytes
 
 assert ml_dtypes.bfloat16  # which the table of dtypes needs
 

@@ -6,8 +6,8 @@ from ce_engine._options import Common
 from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
-from losswire_server.evaluation import evaluate
-from losswire_server.planning import PLANS, field_of
+from losswire_server.requests.one import evaluate
+from losswire_server.requests.planning import PLANS, field_of
 
 
 def tensor(dtype, shape, size):

@@ -19,9 +19,9 @@ from grpc_status import rpc_status
 from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.errors import NotPermittedError, OverloadedError
-from losswire_server.evaluation import evaluate
 from losswire_server.memory.leases import Leases, is_local
 from losswire_server.memory.regions import Regions
+from losswire_server.requests.one import evaluate
 from tests.ce_engine.helpers import PROBLEMS, SHAPES, problem
 from tests.helpers import eventually, serving
 from tests.server.shared_memory import connected, leased, leased_bytes, regions_open_in

@@ -4,7 +4,7 @@ import torch
 
 from losswire import v1
 from losswire.dtypes import ELEMENT_TYPES
-from losswire_server.planning import OUTPUTS, PLANS
+from losswire_server.requests.planning import OUTPUTS, PLANS
 from losswire_server.settings import Settings
 
 

@@ -7,9 +7,9 @@ from functools import partial
 
 from losswire import v1
 from losswire.parsing import parse
-from losswire_server.evaluation import evaluate
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.metrics.losses import LossMetrics
+from losswire_server.requests.one import evaluate
 from losswire_server.workers import Workers
 
 SMALL_MESSAGE_BYTES = 2**15

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from losswire.rows import Piece, RowLayout
 from losswire.tensors import FieldError
-from losswire_server.decoding import from_bytes
+from losswire_server.requests.decoding import from_bytes
 
 PART_BYTES = 2048  # that a part takes beside its elements: objects of ours and of torch's
 LEAST_SHARE = 4  # of what is at least a quarter of its message, the message is kept

@@ -8,10 +8,10 @@ from losswire.dtypes import BY_NAME
 from losswire.frames import RESPONSES, SlabFrame
 from losswire.rows import Piece
 from losswire.tensors import FieldError
-from losswire_server.decoding import from_bytes
-from losswire_server.encoding import dtype_name, elements, fill
 from losswire_server.errors import NotServedError
-from losswire_server.planning import PLANS, by_field
+from losswire_server.requests.decoding import from_bytes
+from losswire_server.requests.encoding import dtype_name, elements, fill
+from losswire_server.requests.planning import PLANS, by_field
 from losswire_server.row_tensors import ClassWeights, Coming, Narrow
 from losswire_server.stream_header import StreamHeader
 

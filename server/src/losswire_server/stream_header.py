@@ -11,10 +11,10 @@ import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.rows import RowLayout
-from losswire_server.decoding import placeholder, to_torch
 from losswire_server.errors import NotServedError
-from losswire_server.planning import CHECKS, PLANS, arguments, by_field, loss_of
-from losswire_server.request_check import check_request
+from losswire_server.requests.check import check_request
+from losswire_server.requests.decoding import placeholder, to_torch
+from losswire_server.requests.planning import CHECKS, PLANS, arguments, by_field, loss_of
 from losswire_server.row_tensors import Coming, Narrow, RowTensor, Wide
 
 PLANNED_ROWS = 2**16  # a plan takes some 30 bytes a row

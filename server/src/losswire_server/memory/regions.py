@@ -1,7 +1,7 @@
 """Regions of shared memory. The server owns them; callers on its machine map them, so that nothing needs to be sent.
 
 A caller can do anything to a region but change its size, at any time. So what is read from it may differ from one
-reading to the next, and nothing that memory safety rests on may stay there: see `losswire_server.decoding`.
+reading to the next, and nothing that memory safety rests on may stay there: see `losswire_server.requests.decoding`.
 
 A region is a file without a name (memfd). Its size is sealed, since a file that shrinks would end the server with a
 SIGBUS. Callers open it under the server's /proc entry, which only those can do who might also attach a debugger.

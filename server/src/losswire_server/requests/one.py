@@ -2,10 +2,10 @@
 
 import ce_engine
 from losswire import v1
-from losswire_server.encoding import fill, refer
 from losswire_server.memory.regions import OFF, Regions
-from losswire_server.places import destination, reader
-from losswire_server.planning import plan
+from losswire_server.requests.encoding import fill, refer
+from losswire_server.requests.planning import plan
+from losswire_server.requests.shared_memory import destination, reader
 
 NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count")
 TENSORS = {  # fields of answers, and the engine's names for them

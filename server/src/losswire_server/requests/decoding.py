@@ -8,8 +8,8 @@ import torch
 
 from losswire import v1
 from losswire.tensors import FieldError, read, read_form
-from losswire_server.encoding import dtype_name
 from losswire_server.errors import NotServedError
+from losswire_server.requests.encoding import dtype_name
 
 with warnings.catch_warnings():
     # Once in a process torch warns of a read-only buffer. Received bytes are one, and nothing here writes to them.

@@ -11,8 +11,8 @@ from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
 from losswire.tensors import MAX_ELEMENTS, FieldError
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError
-from losswire_server.planning import loss_of
-from losswire_server.request_check import check_request
+from losswire_server.requests.check import check_request
+from losswire_server.requests.planning import loss_of
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 Own = Literal["target", "sample_weight", "input"]

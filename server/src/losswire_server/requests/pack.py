@@ -9,11 +9,11 @@ import grpc
 
 from losswire import v1
 from losswire.parsing import parse
-from losswire_server.batch_requests import Group, Request, cut, grouped
 from losswire_server.errors import log_failure, to_rpc_status, to_status
-from losswire_server.evaluation import evaluate
 from losswire_server.memory.regions import Regions
-from losswire_server.stacking import evaluate_alike, fill_responses
+from losswire_server.requests.groups import Group, Request, cut, grouped
+from losswire_server.requests.one import evaluate
+from losswire_server.requests.stacking import evaluate_alike, fill_responses
 
 GROUP_SECONDS, REQUEST_SECONDS, ELEMENT_SECONDS = 200e-6, 10e-6, 30e-9  # about what each adds, with many outputs
 SHORT_SECONDS = 0.0015

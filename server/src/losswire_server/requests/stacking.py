@@ -7,10 +7,10 @@ import torch
 import ce_engine
 from losswire import v1
 from losswire.tensors import FieldError
-from losswire_server.decoding import from_bytes, to_torch
-from losswire_server.encoding import fill_each
-from losswire_server.evaluation import NUMBERS, TENSORS
-from losswire_server.planning import PLANS, arguments, loss_of
+from losswire_server.requests.decoding import from_bytes, to_torch
+from losswire_server.requests.encoding import fill_each
+from losswire_server.requests.one import NUMBERS, TENSORS
+from losswire_server.requests.planning import PLANS, arguments, loss_of
 
 
 def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:

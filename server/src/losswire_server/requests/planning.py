@@ -11,8 +11,8 @@ import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.tensors import FieldError
-from losswire_server.decoding import to_torch
-from losswire_server.request_check import check_request
+from losswire_server.requests.check import check_request
+from losswire_server.requests.decoding import to_torch
 
 Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 

@@ -6,9 +6,9 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.tensors import FieldError, read_form
-from losswire_server.decoding import to_torch
 from losswire_server.memory.regions import Regions
-from losswire_server.planning import Reader
+from losswire_server.requests.decoding import to_torch
+from losswire_server.requests.planning import Reader
 
 
 def reader(regions: Regions) -> Reader:
