@@ -8,7 +8,7 @@ import torch
 from losswire import v1
 from losswire.frames import REQUESTS
 from losswire.rows import RowLayout
-from losswire_server.row_tensors import Coming
+from losswire_server.requests.slabs.row_tensors import Coming
 
 
 def coming(rows: int) -> tuple[Coming, RowLayout]:

@@ -16,8 +16,8 @@ from losswire_server.admission import RETRY_MILLISECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.one import evaluate
-from losswire_server.stream_batch import StreamBatch
-from losswire_server.stream_header import StreamHeader, leaves_input_open
+from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
+from losswire_server.requests.slabs.stream_request import StreamBatch
 
 T = TypeVar("T")
 

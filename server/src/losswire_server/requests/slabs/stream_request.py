@@ -12,8 +12,8 @@ from losswire_server.errors import NotServedError
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
 from losswire_server.requests.planning import PLANS, by_field
-from losswire_server.row_tensors import ClassWeights, Coming, Narrow
-from losswire_server.stream_header import StreamHeader
+from losswire_server.requests.slabs.row_tensors import ClassWeights, Coming, Narrow
+from losswire_server.requests.slabs.stream_header import StreamHeader
 
 NUMBERS = {"loss": "losses", "log_sum_exp": "lse", "predictions": "predictions"}  # names in the contract and the engine
 ELEMENTS = {"probabilities": "probabilities", "log_probabilities": "log_probabilities", "gradient": "grad"}

@@ -15,7 +15,7 @@ from losswire_server.errors import NotServedError
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import placeholder, to_torch
 from losswire_server.requests.planning import CHECKS, PLANS, arguments, by_field, loss_of
-from losswire_server.row_tensors import Coming, Narrow, RowTensor, Wide
+from losswire_server.requests.slabs.row_tensors import Coming, Narrow, RowTensor, Wide
 
 PLANNED_ROWS = 2**16  # a plan takes some 30 bytes a row
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
