@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-import losswire_server.evaluator
+import losswire_server.calls.unary
 from losswire_client import (
     AsyncClient,
     Client,
@@ -129,14 +129,14 @@ def test_invalid_argument_is_refused_when_it_is_awaited(target):
 @pytest.fixture
 def held_up(monkeypatch):
     """A server that evaluates when it is told to: its address, what waits for it to begin, and what tells it."""
-    begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.evaluator.evaluate
+    begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.calls.unary.evaluate
 
     def slow(*arguments):
         begun.set()
         assert go_on.wait(20)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(losswire_server.evaluator, "evaluate", slow)
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", slow)
     with serving() as server:
         yield f"127.0.0.1:{server.port}", lambda: asyncio.to_thread(begun.wait, 20), go_on
         go_on.set()

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-import losswire_server.evaluator
+import losswire_server.calls.unary
 from losswire import v1
 from losswire_client import (
     Client,
@@ -125,13 +125,13 @@ def test_wrong_span_is_told_by_the_arguments_name(shared, monkeypatch, change, a
 
 def test_region_of_a_call_that_was_given_up_is_not_used_again(alone, monkeypatch):
     server, _ = alone
-    opened, evaluate = threading.Event(), losswire_server.evaluator.evaluate
+    opened, evaluate = threading.Event(), losswire_server.calls.unary.evaluate
 
     def slow(*arguments):
         assert opened.wait(30)
         return evaluate(*arguments)
 
-    monkeypatch.setattr("losswire_server.evaluator.evaluate", slow)
+    monkeypatch.setattr("losswire_server.calls.unary.evaluate", slow)
     with connected(server, transport="shared_memory") as client:
         with pytest.raises(DeadlineExceededError):
             client.cross_entropy(LOGITS, TARGET, grad=True, timeout=0.3)

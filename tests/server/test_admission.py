@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from losswire_server.admission import SILENT_SECONDS, Admission
+from losswire_server.calls.admission import SILENT_SECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 
 

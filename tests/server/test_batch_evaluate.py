@@ -7,7 +7,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-import losswire_server.batch_evaluator
+import losswire_server.calls.packs
 import losswire_server.requests.pack
 from losswire import v1
 from tests.helpers import eventually, serving
@@ -33,7 +33,7 @@ def stub(server):
 
 @pytest.fixture
 def gate(monkeypatch):
-    monkeypatch.setattr(losswire_server.batch_evaluator, "SHORT_BYTES", 0)  # short ones never wait
+    monkeypatch.setattr(losswire_server.calls.packs, "SHORT_BYTES", 0)  # short ones never wait
     gate = Gate(losswire_server.requests.pack.evaluate)
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
     yield gate

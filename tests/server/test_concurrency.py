@@ -10,7 +10,7 @@ import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-import losswire_server.evaluator
+import losswire_server.calls.unary
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
@@ -31,9 +31,9 @@ def request() -> v1.EvaluateRequest:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    monkeypatch.setattr(losswire_server.evaluator, "SMALL_ELEMENTS", 0)  # small ones never wait
-    gate = Gate(losswire_server.evaluator.evaluate)
-    monkeypatch.setattr(losswire_server.evaluator, "evaluate", gate)
+    monkeypatch.setattr(losswire_server.calls.unary, "SMALL_ELEMENTS", 0)  # small ones never wait
+    gate = Gate(losswire_server.calls.unary.evaluate)
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
     yield gate
     gate.opened.set()
 
@@ -148,7 +148,7 @@ def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch
         return v1.EvaluateResponse()
 
     seen: list[int] = []
-    monkeypatch.setattr(losswire_server.evaluator, "evaluate", evaluate)
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
     wanted = request()
     wanted.input.shape[:] = [elements // 2, 2]
     for threads in (1, 3):
@@ -157,14 +157,14 @@ def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch
     assert seen == [1, 3]
 
 
-@pytest.mark.parametrize(("elements", "beside"), [(losswire_server.evaluator.SMALL_ELEMENTS, False), (10_000, True)])
+@pytest.mark.parametrize(("elements", "beside"), [(losswire_server.calls.unary.SMALL_ELEMENTS, False), (10_000, True)])
 def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, beside):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         threads.append(threading.current_thread().name)
         return v1.EvaluateResponse()
 
     threads: list[str] = []
-    monkeypatch.setattr(losswire_server.evaluator, "evaluate", evaluate)
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
     wanted = request()
     wanted.input.shape[:] = [elements // 2, 2]
     with serving() as server, connected(server) as stub:

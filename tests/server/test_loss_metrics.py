@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from losswire import v1
-from losswire_server.admission import Admission
+from losswire_server.calls.admission import Admission
 from losswire_server.metrics.losses import LOSSES, REASONS, LossMetrics
 
 UNSUMMED = "losswire_unsummed_evaluations_total"

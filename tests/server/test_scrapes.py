@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from losswire import v1
 from losswire_client import Client
-from losswire_server.admission import Admission
+from losswire_server.calls.admission import Admission
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.scrapes import MAX_SCRAPERS, NEW_SECONDS, Scrapes
 from tests.helpers import serving

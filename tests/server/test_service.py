@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-import losswire_server.evaluator
+import losswire_server.calls.unary
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.v1 import loss_service_pb2_grpc
@@ -95,7 +95,7 @@ def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monk
 
     before = handled(server, "Internal")
     with monkeypatch.context() as patched:
-        patched.setattr(losswire_server.evaluator, "evaluate", fail)
+        patched.setattr(losswire_server.calls.unary, "evaluate", fail)
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(request())
     assert raised.value.code() is grpc.StatusCode.INTERNAL

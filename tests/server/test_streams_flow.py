@@ -13,7 +13,8 @@ import pytest
 
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
-from losswire_server import Server, streams
+from losswire_server import Server
+from losswire_server.calls import streams
 from tests.helpers import eventually, serving
 from tests.server.raw_streams import METHOD, PATH, Batch, RawStream, answers, connection
 from tests.server.stream_batches import GRADIENT, check_served, classes

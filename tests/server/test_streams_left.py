@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-import losswire_server.streams
+import losswire_server.calls.streams
 from losswire_server import Server
 from tests.helpers import eventually, serving
 from tests.processes import started
@@ -41,12 +41,12 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> "Iterator[weakref.WeakSet[object]]
     known: weakref.WeakSet[object] = weakref.WeakSet()
     for name in ("_Stream", "StreamBatch"):
 
-        class Watched(getattr(losswire_server.streams, name)):
+        class Watched(getattr(losswire_server.calls.streams, name)):
             def __init__(self, *args: object) -> None:
                 super().__init__(*args)
                 known.add(self)
 
-        monkeypatch.setattr(losswire_server.streams, name, Watched)
+        monkeypatch.setattr(losswire_server.calls.streams, name, Watched)
     gc.disable()
     yield known
     gc.enable()

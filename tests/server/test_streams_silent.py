@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-import losswire_server.admission
+import losswire_server.calls.admission
 from losswire.v1 import loss_service_pb2_grpc
 from tests.helpers import eventually, serving
 from tests.server.raw_streams import Batch, RawStream, connection
@@ -85,7 +85,7 @@ def test_silent_stream_is_refused_when_others_need_what_it_holds(server, channel
     with pytest.raises(grpc.RpcError) as raised:
         loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
     assert is_overloaded(raised.value)
-    monkeypatch.setattr(losswire_server.admission, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
     with pytest.raises(grpc.RpcError):
         loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
     error = stream.error()

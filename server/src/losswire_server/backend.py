@@ -7,10 +7,12 @@ from importlib.metadata import version
 import torch
 from prometheus_client import CollectorRegistry, Gauge
 
-from losswire_server.admission import Admission
-from losswire_server.batch_evaluator import BatchEvaluator
+from losswire_server.calls.admission import Admission
+from losswire_server.calls.packs import BatchEvaluator
+from losswire_server.calls.streams import Streams
+from losswire_server.calls.unary import Evaluator
+from losswire_server.calls.workers import Workers
 from losswire_server.capabilities import capabilities
-from losswire_server.evaluator import Evaluator
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.losses import LossMetrics
@@ -18,8 +20,6 @@ from losswire_server.metrics.packs import BatchMetrics
 from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.service import LossService
 from losswire_server.settings import Settings
-from losswire_server.streams import Streams
-from losswire_server.workers import Workers
 
 
 class Backend:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from losswire import v1
-from losswire_server.admission import Admission
+from losswire_server.calls.admission import Admission
 
 LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"

@@ -7,10 +7,10 @@ from functools import partial
 
 from losswire import v1
 from losswire.parsing import parse
+from losswire_server.calls.workers import Workers
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.one import evaluate
-from losswire_server.workers import Workers
 
 SMALL_MESSAGE_BYTES = 2**15
 SMALL_ELEMENTS = 2**13

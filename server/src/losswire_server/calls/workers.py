@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
-from losswire_server.admission import Admission
+from losswire_server.calls.admission import Admission
 
 T = TypeVar("T")
 

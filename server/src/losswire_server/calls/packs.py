@@ -2,12 +2,12 @@
 
 import grpc
 
+from losswire_server.calls.workers import Workers
 from losswire_server.errors import NotServedError
 from losswire_server.memory.regions import Regions
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.packs import BatchMetrics
 from losswire_server.requests.pack import Batch, BatchAnswer
-from losswire_server.workers import Workers
 
 SHORT_BYTES = 2**17  # larger messages are not even read on the event loop
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from losswire import v1
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.tensors import FieldError
-from losswire_server.admission import RETRY_MILLISECONDS, Admission
+from losswire_server.calls.admission import RETRY_MILLISECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.one import evaluate
