@@ -23,7 +23,7 @@ from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._errors import late
 from losswire_server import Server
 from losswire_server.errors import OverloadedError
-from losswire_server.service import LossService
+from losswire_server.rpc.service import LossService
 from tests.client.mapping import BOTH, mapped
 from tests.client.verdicts import unchecked
 from tests.helpers import eventually, serving

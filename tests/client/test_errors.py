@@ -11,7 +11,7 @@ from losswire_client import AsyncClient, Client, InternalError, InvalidArgumentE
 from losswire_client._errors import ERRORS, from_failure, invalid_argument, translated
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
-from losswire_server.service import LossService
+from losswire_server.rpc.service import LossService
 from tests.helpers import serving
 
 

@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
-from losswire_server import access_log
-from losswire_server.access_log import AccessLog
-from losswire_server.call import Call
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.rpc import access_log
+from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.call import Call
 from losswire_server.server import SERVICE
 from tests.helpers import eventually, serving
 from tests.server.test_service import request
@@ -17,8 +17,8 @@ from tests.server.test_service import request
 
 @pytest.fixture
 def lines(caplog):
-    caplog.set_level(logging.INFO, "losswire_server.access_log")
-    return lambda: [line for line in caplog.records if line.name == "losswire_server.access_log"]
+    caplog.set_level(logging.INFO, "losswire_server.rpc.access_log")
+    return lambda: [line for line in caplog.records if line.name == "losswire_server.rpc.access_log"]
 
 
 def call(server, *requests):

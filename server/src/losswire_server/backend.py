@@ -12,13 +12,13 @@ from losswire_server.calls.packs import BatchEvaluator
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.unary import Evaluator
 from losswire_server.calls.workers import Workers
-from losswire_server.capabilities import capabilities
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.packs import BatchMetrics
 from losswire_server.metrics.scrapes import Scrapes
-from losswire_server.service import LossService
+from losswire_server.rpc.capabilities import capabilities
+from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
 
 

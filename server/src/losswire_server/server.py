@@ -11,13 +11,13 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector
 
 from losswire.v1 import loss_service_pb2
-from losswire_server.access_log import AccessLog
 from losswire_server.backend import Backend
-from losswire_server.edge import Edge
-from losswire_server.health_service import HealthService
 from losswire_server.listening import Address
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.metrics.http_server import MetricsServer
+from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.edge import Edge
+from losswire_server.rpc.health_service import HealthService
 from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]

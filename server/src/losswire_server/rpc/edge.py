@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from losswire_server.access_log import AccessLog
-from losswire_server.call import Call, Context
 from losswire_server.errors import log_failure, to_status, trailers
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.call import Call, Context
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 

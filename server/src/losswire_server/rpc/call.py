@@ -4,8 +4,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from losswire_server.access_log import AccessLog
 from losswire_server.metrics.calls import MethodMetrics
+from losswire_server.rpc.access_log import AccessLog
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

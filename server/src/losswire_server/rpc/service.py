@@ -8,12 +8,12 @@ import grpc
 from losswire import v1
 from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
-from losswire_server.call import Context
 from losswire_server.calls.packs import BatchEvaluator
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.unary import Evaluator
-from losswire_server.edge import Edge, Handler
 from losswire_server.memory.leases import Leases
+from losswire_server.rpc.call import Context
+from losswire_server.rpc.edge import Edge, Handler
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
