@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from losswire_client import InvalidArgumentError
-from losswire_client._arrays import floating_array, target_array
+from losswire_client._request.arrays import floating_array, target_array
 from tests import processes
 from tests.client.foreign_arrays import (
     Halves,
@@ -82,7 +82,7 @@ def run(program: str, **environment: str) -> None:
 def test_array_of_jax_is_not_copied():
     run("""
 import jax.numpy as jnp
-from losswire_client._arrays import target_array
+from losswire_client._request.arrays import target_array
 for dtype in ("float32", "float16", "bfloat16", "int32"):
     numbers = jnp.arange(6, dtype=dtype).reshape(2, 3)
     given = target_array("target", numbers)
@@ -94,7 +94,7 @@ for dtype in ("float32", "float16", "bfloat16", "int32"):
 def test_array_of_jax_on_several_devices_is_put_together():
     program = """
 import jax, numpy as np
-from losswire_client._arrays import floating_array
+from losswire_client._request.arrays import floating_array
 mesh = jax.sharding.NamedSharding(jax.make_mesh((4,), ("rows",)), jax.sharding.PartitionSpec("rows"))
 numbers = np.arange(8, dtype=np.float32).reshape(4, 2)
 assert floating_array("input", jax.device_put(numbers, mesh)).tolist() == numbers.tolist()
@@ -107,7 +107,7 @@ def test_array_that_jax_traces_is_refused_by_its_name():
 import re
 import jax, jax.numpy as jnp
 from losswire_client import InvalidArgumentError
-from losswire_client._arrays import floating_array
+from losswire_client._request.arrays import floating_array
 try:
     jax.jit(lambda x: floating_array("input", x))(jnp.ones(3))
 except InvalidArgumentError as error:
@@ -244,7 +244,7 @@ def test_no_library_is_imported():
     run("""
 import sys
 import numpy as np
-from losswire_client._arrays import floating_array, target_array
+from losswire_client._request.arrays import floating_array, target_array
 floating_array("input", np.ones(3)), floating_array("input", [1, 2]), target_array("target", memoryview(b"12"))
 assert not {"torch", "jax", "cupy", "pandas", "numpy.ma"} & set(sys.modules)
 """)

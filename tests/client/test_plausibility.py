@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
-from losswire_client._plausibility import Plausibility, check_plausible
+from losswire_client._request.plausibility import Plausibility, check_plausible
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((40, 7)) * 3

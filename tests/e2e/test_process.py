@@ -14,7 +14,8 @@ import grpc
 import pytest
 
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
-from losswire_client import Client, LosswireError, _losses
+from losswire_client import Client, LosswireError
+from losswire_client._request import losses as _losses
 from losswire_client._unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually

@@ -27,10 +27,10 @@ from losswire_client._coalescing_aio_wire import CoalescingAioWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError
-from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, one_step, run_async
 from losswire_client._map import checked_window, evaluate_in_tasks
 from losswire_client._progress import shown_async, wants_bar
+from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed_async
 

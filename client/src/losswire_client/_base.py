@@ -11,8 +11,8 @@ from losswire_client._connection import Connection, WireT
 from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import invalid_argument, plain, shown
-from losswire_client._evaluation import check_choice
 from losswire_client._fork import call_after_fork
+from losswire_client._request.evaluation import check_choice
 from losswire_client._retry import Retries, Retry
 from losswire_client._session import TRANSPORTS, Session
 from losswire_client._surface import AnswerT, Losses

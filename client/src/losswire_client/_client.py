@@ -15,10 +15,10 @@ from losswire_client._chunks import Chunk, Preparation, Prepared, Settled, attem
 from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
-from losswire_client._evaluation import Common, Evaluation, Options
 from losswire_client._flow import Flow, one_step, run
 from losswire_client._map import checked_window, evaluate_in_threads
 from losswire_client._progress import shown, wants_bar
+from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed
 from losswire_client._wire import Wire

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 
-from losswire_client._evaluation import check_choice
 from losswire_client._install import missing
+from losswire_client._request.evaluation import check_choice
 from losswire_client._result import Result
 
 

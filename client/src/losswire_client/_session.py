@@ -7,9 +7,9 @@ import numpy.typing as npt
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import NotServedError
-from losswire_client._evaluation import Evaluation
 from losswire_client._flow import Flow, step
-from losswire_client._hints import hinting
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.hints import hinting
 from losswire_client._result import Result
 from losswire_client._shared_memory import SharedMemory
 from losswire_client._stream import Stream

@@ -22,10 +22,10 @@ from losswire_client._errors import (
     invalid_argument,
     shown,
 )
-from losswire_client._evaluation import Evaluation
 from losswire_client._flow import Flow, step
 from losswire_client._placement import Placement
 from losswire_client._region_pool import RegionPool
+from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 
 MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too

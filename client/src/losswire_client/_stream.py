@@ -12,8 +12,8 @@ from losswire.frames import REQUESTS, RESPONSES, SlabFrame
 from losswire.tensors import encode
 from losswire_client._answers import FIELDS, Arrays, read_arrays, to_result, understood
 from losswire_client._errors import InternalError, ResourceExhaustedError
-from losswire_client._evaluation import Evaluation
 from losswire_client._pieces import Pieces, part_of
+from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 
 WIDE_FIELDS = ("probabilities", "log_probabilities", "gradient")  # of the input's shape

@@ -7,9 +7,9 @@ from typing import Generic, TypeVar, Unpack
 
 import numpy.typing as npt
 
-from losswire_client import _losses
 from losswire_client._calls import checks_call
-from losswire_client._evaluation import Common, Evaluation
+from losswire_client._request import losses as _losses
+from losswire_client._request.evaluation import Common, Evaluation
 
 AnswerT = TypeVar("AnswerT")
 

@@ -6,7 +6,7 @@ from losswire import v1
 from losswire.tensors import encode
 from losswire_client._answers import read_arrays, to_result, understood
 from losswire_client._errors import ResourceExhaustedError
-from losswire_client._evaluation import Evaluation
+from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit

@@ -1,6 +1,6 @@
 """What to say beside an error, where people stand that evaluate their first file."""
 
-from losswire_client._hints import hint_of_classes
+from losswire_client._request.hints import hint_of_classes
 from losswire_client.cli.readers import Array, Dataset, FileError
 
 BINARY = "--loss binary_cross_entropy_with_logits, or binary_cross_entropy of probabilities, takes"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from losswire_client._plausibility import Plausibility
+from losswire_client._request.plausibility import Plausibility
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._tallies import Tallies

@@ -4,10 +4,10 @@ from typing import Unpack
 
 import numpy.typing as npt
 
-from losswire_client._arrays import floating_array, target_array
-from losswire_client._checks import check
-from losswire_client._evaluation import Evaluation, Options, assign
-from losswire_client._hints import hinting
+from losswire_client._request.arrays import floating_array, target_array
+from losswire_client._request.checks import check
+from losswire_client._request.evaluation import Evaluation, Options, assign
+from losswire_client._request.hints import hinting
 
 
 def cross_entropy(

@@ -11,9 +11,9 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.rows import RowLayout
 from losswire.tensors import encode
-from losswire_client._arrays import floating_array
 from losswire_client._errors import invalid_argument, shown
-from losswire_client._form_checks import FLOATING, is_floating
+from losswire_client._request.arrays import floating_array
+from losswire_client._request.form_checks import FLOATING, is_floating
 
 REDUCTIONS = {
     "none": v1.Reduction.REDUCTION_NONE,

@@ -12,10 +12,10 @@ from losswire import v1
 from losswire.requests import check_each_once, check_series
 from losswire.rows import class_count, row_shape
 from losswire.tensors import FieldError
-from losswire_client._element_checks import check_classes, check_probabilities, check_zeros_and_ones
 from losswire_client._errors import argument_of, invalid_argument
-from losswire_client._evaluation import OUTPUTS, Evaluation
-from losswire_client._form_checks import (
+from losswire_client._request.element_checks import check_classes, check_probabilities, check_zeros_and_ones
+from losswire_client._request.evaluation import OUTPUTS, Evaluation
+from losswire_client._request.form_checks import (
     check_broadcasts,
     check_class_input,
     check_class_weight,
@@ -26,7 +26,7 @@ from losswire_client._form_checks import (
     check_shape,
     is_floating,
 )
-from losswire_client._plausibility import check_plausible
+from losswire_client._request.plausibility import check_plausible
 
 Arrays = dict[str, npt.NDArray[Any]]  # by names of arguments
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from losswire.rows import row_shape
 from losswire_client._errors import invalid_argument
-from losswire_client._suspicions import SUSPICIONS, Finding
+from losswire_client._request.suspicions import SUSPICIONS, Finding
 
 BLOCK = 2**16  # numbers that are looked at together, and stay in a core's cache
 

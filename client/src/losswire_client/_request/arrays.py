@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from losswire.dtypes import of_numpy
 from losswire_client._errors import invalid_argument
-from losswire_client._foreign_arrays import to_numpy
+from losswire_client._request.foreign_arrays import to_numpy
 
 MAX_CLASS = np.iinfo(np.int64).max
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from losswire.rows import class_count, row_shape
 from losswire_client._errors import InvalidArgumentError
-from losswire_client._evaluation import BINARY, Evaluation
+from losswire_client._request.evaluation import BINARY, Evaluation
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
