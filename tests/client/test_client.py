@@ -246,7 +246,7 @@ def test_request_beyond_the_limit_says_so():
 
 
 def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatch):
-    monkeypatch.setattr(losswire_client._unary, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
+    monkeypatch.setattr(losswire_client._transports.unary, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
     with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 

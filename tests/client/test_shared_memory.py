@@ -16,7 +16,7 @@ from losswire_client import (
     OverloadedError,
     ResourceExhaustedError,
 )
-from losswire_client import _region_pool as region_pool
+from losswire_client._transports import region_pool
 from tests.client.residents import LOGITS, MIB, SHAPE, TARGET, connected, in_a_region, resident
 from tests.helpers import eventually, serving
 from tests.server.shared_memory import leased_bytes

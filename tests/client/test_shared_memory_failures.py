@@ -18,7 +18,7 @@ from losswire_client import (
     NotServedError,
     PermissionDeniedError,
 )
-from losswire_client._region import Region
+from losswire_client._transports.region import Region
 from tests.client.residents import LOGITS, MIB, SHAPE, TARGET, connected, in_a_region, resident
 from tests.client.verdicts import unchecked
 from tests.helpers import eventually, serving

@@ -9,7 +9,7 @@ from losswire.tensors import FieldError
 from losswire_client import Client, InvalidArgumentError
 from losswire_client._errors import argument_of
 from losswire_client._request import losses as _losses
-from losswire_client._unary import whole_request
+from losswire_client._transports.unary import whole_request
 from losswire_server.requests.planning import plan
 
 DEFAULTS: dict[str, dict[str, Any]] = {

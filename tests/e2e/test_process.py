@@ -16,7 +16,7 @@ import pytest
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import Client, LosswireError
 from losswire_client._request import losses as _losses
-from losswire_client._unary import whole_request
+from losswire_client._transports.unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
 from tests.processes import run, started

@@ -16,8 +16,8 @@ from losswire_client._deadline import Deadline
 from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import LosswireError, closed, late, leaving, translated
 from losswire_client._fork import PROCESS
-from losswire_client._region import Region
-from losswire_client._stream import Stream
+from losswire_client._transports.region import Region
+from losswire_client._transports.stream import Stream
 
 T = TypeVar("T")
 

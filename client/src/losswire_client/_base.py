@@ -14,9 +14,9 @@ from losswire_client._errors import invalid_argument, plain, shown
 from losswire_client._fork import call_after_fork
 from losswire_client._request.evaluation import check_choice
 from losswire_client._retry import Retries, Retry
-from losswire_client._session import TRANSPORTS, Session
 from losswire_client._surface import AnswerT, Losses
 from losswire_client._tls import TLS
+from losswire_client._transports.session import TRANSPORTS, Session
 
 
 class Base(Losses[AnswerT], Generic[AnswerT, WireT]):

@@ -21,11 +21,11 @@ from losswire import v1
 from losswire_client._batches import Batch, Coming, Missing, naming, taken, taken_async
 from losswire_client._errors import DeadlineExceededError, LosswireError
 from losswire_client._map import evaluate_in_tasks, evaluate_in_threads
-from losswire_client._packs import MAX_IN_FLIGHT, MAX_REQUEST_BYTES, Outcome, is_small
 from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._surface import Losses
-from losswire_client._unary import read_whole, whole_request
+from losswire_client._transports.packs import MAX_IN_FLIGHT, MAX_REQUEST_BYTES, Outcome, is_small
+from losswire_client._transports.unary import read_whole, whole_request
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from losswire_client._fork import PROCESS
 from losswire_client._targets import checked_targets, host_and_port
 from losswire_client._tls import TLS
 from losswire_client._token import Metadata, Token
-from losswire_client._unary import MAX_MESSAGE_BYTES
+from losswire_client._transports.unary import MAX_MESSAGE_BYTES
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 SERVICE_CONFIG = {

@@ -11,8 +11,8 @@ from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._endpoint import Endpoint
 from losswire_client._errors import LosswireError, NotServedError, translated
-from losswire_client._region import Region
-from losswire_client._stream import Stream
+from losswire_client._transports.region import Region
+from losswire_client._transports.stream import Stream
 
 NAME = "the service in this process"
 

@@ -11,9 +11,9 @@ from losswire_client._flow import Flow, step
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._request.hints import hinting
 from losswire_client._result import Result
-from losswire_client._shared_memory import SharedMemory
-from losswire_client._stream import Stream
-from losswire_client._unary import read_whole, whole_request
+from losswire_client._transports.shared_memory import SharedMemory
+from losswire_client._transports.stream import Stream
+from losswire_client._transports.unary import read_whole, whole_request
 
 TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
 SMALL_BYTES = 2**18  # so little goes in one message, without asking the server first: shared memory gains nothing yet

@@ -4,10 +4,10 @@ import numpy as np
 
 from losswire import v1
 from losswire.tensors import encode
-from losswire_client._answers import read_arrays, to_result, understood
 from losswire_client._errors import ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
+from losswire_client._transports.answers import read_arrays, to_result, understood
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # protobuf's own limit
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES - 2**20  # leaves room for the rest of the request

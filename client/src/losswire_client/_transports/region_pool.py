@@ -12,7 +12,7 @@ from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, OverloadedError
 from losswire_client._flow import Flow, step
-from losswire_client._region import Held, Region
+from losswire_client._transports.region import Held, Region
 
 KEPT_BYTES = 256 * 2**20  # that nobody holds
 LEAST_BYTES = 2**20  # of a region

@@ -10,11 +10,11 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
 from losswire.tensors import encode
-from losswire_client._answers import FIELDS, Arrays, read_arrays, to_result, understood
 from losswire_client._errors import InternalError, ResourceExhaustedError
-from losswire_client._pieces import Pieces, part_of
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
+from losswire_client._transports.answers import FIELDS, Arrays, read_arrays, to_result, understood
+from losswire_client._transports.row_parts import Pieces, part_of
 
 WIDE_FIELDS = ("probabilities", "log_probabilities", "gradient")  # of the input's shape
 INLINE_SHARE = 4  # arrays of up to a quarter of a slab travel in the header

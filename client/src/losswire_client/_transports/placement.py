@@ -9,13 +9,13 @@ import numpy.typing as npt
 from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.tensors import encode
-from losswire_client._answers import read_arrays, to_result, understood
 from losswire_client._deadline import Deadline
 from losswire_client._flow import Flow, step
-from losswire_client._region import Held
-from losswire_client._region_pool import RegionPool
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
+from losswire_client._transports.answers import read_arrays, to_result, understood
+from losswire_client._transports.region import Held
+from losswire_client._transports.region_pool import RegionPool
 
 LEAST_BYTES = 64 * 2**10  # smaller arrays are sent with the request: a place costs more than their copies
 

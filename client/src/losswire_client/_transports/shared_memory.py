@@ -23,10 +23,10 @@ from losswire_client._errors import (
     shown,
 )
 from losswire_client._flow import Flow, step
-from losswire_client._placement import Placement
-from losswire_client._region_pool import RegionPool
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
+from losswire_client._transports.placement import Placement
+from losswire_client._transports.region_pool import RegionPool
 
 MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
