@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from losswire_client import Client, LosswireError
-from losswire_client._endpoint import Endpoint
+from losswire_client._wires.endpoint import Endpoint
 from tests.processes import run
 
 PROGRAM = """

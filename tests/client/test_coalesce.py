@@ -19,8 +19,8 @@ from losswire_client import (
     Result,
     Retry,
 )
-from losswire_client._coalescing_wire import CoalescingWire
 from losswire_client._errors import late
+from losswire_client._wires.coalescing_wire import CoalescingWire
 from losswire_server import Server
 from losswire_server.errors import OverloadedError
 from losswire_server.rpc.service import LossService

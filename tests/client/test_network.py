@@ -24,8 +24,8 @@ from losswire_client import (
     UnauthenticatedError,
     UnavailableError,
 )
-from losswire_client import _files as files
-from losswire_client._endpoint import Endpoint
+from losswire_client._wires import files
+from losswire_client._wires.endpoint import Endpoint
 from tests.client.grpc_servers import NAME, answering
 from tests.client.mapping import BOTH
 from tests.helpers import eventually, serving

@@ -77,7 +77,7 @@ def test_path_that_leads_elsewhere_is_never_mapped(alone, monkeypatch, change, s
         change(lease)
         return Region(lease, *more)
 
-    monkeypatch.setattr("losswire_client._wire.Region", misled)
+    monkeypatch.setattr("losswire_client._wires.grpc_wire.Region", misled)
     with pytest.raises(PermissionDeniedError, match=said):
         client.empty(SHAPE)
     eventually(lambda: leased_bytes(server) == 0)

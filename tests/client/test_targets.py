@@ -2,7 +2,8 @@
 
 import pytest
 
-from losswire_client import TLS, AsyncClient, Client, InvalidArgumentError, _targets
+from losswire_client import TLS, AsyncClient, Client, InvalidArgumentError
+from losswire_client._wires import targets as _targets
 from tests.client.grpc_servers import answering
 
 

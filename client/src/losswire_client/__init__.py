@@ -45,7 +45,7 @@ from losswire_client._errors import (
 )
 from losswire_client._result import Result
 from losswire_client._retry import Retry
-from losswire_client._tls import TLS
+from losswire_client._wires.tls import TLS
 
 __all__ = [
     "TLS",

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar, cast
 
 import numpy.typing as npt
 
-from losswire_client._aio_wire import AioWire
 from losswire_client._base import Base
 from losswire_client._batches import ASYNC_ITERABLE, Batch, Coming, check_map, evaluator
 from losswire_client._calls import checks_call
@@ -23,8 +22,6 @@ from losswire_client._chunks import (
     chunk_size,
     evaluate_in_awaited_chunks,
 )
-from losswire_client._coalescing_aio_wire import CoalescingAioWire
-from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError
 from losswire_client._flow import Flow, one_step, run_async
@@ -33,6 +30,9 @@ from losswire_client._progress import shown_async, wants_bar
 from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed_async
+from losswire_client._wires.aio_wire import AioWire
+from losswire_client._wires.coalescing_aio_wire import CoalescingAioWire
+from losswire_client._wires.connection import Connection
 
 T = TypeVar("T")
 

@@ -7,16 +7,16 @@ from typing import Any, Generic
 
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
-from losswire_client._connection import Connection, WireT
 from losswire_client._deadline import Deadline, checked_timeout
-from losswire_client._endpoint import Endpoint
 from losswire_client._errors import invalid_argument, plain, shown
-from losswire_client._fork import call_after_fork
 from losswire_client._request.evaluation import check_choice
 from losswire_client._retry import Retries, Retry
 from losswire_client._surface import AnswerT, Losses
-from losswire_client._tls import TLS
 from losswire_client._transports.session import TRANSPORTS, Session
+from losswire_client._wires.connection import Connection, WireT
+from losswire_client._wires.endpoint import Endpoint
+from losswire_client._wires.fork import call_after_fork
+from losswire_client._wires.tls import TLS
 
 
 class Base(Losses[AnswerT], Generic[AnswerT, WireT]):

@@ -12,8 +12,6 @@ from losswire_client._batches import ITERABLE, Batch, check_map, evaluator
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
 from losswire_client._chunks import Chunk, Preparation, Prepared, Settled, attempted, chunk_size, evaluate_in_chunks
-from losswire_client._coalescing_wire import CoalescingWire
-from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
 from losswire_client._flow import Flow, one_step, run
 from losswire_client._map import checked_window, evaluate_in_threads
@@ -21,7 +19,9 @@ from losswire_client._progress import shown, wants_bar
 from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed
-from losswire_client._wire import Wire
+from losswire_client._wires.coalescing_wire import CoalescingWire
+from losswire_client._wires.connection import Connection
+from losswire_client._wires.grpc_wire import Wire
 
 T = TypeVar("T")
 

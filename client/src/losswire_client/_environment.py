@@ -6,7 +6,7 @@ from pathlib import Path
 
 from losswire_client._deadline import DEFAULT_TIMEOUT
 from losswire_client._errors import invalid_argument
-from losswire_client._tls import TLS
+from losswire_client._wires.tls import TLS
 
 DEFAULT_TARGET = "localhost:50051"
 FALSE, TRUE = ("0", "false", "no", "off"), ("1", "true", "yes", "on")

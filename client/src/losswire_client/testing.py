@@ -15,10 +15,10 @@ from typing import Any, NoReturn, Self
 
 from losswire_client._async_client import AsyncClient
 from losswire_client._client import Client
-from losswire_client._connection import Connection
 from losswire_client._errors import LosswireError
-from losswire_client._in_process import NAME, InProcessAioWire, InProcessEndpoint, InProcessWire
 from losswire_client._install import missing
+from losswire_client._wires.connection import Connection
+from losswire_client._wires.in_process import NAME, InProcessAioWire, InProcessEndpoint, InProcessWire
 
 __all__ = ["Service"]
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from losswire_client import Client
-from losswire_client._connection import Connection
 from losswire_client._deadline import Deadline
-from losswire_client._endpoint import Endpoint
 from losswire_client._errors import late
-from losswire_client._wire import Wire, check_threads
+from losswire_client._wires.connection import Connection
+from losswire_client._wires.endpoint import Endpoint
+from losswire_client._wires.grpc_wire import Wire, check_threads
 from losswire_client.cli._failures import ExitCode, line
 
 GRACE_SECONDS = 5.0  # that a call gets beyond its timeout, which takes it milliseconds as a rule

@@ -13,11 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
-from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import LosswireError, closed, late, leaving, translated
-from losswire_client._fork import PROCESS
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.fork import PROCESS
 
 T = TypeVar("T")
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from losswire import v1
-from losswire_client._aio_wire import AioWire
-from losswire_client._connection import CLOSING_SECONDS
 from losswire_client._deadline import Deadline
-from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
 from losswire_client._transports.packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
+from losswire_client._wires.aio_wire import AioWire
+from losswire_client._wires.connection import CLOSING_SECONDS
+from losswire_client._wires.endpoint import SERVICE, Endpoint
 
 LEAST_TO_HALVE = 8  # of fewer, a message of its own costs more than it gains
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from losswire import v1
 from losswire_client._deadline import Deadline
-from losswire_client._endpoint import SERVICE, Endpoint
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
 from losswire_client._transports.packs import GIVEN_UP, MAX_IN_FLIGHT, Outcome, is_small, pack, share, unpack
-from losswire_client._wire import Wire
+from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.grpc_wire import Wire
 
 GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from losswire import v1
 from losswire_client._deadline import Deadline
-from losswire_client._endpoint import Endpoint
 from losswire_client._errors import LosswireError, NotServedError, translated
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._wires.endpoint import Endpoint
 
 NAME = "the service in this process"
 

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from losswire_client._endpoint import Endpoint
 from losswire_client._errors import closed
-from losswire_client._fork import PROCESS
+from losswire_client._wires.endpoint import Endpoint
+from losswire_client._wires.fork import PROCESS
 
 CLOSING_SECONDS = 2.0  # that each step of closing may take, which takes milliseconds as a rule
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from losswire_client._errors import InvalidArgumentError, invalid_argument
-from losswire_client._files import Watch, read_file
+from losswire_client._wires.files import Watch, read_file
 
 Metadata = tuple[tuple[str, str], ...]
 

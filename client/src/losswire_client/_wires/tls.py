@@ -8,7 +8,7 @@ import grpc
 
 from losswire_client._calls import checks_construction
 from losswire_client._errors import invalid_argument, shown
-from losswire_client._files import check_path, read_file
+from losswire_client._wires.files import check_path, read_file
 
 StrPath = str | os.PathLike[str]
 
