@@ -169,7 +169,7 @@ def test_bar_shows_how_many_have_come_and_their_exact_mean(client, target, kind,
 
 
 def test_missing_progress_bar_is_told(target, monkeypatch):
-    monkeypatch.setattr("losswire_client._progress.find_spec", lambda _: None)
+    monkeypatch.setattr("losswire_client._many.progress.find_spec", lambda _: None)
     with pytest.raises(ImportError, match=r"pip install ./proto './client\[progress\]'"):
         Client(target).map(BATCHES, progress=True)
 

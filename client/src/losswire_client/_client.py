@@ -8,14 +8,22 @@ from typing import Any, Self, TypeVar, cast
 import numpy.typing as npt
 
 from losswire_client._base import Base
-from losswire_client._batches import ITERABLE, Batch, check_map, evaluator
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
-from losswire_client._chunks import Chunk, Preparation, Prepared, Settled, attempted, chunk_size, evaluate_in_chunks
 from losswire_client._deadline import Deadline
 from losswire_client._flow import Flow, one_step, run
-from losswire_client._map import checked_window, evaluate_in_threads
-from losswire_client._progress import shown, wants_bar
+from losswire_client._many.batches import ITERABLE, Batch, check_map, evaluator
+from losswire_client._many.chunks import (
+    Chunk,
+    Preparation,
+    Prepared,
+    Settled,
+    attempted,
+    chunk_size,
+    evaluate_in_chunks,
+)
+from losswire_client._many.map import checked_window, evaluate_in_threads
+from losswire_client._many.progress import shown, wants_bar
 from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, once_failed

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from losswire_client._batches import Coming, naming, taken, taken_async
 from losswire_client._errors import invalid_argument, shown
+from losswire_client._many.batches import Coming, naming, taken, taken_async
 
 T = TypeVar("T")
 

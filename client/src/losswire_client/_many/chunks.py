@@ -18,9 +18,9 @@ from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from losswire import v1
-from losswire_client._batches import Batch, Coming, Missing, naming, taken, taken_async
 from losswire_client._errors import DeadlineExceededError, LosswireError
-from losswire_client._map import evaluate_in_tasks, evaluate_in_threads
+from losswire_client._many.batches import Batch, Coming, Missing, naming, taken, taken_async
+from losswire_client._many.map import evaluate_in_tasks, evaluate_in_threads
 from losswire_client._request.evaluation import Common, Evaluation, Options
 from losswire_client._result import Result
 from losswire_client._surface import Losses
