@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 
-from ce_engine._options import Common
+from ce_engine._plans.options import Common
 from losswire import v1
 from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError

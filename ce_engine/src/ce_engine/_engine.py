@@ -17,10 +17,10 @@ import torch
 
 from ce_engine._errors import DeadlineExceededError, EngineClosedError, InvalidArgumentError
 from ce_engine._launch import Launcher, launchable, launcher_for
+from ce_engine._plans.validation import check_least, check_type
 from ce_engine._queue import BatchLimits, Entry, FairQueue
 from ce_engine._result import LossResult
 from ce_engine._slab import RowResults, Slab
-from ce_engine._validation import check_least, check_type
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ce_engine._binary import binary_counts
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._index_target import IndexTarget, weights_from_counts
 from ce_engine._launch import launch
+from ce_engine._plans.binary import binary_counts
+from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._reduction import Reduction, RowOrderSum
 from ce_engine._slab import RowResults, Slab
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ce_engine._options import EMPTY_MEANS
+from ce_engine._plans.options import EMPTY_MEANS
 
 GROUP_ROWS = 1024
 PART_ROWS = 256 * GROUP_ROWS  # that are widened to float64 at a time

@@ -12,10 +12,10 @@ from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._launch import launch
+from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction, row_order_sums
 from ce_engine._result import StackedResult
 from ce_engine._slab import BINARY, RowResults, Slab
-from ce_engine._validation import check_tensor
 
 
 def evaluate_stacked(

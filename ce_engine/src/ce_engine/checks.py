@@ -12,9 +12,8 @@ from typing import Unpack
 from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._options import WEIGHTINGS, Common, Options
-from ce_engine._rows import class_count, target_shape
-from ce_engine._validation import (
+from ce_engine._plans.options import WEIGHTINGS, Common, Options
+from ce_engine._plans.validation import (
     check_broadcasts,
     check_choice,
     check_class_input,
@@ -28,6 +27,7 @@ from ce_engine._validation import (
     check_target_like_input,
     check_type,
 )
+from ce_engine._rows import class_count, target_shape
 
 
 def cross_entropy(

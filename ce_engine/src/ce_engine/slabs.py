@@ -6,9 +6,9 @@
 Each takes the arguments of the function of the same name in ``ce_engine``, which computes at once.
 """
 
-from ce_engine._binary import binary_cross_entropy, binary_cross_entropy_with_logits
-from ce_engine._cross_entropy import cross_entropy
-from ce_engine._nll_loss import nll_loss
+from ce_engine._plans.binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from ce_engine._plans.cross_entropy import cross_entropy
+from ce_engine._plans.nll_loss import nll_loss
 from ce_engine._slab import Slab
 
 __all__ = ["Slab", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._plans.validation import check_classes
 from ce_engine._reduction import row_order_sum
-from ce_engine._validation import check_classes
 
 
 class IndexTarget(NamedTuple):

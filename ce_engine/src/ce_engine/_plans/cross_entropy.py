@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ce_engine import checks
-from ce_engine._index_target import IndexTarget
-from ce_engine._options import Common, Options
-from ce_engine._plan import computed, plan, product, sample_weight
+from ce_engine._plans.index_target import IndexTarget
+from ce_engine._plans.options import Common, Options
+from ce_engine._plans.planning import computed, plan, product, sample_weight
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from ce_engine._validation import check_choice, check_grad_dtype, check_outputs, check_type
+from ce_engine._plans.validation import check_choice, check_grad_dtype, check_outputs, check_type
 
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}

@@ -5,11 +5,11 @@ from torch import Size, Tensor
 
 from ce_engine import checks
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._index_target import weights_from_counts
-from ce_engine._options import Common, Options
-from ce_engine._plan import computed, plan, product, sample_weight
+from ce_engine._plans.index_target import weights_from_counts
+from ce_engine._plans.options import Common, Options
+from ce_engine._plans.planning import computed, plan, product, sample_weight
+from ce_engine._plans.validation import check_probabilities
 from ce_engine._slab import Rows, Slab
-from ce_engine._validation import check_probabilities
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ce_engine._options import Options
+from ce_engine._plans.options import Options
 from ce_engine._reduction import Reduction
 from ce_engine._slab import Kind, Rows, Slab
 

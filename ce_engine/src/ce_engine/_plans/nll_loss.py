@@ -3,9 +3,9 @@ from typing import Unpack
 from torch import Tensor
 
 from ce_engine import checks
-from ce_engine._index_target import IndexTarget
-from ce_engine._options import Common
-from ce_engine._plan import computed, plan, product, sample_weight
+from ce_engine._plans.index_target import IndexTarget
+from ce_engine._plans.options import Common
+from ce_engine._plans.planning import computed, plan, product, sample_weight
 from ce_engine._rows import class_count
 from ce_engine._slab import Rows, Slab
 
