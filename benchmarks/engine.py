@@ -14,7 +14,7 @@ import ce_engine
 from benchmarks.batch import Batch
 from benchmarks.contestants import MALLOC_KEEPS, Contestant, Way
 from benchmarks.timing import WARM_UP_RUNS, medians
-from ce_engine._native import compiled
+from ce_engine.cpu._native import compiled
 
 SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
 SMOKE_SHAPES = ((64, 100),)

@@ -1,6 +1,6 @@
 import pytest
 
-from ce_engine import _native
+from ce_engine.cpu import _native
 
 
 @pytest.fixture(scope="module", params=["compiled", "operators"])

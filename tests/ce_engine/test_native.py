@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ce_engine
-from ce_engine import _native
+from ce_engine.cpu import _native
 from tests.ce_engine.helpers import HALVES
 
 STEP = _native.STEP

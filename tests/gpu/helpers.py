@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from ce_engine import _cpu, gpu
+from ce_engine import gpu
 from ce_engine._slab import Kind, RowResults, Rows, Shared, Slab
+from ce_engine.cpu import _evaluate as _cpu
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

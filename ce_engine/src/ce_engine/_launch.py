@@ -6,10 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ce_engine import _cpu
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._merge import merge, split
 from ce_engine._slab import Kind, RowResults, Rows, Slab
+from ce_engine.cpu import _evaluate as _cpu
 
 
 def launch(slab: Slab) -> RowResults:

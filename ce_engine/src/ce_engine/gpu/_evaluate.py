@@ -1,4 +1,4 @@
-"""Evaluates rows that are on a GPU; the same as ``ce_engine._cpu.evaluate`` for those on a CPU."""
+"""Evaluates rows that are on a GPU; the same as ``ce_engine.cpu._evaluate.evaluate`` for those on a CPU."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of elements, from probabilities or logits, by the formulas of ``ce_engine._elementwise``."""
+"""Binary cross-entropy of elements, from probabilities or logits, by the formulas of ``ce_engine.cpu._elementwise``."""
 
 import triton
 import triton.language as tl

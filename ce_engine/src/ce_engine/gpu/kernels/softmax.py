@@ -4,7 +4,7 @@ A program reads its rows block after block, once. The last block, for most rows 
 tensors of the input's shape are wanted, the blocks before it are read a second time, the latest first, so that they
 come from the L2 cache where it is large enough.
 
-With t_c = w_c ((1 - e) y_c + e / C) as in ``ce_engine._targets``, m the largest logit and s = sum_c exp(x_c - m):
+With t_c = w_c ((1 - e) y_c + e / C) as in ``ce_engine.cpu._targets``, m the largest logit and s = sum_c exp(x_c - m):
 
     loss = log(s) sum_c t_c - sum_c t_c (x_c - m)        gradient = exp(x_j - m) / s sum_c t_c - t_j
 

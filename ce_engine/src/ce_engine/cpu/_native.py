@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ce_engine._dense import deliver, working_memory
 from ce_engine._memory import scratch
 from ce_engine._rows import blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
+from ce_engine.cpu._dense import deliver, working_memory
 
 STEP = 32  # classes that are computed at a time, as in native/lanes.h
 ROWS = 8  # rows that are computed at a time where their logits lie side by side, as in native/columns.h

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ce_engine._dense import deliver, log_sum_exp, widened, working_memory
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine._targets import target_of
+from ce_engine.cpu._dense import deliver, log_sum_exp, widened, working_memory
+from ce_engine.cpu._targets import target_of
 
 
 class _Dense(NamedTuple):

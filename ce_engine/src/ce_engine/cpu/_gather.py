@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from ce_engine._dense import log_sum_exp, widened
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
+from ce_engine.cpu._dense import log_sum_exp, widened
 
 
 class NllKernel:

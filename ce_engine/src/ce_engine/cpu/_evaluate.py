@@ -4,11 +4,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ce_engine._elementwise import BinaryKernel, BinaryWithLogitsKernel
-from ce_engine._gather import NllKernel
-from ce_engine._native import NativeSoftmaxKernel, serves
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine._softmax import SoftmaxKernel
+from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
+from ce_engine.cpu._gather import NllKernel
+from ce_engine.cpu._native import NativeSoftmaxKernel, serves
+from ce_engine.cpu._softmax import SoftmaxKernel
 
 
 class Kernel(Protocol):
