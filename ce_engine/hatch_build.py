@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARY = "ce_engine/libsoftmax.so"
+LIBRARY = "ce_engine/cpu/libsoftmax.so"
 # Vectors go by value between functions only where all are inlined, so that their ABI does not matter (-Wno-psabi).
 FLAGS = "-std=c++17 -O3 -fPIC -fopenmp -fno-math-errno -fno-trapping-math -fno-exceptions -Wall -Wextra -Wno-psabi"
 

@@ -9,7 +9,7 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, _engine, slabs
-from ce_engine._launch import launch_merged
+from ce_engine._launchers import launch_merged
 
 
 class Launcher:

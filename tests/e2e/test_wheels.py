@@ -37,7 +37,7 @@ def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 def test_wheel_of_the_engine_has_its_compiled_code_and_says_for_which_machine(tmp_path):
     wheel = wheel_of("ce_engine", tmp_path)
-    assert "ce_engine/libsoftmax.so" in zipfile.ZipFile(wheel).namelist()
+    assert "ce_engine/cpu/libsoftmax.so" in zipfile.ZipFile(wheel).namelist()
     assert wheel.name.endswith(f"py3-none-linux_{platform.machine()}.whl")
 
 
@@ -45,7 +45,7 @@ def test_wheel_of_the_engine_has_its_compiled_code_and_says_for_which_machine(tm
 def test_wheel_of_the_engine_does_without_a_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     wheel = wheel_of("ce_engine", tmp_path)
-    assert "ce_engine/libsoftmax.so" not in zipfile.ZipFile(wheel).namelist()
+    assert "ce_engine/cpu/libsoftmax.so" not in zipfile.ZipFile(wheel).namelist()
     assert wheel.name.endswith("py3-none-any.whl")
 
 

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from ce_engine import gpu
+from ce_engine import cpu, gpu
 from ce_engine._slab import Kind, RowResults, Rows, Shared, Slab
-from ce_engine.cpu import _evaluate as _cpu
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -30,7 +29,7 @@ def in_float64(slab: Slab) -> RowResults:
         class_weight=_wide_weight(slab.kind),
     )
     target = None if slab.target is None else slab.target.double()
-    return _cpu.evaluate(kind, slab.input.double(), target, _wide(slab.rows), slab.row_count)
+    return cpu.evaluate(kind, slab.input.double(), target, _wide(slab.rows), slab.row_count)
 
 
 def _wide_weight(kind: Kind) -> Shared | None:

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import torch
 
 from ce_engine._errors import DeadlineExceededError, EngineClosedError, InvalidArgumentError
-from ce_engine._launch import Launcher, launchable, launcher_for
+from ce_engine._launchers import Launcher, launchable, launcher_for
 from ce_engine._plans.validation import check_least, check_type
 from ce_engine._queue import BatchLimits, Entry, FairQueue
 from ce_engine._result import LossResult
@@ -144,18 +144,18 @@ class Engine:
 
     def _work(self, launcher: Launcher) -> None:
         torch.set_num_threads(self._torch_threads)
-        in_flight: deque[_Launch] = deque()
+        in_flight: deque[_InFlight] = deque()
         # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
         while (batch := self._queue.take(wait=not in_flight)) is not None or in_flight:
             if batch:
-                in_flight.append(_Launch(launcher, batch))
+                in_flight.append(_InFlight(launcher, batch))
             if in_flight and (not batch or len(in_flight) >= launcher.depth):
                 in_flight.popleft().finish()
             del batch
         launcher.close()
 
 
-class _Launch:
+class _InFlight:
     """A batch in flight."""
 
     def __init__(self, launcher: Launcher, batch: Sequence[Entry]) -> None:

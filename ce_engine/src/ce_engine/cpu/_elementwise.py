@@ -9,13 +9,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
 from ce_engine.cpu._dense import deliver, widened, working_memory
-
-LEAST_LOG = -100.0  # as in torch.nn.BCELoss, so that no loss is infinite
-LEAST_VARIANCE = 9.999999960041972e-13  # as in its backward: 1e-12 in float32, for float64 too
 
 
 class ElementKernel(ABC):

@@ -30,8 +30,8 @@ class _Strides(ctypes.Structure):
     _fields_ = (("sample", ctypes.c_int64), ("position", ctypes.c_int64), ("classes", ctypes.c_int64))
 
 
-class _Launch(ctypes.Structure):
-    """As in ``native/launch.h``, which says what they are."""
+class _Arguments(ctypes.Structure):
+    """Of one call: as in ``native/launch.h``, which says what they are."""
 
     _fields_ = (
         ("logits", ctypes.c_void_p),
@@ -126,7 +126,7 @@ class NativeSoftmaxKernel:
         weight = None if rows.weight is None else rows.weight.contiguous()
         kept_size = classes * ROWS if by_columns else (classes // STEP + 1) * STEP
         kept = None if grad is None else scratch.empty((threads, kept_size), torch.float32, "kept")
-        launch = _Launch(
+        launch = _Arguments(
             logits=x.data_ptr(),
             strides=_strides(x) if by_columns else _Strides(position=x.stride(1) if x.shape[0] == 1 else classes),
             rows=index.shape[0],

@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 
 from ce_engine._slab import RowResults, Slab
-from ce_engine.gpu._launch import launch
+from ce_engine.gpu._kernel_calls import launch
 from ce_engine.gpu._operands import Operands, columns, shared_numbers
 from ce_engine.gpu._packing import Packing
 

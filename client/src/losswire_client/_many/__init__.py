@@ -1,0 +1,1 @@
+"""Many evaluations with a window of them in flight. Opens into `_wires`."""

@@ -1,0 +1,1 @@
+"""Shared memory that callers lease. Opens into no other room."""

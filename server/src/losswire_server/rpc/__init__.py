@@ -1,0 +1,1 @@
+"""gRPC: one method an RPC, errors to statuses, health. Opens into `calls`."""

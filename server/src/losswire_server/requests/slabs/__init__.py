@@ -1,0 +1,1 @@
+"""Requests whose elements come in slabs."""

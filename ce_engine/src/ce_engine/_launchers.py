@@ -6,17 +6,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ce_engine import cpu
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._merge import merge, split
 from ce_engine._slab import Kind, RowResults, Rows, Slab
-from ce_engine.cpu import _evaluate as _cpu
 
 
 def launch(slab: Slab) -> RowResults:
     """Evaluates a slab where its input is."""
     operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
     if slab.kind.device.type == "cpu":
-        return _cpu.evaluate(*operands, grad_into=slab.grad_into)
+        return cpu.evaluate(*operands, grad_into=slab.grad_into)
     return _evaluate(slab.kind)(*operands)
 
 
@@ -29,7 +29,7 @@ def launch_merged(slabs: Sequence[Slab]) -> list[RowResults]:
 
 def _evaluate(kind: Kind) -> Callable[[Kind, Tensor, Tensor | None, Rows, int], RowResults]:
     if kind.device.type == "cpu":
-        return _cpu.evaluate
+        return cpu.evaluate
     from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs bring along
 
     return gpu.evaluate
