@@ -12,6 +12,7 @@ from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
 OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
+NOT_OURS = {".venv", ".venv-proto", ".venv-peers", "node_modules", "out"}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -62,6 +63,51 @@ def imported(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").partition(".")[0])
     return found
+
+
+LAYERS = {  # each room may open into those below it; what stands at the top of a package is open to all but the faces
+    "server/src/losswire_server": (("rpc",), ("calls",), ("requests", "metrics"), ("memory",)),
+    "client/src/losswire_client": (("_many",), ("_wires",), ("_transports",), ("_request",)),
+    "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),
+}
+FACES = {  # which put rooms together, so that no room may know them
+    "server/src/losswire_server": {"main", "server", "backend", "in_process"},
+    "client/src/losswire_client": {"_client", "_async_client", "_base", "testing"},
+    "ce_engine/src/ce_engine": {"functional"},
+}
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_rooms_open_downwards(package):
+    layers = LAYERS[package]
+    for number, rooms in enumerate(layers):
+        below = {room for others in layers[number + 1 :] for room in others}
+        above = {room for others in layers for room in others} - below
+        for room in rooms:
+            forbidden = (above - {room}) | FACES[package]
+            sources = list((ROOT / package / room).rglob("*.py"))
+            assert len(sources) > 1
+            for source in sources:
+                assert not inner_imports(source, Path(package).name) & forbidden, source
+
+
+def inner_imports(source: Path, package: str) -> set[str]:
+    """What stands at the top of a package and is imported anywhere in a file: rooms and modules."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in found if name.startswith(f"{package}.")}
+
+
+MOST_MODULES = 16
+
+
+def test_folders_have_few_modules():
+    folders = [path.parent for path in ROOT.rglob("*.py") if not set(path.relative_to(ROOT).parts) & NOT_OURS]
+    assert {folder: folders.count(folder) for folder in set(folders) if folders.count(folder) > MOST_MODULES} == {}
 
 
 def test_client_evaluates_without_torch(target):

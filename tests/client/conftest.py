@@ -5,7 +5,7 @@ import pytest
 
 from losswire_client import Client
 from losswire_server import Server
-from tests.client.residents import MIB, connected
+from tests.client.transports.residents import MIB, connected
 from tests.helpers import serving
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from losswire_client import TLS, Client, LosswireError, Retry
-from tests.client.wrong_calls import RIGHT
+from tests.client.request.wrong_calls import RIGHT
 
 
 class Unconvertible:

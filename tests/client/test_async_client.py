@@ -17,7 +17,7 @@ from losswire_client import (
     UnavailableError,
 )
 from tests.helpers import eventually, serving
-from tests.server.shared_memory import leased_bytes
+from tests.server.memory.shared_memory import leased_bytes
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((256, 2000), np.float32)  # 2 MB: several slabs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from losswire_client import TLS, AsyncClient, Client, LosswireError, Retry, testing
-from tests.client.grpc_servers import answering
+from tests.client.wires.grpc_servers import answering
 from tests.processes import run
 
 ROW = np.float32([[0.5, 1.5, -1.0]]), [1]

@@ -22,7 +22,7 @@ from losswire_client import (
 )
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
-from tests.client.grpc_servers import Refusal, answering
+from tests.client.wires.grpc_servers import Refusal, answering
 
 SMALL = np.float32([[0.5, 1.5, -1.0]]), [1]
 LARGE = np.zeros((2000, 1000), np.float32), np.zeros(2000, np.int64)

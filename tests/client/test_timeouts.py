@@ -14,8 +14,8 @@ import pytest
 
 from losswire import v1
 from losswire_client import AsyncClient, Client, DeadlineExceededError, Result, Retry, _retry
-from tests.client.grpc_servers import NAME, answering
-from tests.client.mapping import BOTH, mapped
+from tests.client.many.mapping import BOTH, mapped
+from tests.client.wires.grpc_servers import NAME, answering
 
 ROW = np.float32([[0.5, 1.5, -1.0]]), [1]
 LARGE = np.zeros((2000, 1000), np.float32), np.zeros(2000, np.int64)

@@ -16,7 +16,7 @@ from losswire_client import Client, UnavailableError
 from losswire_server import RunningServer, launch
 from tests.helpers import eventually
 from tests.processes import started
-from tests.server.shared_memory import regions_open_in
+from tests.server.memory.shared_memory import regions_open_in
 
 # Evaluates for as long as it lives, with a resident array, copied ones, and gradients that it keeps.
 CALLER = """

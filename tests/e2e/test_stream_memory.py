@@ -10,8 +10,8 @@ import pytest
 from losswire import v1
 from losswire.frames import REQUESTS, RESPONSES
 from losswire_server import RunningServer, launch
-from tests.server.raw_streams import PATH
-from tests.server.stream_batches import FLOAT32, INT64, SUM
+from tests.server.calls.raw_streams import PATH
+from tests.server.requests.stream_requests import FLOAT32, INT64, SUM
 
 MIB = 2**20
 CLASSES, ROWS = 1024, 256  # of a slab of 1 MiB

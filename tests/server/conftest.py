@@ -6,8 +6,8 @@ import pytest
 
 from losswire_server import Server
 from tests.helpers import eventually, serving
-from tests.server.raw_streams import RawStream, connection
-from tests.server.stream_batches import GRADIENT, classes
+from tests.server.calls.raw_streams import RawStream, connection
+from tests.server.requests.stream_requests import GRADIENT, classes
 
 
 @pytest.fixture(scope="module")

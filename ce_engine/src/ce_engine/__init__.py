@@ -12,7 +12,7 @@ Nothing here knows of gRPC or protobuf.
 from importlib.metadata import PackageNotFoundError, version
 
 from ce_engine import checks, slabs
-from ce_engine._engine import Engine
+from ce_engine._batching.engine import Engine
 from ce_engine._errors import (
     DeadlineExceededError,
     EngineClosedError,

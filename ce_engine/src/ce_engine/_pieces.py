@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ce_engine._batching.launchers import launch
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._launchers import launch
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._reduction import Reduction, RowOrderSum

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
+from ce_engine._batching.launchers import launch
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._launchers import launch
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction, row_order_sums
 from ce_engine._result import StackedResult

@@ -7,7 +7,7 @@ from typing import ParamSpec
 from torch import Tensor
 
 from ce_engine import slabs
-from ce_engine._launchers import launch
+from ce_engine._batching.launchers import launch
 from ce_engine._result import LossResult
 from ce_engine._slab import Slab
 

@@ -4,7 +4,7 @@ from losswire_client.cli.readers._batches import Batch, PlacedBatch, told_place
 from losswire_client.cli.readers._columns import Array, slices
 from losswire_client.cli.readers._dataset import Dataset, FileError, Selection
 from losswire_client.cli.readers._folders import Source, sources
-from losswire_client.cli.readers._kinds import Kind, kind_named
+from losswire_client.cli.readers._names import Kind, kind_named
 from losswire_client.cli.readers._opening import open_dataset
 
 __all__ = [

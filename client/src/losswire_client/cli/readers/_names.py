@@ -1,8 +1,9 @@
-"""Which arrays of a file are meant."""
+"""What the names of arrays tell: which are meant, and what they hold."""
 
 import re
 from collections import defaultdict
 from collections.abc import Collection
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from itertools import islice
 
@@ -10,6 +11,8 @@ from losswire_client.cli.readers._columns import ArrayFile
 
 INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "logprobs", "probabilities", "probs")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
+PROBABILITIES = re.compile(r"(?<![a-z])(log[^a-z]*|l)?(prob(s|as?|ability|abilities)?|softmax|sigmoids?)(?![a-z])")
+LOGITS = re.compile(r"(?<![a-z])logits?(?![a-z])")
 SHOWN = 20  # names in an error
 
 
@@ -62,3 +65,18 @@ def listed(names: Collection[str]) -> str:
     """Names, so many of them as one likes to read, each of them whole."""
     shown = ", ".join(islice(names, SHOWN)) or "nothing"
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+class Kind(StrEnum):
+    """What a loss may take as its input."""
+
+    LOGITS = "logits"
+    LOG_PROBABILITIES = "log_probabilities"
+    PROBABILITIES = "probabilities"
+
+
+def kind_named(name: str) -> Kind | None:
+    """What an array of that name holds, as in ``test_probs``; None if the name leaves it open, as ``scores`` does."""
+    if found := PROBABILITIES.search(name.lower()):
+        return Kind.LOG_PROBABILITIES if found[1] else Kind.PROBABILITIES
+    return Kind.LOGITS if LOGITS.search(name.lower()) else None

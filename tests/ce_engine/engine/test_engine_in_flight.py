@@ -1,0 +1,117 @@
+"""An engine whose launches take their time, as those of a GPU do: several are in flight, and all are answered."""
+
+import threading
+import time
+from concurrent.futures import wait
+
+import pytest
+import torch
+
+import ce_engine
+from ce_engine import Engine, slabs
+from ce_engine._batching import engine as _engine
+from ce_engine._batching.launchers import launch_merged
+
+
+class Launcher:
+    """Starts at once, and has results when it is let."""
+
+    depth = 3
+
+    def __init__(self):
+        self.let = threading.Event()
+        self.started, self.finished, self.closed = [], [], False
+        self.guilty_to_start, self.guilty_to_finish = set(), set()
+
+    def start(self, batch):
+        if self.guilty_to_start & set(batch):
+            raise RuntimeError("cannot start")
+        self.started.append(batch)
+        return Ticket(self, batch)
+
+    def close(self):
+        self.closed = True
+
+
+class Ticket:
+    def __init__(self, launcher, batch):
+        self.launcher, self.batch = launcher, batch
+
+    def result(self):
+        assert self.launcher.let.wait(20)
+        self.launcher.finished.append(self.batch)
+        if self.launcher.guilty_to_finish & set(self.batch):
+            raise RuntimeError("cannot finish")
+        return launch_merged(self.batch)
+
+
+@pytest.fixture
+def launcher(monkeypatch):
+    one = Launcher()
+    monkeypatch.setattr(_engine, "launcher_for", lambda _device: one)
+    return one
+
+
+def slab(classes=5):
+    return slabs.cross_entropy(torch.randn(2, classes), torch.tensor([0, 1]))
+
+
+def eventually_started(launcher, count):
+    deadline = time.monotonic() + 20
+    while len(launcher.started) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(launcher.started) >= count
+
+
+def test_more_launches_start_while_one_is_in_flight_but_no_more_than_its_depth(launcher):
+    # max_batch_rows=1: nothing merges, so that each slab is a launch.
+    with Engine(max_batch_rows=1) as engine:
+        futures = [engine.submit(slab()) for _ in range(6)]
+        eventually_started(launcher, 1)
+        time.sleep(0.05)  # nothing tells that no more will start
+        assert len(launcher.started) <= launcher.depth
+        launcher.let.set()
+        wait(futures, 20)
+    assert launcher.finished == launcher.started
+    assert len(launcher.started) == 6
+
+
+def test_launch_in_flight_is_finished_when_nothing_more_waits(launcher):
+    launcher.let.set()
+    with Engine() as engine:
+        assert engine.submit(slab()).result(20)
+
+
+def test_close_finishes_what_is_in_flight_and_closes_the_launcher(launcher):
+    launcher.let.set()
+    with Engine(max_batch_rows=1) as engine:
+        futures = [engine.submit(slab()) for _ in range(7)]
+    assert all(future.done() and future.result() for future in futures)
+    assert launcher.closed
+
+
+@pytest.mark.parametrize("when", ["start", "finish"])
+def test_slab_that_fails_fails_alone(launcher, when):
+    launcher.let.set()
+    batch = [slab() for _ in range(4)]
+    getattr(launcher, f"guilty_to_{when}").add(batch[2])
+    with Engine(max_queue_delay_us=20_000) as engine:
+        futures = [engine.submit(one) for one in batch]
+        wait(futures, 20)
+    for future, one in zip(futures, batch, strict=True):
+        if one is batch[2]:
+            assert str(future.exception()) == f"cannot {when}"
+        else:
+            assert torch.equal(future.result().loss, ce_engine.evaluate(one).loss)
+
+
+def test_engine_on_a_device_that_is_not_there_is_refused():
+    for name in ("meta", "toaster"):
+        with pytest.raises(ce_engine.InvalidArgumentError, match=f"device: expected cpu or cuda, got {name}"):
+            Engine(device=name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_engine_on_cuda_without_a_gpu_is_refused():
+    with pytest.raises(ce_engine.InvalidArgumentError, match="device: expected one that PyTorch can use, got cuda"):
+        Engine(device="cuda")

@@ -1,0 +1,94 @@
+"""Merged with any strangers, in any order: the bits of a slab's result are those that it has alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ce_engine import slabs
+from ce_engine._batching.launchers import launch, launch_merged
+
+CLASS_LOSSES = ("cross_entropy", "nll_loss")
+BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+OUTPUTS = ("probabilities", "log_probabilities", "predictions")
+
+
+@st.composite
+def companions(draw):
+    """Slabs of one kind, of different shapes, reductions, weights and ignored rows."""
+    loss = draw(st.sampled_from(CLASS_LOSSES + BINARY_LOSSES))
+    shared = {
+        "grad": draw(st.booleans()),
+        "outputs": draw(st.sets(st.sampled_from(OUTPUTS if loss in BINARY_LOSSES else (*OUTPUTS, "lse")))),
+    }
+    probabilities = loss == "cross_entropy" and draw(st.booleans())
+    if loss == "cross_entropy":
+        shared["label_smoothing"] = draw(st.sampled_from([0.0, 0.1]))
+    dtype = draw(st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]))
+    classes = draw(st.sampled_from([1, 2, 7, 33, 1000]))
+    torch.manual_seed(draw(st.integers(0, 2**32)))
+    shapes = st.lists(st.integers(0, 5), min_size=0, max_size=3).map(tuple)
+    count = draw(st.integers(2, 6))
+    return [draw(one(loss, draw(shapes), classes, dtype, probabilities, shared)) for _ in range(count)]
+
+
+@st.composite
+def one(draw, loss, rows, classes, dtype, probabilities, shared):
+    options = shared | {"reduction": draw(st.sampled_from(["none", "mean", "sum"]))}
+    if draw(st.booleans()):
+        options["sample_weight"] = torch.rand(rows)
+    if loss in BINARY_LOSSES:
+        return draw(binary(loss, rows, dtype, options))
+    input = (torch.randn(*rows, classes) * 5).to(dtype)
+    input = input.movedim(-1, 1) if len(rows) > 1 else input
+    if probabilities:
+        return slabs.cross_entropy(input, torch.rand(input.shape).to(dtype), **options)
+    # With label smoothing all class weights matter, and slabs that bring them are of a kind of their own.
+    if not shared.get("label_smoothing") and draw(st.booleans()):
+        options["weight"] = torch.rand(classes)
+    target = torch.randint(-1, classes, rows) if draw(st.booleans()) else torch.randint(classes, rows)
+    return getattr(slabs, loss)(input, target, ignore_index=-1, **options)
+
+
+@st.composite
+def binary(draw, loss, rows, dtype, options):
+    input = (torch.randn(rows) * 5).to(dtype)
+    if draw(st.booleans()):
+        options["weight"] = torch.rand(rows)
+    if loss == "binary_cross_entropy_with_logits" and draw(st.booleans()):
+        options["pos_weight"] = torch.rand(rows[-1:])
+    input = input.sigmoid() if loss == "binary_cross_entropy" else input
+    return getattr(slabs, loss)(input, torch.rand(rows).to(dtype), **options)
+
+
+def same_bits(ours, theirs):
+    return ours is theirs is None or torch.equal(torch.nan_to_num(ours, 0.125), torch.nan_to_num(theirs, 0.125))
+
+
+@given(companions())
+def test_merged_slab_has_the_bits_that_it_has_alone(batch):
+    assert len({slab.kind for slab in batch}) == 1
+    for slab, merged in zip(batch, launch_merged(batch), strict=True):
+        alone = launch(slab)
+        for name, ours, theirs in zip(alone._fields, merged, alone, strict=True):
+            assert same_bits(ours, theirs), name
+            assert ours is None or ours.shape == theirs.shape
+
+
+def test_result_of_a_slab_does_not_keep_its_companions_alive():
+    batch = [slabs.cross_entropy(torch.randn(rows, 5), torch.zeros(rows).long(), grad=True) for rows in (1, 1000)]
+    small, _ = launch_merged(batch)
+    assert small.grad.untyped_storage().nbytes() == small.grad.nbytes
+    assert small.losses.untyped_storage().nbytes() == small.losses.nbytes
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_column_that_only_some_slabs_have_is_neutral_for_the_others(missing):
+    input, target = torch.randn(3, 5), torch.tensor([0, 1, -100])
+    options = [{"weight": torch.rand(5), "sample_weight": torch.rand(3)}, {}]
+    targets = [target, target.clamp(min=0)]
+    batch = [
+        slabs.cross_entropy(input, targets[index], grad=True, **options[index]) for index in (missing, 1 - missing)
+    ]
+    for slab, merged in zip(batch, launch_merged(batch), strict=True):
+        assert torch.equal(merged.grad, launch(slab).grad)

@@ -1,0 +1,142 @@
+"""Clients close in seconds, and end with their process, whatever has become of gRPC's threads and locks."""
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from losswire_client import Client, LosswireError
+from losswire_client._wires.endpoint import Endpoint
+from tests.processes import run
+
+PROGRAM = """
+import sys, threading, time
+import numpy as np
+from losswire_client import Client
+
+logits, target = np.zeros((256, 4000), np.float32), np.zeros(256, np.int64)
+start, leave, main = threading.Thread.start, threading.Condition.__exit__, threading.get_ident()
+
+class Interrupt(BaseException):
+    pass
+
+def no_threads(after=0):
+    starts = []
+    def fail(thread):
+        starts.append(thread)
+        if len(starts) > after:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+    threading.Thread.start = fail
+
+def interrupt(condition, *error):
+    if threading.get_ident() != main or "grpc" not in sys._getframe(1).f_code.co_filename:
+        return leave(condition, *error)
+    threading.Condition.__exit__ = leave
+    raise Interrupt  # as a signal's handler does between two lines, and the lock stays locked
+
+def attempt(function, *arguments):
+    try:
+        print(type(function(*arguments)).__name__)
+    except (Exception, Interrupt) as error:
+        print(f"{type(error).__name__}: {error}")
+    threading.Thread.start = start
+
+def close(client):
+    began = time.monotonic()
+    client.close()
+    print("closed" if time.monotonic() - began < 5 else "late")
+
+def connected(transport):
+    client = Client(sys.argv[1], timeout=10, transport=transport)
+    client.capabilities()
+    return client
+
+leasing, streaming = connected("shared_memory"), connected("stream")
+calls = [(leasing.empty, 3), (streaming.cross_entropy, logits, target)]
+"""
+NO_THREADS = "LosswireError: this process cannot start the threads that a call needs: can't start new thread"
+
+
+def said(target: str, body: str) -> list[str]:
+    """What a program prints, which has to end by itself."""
+    ran = run([sys.executable, "-c", PROGRAM + body, target], capture_output=True, text=True, seconds=40)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_process_without_threads_to_spare_is_told_so_and_the_next_call_works(target):
+    body = """
+for call in calls:
+    no_threads()
+    attempt(*call)
+    no_threads(after=1)  # as if another had taken the last one
+    attempt(*call)
+    attempt(*call)
+no_threads()
+close(leasing)
+close(streaming)
+"""
+    assert said(target, body) == [NO_THREADS, NO_THREADS, "ndarray", NO_THREADS, NO_THREADS, "Result", *["closed"] * 2]
+
+
+def test_clients_end_though_nobody_delivers_the_events_of_a_call(target):
+    body = """
+for call in calls:
+    no_threads(after=1)
+    attempt(*call)
+del leasing, call, calls
+print("gone")
+"""
+    assert said(target, body) == [NO_THREADS, NO_THREADS, "gone"]
+
+
+def test_interrupt_that_leaves_a_lock_of_grpcs_locked_does_not_hold_up_what_follows(target):
+    body = """
+for call in calls:
+    threading.Condition.__exit__ = interrupt
+    attempt(*call)
+    for _ in range(2):
+        thread = threading.Thread(target=attempt, args=call)
+        thread.start()
+        thread.join()
+close(leasing)
+close(streaming)
+"""
+    assert said(target, body) == ["Interrupt: ", *["ndarray"] * 2, "Interrupt: ", *["Result"] * 2, *["closed"] * 2]
+
+
+@pytest.fixture
+def _hasty(monkeypatch):
+    for module in ("connection", "grpc_wire"):
+        monkeypatch.setattr(f"losswire_client._wires.{module}.CLOSING_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_client_closes_in_the_thread_that_delivers_the_events(target):
+    with Client(target, timeout=20) as client:
+        place, closed = client.empty(3), threading.Event()
+        call = client._connection.wire()._evaluate_stream(iter(()), timeout=20)
+        began = time.monotonic()
+        call.add_callback(lambda: (client.close(), closed.set()))
+        assert closed.wait(20)
+        assert time.monotonic() - began < 15
+        assert place.shape == (3,)
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_client_closes_while_names_are_looked_up(target, monkeypatch):
+    known, opens, opened = threading.Event(), threading.Event(), Endpoint.open
+    monkeypatch.setattr(Endpoint, "open", lambda *arguments: (opens.set(), known.wait(30), opened(*arguments))[-1])
+    client = Client(target)
+    with ThreadPoolExecutor() as threads:
+        call = threads.submit(client.ping)
+        assert opens.wait(20)
+        began = time.monotonic()
+        client.close()
+        assert time.monotonic() - began < 15
+        known.set()
+        with pytest.raises(LosswireError, match="this client is closed"):
+            call.result(20)

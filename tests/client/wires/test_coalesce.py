@@ -1,0 +1,343 @@
+"""Small evaluations that travel together: each is answered as if it had travelled alone."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import losswire_server.calls.packs
+from losswire_client import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    LosswireError,
+    Result,
+    Retry,
+)
+from losswire_client._errors import late
+from losswire_client._wires.coalescing_wire import CoalescingWire
+from losswire_server import Server
+from losswire_server.errors import OverloadedError
+from losswire_server.rpc.service import LossService
+from tests.client.many.mapping import BOTH, mapped
+from tests.client.request.verdicts import unchecked
+from tests.helpers import eventually, serving
+
+RNG = np.random.default_rng(0)
+SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(200)]
+LARGE = np.zeros((200, 1000), np.float32), np.zeros(200, np.int64)
+CALLS = [
+    lambda c, n: c.cross_entropy(*SMALL[n], grad=True, reduction="none", outputs=("predictions",)),
+    lambda c, n: c.cross_entropy(*SMALL[n], label_smoothing=0.1),
+    lambda c, n: c.nll_loss(SMALL[n][0], SMALL[n][1], weight=np.arange(7.0), grad=True),
+    lambda c, n: c.binary_cross_entropy_with_logits(SMALL[n][0], SMALL[n][0] * 0),
+]
+
+
+def call(client, n: int):
+    return CALLS[n % len(CALLS)](client, n)
+
+
+def target_of(server: Server) -> str:
+    return f"127.0.0.1:{server.port}"
+
+
+def calls_of(server: Server, method: str) -> float:
+    labels = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": method}
+    return server.registry.get_sample_value("grpc_server_started_total", labels)
+
+
+def in_threads(client: Client, evaluate=call) -> list:
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(lambda n: evaluate(client, n), range(len(SMALL))))
+
+
+def in_tasks(target: str, evaluate=call, **options) -> list:
+    async def gather():
+        async with AsyncClient(target, coalesce=True, **options) as client:
+            return await asyncio.gather(*(evaluate(client, n) for n in range(len(SMALL))), return_exceptions=True)
+
+    return asyncio.run(gather())
+
+
+def assert_same(got, want):
+    for name in ("loss", "grad", "predictions"):
+        a, b = getattr(got, name), getattr(want, name)
+        assert (a is None and b is None) or np.array_equal(a, b), name
+    assert (got.loss_sum, got.weight_sum, got.row_count) == (want.loss_sum, want.weight_sum, want.row_count)
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_results_have_the_bits_of_single_calls_and_come_in_few_messages(client, how):
+    with serving() as server:
+        if how == "threads":
+            with Client(target_of(server), coalesce=True) as together:
+                results = in_threads(together)
+        else:
+            results = in_tasks(target_of(server))
+        assert calls_of(server, "Evaluate") + calls_of(server, "BatchEvaluate") <= len(SMALL) / 3
+    for n, result in enumerate(results):
+        assert_same(result, call(client, n))
+
+
+def spoiled(client, n: int):
+    """Every fifth has a class that only the server refuses, since the SDK's own checks are off."""
+    logits, target = SMALL[n]
+    return client.cross_entropy(logits, target + 7 * (n % 5 == 0))
+
+
+def error_or_loss(client, n: int):
+    try:
+        return spoiled(client, n)
+    except InvalidArgumentError as error:
+        return error
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_wrong_request_fails_alone_and_as_it_would_alone(client, target, how):
+    with unchecked():
+        if how == "threads":
+            with Client(target, coalesce=True) as together:
+                outcomes = in_threads(together, error_or_loss)
+        else:
+            outcomes = in_tasks(target, spoiled)
+        alone = [error_or_loss(client, n) for n in range(len(SMALL))]
+    for outcome, expected in zip(outcomes, alone, strict=True):
+        assert type(outcome) is type(expected)
+        if isinstance(expected, LosswireError):
+            assert (str(outcome), outcome.argument, outcome.code) == (str(expected), "target", expected.code)
+        else:
+            assert outcome.loss == expected.loss
+
+
+def test_large_and_resident_batches_travel_alone(server, target):
+    with Client(target, coalesce=True) as client:
+        before = calls_of(server, "BatchEvaluate")
+        place = client.empty(LARGE[0].shape)
+        place[...] = 0
+        assert client.cross_entropy(*LARGE).loss == client.cross_entropy(place, LARGE[1]).loss
+        assert calls_of(server, "BatchEvaluate") == before
+
+
+@pytest.mark.parametrize("max_requests", [0, 1, 3])
+def test_messages_hold_no_more_than_the_server_takes(max_requests):
+    with serving(max_batch_requests=max_requests) as server, Client(target_of(server), coalesce=True) as client:
+        assert len(in_threads(client)) == len(in_tasks(target_of(server))) == len(SMALL)
+        assert sum(1 for _ in client.map(SMALL)) == len(SMALL)
+        assert sum(1 for _ in mapped(AsyncClient(client.target, coalesce=True), SMALL)) == len(SMALL)
+        assert (calls_of(server, "BatchEvaluate") > 0) == (max_requests > 1)
+        assert max_requests > 1 or calls_of(server, "Evaluate") == 4 * len(SMALL)
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks", "map", "awaited map"])
+def test_message_that_fails_is_tried_again(client, monkeypatch, how):
+    refusals = [OverloadedError("too much is in flight", 1)] * 3
+    evaluate = losswire_server.calls.packs.BatchEvaluator.__call__
+
+    async def failing(self, data):
+        if refusals:
+            raise refusals.pop()
+        return await evaluate(self, data)
+
+    monkeypatch.setattr(losswire_server.calls.packs.BatchEvaluator, "__call__", failing)
+    retry = Retry(first_pause=0.01)
+    with serving() as server, Client(target_of(server), coalesce=True, retry=retry) as together:
+        if how.endswith("map"):
+            kind = Client if how == "map" else AsyncClient
+            results = list(mapped(kind(together.target, coalesce=True, retry=retry), SMALL, reduction="sum"))
+        else:
+            results = (
+                in_threads(together, summed) if how == "threads" else in_tasks(together.target, summed, retry=retry)
+            )
+    assert refusals == []
+    for n, result in enumerate(results):
+        assert_same(result, summed(client, n))
+
+
+def summed(client, n: int):
+    return client.cross_entropy(*SMALL[n], reduction="sum")
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """A server that answers when it is told to go on."""
+    go_on = threading.Event()
+
+    def slow(method):
+        async def answer(self, request, context):
+            await asyncio.to_thread(go_on.wait, 20)
+            return await method(self, request, context)
+
+        return answer
+
+    for name in ("Evaluate", "BatchEvaluate"):
+        monkeypatch.setattr(LossService, name, slow(getattr(LossService, name)))
+    with serving() as server:
+        yield target_of(server), go_on
+        go_on.set()
+
+
+def test_thread_that_gives_up_leaves_the_others_their_answers(held_up):
+    target, go_on = held_up
+    with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(16) as pool:
+        waiting = [pool.submit(call, client, n) for n in range(10)]
+        time.sleep(0.2)
+        start = time.monotonic()
+        with pytest.raises(DeadlineExceededError, match=r"within 0\.1 seconds"):
+            client.cross_entropy(*SMALL[0], timeout=0.1)
+        assert time.monotonic() - start < 5
+        go_on.set()
+        assert [future.result().row_count for future in waiting] == [call(client, n).row_count for n in range(10)]
+
+
+def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobody(target, monkeypatch):
+    send, go_on = CoalescingWire.evaluate_together, threading.Event()
+
+    def never_together(self, requests, deadline):
+        go_on.wait(20)
+        if len(requests) > 1:
+            time.sleep(deadline.remaining())
+            raise late("who knows", deadline.seconds)
+        return send(self, requests, deadline)
+
+    monkeypatch.setattr(CoalescingWire, "evaluate_together", never_together)
+    with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(4) as pool:
+        client.capabilities()
+        wire, waiting = client._connection.wire(), []
+        for timeout, queued in ((20, 0), (20, 0), (0.5, 1), (20, 2)):
+            waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
+            state = min(len(waiting), 2), queued
+            eventually(lambda state=state: (wire._in_flight, len(wire._waiting)) == state)
+        go_on.set()
+        with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
+            waiting.pop(2).result(10)
+        assert [future.result(10).row_count for future in waiting] == [len(SMALL[0][1])] * 3
+
+
+def test_task_that_gives_up_leaves_the_others_their_answers(held_up):
+    target, go_on = held_up
+
+    async def evaluate():
+        async with AsyncClient(target, coalesce=True, timeout=20) as client:
+            waiting = [asyncio.create_task(call(client, n)) for n in range(10)]
+            await asyncio.sleep(0.2)
+            with pytest.raises(DeadlineExceededError, match=r"within 0\.1 seconds"):
+                await client.cross_entropy(*SMALL[0], timeout=0.1)
+            waiting[3].cancel()
+            go_on.set()
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+    results = asyncio.run(evaluate())
+    assert isinstance(results.pop(3), asyncio.CancelledError)
+    assert all(result.row_count for result in results)
+
+
+def test_closed_client_says_so_to_those_who_wait(held_up):
+    target, _ = held_up
+
+    async def evaluate():
+        client = AsyncClient(target, coalesce=True, timeout=20)
+        waiting = [asyncio.create_task(call(client, n)) for n in range(10)]
+        await asyncio.sleep(0.2)
+        await client.close()
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert all(str(error) == "this client is closed" for error in asyncio.run(evaluate()))
+
+
+def test_interrupted_sender_costs_the_others_another_try(target, monkeypatch):
+    send, interrupted = CoalescingWire.evaluate_together, threading.Event()
+
+    def interrupt(self, requests, deadline):
+        if len(requests) > 1 and not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        return send(self, requests, deadline)
+
+    monkeypatch.setattr(CoalescingWire, "evaluate_together", interrupt)
+    outcomes = []
+
+    def evaluate(n: int) -> None:
+        try:
+            outcomes.append(call(client, n))
+        except KeyboardInterrupt as error:
+            outcomes.append(error)
+
+    with Client(target, coalesce=True, retry=Retry(first_pause=0.01)) as client:
+        client.ping()
+        threads = [threading.Thread(target=evaluate, args=(n,)) for n in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(isinstance(outcome, KeyboardInterrupt) for outcome in outcomes) == interrupted.is_set()
+    assert len(outcomes) == 50
+
+
+@pytest.mark.parametrize("answer", [b"\xff", b""], ids=["no message", "no results"])
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_answer_that_is_none_is_an_error_of_the_servers(monkeypatch, how, answer):
+    async def wrong(*_):
+        return answer
+
+    monkeypatch.setattr(LossService, "BatchEvaluate", wrong)
+    with serving() as server:
+        if how == "tasks":
+            outcomes = in_tasks(target_of(server))
+        else:
+            with Client(target_of(server), coalesce=True) as client:
+                outcomes = in_threads(client, error_or_result)
+    assert any(isinstance(outcome, InternalError) for outcome in outcomes)
+    assert all(isinstance(outcome, InternalError | Result) for outcome in outcomes)
+
+
+def error_or_result(client, n: int):
+    try:
+        return call(client, n)
+    except LosswireError as error:
+        return error
+
+
+@BOTH
+def test_map_sends_few_messages_and_keeps_order_and_bits(client, kind):
+    with serving() as server:
+        batches = [*SMALL[:50], LARGE, *SMALL[50:]]
+        results = list(mapped(kind(target_of(server), coalesce=True), batches, window=16, grad=True))
+        assert calls_of(server, "BatchEvaluate") + calls_of(server, "Evaluate") <= len(batches) // 8 + 2
+    for batch, result in zip(batches, results, strict=True):
+        assert_same(result, client.cross_entropy(*batch, grad=True))
+
+
+@BOTH
+def test_map_says_which_batch_is_wrong(target, kind):
+    wrong = [*SMALL[:21], (SMALL[21][0], SMALL[21][1] + 7), *SMALL[22:]]
+    results = mapped(kind(target, coalesce=True), wrong, window=8)
+    assert [next(results).row_count for _ in range(21)] == [len(target) for _, target in SMALL[:21]]
+    with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
+        next(results)
+    assert raised.value.batch == 21
+
+
+def test_awaited_map_takes_batches_as_they_come(target):
+    async def batches():
+        for batch in SMALL:
+            await asyncio.sleep(0)
+            yield batch
+
+    assert sum(1 for _ in mapped(AsyncClient(target, coalesce=True), batches(), window=6)) == len(SMALL)
+
+
+@BOTH
+@pytest.mark.parametrize(("window", "expected"), [(1, 1), (2, 2), (6, 6), (7, 6)])
+def test_map_takes_no_more_than_a_window_ahead(target, kind, window, expected):
+    taken = []
+    batches = (taken.append(n) or SMALL[0] for n in range(50))
+    results = mapped(kind(target, coalesce=True), batches, window=window)
+    next(results)
+    assert len(taken) == expected
+    results.close()

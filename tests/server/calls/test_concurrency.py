@@ -1,0 +1,185 @@
+"""Callers that overload the server, leave, run out of time, or are under way when it stops."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import losswire_server.calls.unary
+from losswire import v1
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import Server
+from tests.helpers import eventually, serving
+from tests.server.calls.gate import Gate
+
+METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
+
+
+def request() -> v1.EvaluateRequest:
+    """About 3,200 bytes: one fits the smallest server that may be had, two do not."""
+    return v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
+        input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 400], data=bytes(3200)),
+        target=v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[2], data=bytes(16)),
+    )
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    monkeypatch.setattr(losswire_server.calls.unary, "SMALL_ELEMENTS", 0)  # small ones never wait
+    gate = Gate(losswire_server.calls.unary.evaluate)
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
+    yield gate
+    gate.opened.set()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[loss_service_pb2_grpc.LossServiceStub]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield loss_service_pb2_grpc.LossServiceStub(channel)
+
+
+def handled(server: Server, *codes: str) -> float:
+    samples = [server.registry.get_sample_value("grpc_server_handled_total", METHOD | {"grpc_code": c}) for c in codes]
+    return sum(sample for sample in samples if sample)
+
+
+def inflight_bytes(server: Server) -> float | None:
+    return server.registry.get_sample_value("losswire_inflight_bytes")
+
+
+def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
+    with serving(max_message_bytes=4096, max_inflight_bytes=6144) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(request())
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        gate.opened.set()
+        assert first.result(20).row_count == 2
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert stub.Evaluate(request()).row_count == 2
+
+
+@pytest.mark.parametrize("leave", ["cancel", "deadline"])
+def test_caller_that_leaves_while_it_waits_is_never_evaluated(gate, leave):
+    with serving(engine_workers=1) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        second = stub.Evaluate.future(request(), timeout=0.3 if leave == "deadline" else None)
+        eventually(lambda: inflight_bytes(server) == 2 * request().ByteSize())
+        if leave == "cancel":
+            second.cancel()
+        eventually(lambda: handled(server, "Cancelled", "DeadlineExceeded") == 1)
+        gate.opened.set()
+        assert first.result(20).row_count == 2
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert gate.evaluated == 1
+        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 2
+
+
+def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_added_up(gate):
+    with serving() as server, connected(server) as stub:
+        call = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        call.cancel()
+        eventually(lambda: handled(server, "Cancelled") == 1)
+        assert inflight_bytes(server) == request().ByteSize()
+        gate.opened.set()
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 0
+
+
+def test_call_under_way_is_answered_when_the_server_stops(gate):
+    with serving() as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        opener = threading.Timer(0.3, gate.opened.set)
+        opener.start()
+    assert call.result(20).row_count == 2
+    opener.join()
+    channel.close()
+
+
+def test_call_that_outlasts_the_grace_is_cancelled(gate):
+    with serving(grace_seconds=0.2) as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        opener = threading.Timer(1.5, gate.opened.set)  # the thread that computes cannot be cut short, only waited for
+        opener.start()
+    with pytest.raises(grpc.RpcError) as raised:
+        call.result(20)
+    assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    opener.join()
+    channel.close()
+
+
+def test_caller_that_watches_health_does_not_hold_up_the_end():
+    watched, statuses = threading.Event(), []
+
+    def watch(port: int) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+                statuses.append(answer.status)
+                watched.set()
+
+    with serving(grace_seconds=60) as server:
+        watcher = threading.Thread(target=watch, args=(server.port,))
+        watcher.start()
+        assert watched.wait(20)
+        start = time.monotonic()
+    watcher.join(20)
+    assert time.monotonic() - start < 30  # and not the grace
+    assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+
+
+@pytest.mark.parametrize("elements", [2, 10_000])  # where they arrive, and beside that
+def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch, elements):
+    def evaluate(*_: object) -> v1.EvaluateResponse:
+        seen.append(torch.get_num_threads())
+        return v1.EvaluateResponse()
+
+    seen: list[int] = []
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
+    wanted = request()
+    wanted.input.shape[:] = [elements // 2, 2]
+    for threads in (1, 3):
+        with serving(torch_threads=threads) as server, connected(server) as stub:
+            stub.Evaluate(wanted)
+    assert seen == [1, 3]
+
+
+@pytest.mark.parametrize(("elements", "beside"), [(losswire_server.calls.unary.SMALL_ELEMENTS, False), (10_000, True)])
+def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, beside):
+    def evaluate(*_: object) -> v1.EvaluateResponse:
+        threads.append(threading.current_thread().name)
+        return v1.EvaluateResponse()
+
+    threads: list[str] = []
+    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
+    wanted = request()
+    wanted.input.shape[:] = [elements // 2, 2]
+    with serving() as server, connected(server) as stub:
+        stub.Evaluate(wanted)
+    assert [name.startswith("losswire-engine") for name in threads] == [beside]
+
+
+def test_many_callers_at_once_each_get_their_own_answer():
+    with serving(engine_workers=3) as server, connected(server) as stub:
+
+        def sized(rows: int) -> v1.EvaluateRequest:
+            wanted = request()
+            wanted.input.shape[0] = wanted.target.shape[0] = rows
+            wanted.input.data, wanted.target.data = bytes(1600 * rows), bytes(8 * rows)
+            return wanted
+
+        calls = {rows: stub.Evaluate.future(sized(rows)) for rows in range(1, 60)}
+        assert {rows: call.result(20).row_count for rows, call in calls.items()} == {rows: rows for rows in calls}

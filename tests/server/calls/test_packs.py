@@ -1,0 +1,206 @@
+"""Many requests in one call, as a caller in any language sees them."""
+
+import threading
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+import losswire_server.calls.packs
+import losswire_server.requests.pack
+from losswire import v1
+from tests.helpers import eventually, serving
+from tests.server.batches import packed, small
+from tests.server.calls.gate import Gate
+from tests.server.memory.shared_memory import connected, leased
+
+CALLS = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "BatchEvaluate"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    """With no other callers, so that what is counted are these tests' calls."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stub(server):
+    with connected(f"127.0.0.1:{server.port}") as stub:
+        yield stub
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    monkeypatch.setattr(losswire_server.calls.packs, "SHORT_BYTES", 0)  # short ones never wait
+    gate = Gate(losswire_server.requests.pack.evaluate)
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
+    yield gate
+    gate.opened.set()
+
+
+def batch(*requests: v1.EvaluateRequest) -> v1.BatchEvaluateRequest:
+    return v1.BatchEvaluateRequest(requests=requests)
+
+
+def wrong() -> v1.EvaluateRequest:
+    request = small()
+    request.target.data = b"\xff" * len(request.target.data)
+    return request
+
+
+def refused(call) -> tuple[grpc.StatusCode, str]:
+    """Code and text of a call that fails."""
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    return raised.value.code(), raised.value.details()
+
+
+def value(server, name, **labels):
+    return server.registry.get_sample_value(name, labels)
+
+
+def inflight_bytes(server):
+    return value(server, "losswire_inflight_bytes")
+
+
+def test_answers_come_in_the_order_of_the_requests_and_are_those_of_single_calls(stub):
+    requests = [small(rows=rows) for rows in (3, 1, 2)] + [small(seed) for seed in range(5)]
+    results = stub.BatchEvaluate(batch(*requests)).results
+    assert [result.response for result in results] == [stub.Evaluate(request) for request in requests]
+
+
+def test_wrong_request_fails_with_the_status_of_a_single_call_and_its_neighbours_are_answered(stub):
+    results = stub.BatchEvaluate(batch(small(1), wrong(), small(2))).results
+    assert [result.WhichOneof("result") for result in results] == ["response", "failure", "response"]
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Evaluate(wrong())
+    status = status_pb2.Status.FromString(results[1].failure.SerializeToString())
+    assert status == rpc_status.from_call(raised.value)
+    assert status.code == code_pb2.INVALID_ARGUMENT
+
+
+def test_internal_fault_of_one_request_leaks_nothing_and_is_logged(stub, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("the secret is 42")
+
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", fail)
+    first, *others = stub.BatchEvaluate(batch(small(rows=1), small(1), small(2))).results
+    assert all(other.response.row_count == 32 for other in others)
+    assert first.failure.code == code_pb2.INTERNAL
+    assert b"secret" not in first.failure.SerializeToString()
+    info = error_details_pb2.ErrorInfo()
+    assert first.failure.details[0].Unpack(info)
+    assert info.reason == "INTERNAL"
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (record.msg, record.method) == ("internal error", "BatchEvaluate")
+
+
+@pytest.mark.parametrize("count", [0, 257])
+def test_no_requests_or_too_many_are_refused_as_a_whole_and_named(stub, count):
+    assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).limits.max_batch_requests == 256
+    code, text = refused(lambda: stub.BatchEvaluate(batch(*[small(rows=1)] * count)))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert text.startswith("requests: expected at ")
+
+
+def test_as_many_requests_as_there_may_be_are_answered(stub):
+    results = stub.BatchEvaluate(batch(*[small(rows=1)] * 256)).results
+    assert [result.response.row_count for result in results] == [1] * 256
+
+
+def test_server_that_takes_one_batch_a_call_says_so():
+    with serving(max_batch_requests=0) as server, connected(f"127.0.0.1:{server.port}") as stub:
+        assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).limits.max_batch_requests == 0
+        code, text = refused(lambda: stub.BatchEvaluate(batch(small())))
+        assert code is grpc.StatusCode.UNIMPLEMENTED
+        assert text.startswith("BatchEvaluate: ")
+        assert stub.Evaluate(small()).row_count == 32
+
+
+def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
+    large = small(rows=70)  # about 3,400 bytes: one fits the smallest server that may be had, two do not
+    with (
+        serving(max_message_bytes=4096, max_inflight_bytes=6144) as server,
+        connected(f"127.0.0.1:{server.port}") as stub,
+    ):
+        first = stub.BatchEvaluate.future(batch(large))
+        assert gate.arrived.acquire(timeout=20)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.BatchEvaluate(batch(large, small(rows=1)))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        gate.opened.set()
+        assert first.result(20).results[0].response.row_count == 70
+        eventually(lambda: inflight_bytes(server) == 0)
+
+
+def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_added_up(gate):
+    with serving() as server, connected(f"127.0.0.1:{server.port}") as stub:
+        call = stub.BatchEvaluate.future(batch(small()))
+        assert gate.arrived.acquire(timeout=20)
+        call.cancel()
+        eventually(lambda: value(server, "grpc_server_handled_total", **CALLS, grpc_code="Cancelled") == 1)
+        assert inflight_bytes(server) == batch(small()).ByteSize()
+        gate.opened.set()
+        eventually(lambda: inflight_bytes(server) == 0)
+        assert value(server, "losswire_rows_total", loss="cross_entropy") == 0
+
+
+@pytest.mark.parametrize(
+    ("requests", "beside"),
+    [([small()] * 3, {False}), ([small()] * 200, {True}), ([small(), wrong(), small()], {False, True})],
+    ids=["short", "long", "short but wrong"],
+)
+def test_only_short_messages_with_nothing_wrong_are_evaluated_where_they_arrive(stub, monkeypatch, requests, beside):
+    def evaluate(*arguments):
+        threads.add(threading.current_thread().name.startswith("losswire-engine"))
+        return together(*arguments)
+
+    threads = set()
+    together = losswire_server.requests.pack.evaluate_alike
+    monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", evaluate)
+    assert len(stub.BatchEvaluate(batch(*requests)).results) == len(requests)
+    assert threads == beside
+
+
+def test_every_request_counts_as_if_it_had_come_alone():
+    requests = [small(seed, series=series) for seed in range(4) for series in ("train", "eval")]
+    with serving() as packing, connected(f"127.0.0.1:{packing.port}") as packed_stub:
+        packed_stub.BatchEvaluate(batch(*requests, wrong()))
+        with serving() as single, connected(f"127.0.0.1:{single.port}") as single_stub:
+            for request in requests:
+                single_stub.Evaluate(request)
+            for name in ("losswire_loss_sum_total", "losswire_weight_sum_total"):
+                for series in ("train", "eval"):
+                    labels = {"loss": "cross_entropy", "series": series}
+                    assert value(packing, name, **labels) == pytest.approx(value(single, name, **labels))
+            for name in ("losswire_rows_total", "losswire_evaluation_seconds_count"):
+                assert value(packing, name, loss="cross_entropy") == value(single, name, loss="cross_entropy")
+        assert value(packing, "grpc_server_handled_total", **CALLS, grpc_code="OK") == 1
+        assert value(packing, "losswire_batch_requests_total", grpc_code="OK") == 8
+        assert value(packing, "losswire_batch_requests_total", grpc_code="InvalidArgument") == 1
+
+
+def test_codes_of_requests_are_counted_from_the_start(server):
+    assert value(server, "losswire_batch_requests_total", grpc_code="Internal") is not None
+
+
+def test_requests_in_shared_memory_are_answered_beside_others(stub):
+    with leased(stub) as region:
+        inside = small()
+        inside.input.shared_memory.CopyFrom(region.span())
+        region.mapping[: len(small().input.data)] = small().input.data
+        inside.outputs.gradient.destination.CopyFrom(region.span(2**16))
+        first, second = stub.BatchEvaluate(batch(inside, small())).results
+    assert first.response.loss == second.response.loss
+    assert first.response.gradient.HasField("shared_memory")
+
+
+def test_bytes_that_are_no_request_fail_alone(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        data = channel.unary_unary("/losswire.v1.LossService/BatchEvaluate")(packed([b"\xff" * 9, small()]))
+    first, second = v1.BatchEvaluateResponse.FromString(data).results
+    assert first.failure.code == code_pb2.INVALID_ARGUMENT
+    assert second.response.row_count == 32

@@ -1,0 +1,141 @@
+"""Streams that run at their own pace: a caller that does not read, and one that does not stop."""
+
+import asyncio
+import itertools
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from losswire.frames import REQUESTS, SlabFrame
+from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import Server
+from losswire_server.calls import streams
+from tests.helpers import eventually, serving
+from tests.server.calls.raw_streams import METHOD, PATH, Batch, RawStream, answers, connection
+from tests.server.requests.stream_requests import GRADIENT, check_served, classes
+
+ROWS = 256  # of each slab, of 1 MiB
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(engine_workers=1) as running:
+        yield running
+
+
+def received(server: Server) -> float:
+    return server.registry.get_sample_value("grpc_server_msg_received_total", METHOD) or 0
+
+
+def wait_until_it_stalls(server: Server) -> None:
+    """Waits until for a while no message has been taken."""
+    seen, since = received(server), time.monotonic()
+
+    def stalls() -> bool:
+        nonlocal seen, since
+        if received(server) != seen:
+            seen, since = received(server), time.monotonic()
+        return time.monotonic() - since > 0.5
+
+    eventually(stalls)
+
+
+@contextmanager
+def stalled(server: Server, batch: Batch) -> Iterator[RawStream]:
+    """A stream whose results nobody reads, until it has come to a stop because of that."""
+    before = received(server)
+    with connection(server) as channel:
+        stream = RawStream(channel).send(batch.header(), *batch.slabs(ROWS)).end()
+        eventually(lambda: received(server) > before + 3)
+        wait_until_it_stalls(server)
+        assert received(server) < before + 1 + batch.layout.row_count // ROWS
+        yield stream
+
+
+def test_server_takes_no_more_slabs_than_there_is_room_for_results(server):
+    batch, before = classes((60 * ROWS,), 1024, outputs=GRADIENT), received(server)
+    with stalled(server, batch) as stream:
+        assert received(server) < before + 24  # 16 MiB is the most that gRPC's windows grow to on one machine
+        assert server.registry.get_sample_value("losswire_inflight_bytes") < 4 * 2**20
+        with connection(server) as another:
+            check_served(another)
+        slabs = [stream.read() for _ in range(60)]
+        assert [slab.first_row for slab in slabs] == [ROWS * i for i in range(60)]
+        assert stream.read().row_count == 60 * ROWS
+
+
+def test_caller_that_leaves_without_reading_holds_nothing(server):
+    with stalled(server, classes((60 * ROWS,), 1024, outputs=GRADIENT)) as stream:
+        stream.call.cancel()
+        eventually(lambda: server.registry.get_sample_value("losswire_inflight_bytes") == 0)
+
+
+def test_callers_that_do_not_read_hold_up_nobody(server):
+    batch = classes((60 * ROWS,), 1024, outputs=GRADIENT)
+    with stalled(server, batch), stalled(server, batch), stalled(server, batch), connection(server) as another:
+        check_served(another)
+        stub = loss_service_pb2_grpc.LossServiceStub(another)
+        assert stub.Evaluate(classes((100,), 1000).request).row_count == 100
+
+
+@contextmanager
+def endless(server: Server) -> Iterator[None]:
+    """A stream that sends slabs as fast as they are taken."""
+    batch, stopped = classes((ROWS,), 1024, outputs=GRADIENT), threading.Event()
+    payloads = {name: memoryview(batch.elements(name, 0, ROWS)) for name in batch.open}
+    batch.request.input.shape[0] = batch.request.target.shape[0] = 2**40
+
+    def messages() -> Iterator[bytes]:
+        yield batch.header()
+        for i in itertools.takewhile(lambda _: not stopped.is_set(), itertools.count()):
+            yield REQUESTS.write(i * ROWS, ROWS, payloads)
+
+    def read() -> None:
+        with connection(server) as channel, pytest.raises(grpc.RpcError):
+            for _ in channel.stream_stream(PATH)(messages()):
+                pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        reader.join()
+
+
+@pytest.mark.parametrize("rows", [10, 100], ids=["in the event loop", "in the executor"])
+def test_small_batches_take_turns_with_the_slabs_of_a_stream_that_does_not_stop(server, rows):
+    request = classes((rows,), 500).request
+    with connection(server) as channel, endless(server):
+        stub = loss_service_pb2_grpc.LossServiceStub(channel)
+        eventually(lambda: received(server) > 5)
+        turns = []
+        for _ in range(50):
+            before = received(server)
+            assert stub.Evaluate(request).row_count == rows
+            turns.append(received(server) - before)
+        assert sorted(turns)[25] < 10  # slabs that came between, most of the time
+        before = received(server)
+        eventually(lambda: received(server) > before)
+
+
+@pytest.mark.parametrize(("short_seconds", "at_once"), [(0, 0), (math.inf, 11)], ids=["long", "short"])
+def test_slabs_that_take_long_leave_the_event_loop_to_others(server, monkeypatch, short_seconds, at_once):
+    batch, in_event_loop = classes((60,), outputs=GRADIENT), []
+
+    class Watched(streams.StreamBatch):
+        def accept(self, frame: SlabFrame) -> bytes | None:
+            in_event_loop.append(asyncio._get_running_loop() is not None)
+            return super().accept(frame)
+
+    monkeypatch.setattr(streams, "StreamBatch", Watched)
+    monkeypatch.setattr(streams, "SHORT_SECONDS", short_seconds)
+    with connection(server) as channel:
+        batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))
+    assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # how long the first takes is not known

@@ -1,0 +1,116 @@
+"""Streams that need memory as they go, beside others that need it too: nobody is locked out, or waits forever."""
+
+import threading
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+import losswire_server.calls.admission
+from losswire.v1 import loss_service_pb2_grpc
+from tests.helpers import eventually, serving
+from tests.server.calls.raw_streams import Batch, RawStream, connection
+from tests.server.requests.stream_requests import GRADIENT, MEAN, classes
+
+MIB = 2**20
+ROWS, PART = 3 * 2**16, 2**13  # 1.5 MiB of targets, in slabs of 64 KiB
+
+
+@pytest.fixture
+def server():
+    with serving(max_inflight_bytes=2 * MIB, max_message_bytes=MIB) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(server):
+    with connection(server) as connected:
+        yield connected
+
+
+def ahead() -> Batch:
+    """A batch whose targets come ahead."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((ROWS, 2), np.float32).astype(np.float16)
+    return Batch(x, rng.integers(0, 2, ROWS), outputs=GRADIENT, reduction=MEAN)
+
+
+def inflight_bytes(server) -> float:
+    return server.registry.get_sample_value("losswire_inflight_bytes")
+
+
+def is_overloaded(error: grpc.RpcError) -> bool:
+    retry = error_details_pb2.RetryInfo()
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and any(
+        detail.Unpack(retry) for detail in rpc_status.from_call(error).details
+    )
+
+
+def evaluate(channel: grpc.Channel) -> int:
+    """A call of half a megabyte."""
+    return loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((128,), 1024).request).row_count
+
+
+def silent(server, channel: grpc.Channel, *messages: bytes) -> RawStream:
+    """A stream of which these messages have been taken, and nothing more comes."""
+    held = sum(map(len, messages[1:]))
+    stream = RawStream(channel).send(*messages)
+    eventually(lambda: held <= inflight_bytes(server) < MIB * 7 / 4)
+    return stream
+
+
+def test_targets_that_are_announced_and_do_not_come_keep_nobody_out(server, channel):
+    header = ahead().header()
+    streams = [RawStream(channel).send(header) for _ in range(20)]
+    eventually(lambda: inflight_bytes(server) > 0)
+    for _ in range(5):
+        assert evaluate(channel) == 128
+    for stream in streams:
+        stream.close()
+
+
+def test_targets_that_came_are_held(server, channel):
+    batch = ahead()
+    stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target")[:12])
+    assert 12 * 2**16 <= inflight_bytes(server) < MIB
+    stream.close()
+    eventually(lambda: inflight_bytes(server) == 0)
+
+
+def test_silent_stream_is_refused_when_others_need_what_it_holds(server, channel, monkeypatch):
+    batch = ahead()
+    stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
+    with pytest.raises(grpc.RpcError) as raised:
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
+    assert is_overloaded(raised.value)
+    monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
+    with pytest.raises(grpc.RpcError):
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
+    error = stream.error()
+    assert is_overloaded(error)
+    assert "nothing came for long" in error.details()
+    eventually(lambda: inflight_bytes(server) == 0)
+    assert evaluate(channel) == 128
+
+
+def test_of_streams_that_need_each_other_s_memory_one_goes_on(server, channel):
+    batch, ends = ahead(), []
+
+    def run() -> None:
+        stream = RawStream(channel)
+        stream.send(batch.header(), *batch.slabs(PART, "target"), *batch.slabs(PART, "input")).end()
+        try:
+            ends.append(sum(1 for _ in stream.call) > 0)
+        except grpc.RpcError as error:
+            stream.end()
+            ends.append(is_overloaded(error))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert ends == [True] * 3
+    eventually(lambda: inflight_bytes(server) == 0)
