@@ -25,7 +25,6 @@ def test_face_of_the_package_is_what_it_was():
         "__version__",
         "binary_cross_entropy",
         "binary_cross_entropy_with_logits",
-        "checks",
         "cross_entropy",
         "evaluate",
         "evaluate_stacked",

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losswire import v1
+from losswire.errors import FieldError
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.parsing import MAX_FIELDS
-from losswire.tensors import FieldError
 from tests.proto.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, field, varint
 
 SLAB = v1.Slab(first_row=300, row_count=70000, padding=bytes(3), target=b"0123456789", input=bytes(range(40)))

@@ -6,9 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from losswire import v1
+from losswire.errors import FieldError
 from losswire.frames import REQUESTS
 from losswire.parsing import MAX_FIELDS, parse
-from losswire.tensors import MAX_DIMENSIONS, FieldError
+from losswire.tensors import MAX_DIMENSIONS
 from tests.proto.wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, field, varint
 
 TOO_MANY = f"expected at most {MAX_FIELDS} fields, got more"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from losswire.errors import FieldError
 from losswire.rows import Piece, RowLayout
-from losswire.tensors import FieldError
 
 shapes = st.lists(st.integers(0, 6), min_size=1, max_size=4).map(tuple)
 layouts = st.one_of(
-    st.builds(RowLayout.of, shapes, binary=st.just(False)),
-    st.builds(RowLayout.of, st.one_of(shapes, st.just(())), binary=st.just(True)),
+    st.builds(RowLayout.of, shapes, elementwise=st.just(False)),
+    st.builds(RowLayout.of, st.one_of(shapes, st.just(())), elementwise=st.just(True)),
 )
 
 
@@ -43,12 +43,12 @@ def test_shapes_of_pieces_hold_their_rows(layout, row_count):
         assert math.prod(piece.row_shape) == piece.row_count
         assert math.prod(piece.input_shape) == piece.row_count * layout.classes
         without_classes = piece.input_shape[:1] + piece.input_shape[2:] if len(piece.input_shape) > 1 else ()
-        assert piece.row_shape == (piece.input_shape if layout.binary else without_classes)
+        assert piece.row_shape == (piece.input_shape if layout.elementwise else without_classes)
 
 
 @given(shapes, st.booleans())
 def test_layout_counts_as_numpy_does(shape, binary):
-    layout = RowLayout.of(shape, binary=binary)
+    layout = RowLayout.of(shape, elementwise=binary)
     rows = np.zeros(shape) if binary else np.zeros(shape).sum(axis=min(1, len(shape) - 1))
     assert (layout.row_count, layout.row_shape) == (rows.size, rows.shape)
 
@@ -71,12 +71,12 @@ def test_numbers_of_any_size_make_a_piece_or_an_error(layout, first_row, row_cou
     ],
 )
 def test_piece_is_of_whole_samples_or_of_positions_of_one(shape, rows, piece):
-    assert RowLayout.of(shape, binary=False).piece(*rows) == piece
+    assert RowLayout.of(shape, elementwise=False).piece(*rows) == piece
 
 
 @pytest.mark.parametrize("rows", [(0, 0), (0, -1), (-1, 1), (-1, 25), (24, 1), (23, 2), (0, 25), (0, 2**62)])
 def test_rows_that_are_none_of_the_batch_are_refused(rows):
-    for layout in (RowLayout.of((4, 5, 2, 3), binary=False), RowLayout.of((4, 6), binary=True)):
+    for layout in (RowLayout.of((4, 5, 2, 3), elementwise=False), RowLayout.of((4, 6), elementwise=True)):
         with pytest.raises(FieldError, match=r"slab.row_count: expected rows of a batch that has 24, got"):
             layout.piece(*rows)
 
@@ -84,4 +84,4 @@ def test_rows_that_are_none_of_the_batch_are_refused(rows):
 @pytest.mark.parametrize("rows", [(5, 2), (0, 7), (1, 6), (1, 23), (3, 6)])
 def test_rows_of_parts_of_several_samples_are_refused(rows):
     with pytest.raises(FieldError, match=r"expected whole samples of 6 rows, or rows of one sample, got \d+ from"):
-        RowLayout.of((4, 5, 2, 3), binary=False).piece(*rows)
+        RowLayout.of((4, 5, 2, 3), elementwise=False).piece(*rows)

@@ -7,7 +7,8 @@ from hypothesis.extra import numpy as npst
 
 from losswire import tensors, v1
 from losswire.dtypes import ELEMENT_TYPES
-from losswire.tensors import FieldError, decode, read
+from losswire.errors import FieldError
+from losswire.tensors import decode, read
 
 FLOAT32 = v1.Dtype.DTYPE_FLOAT32
 NUMPY_DTYPES = [element.numpy for element in ELEMENT_TYPES if element.name != "bfloat16"]

@@ -3,7 +3,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
 from losswire_server.errors import (
     NotPermittedError,

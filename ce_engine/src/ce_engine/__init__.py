@@ -11,7 +11,7 @@ Nothing here knows of gRPC or protobuf.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from ce_engine import checks, slabs
+from ce_engine import slabs
 from ce_engine._batching.engine import Engine
 from ce_engine._errors import (
     DeadlineExceededError,
@@ -49,7 +49,6 @@ __all__ = [
     "__version__",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
-    "checks",
     "cross_entropy",
     "evaluate",
     "evaluate_stacked",

@@ -15,7 +15,7 @@ from ce_engine._rows import Block, class_rows, element_rows
 
 T = TypeVar("T")
 
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+ELEMENTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits")  # losses whose rows are single elements
 
 
 class Shared:
@@ -58,7 +58,7 @@ class Kind(NamedTuple):
     @property
     def as_rows(self) -> Callable[[Tensor], Tensor]:
         """Views a tensor of the input's shape as rows, (samples, positions, C)."""
-        return element_rows if self.loss in BINARY else class_rows
+        return element_rows if self.loss in ELEMENTWISE else class_rows
 
 
 class Rows(NamedTuple):

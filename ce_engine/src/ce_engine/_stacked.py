@@ -15,7 +15,7 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction, row_order_sums
 from ce_engine._result import StackedResult
-from ce_engine._slab import BINARY, RowResults, Slab
+from ce_engine._slab import ELEMENTWISE, RowResults, Slab
 
 
 def evaluate_stacked(
@@ -52,7 +52,7 @@ def evaluate_stacked(
     _check(own, options)
     shared = {"reduction": reduction, "empty": empty, "grad_output": grad_output}
     first = plan(**{name: x[0] for name, x in own.items()}, **shared, **options)
-    if input.dim() > 2 and first.kind.loss not in BINARY:  # requests of several samples, as one of all samples
+    if input.dim() > 2 and first.kind.loss not in ELEMENTWISE:  # requests of several samples, as one of all samples
         own = {name: x.flatten(0, 1) for name, x in own.items()}
     slab = plan(**own, reduction="none", **options)
     reductions = _reductions(first.reduction, slab, input.shape[0])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import EnumDescriptor
 
 from losswire import v1
+from losswire.losses import LOSSES, OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Capabilities:
         losses: Names as in ``cross_entropy``.
         input_dtypes: Names as in ``float32``.
         target_dtypes: Names as in ``int64``.
-        outputs: Optional outputs beside the gradient, as in ``log_sum_exp``.
+        outputs: Optional outputs beside the gradient, as in ``lse``.
         transports: Any of ``unary``, ``stream`` and ``shared_memory``.
         max_message_bytes: The largest request that fits one message.
         slab_bytes: A good size for the messages of a stream.
@@ -46,10 +47,10 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         torch_version=response.torch_version,
         device=response.device.type,
         device_name=response.device.name,
-        losses=_names(response.losses, v1.Loss.DESCRIPTOR),
+        losses=tuple(name for name, kind in LOSSES.items() if kind.wire in response.losses),
         input_dtypes=_names(response.input_dtypes, v1.Dtype.DESCRIPTOR),
         target_dtypes=_names(response.target_dtypes, v1.Dtype.DESCRIPTOR),
-        outputs=_names(response.outputs, v1.Output.DESCRIPTOR),
+        outputs=tuple(name for name, wire in OUTPUTS.items() if wire in response.outputs),
         transports=_names(response.transports, v1.Transport.DESCRIPTOR),
         max_message_bytes=response.limits.max_message_bytes,
         slab_bytes=response.limits.slab_bytes,

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from losswire import v1
+from losswire.fields import argument_of
 
 DetailT = TypeVar("DetailT", bound=Message)
 
@@ -209,14 +210,6 @@ def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | Non
         return None
     milliseconds = str(told)  # anything but a number from 0 on means never: gRFC A6
     return int(milliseconds) / 1000 if milliseconds.isdecimal() else math.inf
-
-
-def argument_of(field: str) -> str:
-    """The argument that a field comes from, whose name ends its path, as in spec.cross_entropy.weight, but for some."""
-    if field.startswith("outputs.gradient.destination"):
-        return "grad"
-    name = field.partition(".shared_memory")[0].rpartition(".")[2]
-    return "weight" if name == "weighting" else name
 
 
 def _details(call: grpc.Call) -> status_pb2.Status | None:

@@ -62,9 +62,15 @@ class Retry:
     def __post_init__(self) -> None:
         for name in ("seconds", "first_pause", "longest_pause"):
             value = getattr(self, name)
-            is_number = isinstance(value, Real)
-            if not is_number or not value > 0:
+            if not _is_positive(value):
                 raise invalid_argument(f"retry.{name}", f"expected more than 0, got {shown(value)}")
+
+
+def _is_positive(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and float(value) > 0
+    except OverflowError:  # an integer with more digits than a float can have
+        return False
 
 
 class Retries:

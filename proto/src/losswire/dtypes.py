@@ -47,6 +47,8 @@ ELEMENT_TYPES = (
 )
 
 BY_NAME = {element.name: element for element in ELEMENT_TYPES}
+FLOATING = tuple(name for name, element in BY_NAME.items() if element.floating)  # of inputs, weights and gradients
+INTEGERS = tuple(name for name, element in BY_NAME.items() if not element.floating and name != "bool")  # of classes
 BY_WIRE = {element.wire: element for element in ELEMENT_TYPES}
 _BY_NUMPY = {np.dtype(name): element for name, element in BY_NAME.items() if name != "bfloat16"}
 

@@ -14,8 +14,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire import v1
+from losswire.errors import FieldError
 from losswire.parsing import MAX_FIELDS, parse
-from losswire.tensors import FieldError
 from losswire.wire import LENGTH_DELIMITED, VARINT, read_fields, tag, varint
 
 MessageT = TypeVar("MessageT", bound=Message)

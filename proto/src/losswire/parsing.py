@@ -7,7 +7,7 @@ from typing import TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire.wire import FIXED32, FIXED64, LENGTH_DELIMITED, MAX_PREFIX_BYTES, VARINT, read_varint
 
 MessageT = TypeVar("MessageT", bound=Message)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 
 
 def class_count(shape: tuple[int, ...]) -> int:
@@ -43,27 +43,27 @@ class RowLayout:
     """Rows of C classes each, numbered in row-major order of samples and positions.
 
     Attributes:
-        samples: N of an input (N, C, d1, ..., dk); 1 of an input (C); for the binary losses the number of elements.
-        classes: C; for the binary losses, whose rows are elements, 1.
-        positions: d1 * ... * dk; 1 of an input (C) or (N, C) and for the binary losses.
+        samples: N of an input (N, C, d1, ..., dk); 1 of an input (C); where rows are elements, their number.
+        classes: C; 1 where rows are elements.
+        positions: d1 * ... * dk; 1 of an input (C) or (N, C), and where rows are elements.
         shape: The input's.
-        binary: Whether rows are elements.
+        elementwise: Whether rows are single elements.
     """
 
     samples: int
     classes: int
     positions: int
     shape: tuple[int, ...]
-    binary: bool
+    elementwise: bool
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], *, binary: bool) -> "RowLayout":
-        """Of an input of this shape, which has at least one dimension unless the loss is binary."""
-        if binary:
-            return cls(math.prod(shape), 1, 1, shape, binary)
+    def of(cls, shape: tuple[int, ...], *, elementwise: bool) -> "RowLayout":
+        """Of an input of this shape, which has at least one dimension unless rows are elements."""
+        if elementwise:
+            return cls(math.prod(shape), 1, 1, shape, elementwise)
         if len(shape) == 1:
-            return cls(1, shape[0], 1, shape, binary)
-        return cls(shape[0], shape[1], math.prod(shape[2:]), shape, binary)
+            return cls(1, shape[0], 1, shape, elementwise)
+        return cls(shape[0], shape[1], math.prod(shape[2:]), shape, elementwise)
 
     @property
     def row_count(self) -> int:
@@ -72,7 +72,7 @@ class RowLayout:
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Of what has one number a row."""
-        return self.shape if self.binary else row_shape(self.shape)
+        return self.shape if self.elementwise else row_shape(self.shape)
 
     def pieces(self, row_count: int) -> Iterator[Piece]:
         """Cuts the batch into pieces of up to so many rows."""
@@ -94,7 +94,7 @@ class RowLayout:
         if row_count < 1 or first_row < 0 or first_row + row_count > self.row_count:
             came = f"{row_count} from row {first_row} on"
             raise FieldError("slab.row_count", f"expected rows of a batch that has {self.row_count}, got {came}")
-        if self.binary:
+        if self.elementwise:
             return Piece(first_row, row_count, (row_count,), (row_count,))
         if len(self.shape) == 1:
             return Piece(first_row, row_count, self.shape, ())

@@ -7,23 +7,10 @@ import numpy.typing as npt
 
 from losswire import v1
 from losswire.dtypes import BY_NAME, BY_WIRE, ElementType, of_numpy
+from losswire.errors import FieldError
 
 MAX_DIMENSIONS = 64  # numpy's and torch's limit
 MAX_ELEMENTS = 2**63 - 1
-
-
-class FieldError(ValueError):
-    """A field of a message is wrong.
-
-    Attributes:
-        field: Path of the field, as in ``spec.cross_entropy.weight``.
-        problem: What was expected and what came.
-    """
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
-        self.problem = problem
 
 
 def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> None:
@@ -37,7 +24,12 @@ def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> No
         raise FieldError(field, f"expected one of the dtypes {', '.join(BY_NAME)}, got {array.dtype}")
     message.dtype = element.wire
     message.shape.extend(array.shape)
-    message.data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    message.data = to_bytes(array)
+
+
+def to_bytes(array: npt.NDArray[np.generic]) -> bytes:
+    """The elements as they travel: row-major, little-endian."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def read(tensor: v1.Tensor, field: str) -> tuple[ElementType, tuple[int, ...], bytes]:

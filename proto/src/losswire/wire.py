@@ -5,7 +5,7 @@ Encoding: https://protobuf.dev/programming-guides/encoding/
 
 from collections.abc import Iterator
 
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10

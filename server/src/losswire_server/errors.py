@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
 
 DOMAIN = "losswire"

@@ -6,7 +6,7 @@ from typer import BadParameter
 
 import losswire_client
 from losswire import v1
-from losswire_client._request.form_checks import FLOATING
+from losswire.dtypes import FLOATING
 from losswire_client._transports.session import TRANSPORTS
 from losswire_client.cli import _failures
 from losswire_client.cli._failures import CODES, CommandError, ExitCode, exit_code, line

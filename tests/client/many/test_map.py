@@ -80,7 +80,11 @@ def test_error_says_which_batch_it_is_of(target, kind):
         str(raised.value)
         == "batch 7: target: expected classes in [0, 5) or ignore_index -100, got " + str(wrong[7][1][0]) + " at row 0"
     )
-    assert (raised.value.batch, raised.value.argument, raised.value.code) == (7, "target", None)
+    assert (raised.value.batch, raised.value.argument, raised.value.code) == (
+        7,
+        "target",
+        grpc.StatusCode.INVALID_ARGUMENT,
+    )
 
 
 @BOTH

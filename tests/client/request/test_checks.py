@@ -1,4 +1,4 @@
-"""What is wrong is refused before it is sent, as the server refuses it: the same argument, in the same words."""
+"""A wrong form is refused before it is sent, a wrong number by the server: the same argument, in the same words."""
 
 import itertools
 
@@ -9,27 +9,41 @@ import torch
 
 import ce_engine
 from losswire_client import Client, InvalidArgumentError
-from tests.client.request.verdicts import of_the_plan, of_the_sdk, of_the_server
-from tests.client.request.wrong_calls import LOGITS, POSITIVE, PROBABILITIES, RIGHT, WRONG
+from tests.client.request.verdicts import of_the_engine, of_the_plan, of_the_sdk, of_the_server
+from tests.client.request.wrong_calls import LOGITS, POSITIVE, PROBABILITIES, RIGHT, WRONG, WRONG_FORMS, WRONG_NUMBERS
 
-CATALOGUE = [(loss, wrong) for loss, calls in WRONG.items() for wrong in calls]
+FORMS = [(loss, wrong) for loss, calls in WRONG_FORMS.items() for wrong in calls]
+NUMBERS = [(loss, wrong) for loss, calls in WRONG_NUMBERS.items() for wrong in calls]
 
 
-@pytest.mark.parametrize(("loss", "wrong"), CATALOGUE)
-def test_wrong_call_is_refused_as_the_server_does(loss, wrong):
+@pytest.mark.parametrize(("loss", "wrong"), FORMS)
+def test_wrong_form_is_refused_by_both(loss, wrong):
     arguments = RIGHT[loss] | WRONG[loss][wrong]
     refusal = of_the_sdk(loss, arguments)
-    assert refusal == of_the_plan(loss, arguments)
+    assert refusal == of_the_plan(loss, arguments) == of_the_engine(loss, arguments)
     assert refusal is not None
     assert refusal.text.startswith(f"{refusal.argument}: expected ")
 
 
+@pytest.mark.parametrize(("loss", "wrong"), NUMBERS)
+def test_wrong_number_is_left_to_the_server(loss, wrong):
+    arguments = RIGHT[loss] | WRONG[loss][wrong]
+    refusal = of_the_plan(loss, arguments)
+    assert refusal == of_the_engine(loss, arguments)
+    assert refusal is not None
+    assert of_the_sdk(loss, arguments) is None
+
+
 @pytest.mark.parametrize("loss", RIGHT)
-def test_of_two_wrong_arguments_the_one_is_named_that_the_server_names(loss):
-    for one, other in itertools.combinations(WRONG[loss].values(), 2):
+def test_first_of_two_wrong_is_named(loss):
+    for one, other in itertools.combinations(WRONG[loss].items(), 2):
         for first, last in ((one, other), (other, one)):
-            arguments = RIGHT[loss] | first | last
-            assert of_the_sdk(loss, arguments) == of_the_plan(loss, arguments)
+            arguments = RIGHT[loss] | first[1] | last[1]
+            refusal = of_the_plan(loss, arguments)
+            assert refusal == of_the_engine(loss, arguments)
+            if of_the_sdk(loss, arguments) != refusal:
+                assert {first[0], last[0]} & set(WRONG_NUMBERS[loss])
+                assert of_the_sdk(loss, arguments) is None
 
 
 @pytest.mark.parametrize(
@@ -40,21 +54,34 @@ def test_of_two_wrong_arguments_the_one_is_named_that_the_server_names(loss):
         ("stream", ("input a scalar", "target NaN")),
     ],
 )
-def test_server_refuses_so_over_the_wire(target, transport, otherwise):
+def test_server_refuses_over_the_wire(target, transport, otherwise):
     with Client(target, transport=transport) as client:
-        for loss, wrong in CATALOGUE:
+        for loss, wrong in FORMS + NUMBERS:
             if wrong in otherwise:
                 continue
             arguments = RIGHT[loss] | WRONG[loss][wrong]
-            assert of_the_server(client, loss, arguments) == of_the_sdk(loss, arguments), wrong
+            assert of_the_server(client, loss, arguments) == of_the_plan(loss, arguments), wrong
 
 
-def test_wrong_call_is_never_sent():
+def test_wrong_form_is_never_sent():
     with Client("127.0.0.1:1") as unconnected:
-        for loss, wrong in CATALOGUE:
+        for loss, wrong in FORMS:
             with pytest.raises(InvalidArgumentError) as raised:
                 getattr(unconnected, loss)(**RIGHT[loss] | WRONG[loss][wrong])
             assert raised.value.code is None
+
+
+@pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_wrong_number_comes_back(target, transport, coalesce):
+    with Client(target, transport=transport, coalesce=coalesce) as client:
+        for loss, wrong in NUMBERS:
+            if wrong == "target NaN" and transport == "stream":
+                continue
+            arguments = RIGHT[loss] | WRONG[loss][wrong]
+            with pytest.raises(InvalidArgumentError) as raised:
+                getattr(client, loss)(**arguments)
+            assert (raised.value.argument, raised.value.args[0]) == of_the_plan(loss, arguments)
 
 
 @pytest.mark.parametrize("loss", RIGHT)
@@ -84,7 +111,7 @@ def test_right_call_is_accepted(loss):
         ("binary_cross_entropy_with_logits", {"pos_weight": np.ones((2, 1)), "weight": np.ones(())}),
     ],
 )
-def test_unusual_call_is_accepted_as_by_the_server(loss, arguments):
+def test_unusual_call_is_accepted(loss, arguments):
     assert of_the_sdk(loss, RIGHT[loss] | arguments) is None
     assert of_the_plan(loss, RIGHT[loss] | arguments) is None
 
@@ -107,7 +134,7 @@ def test_unusual_call_is_accepted_as_by_the_server(loss, arguments):
     ids=str,
 )
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
-def test_what_no_request_can_say_is_refused_in_the_words_of_the_engine(loss, arguments):
+def test_what_no_request_says_is_refused(loss, arguments):
     arguments = RIGHT[loss] | arguments
     tensors = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in arguments.items()}
     with pytest.raises(ce_engine.InvalidArgumentError) as raised:
@@ -116,25 +143,24 @@ def test_what_no_request_can_say_is_refused_in_the_words_of_the_engine(loss, arg
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ">f8", ">f2"])
-def test_every_probability_is_one_and_its_neighbours_are_none(dtype):
+def test_edges_of_probabilities(dtype):
     edges = np.array([0, 1, 0.5, np.finfo(np.float16).smallest_normal, -0.0], dtype)
-    assert of_the_sdk("binary_cross_entropy", {"input": edges, "target": edges}) is None
+    assert of_the_plan("binary_cross_entropy", {"input": edges, "target": edges}) is None
     for number in (np.nan, -np.nan, np.inf, -np.inf, -1.0, 1.01, -1e-4):
         wrong = np.array([*edges, number], dtype)
-        refusal = of_the_sdk("binary_cross_entropy", {"input": wrong, "target": wrong})
+        refusal = of_the_plan("binary_cross_entropy", {"input": wrong, "target": wrong})
         assert refusal is not None
         assert refusal.text == f"input: expected probabilities in [0, 1], got {float(wrong[5])} at element 5"
 
 
 @pytest.mark.parametrize(("wire_dtype", "got"), [("float32", 1.100000023841858), ("float16", 1.099609375)])
-def test_number_out_of_range_is_told_as_it_travels(wire_dtype, got):
+def test_number_is_told_as_it_travels(wire_dtype, got):
     arguments = {"input": np.array([0.5, 1.1]), "target": [1.0, 1.0], "wire_dtype": wire_dtype}
-    refusal = of_the_sdk("binary_cross_entropy", arguments)
-    assert refusal == of_the_plan("binary_cross_entropy", arguments)
+    refusal = of_the_plan("binary_cross_entropy", arguments)
     assert refusal == ("input", f"input: expected probabilities in [0, 1], got {got} at element 1")
 
 
-def test_input_of_integers_is_refused_whatever_it_would_travel_as():
+def test_integers_have_no_wire_dtype():
     arguments = RIGHT["cross_entropy"] | {"input": np.ones((2, 3), np.int64), "wire_dtype": "bfloat16"}
     refusal = of_the_sdk("cross_entropy", arguments)
     assert refusal is not None
@@ -142,9 +168,9 @@ def test_input_of_integers_is_refused_whatever_it_would_travel_as():
 
 
 @pytest.mark.slow
-def test_every_bfloat16_is_judged_as_a_float():
+def test_bfloat16_is_judged_as_float():
     numbers = np.arange(2**16, dtype=np.uint16).view(ml_dtypes.bfloat16)
     right = (numbers.astype(np.float32) >= 0) & (numbers.astype(np.float32) <= 1)
     for number, is_right in zip(numbers, right, strict=True):
-        refusal = of_the_sdk("binary_cross_entropy", {"input": number, "target": 0.5})
+        refusal = of_the_plan("binary_cross_entropy", {"input": number, "target": 0.5})
         assert (refusal is None) == is_right

@@ -1,16 +1,21 @@
-"""The SDK's verdict on arguments, and the server's on the same arguments when the SDK lets them pass."""
+"""Verdicts on arguments: the SDK's, the server's when the SDK lets them pass, the engine's when both do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
-from losswire.tensors import FieldError
+from losswire import v1
+from losswire.errors import FieldError
+from losswire.fields import argument_of
 from losswire_client import Client, InvalidArgumentError
-from losswire_client._errors import argument_of
+from losswire_client._request import evaluation
 from losswire_client._request import losses as _losses
 from losswire_client._transports.unary import whole_request
-from losswire_server.requests.planning import plan
+from losswire_server.requests import planning
+from losswire_server.requests.check import check_request
+from losswire_server.requests.decoding import to_torch
+from losswire_server.requests.planning import PLANS, by_field, plan
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"weight": None, "ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0},
@@ -30,7 +35,7 @@ class Refusal(NamedTuple):
 @contextmanager
 def unchecked() -> Iterator[None]:
     """Lets the SDK send whatever a request can say."""
-    with mock.patch.object(_losses, "check"):
+    with mock.patch.object(evaluation, "check"):
         yield
 
 
@@ -44,10 +49,31 @@ def of_the_sdk(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
 def of_the_plan(loss: str, arguments: dict[str, Any]) -> Refusal | None:
     """Of that part of the server which says what is wrong, asked without a connection."""
+    return _refusal(plan, _request(loss, arguments))
+
+
+def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
+    """Of the engine, on what the server would hand to it if nothing were checked before."""
+
+    def hand_over(request: v1.EvaluateRequest) -> None:
+        with by_field(request.spec):
+            PLANS[loss](**planning.arguments(request, to_torch))
+
+    request = _request(loss, arguments)
+    told = _refusal(check_request, request)
+    # Of names and of what is asked for twice the engine knows nothing.
+    is_of_the_request = told is not None and (told.argument == "series" or told.text.endswith("at most once"))
+    return told if is_of_the_request else _refusal(hand_over, request)
+
+
+def _request(loss: str, arguments: dict[str, Any]) -> v1.EvaluateRequest:
     with unchecked():
-        request = whole_request(getattr(_losses, loss)(**DEFAULTS[loss] | arguments))
+        return whole_request(getattr(_losses, loss)(**DEFAULTS[loss] | arguments))
+
+
+def _refusal(judge: Callable[[v1.EvaluateRequest], object], request: v1.EvaluateRequest) -> Refusal | None:
     try:
-        plan(request)
+        judge(request)
     except FieldError as error:
         argument = argument_of(error.field)
         return Refusal(argument, f"{argument}: {error.problem}")

@@ -47,18 +47,11 @@ OF_ALL: dict[str, dict[str, Any]] = {
 }
 OF_CLASSES: dict[str, dict[str, Any]] = {
     "input a scalar": {"input": ONE},
-    "input without classes": {"input": np.ones((2, 0), np.float32)},
     "input of another shape": {"input": np.ones((2, 3, 4), np.float32)},
     "input of one row": {"input": np.ones(3, np.float32)},
     "target of booleans": {"target": np.array([True, False])},
     "target too short": {"target": np.array([0])},
     "target with a dimension more": {"target": np.array([[0], [2]])},
-    "class too large": {"target": np.array([0, 3])},
-    "class of the other byte order too large": {"target": np.array([0, 3], ">i4")},
-    "class negative": {"target": np.array([-1, 0], np.int16)},
-    "class too large for one byte": {"target": np.array([0, 255], np.uint8)},
-    "class too large of a dtype that does not travel": {"target": np.array([0, 3], np.uint16)},
-    "second class wrong beside an ignored one": {"target": np.array([7, 8]), "ignore_index": 7},
     **factors("weight"),
 }
 OF_SMOOTHING: dict[str, dict[str, Any]] = {
@@ -79,11 +72,29 @@ OF_ELEMENTS: dict[str, dict[str, Any]] = {
     "target of integers": {"target": np.ones((2, 3), np.int64)},
     "target of another shape": {"target": np.ones((3, 2), np.float32)},
     "target that would broadcast": {"target": np.ones(3, np.float32)},
-    "target half": {"target": np.float32([[1, 0, 0.5], [0, 0, 1]]), "weight": "balanced"},
-    "target NaN": {"target": np.full((2, 3), np.nan, ml_dtypes.bfloat16), "weight": "complement"},
     **factors("weight"),
 }
-OF_PROBABILITIES: dict[str, dict[str, Any]] = {
+WRONG_FORMS: dict[str, dict[str, dict[str, Any]]] = {  # by losses
+    "cross_entropy": OF_ALL | OF_CLASSES | OF_SMOOTHING | OF_PROBABILITY_TARGETS,
+    "nll_loss": OF_ALL | OF_CLASSES | OF_INDEX_TARGETS,
+    "binary_cross_entropy": OF_ALL | OF_ELEMENTS,
+    "binary_cross_entropy_with_logits": OF_ALL | OF_ELEMENTS | factors("pos_weight"),
+}
+
+CLASSES: dict[str, dict[str, Any]] = {
+    "no classes": {"input": np.ones((2, 0), np.float32)},
+    "class too large": {"target": np.array([0, 3])},
+    "class of the other byte order too large": {"target": np.array([0, 3], ">i4")},
+    "class negative": {"target": np.array([-1, 0], np.int16)},
+    "class too large for one byte": {"target": np.array([0, 255], np.uint8)},
+    "class too large of a dtype that does not travel": {"target": np.array([0, 3], np.uint16)},
+    "second class wrong beside an ignored one": {"target": np.array([7, 8]), "ignore_index": 7},
+}
+LABELS: dict[str, dict[str, Any]] = {
+    "target half": {"target": np.float32([[1, 0, 0.5], [0, 0, 1]]), "weight": "balanced"},
+    "target NaN": {"target": np.full((2, 3), np.nan, ml_dtypes.bfloat16), "weight": "complement"},
+}
+IN_UNIT_INTERVAL: dict[str, dict[str, Any]] = {
     "input above one": {"input": np.float32([[0, 1, np.nextafter(np.float32(1), np.float32(2))], [0, 0, 0]])},
     "input negative": {"input": np.float64([[0, 1, -5e-324], [-0.0, 0, 0]])},
     "input NaN": {"input": np.full((2, 3), np.nan, np.float16)},
@@ -93,9 +104,10 @@ OF_PROBABILITIES: dict[str, dict[str, Any]] = {
     "target above one": {"target": POSITIVE * 2},
     "target negative": {"target": POSITIVE - 1},
 }
-WRONG: dict[str, dict[str, dict[str, Any]]] = {
-    "cross_entropy": OF_ALL | OF_CLASSES | OF_SMOOTHING | OF_PROBABILITY_TARGETS,
-    "nll_loss": OF_ALL | OF_CLASSES | OF_INDEX_TARGETS,
-    "binary_cross_entropy": OF_ALL | OF_ELEMENTS | OF_PROBABILITIES,
-    "binary_cross_entropy_with_logits": OF_ALL | OF_ELEMENTS | factors("pos_weight"),
+WRONG_NUMBERS: dict[str, dict[str, dict[str, Any]]] = {
+    "cross_entropy": CLASSES,
+    "nll_loss": CLASSES,
+    "binary_cross_entropy": LABELS | IN_UNIT_INTERVAL,
+    "binary_cross_entropy_with_logits": LABELS,
 }
+WRONG = {loss: WRONG_FORMS[loss] | WRONG_NUMBERS[loss] for loss in RIGHT}

@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
+from losswire.losses import LOSSES
 from losswire.rows import RowLayout
 from losswire.tensors import decode, encode
 from losswire.v1 import loss_service_pb2_grpc
@@ -20,7 +21,6 @@ from losswire_server import Server
 
 PATH = "/losswire.v1.LossService/EvaluateStream"
 METHOD = {"grpc_type": "bidi_stream", "grpc_service": "losswire.v1.LossService", "grpc_method": "EvaluateStream"}
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 ROW_RESULTS = ("loss", "log_sum_exp", "predictions")
 WIDE_RESULTS = ("probabilities", "log_probabilities", "gradient")
 
@@ -101,7 +101,7 @@ class Batch:
             self.request.sample_weight.CopyFrom(tensor(sample_weight))
         self.loss = loss
         self._arrays: dict[str, np.ndarray] = {}
-        self.layout = RowLayout.of(input.shape, binary=loss in BINARY)
+        self.layout = RowLayout.of(input.shape, elementwise=LOSSES[loss].elementwise)
         self.open = [name for name in ("target", "sample_weight", "input") if self.request.HasField(name)]
 
     def message_of(self, name: str, request: v1.EvaluateRequest | None = None) -> v1.Tensor:
@@ -133,7 +133,7 @@ class Batch:
 
     def _cut(self, array: np.ndarray, first: int, count: int) -> np.ndarray:
         layout = self.layout
-        if layout.binary or array.shape != layout.shape:
+        if layout.elementwise or array.shape != layout.shape:
             return array.reshape(-1)[first : first + count]
         by_samples = array.reshape(layout.samples, layout.classes, layout.positions)
         sample, position = divmod(first, layout.positions)

@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from losswire import v1
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire_server.errors import NotPermittedError, OverloadedError
 from losswire_server.memory.leases import Leases, is_local
 from losswire_server.memory.regions import Regions
@@ -332,9 +332,8 @@ def test_place_outside_the_region_is_refused(stub, offset):
 @pytest.mark.parametrize("shape", [[2**62, 1], [2**31, 2**31], [2**20, 2**20], [2**63 - 1]])
 def test_shape_beyond_the_region_is_refused(stub, shape):
     with leased(stub) as region:
-        code, _, violations = refused(
-            lambda: stub.Evaluate(request(region.tensor("float32", shape, 4), region.put(TARGET, 2**19)))
-        )
+        beyond = region.tensor("float32", shape, 4)
+        code, _, violations = refused(lambda: stub.Evaluate(request(beyond, beyond)))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert list(violations) == ["input.shared_memory.offset_bytes"]
 

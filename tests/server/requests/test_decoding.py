@@ -7,8 +7,8 @@ import torch
 
 from losswire import v1
 from losswire.dtypes import ELEMENT_TYPES
+from losswire.errors import FieldError
 from losswire.frames import REQUESTS
-from losswire.tensors import FieldError
 from losswire_server.requests.decoding import from_bytes
 
 assert ml_dtypes.bfloat16  # which the table of dtypes needs

@@ -3,11 +3,15 @@
 import pytest
 
 from losswire import v1
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire_server.errors import NotServedError
 from losswire_server.requests.groups import MAX_STACKED_BYTES, cut, grouped
 from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
 from tests.server.batches import MEAN, packed, small
+
+SHARED = v1.Tensor(
+    dtype=v1.Dtype.DTYPE_FLOAT32, shape=small().target.shape, shared_memory=v1.SharedMemorySpan(region_id="a")
+)
 
 
 def changed(change):
@@ -79,7 +83,7 @@ def test_requests_that_differ_in_anything_else_are_not(change):
         lambda request: setattr(request.spec.cross_entropy, "weighting", v1.ClassWeighting.CLASS_WEIGHTING_BALANCED),
         lambda request: request.input.shared_memory.SetInParent(),
         lambda request: request.target.shared_memory.SetInParent(),
-        lambda request: request.sample_weight.shared_memory.SetInParent(),
+        lambda request: request.sample_weight.MergeFrom(SHARED),
         lambda request: request.outputs.gradient.destination.SetInParent(),
         lambda request: setattr(request.input, "data", bytes(MAX_STACKED_BYTES)),
     ],

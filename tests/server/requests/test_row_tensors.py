@@ -12,7 +12,7 @@ from losswire_server.requests.slabs.row_tensors import Coming
 
 
 def coming(rows: int) -> tuple[Coming, RowLayout]:
-    layout = RowLayout.of((rows, 2), binary=False)
+    layout = RowLayout.of((rows, 2), elementwise=False)
     return Coming("target", torch.uint8, layout, wide=False), layout
 
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ce_engine._slab import BINARY, RowResults, Rows, Slab
+from ce_engine._slab import ELEMENTWISE, RowResults, Rows, Slab
 
 
 def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
@@ -30,7 +30,7 @@ def _part(results: RowResults, slab: Slab, rows: slice) -> RowResults:
 
 def _flat(x: Tensor, slab: Slab) -> Tensor:
     kind = slab.kind
-    return x.reshape(-1) if kind.loss in BINARY else kind.as_rows(x).reshape(slab.row_count, kind.class_count)
+    return x.reshape(-1) if kind.loss in ELEMENTWISE else kind.as_rows(x).reshape(slab.row_count, kind.class_count)
 
 
 def _shaped(x: Tensor, slab: Slab) -> Tensor:  # (rows, C) or (rows) -> the input's shape

@@ -3,8 +3,8 @@ from typing import Unpack
 import torch
 from torch import Size, Tensor
 
-from ce_engine import checks
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._plans import checks
 from ce_engine._plans.index_target import weights_from_counts
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight

@@ -3,7 +3,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from ce_engine import checks
+from ce_engine._plans import checks
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight

@@ -2,7 +2,7 @@ from typing import Unpack
 
 from torch import Tensor
 
-from ce_engine import checks
+from ce_engine._plans import checks
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common
 from ce_engine._plans.planning import computed, plan, product, sample_weight

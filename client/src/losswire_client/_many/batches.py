@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
-from losswire import v1
+from losswire.losses import LOSSES
 from losswire_client._calls import check_keywords, keywords_of
 from losswire_client._errors import LosswireError, invalid_argument, shown
 from losswire_client._request.evaluation import check_choice
@@ -18,7 +18,6 @@ T = TypeVar("T")
 Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
 Coming: TypeAlias = Iterable[T] | AsyncIterable[T]
 
-LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 ITERABLE = ("__iter__", "__getitem__")
 ASYNC_ITERABLE = ("__aiter__", *ITERABLE)
 

@@ -8,30 +8,15 @@ import numpy.typing as npt
 from google.protobuf.message import Message
 
 from losswire import v1
-from losswire.dtypes import BY_NAME
+from losswire.dtypes import BY_NAME, FLOATING, of_numpy
+from losswire.errors import FieldError
+from losswire.fields import argument_of, tensor_in
+from losswire.forms import Form, check
+from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS
 from losswire.rows import RowLayout
-from losswire.tensors import encode
+from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array
-from losswire_client._request.form_checks import FLOATING, is_floating
-
-REDUCTIONS = {
-    "none": v1.Reduction.REDUCTION_NONE,
-    "mean": v1.Reduction.REDUCTION_MEAN,
-    "sum": v1.Reduction.REDUCTION_SUM,
-}
-WEIGHTINGS = {
-    "balanced": v1.ClassWeighting.CLASS_WEIGHTING_BALANCED,
-    "complement": v1.ClassWeighting.CLASS_WEIGHTING_COMPLEMENT,
-}
-OUTPUTS = {
-    "lse": v1.Output.OUTPUT_LOG_SUM_EXP,
-    "probabilities": v1.Output.OUTPUT_PROBABILITIES,
-    "log_probabilities": v1.Output.OUTPUT_LOG_PROBABILITIES,
-    "predictions": v1.Output.OUTPUT_PREDICTIONS,
-}
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-OWN_ARRAYS = ("weight", "pos_weight")  # whose place is in the message of the loss's own options
 
 
 class Options(TypedDict, total=False):
@@ -75,10 +60,10 @@ class Common(Options, total=False):
 
 
 class Evaluation:
-    """A request, and beside it the arrays whose elements are not in it yet. Nothing here is checked but its type.
+    """A request, and beside it the arrays whose elements are not in it yet.
 
     Attributes:
-        request: All but the elements of `arrays`, and of `inline` before `encode_inline`.
+        request: Once it is complete, all but the elements of `arrays`.
         arrays: By names of arguments, those that have something for each row; the input comes last.
         inline: The others, which travel within the request whatever the transport.
         weighting: How the server computes weights of classes; None if it does not.
@@ -129,6 +114,11 @@ class Evaluation:
         return getattr(self.request.spec, self.loss)
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether each element is a row."""
+        return LOSSES[self.loss].elementwise
+
+    @property
     def input(self) -> npt.NDArray[Any]:
         return self.arrays["input"]
 
@@ -140,7 +130,7 @@ class Evaluation:
     @property
     def layout(self) -> RowLayout:
         """Of an input that has elements."""
-        return RowLayout.of(self.input.shape, binary=self.loss in BINARY)
+        return RowLayout.of(self.input.shape, elementwise=self.is_elementwise)
 
     @property
     def nbytes(self) -> int:
@@ -149,21 +139,15 @@ class Evaluation:
 
     def wire_dtype_of(self, name: str) -> np.dtype[Any]:
         """In which an array travels."""
-        return self.wire_dtype if name == "input" else self.arrays[name].dtype
+        if name == "input":
+            return self.wire_dtype
+        return (self.inline if name in self.inline else self.arrays)[name].dtype
 
     def new_request(self) -> v1.EvaluateRequest:
         """A copy of `request` to be filled, since an evaluation may be sent more than once."""
         request = v1.EvaluateRequest()
         request.CopyFrom(self.request)
         return request
-
-    def tensor(self, name: str, request: v1.EvaluateRequest) -> v1.Tensor:
-        """Where an array belongs in a request."""
-        if name == "grad_output":
-            return request.outputs.gradient.grad_output
-        own = name in OWN_ARRAYS
-        place: v1.Tensor = getattr(getattr(request.spec, self.loss) if own else request, name)
-        return place
 
     def set_weight(self, weight: npt.ArrayLike | str | None) -> None:
         """Sets the loss's weights, or how the server computes them."""
@@ -173,15 +157,31 @@ class Evaluation:
             self.options.weighting = WEIGHTINGS[weight]
         elif weight is not None:
             array = floating_array("weight", weight)
-            if self.loss in BINARY and array.shape == self.input.shape:
+            if self.is_elementwise and array.shape == self.input.shape:
                 self.arrays = {"weight": array, **self.arrays}
             else:
                 self.inline["weight"] = array
 
-    def encode_inline(self) -> None:
-        """Puts the arrays into the request that belong there."""
+    def complete(self) -> None:
+        """Checks dtypes, shapes and options, and has the request say them.
+
+        Raises:
+            InvalidArgumentError: One of them is wrong. Elements are checked by the server.
+        """
+        arrays = {**self.arrays, **self.inline}
+        try:
+            check(self.request, {name: _form(array) for name, array in arrays.items()})
+        except FieldError as error:
+            raise invalid_argument(argument_of(error.field), error.problem) from error
+        for name in arrays:
+            self._describe(name, arrays[name].shape)
         for name, array in self.inline.items():
-            encode(array, self.tensor(name, self.request), name)
+            tensor_in(self.request, name).data = to_bytes(array)
+
+    def _describe(self, name: str, shape: tuple[int, ...]) -> None:
+        message = tensor_in(self.request, name)
+        message.dtype = BY_NAME[self.wire_dtype_of(name).name].wire
+        message.shape.extend(shape)
 
     def _ask_for_gradient(self, grad: bool, grad_output: npt.ArrayLike | None, *, by_rows: bool) -> None:
         check_choice("grad", grad, (False, True))
@@ -190,6 +190,11 @@ class Evaluation:
         if grad_output is not None:
             arrays = self.arrays if by_rows else self.inline
             arrays["grad_output"] = floating_array("grad_output", grad_output)
+
+
+def _form(array: npt.NDArray[Any]) -> Form:
+    element = of_numpy(array.dtype)  # whose name knows no byte order
+    return Form(str(array.dtype) if element is None else element.name, array.shape)
 
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:
@@ -222,7 +227,7 @@ def _wire_dtype(name: str | None, x: npt.NDArray[Any]) -> np.dtype[Any]:
     if name is None:
         return x.dtype
     check_choice("wire_dtype", name, FLOATING)
-    if not is_floating(x):  # and so not to be made right by the way
+    if not _form(x).is_floating:  # and so not to be made right by the way
         return x.dtype
     wire = BY_NAME[name].numpy
     if wire != x.dtype and wire.itemsize >= x.dtype.itemsize:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from losswire.rows import class_count, row_shape
 from losswire_client._errors import InvalidArgumentError
-from losswire_client._request.evaluation import BINARY, Evaluation
+from losswire_client._request.evaluation import Evaluation
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -31,7 +31,7 @@ def hinting(evaluation: Evaluation) -> Iterator[None]:
     try:
         yield
     except InvalidArgumentError as error:
-        if error.argument == "target" and evaluation.loss not in BINARY and evaluation.input.ndim:
+        if error.argument == "target" and not evaluation.is_elementwise and evaluation.input.ndim:
             error.hint = _hint(evaluation.input.shape, evaluation.arrays["target"], evaluation.options.ignore_index)
         raise
 

@@ -5,9 +5,9 @@ from typing import Unpack
 import numpy.typing as npt
 
 from losswire_client._request.arrays import floating_array, target_array
-from losswire_client._request.checks import check
 from losswire_client._request.evaluation import Evaluation, Options, assign
 from losswire_client._request.hints import hinting
+from losswire_client._request.plausibility import check_plausible
 
 
 def cross_entropy(
@@ -71,6 +71,8 @@ def binary_cross_entropy_with_logits(
 
 def _complete(evaluation: Evaluation) -> Evaluation:
     with hinting(evaluation):
-        check(evaluation)
-    evaluation.encode_inline()
+        evaluation.complete()
+        if evaluation.strict:
+            ignore_index = getattr(evaluation.options, "ignore_index", 0)  # which losses of elements have none of
+            check_plausible(evaluation.loss, evaluation.input, evaluation.arrays["target"], ignore_index)
     return evaluation

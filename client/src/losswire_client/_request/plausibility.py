@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from losswire.losses import LOSSES
 from losswire.rows import row_shape
 from losswire_client._errors import invalid_argument
 from losswire_client._request.suspicions import SUSPICIONS, Finding
@@ -27,7 +28,7 @@ class Plausibility:
     """
 
     def __init__(self, loss: str, ignore_index: int = -100) -> None:
-        self._is_binary = loss.startswith("binary")
+        self._is_elementwise = LOSSES[loss].elementwise
         self._ignore_index = ignore_index
         self._suspicions = SUSPICIONS[loss]()
 
@@ -40,7 +41,7 @@ class Plausibility:
             first_row: The number that its first row has in findings.
             most: Rows to look at, evenly spread over the batch; all if None.
         """
-        shape = input.shape if self._is_binary else row_shape(input.shape)
+        shape = input.shape if self._is_elementwise else row_shape(input.shape)
         x, y, shape = (input, target, shape) if shape else (input[None], target[None], (1,))
         if x.size:
             for rows in _blocks(shape, x.size, most):
@@ -56,7 +57,7 @@ class Plausibility:
 
     def _add(self, input: Array, target: Array, rows: Array) -> None:
         arrays = {"input": input, "target": target}
-        if not self._is_binary and target.dtype.kind in "iu":
+        if not self._is_elementwise and target.dtype.kind in "iu":
             counted = target[:, 0] != self._ignore_index
             arrays, rows = {"input": input[counted]}, rows[counted]
         for suspicion in self._suspicions:

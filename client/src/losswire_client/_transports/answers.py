@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from losswire import v1
+from losswire.losses import RESULT_TENSORS
 from losswire.tensors import decode
 from losswire_client._errors import InternalError, LosswireError
 from losswire_client._result import Result
 
 Arrays = dict[str, npt.NDArray[Any]]  # by the names of their fields in EvaluateResponse
 
-Field = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient"]
-FIELDS: tuple[Field, ...] = ("loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient")
+FIELDS = tuple(tensor.field for tensor in RESULT_TENSORS)
 
 
 @contextmanager
@@ -38,18 +38,14 @@ def read_arrays(response: v1.EvaluateResponse) -> Arrays:
 
 def to_result(response: v1.EvaluateResponse, arrays: Arrays, grad_dtype: np.dtype[Any]) -> Result:
     """The result of a response and its arrays; the gradient in the dtype of the caller's input."""
-    grad = arrays.get("gradient")
+    tensors: dict[str, Any] = {tensor.name: arrays.get(tensor.field) for tensor in RESULT_TENSORS}
+    grad = tensors["grad"]
     return Result(
-        loss=arrays["loss"],
+        **tensors | {"loss": arrays["loss"], "grad": None if grad is None else grad.astype(grad_dtype, copy=False)},
         loss_sum=response.loss_sum,
         weight_sum=response.weight_sum,
         row_count=response.row_count,
         ignored_count=response.ignored_count,
-        grad=None if grad is None else grad.astype(grad_dtype, copy=False),
-        lse=arrays.get("log_sum_exp"),
-        probabilities=arrays.get("probabilities"),
-        log_probabilities=arrays.get("log_probabilities"),
-        predictions=arrays.get("predictions"),
         correct_count=response.correct_count if response.HasField("correct_count") else None,
     )
 

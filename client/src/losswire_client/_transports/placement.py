@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
-from losswire.dtypes import BY_NAME
-from losswire.tensors import encode
+from losswire.fields import tensor_in
+from losswire.tensors import to_bytes
 from losswire_client._deadline import Deadline
 from losswire_client._flow import Flow, step
 from losswire_client._request.evaluation import Evaluation
@@ -43,7 +43,7 @@ class Placement:
         """
         request = self._evaluation.new_request()
         for name in self._evaluation.arrays:
-            yield from self._place(name, self._evaluation.tensor(name, request))
+            yield from self._place(name, tensor_in(request, name))
         if request.outputs.HasField("gradient"):
             yield from self._place_gradient(request.outputs.gradient.destination)
         self.is_complete = True
@@ -78,10 +78,8 @@ class Placement:
         span = self._pool.find(array) if array.dtype == dtype else None
         if span is None and array.size * dtype.itemsize < LEAST_BYTES:
             with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
-                encode(array.astype(dtype, copy=False), message, name)
+                message.data = to_bytes(array.astype(dtype, copy=False))
             return
-        message.dtype = BY_NAME[dtype.name].wire
-        message.shape.extend(array.shape)
         message.shared_memory.CopyFrom(span or (yield from self._copied(array, dtype)))
 
     def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> Flow[v1.SharedMemorySpan]:

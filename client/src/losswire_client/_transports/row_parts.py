@@ -43,7 +43,7 @@ def part_of(array: npt.NDArray[Any], layout: RowLayout, piece: Piece) -> npt.NDA
 
     A view where there can be one, as of any contiguous array; else a copy of the piece.
     """
-    if layout.binary or array.shape != layout.shape:
+    if layout.elementwise or array.shape != layout.shape:
         numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat
         return numbers[piece.first_row : piece.end_row]
     if array.ndim == 1:

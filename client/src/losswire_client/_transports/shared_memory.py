@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from losswire import v1
 from losswire.dtypes import BY_NAME
+from losswire.losses import OUTPUTS, RESULT_TENSORS
 from losswire.tensors import MAX_DIMENSIONS
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
@@ -29,6 +29,7 @@ from losswire_client._transports.placement import Placement
 from losswire_client._transports.region_pool import RegionPool
 
 MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too
+WIDE_OUTPUTS = {OUTPUTS[tensor.name] for tensor in RESULT_TENSORS if tensor.wide and tensor.name in OUTPUTS}
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 
 
@@ -54,8 +55,7 @@ class SharedMemory:
 
     def suits(self, evaluation: Evaluation, served: Capabilities) -> bool:
         """Whether a batch is one for shared memory: answers come in a message, which must hold their arrays."""
-        wide = {v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_LOG_PROBABILITIES}
-        in_message = wide.intersection(evaluation.request.outputs.outputs)
+        in_message = WIDE_OUTPUTS.intersection(evaluation.request.outputs.outputs)
         return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
     def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:

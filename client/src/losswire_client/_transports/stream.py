@@ -7,16 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire import v1
-from losswire.dtypes import BY_NAME
+from losswire.fields import tensor_in
+from losswire.forms import needs_all_targets
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
-from losswire.tensors import encode
+from losswire.losses import RESULT_TENSORS
+from losswire.tensors import to_bytes
 from losswire_client._errors import InternalError, ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 from losswire_client._transports.answers import FIELDS, Arrays, read_arrays, to_result, understood
 from losswire_client._transports.row_parts import Pieces, part_of
 
-WIDE_FIELDS = ("probabilities", "log_probabilities", "gradient")  # of the input's shape
+WIDE_FIELDS = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
 INLINE_SHARE = 4  # arrays of up to a quarter of a slab travel in the header
 
 
@@ -83,12 +85,8 @@ class Stream:
     def _header(self) -> bytes:
         evaluation, request = self._evaluation, self._evaluation.new_request()
         for name, array in evaluation.arrays.items():
-            message = evaluation.tensor(name, request)
             if name not in self._in_slabs:
-                encode(array, message, name)
-                continue
-            message.dtype = BY_NAME[evaluation.wire_dtype_of(name).name].wire
-            message.shape.extend(array.shape)
+                tensor_in(request, name).data = to_bytes(array)
         return v1.EvaluateStreamRequest(header=request).SerializeToString()
 
     def _slabs(self, arrays: dict[str, Pieces]) -> Iterator[bytes]:
@@ -101,11 +99,9 @@ class Stream:
         return sum(pieces.row_bytes for pieces in arrays.values())
 
     def _needs_all_targets(self) -> bool:
-        """Whether the contract wants the targets ahead of the input (see `Slab` there)."""
-        request, options = self._evaluation.request, self._evaluation.options
-        divides = request.spec.reduction == v1.Reduction.REDUCTION_MEAN and request.outputs.HasField("gradient")
-        by_class = "weighting" in options.DESCRIPTOR.fields_by_name and options.HasField("weighting")
-        return by_class or (divides and self._evaluation.arrays["target"].dtype.kind in "iu")
+        """Whether the contract wants the targets ahead of the input."""
+        target = self._evaluation.arrays["target"]
+        return needs_all_targets(self._evaluation.request, target.dtype.name)
 
     def _take_slab(self, slab: SlabFrame) -> None:
         piece = self._layout.piece(slab.first_row, slab.row_count)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from losswire import v1
-from losswire.tensors import encode
+from losswire.fields import tensor_in
+from losswire.tensors import to_bytes
 from losswire_client._errors import ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
@@ -25,7 +26,7 @@ def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
     request = evaluation.new_request()
     with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
         for name, array in evaluation.arrays.items():
-            encode(array.astype(evaluation.wire_dtype_of(name), copy=False), evaluation.tensor(name, request), name)
+            tensor_in(request, name).data = to_bytes(array.astype(evaluation.wire_dtype_of(name), copy=False))
     return request
 
 

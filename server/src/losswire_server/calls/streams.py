@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from losswire import v1
+from losswire.errors import FieldError
 from losswire.frames import REQUESTS, SlabFrame
-from losswire.tensors import FieldError
 from losswire_server.calls.admission import RETRY_MILLISECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.losses import LossMetrics

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 
 from losswire import v1
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
 from losswire_server.errors import NotServedError, OverloadedError, TooLargeError
 
 RETRY_MILLISECONDS = 1000

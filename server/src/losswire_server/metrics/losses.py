@@ -9,9 +9,9 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from losswire import v1
+from losswire.losses import LOSSES, loss_of
 from losswire_server.calls.admission import Admission
 
-LOSSES = tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (
     *(1e-5, 2e-5, 5e-5),  # shares of what was evaluated together
@@ -105,7 +105,7 @@ class LossMetrics:
 
         So the histogram's count is how many there were, and its sum is the time that went into them.
         """
-        loss = request.spec.WhichOneof("loss") or ""
+        loss = loss_of(request.spec)
         counts = self._counts[loss]
         for _ in responses:
             counts.seconds.observe(seconds / len(responses))

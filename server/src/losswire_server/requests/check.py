@@ -1,19 +1,18 @@
-"""What a request must say before its tensors are looked at, and what of the contract this server does not serve."""
+"""What of the contract this server does not serve, and what a request must be before its elements are looked at."""
 
 import math
 from functools import cache
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from losswire import v1
-from losswire.requests import check_each_once, check_series
+from losswire import forms, v1
+from losswire.errors import FieldError
+from losswire.losses import LOSSES, loss_of
 from losswire.rows import class_count, row_shape
-from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
 
-BY_CLASSES = ("cross_entropy", "nll_loss")  # whose rows are distributions
 MAX_ROWS_WITHOUT_CLASSES = 65536  # which take no bytes to send, and some to answer
 
 
@@ -28,48 +27,18 @@ def check_request(request: v1.EvaluateRequest) -> None:
     for required in ("spec", "target", "input"):
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
-    check_series(request.series)
-    _check_spec(request.spec)
+    forms.check(request, forms.forms_of(request))
     _check_rows(request)
-    _check_outputs(request.outputs)
-
-
-def _check_spec(spec: v1.LossSpec) -> None:
-    _check_enum("spec.reduction", spec.reduction, v1.Reduction.DESCRIPTOR)
-    loss = spec.WhichOneof("loss")
-    if loss is None:
-        losses = ", ".join(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields)
-        raise FieldError("spec.loss", f"expected one of {losses}, got nothing")
-    options = getattr(spec, loss)
-    if "weighting" in options.DESCRIPTOR.fields_by_name and options.HasField("weighting"):
-        _check_enum(f"spec.{loss}.weighting", options.weighting, v1.ClassWeighting.DESCRIPTOR)
 
 
 def _check_rows(request: v1.EvaluateRequest) -> None:
     shape = tuple(request.input.shape)
-    if request.spec.WhichOneof("loss") not in BY_CLASSES or not shape or class_count(shape):
+    if LOSSES[loss_of(request.spec)].elementwise or class_count(shape):
         return
     rows = math.prod(row_shape(shape))
     if rows > MAX_ROWS_WITHOUT_CLASSES:
         problem = f"expected at most {MAX_ROWS_WITHOUT_CLASSES} rows without classes, got {rows} in shape {shape}"
         raise FieldError("input", problem)
-
-
-def _check_outputs(outputs: v1.OutputSpec) -> None:
-    for output in outputs.outputs:
-        _check_enum("outputs.outputs", output, v1.Output.DESCRIPTOR)
-    check_each_once(outputs.outputs)
-    gradient = outputs.gradient
-    if gradient.HasField("dtype"):
-        _check_enum("outputs.gradient.dtype", gradient.dtype, v1.Dtype.DESCRIPTOR)
-
-
-def _check_enum(field: str, value: int, enum: EnumDescriptor) -> None:
-    known = enum.values_by_number
-    if value == 0 or value not in known:
-        names = ", ".join(known[number].name for number in sorted(known) if number)
-        came = known[value].name if value in known else f"number {value}"
-        raise FieldError(field, f"expected one of {names}, got {came}")
 
 
 def _check_known(message: Message, path: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from losswire import v1
-from losswire.tensors import FieldError, read, read_form
+from losswire.errors import FieldError
+from losswire.tensors import read, read_form
 from losswire_server.errors import NotServedError
 from losswire_server.requests.encoding import dtype_name
 

@@ -7,12 +7,13 @@ from typing import Literal, NamedTuple
 from google.protobuf.message import DecodeError
 
 from losswire import v1
+from losswire.errors import FieldError
+from losswire.losses import is_weighted_by_targets
 from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
-from losswire.tensors import MAX_ELEMENTS, FieldError
+from losswire.tensors import MAX_ELEMENTS
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError
 from losswire_server.requests.check import check_request
-from losswire_server.requests.planning import loss_of
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 Own = Literal["target", "sample_weight", "input"]
@@ -125,7 +126,6 @@ def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]
 
 def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
     """Whether all that differs between requests of this form is in their messages, and counts for the rows only."""
-    loss, gradient = loss_of(form.spec), form.outputs.gradient
-    weighted_by_targets = bool(loss) and getattr(form.spec, loss).HasField("weighting")
-    shared = gradient.HasField("destination") or any(getattr(form, name).HasField("shared_memory") for name in OWN)
-    return not weighted_by_targets and not shared
+    if is_weighted_by_targets(form.spec) or form.outputs.gradient.HasField("destination"):
+        return False
+    return not any(getattr(form, name).HasField("shared_memory") for name in OWN)

@@ -2,19 +2,13 @@
 
 import ce_engine
 from losswire import v1
+from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.encoding import fill, refer
 from losswire_server.requests.planning import plan
 from losswire_server.requests.shared_memory import destination, reader
 
-NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count")
-TENSORS = {  # fields of answers, and the engine's names for them
-    "loss": "loss",
-    "log_sum_exp": "lse",
-    "predictions": "predictions",
-    "probabilities": "probabilities",
-    "log_probabilities": "log_probabilities",
-}
+TENSORS = {tensor.field: tensor.name for tensor in RESULT_TENSORS if tensor.name != "grad"}  # by their fields
 
 
 def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.EvaluateResponse:
@@ -30,7 +24,7 @@ def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.Evaluate
 
 
 def to_response(result: ce_engine.LossResult, gradient: v1.GradientSpec) -> v1.EvaluateResponse:
-    response = v1.EvaluateResponse(**{name: getattr(result, name) for name in NUMBERS})
+    response = v1.EvaluateResponse(**{name: getattr(result, name) for name in RESULT_NUMBERS})
     for field, name in TENSORS.items():
         tensor = getattr(result, name)
         if tensor is not None:

@@ -5,7 +5,8 @@ from torch import Tensor
 
 import ce_engine
 from losswire import v1
-from losswire.tensors import FieldError, read_form
+from losswire.errors import FieldError
+from losswire.tensors import read_form
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.planning import Reader

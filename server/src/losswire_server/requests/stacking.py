@@ -6,11 +6,11 @@ import torch
 
 import ce_engine
 from losswire import v1
-from losswire.tensors import FieldError
+from losswire.errors import FieldError
+from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS, loss_of
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
-from losswire_server.requests.one import NUMBERS, TENSORS
-from losswire_server.requests.planning import PLANS, arguments, loss_of
+from losswire_server.requests.planning import PLANS, arguments
 
 
 def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:
@@ -31,15 +31,15 @@ def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, by
 
 def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:
     """Fills the answers of all requests in their places."""
-    for name in NUMBERS:
+    for name in RESULT_NUMBERS:
         values = getattr(result, name)
         if values is not None:
             for response, value in zip(responses, values, strict=True):
                 setattr(response, name, value)
-    for field, name in {**TENSORS, "gradient": "grad"}.items():
-        tensor = getattr(result, name)
+    for form in RESULT_TENSORS:
+        tensor = getattr(result, form.name)
         if tensor is not None:
-            fill_each([getattr(response, field) for response in responses], tensor)
+            fill_each([getattr(response, form.field) for response in responses], tensor)
 
 
 def _stacked(parts: Sequence[bytes], one: torch.Tensor, field: str) -> torch.Tensor:  # (parts, ...)

@@ -3,8 +3,8 @@
 import torch
 
 from losswire import v1
-from losswire.dtypes import ELEMENT_TYPES
-from losswire_server.requests.planning import OUTPUTS, PLANS
+from losswire.dtypes import BY_NAME, FLOATING, INTEGERS
+from losswire.losses import LOSSES, OUTPUTS
 from losswire_server.settings import Settings
 
 
@@ -14,10 +14,10 @@ def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0)
         version=version,
         torch_version=torch.__version__,
         device=v1.Device(type="cpu"),
-        losses=[v1.Loss.Value(f"LOSS_{name.upper()}") for name in PLANS],
-        input_dtypes=[element.wire for element in ELEMENT_TYPES if element.floating],
-        target_dtypes=[element.wire for element in ELEMENT_TYPES if element.name != "bool"],
-        outputs=list(OUTPUTS),
+        losses=[kind.wire for kind in LOSSES.values()],
+        input_dtypes=[BY_NAME[name].wire for name in FLOATING],
+        target_dtypes=[BY_NAME[name].wire for name in (*FLOATING, *INTEGERS)],
+        outputs=list(OUTPUTS.values()),
         transports=[v1.Transport.TRANSPORT_UNARY, v1.Transport.TRANSPORT_STREAM, *shared],
         limits=v1.Limits(
             max_message_bytes=settings.max_message_bytes,

@@ -7,24 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire.dtypes import BY_NAME
+from losswire.losses import LOSSES
 from losswire_client.cli.load._measurement import Shape
 from losswire_client.cli.readers import Batch
 
 Numbers = npt.NDArray[Any]
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 def random_batch(shape: Shape, dtype: str, loss: str = "cross_entropy") -> Batch:
     """Logits, for ``nll_loss`` log-probabilities and for ``binary_cross_entropy`` probabilities; and targets for them.
 
-    Targets of the binary losses are 0 and 1, in the input's shape and dtype.
+    Where rows are elements, targets are 0 and 1, in the input's shape and dtype.
     """
     rng = np.random.default_rng(0)
     x = INPUTS[loss](rng.standard_normal(shape, np.float32)).astype(BY_NAME[dtype].numpy)
-    target = (
-        rng.integers(2, size=shape).astype(x.dtype) if loss in BINARY else rng.integers(shape.classes, size=shape.rows)
-    )
-    return Batch(x, target)
+    if LOSSES[loss].elementwise:
+        return Batch(x, rng.integers(2, size=shape).astype(x.dtype))
+    return Batch(x, rng.integers(shape.classes, size=shape.rows))
 
 
 def _log_probabilities(logits: Numbers) -> Numbers:

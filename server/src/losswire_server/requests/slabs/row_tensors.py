@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from losswire.errors import FieldError
 from losswire.rows import Piece, RowLayout
-from losswire.tensors import FieldError
 from losswire_server.requests.decoding import from_bytes
 
 PART_BYTES = 2048  # that a part takes beside its elements: objects of ours and of torch's

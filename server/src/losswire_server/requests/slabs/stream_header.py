@@ -10,15 +10,16 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
+from losswire.forms import needs_all_targets
+from losswire.losses import LOSSES, loss_of
 from losswire.rows import RowLayout
 from losswire_server.errors import NotServedError
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import placeholder, to_torch
-from losswire_server.requests.planning import CHECKS, PLANS, arguments, by_field, loss_of
+from losswire_server.requests.planning import PLANS, arguments, by_field
 from losswire_server.requests.slabs.row_tensors import Coming, Narrow, RowTensor, Wide
 
 PLANNED_ROWS = 2**16  # a plan takes some 30 bytes a row
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,7 @@ class StreamHeader:
         loss = loss_of(request.spec)
         reader = _Reader(request)
         options = arguments(request, reader)
-        with by_field(request.spec):
-            CHECKS[loss](**options)
-        layout = RowLayout.of(tuple(request.input.shape), binary=loss in BINARY)
+        layout = RowLayout.of(tuple(request.input.shape), elementwise=LOSSES[loss].elementwise)
         dtype, index_targets = options.pop("input").dtype, not options["target"].is_floating_point()
         tensors = {name: options.pop(name) for name in reader.by_rows if isinstance(options.get(name), Tensor)}
         by_rows = {name: _row_tensor(name, tensor, layout, reader.open) for name, tensor in tensors.items()}
@@ -94,10 +93,8 @@ class StreamHeader:
 
     @property
     def needs_all_targets(self) -> bool:
-        """Whether a row's result hangs on all targets, so that they must come ahead of the input."""
-        options = self.options
-        divides = options["grad"] and options["reduction"] == "mean" and self.index_targets
-        return isinstance(options.get("weight"), str) or divides
+        """Whether a row's result depends on all targets, so that they must come ahead of the input."""
+        return needs_all_targets(self.request, BY_WIRE[self.request.target.dtype].name)
 
 
 def leaves_input_open(request: v1.EvaluateRequest) -> bool:
@@ -114,9 +111,9 @@ class _Reader:
     """
 
     def __init__(self, request: v1.EvaluateRequest) -> None:
-        binary = loss_of(request.spec) in BINARY
+        elementwise = LOSSES[loss_of(request.spec)].elementwise
         self.by_rows = ["target", "sample_weight"]
-        self.by_rows += ["weight", "pos_weight"] if binary else []
+        self.by_rows += ["weight", "pos_weight"] if elementwise else []
         self.by_rows += ["grad_output"] if request.spec.reduction == v1.Reduction.REDUCTION_NONE else []
         self.open: set[str] = set()
         self._shape = request.input.shape
@@ -132,7 +129,7 @@ class _Reader:
 
 
 def _row_tensor(name: str, tensor: Tensor, layout: RowLayout, is_open: set[str]) -> RowTensor:
-    wide = name == "target" and not layout.binary and tensor.is_floating_point()
+    wide = name == "target" and not layout.elementwise and tensor.is_floating_point()
     if name in is_open:
         return Coming(name, tensor.dtype, layout, wide=wide)
     return Wide(tensor, layout) if wide else Narrow(tensor, layout)

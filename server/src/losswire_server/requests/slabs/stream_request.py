@@ -5,9 +5,10 @@ import torch
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_NAME
+from losswire.errors import FieldError
 from losswire.frames import RESPONSES, SlabFrame
+from losswire.losses import RESULT_TENSORS
 from losswire.rows import Piece
-from losswire.tensors import FieldError
 from losswire_server.errors import NotServedError
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
@@ -15,9 +16,11 @@ from losswire_server.requests.planning import PLANS, by_field
 from losswire_server.requests.slabs.row_tensors import ClassWeights, Coming, Narrow
 from losswire_server.requests.slabs.stream_header import StreamHeader
 
-NUMBERS = {"loss": "losses", "log_sum_exp": "lse", "predictions": "predictions"}  # names in the contract and the engine
-ELEMENTS = {"probabilities": "probabilities", "log_probabilities": "log_probabilities", "gradient": "grad"}
-RESULTS = {**NUMBERS, **ELEMENTS}
+# Fields of results, and the engine's names for them of which there is one a row.
+RESULTS: dict[str, str] = {
+    tensor.field: "losses" if tensor.name == "loss" else tensor.name for tensor in RESULT_TENSORS
+}
+WIDE = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
 
 
 class StreamBatch:
@@ -82,7 +85,7 @@ class StreamBatch:
         for field, dtype in self._dtypes.items():
             message, layout = getattr(summary, field), self._header.layout
             message.dtype = BY_NAME[dtype_name(dtype)].wire
-            message.shape.extend(layout.shape if field in ELEMENTS else layout.row_shape)
+            message.shape.extend(layout.shape if field in WIDE else layout.row_shape)
         if self._header.options["reduction"] != "none":
             summary.loss.Clear()
             fill(summary.loss, torch.tensor(pieces.loss(), dtype=self._dtypes["loss"]))

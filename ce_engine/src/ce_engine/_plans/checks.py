@@ -1,11 +1,4 @@
-"""The losses' arguments, checked as far as types, shapes and options tell; no element is looked at.
-
-    >>> placeholder = torch.zeros(()).expand(10**9, 1000)  # takes no memory
-    >>> ce_engine.checks.cross_entropy(placeholder, torch.zeros((), dtype=torch.int64).expand(10**9))
-
-Each takes the arguments of the function of the same name in ``ce_engine.slabs``, which calls it first, and raises
-InvalidArgumentError. By itself it is for batches whose elements are yet to come.
-"""
+"""The losses' arguments, checked as far as types, shapes and options tell; no element is looked at."""
 
 from typing import Unpack
 
