@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, Unpack
 import numpy.typing as npt
 
 from losswire_client._calls import checks_call
-from losswire_client._request import losses as _losses
+from losswire_client._request.arguments import put_together
 from losswire_client._request.evaluation import Common, Evaluation
 
 AnswerT = TypeVar("AnswerT")
@@ -51,8 +51,8 @@ class Losses(ABC, Generic[AnswerT]):
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        arguments = (input, target, weight, ignore_index, reduction, label_smoothing)
-        return self._evaluate(partial(_losses.cross_entropy, *arguments), common)
+        own = {"weight": weight, "ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        return self._evaluate(partial(put_together, "cross_entropy", input, target, reduction, own), common)
 
     @checks_call
     def nll_loss(
@@ -79,7 +79,8 @@ class Losses(ABC, Generic[AnswerT]):
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        return self._evaluate(partial(_losses.nll_loss, input, target, weight, ignore_index, reduction), common)
+        own = {"weight": weight, "ignore_index": ignore_index}
+        return self._evaluate(partial(put_together, "nll_loss", input, target, reduction, own), common)
 
     @checks_call
     def binary_cross_entropy(
@@ -104,7 +105,8 @@ class Losses(ABC, Generic[AnswerT]):
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        return self._evaluate(partial(_losses.binary_cross_entropy, input, target, weight, reduction), common)
+        own = {"weight": weight}
+        return self._evaluate(partial(put_together, "binary_cross_entropy", input, target, reduction, own), common)
 
     @checks_call
     def binary_cross_entropy_with_logits(
@@ -130,8 +132,8 @@ class Losses(ABC, Generic[AnswerT]):
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        arguments = (input, target, weight, reduction, pos_weight)
-        return self._evaluate(partial(_losses.binary_cross_entropy_with_logits, *arguments), common)
+        loss, own = "binary_cross_entropy_with_logits", {"weight": weight, "pos_weight": pos_weight}
+        return self._evaluate(partial(put_together, loss, input, target, reduction, own), common)
 
     @abstractmethod
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> AnswerT:

@@ -5,10 +5,11 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from losswire.losses import LOSSES
 from tests.client.request.any_calls import ARGUMENTS, AnyCall
-from tests.client.request.verdicts import DEFAULTS, Refusal, of_the_engine, of_the_plan, of_the_sdk, of_the_server
+from tests.client.request.verdicts import Refusal, of_the_engine, of_the_plan, of_the_sdk, of_the_server
 
-losses = st.sampled_from(list(DEFAULTS))
+losses = st.sampled_from(list(LOSSES))
 seeds = st.integers(0, 2**32 - 1)
 few = st.lists(st.sampled_from(ARGUMENTS), max_size=3)
 

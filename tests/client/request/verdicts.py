@@ -9,20 +9,16 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import argument_of
 from losswire_client import Client, InvalidArgumentError
+from losswire_client._many.chunks import Preparation, Prepared
 from losswire_client._request import evaluation
-from losswire_client._request import losses as _losses
+from losswire_client._request.evaluation import Evaluation
 from losswire_client._transports.unary import whole_request
 from losswire_server.requests import planning
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.planning import PLANS, by_field, plan
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "cross_entropy": {"weight": None, "ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0},
-    "nll_loss": {"weight": None, "ignore_index": -100, "reduction": "mean"},
-    "binary_cross_entropy": {"weight": None, "reduction": "mean"},
-    "binary_cross_entropy_with_logits": {"weight": None, "reduction": "mean", "pos_weight": None},
-}
+NOBODY: Any = None  # is asked anything by a preparation
 
 
 class Refusal(NamedTuple):
@@ -39,9 +35,14 @@ def unchecked() -> Iterator[None]:
         yield
 
 
+def _evaluation(loss: str, arguments: dict[str, Any]) -> Evaluation:
+    prepared: Prepared = getattr(Preparation(NOBODY), loss)(**arguments)
+    return prepared.evaluation
+
+
 def of_the_sdk(loss: str, arguments: dict[str, Any]) -> Refusal | None:
     try:
-        getattr(_losses, loss)(**DEFAULTS[loss] | arguments)
+        _evaluation(loss, arguments)
     except InvalidArgumentError as error:
         return Refusal(error.argument, error.args[0])
     return None
@@ -68,7 +69,7 @@ def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
 def _request(loss: str, arguments: dict[str, Any]) -> v1.EvaluateRequest:
     with unchecked():
-        return whole_request(getattr(_losses, loss)(**DEFAULTS[loss] | arguments))
+        return whole_request(_evaluation(loss, arguments))
 
 
 def _refusal(judge: Callable[[v1.EvaluateRequest], object], request: v1.EvaluateRequest) -> Refusal | None:

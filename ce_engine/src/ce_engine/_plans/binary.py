@@ -4,11 +4,11 @@ import torch
 from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._plans import checks
+from ce_engine._plans.checks import check_elements
 from ce_engine._plans.index_target import weights_from_counts
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
-from ce_engine._plans.validation import check_probabilities
+from ce_engine._plans.validation import check_broadcasts, check_probabilities
 from ce_engine._slab import Rows, Slab
 
 
@@ -35,7 +35,8 @@ def binary_cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = checks.binary_cross_entropy(input, target, weight, reduction, **common)
+    options = Options(reduction, **common)
+    check_elements(input, target, weight, options)
     check_probabilities("input", input)
     check_probabilities("target", target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
@@ -65,7 +66,10 @@ def binary_cross_entropy_with_logits(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = checks.binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight, **common)
+    options = Options(reduction, **common)
+    check_elements(input, target, weight, options)
+    if pos_weight is not None:
+        check_broadcasts("pos_weight", pos_weight, input.shape)
     return _slab("binary_cross_entropy_with_logits", input, target, weight, pos_weight, options)
 
 

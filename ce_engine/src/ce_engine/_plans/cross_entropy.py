@@ -3,10 +3,18 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from ce_engine._plans import checks
+from ce_engine._errors import InvalidArgumentError
+from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_classes
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
+from ce_engine._plans.validation import (
+    check_class_input,
+    check_index_target,
+    check_label_smoothing,
+    check_probability_target,
+    check_type,
+)
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Shared, Slab
 
@@ -39,7 +47,9 @@ def cross_entropy(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = checks.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, **common)
+    options = Options(reduction, **common)
+    _check(input, target, weight, ignore_index, label_smoothing)
+    check_factors_of_rows(options, target_shape(input))
     label_smoothing = float(label_smoothing)
     if isinstance(weight, str) or not target.dtype.is_floating_point:
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
@@ -47,6 +57,28 @@ def cross_entropy(
         target = torch.full(target_shape(input), ignore_index)
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
     return _probability_slab(input, target, weight, label_smoothing, options)
+
+
+def _check(
+    input: Tensor, target: Tensor, weight: Tensor | str | None, ignore_index: int, label_smoothing: float
+) -> None:
+    check_label_smoothing(label_smoothing)
+    check_type("ignore_index", ignore_index, int)
+    check_class_input(input)
+    if isinstance(target, Tensor) and target.dtype.is_floating_point:
+        check_probability_target(target, input)
+        _check_options_of_probabilities(ignore_index, weight)
+    else:
+        check_index_target(target, input)
+    check_weight_of_classes(weight, input)
+
+
+def _check_options_of_probabilities(ignore_index: int, weight: Tensor | str | None) -> None:
+    if ignore_index >= 0:
+        problem = f"expected a negative one for probability targets, got {ignore_index}"
+        raise InvalidArgumentError("ignore_index", problem)
+    if isinstance(weight, str):
+        raise InvalidArgumentError("weight", f"expected numbers for probability targets, got {weight!r}")
 
 
 def _index_slab(

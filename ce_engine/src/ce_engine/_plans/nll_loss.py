@@ -2,11 +2,12 @@ from typing import Unpack
 
 from torch import Tensor
 
-from ce_engine._plans import checks
+from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_classes
 from ce_engine._plans.index_target import IndexTarget
-from ce_engine._plans.options import Common
+from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
-from ce_engine._rows import class_count
+from ce_engine._plans.validation import check_class_input, check_index_target, check_type
+from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Slab
 
 
@@ -31,7 +32,12 @@ def nll_loss(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
-    options = checks.nll_loss(input, target, weight, ignore_index, reduction, **common)
+    options = Options(reduction, **common)
+    check_type("ignore_index", ignore_index, int)
+    check_class_input(input)
+    check_index_target(target, input)
+    check_weight_of_classes(weight, input)
+    check_factors_of_rows(options, target_shape(input))
     checked = IndexTarget.of(target, class_count(input), ignore_index)
     row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))
     factor = product(row_weight, sample_weight(options))

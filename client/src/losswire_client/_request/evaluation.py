@@ -5,18 +5,21 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire import v1
 from losswire.dtypes import BY_NAME, FLOATING, of_numpy
 from losswire.errors import FieldError
-from losswire.fields import argument_of, tensor_in
+from losswire.fields import OWN_TENSORS, argument_of, tensor_in
 from losswire.forms import Form, check
 from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS
 from losswire.rows import RowLayout
 from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array
+
+EXPECTED = {FieldDescriptor.TYPE_INT64: "an integer of 64 bits", FieldDescriptor.TYPE_DOUBLE: "a number of 64 bits"}
 
 
 class Options(TypedDict, total=False):
@@ -66,7 +69,6 @@ class Evaluation:
         request: Once it is complete, all but the elements of `arrays`.
         arrays: By names of arguments, those that have something for each row; the input comes last.
         inline: The others, which travel within the request whatever the transport.
-        weighting: How the server computes weights of classes; None if it does not.
         wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
         strict: Whether numbers that can hardly be meant are refused.
     """
@@ -94,7 +96,6 @@ class Evaluation:
         self.loss = loss
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
         self.inline: dict[str, npt.NDArray[Any]] = {}
-        self.weighting: str | None = None
         self.strict = strict
         self.wire_dtype = _wire_dtype(wire_dtype, x).newbyteorder("<")
         self.request = v1.EvaluateRequest()
@@ -149,18 +150,19 @@ class Evaluation:
         request.CopyFrom(self.request)
         return request
 
-    def set_weight(self, weight: npt.ArrayLike | str | None) -> None:
-        """Sets the loss's weights, or how the server computes them."""
-        if isinstance(weight, str):
-            check_choice("weight", weight, WEIGHTINGS)
-            self.weighting = weight
-            self.options.weighting = WEIGHTINGS[weight]
-        elif weight is not None:
-            array = floating_array("weight", weight)
-            if self.is_elementwise and array.shape == self.input.shape:
-                self.arrays = {"weight": array, **self.arrays}
+    def set_option(self, name: str, value: Any) -> None:
+        """Sets one of the loss's own options, or a tensor among them unless it is None."""
+        if name == "weight" and isinstance(value, str):
+            check_choice(name, value, WEIGHTINGS)
+            self.options.weighting = WEIGHTINGS[value]
+        elif name not in OWN_TENSORS:
+            assign(self.options, name, value, EXPECTED[self.options.DESCRIPTOR.fields_by_name[name].type])
+        elif value is not None:
+            array = floating_array(name, value)
+            if name == "weight" and self.is_elementwise and array.shape == self.input.shape:
+                self.arrays = {name: array, **self.arrays}
             else:
-                self.inline["weight"] = array
+                self.inline[name] = array
 
     def complete(self) -> None:
         """Checks dtypes, shapes and options, and has the request say them.

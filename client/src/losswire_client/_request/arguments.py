@@ -1,0 +1,45 @@
+"""From the arguments of a loss to an evaluation that any transport can carry. `Client` documents them."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import numpy.typing as npt
+
+from losswire.losses import LOSSES
+from losswire_client._request.arrays import floating_array, target_array
+from losswire_client._request.evaluation import Evaluation, Options
+from losswire_client._request.hints import hinting
+from losswire_client._request.plausibility import check_plausible
+
+
+def put_together(
+    loss: str,
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    reduction: str,
+    own_options: Mapping[str, Any],
+    **options: Unpack[Options],
+) -> Evaluation:
+    """Puts together and checks what is to be evaluated.
+
+    Args:
+        loss: Its name.
+        input: What the loss takes.
+        target: Likewise.
+        reduction: ``none``, ``mean`` or ``sum``.
+        own_options: The loss's own, by their names.
+        **options: Those that all losses have.
+
+    Raises:
+        InvalidArgumentError: A dtype, a shape or an option is wrong.
+    """
+    to_array = floating_array if LOSSES[loss].elementwise else target_array
+    evaluation = Evaluation(loss, input, to_array("target", target), reduction, **options)
+    for name, value in own_options.items():
+        evaluation.set_option(name, value)
+    with hinting(evaluation):
+        evaluation.complete()
+        if evaluation.strict:
+            ignore_index = own_options.get("ignore_index", 0)
+            check_plausible(loss, evaluation.input, evaluation.arrays["target"], ignore_index)
+    return evaluation
