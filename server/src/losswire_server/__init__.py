@@ -1,7 +1,7 @@
 """The server of Losswire: ``losswire-server``, or :class:`Server` in a program of your own.
 
-A call goes through ``edge`` (errors and RPC metrics), ``service`` (one method an RPC), ``evaluator`` (admission and the
-executor) and ``evaluation`` (decode, evaluate, encode).
+A call goes through ``rpc`` (errors, RPC metrics, one method an RPC), ``calls`` (whose ``desk`` admits, dispatches,
+times and counts it) and ``requests`` (decode, evaluate, encode).
 """
 
 from importlib.metadata import version

@@ -1,21 +1,23 @@
 """The service and all that it runs on, but for how calls reach it."""
 
 import os
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import torch
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from losswire_server.calls.admission import Admission
-from losswire_server.calls.packs import BatchEvaluator
+from losswire_server.calls.desk import Desk
+from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
-from losswire_server.calls.unary import Evaluator
-from losswire_server.calls.workers import Workers
+from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
+from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
-from losswire_server.metrics.packs import BatchMetrics
+from losswire_server.metrics.resources import show_memory
 from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.rpc.capabilities import capabilities
 from losswire_server.rpc.service import LossService
@@ -23,36 +25,47 @@ from losswire_server.settings import Settings
 
 
 class Backend:
-    """The parts of the service, put together.
+    """The parts of the service, put together. To be started once and stopped once, in the event loop of its calls.
 
     Attributes:
-        leases: To be ended before calls are.
         scrapes: Answers those who ask for metrics.
         service: Answers calls.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        admission = Admission(settings.max_inflight_bytes)
-        metrics = LossMetrics(registry, settings.max_series, admission)
-        self.scrapes = Scrapes(registry, metrics.began)
-        threads = settings.engine_workers or os.cpu_count() or 1
+        self._torch_threads = settings.torch_threads
         self._executor = ThreadPoolExecutor(
-            threads, "losswire-engine", torch.set_num_threads, (settings.torch_threads,)
+            settings.engine_workers or os.cpu_count() or 1,
+            "losswire-engine",
+            torch.set_num_threads,
+            (settings.torch_threads,),
         )
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
-        leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=registry)
-        leased.set_function(lambda: self._regions.leased_bytes)
-        self.leases = Leases(self._regions)
-        workers = Workers(admission, self._executor)
+        self._leases = Leases(self._regions)
+        admission, losses = Admission(settings.max_inflight_bytes), LossMetrics(registry, settings.max_series)
+        show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
+        self.scrapes = Scrapes(registry, losses.began)
+        desk = Desk(admission, self._executor, losses, PackMetrics(registry))
         self.service = LossService(
-            Evaluator(workers, metrics, self._regions),
-            BatchEvaluator(workers, metrics, BatchMetrics(registry), self._regions, settings.max_batch_requests),
-            Streams(admission, metrics, self._executor, settings.max_message_bytes),
-            self.leases,
+            Unary(desk, self._regions),
+            Packs(desk, self._regions, settings.max_batch_requests),
+            Streams(desk, settings.max_message_bytes),
+            self._leases,
             capabilities(settings, version("losswire-server"), self._regions.max_bytes),
         )
 
-    def close(self) -> None:
-        """Computes what has begun, and no more."""
+    def start(self) -> None:
+        """Has this thread, which evaluates what is short, take as many threads of PyTorch's as the executor's do."""
+        torch.set_num_threads(self._torch_threads)
+
+    async def stop(self, stop_calls: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Computes what has begun, and no more.
+
+        Args:
+            stop_calls: Gives the calls under way their time to end. Leases are over before, since they last until then.
+        """
+        self._leases.end()
+        if stop_calls is not None:
+            await stop_calls()
         self._executor.shutdown(cancel_futures=True)
         self._regions.close()

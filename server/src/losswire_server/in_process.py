@@ -48,6 +48,7 @@ class InProcess:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
         self._thread.start()
+        self._loop.call_soon_threadsafe(self._backend.start)
 
     def call(self, method: str, request: Any, timeout: float) -> Any:
         """Answers one message by the RPC of that name.
@@ -66,10 +67,10 @@ class InProcess:
         return self._wait(_failing(_all(getattr(self._backend.service, method)(_each(requests), None))), timeout)
 
     def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._backend.stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._backend.close()
 
     def _wait(self, answer: Coroutine[Any, Any, T], timeout: float) -> T:
         future = asyncio.run_coroutine_threadsafe(answer, self._loop)

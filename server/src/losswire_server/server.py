@@ -2,19 +2,19 @@
 
 import asyncio
 import logging
-from importlib.metadata import version
+from functools import partial
 
 import grpc
-import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from losswire.v1 import loss_service_pb2
 from losswire_server.backend import Backend
 from losswire_server.listening import Address
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.metrics.http_server import MetricsServer
+from losswire_server.metrics.resources import process_registry
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.health_service import HealthService
@@ -38,7 +38,7 @@ class Server:
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or _process_registry()
+        self.registry = registry or process_registry()
         self.port = settings.port
         self.metrics_port = settings.metrics_port
         self._settings = settings
@@ -56,14 +56,14 @@ class Server:
             AddressError: A host is none of this machine, or a port not for this user.
             OSError: A port is taken.
         """
-        torch.set_num_threads(self._settings.torch_threads)  # of this thread too: it evaluates what is short
+        self._backend.start()
         self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
         try:
             self._address.check()
             await self._start_grpc_server()
         except BaseException:
             self._metrics_server.close()
-            self._backend.close()
+            await self._backend.stop()
             raise
         self._metrics_server.start()
         self.metrics_port = self._metrics_server.port
@@ -81,9 +81,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
         self._health.end_watches()
-        self._backend.leases.end()
-        await self._stop_grpc_server(grace)
-        self._backend.close()
+        await self._backend.stop(partial(self._stop_grpc_server, grace))
         await asyncio.to_thread(self._metrics_server.close)
         self._access_log.tell_left_out()
         log.info("stopped")
@@ -131,12 +129,3 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
         return server.add_insecure_port(address)
     except RuntimeError:
         return 0
-
-
-def _process_registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
-    info = Info("losswire_build", "Versions of what runs.", registry=registry)
-    info.info({"version": version("losswire-server"), "torch": torch.__version__})
-    return registry

@@ -137,14 +137,14 @@ def test_messages_hold_no_more_than_the_server_takes(max_requests):
 @pytest.mark.parametrize("how", ["threads", "tasks", "map", "awaited map"])
 def test_message_that_fails_is_tried_again(client, monkeypatch, how):
     refusals = [OverloadedError("too much is in flight", 1)] * 3
-    evaluate = losswire_server.calls.packs.BatchEvaluator.__call__
+    evaluate = losswire_server.calls.packs.Packs.__call__
 
     async def failing(self, data):
         if refusals:
             raise refusals.pop()
         return await evaluate(self, data)
 
-    monkeypatch.setattr(losswire_server.calls.packs.BatchEvaluator, "__call__", failing)
+    monkeypatch.setattr(losswire_server.calls.packs.Packs, "__call__", failing)
     retry = Retry(first_pause=0.01)
     with serving() as server, Client(target_of(server), coalesce=True, retry=retry) as together:
         if how.endswith("map"):

@@ -36,7 +36,7 @@ def test_reservation_grows_and_shrinks_within_the_limit():
 def test_reservation_that_never_fits_is_no_overload():
     held = Admission(max_bytes=10).reservation()
     held.resize(10)
-    with pytest.raises(TooLargeError, match="this stream needs 11 bytes, and at most 10 may be in flight"):
+    with pytest.raises(TooLargeError, match="this call needs 11 bytes, and at most 10 may be in flight"):
         held.resize(11)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import losswire_server.calls.desk
 import losswire_server.calls.unary
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
@@ -31,7 +32,7 @@ def request() -> v1.EvaluateRequest:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    monkeypatch.setattr(losswire_server.calls.unary, "SMALL_ELEMENTS", 0)  # small ones never wait
+    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # small ones never wait
     gate = Gate(losswire_server.calls.unary.evaluate)
     monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
     yield gate
@@ -141,7 +142,7 @@ def test_caller_that_watches_health_does_not_hold_up_the_end():
     assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
-@pytest.mark.parametrize("elements", [2, 10_000])  # where they arrive, and beside that
+@pytest.mark.parametrize("elements", [2, 100_000])  # where they arrive, and beside that
 def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch, elements):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         seen.append(torch.get_num_threads())
@@ -157,7 +158,7 @@ def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch
     assert seen == [1, 3]
 
 
-@pytest.mark.parametrize(("elements", "beside"), [(losswire_server.calls.unary.SMALL_ELEMENTS, False), (10_000, True)])
+@pytest.mark.parametrize(("elements", "beside"), [(8192, False), (100_000, True)])
 def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, beside):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         threads.append(threading.current_thread().name)

@@ -7,13 +7,13 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-import losswire_server.calls.packs
+import losswire_server.calls.desk
 import losswire_server.requests.pack
 from losswire import v1
 from tests.helpers import eventually, serving
-from tests.server.batches import packed, small
 from tests.server.calls.gate import Gate
 from tests.server.memory.shared_memory import connected, leased
+from tests.server.packs import packed, small
 
 CALLS = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "BatchEvaluate"}
 
@@ -33,7 +33,7 @@ def stub(server):
 
 @pytest.fixture
 def gate(monkeypatch):
-    monkeypatch.setattr(losswire_server.calls.packs, "SHORT_BYTES", 0)  # short ones never wait
+    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # short ones never wait
     gate = Gate(losswire_server.requests.pack.evaluate)
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
     yield gate

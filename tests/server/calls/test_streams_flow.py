@@ -14,7 +14,7 @@ import pytest
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from losswire_server.calls import streams
+from losswire_server.calls import desk, streams
 from tests.helpers import eventually, serving
 from tests.server.calls.raw_streams import METHOD, PATH, Batch, RawStream, answers, connection
 from tests.server.requests.stream_requests import GRADIENT, check_served, classes
@@ -135,7 +135,7 @@ def test_slabs_that_take_long_leave_the_event_loop_to_others(server, monkeypatch
             return super().accept(frame)
 
     monkeypatch.setattr(streams, "StreamBatch", Watched)
-    monkeypatch.setattr(streams, "SHORT_SECONDS", short_seconds)
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", short_seconds)
     with connection(server) as channel:
         batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))
     assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # how long the first takes is not known

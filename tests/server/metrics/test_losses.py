@@ -4,7 +4,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from losswire import v1
-from losswire_server.calls.admission import Admission
 from losswire_server.metrics.losses import LOSSES, REASONS, LossMetrics
 
 UNSUMMED = "losswire_unsummed_evaluations_total"
@@ -17,7 +16,7 @@ def registry():
 
 @pytest.fixture
 def metrics(registry):
-    return LossMetrics(registry, max_series=2, admission=Admission(100))
+    return LossMetrics(registry, max_series=2)
 
 
 def count(metrics, loss_sum=1.0, weight_sum=2.0, series=""):
@@ -99,10 +98,3 @@ def test_counters_are_there_from_the_start(registry, loss):
     assert registry.get_sample_value("losswire_rows_total", {"loss": loss}) == 0
     assert registry.get_sample_value("losswire_loss_sum_total", {"loss": loss, "series": "default"}) == 0
     assert value(registry, UNSUMMED, loss=loss, series="default", reason="nonfinite") == 0
-
-
-def test_inflight_bytes_are_those_of_the_admission(registry):
-    admission = Admission(100)
-    LossMetrics(registry, max_series=1, admission=admission)
-    admission.reserve(7)
-    assert registry.get_sample_value("losswire_inflight_bytes") == 7

@@ -8,7 +8,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from losswire import v1
 from losswire_client import Client
-from losswire_server.calls.admission import Admission
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.scrapes import MAX_SCRAPERS, NEW_SECONDS, Scrapes
 from tests.helpers import serving
@@ -28,7 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.now, self.registry = 0.0, CollectorRegistry()
-        self._losses = LossMetrics(self.registry, 10, Admission(100), lambda: self.now)
+        self._losses = LossMetrics(self.registry, 10, lambda: self.now)
         self._scrapes = Scrapes(self.registry, self._losses.began, lambda: self.now)
 
     def add(self, series: str, loss_sum: float = 3.0, weight_sum: float = 2.0) -> None:

@@ -1,13 +1,12 @@
-"""What is cut out of a message of many requests, and which of them are put together."""
+"""Which requests of a pack are put together."""
 
 import pytest
 
 from losswire import v1
-from losswire.errors import FieldError
-from losswire_server.errors import NotServedError
-from losswire_server.requests.groups import MAX_STACKED_BYTES, cut, grouped
-from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
-from tests.server.batches import MEAN, packed, small
+from losswire_server.requests.groups import MAX_STACKED_BYTES, grouped
+from losswire_server.requests.pack import cut
+from tests.proto.wire import VARINT, field
+from tests.server.packs import MEAN, packed, small
 
 SHARED = v1.Tensor(
     dtype=v1.Dtype.DTYPE_FLOAT32, shape=small().target.shape, shared_memory=v1.SharedMemorySpan(region_id="a")
@@ -21,36 +20,9 @@ def changed(change):
 
 
 def groups_of(*requests):
-    """The places of those that may be evaluated together, and of each other."""
+    """The numbers of those that may be evaluated together, and of each other."""
     groups = grouped(cut(packed(requests), 256))
-    return sorted([request.place for request in group.requests] for group in groups)
-
-
-def test_requests_are_cut_out_of_what_protobuf_writes():
-    requests = [small(rows=rows) for rows in (0, 1, 100)]
-    data = v1.BatchEvaluateRequest(requests=requests).SerializeToString()
-    assert [bytes(request) for request in cut(data, 3)] == [request.SerializeToString() for request in requests]
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        (b"", "requests: expected at least one, got none"),
-        (packed([b""] * 4), "requests: expected at most 3, got more"),
-        (packed([b""]) + b"\x0a\x05abc", "request: expected 5 bytes of field 1, got 3"),
-        (b"\x0a", "request: expected a varint at byte 1, got none that ends"),
-    ],
-)
-def test_message_without_requests_or_with_too_many_is_refused(data, problem):
-    with pytest.raises(FieldError) as raised:
-        cut(data, 3)
-    assert str(raised.value) == problem
-
-
-@pytest.mark.parametrize("unknown", [field(2, LENGTH_DELIMITED, b"abc"), field(1, VARINT, 1)])
-def test_field_of_the_message_that_this_server_does_not_know_is_not_served(unknown):
-    with pytest.raises(NotServedError, match="does not know its field number"):
-        cut(packed([small()]) + unknown, 3)
+    return sorted([request.number for request in group.requests] for group in groups)
 
 
 def test_requests_that_differ_in_the_elements_of_their_own_tensors_are_put_together():

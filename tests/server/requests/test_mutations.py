@@ -14,8 +14,8 @@ from losswire import v1
 from losswire.frames import REQUESTS
 from losswire.wire import LENGTH_DELIMITED, tag, varint
 from tests.helpers import serving
-from tests.server.batches import alike, packed, small
 from tests.server.calls.raw_streams import connection
+from tests.server.packs import alike, packed, small
 
 PATH = "/losswire.v1.LossService/"
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED)

@@ -1,7 +1,6 @@
 """Requests that come several in a call: each ends as it would alone, in any company."""
 
 import math
-import time
 
 import pytest
 import torch
@@ -10,14 +9,16 @@ from hypothesis import strategies as st
 
 import losswire_server.requests.pack
 from losswire import v1
+from losswire.errors import FieldError
 from losswire.parsing import parse
-from losswire_server.errors import to_rpc_status
+from losswire_server.errors import NotServedError, to_rpc_status
 from losswire_server.memory.regions import OFF
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.encoding import elements
 from losswire_server.requests.one import evaluate
-from losswire_server.requests.pack import Batch
-from tests.server.batches import SPOILERS, alike, packed, small
+from losswire_server.requests.pack import Pack, cut
+from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
+from tests.server.packs import SPOILERS, alike, packed, small
 
 
 @st.composite
@@ -42,18 +43,20 @@ def alone(data: bytes) -> bytes:
 
 def settled(response: v1.EvaluateResponse) -> bytes:
     """Its bytes, of which only the sign and payload of NaNs may vary."""
-    for field, value in response.ListFields():
-        if field.message_type is not None and value.dtype != v1.Dtype.DTYPE_INT64:
-            tensor = to_torch(value, field.name)
+    for own, value in response.ListFields():
+        if own.message_type is not None and value.dtype != v1.Dtype.DTYPE_INT64:
+            tensor = to_torch(value, own.name)
             value.data = elements(torch.where(tensor.isnan(), math.nan, tensor)).tobytes()
-        elif field.message_type is None and math.isnan(value):
-            setattr(response, field.name, math.nan)
+        elif own.message_type is None and math.isnan(value):
+            setattr(response, own.name, math.nan)
     return response.SerializeToString()
 
 
 def results(requests) -> list[v1.EvaluateResult]:
-    answer = Batch(packed(requests), 256, OFF).evaluate()
-    return list(v1.BatchEvaluateResponse.FromString(answer.data).results)
+    pack = Pack(packed(requests), 256, OFF)
+    for _ in pack.evaluate():
+        pass
+    return list(v1.BatchEvaluateResponse.FromString(pack.answer()).results)
 
 
 def ending(result: v1.EvaluateResult) -> bytes:
@@ -89,7 +92,7 @@ def test_alike_requests_are_evaluated_together(evaluated_alone):
 def test_wrong_request_takes_few_of_those_that_are_like_it_apart(evaluated_alone):
     requests = [small(seed) for seed in range(64)]
     requests[17].target.data = b"\xff" * len(requests[17].target.data)
-    assert [result.HasField("failure") for result in results(requests)] == [place == 17 for place in range(64)]
+    assert [result.HasField("failure") for result in results(requests)] == [number == 17 for number in range(64)]
     assert len(evaluated_alone) == 2
 
 
@@ -102,28 +105,28 @@ def test_requests_that_cannot_be_evaluated_together_are_evaluated_alone(evaluate
     assert len(evaluated_alone) == 5
 
 
-def test_seconds_are_of_what_was_answered_and_add_up_to_what_it_took():
-    requests = [small(seed, rows) for seed in range(10) for rows in (8, 16)]
-    start = time.perf_counter()
-    evaluated = Batch(packed([*requests, b"wrong"]), 256, OFF).evaluate().evaluated
-    took = time.perf_counter() - start
-    assert [len(together.responses) for together in evaluated] == [10, 10]
-    assert 0 < sum(together.seconds for together in evaluated) < took
+def test_requests_are_cut_out_of_what_protobuf_writes():
+    requests = [small(rows=rows) for rows in (0, 1, 100)]
+    data = v1.BatchEvaluateRequest(requests=requests).SerializeToString()
+    assert [bytes(request) for request in cut(data, 3)] == [request.SerializeToString() for request in requests]
 
 
 @pytest.mark.parametrize(
-    ("requests", "short"),
+    ("data", "problem"),
     [
-        ([small()] * 32, True),
-        ([small(rows=rows) for rows in (1, 2, 3)], True),
-        ([small(rows=rows) for rows in range(1, 33)], False),
-        ([small(rows=1)] * 200, False),
-        ([small(rows=1000)] * 5, False),
-        ([small(), v1.EvaluateRequest(input=v1.Tensor(shape=[10**6], shared_memory={}))], False),
-        ([small(), b"no request"], False),
-        ([v1.EvaluateRequest(input=v1.Tensor(shape=[2**62] * 20))], False),
-        ([small(), *[v1.EvaluateRequest(input=v1.Tensor(shape=[2**62] * 20))] * 2], False),
+        (b"", "requests: expected at least one, got none"),
+        (packed([b""] * 4), "requests: expected at most 3, got more"),
+        (packed([b""]) + b"\x0a\x05abc", "request: expected 5 bytes of field 1, got 3"),
+        (b"\x0a", "request: expected a varint at byte 1, got none that ends"),
     ],
 )
-def test_message_is_short_if_few_alike_evaluations_of_few_elements_are_in_it(requests, short):
-    assert Batch(packed(requests), 256, OFF).is_short is short
+def test_message_without_requests_or_with_too_many_is_refused(data, problem):
+    with pytest.raises(FieldError) as raised:
+        cut(data, 3)
+    assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize("unknown", [field(2, LENGTH_DELIMITED, b"abc"), field(1, VARINT, 1)])
+def test_field_of_the_message_that_this_server_does_not_know_is_not_served(unknown):
+    with pytest.raises(NotServedError, match="does not know its field number"):
+        cut(packed([small()]) + unknown, 3)

@@ -121,4 +121,4 @@ class Reservation:
     def _check_ever_fits(self, size: int) -> None:
         most = self._admission.max_bytes
         if size > most:
-            raise TooLargeError(f"this stream needs {size} bytes, and at most {most} may be in flight")
+            raise TooLargeError(f"this call needs {size} bytes, and at most {most} may be in flight")

@@ -1,24 +1,19 @@
-"""Answers messages of many requests: short ones where they arrive, others beside the event loop."""
+"""Several requests in one message, each of which ends by itself."""
 
-import grpc
+import math
+from collections.abc import Iterator
 
-from losswire_server.calls.workers import Workers
+from losswire_server.calls.desk import Desk, TakesLongError
 from losswire_server.errors import NotServedError
 from losswire_server.memory.regions import Regions
-from losswire_server.metrics.losses import LossMetrics
-from losswire_server.metrics.packs import BatchMetrics
-from losswire_server.requests.pack import Batch, BatchAnswer
-
-SHORT_BYTES = 2**17  # larger messages are not even read on the event loop
+from losswire_server.requests import cost
+from losswire_server.requests.ends import End
+from losswire_server.requests.pack import Pack
 
 
-class BatchEvaluator:
-    def __init__(
-        self, workers: Workers, metrics: LossMetrics, batch_metrics: BatchMetrics, regions: Regions, max_requests: int
-    ) -> None:
-        self._workers = workers
-        self._metrics = metrics
-        self._batch_metrics = batch_metrics
+class Packs:
+    def __init__(self, desk: Desk, regions: Regions, max_requests: int) -> None:
+        self._desk = desk
         self._regions = regions
         self._max_requests = max_requests
 
@@ -32,27 +27,32 @@ class BatchEvaluator:
         """
         if not self._max_requests:
             raise NotServedError("BatchEvaluate", "this server takes one batch a call; send each to Evaluate")
-        answer = self._evaluate_here(data)
-        if answer is None:
-            answer = await self._workers.do(lambda: self._read(data).evaluate(), len(data))
-        self._count(answer)
-        return answer.data
+        return await self._desk.answer_pack(data, self._read)
 
-    def _evaluate_here(self, data: bytes) -> BatchAnswer | None:
-        """The answer to a message that is short; None where it is not, or where something is wrong."""
-        if len(data) > SHORT_BYTES or not (batch := self._read(data)).is_short:
-            return None
+    def _read(self, data: bytes) -> "_Work":
+        return _Work(Pack(data, self._max_requests, self._regions))
+
+
+class _Work:
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+
+    @property
+    def seconds(self) -> float:
+        groups = self._pack.groups
+        if not all(group.can_be_stacked for group in groups):
+            return math.inf
+        requests, elements = sum(len(group.requests) for group in groups), sum(group.elements for group in groups)
+        return cost.seconds(len(groups), requests, elements)
+
+    def at_once(self) -> Iterator[End]:
         try:
-            return batch.evaluate(take_apart=False)
-        except Exception:  # noqa: BLE001 - to find out what is wrong is no longer short
-            return None
+            yield from self._pack.evaluate(take_apart=False)
+        except Exception as error:
+            raise TakesLongError("what is wrong, and with which request, takes long to find out") from error
 
-    def _read(self, data: bytes) -> Batch:
-        return Batch(data, self._max_requests, self._regions)
+    def evaluate(self) -> Iterator[End]:
+        return self._pack.evaluate()
 
-    def _count(self, answer: BatchAnswer) -> None:
-        for evaluated in answer.evaluated:
-            self._metrics.count_alike(*evaluated)
-            self._batch_metrics.count(grpc.StatusCode.OK, len(evaluated.responses))
-        for code in answer.failures:
-            self._batch_metrics.count(code)
+    def answer(self) -> bytes:
+        return self._pack.answer()

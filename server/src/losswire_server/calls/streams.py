@@ -1,36 +1,29 @@
-"""Evaluates streams: slabs that take long beside the event loop, while the next one comes, and short ones within it."""
+"""One request in many messages: each slab is evaluated while the next one comes."""
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.frames import REQUESTS, SlabFrame
-from losswire_server.calls.admission import RETRY_MILLISECONDS, Admission
+from losswire_server.calls.admission import RETRY_MILLISECONDS
+from losswire_server.calls.desk import UNKNOWN_SECONDS, Desk, Evaluation
 from losswire_server.errors import OverloadedError, TooLargeError
-from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.one import evaluate
 from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
 from losswire_server.requests.slabs.stream_request import StreamBatch
 
-T = TypeVar("T")
-
 MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
-SHORT_SECONDS = 0.0005  # work that takes less is done at once, since handing it over takes half as long
 LEAVING_SECONDS = 0.01  # in which grpcio says that a caller left, after it said that no more messages come
 
 
 class Streams:
-    def __init__(self, admission: Admission, metrics: LossMetrics, executor: Executor, max_message_bytes: int) -> None:
-        self._admission = admission
-        self._metrics = metrics
-        self._executor = executor
+    def __init__(self, desk: Desk, max_message_bytes: int) -> None:
+        self._desk = desk
         self._max_message_bytes = max_message_bytes
 
     async def __call__(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -43,32 +36,25 @@ class Streams:
             FieldError: A field is wrong; see `StreamHeader` and `StreamBatch`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
-        stream = _Stream(self._executor, self._admission, self._metrics, self._max_message_bytes)
-        try:
-            async for answer in stream.answer(messages):
+        with closing(self._desk.evaluation()) as evaluation:
+            async for answer in _Stream(evaluation, self._max_message_bytes).answer(messages):
                 yield answer
-        finally:
-            stream.close()
 
 
 class _Stream:
-    """One stream, whose work is done one piece after the other."""
+    """One stream, which may grow and shrink what it holds."""
 
-    def __init__(self, executor: Executor, admission: Admission, metrics: LossMetrics, max_message_bytes: int) -> None:
+    def __init__(self, evaluation: Evaluation, max_message_bytes: int) -> None:
+        self._evaluation = evaluation
+        self._held = evaluation.held
+        self._max_message_bytes = max_message_bytes
         self._request = v1.EvaluateRequest()
         self._summary = v1.EvaluateResponse()
-        self._seconds = 0.0
-        self._pace = math.inf  # seconds of work for a byte of the last message
-        self._metrics = metrics
-        self._executor = executor
-        self._max_message_bytes = max_message_bytes
-        self._held = admission.reservation()
+        self._pace = UNKNOWN_SECONDS  # of work for a byte of the last message
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._ended_for_others = False
         self._batch: StreamBatch | None = None
         self._header_bytes = 0
-        self._work: Future[Any] = Future()
-        self._work.set_result(None)
 
     async def answer(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         first = await anext(messages, b"")
@@ -76,7 +62,7 @@ class _Stream:
             await asyncio.sleep(LEAVING_SECONDS)
         self._header_bytes = len(first)
         self._held.resize(self._header_bytes)
-        await self._beside(partial(self._open, first))
+        await self._evaluation.do(partial(self._open, first), UNKNOWN_SECONDS)
         del first
         message = await self._wait_for(anext(messages, None))
         while message is not None:
@@ -90,15 +76,9 @@ class _Stream:
                 message = await self._wait_for(coming)
         if self._batch is not None and not self._batch.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
-        summary = await self._beside(self._finish)
-        self._metrics.count(self._request, self._summary, self._seconds)  # before the caller hears of it
+        summary = await self._evaluation.do(self._finish, UNKNOWN_SECONDS)
+        self._evaluation.count(self._request, self._summary)  # before the caller hears of it
         yield summary
-
-    def close(self) -> None:
-        # If the caller leaves, memory is in use until the executor is done with it.
-        work = self._work
-        del self._work  # whose error knows its frames, and these know this stream
-        work.add_done_callback(lambda _: self._held.close())
 
     async def _wait_for(self, coming: Awaitable[bytes | None]) -> bytes | None:
         """The next message; or else others need what this stream holds."""
@@ -122,21 +102,7 @@ class _Stream:
 
     async def _take(self, message: bytes) -> bytes | None:
         """The results of a slab, which probably takes as long for its size as the last one."""
-        work = partial(self._accept, message)
-        if self._pace * len(message) < SHORT_SECONDS:
-            return self._timed(work)
-        return await self._beside(work)
-
-    def _beside(self, work: Callable[[], T]) -> Awaitable[T]:
-        self._work = self._executor.submit(self._timed, work)
-        return asyncio.wrap_future(self._work)
-
-    def _timed(self, work: Callable[[], T]) -> T:
-        start = time.perf_counter()
-        try:
-            return work()
-        finally:
-            self._seconds += time.perf_counter() - start
+        return await self._evaluation.do(partial(self._accept, message), self._pace * len(message))
 
     def _open(self, message: bytes) -> None:
         header = REQUESTS.read(message) if message else None

@@ -1,29 +1,23 @@
-"""Runs evaluations beside the event loop, small ones within it, and counts what they answer."""
+"""One request in one message."""
 
-import math
-import time
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 
 from losswire import v1
 from losswire.parsing import parse
-from losswire_server.calls.workers import Workers
+from losswire_server.calls.desk import Desk
 from losswire_server.memory.regions import OFF, Regions
-from losswire_server.metrics.losses import LossMetrics
+from losswire_server.requests import cost
+from losswire_server.requests.ends import Evaluated
 from losswire_server.requests.one import evaluate
 
-SMALL_MESSAGE_BYTES = 2**15
-SMALL_ELEMENTS = 2**13
 
-
-class Evaluator:
-    def __init__(self, workers: Workers, metrics: LossMetrics, regions: Regions = OFF) -> None:
-        self._workers = workers
-        self._metrics = metrics
+class Unary:
+    def __init__(self, desk: Desk, regions: Regions = OFF) -> None:
+        self._desk = desk
         self._regions = regions
 
     async def __call__(self, data: bytes) -> bytes:
-        """Answers an EvaluateRequest with an EvaluateResponse, in its turn. A caller that leaves before costs no more.
+        """Answers an EvaluateRequest with an EvaluateResponse.
 
         Raises:
             OverloadedError: Too much is in flight.
@@ -31,34 +25,27 @@ class Evaluator:
             FieldError: See `parse` and `evaluate`.
             NotServedError: See `evaluate`.
         """
-        if len(data) <= SMALL_MESSAGE_BYTES and _is_small(request := parse(v1.EvaluateRequest, data)):
-            evaluation = _evaluate(request, self._regions)
-        else:
-            work = partial(_parse_and_evaluate, data, self._regions)
-            evaluation = await self._workers.do(work, len(data))
-        self._metrics.count(evaluation.request, evaluation.response, evaluation.seconds)
-        return evaluation.answer
+        return await self._desk.answer(data, self._read)
+
+    def _read(self, data: bytes) -> "_Work":
+        return _Work(parse(v1.EvaluateRequest, data), self._regions)
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    request: v1.EvaluateRequest
-    response: v1.EvaluateResponse
-    answer: bytes
-    seconds: float
+class _Work:
+    def __init__(self, request: v1.EvaluateRequest, regions: Regions) -> None:
+        self._request = request
+        self._regions = regions
+        self._response = v1.EvaluateResponse()
 
+    @property
+    def seconds(self) -> float:
+        return cost.seconds(1, 1, cost.element_count(self._request.input))
 
-def _is_small(request: v1.EvaluateRequest) -> bool:
-    """Whether evaluating it takes less time than handing it over, wherever its tensors are."""
-    return math.prod(filter(None, request.input.shape)) <= SMALL_ELEMENTS
+    def evaluate(self) -> Iterator[Evaluated]:
+        self._response = evaluate(self._request, self._regions)
+        yield Evaluated(self._request, [self._response])
 
+    at_once = evaluate
 
-def _parse_and_evaluate(data: bytes, regions: Regions) -> _Evaluation:
-    return _evaluate(parse(v1.EvaluateRequest, data), regions)
-
-
-def _evaluate(request: v1.EvaluateRequest, regions: Regions) -> _Evaluation:
-    start = time.perf_counter()
-    response = evaluate(request, regions)
-    answer = response.SerializeToString()
-    return _Evaluation(request, response, answer, time.perf_counter() - start)
+    def answer(self) -> bytes:
+        return self._response.SerializeToString()

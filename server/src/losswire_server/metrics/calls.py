@@ -75,6 +75,23 @@ class MethodMetrics:
         return seconds
 
 
+class PackMetrics:
+    """Counts the requests of ``BatchEvaluate``, whose ends the call's own code does not tell.
+
+    Divided by its calls they are how many come together.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        requests = Counter(
+            "losswire_batch_requests", "Requests that came in BatchEvaluate.", ["grpc_code"], registry=registry
+        )
+        self._requests = {code: requests.labels(code_label(code)) for code in grpc.StatusCode}
+
+    def count(self, code: grpc.StatusCode, requests: int = 1) -> None:
+        """Counts requests that ended with that code."""
+        self._requests[code].inc(requests)
+
+
 def code_label(code: grpc.StatusCode) -> str:
     """The code as Go spells it, which is what dashboards match: ``OK``, ``InvalidArgument``."""
     return "OK" if code is grpc.StatusCode.OK else code.name.title().replace("_", "")

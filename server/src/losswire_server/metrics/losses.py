@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from losswire import v1
 from losswire.losses import LOSSES, loss_of
-from losswire_server.calls.admission import Admission
 
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (
@@ -59,7 +58,6 @@ class LossMetrics:
         self,
         registry: CollectorRegistry,
         max_series: int,
-        admission: Admission,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.began: dict[tuple[str, str], float] = {}
@@ -86,8 +84,6 @@ class LossMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        inflight = Gauge("losswire_inflight_bytes", "Requests being evaluated or waiting.", registry=registry)
-        inflight.set_function(lambda: admission.inflight_bytes)
         # A counter that is first seen above zero has lost its first increase for every rate().
         self._counts = {
             loss: _Counts(seconds.labels(loss), rows.labels(loss), ignored_rows.labels(loss)) for loss in LOSSES

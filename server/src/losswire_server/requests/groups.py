@@ -1,21 +1,23 @@
-"""The requests of one message, cut apart, and those that are alike put together."""
+"""Requests that differ in their numbers alone: put together, and read, checked, planned and evaluated once."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from google.protobuf.message import DecodeError
 
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.losses import is_weighted_by_targets
+from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS, is_weighted_by_targets, loss_of
 from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
-from losswire.tensors import MAX_ELEMENTS
-from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError
 from losswire_server.requests.check import check_request
+from losswire_server.requests.cost import element_count
+from losswire_server.requests.decoding import from_bytes, to_torch
+from losswire_server.requests.encoding import fill_each
+from losswire_server.requests.planning import PLANS, arguments
 
-REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 Own = Literal["target", "sample_weight", "input"]
 OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # whose elements differ among requests that are alike
 MAX_STACKED_BYTES = 2**16  # of a request: joining the elements of larger ones costs more than it saves
@@ -25,12 +27,12 @@ class Request(NamedTuple):
     """One of the requests of a message.
 
     Attributes:
-        place: Its number, from 0 on.
+        number: Which of them it is, from 0 on.
         data: Its bytes, an EvaluateRequest.
         elements: Those of its own tensors, by the names of their fields.
     """
 
-    place: int
+    number: int
     data: memoryview
     elements: dict[str, bytes]
 
@@ -51,37 +53,17 @@ class Group(NamedTuple):
     problem: Exception | None = None
 
 
-def cut(data: bytes, max_requests: int) -> list[memoryview]:
-    """The bytes of each request, by hand: parsed, what takes two bytes in a message takes a hundred.
-
-    Raises:
-        FieldError: There are none, or too many, or the bytes are no message.
-        NotServedError: It has fields that this server does not know.
-    """
-    requests = []
-    for number, kind, value in read_fields(memoryview(data), "request", max_requests + 1):
-        if (number, kind) != (REQUESTS, LENGTH_DELIMITED) or not isinstance(value, memoryview):
-            problem = f"this server does not know its field number {number}; it is older than the caller"
-            raise NotServedError("request", problem)
-        requests.append(value)
-        if len(requests) > max_requests:
-            raise FieldError("requests", f"expected at most {max_requests}, got more")
-    if not requests:
-        raise FieldError("requests", "expected at least one, got none")
-    return requests
-
-
 def grouped(requests: Sequence[memoryview]) -> list[Group]:
     """Puts those together that are alike."""
     groups: list[Group] = []
     alike: dict[bytes, list[Request]] = {}
-    for place, data in enumerate(requests):
+    for number, data in enumerate(requests):
         try:
             form, elements = _taken_apart(data)
         except (DecodeError, FieldError) as error:
-            groups.append(Group([Request(place, data, {})], problem=error))
+            groups.append(Group([Request(number, data, {})], problem=error))
             continue
-        request = Request(place, data, elements)
+        request = Request(number, data, elements)
         if form is None:
             groups.append(Group([request]))
         else:
@@ -119,8 +101,7 @@ def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]
     except (FieldError, NotServedError) as error:
         return [Group(requests, problem=error)]
     if _can_be_stacked(form):
-        elements = len(requests) * max(0, min(math.prod(form.input.shape), MAX_ELEMENTS))  # a shape may be wrong
-        return [Group(requests, can_be_stacked=True, elements=elements)]
+        return [Group(requests, can_be_stacked=True, elements=len(requests) * element_count(form.input))]
     return [Group([request]) for request in requests]
 
 
@@ -129,3 +110,38 @@ def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
     if is_weighted_by_targets(form.spec) or form.outputs.gradient.HasField("destination"):
         return False
     return not any(getattr(form, name).HasField("shared_memory") for name in OWN)
+
+
+def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:
+    """Evaluates requests that have all in common with the first but the elements of some tensors.
+
+    Args:
+        first: One of them, which passes `check_request`.
+        elements: Of each of them, by the names of the tensors' fields.
+
+    Raises:
+        Exception: Something is wrong with one of them. `evaluate` tells what, and with which.
+    """
+    options = arguments(first, to_torch)
+    for name in elements[0]:
+        options[name] = _stacked([own[name] for own in elements], options[name], name)
+    return ce_engine.evaluate_stacked(PLANS[loss_of(first.spec)], **options)
+
+
+def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:
+    """Fills the answers of all requests in their places."""
+    for name in RESULT_NUMBERS:
+        values = getattr(result, name)
+        if values is not None:
+            for response, value in zip(responses, values, strict=True):
+                setattr(response, name, value)
+    for form in RESULT_TENSORS:
+        tensor = getattr(result, form.name)
+        if tensor is not None:
+            fill_each([getattr(response, form.field) for response in responses], tensor)
+
+
+def _stacked(parts: Sequence[bytes], one: torch.Tensor, field: str) -> torch.Tensor:  # (parts, ...)
+    if any(len(part) != one.nbytes for part in parts):
+        raise FieldError(field, f"expected {one.nbytes} bytes of each request")
+    return from_bytes(memoryview(b"".join(parts)), one.dtype, (len(parts), *one.shape), field)

@@ -8,9 +8,9 @@ import grpc
 from losswire import v1
 from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
-from losswire_server.calls.packs import BatchEvaluator
+from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
-from losswire_server.calls.unary import Evaluator
+from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.rpc.call import Context
 from losswire_server.rpc.edge import Edge, Handler
@@ -21,23 +21,23 @@ NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 class LossService:
     def __init__(
         self,
-        evaluator: Evaluator,
-        batches: BatchEvaluator,
+        unary: Unary,
+        packs: Packs,
         streams: Streams,
         leases: Leases,
         capabilities: v1.GetCapabilitiesResponse,
     ) -> None:
-        self._evaluator = evaluator
-        self._batches = batches
+        self._unary = unary
+        self._packs = packs
         self._streams = streams
         self._leases = leases
         self._capabilities = capabilities
 
     async def Evaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._evaluator(request)
+        return await self._unary(request)
 
     async def BatchEvaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._batches(request)
+        return await self._packs(request)
 
     def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         return self._streams(request)

@@ -1,0 +1,19 @@
+from prometheus_client import CollectorRegistry
+
+from losswire_server import __version__
+from losswire_server.metrics.resources import process_registry, show_memory
+
+
+def test_memory_is_what_it_is_when_somebody_looks():
+    registry, taken = CollectorRegistry(), {"inflight": 0, "leased": 0}
+    show_memory(registry, lambda: taken["inflight"], lambda: taken["leased"])
+    taken.update(inflight=7, leased=9)
+    assert registry.get_sample_value("losswire_inflight_bytes") == 7
+    assert registry.get_sample_value("losswire_shared_memory_bytes") == 9
+
+
+def test_registry_of_the_process_tells_its_memory_and_the_versions_of_what_runs():
+    registry = process_registry()
+    (build,) = [metric for metric in registry.collect() if metric.name == "losswire_build"]
+    assert build.samples[0].labels["version"] == __version__
+    assert registry.get_sample_value("process_resident_memory_bytes") > 0
