@@ -19,9 +19,7 @@ from losswire_server.requests.ends import End, Evaluated
 
 T = TypeVar("T")
 
-AT_ONCE_SECONDS = (
-    0.0015  # work that probably takes less is done on the event loop, since handing it over takes time too
-)
+AT_ONCE_SECONDS = 0.0005  # work that takes less is done on the event loop: handing it over takes half as long
 READ_AT_ONCE_BYTES = 2**17  # a message that is larger is not even read there
 UNKNOWN_SECONDS = math.inf
 
@@ -88,28 +86,27 @@ class Desk:
             Exception: As `answer`.
         """
         answer = await self._answered(data, read)
-        for part in answer.parts:
-            self._packs.count(*_code_and_count(part.end))
+        for end, _ in answer.ends:
+            self._packs.count(end if isinstance(end, grpc.StatusCode) else grpc.StatusCode.OK, _request_count(end))
         return answer.data
 
     async def _answered(self, data: bytes, read: Read) -> "_Answer":
-        with closing(self.evaluation()) as evaluation:
-            answer = None
-            if len(data) <= READ_AT_ONCE_BYTES:
-                answer = evaluation.do_here(partial(_answer_at_once, data, read))
-            if answer is None:
-                evaluation.held.resize(len(data))
-                answer = await evaluation.do(partial(_answer, data, read), UNKNOWN_SECONDS)
-            self._count(answer.parts, evaluation.seconds)
-            return answer
+        answer = _answer_at_once(data, read) if len(data) <= READ_AT_ONCE_BYTES else None
+        if answer is None:
+            answer = await self._answer_beside(data, read)
+        self._count(answer)
+        return answer
 
-    def _count(self, parts: "list[_Part]", seconds: float) -> None:
-        """Counts what was evaluated. All requests share equally what was no part's own: the two messages' time."""
-        requests = sum(_code_and_count(part.end)[1] for part in parts)
-        share = (seconds - sum(part.seconds for part in parts)) / requests
-        for part in parts:
-            if isinstance(part.end, Evaluated):
-                self._losses.count_alike(*part.end, part.seconds + share * len(part.end.responses))
+    async def _answer_beside(self, data: bytes, read: Read) -> "_Answer":
+        with closing(self.evaluation()) as evaluation:
+            evaluation.held.resize(len(data))
+            return await evaluation.do(partial(_answer, data, read), UNKNOWN_SECONDS)
+
+    def _count(self, answer: "_Answer") -> None:
+        share = answer.shared_seconds / sum([_request_count(end) for end, _ in answer.ends])
+        for end, seconds in answer.ends:
+            if isinstance(end, Evaluated):
+                self._losses.count_alike(end.request, end.responses, seconds + share * len(end.responses))
 
 
 class Evaluation:
@@ -161,14 +158,18 @@ class Evaluation:
             work.add_done_callback(lambda _: held.close())
 
 
-class _Part(NamedTuple):
-    end: End
-    seconds: float
-
-
 class _Answer(NamedTuple):
+    """What came of one message.
+
+    Attributes:
+        data: The message that answers it.
+        ends: How its requests ended, and the seconds that each end took.
+        shared_seconds: That the two messages took, which are of all requests alike.
+    """
+
     data: bytes
-    parts: list[_Part]
+    ends: list[tuple[End, float]]
+    shared_seconds: float
 
 
 def _is_for_here(seconds: float) -> bool:
@@ -178,30 +179,32 @@ def _is_for_here(seconds: float) -> bool:
 
 def _answer_at_once(data: bytes, read: Read) -> _Answer | None:
     """None if that is for the executor, where the message is read again: it waits as the bytes that are counted."""
+    start = time.perf_counter()
     work = read(data)
     if not _is_for_here(work.seconds):
         return None
     try:
-        parts = _timed(work.at_once())
+        return _evaluated(work, work.at_once(), start)
     except TakesLongError:
         return None
-    return _Answer(work.answer(), parts)
 
 
 def _answer(data: bytes, read: Read) -> _Answer:
+    start = time.perf_counter()
     work = read(data)
-    parts = _timed(work.evaluate())
-    return _Answer(work.answer(), parts)
+    return _evaluated(work, work.evaluate(), start)
 
 
-def _timed(ends: Iterator[End]) -> list[_Part]:
-    parts, start = [], time.perf_counter()
+def _evaluated(work: Work, ends: Iterator[End], start: float) -> _Answer:
+    last = time.perf_counter()
+    shared, timed = last - start, []
     for end in ends:
         now = time.perf_counter()
-        parts.append(_Part(end, now - start))
-        start = now
-    return parts
+        timed.append((end, now - last))
+        last = now
+    data = work.answer()
+    return _Answer(data, timed, shared + time.perf_counter() - last)
 
 
-def _code_and_count(end: End) -> tuple[grpc.StatusCode, int]:
-    return (grpc.StatusCode.OK, len(end.responses)) if isinstance(end, Evaluated) else (end, 1)
+def _request_count(end: End) -> int:
+    return len(end.responses) if isinstance(end, Evaluated) else 1
