@@ -2,24 +2,36 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Generic
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
 
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
 from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._errors import invalid_argument, plain, shown
-from losswire_client._request.evaluation import check_choice
-from losswire_client._retry import Retries, Retry
+from losswire_client._many.batches import Batch
+from losswire_client._many.chunks import Chunk, Prepared, Settled, attempted_async
+from losswire_client._request.evaluation import Common, Evaluation, Options, check_choice
+from losswire_client._result import Result
+from losswire_client._retry import PASSING, Retries, Retry
 from losswire_client._surface import AnswerT, Losses
 from losswire_client._transports.session import TRANSPORTS, Session
-from losswire_client._wires.connection import Connection, WireT
+from losswire_client._transports.wire import Wire
+from losswire_client._wires.connection import Connection
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import call_after_fork
 from losswire_client._wires.tls import TLS
 
+S = TypeVar("S")
+T = TypeVar("T")
 
-class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
+Flow: TypeAlias = Callable[[Wire, Deadline], Coroutine[Any, Any, T]]  # what a call does, over a wire and by a deadline
+
+
+class Base(Losses[AnswerT]):
+    """A client, but for how its coroutines are run: by one that waits to their end, by one that awaits in its loop."""
+
     @checks_call
     def __init__(
         self,
@@ -109,8 +121,16 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         self._connection.renew()
 
     @abstractmethod
-    def _new_connection(self) -> Connection[WireT]:
+    def _new_connection(self) -> Connection:
         """What opens the wires of this kind of client."""
+
+    @abstractmethod
+    async def _sleep(self, seconds: float) -> None:
+        """Pauses before another attempt."""
+
+    @abstractmethod
+    async def _each(self, function: Callable[[S], Awaitable[T]], arguments: Iterable[S]) -> list[T]:
+        """What a function gives for each of its arguments."""
 
     def _new_endpoint(
         self, target: str | Sequence[str], tls: TLS | None, token: str | os.PathLike[str] | None
@@ -118,10 +138,44 @@ class Base(Losses[AnswerT], Generic[AnswerT, WireT]):
         return Endpoint(target, tls, token)
 
     def _new_session(self) -> Session:
-        return Session(self._transport, shares_memory=self._endpoint.is_single)
+        return Session(self._transport, shares_memory=self._endpoint.is_single, coalesces=self._coalesce)
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else checked_timeout(timeout))
 
-    def _retries(self, deadline: Deadline) -> Retries:
-        return Retries(self._retry, deadline, before_retry=self._session.forget)
+    async def _put_together_and_evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
+        timeout = common.pop("timeout", None)
+        return await self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
+
+    async def _evaluate_prepared(self, prepared: Prepared) -> Result:
+        return await self._run(partial(self._session.evaluate, prepared.evaluation), prepared.timeout)
+
+    async def _evaluate_chunk(
+        self, prepare: Callable[[Batch], Prepared], timeout: float | None, batches: Sequence[Batch]
+    ) -> Settled:
+        chunk = Chunk(prepare, batches, timeout)
+        if chunk.requests:
+            send = partial(self._session.evaluate_together, chunk.requests)
+            with chunk.sending():
+                chunk.take(await self._attempt(send, self._deadline(timeout)))
+        return chunk.settled(await self._each(partial(attempted_async, self._evaluate_prepared), chunk.left()))
+
+    async def _max_requests(self, timeout: float | None) -> int:
+        """The most that go in one message of a `map`; 0 if each goes alone."""
+        return await self._run(self._session.max_requests, timeout) if self._coalesce else 0
+
+    async def _close(self) -> None:
+        self._session.close()
+        for wire in self._connection.close():
+            await wire.close()
+
+    async def _run(self, flow: Flow[T], timeout: float | None) -> T:
+        deadline = self._deadline(timeout)
+        try:
+            return await self._attempt(flow, deadline)
+        except PASSING as error:
+            retries = Retries(self._retry, deadline, self._session.forget, self._sleep)
+            return await retries.go_on(partial(self._attempt, flow, deadline), error)
+
+    async def _attempt(self, flow: Flow[T], deadline: Deadline) -> T:
+        return await flow(self._connection.wire(), deadline)

@@ -24,6 +24,7 @@ class Capabilities:
         max_message_bytes: The largest request that fits one message.
         slab_bytes: A good size for the messages of a stream.
         shared_memory_bytes: The most memory that all callers on the server's machine may share with it; 0 if none.
+        max_batch_requests: The most small evaluations that one message may hold; 0 if each needs its own.
     """
 
     version: str
@@ -38,6 +39,7 @@ class Capabilities:
     max_message_bytes: int
     slab_bytes: int
     shared_memory_bytes: int
+    max_batch_requests: int
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
@@ -55,6 +57,7 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         max_message_bytes=response.limits.max_message_bytes,
         slab_bytes=response.limits.slab_bytes,
         shared_memory_bytes=response.limits.shared_memory_bytes,
+        max_batch_requests=response.limits.max_batch_requests,
     )
 
 

@@ -1,40 +1,31 @@
 """The client whose calls return."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
 from losswire_client._base import Base
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
-from losswire_client._deadline import Deadline
-from losswire_client._flow import Flow, one_step, run
+from losswire_client._flow import run
 from losswire_client._many.batches import ITERABLE, Batch, check_map, evaluator
-from losswire_client._many.chunks import (
-    Chunk,
-    Preparation,
-    Prepared,
-    Settled,
-    attempted,
-    chunk_size,
-    evaluate_in_chunks,
-)
+from losswire_client._many.chunks import Preparation, chunk_size, evaluate_in_chunks
 from losswire_client._many.map import checked_window, evaluate_in_threads
 from losswire_client._many.progress import shown, wants_bar
-from losswire_client._request.evaluation import Common, Evaluation, Options
+from losswire_client._request.evaluation import Common, Evaluation
 from losswire_client._result import Result
-from losswire_client._retry import PASSING, once_failed
-from losswire_client._wires.coalescing_wire import CoalescingWire
 from losswire_client._wires.connection import Connection
-from losswire_client._wires.grpc_wire import Wire
+from losswire_client._wires.grpc_wire import GrpcWire
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Client(Base[Result, Wire]):
+class Client(Base[Result]):
     """A connection to a server, or to several that are as good as each other.
 
     Any number of threads may use it at once. The losses have the names, the arguments and the results of
@@ -49,7 +40,7 @@ class Client(Base[Result, Wire]):
         Raises:
             LosswireError: The call failed; the package's docstring draws the tree.
         """
-        return self._run(self._session.capabilities, timeout)
+        return run(self._run(self._session.capabilities, timeout))
 
     @checks_call
     def ping(self, *, timeout: float | None = None) -> float:
@@ -59,8 +50,7 @@ class Client(Base[Result, Wire]):
             UnavailableError: No server can be reached, or it is about to leave.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        seconds: float = self._run(partial(one_step, "check_health"), timeout)
-        return seconds
+        return run(self._run(self._session.ping, timeout))
 
     @checks_call
     def empty(
@@ -85,7 +75,7 @@ class Client(Base[Result, Wire]):
             InvalidArgumentError: There is no such shape or dtype.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        return self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout))
+        return run(self._attempt(partial(self._session.empty, shape, dtype), self._deadline(timeout)))
 
     @checks_call
     def map(
@@ -123,9 +113,7 @@ class Client(Base[Result, Wire]):
 
         Takes milliseconds, and never more than 5 seconds, whatever the server and the other threads do.
         """
-        self._session.close()
-        for wire in self._connection.close():
-            wire.close()
+        run(self._close())
 
     def __enter__(self) -> Self:
         return self
@@ -144,40 +132,23 @@ class Client(Base[Result, Wire]):
         options: dict[str, Any],
     ) -> Iterator[Result]:
         timeout = options.get("timeout")
-        most = self._coalesce and self._run(partial(one_step, "max_requests"), timeout)
+        most = run(self._max_requests(timeout))
         if not most:
             yield from evaluate_in_threads(evaluate, batches, window)
             return
-        evaluate_chunk = partial(self._evaluate_chunk, evaluator(Preparation(self), loss, options), timeout)
-        yield from evaluate_in_chunks(evaluate_chunk, batches, window, chunk_size(window, most))
-
-    def _evaluate_chunk(
-        self, prepare: Callable[[Batch], Prepared], timeout: float | None, batches: Sequence[Batch]
-    ) -> Settled:
-        chunk = Chunk(prepare, batches, timeout)
-        if chunk.requests:
-            send = partial(one_step, "evaluate_together", chunk.requests)
-            with chunk.sending():
-                chunk.take(self._attempt(send, self._deadline(timeout)))
-        return chunk.settled(attempted(self._evaluate_prepared, prepared) for prepared in chunk.left())
+        prepare = evaluator(Preparation(self), loss, options)
+        yield from evaluate_in_chunks(
+            lambda chunk: run(self._evaluate_chunk(prepare, timeout, chunk)), batches, window, chunk_size(window, most)
+        )
 
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
-        timeout = common.pop("timeout", None)
-        return self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
+        return run(self._put_together_and_evaluate(put_together, common))
 
-    def _evaluate_prepared(self, prepared: Prepared) -> Result:
-        return self._run(partial(self._session.evaluate, prepared.evaluation), prepared.timeout)
+    async def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to hold up
 
-    def _run(self, flow_by: Callable[[Deadline], Flow[T]], timeout: float | None) -> T:
-        deadline = self._deadline(timeout)
-        try:
-            return self._attempt(flow_by, deadline)
-        except PASSING as error:
-            answer: T = self._retries(deadline).waiting()(once_failed(self._attempt, error), flow_by, deadline)
-            return answer
+    async def _each(self, function: Callable[[S], Awaitable[T]], arguments: Iterable[S]) -> list[T]:
+        return [await function(argument) for argument in arguments]
 
-    def _attempt(self, flow_by: Callable[[Deadline], Flow[T]], deadline: Deadline) -> T:
-        return run(flow_by(deadline), self._connection.wire())
-
-    def _new_connection(self) -> Connection[Wire]:
-        return Connection(self._endpoint, CoalescingWire if self._coalesce else Wire)
+    def _new_connection(self) -> Connection:
+        return Connection(self._endpoint, GrpcWire)

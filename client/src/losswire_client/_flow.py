@@ -1,49 +1,20 @@
-"""What a call does, without the doing: logic once, for clients that wait and for clients that await.
+"""What a call does is written once, in coroutines that await a wire. Here they run over a wire that blocks."""
 
-A flow is a generator. It yields steps, each of which names a method of a wire and its arguments, and is sent what that
-returned or thrown what that raised.
-"""
-
-from collections.abc import Generator
-from operator import methodcaller
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-Flow: TypeAlias = Generator[methodcaller, Any, T]
-step = methodcaller
 
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns or raises, whose wire blocks, so that nothing in it ever suspends.
 
-def one_step(method: str, *arguments: object) -> Flow[Any]:
-    """The flow that is no more than a step."""
-    return (yield step(method, *arguments))
-
-
-def run(flow: Flow[T], wire: object) -> T:
-    """Runs a flow over a wire whose methods return."""
+    Raises:
+        RuntimeError: Something did, which is a fault of this package's.
+    """
     try:
-        ahead = next(flow)
-        while True:
-            try:
-                answer = ahead(wire)
-            except BaseException as error:  # noqa: BLE001 - the flow has things to undo, and raises it again
-                ahead = flow.throw(error)
-            else:
-                ahead = flow.send(answer)
+        coroutine.send(None)
     except StopIteration as end:
         return cast(T, end.value)
-
-
-async def run_async(flow: Flow[T], wire: object) -> T:
-    """Runs a flow over a wire whose methods are awaited."""
-    try:
-        ahead = next(flow)
-        while True:
-            try:
-                answer = await ahead(wire)
-            except BaseException as error:  # noqa: BLE001 - as above
-                ahead = flow.throw(error)
-            else:
-                ahead = flow.send(answer)
-    except StopIteration as end:
-        return cast(T, end.value)
+    coroutine.close()
+    raise RuntimeError("a call waits for an event loop, and a client that blocks has none: this is a fault of the SDK")

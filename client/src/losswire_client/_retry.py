@@ -6,12 +6,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    Retrying,
     retry_if_exception_type,
     wait_none,
     wait_random_exponential,
@@ -32,7 +31,6 @@ from losswire_client._errors import (
 # What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
 PASSING = (UnavailableError, OverloadedError, CallCancelledError)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 NEWS_SECONDS = 10.0
@@ -80,30 +78,41 @@ class Retries:
         retry: None for no second try.
         deadline: Of the call, its pauses included.
         before_retry: Called before each pause.
+        sleep: Pauses.
     """
 
-    def __init__(self, retry: Retry | None, deadline: Deadline, before_retry: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        retry: Retry | None,
+        deadline: Deadline,
+        before_retry: Callable[[], object],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._deadline = deadline
         self._before_retry = before_retry
+        self._sleep = sleep
         self._seconds = retry.seconds if retry else 0.0
         self._backoff = wait_random_exponential(retry.first_pause, retry.longest_pause) if retry else wait_none()
 
-    def waiting(self) -> Retrying:
-        """Calls what returns, and sleeps between."""
-        return Retrying(**self._policy())
+    async def go_on(self, attempt: Callable[[], Awaitable[T]], failure: Exception) -> T:
+        """What comes of an attempt whose first time has failed: calls that never fail do not pay for what looks on."""
+        failures = [failure]
 
-    def awaiting(self) -> AsyncRetrying:
-        """Calls what is awaited."""
-        return AsyncRetrying(**self._policy())
+        async def try_again() -> T:
+            if failures:
+                raise failures.pop()
+            return await attempt()
 
-    def _policy(self) -> dict[str, Any]:
-        return {
-            "retry": retry_if_exception_type(PASSING),
-            "wait": self._pause,
-            "stop": self._is_too_late,
-            "before_sleep": self._tell,
-            "reraise": True,
-        }
+        retrying = AsyncRetrying(
+            sleep=self._sleep,
+            retry=retry_if_exception_type(PASSING),
+            wait=self._pause,
+            stop=self._is_too_late,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        answer: T = await retrying(try_again)
+        return answer
 
     def _pause(self, state: RetryCallState) -> float:
         error = _error(state)
@@ -131,27 +140,3 @@ def _is_news() -> bool:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
-
-
-def once_failed(attempt: Callable[P, T], failure: Exception) -> Callable[P, T]:
-    """An attempt whose first time is over: calls that never fail do not pay for what looks after those that do."""
-    failures = [failure]
-
-    def try_again(*args: P.args, **kwargs: P.kwargs) -> T:
-        if failures:
-            raise failures.pop()
-        return attempt(*args, **kwargs)
-
-    return try_again
-
-
-def once_failed_async(attempt: Callable[P, Awaitable[T]], failure: Exception) -> Callable[P, Awaitable[T]]:
-    """The same of an attempt that is awaited."""
-    failures = [failure]
-
-    async def try_again(*args: P.args, **kwargs: P.kwargs) -> T:
-        if failures:
-            raise failures.pop()
-        return await attempt(*args, **kwargs)
-
-    return try_again

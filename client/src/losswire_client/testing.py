@@ -18,7 +18,7 @@ from losswire_client._client import Client
 from losswire_client._errors import LosswireError
 from losswire_client._install import missing
 from losswire_client._wires.connection import Connection
-from losswire_client._wires.in_process import NAME, InProcessAioWire, InProcessEndpoint, InProcessWire
+from losswire_client._wires.in_process import NAME, InProcessEndpoint, InProcessWire
 
 __all__ = ["Service"]
 
@@ -40,15 +40,14 @@ class Service:
         self._in_process = _find()(**settings)
         self.registry = self._in_process.registry
         self._failures = deque[LosswireError]()
-        self._wire = InProcessWire(self._in_process, self._failures)
 
     def client(self, **options: Any) -> Client:
         """A client of it; options are those of `Client`, but for where the server is."""
-        return _Client(self._wire, **options)
+        return _Client(InProcessWire(self._in_process, self._failures, awaited=False), **options)
 
     def async_client(self, **options: Any) -> AsyncClient:
         """The same, to be awaited."""
-        return _AsyncClient(InProcessAioWire(self._wire), **options)
+        return _AsyncClient(InProcessWire(self._in_process, self._failures, awaited=True), **options)
 
     def fail_next(self, *errors: LosswireError) -> None:
         """Has the next calls end with these errors, one each, as in ``UnavailableError("on its way")``.
@@ -72,7 +71,7 @@ class Service:
 class _InProcess:
     """What clients do here in place of those that connect."""
 
-    _wire: InProcessWire | InProcessAioWire
+    _wire: InProcessWire
 
     @property
     def _public_name(self) -> str:
@@ -84,7 +83,7 @@ class _InProcess:
     def _new_endpoint(self, *_: object) -> InProcessEndpoint:
         return InProcessEndpoint()
 
-    def _new_connection(self) -> Any:
+    def _new_connection(self) -> Connection:
         return Connection(InProcessEndpoint(), lambda _: self._wire)
 
 
@@ -95,7 +94,7 @@ class _Client(_InProcess, Client):
 
 
 class _AsyncClient(_InProcess, AsyncClient):
-    def __init__(self, wire: InProcessAioWire, **options: Any) -> None:
+    def __init__(self, wire: InProcessWire, **options: Any) -> None:
         self._wire = wire
         super().__init__(NAME, **options)
 

@@ -20,7 +20,7 @@ from losswire_client import (
     Retry,
 )
 from losswire_client._errors import late
-from losswire_client._wires.coalescing_wire import CoalescingWire
+from losswire_client._wires.grpc_wire import GrpcWire
 from losswire_server import Server
 from losswire_server.errors import OverloadedError
 from losswire_server.rpc.service import LossService
@@ -196,23 +196,23 @@ def test_thread_that_gives_up_leaves_the_others_their_answers(held_up):
 
 
 def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobody(target, monkeypatch):
-    send, go_on = CoalescingWire.evaluate_together, threading.Event()
+    send, go_on = GrpcWire.evaluate_together, threading.Event()
 
-    def never_together(self, requests, deadline):
+    async def never_together(self, requests, deadline):
         go_on.wait(20)
         if len(requests) > 1:
             time.sleep(deadline.remaining())
             raise late("who knows", deadline.seconds)
-        return send(self, requests, deadline)
+        return await send(self, requests, deadline)
 
-    monkeypatch.setattr(CoalescingWire, "evaluate_together", never_together)
+    monkeypatch.setattr(GrpcWire, "evaluate_together", never_together)
     with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(4) as pool:
         client.capabilities()
-        wire, waiting = client._connection.wire(), []
+        callers, waiting = client._connection.wire()._coalescing._callers, []
         for timeout, queued in ((20, 0), (20, 0), (0.5, 1), (20, 2)):
             waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
             state = min(len(waiting), 2), queued
-            eventually(lambda state=state: (wire._in_flight, len(wire._waiting)) == state)
+            eventually(lambda state=state: (callers._in_flight, len(callers._waiting)) == state)
         go_on.set()
         with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
             waiting.pop(2).result(10)
@@ -251,15 +251,15 @@ def test_closed_client_says_so_to_those_who_wait(held_up):
 
 
 def test_interrupted_sender_costs_the_others_another_try(target, monkeypatch):
-    send, interrupted = CoalescingWire.evaluate_together, threading.Event()
+    send, interrupted = GrpcWire.evaluate_together, threading.Event()
 
-    def interrupt(self, requests, deadline):
+    async def interrupt(self, requests, deadline):
         if len(requests) > 1 and not interrupted.is_set():
             interrupted.set()
             raise KeyboardInterrupt
-        return send(self, requests, deadline)
+        return await send(self, requests, deadline)
 
-    monkeypatch.setattr(CoalescingWire, "evaluate_together", interrupt)
+    monkeypatch.setattr(GrpcWire, "evaluate_together", interrupt)
     outcomes = []
 
     def evaluate(n: int) -> None:

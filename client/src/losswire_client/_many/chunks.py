@@ -1,6 +1,5 @@
 """Chunks of batches, each in one message: who has many batches at hand need not wake a thread or a task for each."""
 
-import asyncio
 import copy
 from collections.abc import (
     AsyncGenerator,
@@ -146,16 +145,12 @@ def attempted(function: Callable[[S], T], argument: S) -> T | Exception:
         return error
 
 
-async def all_attempted(function: Callable[[S], Awaitable[T]], arguments: Iterable[S]) -> list[T | Exception]:
-    """The same of many that are awaited together."""
-
-    async def one(argument: S) -> T | Exception:
-        try:
-            return await function(argument)
-        except Exception as error:  # noqa: BLE001 - as above
-            return error
-
-    return await asyncio.gather(*map(one, arguments))
+async def attempted_async(function: Callable[[S], Awaitable[T]], argument: S) -> T | Exception:
+    """The same of a function that is awaited."""
+    try:
+        return await function(argument)
+    except Exception as error:  # noqa: BLE001 - as above
+        return error
 
 
 def _small_request(prepared: Prepared | Result | Exception, timeout: float | None) -> bytes | None:

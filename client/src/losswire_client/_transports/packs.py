@@ -1,7 +1,7 @@
 """Many small requests in one message. No I/O: every kind of client shares it."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 
@@ -10,13 +10,25 @@ from losswire.wire import LENGTH_DELIMITED, tag, varint
 from losswire_client._errors import CallCancelledError, InternalError, LosswireError, from_failure
 
 MAX_REQUEST_BYTES = 2**16  # larger ones gain nothing by company, and hold it up
-MAX_PACK_BYTES = 2**20
 MAX_IN_FLIGHT = 2  # messages: while the server works on one, the next is put together
+FIELD_BYTES = 6  # at most, that a message has beside each request
 
 TAG = tag(v1.BatchEvaluateRequest.REQUESTS_FIELD_NUMBER, LENGTH_DELIMITED)
 
 Outcome: TypeAlias = v1.EvaluateResponse | LosswireError  # of one request
 GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
+
+
+class PackLimits(NamedTuple):
+    """What one message may hold.
+
+    Attributes:
+        max_requests: How many; 0 where the server takes no such messages.
+        max_bytes: How large it may be, unless it is of one request.
+    """
+
+    max_requests: int
+    max_bytes: int
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:
@@ -47,11 +59,14 @@ def unpack(answer: bytes, count: int) -> list[Outcome]:
     ]
 
 
-def share(requests: Sequence[bytes], max_requests: int) -> int:
-    """How many of those that wait go into the next message: at least one."""
-    nbytes = 0
-    for number, request in enumerate(requests):
-        nbytes += len(request)
-        if number == max_requests or (number and nbytes > MAX_PACK_BYTES):
-            return number
-    return len(requests)
+def fitting(requests: Iterable[tuple[bytes, PackLimits]]) -> int:
+    """How many of the first requests one message holds, by what the caller of each of them knows: at least one."""
+    count = nbytes = 0
+    most = PackLimits(2**31, 2**31)
+    for request, limits in requests:
+        most = PackLimits(min(most.max_requests, limits.max_requests), min(most.max_bytes, limits.max_bytes))
+        nbytes += len(request) + FIELD_BYTES
+        if count and (count >= most.max_requests or nbytes > most.max_bytes):
+            break
+        count += 1
+    return count

@@ -10,12 +10,12 @@ from losswire import v1
 from losswire.fields import tensor_in
 from losswire.tensors import to_bytes
 from losswire_client._deadline import Deadline
-from losswire_client._flow import Flow, step
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 from losswire_client._transports.answers import read_arrays, to_result, understood
 from losswire_client._transports.region import Held
 from losswire_client._transports.region_pool import RegionPool
+from losswire_client._transports.wire import Wire
 
 LEAST_BYTES = 64 * 2**10  # smaller arrays are sent with the request: a place costs more than their copies
 
@@ -27,15 +27,16 @@ class Placement:
         is_complete: Whether all of them have been found or made.
     """
 
-    def __init__(self, evaluation: Evaluation, pool: RegionPool, deadline: Deadline) -> None:
+    def __init__(self, evaluation: Evaluation, pool: RegionPool, wire: Wire, deadline: Deadline) -> None:
         self.is_complete = False
         self._evaluation = evaluation
         self._pool = pool
+        self._wire = wire
         self._deadline = deadline
         self._held: list[Held] = []
         self._gradient: npt.NDArray[Any] | None = None
 
-    def request(self) -> Flow[v1.EvaluateRequest]:
+    async def request(self) -> v1.EvaluateRequest:
         """The request, which refers to where the arrays lie, and to where the gradient is to be written.
 
         Raises:
@@ -43,9 +44,9 @@ class Placement:
         """
         request = self._evaluation.new_request()
         for name in self._evaluation.arrays:
-            yield from self._place(name, tensor_in(request, name))
+            await self._place(name, tensor_in(request, name))
         if request.outputs.HasField("gradient"):
-            yield from self._place_gradient(request.outputs.gradient.destination)
+            await self._place_gradient(request.outputs.gradient.destination)
         self.is_complete = True
         return request
 
@@ -73,30 +74,30 @@ class Placement:
         for held in self._held:
             self._pool.discard(held)
 
-    def _place(self, name: str, message: v1.Tensor) -> Flow[None]:
+    async def _place(self, name: str, message: v1.Tensor) -> None:
         array, dtype = self._evaluation.arrays[name], self._evaluation.wire_dtype_of(name)
         span = self._pool.find(array) if array.dtype == dtype else None
         if span is None and array.size * dtype.itemsize < LEAST_BYTES:
             with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
                 message.data = to_bytes(array.astype(dtype, copy=False))
             return
-        message.shared_memory.CopyFrom(span or (yield from self._copied(array, dtype)))
+        message.shared_memory.CopyFrom(span or await self._copied(array, dtype))
 
-    def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> Flow[v1.SharedMemorySpan]:
-        held = yield from self._take(array.size * dtype.itemsize)
-        yield step("work", _copy, held.array(array.shape, dtype.newbyteorder("<")), array)
+    async def _copied(self, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> v1.SharedMemorySpan:
+        held = await self._take(array.size * dtype.itemsize)
+        await self._wire.work(_copy, held.array(array.shape, dtype.newbyteorder("<")), array)
         return v1.SharedMemorySpan(region_id=held.region.region_id)
 
-    def _place_gradient(self, destination: v1.SharedMemorySpan) -> Flow[None]:
+    async def _place_gradient(self, destination: v1.SharedMemorySpan) -> None:
         shape, dtype = self._evaluation.input.shape, self._evaluation.wire_dtype.newbyteorder("=")
         nbytes = self._evaluation.input.size * dtype.itemsize
         if nbytes >= LEAST_BYTES:
-            held = yield from self._take(nbytes)
+            held = await self._take(nbytes)
             self._gradient = held.array(shape, dtype)
             destination.region_id = held.region.region_id
 
-    def _take(self, nbytes: int) -> Flow[Held]:
-        held = yield from self._pool.take(nbytes, self._deadline)
+    async def _take(self, nbytes: int) -> Held:
+        held = await self._pool.take(nbytes, self._wire, self._deadline)
         self._held.append(held)
         return held
 

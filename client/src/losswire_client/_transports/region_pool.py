@@ -11,8 +11,8 @@ import numpy.typing as npt
 from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, OverloadedError
-from losswire_client._flow import Flow, step
 from losswire_client._transports.region import Held, Region
+from losswire_client._transports.wire import Wire
 
 KEPT_BYTES = 256 * 2**20  # that nobody holds
 LEAST_BYTES = 2**20  # of a region
@@ -29,13 +29,13 @@ class RegionPool:
         self._closed = False
         self._process = os.getpid()
 
-    def take(self, nbytes: int, deadline: Deadline) -> Flow[Held]:
+    async def take(self, nbytes: int, wire: Wire, deadline: Deadline) -> Held:
         """A region of at least that size, whose bytes may be anything.
 
         Raises:
             LosswireError: It cannot be had.
         """
-        region = self._take_idle(nbytes) or (yield from self._lease(_rounded(nbytes), deadline))
+        region = self._take_idle(nbytes) or await self._lease(_rounded(nbytes), wire, deadline)
         held = Held(region)
         weakref.finalize(held, self._give_back, region).atexit = False
         self._register(region)
@@ -64,14 +64,13 @@ class RegionPool:
             self._closed = True
         self._end_idle()
 
-    def _lease(self, size: int, deadline: Deadline) -> Flow[Region]:
+    async def _lease(self, size: int, wire: Wire, deadline: Deadline) -> Region:
         try:
-            region: Region = yield step("lease", size, deadline)
+            return await wire.lease(size, deadline)
         except OverloadedError:
             if not self._end_idle():
                 raise
-            region = yield step("lease", size, deadline)
-        return region
+        return await wire.lease(size, deadline)
 
     def _register(self, region: Region) -> None:
         with self._lock:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from losswire.rows import Piece, RowLayout
 
 
-class Pieces:
-    """Gives out an array's elements piece by piece, as they travel.
+class RowElements:
+    """Gives out the elements of an array's rows as they travel, slab by slab.
 
     Attributes:
         row_bytes: Bytes of one row.

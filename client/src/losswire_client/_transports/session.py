@@ -1,19 +1,24 @@
-"""What a client knows of its server, and how an evaluation goes there. No I/O: flows say what is to be done."""
+"""What a client knows of its server, and how an evaluation goes there. No I/O: a wire does that."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 
-from losswire_client._capabilities import Capabilities, parse_capabilities
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import NotServedError
-from losswire_client._flow import Flow, step
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._request.hints import hinting
 from losswire_client._result import Result
+from losswire_client._transports.packs import Outcome
+from losswire_client._transports.sender import Sender
+from losswire_client._transports.served import Served
 from losswire_client._transports.shared_memory import SharedMemory
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.unary import read_whole, whole_request
+from losswire_client._transports.wire import Wire
 
 TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
 SMALL_BYTES = 2**18  # so little goes in one message, without asking the server first: shared memory gains nothing yet
@@ -25,71 +30,88 @@ class Session:
     Args:
         transport: One of `TRANSPORTS`.
         shares_memory: Whether ``auto`` may take shared memory, which is that of one server.
+        coalesces: Whether small evaluations that are asked for at the same time travel together.
     """
 
-    def __init__(self, transport: str, *, shares_memory: bool) -> None:
+    def __init__(self, transport: str, *, shares_memory: bool, coalesces: bool) -> None:
         self._transport = transport
         self._shares_memory = shares_memory
-        self._capabilities: Capabilities | None = None
-        self.shared = SharedMemory()
+        self._served = Served()
+        self._sender = Sender(self._served, coalesces=coalesces)
+        self.shared = SharedMemory(self._sender)
 
-    def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
+    async def evaluate(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         with hinting(evaluation):
-            return (yield from self._evaluate(evaluation, deadline))
+            attempt = partial(self._evaluate, evaluation, wire, deadline)
+            return await self._served.trusting(attempt, wire, deadline)
 
-    def _evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
-        if self._transport == "shared_memory":
-            return self.shared.evaluate(evaluation, deadline)
-        if self._transport == "unary" or not evaluation.input.size:
-            return _unary(evaluation, deadline)
-        if self._transport == "stream":
-            return self._stream(evaluation, deadline)
-        return self._best(evaluation, deadline)
+    async def evaluate_together(self, requests: Sequence[bytes], wire: Wire, deadline: Deadline) -> list[Outcome]:
+        """What comes of each of many small requests of one caller's."""
+        attempt = partial(self._sender.send_together, requests, wire, deadline)
+        return await self._served.trusting(attempt, wire, deadline)
 
-    def capabilities(self, deadline: Deadline) -> Flow[Capabilities]:
+    async def max_requests(self, wire: Wire, deadline: Deadline) -> int:
+        """The most that the server takes in a message; 0 if it takes no such messages."""
+        return (await self._sender.limits(wire, deadline)).max_requests
+
+    async def capabilities(self, wire: Wire, deadline: Deadline) -> Capabilities:
         """Asks, whatever was known before."""
-        self._capabilities = parse_capabilities((yield step("get_capabilities", deadline)))
-        return self._capabilities
+        return await self._served.ask(wire, deadline)
 
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, deadline: Deadline) -> Flow[npt.NDArray[Any]]:
-        return self.shared.empty(shape, dtype, deadline)
+    async def ping(self, wire: Wire, deadline: Deadline) -> float:
+        """Seconds that the server takes to say that it is well."""
+        return await wire.check_health(deadline)
+
+    async def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, wire: Wire, deadline: Deadline
+    ) -> npt.NDArray[Any]:
+        return await self.shared.empty(shape, dtype, wire, deadline)
 
     def forget(self) -> None:
         """The server may be another from now on."""
-        self._capabilities = None
+        self._served.forget()
 
     def close(self) -> None:
         self.shared.close()
 
-    def _best(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
+    async def _evaluate(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        if self._transport == "shared_memory":
+            return await self.shared.evaluate(evaluation, wire, deadline)
+        if self._transport == "unary" or not evaluation.input.size:
+            return await self._unary(evaluation, wire, deadline)
+        if self._transport == "stream":
+            return await self._stream(evaluation, wire, deadline)
+        return await self._best(evaluation, wire, deadline)
+
+    async def _best(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         """By shared memory where it can be, in one message what fits a slab, and as a stream what does not."""
         resident = self.shared.holds(evaluation.input)
-        if evaluation.nbytes <= SMALL_BYTES and not resident:
-            return (yield from _unary(evaluation, deadline))
-        served = yield from self._served(deadline)
+        if evaluation.nbytes <= self._small_bytes() and not resident:
+            return await self._unary(evaluation, wire, deadline)
+        served = await self._served.get(wire, deadline)
         if resident or (self._shares_memory and self.shared.suits(evaluation, served)):
-            result = yield from self.shared.try_evaluate(evaluation, deadline)
+            result = await self.shared.try_evaluate(evaluation, served, wire, deadline)
             if result is not None:
                 return result
-        fits = evaluation.nbytes <= served.slab_bytes or "stream" not in served.transports
-        return (yield from (_unary if fits else self._stream)(evaluation, deadline))
+        if evaluation.nbytes <= served.slab_bytes or "stream" not in served.transports:
+            return await self._unary(evaluation, wire, deadline)
+        return await self._stream(evaluation, wire, deadline)
 
-    def _stream(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
-        served = yield from self._served(deadline)
+    def _small_bytes(self) -> int:
+        known = self._served.known
+        return SMALL_BYTES if known is None else min(SMALL_BYTES, known.max_message_bytes // 2)
+
+    async def _unary(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        if evaluation.nbytes <= SMALL_BYTES:
+            request = whole_request(evaluation)
+        else:
+            request = await wire.work(whole_request, evaluation)
+        return read_whole(await self._sender.send(request, wire, deadline), evaluation)
+
+    async def _stream(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        served = await self._served.get(wire, deadline)
         if "stream" not in served.transports:
             raise NotServedError("this server takes no streams")
         stream = Stream(evaluation, served.slab_bytes, served.max_message_bytes)
-        yield step("evaluate_stream", stream, deadline)
+        await wire.evaluate_stream(stream, deadline)
         return stream.result()
-
-    def _served(self, deadline: Deadline) -> Flow[Capabilities]:
-        """What the server serves; it is asked once, by the first call that wants to know."""
-        return self._capabilities or (yield from self.capabilities(deadline))
-
-
-def _unary(evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
-    if evaluation.nbytes <= SMALL_BYTES:
-        request = whole_request(evaluation)
-    else:
-        request = yield step("work", whole_request, evaluation)
-    return read_whole((yield step("evaluate", request, deadline)), evaluation)

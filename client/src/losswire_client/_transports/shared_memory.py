@@ -22,11 +22,12 @@ from losswire_client._errors import (
     invalid_argument,
     shown,
 )
-from losswire_client._flow import Flow, step
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 from losswire_client._transports.placement import Placement
 from losswire_client._transports.region_pool import RegionPool
+from losswire_client._transports.sender import Sender
+from losswire_client._transports.wire import Wire
 
 MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too
 WIDE_OUTPUTS = {OUTPUTS[tensor.name] for tensor in RESULT_TENSORS if tensor.wide and tensor.name in OUTPUTS}
@@ -34,19 +35,27 @@ REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 
 
 class SharedMemory:
-    """The memory that one client shares with its server. May be used from any thread."""
+    """The memory that one client shares with its server. May be used from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        sender: Sends the requests.
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         self._pool = RegionPool()
         self._not_before = 0.0  # by time.monotonic: when there may be memory again
+        self._refused_by: Capabilities | None = None  # the server as it was when it shared none with us
 
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, deadline: Deadline) -> Flow[npt.NDArray[Any]]:
+    async def empty(
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, wire: Wire, deadline: Deadline
+    ) -> npt.NDArray[Any]:
         """An array that lies in a region: see `Client.empty`."""
         lengths, known = _checked_shape(shape), _checked_dtype(dtype)
         nbytes = math.prod(lengths) * known.itemsize
         if not nbytes:
             return np.empty(lengths, known)
-        held = yield from self._pool.take(nbytes, deadline)
+        held = await self._pool.take(nbytes, wire, deadline)
         return held.array(lengths, known)
 
     def holds(self, array: npt.NDArray[Any]) -> bool:
@@ -58,7 +67,7 @@ class SharedMemory:
         in_message = WIDE_OUTPUTS.intersection(evaluation.request.outputs.outputs)
         return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
-    def evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result]:
+    async def evaluate(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         """Evaluates a batch whose large arrays lie in regions, or are copied there.
 
         Raises:
@@ -68,47 +77,48 @@ class SharedMemory:
             LosswireError: The call failed.
         """
         try:
-            return (yield from _evaluate(Placement(evaluation, self._pool, deadline), deadline))
+            return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
         except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
             self._pool.lose_all()
-        return (yield from _evaluate(Placement(evaluation, self._pool, deadline), deadline))
+        return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
 
-    def try_evaluate(self, evaluation: Evaluation, deadline: Deadline) -> Flow[Result | None]:
+    async def try_evaluate(
+        self, evaluation: Evaluation, served: Capabilities, wire: Wire, deadline: Deadline
+    ) -> Result | None:
         """The same, but None where there is no memory to be had, and another transport is to be taken.
 
-        Costs nothing once the server has refused: for good, or for as long as it said.
+        Costs nothing once the server has refused: until it is asked again what it serves, or for as long as it said.
 
         Raises:
             LosswireError: The call failed.
         """
-        if time.monotonic() < self._not_before:
+        if served is self._refused_by or time.monotonic() < self._not_before:
             return None
-        placement = Placement(evaluation, self._pool, deadline)
+        placement = Placement(evaluation, self._pool, wire, deadline)
         try:
-            return (yield from _evaluate(placement, deadline))
+            return await self._evaluate(placement, wire, deadline)
         except RegionLostError:
             self._pool.lose_all()
         except REFUSALS as error:
             if placement.is_complete:  # it is the evaluation that was refused
                 raise
-            self._put_off(error)
+            self._put_off(error, served)
         return None
 
     def close(self) -> None:
         """Ends the leases; arrays keep their memory."""
         self._pool.close()
 
-    def _put_off(self, refusal: Exception) -> None:
+    async def _evaluate(self, placement: Placement, wire: Wire, deadline: Deadline) -> Result:
+        with placement:
+            request = await placement.request()
+            return placement.result(await self._sender.send(request, wire, deadline))
+
+    def _put_off(self, refusal: Exception, served: Capabilities) -> None:
         if isinstance(refusal, OverloadedError):
             self._not_before = time.monotonic() + refusal.retry_seconds
         elif not isinstance(refusal, ResourceExhaustedError):  # which a smaller batch need not be
-            self._not_before = math.inf
-
-
-def _evaluate(placement: Placement, deadline: Deadline) -> Flow[Result]:
-    with placement:
-        request = yield from placement.request()
-        return placement.result((yield step("evaluate", request, deadline)))
+            self._refused_by = served
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:

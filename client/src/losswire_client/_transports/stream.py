@@ -16,7 +16,7 @@ from losswire_client._errors import InternalError, ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
 from losswire_client._transports.answers import FIELDS, Arrays, read_arrays, to_result, understood
-from losswire_client._transports.row_parts import Pieces, part_of
+from losswire_client._transports.row_parts import RowElements, part_of
 
 WIDE_FIELDS = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
 INLINE_SHARE = 4  # arrays of up to a quarter of a slab travel in the header
@@ -39,7 +39,7 @@ class Stream:
         self._layout = evaluation.layout
         inline_bytes = slab_bytes // INLINE_SHARE
         self._in_slabs = {
-            name: Pieces(array, self._layout, evaluation.wire_dtype_of(name))
+            name: RowElements(array, self._layout, evaluation.wire_dtype_of(name))
             for name, array in evaluation.arrays.items()
             if name == "input" or array.nbytes > inline_bytes
         }
@@ -57,7 +57,7 @@ class Stream:
         yield self._header()
         ahead = {"target"} & set(self._in_slabs) if self._needs_all_targets() else set()
         yield from self._slabs({name: self._in_slabs[name] for name in ahead})
-        yield from self._slabs({name: pieces for name, pieces in self._in_slabs.items() if name not in ahead})
+        yield from self._slabs({name: array for name, array in self._in_slabs.items() if name not in ahead})
 
     def take(self, message: bytes) -> None:
         """Takes in what came.
@@ -89,14 +89,14 @@ class Stream:
                 tensor_in(request, name).data = to_bytes(array)
         return v1.EvaluateStreamRequest(header=request).SerializeToString()
 
-    def _slabs(self, arrays: dict[str, Pieces]) -> Iterator[bytes]:
+    def _slabs(self, arrays: dict[str, RowElements]) -> Iterator[bytes]:
         rows = max(1, self._slab_bytes // max(1, self._row_bytes(arrays)))
         for piece in self._layout.pieces(rows) if arrays else ():
-            payloads = {name: pieces.elements(piece) for name, pieces in arrays.items()}
+            payloads = {name: array.elements(piece) for name, array in arrays.items()}
             yield REQUESTS.write(piece.first_row, piece.row_count, payloads)
 
-    def _row_bytes(self, arrays: dict[str, Pieces]) -> int:
-        return sum(pieces.row_bytes for pieces in arrays.values())
+    def _row_bytes(self, arrays: dict[str, RowElements]) -> int:
+        return sum(array.row_bytes for array in arrays.values())
 
     def _needs_all_targets(self) -> bool:
         """Whether the contract wants the targets ahead of the input."""

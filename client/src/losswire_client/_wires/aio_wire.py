@@ -1,58 +1,39 @@
 """The calls of the contract, made and awaited."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
-from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, closed, late, leaving, translated
+from losswire_client._transports.packs import PackLimits
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
-from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.channel_wire import ChannelWire
+from losswire_client._wires.coalescing_tasks import CoalescingTasks
+from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AioWire:
-    """A channel of the running event loop, which is where it may be used. Whatever fails raises errors of the tree."""
-
-    is_broken = False
+class AioWire(ChannelWire):
+    """A channel of the running event loop, which is where it may be used."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         PROCESS.use_aio(self)
-        self._endpoint = endpoint
-        self._closed = False
+        super().__init__(endpoint, grpc.aio)
         self._loop = asyncio.get_running_loop()
-        self._channel = endpoint.open(grpc.aio)
-        self._stub: Any = LossServiceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")  # of bytes, as in Wire
+        self._coalescing = CoalescingTasks(endpoint.name)
 
-    async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
-        answer: v1.EvaluateResponse = await self._answer(self._stub.Evaluate, request, deadline)
-        return answer
-
-    async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
-        request = v1.GetCapabilitiesRequest()
-        answer: v1.GetCapabilitiesResponse = await self._answer(self._stub.GetCapabilities, request, deadline)
-        return answer
-
-    async def check_health(self, deadline: Deadline) -> float:
-        """Seconds that the answer took."""
-        start = time.perf_counter()
-        answer = await self._answer(self._health.Check, health_pb2.HealthCheckRequest(service=SERVICE), deadline)
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise leaving(self._endpoint.name)
-        return time.perf_counter() - start
+    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
+        return await self._coalescing.evaluate(request, limits, deadline, self.evaluate_together)
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         with self._calling(deadline):
@@ -81,16 +62,17 @@ class AioWire:
                 call.cancel()
                 raise
 
-    async def work(self, function: Callable[..., T], *arguments: object) -> T:
-        """Does what takes long without any I/O, and without holding up the event loop."""
-        return await asyncio.to_thread(function, *arguments)
+    async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Does not hold up the event loop."""
+        return await asyncio.to_thread(function, *arguments, **keywords)
 
     async def close(self) -> None:
         self._closed = True
         await self._channel.close()
         PROCESS.leave_aio(self)
+        await self._coalescing.close()
 
-    async def _answer(self, method: Callable[..., Awaitable[T]], request: object, deadline: Deadline) -> T:
+    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
         with self._calling(deadline):
             answer = method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
             if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if others were using it

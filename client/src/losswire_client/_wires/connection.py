@@ -2,52 +2,48 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
 
 from losswire_client._errors import closed
+from losswire_client._transports.wire import Wire
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
 
 CLOSING_SECONDS = 2.0  # that each step of closing may take, which takes milliseconds as a rule
 
 
-class AnyWire(Protocol):
-    is_broken: bool  # whether calls may wait there for ever, and another is to be opened
-
-
-WireT = TypeVar("WireT", bound=AnyWire)
-
-
-class Connection(Generic[WireT]):
+class Connection:
     """Opens wires as they are needed, the first with the first call. May be used from any thread.
 
     Args:
         endpoint: Where to.
-        open_wire: `Wire` or `AioWire`.
-        place: Tells what a wire may not leave, as its event loop.
+        open_wire: `GrpcWire` or `AioWire`.
+        running_loop: Tells in which event loop it is asked for a wire, since a wire belongs to one; None for in none.
     """
 
     def __init__(
-        self, endpoint: Endpoint, open_wire: Callable[[Endpoint], WireT], place: Callable[[], object] = lambda: None
+        self,
+        endpoint: Endpoint,
+        open_wire: Callable[[Endpoint], Wire],
+        running_loop: Callable[[], object] = lambda: None,
     ) -> None:
         self._endpoint = endpoint
         self._open_wire = open_wire
-        self._place = place
+        self._running_loop = running_loop
         self._lock = threading.Lock()
-        self._open: tuple[object, WireT] | None = None  # a wire, and its place
-        self._broken: list[WireT] = []
+        self._open: tuple[object, Wire] | None = None  # an event loop, and its wire
+        self._broken: list[Wire] = []
         self._closed = False
         self._left: object = None
 
-    def wire(self) -> WireT:
+    def wire(self) -> Wire:
         """The wire for a call. One that it replaces lasts until the calls under way have ended.
 
         Raises:
             LosswireError: The connection is closed, or cannot be in this process.
         """
-        place, opened = self._place(), self._open
-        if opened is None or opened[0] is not place or opened[1].is_broken or self._endpoint.has_changed():
-            opened = self._renewed(opened, place)
+        loop, opened = self._running_loop(), self._open
+        if opened is None or opened[0] is not loop or opened[1].is_broken or self._endpoint.has_changed():
+            opened = self._renewed(opened, loop)
         return opened[1]
 
     @property
@@ -61,7 +57,7 @@ class Connection(Generic[WireT]):
         self._broken = []
         self._open = None
 
-    def close(self) -> list[WireT]:
+    def close(self) -> list[Wire]:
         """Opens no more, and returns the wires that are to be closed."""
         self._closed = True
         if not self._lock.acquire(timeout=CLOSING_SECONDS):
@@ -71,14 +67,14 @@ class Connection(Generic[WireT]):
         self._lock.release()
         return [*broken, opened[1]] if opened else broken
 
-    def _renewed(self, known: tuple[object, WireT] | None, place: object) -> tuple[object, WireT]:
+    def _renewed(self, known: tuple[object, Wire] | None, loop: object) -> tuple[object, Wire]:
         with self._lock:
             if self._closed:
                 raise closed()
             PROCESS.check_grpc()
             if self._open is known or self._open is None:  # else another thread has been here
                 with PROCESS.call():
-                    opened = place, self._open_wire(self._endpoint)
+                    opened = loop, self._open_wire(self._endpoint)
                 if self._closed:
                     raise closed()
                 if known and known[1].is_broken:

@@ -2,16 +2,13 @@
 
 import ctypes
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
-from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     CallCancelledError,
@@ -21,49 +18,30 @@ from losswire_client._errors import (
     leaving,
     translated,
 )
+from losswire_client._transports.packs import PackLimits
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._wires.channel_wire import ChannelWire
+from losswire_client._wires.coalescing_threads import CoalescingThreads
 from losswire_client._wires.connection import CLOSING_SECONDS
-from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Wire:
-    """A channel. May be used from any thread. Whatever fails raises errors of the tree.
-
-    Attributes:
-        is_broken: Whether calls may wait here for ever, and another wire is to be opened.
-    """
+class GrpcWire(ChannelWire):
+    """A channel whose calls block. May be used from any thread."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.is_broken = False
-        self._endpoint = endpoint
-        self._closed = False
-        self._channel = endpoint.open(grpc)
-        self._stub = LossServiceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-        self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")  # of bytes: losswire.frames
+        super().__init__(endpoint, grpc)
+        self._coalescing = CoalescingThreads(endpoint.name)
 
-    def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
-        answer: v1.EvaluateResponse = self._answer(self._stub.Evaluate, request, deadline)
-        return answer
+    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
+        return await self._coalescing.evaluate(request, limits, deadline, self.evaluate_together)
 
-    def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
-        request = v1.GetCapabilitiesRequest()
-        answer: v1.GetCapabilitiesResponse = self._answer(self._stub.GetCapabilities, request, deadline)
-        return answer
-
-    def check_health(self, deadline: Deadline) -> float:
-        """Seconds that the answer took."""
-        start = time.perf_counter()
-        answer = self._answer(self._health.Check, health_pb2.HealthCheckRequest(service=SERVICE), deadline)
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise leaving(self._endpoint.name)
-        return time.perf_counter() - start
-
-    def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
+    async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         with self._calling(deadline):
             messages, metadata = stream.messages(), self._endpoint.metadata()
             call = self._begin(self._evaluate_stream, messages, timeout=deadline.remaining(), metadata=metadata)
@@ -73,7 +51,7 @@ class Wire:
             finally:
                 call.cancel()
 
-    def lease(self, size: int, deadline: Deadline) -> Region:
+    async def lease(self, size: int, deadline: Deadline) -> Region:
         """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
         with self._calling(deadline):
             request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
@@ -89,11 +67,10 @@ class Wire:
                     raise late(self._endpoint.name, deadline.seconds) from error
                 raise
 
-    def work(self, function: Callable[..., T], *arguments: object) -> T:
-        """Does what takes long without any I/O."""
-        return function(*arguments)
+    async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        return function(*arguments, **keywords)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends the calls, and waits no longer than `CLOSING_SECONDS` for gRPC to have ended them."""
         self._closed = True
         closing = threading.Thread(target=self._channel.close, name="losswire-close", daemon=True)
@@ -110,7 +87,7 @@ class Wire:
         check_threads()
         return method(*arguments, **options)
 
-    def _answer(self, method: Callable[..., T], request: object, deadline: Deadline) -> T:
+    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
         with self._calling(deadline):
             return method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
 

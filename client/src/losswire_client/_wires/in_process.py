@@ -1,21 +1,23 @@
-"""The wires of `losswire_client.testing`: they end in this process."""
+"""The wire of `losswire_client.testing`, which ends in this process."""
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from losswire import v1
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, NotServedError, translated
+from losswire_client._transports.packs import Outcome, PackLimits, pack, unpack
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.wire import Wire
 from losswire_client._wires.endpoint import Endpoint
 
 NAME = "the service in this process"
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -30,65 +32,67 @@ class InProcessEndpoint(Endpoint):
         return NAME
 
 
-class InProcessWire:
-    """What `Wire` does, without one.
+class InProcessWire(Wire):
+    """Ends in this process, where the service answers in a thread of its own.
 
     Args:
         service: A ``losswire_server.in_process.InProcess``.
         failures: What the next calls end with instead of an answer.
+        awaited: Whether an event loop goes on meanwhile.
     """
 
-    is_broken = False
-
-    def __init__(self, service: Any, failures: deque[LosswireError]) -> None:
+    def __init__(self, service: Any, failures: deque[LosswireError], *, awaited: bool) -> None:
+        self.is_broken = False
         self._service = service
         self._failures = failures
+        self._awaited = awaited
 
-    def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
-        answer = self._answer(self._service.call, "Evaluate", request.SerializeToString(), deadline)
-        return v1.EvaluateResponse.FromString(answer)
+    async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
+        return await self._evaluate(request.SerializeToString(), deadline)
 
-    def max_requests(self, _deadline: Deadline) -> int:
-        """Of a message of several, which would save nothing here."""
-        return 0
+    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:  # noqa: ARG002
+        return await self._evaluate(request, deadline)  # to wait for company would save nothing here
 
-    def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
-        for answer in self._answer(self._service.stream, "EvaluateStream", stream.messages(), deadline):
+    async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
+        if len(requests) == 1:
+            return [await self._evaluate(requests[0], deadline)]
+        return unpack(await self._answer("BatchEvaluate", pack(requests), deadline), len(requests))
+
+    async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
+        answers: list[bytes] = await self._ask(self._service.stream, "EvaluateStream", stream.messages(), deadline)
+        for answer in answers:
             stream.take(answer)
 
-    def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
-        request = v1.GetCapabilitiesRequest()
-        answer: v1.GetCapabilitiesResponse = self._answer(self._service.call, "GetCapabilities", request, deadline)
+    async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
+        answer: v1.GetCapabilitiesResponse = await self._answer(
+            "GetCapabilities", v1.GetCapabilitiesRequest(), deadline
+        )
         return answer
 
-    def check_health(self, deadline: Deadline) -> float:
+    async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()
-        self.get_capabilities(deadline)
+        await self.get_capabilities(deadline)
         return time.perf_counter() - start
 
-    def lease(self, _size: int, _deadline: Deadline) -> Region:
+    async def lease(self, size: int, deadline: Deadline) -> Region:  # noqa: ARG002 - a wire's arguments
         raise NotServedError("a service in this process leases no shared memory")
 
-    def work(self, function: Callable[..., T], *arguments: object) -> T:
-        return function(*arguments)
+    async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        if self._awaited:
+            return await asyncio.to_thread(function, *arguments, **keywords)
+        return function(*arguments, **keywords)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The service may have other clients."""
 
-    def _answer(self, how: Callable[..., T], method: str, request: object, deadline: Deadline) -> T:
+    async def _evaluate(self, request: bytes, deadline: Deadline) -> v1.EvaluateResponse:
+        return v1.EvaluateResponse.FromString(await self._answer("Evaluate", request, deadline))
+
+    async def _answer(self, method: str, request: object, deadline: Deadline) -> Any:
+        return await self._ask(self._service.call, method, request, deadline)
+
+    async def _ask(self, how: Callable[..., T], method: str, request: object, deadline: Deadline) -> T:
         if self._failures:
             raise self._failures.popleft()
         with translated(NAME, deadline.seconds):
-            return how(method, request, deadline.remaining())
-
-
-class InProcessAioWire:
-    """The same, awaited."""
-
-    is_broken = False
-
-    def __init__(self, wire: InProcessWire) -> None:
-        self._wire = wire
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(asyncio.to_thread, getattr(self._wire, name))
+            return await self.work(how, method, request, deadline.remaining())

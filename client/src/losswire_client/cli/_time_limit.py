@@ -12,7 +12,7 @@ from losswire_client._deadline import Deadline
 from losswire_client._errors import late
 from losswire_client._wires.connection import Connection
 from losswire_client._wires.endpoint import Endpoint
-from losswire_client._wires.grpc_wire import Wire, check_threads
+from losswire_client._wires.grpc_wire import GrpcWire, check_threads
 from losswire_client.cli._failures import ExitCode, line
 
 GRACE_SECONDS = 5.0  # that a call gets beyond its timeout, which takes it milliseconds as a rule
@@ -72,15 +72,15 @@ class LimitedClient(Client):
         super().close()
         self._time_limit.stop()
 
-    def _new_connection(self) -> Connection[Wire]:
+    def _new_connection(self) -> Connection:
         return Connection(self._endpoint, self._open_wire)
 
-    def _open_wire(self, endpoint: Endpoint) -> Wire:
+    def _open_wire(self, endpoint: Endpoint) -> "LimitedWire":
         with self._time_limit.on(self._deadline(None)):  # names may be looked up
             return LimitedWire(endpoint, self._time_limit)
 
 
-class LimitedWire(Wire):
+class LimitedWire(GrpcWire):
     def __init__(self, endpoint: Endpoint, time_limit: TimeLimit) -> None:
         super().__init__(endpoint)
         self._time_limit = time_limit

@@ -1,0 +1,51 @@
+"""The calls of the contract as those see them who make them: the same for wires that block and for wires that await."""
+
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, Protocol, TypeVar
+
+from losswire import v1
+from losswire_client._deadline import Deadline
+from losswire_client._transports.packs import Outcome, PackLimits
+from losswire_client._transports.region import Region
+from losswire_client._transports.stream import Stream
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Wire(Protocol):
+    """Does the I/O. Whatever fails raises errors of the tree.
+
+    The methods of a wire that blocks never suspend: see `losswire_client._flow.run`.
+
+    Attributes:
+        is_broken: Whether calls may wait here for ever, and another wire is to be opened.
+    """
+
+    is_broken: bool
+
+    async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
+        """Sends a request in a message of its own."""
+
+    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
+        """Sends a request together with those of other callers, if there are any at this time."""
+
+    async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
+        """Sends requests in one message, which they must fit; one that is alone as it is."""
+
+    async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
+        """Sends the messages of a stream, and hands in those that come."""
+
+    async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse: ...
+
+    async def check_health(self, deadline: Deadline) -> float:
+        """Seconds that the answer took."""
+
+    async def lease(self, size: int, deadline: Deadline) -> Region:
+        """Memory of the server's, which is ours as long as the lease lasts."""
+
+    async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Does what takes long without any I/O."""
+
+    async def close(self) -> None:
+        """Ends the calls under way."""

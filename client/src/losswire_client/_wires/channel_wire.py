@@ -1,0 +1,64 @@
+"""What wires of ``grpc`` and of ``grpc.aio`` have in common: the calls that have one answer."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from losswire import v1
+from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client._deadline import Deadline
+from losswire_client._errors import leaving
+from losswire_client._transports.packs import Outcome, pack, unpack
+from losswire_client._transports.wire import Wire
+from losswire_client._wires.endpoint import SERVICE, Endpoint
+
+T = TypeVar("T")
+
+
+class ChannelWire(Wire):
+    """A channel to an endpoint.
+
+    Args:
+        endpoint: Where to.
+        library: ``grpc`` or ``grpc.aio``.
+    """
+
+    def __init__(self, endpoint: Endpoint, library: Any) -> None:
+        self.is_broken = False
+        self._endpoint = endpoint
+        self._closed = False
+        self._channel = endpoint.open(library)
+        self._stub: Any = LossServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        # Of bytes, which requests of packs are by then, and the messages of streams: see losswire.frames.
+        self._evaluate_bytes = self._channel.unary_unary(f"/{SERVICE}/Evaluate", None, v1.EvaluateResponse.FromString)
+        self._batch_evaluate = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")
+        self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")
+
+    async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
+        answer: v1.EvaluateResponse = await self._answer(self._stub.Evaluate, request, deadline)
+        return answer
+
+    async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
+        if len(requests) == 1:
+            return [await self._answer(self._evaluate_bytes, requests[0], deadline)]
+        return unpack(await self._answer(self._batch_evaluate, pack(requests), deadline), len(requests))
+
+    async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
+        request = v1.GetCapabilitiesRequest()
+        answer: v1.GetCapabilitiesResponse = await self._answer(self._stub.GetCapabilities, request, deadline)
+        return answer
+
+    async def check_health(self, deadline: Deadline) -> float:
+        start = time.perf_counter()
+        answer = await self._answer(self._health.Check, health_pb2.HealthCheckRequest(service=SERVICE), deadline)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise leaving(self._endpoint.name)
+        return time.perf_counter() - start
+
+    @abstractmethod
+    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
+        """Makes a call that has one answer."""

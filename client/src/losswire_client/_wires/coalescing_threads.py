@@ -1,0 +1,116 @@
+"""Small requests of many threads, sent together."""
+
+import copy
+import threading
+from collections.abc import Sequence
+
+from losswire import v1
+from losswire_client._deadline import Deadline
+from losswire_client._errors import DeadlineExceededError, LosswireError, late
+from losswire_client._transports.packs import GIVEN_UP, Outcome, PackLimits
+from losswire_client._wires.coalescing import Caller, Coalescing, Send
+
+GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
+
+
+class CoalescingThreads:
+    """The callers of a wire that blocks. There is no thread beside theirs: one of them sends for others.
+
+    Args:
+        target: Where to, for errors.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._lock = threading.Lock()
+        self._callers = Coalescing[_Caller]()
+
+    async def evaluate(self, request: bytes, limits: PackLimits, deadline: Deadline, send: Send) -> v1.EvaluateResponse:
+        caller = _Caller(request, limits, deadline)
+        try:
+            if self._leads(caller) or self._is_called_to_lead(caller):
+                await self._lead(caller, send)
+        except BaseException:
+            self._leave(caller)
+            raise
+        if isinstance(caller.outcome, DeadlineExceededError):  # of who led, and may have had less time
+            (caller.outcome,) = await send([request], deadline)
+        return caller.answer()
+
+    def _leads(self, caller: "_Caller") -> bool:
+        with self._lock:
+            if self._callers.join(caller):
+                return True
+            if self._callers.leader and self._callers.has_company:
+                self._callers.leader.call()
+            return False
+
+    def _is_called_to_lead(self, caller: "_Caller") -> bool:
+        """Waits for an answer, or for the turn to send."""
+        if caller.wait(caller.deadline.remaining()):
+            return caller.outcome is None
+        raise late(self._target, caller.deadline.seconds)
+
+    async def _lead(self, leader: "_Caller", send: Send) -> None:
+        """Sends for one and for those who wait, and has the next of them do so."""
+        self._gather(leader)
+        with self._lock:
+            callers = self._callers.take()
+            self._call_next_leader()
+        outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
+        try:
+            # Those with less time leave by themselves; those with more go on alone if this is too little.
+            outcomes = await send([caller.request for caller in callers], leader.deadline)
+        except LosswireError as error:
+            outcomes = [error] * len(callers)
+        finally:
+            with self._lock:
+                self._callers.arrived(len(callers))
+                self._call_next_leader()
+            for caller, outcome in zip(callers, outcomes, strict=True):
+                caller.outcome = outcome
+                caller.call()
+
+    def _gather(self, leader: "_Caller") -> None:
+        with self._lock:
+            if self._callers.has_company:
+                return
+        leader.wait(GATHERING_SECONDS)
+
+    def _leave(self, caller: "_Caller") -> None:
+        with self._lock:
+            self._callers.leave(caller)
+            self._call_next_leader()
+
+    def _call_next_leader(self) -> None:
+        leader = self._callers.next_leader()
+        if leader is not None:
+            leader.call()
+
+
+class _Caller(Caller):
+    """A thread that waits.
+
+    Attributes:
+        outcome: What came; None if nothing yet.
+    """
+
+    def __init__(self, request: bytes, limits: PackLimits, deadline: Deadline) -> None:
+        super().__init__(request, limits, deadline)
+        self.outcome: Outcome | None = None
+        self._called = threading.Lock()  # released when it is called; the cheapest of signals
+        self._called.acquire()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it was called in time."""
+        return self._called.acquire(timeout=seconds)
+
+    def call(self) -> None:
+        """Has it go on. It is never called by two threads at a time."""
+        if self._called.locked():
+            self._called.release()
+
+    def answer(self) -> v1.EvaluateResponse:
+        if isinstance(self.outcome, v1.EvaluateResponse):
+            return self.outcome
+        raise copy.copy(self.outcome or GIVEN_UP)
