@@ -145,7 +145,8 @@ class Base(Losses[AnswerT]):
 
     async def _put_together_and_evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
-        return await self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
+        evaluation = put_together(**cast(Options, common))
+        return await self._run(partial(self._session.evaluate, evaluation), timeout)
 
     async def _evaluate_prepared(self, prepared: Prepared) -> Result:
         return await self._run(partial(self._session.evaluate, prepared.evaluation), prepared.timeout)
@@ -172,7 +173,7 @@ class Base(Losses[AnswerT]):
     async def _run(self, flow: Flow[T], timeout: float | None) -> T:
         deadline = self._deadline(timeout)
         try:
-            return await self._attempt(flow, deadline)
+            return await flow(self._connection.wire(), deadline)
         except PASSING as error:
             retries = Retries(self._retry, deadline, self._session.forget, self._sleep)
             return await retries.go_on(partial(self._attempt, flow, deadline), error)

@@ -95,6 +95,10 @@ class InternalError(LosswireError):
     """A fault of the server's; its log says more."""
 
 
+class StreamEndedError(InternalError):
+    """A server ended a stream amid a message, for a reason that gRPC has lost; the SDK asks whether it has changed."""
+
+
 ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
     grpc.StatusCode.CANCELLED: CallCancelledError,
     grpc.StatusCode.UNKNOWN: InternalError,

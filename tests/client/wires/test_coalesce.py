@@ -201,7 +201,7 @@ def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobo
     async def never_together(self, requests, deadline):
         go_on.wait(20)
         if len(requests) > 1:
-            time.sleep(deadline.remaining())
+            time.sleep(deadline.remaining())  # noqa: ASYNC251 - as a wire does that blocks
             raise late("who knows", deadline.seconds)
         return await send(self, requests, deadline)
 

@@ -1,12 +1,14 @@
 """Many small requests in one message. No I/O: every kind of client shares it."""
 
+import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
 
 from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, tag, varint
+from losswire_client._capabilities import Capabilities
 from losswire_client._errors import CallCancelledError, InternalError, LosswireError, from_failure
 
 MAX_REQUEST_BYTES = 2**16  # larger ones gain nothing by company, and hold it up
@@ -17,18 +19,6 @@ TAG = tag(v1.BatchEvaluateRequest.REQUESTS_FIELD_NUMBER, LENGTH_DELIMITED)
 
 Outcome: TypeAlias = v1.EvaluateResponse | LosswireError  # of one request
 GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
-
-
-class PackLimits(NamedTuple):
-    """What one message may hold.
-
-    Attributes:
-        max_requests: How many; 0 where the server takes no such messages.
-        max_bytes: How large it may be, unless it is of one request.
-    """
-
-    max_requests: int
-    max_bytes: int
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:
@@ -59,14 +49,18 @@ def unpack(answer: bytes, count: int) -> list[Outcome]:
     ]
 
 
-def fitting(requests: Iterable[tuple[bytes, PackLimits]]) -> int:
-    """How many of the first requests one message holds, by what the caller of each of them knows: at least one."""
+def fitting(requests: Iterable[tuple[bytes, Capabilities]], max_bytes: int = sys.maxsize) -> int:
+    """How many of the first requests go into one message, by what is known to each of their callers: at least one.
+
+    Args:
+        requests: Each with what the server serves, as far as its caller knows: one of them may know better.
+        max_bytes: How large the message may be, where the server takes more.
+    """
     count = nbytes = 0
-    most = PackLimits(2**31, 2**31)
-    for request, limits in requests:
-        most = PackLimits(min(most.max_requests, limits.max_requests), min(most.max_bytes, limits.max_bytes))
+    max_requests = sys.maxsize
+    for count, (request, served) in enumerate(requests):
         nbytes += len(request) + FIELD_BYTES
-        if count and (count >= most.max_requests or nbytes > most.max_bytes):
-            break
-        count += 1
-    return count
+        max_requests, max_bytes = min(max_requests, served.max_batch_requests), min(max_bytes, served.max_message_bytes)
+        if count and (count >= max_requests or nbytes > max_bytes):
+            return count
+    return count + 1

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from losswire import v1
 from losswire_client._deadline import Deadline
-from losswire_client._transports.packs import Outcome, PackLimits, fitting, is_small
+from losswire_client._transports.packs import Outcome, fitting, is_small
 from losswire_client._transports.served import Served
 from losswire_client._transports.wire import Wire
-
-MAX_PACK_BYTES = 2**20  # of callers who come one by one: larger messages gain nothing, and all of them wait for all
 
 
 class Sender:
@@ -28,21 +26,16 @@ class Sender:
             return await wire.evaluate(request, deadline)
         data = request.SerializeToString()
         if is_small(request, data):
-            limits = await self.limits(wire, deadline)
-            if limits.max_requests:
-                limits = PackLimits(limits.max_requests, min(limits.max_bytes, MAX_PACK_BYTES))
-                return await wire.evaluate_with_others(data, limits, deadline)
+            served = await self._served.get(wire, deadline)
+            if served.max_batch_requests:
+                return await wire.evaluate_with_others(data, served, deadline)
         return await wire.evaluate(request, deadline)
 
     async def send_together(self, requests: Sequence[bytes], wire: Wire, deadline: Deadline) -> list[Outcome]:
         """Sends requests in as few messages as the server takes them, one after another."""
-        limits = await self.limits(wire, deadline)
+        served = await self._served.get(wire, deadline)
         outcomes: list[Outcome] = []
         while left := requests[len(outcomes) :]:
-            count = fitting((request, limits) for request in left)
+            count = fitting((request, served) for request in left)
             outcomes += await wire.evaluate_together(left[:count], deadline)
         return outcomes
-
-    async def limits(self, wire: Wire, deadline: Deadline) -> PackLimits:
-        served = await self._served.get(wire, deadline)
-        return PackLimits(served.max_batch_requests, served.max_message_bytes)

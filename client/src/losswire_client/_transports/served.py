@@ -6,7 +6,13 @@ from typing import TypeVar
 
 from losswire_client._capabilities import Capabilities, parse_capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._errors import InvalidArgumentError, NotServedError, OverloadedError, ResourceExhaustedError
+from losswire_client._errors import (
+    InvalidArgumentError,
+    NotServedError,
+    OverloadedError,
+    ResourceExhaustedError,
+    StreamEndedError,
+)
 from losswire_client._transports.wire import Wire
 
 T = TypeVar("T")
@@ -58,7 +64,7 @@ class Served:
         known = self._known
         try:
             return await attempt()
-        except (NotServedError, ResourceExhaustedError, InvalidArgumentError) as error:
+        except (NotServedError, ResourceExhaustedError, InvalidArgumentError, StreamEndedError) as error:
             if known is None or not _may_be_of_limits(error) or not await self._has_changed(known, wire, deadline):
                 raise
         return await attempt()

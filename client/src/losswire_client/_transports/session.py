@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._errors import NotServedError
+from losswire_client._errors import NotServedError, OverloadedError, ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._request.hints import hinting
 from losswire_client._result import Result
@@ -22,6 +22,7 @@ from losswire_client._transports.wire import Wire
 
 TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
 SMALL_BYTES = 2**18  # so little goes in one message, without asking the server first: shared memory gains nothing yet
+LEAST_MESSAGE_BYTES = 2**12  # that every server takes, so that a refusal of so little has another reason
 
 
 class Session:
@@ -52,7 +53,7 @@ class Session:
 
     async def max_requests(self, wire: Wire, deadline: Deadline) -> int:
         """The most that the server takes in a message; 0 if it takes no such messages."""
-        return (await self._sender.limits(wire, deadline)).max_requests
+        return (await self._served.get(wire, deadline)).max_batch_requests
 
     async def capabilities(self, wire: Wire, deadline: Deadline) -> Capabilities:
         """Asks, whatever was known before."""
@@ -85,9 +86,13 @@ class Session:
 
     async def _best(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         """By shared memory where it can be, in one message what fits a slab, and as a stream what does not."""
-        resident = self.shared.holds(evaluation.input)
-        if evaluation.nbytes <= self._small_bytes() and not resident:
-            return await self._unary(evaluation, wire, deadline)
+        resident, known = self.shared.holds(evaluation.input), self._served.known
+        if evaluation.nbytes <= _small_bytes(known) and not resident:
+            try:
+                return await self._unary(evaluation, wire, deadline)
+            except ResourceExhaustedError as error:  # of a server that takes even less, as may turn out
+                if known or isinstance(error, OverloadedError) or evaluation.nbytes < LEAST_MESSAGE_BYTES:
+                    raise
         served = await self._served.get(wire, deadline)
         if resident or (self._shares_memory and self.shared.suits(evaluation, served)):
             result = await self.shared.try_evaluate(evaluation, served, wire, deadline)
@@ -96,10 +101,6 @@ class Session:
         if evaluation.nbytes <= served.slab_bytes or "stream" not in served.transports:
             return await self._unary(evaluation, wire, deadline)
         return await self._stream(evaluation, wire, deadline)
-
-    def _small_bytes(self) -> int:
-        known = self._served.known
-        return SMALL_BYTES if known is None else min(SMALL_BYTES, known.max_message_bytes // 2)
 
     async def _unary(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         if evaluation.nbytes <= SMALL_BYTES:
@@ -115,3 +116,7 @@ class Session:
         stream = Stream(evaluation, served.slab_bytes, served.max_message_bytes)
         await wire.evaluate_stream(stream, deadline)
         return stream.result()
+
+
+def _small_bytes(known: Capabilities | None) -> int:
+    return SMALL_BYTES if known is None else min(SMALL_BYTES, known.max_message_bytes // 2)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._transports.packs import Outcome, PackLimits
+from losswire_client._transports.packs import Outcome
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 
@@ -27,7 +28,9 @@ class Wire(Protocol):
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
         """Sends a request in a message of its own."""
 
-    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
+    async def evaluate_with_others(
+        self, request: bytes, served: Capabilities, deadline: Deadline
+    ) -> v1.EvaluateResponse:
         """Sends a request together with those of other callers, if there are any at this time."""
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:

@@ -9,15 +9,17 @@ from typing import Any, ParamSpec, TypeVar
 import grpc
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._errors import LosswireError, closed, late, leaving, translated
-from losswire_client._transports.packs import PackLimits
+from losswire_client._errors import LosswireError, StreamEndedError, closed, late, leaving, translated
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._wires.channel_wire import ChannelWire
 from losswire_client._wires.coalescing_tasks import CoalescingTasks
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
+
+CUT_SHORT = "Internal error from Core"  # as grpc.aio says it if a call ends while a message is being sent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,8 +34,10 @@ class AioWire(ChannelWire):
         self._loop = asyncio.get_running_loop()
         self._coalescing = CoalescingTasks(endpoint.name)
 
-    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
-        return await self._coalescing.evaluate(request, limits, deadline, self.evaluate_together)
+    async def evaluate_with_others(
+        self, request: bytes, served: Capabilities, deadline: Deadline
+    ) -> v1.EvaluateResponse:
+        return await self._coalescing.evaluate(request, served, deadline, self.evaluate_together)
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         with self._calling(deadline):
@@ -43,10 +47,9 @@ class AioWire(ChannelWire):
                 async for message in call:
                     stream.take(message)
             except grpc.RpcError as error:
-                # To grpc.aio it is an internal error if the deadline comes while a message is being sent.
-                if error.code() is grpc.StatusCode.INTERNAL and not deadline.remaining():
-                    raise late(self._endpoint.name, deadline.seconds) from error
-                raise
+                if error.details() != CUT_SHORT:
+                    raise
+                raise self._cut_short(deadline) from error
             finally:
                 call.cancel()
 
@@ -93,6 +96,11 @@ class AioWire(ChannelWire):
             if not self._closed or (task and task.cancelling()):
                 raise
             raise closed() from error
+
+    def _cut_short(self, deadline: Deadline) -> LosswireError:
+        if not deadline.remaining():
+            return late(self._endpoint.name, deadline.seconds)
+        return StreamEndedError("the server ended the stream amid a message", grpc.StatusCode.INTERNAL)
 
     def _checked(self, lease: v1.LeaseSharedMemoryResponse | object) -> v1.LeaseSharedMemoryResponse:
         if isinstance(lease, v1.LeaseSharedMemoryResponse):

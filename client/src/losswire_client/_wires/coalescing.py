@@ -5,20 +5,28 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, islice
 from typing import Generic, TypeAlias, TypeVar
 
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._transports.packs import MAX_IN_FLIGHT, Outcome, PackLimits, fitting
+from losswire_client._transports.packs import MAX_IN_FLIGHT, Outcome, fitting
 
 Send: TypeAlias = Callable[[Sequence[bytes], Deadline], Awaitable[list[Outcome]]]  # of requests, in one message
 
+MAX_PACK_BYTES = 2**20  # larger messages gain nothing, and all who travel in them wait for all
 LEAST_TO_HALVE = 8  # of fewer callers, a message of its own costs more than it gains
 
 
 class Caller:
-    """One who waits for an answer, and perhaps for the turn to send."""
+    """One who waits for an answer, and perhaps for the turn to send.
 
-    def __init__(self, request: bytes, limits: PackLimits, deadline: Deadline) -> None:
+    Attributes:
+        request: What it sends.
+        served: What the server serves, as far as it knows.
+        deadline: Until when it waits.
+    """
+
+    def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
         self.request = request
-        self.limits = limits
+        self.served = served
         self.deadline = deadline
 
 
@@ -29,8 +37,8 @@ class Coalescing(Generic[CallerT]):
     """The callers of one wire.
 
     One of those who wait leads: it gathers others, and sends for all. There are no more messages in flight than
-    `MAX_IN_FLIGHT`; while they are, callers wait. Where there are many, a message takes half of them at most, so that
-    two halves take turns: one is computed while the other is put together.
+    `MAX_IN_FLIGHT`; while they are, callers wait. Of many who wait while none is, it takes half along, and the others
+    follow in the next: so two halves take turns, and one is computed while the other is put together.
 
     Attributes:
         leader: Who gathers; None if nobody does.
@@ -61,11 +69,8 @@ class Coalescing(Generic[CallerT]):
         if self.leader is None:
             return []
         leader, self.leader = self.leader, None
-        here = 1 + len(self._waiting) + self._travelling
-        most = -(-here // MAX_IN_FLIGHT) if here >= LEAST_TO_HALVE else here
-        first = islice(chain((leader,), self._waiting), most)
-        count = fitting((caller.request, caller.limits) for caller in first)
-        self._company = here
+        count = self._share(leader) if self._waiting else 1
+        self._company = 1 + len(self._waiting) + self._travelling
         self._travelling += count
         self._in_flight += 1
         return [leader, *(self._waiting.popleft() for _ in range(count - 1))]
@@ -88,6 +93,14 @@ class Coalescing(Generic[CallerT]):
             self.leader = None
         elif caller in self._waiting:
             self._waiting.remove(caller)
+
+    def _share(self, leader: CallerT) -> int:
+        """How many go into the next message, the leader among them."""
+        count = 1 + len(self._waiting)
+        if not self._in_flight and count >= LEAST_TO_HALVE:
+            count = (count + 1) // 2
+        first = islice(chain((leader,), self._waiting), count)
+        return fitting(((caller.request, caller.served) for caller in first), MAX_PACK_BYTES)
 
     def _may_lead(self) -> bool:
         return self.leader is None and self._in_flight < MAX_IN_FLIGHT

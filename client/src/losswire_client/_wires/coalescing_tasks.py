@@ -5,9 +5,10 @@ import copy
 from collections.abc import Sequence
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
-from losswire_client._transports.packs import GIVEN_UP, Outcome, PackLimits
+from losswire_client._transports.packs import GIVEN_UP, Outcome
 from losswire_client._wires.coalescing import Caller, Coalescing, Send
 from losswire_client._wires.connection import CLOSING_SECONDS
 
@@ -24,8 +25,10 @@ class CoalescingTasks:
         self._callers = Coalescing[_Caller]()
         self._senders = set[asyncio.Task[None]]()
 
-    async def evaluate(self, request: bytes, limits: PackLimits, deadline: Deadline, send: Send) -> v1.EvaluateResponse:
-        caller = _Caller(request, limits, deadline)
+    async def evaluate(
+        self, request: bytes, served: Capabilities, deadline: Deadline, send: Send
+    ) -> v1.EvaluateResponse:
+        caller = _Caller(request, served, deadline)
         if self._callers.join(caller):
             self._have_lead(caller, send)
         try:
@@ -78,8 +81,8 @@ def _is_cancelled() -> bool:
 class _Caller(Caller):
     """A task that waits."""
 
-    def __init__(self, request: bytes, limits: PackLimits, deadline: Deadline) -> None:
-        super().__init__(request, limits, deadline)
+    def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
+        super().__init__(request, served, deadline)
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[v1.EvaluateResponse] = self._loop.create_future()
 

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Sequence
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
-from losswire_client._transports.packs import GIVEN_UP, Outcome, PackLimits
+from losswire_client._transports.packs import GIVEN_UP, Outcome
 from losswire_client._wires.coalescing import Caller, Coalescing, Send
 
 GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
@@ -25,8 +26,10 @@ class CoalescingThreads:
         self._lock = threading.Lock()
         self._callers = Coalescing[_Caller]()
 
-    async def evaluate(self, request: bytes, limits: PackLimits, deadline: Deadline, send: Send) -> v1.EvaluateResponse:
-        caller = _Caller(request, limits, deadline)
+    async def evaluate(
+        self, request: bytes, served: Capabilities, deadline: Deadline, send: Send
+    ) -> v1.EvaluateResponse:
+        caller = _Caller(request, served, deadline)
         try:
             if self._leads(caller) or self._is_called_to_lead(caller):
                 await self._lead(caller, send)
@@ -95,8 +98,8 @@ class _Caller(Caller):
         outcome: What came; None if nothing yet.
     """
 
-    def __init__(self, request: bytes, limits: PackLimits, deadline: Deadline) -> None:
-        super().__init__(request, limits, deadline)
+    def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
+        super().__init__(request, served, deadline)
         self.outcome: Outcome | None = None
         self._called = threading.Lock()  # released when it is called; the cheapest of signals
         self._called.acquire()

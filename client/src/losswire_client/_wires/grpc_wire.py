@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import grpc
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     CallCancelledError,
@@ -18,7 +19,6 @@ from losswire_client._errors import (
     leaving,
     translated,
 )
-from losswire_client._transports.packs import PackLimits
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._wires.channel_wire import ChannelWire
@@ -38,8 +38,10 @@ class GrpcWire(ChannelWire):
         super().__init__(endpoint, grpc)
         self._coalescing = CoalescingThreads(endpoint.name)
 
-    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:
-        return await self._coalescing.evaluate(request, limits, deadline, self.evaluate_together)
+    async def evaluate_with_others(
+        self, request: bytes, served: Capabilities, deadline: Deadline
+    ) -> v1.EvaluateResponse:
+        return await self._coalescing.evaluate(request, served, deadline, self.evaluate_together)
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         with self._calling(deadline):

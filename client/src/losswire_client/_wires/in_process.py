@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from losswire import v1
+from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, NotServedError, translated
-from losswire_client._transports.packs import Outcome, PackLimits, pack, unpack
+from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
@@ -50,7 +51,12 @@ class InProcessWire(Wire):
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
         return await self._evaluate(request.SerializeToString(), deadline)
 
-    async def evaluate_with_others(self, request: bytes, limits: PackLimits, deadline: Deadline) -> v1.EvaluateResponse:  # noqa: ARG002
+    async def evaluate_with_others(
+        self,
+        request: bytes,
+        served: Capabilities,  # noqa: ARG002 - a wire's arguments
+        deadline: Deadline,
+    ) -> v1.EvaluateResponse:
         return await self._evaluate(request, deadline)  # to wait for company would save nothing here
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
