@@ -36,39 +36,48 @@ CallerT = TypeVar("CallerT", bound=Caller)
 class Coalescing(Generic[CallerT]):
     """The callers of one wire.
 
-    One of those who wait leads: it gathers others, and sends for all. There are no more messages in flight than
-    `MAX_IN_FLIGHT`; while they are, callers wait. Of many who wait while none is, it takes half along, and the others
-    follow in the next: so two halves take turns, and one is computed while the other is put together.
+    Some of those who wait lead: each sends for others too, whom it may gather a moment. No more messages are put
+    together or in flight than `MAX_IN_FLIGHT`; while they are, callers wait. Of many who wait while none is in flight,
+    a leader takes half along, and the others follow in the next: so two halves take turns, and one is computed while
+    the other is put together.
 
     Attributes:
-        leader: Who gathers; None if nobody does.
+        gathering: The leader for whom all who come wait; None if there is none.
     """
 
     def __init__(self) -> None:
-        self.leader: CallerT | None = None
+        self.gathering: CallerT | None = None
         self._waiting = deque[CallerT]()
+        self._leaders: list[CallerT] = []
         self._in_flight = 0  # messages
         self._travelling = 0  # callers, in these messages
         self._company = 0  # callers who waited or travelled when last a message left
 
     def join(self, caller: CallerT) -> bool:
-        """Whether a caller is to lead; else it waits."""
-        if self._may_lead():
-            self.leader = caller
-            return True
-        self._waiting.append(caller)
-        return False
+        """Whether a caller is to lead, and gathers from now on; else it waits."""
+        if self.gathering is not None or not self._may_lead():
+            self._waiting.append(caller)
+            return False
+        self._leaders.append(caller)
+        self.gathering = caller
+        return True
+
+    def gather(self, leader: CallerT) -> bool:
+        """Whether a leader is to wait for others before it takes them along."""
+        if self.gathering is None:
+            self.gathering = leader
+        return self.gathering is leader and not self.has_company
 
     @property
     def has_company(self) -> bool:
-        """Whether the leader need not gather any longer: of those who were here lately, its share is back."""
+        """Whether there is no reason to gather any longer: of those who were here lately, its share is back."""
         return 1 + len(self._waiting) >= self._company // MAX_IN_FLIGHT
 
-    def take(self) -> list[CallerT]:
-        """Who travels in the message that leaves now: the leader, and those who have waited longest."""
-        if self.leader is None:
+    def take(self, leader: CallerT) -> list[CallerT]:
+        """Who travels in the message that leaves now: the leader, and who has waited longest; nobody if it has left."""
+        if leader not in self._leaders:
             return []
-        leader, self.leader = self.leader, None
+        self._stop_leading(leader)
         count = self._share(leader) if self._waiting else 1
         self._company = 1 + len(self._waiting) + self._travelling
         self._travelling += count
@@ -81,18 +90,24 @@ class Coalescing(Generic[CallerT]):
         self._in_flight -= 1
 
     def next_leader(self) -> CallerT | None:
-        """Who is to lead now, whenever one has left or a message is over; None if nobody may or has to."""
+        """Who is to lead now; to be asked whenever some have left or a message is over, until there is nobody."""
         if not self._waiting or not self._may_lead():
             return None
-        self.leader = self._waiting.popleft()
-        return self.leader
+        leader = self._waiting.popleft()
+        self._leaders.append(leader)
+        return leader
 
     def leave(self, caller: CallerT) -> None:
         """A caller gives up. One that travels is let go."""
-        if caller is self.leader:
-            self.leader = None
+        if caller in self._leaders:
+            self._stop_leading(caller)
         elif caller in self._waiting:
             self._waiting.remove(caller)
+
+    def _stop_leading(self, leader: CallerT) -> None:
+        self._leaders.remove(leader)
+        if self.gathering is leader:
+            self.gathering = None
 
     def _share(self, leader: CallerT) -> int:
         """How many go into the next message, the leader among them."""
@@ -103,4 +118,4 @@ class Coalescing(Generic[CallerT]):
         return fitting(((caller.request, caller.served) for caller in first), MAX_PACK_BYTES)
 
     def _may_lead(self) -> bool:
-        return self.leader is None and self._in_flight < MAX_IN_FLIGHT
+        return len(self._leaders) + self._in_flight < MAX_IN_FLIGHT

@@ -35,7 +35,7 @@ class CoalescingTasks:
             return await caller.answer(self._target)
         except BaseException:
             self._callers.leave(caller)
-            self._have_next_lead(send)
+            self._have_next_ones_lead(send)
             raise
 
     async def close(self) -> None:
@@ -48,17 +48,17 @@ class CoalescingTasks:
         self._senders.add(sender)
         sender.add_done_callback(self._senders.discard)
 
-    def _have_next_lead(self, send: Send) -> None:
-        leader = self._callers.next_leader()
-        if leader is not None:
+    def _have_next_ones_lead(self, send: Send) -> None:
+        while (leader := self._callers.next_leader()) is not None:
+            self._callers.gather(leader)
             self._have_lead(leader, send)
 
     async def _lead(self, leader: "_Caller", send: Send) -> None:
         """Sends for one and for those who wait by the time that this begins, which is one turn of the loop later."""
-        if self._callers.leader is not leader:  # it has left
+        callers = self._callers.take(leader)
+        if not callers:  # the leader has left
             return
-        callers = self._callers.take()
-        self._have_next_lead(send)
+        self._have_next_ones_lead(send)
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
             deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
@@ -70,7 +70,7 @@ class CoalescingTasks:
             for caller, outcome in zip(callers, outcomes, strict=True):
                 caller.settle(outcome)
             if not _is_cancelled():  # else the loop is about to end, and takes no more tasks
-                self._have_next_lead(send)
+                self._have_next_ones_lead(send)
 
 
 def _is_cancelled() -> bool:

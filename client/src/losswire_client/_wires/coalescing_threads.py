@@ -44,8 +44,8 @@ class CoalescingThreads:
         with self._lock:
             if self._callers.join(caller):
                 return True
-            if self._callers.leader and self._callers.has_company:
-                self._callers.leader.call()
+            if self._callers.gathering and self._callers.has_company:
+                self._callers.gathering.call()
             return False
 
     def _is_called_to_lead(self, caller: "_Caller") -> bool:
@@ -58,8 +58,8 @@ class CoalescingThreads:
         """Sends for one and for those who wait, and has the next of them do so."""
         self._gather(leader)
         with self._lock:
-            callers = self._callers.take()
-            self._call_next_leader()
+            callers = self._callers.take(leader)
+            self._call_next_leaders()
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
             # Those with less time leave by themselves; those with more go on alone if this is too little.
@@ -69,25 +69,24 @@ class CoalescingThreads:
         finally:
             with self._lock:
                 self._callers.arrived(len(callers))
-                self._call_next_leader()
+                self._call_next_leaders()
             for caller, outcome in zip(callers, outcomes, strict=True):
                 caller.outcome = outcome
                 caller.call()
 
     def _gather(self, leader: "_Caller") -> None:
         with self._lock:
-            if self._callers.has_company:
-                return
-        leader.wait(GATHERING_SECONDS)
+            waits = self._callers.gather(leader)
+        if waits:
+            leader.wait(GATHERING_SECONDS)
 
     def _leave(self, caller: "_Caller") -> None:
         with self._lock:
             self._callers.leave(caller)
-            self._call_next_leader()
+            self._call_next_leaders()
 
-    def _call_next_leader(self) -> None:
-        leader = self._callers.next_leader()
-        if leader is not None:
+    def _call_next_leaders(self) -> None:
+        while (leader := self._callers.next_leader()) is not None:
             leader.call()
 
 

@@ -1,0 +1,77 @@
+"""Callers that leave amid others, with whom they were to travel: nobody waits for them."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from losswire_client import AsyncClient, Client
+from losswire_client._wires.coalescing_threads import _Caller
+from losswire_client._wires.grpc_wire import GrpcWire
+from tests.helpers import eventually
+
+ROWS = np.zeros((3, 7), np.float32), np.zeros(3, np.int64)
+
+
+class Interrupt(BaseException):
+    """As a signal's handler raises it."""
+
+
+def interruption(client) -> bool:
+    try:
+        client.cross_entropy(*ROWS)
+    except Interrupt:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_interrupted_thread_keeps_nobody_waiting(target, monkeypatch, role):
+    send, wait, go_on = GrpcWire.evaluate_together, _Caller.wait, threading.Event()
+
+    async def held_up(self, requests, deadline):
+        go_on.wait(20)
+        return await send(self, requests, deadline)
+
+    def interrupted(self, seconds):
+        if threading.current_thread().name == "interrupted":
+            raise Interrupt
+        return wait(self, seconds)
+
+    monkeypatch.setattr(GrpcWire, "evaluate_together", held_up)
+    monkeypatch.setattr(_Caller, "wait", interrupted)
+    with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(16) as pool:
+        client.capabilities()
+        callers, calls = client._connection.wire()._coalescing._callers, []
+        for in_flight in (1,) if role == "leader" else (1, 2):
+            calls.append(pool.submit(client.cross_entropy, *ROWS))
+            eventually(lambda in_flight=in_flight: callers._in_flight == in_flight)
+        callers._company = 100  # for whom a leader waits
+        thread = threading.Thread(target=lambda: calls.append(interruption(client)), name="interrupted")
+        thread.start()
+        thread.join(20)
+        assert calls.pop() is True
+        calls += [pool.submit(client.cross_entropy, *ROWS) for _ in range(8)]
+        go_on.set()
+        assert [each.result(20).row_count for each in calls] == [3] * len(calls)
+    assert (callers._in_flight, callers._travelling, len(callers._waiting)) == (0, 0, 0)
+
+
+def test_tasks_that_leave_before_their_message_does_keep_nobody_waiting(target):
+    async def evaluate():
+        async with AsyncClient(target, coalesce=True, timeout=20) as client:
+            await client.capabilities()
+            tasks = [asyncio.create_task(client.cross_entropy(*ROWS)) for _ in range(20)]
+            callers = client._connection.wire()._coalescing._callers
+            await asyncio.sleep(0)  # they have joined, and nobody has sent
+            for task in tasks[:10]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            return results, (callers._in_flight, callers._travelling, len(callers._waiting))
+
+    results, left = asyncio.run(evaluate())
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[:10])
+    assert [result.row_count for result in results[10:]] == [3] * 10
+    assert left == (0, 0, 0)
