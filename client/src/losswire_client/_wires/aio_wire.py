@@ -14,6 +14,7 @@ from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, StreamEndedError, closed, late, leaving, translated
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.wire import Wire
 from losswire_client._wires.channel_wire import ChannelWire
 from losswire_client._wires.coalescing_tasks import CoalescingTasks
 from losswire_client._wires.endpoint import Endpoint
@@ -111,6 +112,9 @@ class AioWire(ChannelWire):
         """Calls from wherever arrays are collected."""
         with suppress(RuntimeError):  # the loop is closed, and so the call is over
             self._loop.call_soon_threadsafe(function)
+
+
+_: type[Wire] = AioWire  # which mypy refuses if a call is missing
 
 
 async def _awaited(messages: Iterable[bytes]) -> AsyncIterator[bytes]:
