@@ -37,7 +37,7 @@ class TargetSums:
         ignore_index: int = -100,
         weight: Tensor | str | None = None,  # (C)
     ) -> "TargetSums":
-        """Of all class indices of a batch, for ``cross_entropy`` and ``nll_loss``.
+        """Of all class indices of a batch, for the losses that take them.
 
         Raises:
             InvalidArgumentError: One of them is no class.

@@ -21,7 +21,7 @@ class NotServedError(Exception):
     """The request is right, but this server does not serve what it asks for.
 
     Attributes:
-        field: Path of the field, as in ``spec.nll_loss``, or name of the RPC.
+        field: Path of the field, as in ``spec.loss``, or name of the RPC.
         problem: What is served instead.
     """
 

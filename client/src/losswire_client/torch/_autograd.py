@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from losswire.losses import LOSSES
 from losswire_client import Client, InvalidArgumentError, NotServedError, Result
 from losswire_client._errors import invalid_argument
 from losswire_client.torch._clients import client_or_default
-from losswire_client.torch._curvature import NEEDS_INPUT, OF_CLASSES, Arguments, class_dimension, hessian_product
+from losswire_client.torch._curvature import NEEDS_INPUT, Arguments, class_dimension, hessian_product
 from losswire_client.torch._errors import TorchArgumentError
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -145,7 +146,7 @@ class _Loss(torch.autograd.Function):
         change = gradient * tangent
         if ctx.call.options["reduction"] != "none":
             change = change.sum()
-        elif ctx.call.loss in OF_CLASSES:
+        elif not LOSSES[ctx.call.loss].elementwise:
             change = change.sum(class_dimension(change))
         return change.to(ctx.loss_dtype), hessian_product(ctx.call.loss, gradient, tangent, _arguments(ctx, tensors))
 

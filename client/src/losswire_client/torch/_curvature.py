@@ -10,7 +10,6 @@ from typing import cast
 from torch import Tensor
 
 NEEDS_INPUT = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})  # others need the gradient alone
-OF_CLASSES = frozenset({"cross_entropy", "nll_loss"})  # a row of theirs is a distribution, not an element
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Whatever the contract has, the tables, both sides, the documents and the tests' own matrix have too."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from torch.nn import functional as F
+
+import ce_engine
+import losswire_client.torch
+from ce_engine import reference
+from losswire import v1
+from losswire.dtypes import ELEMENT_TYPES
+from losswire.fields import FIELDS, field_of
+from losswire.forms import RULES
+from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, RESULT_NUMBERS, RESULT_TENSORS, WEIGHTINGS
+from losswire_client import Client, Result
+from losswire_client._request.suspicions import SUSPICIONS
+from losswire_client.cli.evaluation._plan import Loss
+from losswire_client.cli.load._batches import INPUTS
+from losswire_server.requests.planning import PLANS
+from tests.client.request.any_calls import ARGUMENTS
+from tests.client.request.wrong_calls import RIGHT, WRONG_FORMS, WRONG_NUMBERS
+
+ROOT = Path(__file__).parents[1]
+SPEC = v1.LossSpec.DESCRIPTOR
+KINDS = SPEC.oneofs_by_name["loss"].fields
+OPTIONS = [(kind.name, option.name) for kind in KINDS for option in (kind.message_type or SPEC).fields]
+
+
+def numbers(enum: EnumDescriptor) -> set[int]:
+    """All but the one that stands for nothing."""
+    return {value.number for value in enum.values if value.number}
+
+
+def tensors(fields: list[FieldDescriptor]) -> list[str]:
+    return [field.name for field in fields if field.message_type is v1.Tensor.DESCRIPTOR]
+
+
+@pytest.mark.parametrize(
+    ("table", "enum"),
+    [
+        ([kind.wire for kind in LOSSES.values()], v1.Loss.DESCRIPTOR),
+        (list(REDUCTIONS.values()), v1.Reduction.DESCRIPTOR),
+        (list(WEIGHTINGS.values()), v1.ClassWeighting.DESCRIPTOR),
+        (list(OUTPUTS.values()), v1.Output.DESCRIPTOR),
+        ([element.wire for element in ELEMENT_TYPES], v1.Dtype.DESCRIPTOR),
+    ],
+    ids=["losses", "reductions", "weightings", "outputs", "dtypes"],
+)
+def test_table_has_each_number_once(table, enum):
+    assert sorted(table) == sorted(numbers(enum))
+
+
+@pytest.mark.parametrize("loss", [kind.name for kind in KINDS])
+def test_loss_is_known_everywhere(loss):
+    assert v1.Loss.Name(LOSSES[loss].wire) == f"LOSS_{loss.upper()}"
+    for table in (PLANS, SUSPICIONS, INPUTS, RIGHT, WRONG_FORMS, WRONG_NUMBERS, [kind.value for kind in Loss]):
+        assert loss in table
+    for face in (ce_engine, ce_engine.slabs, reference, Client, losswire_client.torch, F):
+        assert callable(getattr(face, loss))
+    assert (loss in ce_engine._slab.ELEMENTWISE) == LOSSES[loss].elementwise
+    for document in ("README.md", "docs/numerics.md", "docs/sdk.md"):
+        assert re.search(rf"\b{loss}\b", (ROOT / document).read_text()), document
+
+
+@pytest.mark.parametrize(("loss", "option"), OPTIONS)
+def test_option_is_known_everywhere(loss, option):
+    assert option in LOSSES[loss].options
+    assert option in RULES
+    argument = "weight" if option == "weighting" else option  # which takes the name of a weighting too
+    for face in (ce_engine, ce_engine.slabs, Client, losswire_client.torch):
+        assert argument in inspect.signature(getattr(face, loss)).parameters, face
+    assert argument in ARGUMENTS
+    assert any(argument in call for call in WRONG_FORMS[loss].values()) or argument == "ignore_index"
+
+
+@pytest.mark.parametrize("message", [v1.EvaluateResponse, v1.ResultSlab])
+def test_tensors_of_answers_are_in_the_table(message):
+    fields = message.DESCRIPTOR.fields
+    if message is v1.EvaluateResponse:
+        found = tensors(fields)
+        assert {field.name for field in fields} == {*found, *RESULT_NUMBERS}
+    else:
+        found = [field.name for field in fields if field.type == field.TYPE_BYTES and field.name != "padding"]
+    assert found == [tensor.field for tensor in RESULT_TENSORS]
+
+
+def test_results_have_what_the_table_has():
+    names = {*RESULT_NUMBERS, *(tensor.name for tensor in RESULT_TENSORS)}
+    assert names == set(Result.__annotations__) == set(ce_engine.LossResult.__annotations__)
+    assert set(OUTPUTS) <= names
+
+
+def test_fields_of_requests_are_of_arguments():
+    own = {"spec", "outputs", "outputs.gradient.destination", *(f"spec.{kind.name}" for kind in KINDS)}
+    assert set(paths(v1.EvaluateRequest.DESCRIPTOR.fields, "")) - own == set(FIELDS.values())
+
+
+def paths(fields: list[FieldDescriptor], prefix: str) -> list[str]:
+    found = []
+    for field in fields:
+        found.append(prefix + field.name)
+        if field.message_type in (SPEC, v1.OutputSpec.DESCRIPTOR, v1.GradientSpec.DESCRIPTOR):
+            found += paths(field.message_type.fields, f"{prefix}{field.name}.")
+    return found
+
+
+@pytest.mark.parametrize(("loss", "option"), OPTIONS)
+def test_own_option_has_a_path(loss, option):
+    spec = v1.LossSpec()
+    getattr(spec, loss).SetInParent()
+    assert field_of(option, spec) == f"spec.{loss}.{option}"
