@@ -60,7 +60,7 @@ def test_client_is_installed_from_a_clone_as_errors_say(extra, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert "does not provide the extra" not in done.stderr
     assert "Would install" in done.stdout
-    assert "losswire-client-0.1.0" in done.stdout
+    assert "losswire-client-0.2.0" in done.stdout
 
 
 def wheel_of(folder, where):
