@@ -49,7 +49,8 @@ def run_console(text: str, server: Server, folder: Path, seconds: float = 60) ->
     shell = ["bash", "-euo", "pipefail", "-c", text.replace("localhost:50051", target)]
     ran = run(shell, seconds=seconds, env=environment, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    said: str = ran.stdout
+    return said
 
 
 def write_command(path: Path, text: str) -> None:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import uvloop
 from prometheus_client import CollectorRegistry
 
@@ -14,9 +16,9 @@ from losswire_server import Server, Settings
 
 
 @contextmanager
-def serving(**settings: object) -> Iterator[Server]:
+def serving(**settings: Any) -> Iterator[Server]:
     """A server on free ports, in a thread of this process, so that tests can look into it."""
-    started: Future[tuple[Server, Callable[[], None]]] = Future()
+    started: Future[tuple[Server, Callable[[], object]]] = Future()
     thread = threading.Thread(
         target=lambda: uvloop.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
     )
@@ -29,7 +31,7 @@ def serving(**settings: object) -> Iterator[Server]:
         thread.join()
 
 
-async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[], None]]]") -> None:
+async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[], object]]]") -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     try:
         server = Server(settings, CollectorRegistry())
@@ -48,3 +50,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
+
+
+def call_of(error: grpc.RpcError) -> grpc.Call:
+    """The call that ended with an error, which is one and the same object."""
+    assert isinstance(error, grpc.Call)
+    return error

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+Command = Sequence[str | os.PathLike[str]]
 SECONDS = 110.0  # less than the timeout of a test
 
 
 @contextmanager
-def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+def started(command: Command, **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """A process that is killed at the end of the block, if it lives, and whatever it has started too."""
     with subprocess.Popen(command, process_group=0, **options) as process:
         try:
@@ -22,7 +23,7 @@ def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Po
 
 
 def run(
-    command: Sequence[object], *, seconds: float = SECONDS, check: bool = False, input: Any = None, **options: Any
+    command: Command, *, seconds: float = SECONDS, check: bool = False, input: Any = None, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
     """What ``subprocess.run`` does, within so many seconds."""
     if options.pop("capture_output", False):

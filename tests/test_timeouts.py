@@ -81,7 +81,7 @@ def hanging(tmp_path):
 
     def said(*options: str) -> str:
         command = [sys.executable, "-m", "pytest", *plugins, "-o", "timeout_grace=1", *options]
-        text = run(command, env=environment, cwd=tmp_path, capture_output=True, text=True).stdout
+        text: str = run(command, env=environment, cwd=tmp_path, capture_output=True, text=True).stdout
         eventually(lambda: not left(mark))
         return text
 

@@ -39,7 +39,7 @@ class Watched:
     def __init__(self, config: pytest.Config) -> None:
         self._grace = float(config.getini("timeout_grace"))
         session = config.getoption("session_timeout") or config.getini("session_timeout") or SESSION_SECONDS
-        command = [sys.executable, "-SE", WATCHDOG, str(os.getpid()), str(float(session) + self._grace)]
+        command = [sys.executable, "-SE", str(WATCHDOG), str(os.getpid()), str(float(session) + self._grace)]
         reads, self._writes = os.pipe()
         subprocess.run(command, stdin=reads, start_new_session=True, check=True)
         os.close(reads)

@@ -1,6 +1,6 @@
 """What tests of several losses share: PyTorch's answer, ours beside it, and data that needs no explaining."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import ce_engine
 from ce_engine import reference
+from tests.present import present
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 HALVES = (torch.float16, torch.bfloat16)
@@ -50,19 +51,21 @@ class Problem:
     target: Tensor
     options: dict[str, Any]
 
-    def ours(self, **more) -> ce_engine.LossResult:
+    def ours(self, **more: Any) -> ce_engine.LossResult:
         options = {"grad": True, **self.options, **more}
-        return getattr(ce_engine, self.loss)(self.input, self.target, **options)
+        result: ce_engine.LossResult = getattr(ce_engine, self.loss)(self.input, self.target, **options)
+        return result
 
-    def theirs(self, grad_output=None, **more) -> tuple[Tensor, Tensor]:
+    def theirs(self, grad_output: Tensor | None = None, **more: Any) -> tuple[Tensor, Tensor]:
         """What ``torch.nn.functional`` says, and its autograd."""
         leaf = self.input.detach().clone().requires_grad_()
         loss = getattr(F, self.loss)(leaf, self.target, **self.options, **more)
         (grad,) = torch.autograd.grad(loss, leaf, torch.ones_like(loss) if grad_output is None else grad_output)
         return loss.detach(), grad
 
-    def twin(self, **more) -> ce_engine.LossResult:
-        return getattr(reference, self.loss)(self.input, self.target, **self.options, **more)
+    def twin(self, **more: Any) -> ce_engine.LossResult:
+        result: ce_engine.LossResult = getattr(reference, self.loss)(self.input, self.target, **self.options, **more)
+        return result
 
     def to(self, dtype: torch.dtype) -> "Problem":
         def cast(x: Any) -> Any:
@@ -85,7 +88,7 @@ def problem(kind: str, shape: tuple[int, ...] = (4, 5, 3), dtype: torch.dtype = 
     index, weight = torch.randint(classes, rows, generator=generator), random(classes) + 0.5
     if rows and rows[0] > 2:
         index[2] = -100
-    made = {
+    made: dict[str, Callable[[], tuple[str, Tensor, Tensor, dict[str, Any]]]] = {
         "cross_entropy": lambda: ("cross_entropy", logits, index, {"weight": weight}),
         "smoothed": lambda: ("cross_entropy", logits, index, {"weight": weight, "label_smoothing": 0.2}),
         "probabilities": lambda: ("cross_entropy", logits, target, {"weight": weight, "label_smoothing": 0.2}),
@@ -109,13 +112,16 @@ def loss_shape(problem: Problem) -> torch.Size:
     return problem.ours(reduction="none").loss.shape
 
 
-def assert_close(result, loss, grad, tolerance):
+def assert_close(result: ce_engine.LossResult, loss: Tensor, grad: Tensor | None, tolerance: float) -> None:
     torch.testing.assert_close(result.loss, loss, atol=tolerance, rtol=tolerance, equal_nan=True)
     torch.testing.assert_close(result.grad, grad, atol=tolerance, rtol=tolerance, equal_nan=True)
 
 
-def assert_no_worse(ours, theirs, truth, size=None):
+def assert_no_worse(
+    ours: Tensor | None, theirs: Tensor, truth: Tensor | None, size: Tensor | float | None = None
+) -> None:
     """Our error is at most PyTorch's and one rounding, of the largest number there is or of one of another size."""
+    ours, truth = present(ours), present(truth)
     finite = truth.isfinite()
     torch.testing.assert_close(ours[~finite].to(truth.dtype), truth[~finite], equal_nan=True)
     size = _largest(truth[finite]) if size is None else float(size)

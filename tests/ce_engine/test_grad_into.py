@@ -1,17 +1,23 @@
 """A gradient that is written into memory of the caller's."""
 
+from typing import Any
+
 import pytest
 import torch
 
 import ce_engine
 from ce_engine import Engine, InvalidArgumentError, slabs
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, problem
+from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
 
-def slab(given: Problem, **more) -> ce_engine.Slab:
-    return getattr(slabs, given.loss)(given.input, given.target, **{"grad": True, **given.options, **more})
+def slab(given: Problem, **more: Any) -> ce_engine.Slab:
+    made: ce_engine.Slab = getattr(slabs, given.loss)(
+        given.input, given.target, **{"grad": True, **given.options, **more}
+    )
+    return made
 
 
 def garbage(given: Problem, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -28,7 +34,7 @@ def test_gradient_has_the_same_bits_in_given_memory(kind, dtype, shape):
     result = ce_engine.evaluate(slab(given), grad_into=memory)
     expected = given.ours()
     assert result.grad is memory
-    assert torch.equal(memory, expected.grad)
+    assert torch.equal(memory, present(expected.grad))
     assert torch.equal(result.loss, expected.loss) or expected.loss.isnan()
 
 
@@ -38,7 +44,7 @@ def test_gradient_of_another_dtype_has_the_same_bits_in_given_memory(kind, grad_
     given = problem(kind, (4, 5, 3), torch.bfloat16)
     memory = garbage(given, grad_dtype)
     ce_engine.evaluate(slab(given, grad_dtype=grad_dtype), grad_into=memory)
-    assert torch.equal(memory, given.ours(grad_dtype=grad_dtype).grad)
+    assert torch.equal(memory, present(given.ours(grad_dtype=grad_dtype).grad))
 
 
 def test_merged_slabs_write_each_to_its_own_memory():
@@ -47,7 +53,7 @@ def test_merged_slabs_write_each_to_its_own_memory():
     with Engine(max_queue_delay_us=100_000, max_batch_rows=40) as engine:
         futures = [engine.submit(slab(given).with_grad_into(memory)) for memory in memories]
         assert all(future.result().grad is memory for future, memory in zip(futures, memories, strict=True))
-    assert all(torch.equal(memory, given.ours().grad) for memory in memories)
+    assert all(torch.equal(memory, present(given.ours().grad)) for memory in memories)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 
 import ce_engine
-from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, assert_close, loss_shape, problem
+from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, Problem, assert_close, loss_shape, problem
+from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
@@ -37,7 +39,7 @@ def test_incoming_gradient_may_have_another_dtype(kind, dtype):
     given = problem(kind, dtype=torch.float32)
     incoming = torch.randn(loss_shape(given)).to(dtype)
     narrow, wide = (given.ours(reduction="none", grad_output=x) for x in (incoming, incoming.double()))
-    assert torch.equal(narrow.grad, wide.grad)
+    assert torch.equal(present(narrow.grad), present(wide.grad))
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -53,12 +55,12 @@ def test_incoming_gradient_of_another_shape_is_refused(kind, reduction):
 @pytest.mark.parametrize("kind", PROBLEMS)
 def test_gradient_has_the_dtype_that_was_asked_for_rounded_once(kind, dtype):
     given = problem(kind, dtype=dtype)
-    assert given.ours().grad.dtype == dtype
+    assert present(given.ours().grad).dtype == dtype
     wide = given.ours(grad_dtype=torch.float64 if dtype is torch.float64 else torch.float32).grad
     for other in FLOATS:
-        grad = given.ours(grad_dtype=other).grad
+        grad = present(given.ours(grad_dtype=other).grad)
         assert grad.dtype == other
-        assert torch.equal(grad, wide.to(other))
+        assert torch.equal(grad, present(wide).to(other))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -86,13 +88,13 @@ def test_gradient_dtype_that_is_no_float_is_refused():
         problem("nll_loss").ours(grad_dtype=torch.int8)
 
 
-def at_once(given, **options):
+def at_once(given: Problem, **options: Any) -> ce_engine.LossResult:
     # In a thread of its own, whose scratch memory goes with it: were it to require a gradient, all later tests failed.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(given.ours, **options).result(20)
 
 
-def submitted(given, **options):
+def submitted(given: Problem, **options: Any) -> ce_engine.LossResult:
     slab = getattr(ce_engine.slabs, given.loss)(given.input, given.target, **given.options, **options, grad=True)
     with ce_engine.Engine() as engine:
         return engine.submit(slab).result(20)

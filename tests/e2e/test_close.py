@@ -7,16 +7,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from losswire_client import AsyncClient, Client, LosswireError
+from losswire_client import AsyncClient, Client, LosswireError, Result
 from losswire_server import RunningServer, launch
 
 SHAPE = (256, 4000)
 SMALL, LARGE = ([1.0, 2.0], 0), (np.zeros(SHAPE, np.float32), np.zeros(SHAPE[0], np.int64))
-CLIENTS = [  # their settings, and a batch that makes them use what they are about
+CLIENTS: list[
+    tuple[dict[str, Any], tuple[Any, Any]]
+] = [  # their settings, and a batch that makes them use what they are about
     ({"transport": "unary"}, LARGE),
     ({"transport": "stream"}, LARGE),
     ({"transport": "shared_memory"}, LARGE),
@@ -47,13 +50,17 @@ def test_client_closes_in_seconds_and_ends_its_calls(server):
         calls: list[Future[object]] = []
         for client, (_, batch) in zip(clients, CLIENTS, strict=True):
             calls += [threads.submit(client.cross_entropy, *batch) for _ in range(4)]
-            calls.append(threads.submit(lambda client=client, batch=batch: list(client.map([batch] * 9, window=4))))
+            calls.append(threads.submit(map_nine, client, batch))
         time.sleep(AMID)
         close_all(clients)
         for call in calls:
             with pytest.raises(LosswireError):
                 call.result(15)
     assert {place.shape for place in places} == {SHAPE}
+
+
+def map_nine(client: Client, batch: tuple[Any, Any]) -> list[Result]:
+    return list(client.map([batch] * 9, window=4))
 
 
 def close_all(clients: list[Client]) -> None:

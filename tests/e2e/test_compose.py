@@ -72,7 +72,8 @@ def prometheus(tmp_path):
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def query(url: str, expression: str) -> list[float]:

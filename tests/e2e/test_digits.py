@@ -14,14 +14,15 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "digits.py"
 
 
-def run(*command: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(*command: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     environment, command = {**os.environ, **environment}, (sys.executable, *command)
     return processes.run(command, capture_output=True, text=True, cwd=EXAMPLE.parent, env=environment)
 
 
 def environments() -> str:
     """Those of all processes that are ours to see."""
-    return processes.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
+    said: str = processes.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
+    return said
 
 
 @pytest.mark.slow

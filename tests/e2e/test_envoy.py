@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import trustme
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -28,7 +30,8 @@ CONFIGURATION = (ROOT / "deploy/envoy/envoy.yaml").read_text()
     text for section, _, text in fences(Path("docs/contract.md"), "console") if section.startswith("TLS")
 ]
 TOKEN = "sesame"
-LOGITS, TARGET = np.float32([[0.5, 1.5, -1.0], [2.0, 0.1, 0.3]]), np.array([1, 0])
+Json = dict[str, Any]
+LOGITS, TARGET = np.array([[0.5, 1.5, -1.0], [2.0, 0.1, 0.3]], np.float32), np.array([1, 0])
 
 
 @dataclass
@@ -36,10 +39,10 @@ class Proxy:
     target: str
     ca: Path
 
-    def client(self, token: str | None = TOKEN, **options: object) -> Client:
+    def client(self, token: str | None = TOKEN, **options: Any) -> Client:
         return Client(self.target, tls=TLS(ca=self.ca), token=token, timeout=20, **options)
 
-    def post(self, method: str, request: dict, token: str = TOKEN) -> tuple[int, bytes]:
+    def post(self, method: str, request: Json, token: str = TOKEN) -> tuple[int, bytes]:
         """Status and body of what comes of a request in JSON."""
         url = f"https://{self.target}/losswire.v1.LossService/{method}"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -80,7 +83,15 @@ def envoy(server: Server, descriptors: bytes, folder: Path) -> Iterator[Proxy]:
     (folder / "losswire.binpb").write_bytes(descriptors)
     (folder / "envoy.yaml").write_text(configuration(folder, server))
     address = folder / "admin"
-    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "error", "--admin-address-path", address]
+    options = [
+        "--disable-hot-restart",
+        "--concurrency",
+        "1",
+        "--log-level",
+        "error",
+        "--admin-address-path",
+        str(address),
+    ]
     with started([binary, "-c", folder / "envoy.yaml", *options]) as process:
         eventually(lambda: process.poll() is not None or is_ready(address))
         yield Proxy(listener(address), folder / "ca.crt")
@@ -101,7 +112,9 @@ def configuration(folder: Path, server: Server) -> str:
 
 
 def ask_admin(address: Path, path: str) -> bytes:
-    return urllib.request.urlopen(f"http://{address.read_text()}{path}", timeout=5).read()
+    with urllib.request.urlopen(f"http://{address.read_text()}{path}", timeout=5) as answer:
+        said: bytes = answer.read()
+    return said
 
 
 def is_ready(address: Path) -> bool:
@@ -117,12 +130,12 @@ def listener(address: Path) -> str:
     return f"{place['address']}:{place['port_value']}"
 
 
-def tensor(array: np.ndarray) -> dict:
+def tensor(array: npt.NDArray[Any]) -> Json:
     data = base64.b64encode(array.tobytes()).decode()
     return {"dtype": f"DTYPE_{array.dtype.name.upper()}", "shape": list(array.shape), "data": data}
 
 
-def request(input=LOGITS, target=TARGET, **changed: object) -> dict:
+def request(input: npt.NDArray[Any] = LOGITS, target: npt.NDArray[Any] = TARGET, **changed: Any) -> Json:
     spec = {"crossEntropy": {}, "reduction": "REDUCTION_MEAN"}
     return {"spec": spec, "input": tensor(input), "target": tensor(target), **changed}
 
@@ -173,7 +186,7 @@ def test_json_drops_names_that_no_field_has_without_a_word(proxy):
 
 
 def test_json_says_nan_in_a_string(proxy):
-    _, body = proxy.post("Evaluate", request(np.float32([[np.nan, 0]]), np.array([0])))
+    _, body = proxy.post("Evaluate", request(np.array([[np.nan, 0]], np.float32), np.array([0])))
     assert json.loads(body)["lossSum"] == "NaN"
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.documents import ROOT, fences, need_protoc, root_like, run_console
+from tests.present import present
 from tests.processes import run
 
 DOCUMENT = Path("docs/contract.md")
@@ -130,5 +131,5 @@ def assert_right(printed: str) -> None:
     loss = F.cross_entropy(logits, torch.tensor(TARGET), label_smoothing=0.1)
     loss.backward()
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", printed)]
-    right = torch.cat([loss.detach()[None], logits.grad.flatten()])
+    right = torch.cat([loss.detach()[None], present(logits.grad).flatten()])
     torch.testing.assert_close(torch.tensor(numbers), right, atol=1e-5, rtol=1e-5)

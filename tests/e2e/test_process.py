@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -19,14 +20,15 @@ from losswire_client._request import losses as _losses
 from losswire_client._transports.unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
+from tests.present import present
 from tests.processes import run, started
 
 COMMAND = [sys.executable, "-m", "losswire_server", "--port=0", "--metrics-port=0", "--log-format=json"]
 
 
 def read_event(process: subprocess.Popen[str], event: str) -> dict[str, str]:
-    for line in process.stderr:
-        entry = json.loads(line)
+    for line in present(process.stderr):
+        entry: dict[str, str] = json.loads(line)
         if entry["event"] == event:
             return entry
     raise AssertionError(f"it ended before it said {event!r}")
@@ -63,7 +65,7 @@ def test_second_signal_ends_it_at_once_and_quietly():
         read_event(process, "draining")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == -signal.SIGINT
-        assert process.stderr.read() == ""
+        assert present(process.stderr).read() == ""
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("--port=-1", 2), ("--port=TAKEN", 1)])
@@ -128,10 +130,8 @@ def test_health_check_fails_where_there_is_no_server():
 def test_port_that_is_taken_is_said_so(setting):
     with launch() as server:
         address = server.target if setting == "port" else server.metrics_url.split("/")[2]
-        with (
-            pytest.raises(RuntimeError, match=rf"cannot listen on {address}"),
-            launch(**{setting: address.rpartition(":")[2]}),
-        ):
+        taken: dict[str, Any] = {setting: address.rpartition(":")[2]}
+        with pytest.raises(RuntimeError, match=rf"cannot listen on {address}"), launch(**taken):
             pass
 
 

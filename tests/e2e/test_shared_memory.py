@@ -15,6 +15,7 @@ import pytest
 from losswire_client import Client, UnavailableError
 from losswire_server import RunningServer, launch
 from tests.helpers import eventually
+from tests.present import present
 from tests.processes import started
 from tests.server.memory.shared_memory import regions_open_in
 
@@ -51,7 +52,7 @@ def leased_bytes(server: RunningServer) -> float:
 def caller(server: RunningServer) -> Iterator[None]:
     """One that is killed at the end of the block."""
     with started([sys.executable, "-c", CALLER, server.target], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert present(process.stdout).readline() == "ready\n"
         yield
 
 
@@ -69,7 +70,7 @@ def test_server_that_is_killed_leaves_its_callers_their_arrays():
     with launch(stop_seconds=1) as server, Client(server.target, transport="shared_memory", retry=None) as client:
         logits = client.empty(SHAPE)
         logits[...] = 1
-        gradient = client.cross_entropy(logits, TARGET, grad=True).grad
+        gradient = present(client.cross_entropy(logits, TARGET, grad=True).grad)
         before = gradient.copy()
         os.kill(server.pid, signal.SIGKILL)
         with pytest.raises(UnavailableError):

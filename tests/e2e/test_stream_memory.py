@@ -38,7 +38,8 @@ def test_server_does_not_grow_with_what_passes_through(server, slabs, grad):
 
 def pass_through(server: RunningServer, slabs: int, *, grad: bool) -> None:
     with grpc.insecure_channel(server.target, [("grpc.max_receive_message_length", -1)]) as channel:
-        for answer in channel.stream_stream(PATH)(messages(slabs, grad=grad)):
+        call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(PATH)
+        for answer in call(messages(slabs, grad=grad)):
             last = answer
     summary = RESPONSES.read(last)
     assert isinstance(summary, v1.EvaluateResponse)
@@ -48,8 +49,8 @@ def pass_through(server: RunningServer, slabs: int, *, grad: bool) -> None:
 
 def messages(slabs: int, *, grad: bool) -> Iterator[bytes]:
     """A batch of so many slabs, all of the same zeros."""
-    spec = v1.LossSpec(reduction=SUM, cross_entropy={})
-    request = v1.EvaluateRequest(spec=spec, outputs=v1.OutputSpec(gradient={} if grad else None))
+    spec = v1.LossSpec(reduction=SUM, cross_entropy=v1.CrossEntropy())
+    request = v1.EvaluateRequest(spec=spec, outputs=v1.OutputSpec(gradient=v1.GradientSpec() if grad else None))
     request.input.MergeFrom(v1.Tensor(dtype=FLOAT32, shape=[slabs * ROWS, CLASSES]))
     request.target.MergeFrom(v1.Tensor(dtype=INT64, shape=[slabs * ROWS]))
     yield v1.EvaluateStreamRequest(header=request).SerializeToString()

@@ -52,7 +52,7 @@ def launches() -> dict[str, Slab]:
             result[f"{dtype} {class_count} gradient"] = slabs.cross_entropy(x, y, grad=True)
     for dtype, class_count in ((torch.float64, 10), (torch.float16, 20_000)):
         x, y = torch.zeros(2, class_count, dtype=dtype), torch.tensor([0, -100])
-        everything = {
+        everything: dict[str, Any] = {
             "weight": torch.ones(class_count),
             "grad": True,
             "outputs": OUTPUTS,

@@ -78,6 +78,10 @@ def _largest(*tensors: Tensor | None) -> float:
     return float(finite.abs().max()) if finite.numel() else 0.0
 
 
+def row(results: RowResults, number: int) -> RowResults:
+    return results.map(lambda x: x[number : number + 1], lambda x: x[number : number + 1])
+
+
 def assert_same_bits(ours: RowResults, theirs: RowResults) -> None:
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from ce_engine import slabs
 from ce_engine._slab import RowResults, Slab
 from ce_engine.gpu import CudaDevice, Pipeline, evaluate
-from tests.gpu.helpers import DEVICE, OUTPUTS, assert_same_bits, by_kernels
+from tests.gpu.helpers import DEVICE, OUTPUTS, assert_same_bits, by_kernels, row
+from tests.present import present
 
 pytestmark = pytest.mark.gpu
 
@@ -46,7 +48,7 @@ def test_error_against_float64_is_no_larger_than_that_of_torch(class_count, dtyp
     input, target = batch(257, class_count, dtype)
     results = on_device(slabs.cross_entropy(input, target, reduction="sum", grad=True))
     truth, theirs = (_torch(x, target) for x in (input.double(), input.float()))
-    for ours, torch_s, true in zip((results.losses, results.grad), theirs, truth, strict=True):
+    for ours, torch_s, true in zip((results.losses, present(results.grad)), theirs, truth, strict=True):
         eps = torch.finfo(ours.dtype).eps
         assert (ours - true).abs().max() <= (torch_s - true).abs().max() + 2 * eps * true.abs().max()
 
@@ -64,11 +66,16 @@ def _torch(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def test_row_alone_has_the_bits_of_the_row_in_company(class_count, dtype, grad, label_smoothing):
     rows = 515
     input, target = batch(rows, class_count, dtype)
-    options = {"reduction": "sum", "grad": grad, "label_smoothing": label_smoothing, "outputs": ("lse",)}
+    options: dict[str, Any] = {
+        "reduction": "sum",
+        "grad": grad,
+        "label_smoothing": label_smoothing,
+        "outputs": ("lse",),
+    }
     together = on_device(slabs.cross_entropy(input, target, **options))
     for i in (0, 1, 130, rows - 1):
         alone = on_device(slabs.cross_entropy(input[i : i + 1], target[i : i + 1], **options))
-        assert_same_bits(alone, together.map(lambda x, i=i: x[i : i + 1], lambda x, i=i: x[i : i + 1]))
+        assert_same_bits(alone, row(together, i))
 
 
 @pytest.mark.parametrize("class_count", [10, 1000, 50_257])
@@ -86,7 +93,7 @@ def test_offsets_beyond_32_bits():
     input, target = torch.zeros(rows, class_count, dtype=torch.bfloat16, device=DEVICE), torch.zeros(rows).long()
     input[-1] = torch.randn(class_count)
     target[-1] = class_count - 1
-    options = {"reduction": "sum", "grad": True}
+    options: dict[str, Any] = {"reduction": "sum", "grad": True}
     results = on_device(slabs.cross_entropy(input, target.to(DEVICE), **options))
     last = on_device(slabs.cross_entropy(input[-1:].clone(), target[-1:].to(DEVICE), **options))
     assert_same_bits(last, results.map(lambda x: x[-1:], lambda x: x[-1:]))
@@ -97,8 +104,8 @@ def test_million_classes():
     results = on_device(slabs.cross_entropy(input, target, reduction="sum", grad=True, outputs=OUTPUTS))
     losses, grad = _torch(input.double(), target)
     torch.testing.assert_close(results.losses.double(), losses, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(results.grad.double(), grad, atol=1e-6, rtol=1e-2)
-    assert torch.equal(results.predictions.cpu(), input.cpu().argmax(1))
+    torch.testing.assert_close(present(results.grad).double(), grad, atol=1e-6, rtol=1e-2)
+    assert torch.equal(present(results.predictions).cpu(), input.cpu().argmax(1))
 
 
 def test_evaluating_does_not_wait_for_the_device():

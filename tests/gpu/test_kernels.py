@@ -1,6 +1,7 @@
 """Each loss with its options, over all dtypes and all ways to cut a row."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_class_targets(class_count, dtype):
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)
 def test_smoothed_class_targets(class_count, dtype):
     input, target, sample_weight = logits(ROWS, class_count, dtype), classes(ROWS, class_count), torch.rand(ROWS)
-    options = {"label_smoothing": 0.3, "grad": True, "sample_weight": sample_weight}
+    options: dict[str, Any] = {"label_smoothing": 0.3, "grad": True, "sample_weight": sample_weight}
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), outputs=OUTPUTS, **options))
     assert_right(slabs.cross_entropy(input, target, **options))
     assert_right(slabs.cross_entropy(input, target, label_smoothing=1.0, reduction="sum"))
@@ -60,7 +61,7 @@ def test_smoothed_class_targets(class_count, dtype):
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)
 def test_probability_targets(class_count, dtype):
     input, target = logits(ROWS, class_count, dtype), logits(ROWS, class_count + 1)[:, 1:].softmax(1) * 1.5
-    options = {"label_smoothing": 0.3, "grad": True, "sample_weight": torch.rand(ROWS)}
+    options: dict[str, Any] = {"label_smoothing": 0.3, "grad": True, "sample_weight": torch.rand(ROWS)}
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), outputs=OUTPUTS, **options))
     assert_right(slabs.cross_entropy(input, target.to(dtype), grad=True))
     assert_right(slabs.cross_entropy(input, target.double()))
@@ -78,7 +79,7 @@ def test_nll_loss(class_count, dtype):
 @pytest.mark.parametrize("shape", [(), (3, 7), (1025,)])  # one element, a ragged end, and one more than a program's
 def test_binary_losses(shape, dtype):
     input, target, weight = torch.randn(shape).to(dtype) * 4, torch.rand(shape).to(dtype), torch.rand(shape)
-    options = {"grad": True, "outputs": BINARY_OUTPUTS}
+    options: dict[str, Any] = {"grad": True, "outputs": BINARY_OUTPUTS}
     for weighted, pos_weight in itertools.product((None, weight), (None, weight * 3)):
         assert_right(slabs.binary_cross_entropy_with_logits(input, target, weighted, pos_weight=pos_weight, **options))
     assert_right(slabs.binary_cross_entropy(input.sigmoid(), target, weight, **options))
@@ -90,7 +91,7 @@ def test_more_rows_than_a_program_takes_with_a_ragged_end(class_count):
     rows = row_tile(class_count, torch.float32, elements=True).rows + 1
     input, target = logits(rows, class_count), classes(rows, class_count, ignored=(0, rows - 2))
     incoming = torch.linspace(-1, 1, rows)
-    options = {"grad": True, "grad_output": incoming, "reduction": "none"}
+    options: dict[str, Any] = {"grad": True, "grad_output": incoming, "reduction": "none"}
     assert_right(slabs.cross_entropy(input, target, outputs=OUTPUTS, **options))
     assert_right(slabs.nll_loss(input, target, outputs=OUTPUTS, **options))
 
@@ -105,7 +106,7 @@ def test_a_million_classes():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_gradient_has_the_dtype_that_was_asked_for(dtype, grad_dtype):
     input, target = logits(ROWS, 5, dtype), classes(ROWS, 5)
-    options = {"grad": True, "grad_dtype": grad_dtype}
+    options: dict[str, Any] = {"grad": True, "grad_dtype": grad_dtype}
     assert_right(slabs.cross_entropy(input, target, **options))
     assert_right(slabs.nll_loss(input, target, **options))
     assert_right(slabs.binary_cross_entropy_with_logits(input, input.sigmoid(), **options))

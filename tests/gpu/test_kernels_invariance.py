@@ -1,20 +1,17 @@
 """The bits of a row depend neither on its companions, nor on its place among them, nor on columns of theirs."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from ce_engine import slabs
-from ce_engine._slab import RowResults
 from ce_engine.gpu._tiles import KEPT_NUMBERS, KEPT_WARPS, WARP
-from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels
+from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels, row
+from tests.present import present
 
 BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS
-
-
-def row(results: RowResults, number: int) -> RowResults:
-    return results.map(lambda x: x[number : number + 1], lambda x: x[number : number + 1])
 
 
 # 130 rows of 3 classes are in two programs; then programs of a few rows, of one row, and of one in two blocks.
@@ -24,7 +21,7 @@ def row(results: RowResults, number: int) -> RowResults:
 def test_row_alone_has_the_bits_of_the_row_in_company(rows, class_count, dtype, target_of):
     input = (torch.randn(rows, class_count) * 5).to(dtype)
     target, weight = torch.randint(class_count, (rows,)), torch.rand(class_count)
-    options = {"weight": weight, "grad": True, "reduction": "sum", "outputs": OUTPUTS}
+    options: dict[str, Any] = {"weight": weight, "grad": True, "reduction": "sum", "outputs": OUTPUTS}
     if target_of == "smoothed class":
         options["label_smoothing"] = 0.1
     if target_of == "probabilities":
@@ -43,7 +40,11 @@ def test_columns_that_say_nothing_change_no_bit(smoothing):
     slab = slabs.cross_entropy(
         torch.randn(rows, 100), torch.randint(100, (rows,)), grad=True, label_smoothing=smoothing, outputs=OUTPUTS
     )
-    columns = {"ignored": torch.zeros(rows, dtype=torch.bool), "weight": ones, "scale": slab.rows.scale.clone()}
+    columns = {
+        "ignored": torch.zeros(rows, dtype=torch.bool),
+        "weight": ones,
+        "scale": present(slab.rows.scale).clone(),
+    }
     if smoothing:
         columns["sample_weight"] = ones
     merged = replace(slab, rows=slab.rows._replace(**columns))
@@ -53,7 +54,9 @@ def test_columns_that_say_nothing_change_no_bit(smoothing):
 def test_columns_of_elements_that_say_nothing_change_no_bit():
     input, target, ones = torch.randn(300) * 5, torch.rand(300), torch.ones(300)
     slab = slabs.binary_cross_entropy_with_logits(input, target, grad=True, outputs=BINARY_OUTPUTS)
-    merged = replace(slab, rows=slab.rows._replace(weight=ones, pos_weight=ones, scale=slab.rows.scale.clone()))
+    merged = replace(
+        slab, rows=slab.rows._replace(weight=ones, pos_weight=ones, scale=present(slab.rows.scale).clone())
+    )
     assert_same_bits(by_kernels(merged), by_kernels(slab))
     first = slabs.binary_cross_entropy_with_logits(
         input[7:8], target[7:8], grad=True, outputs=BINARY_OUTPUTS, grad_output=torch.tensor(1 / 300)

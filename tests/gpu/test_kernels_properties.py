@@ -1,5 +1,7 @@
 """Any options and any values: what the CPU path says in float64 is what the kernels say."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def tensors(values: st.SearchStrategy[float], *shape: int) -> st.SearchStrategy[
 
 
 @st.composite
-def common(draw: st.DrawFn, rows: tuple[int, ...], outputs: tuple[str, ...]) -> dict[str, object]:
+def common(draw: st.DrawFn, rows: tuple[int, ...], outputs: tuple[str, ...]) -> dict[str, Any]:
     return {
         "grad": draw(st.booleans()),
         "outputs": tuple(draw(st.sets(st.sampled_from(outputs)))),

@@ -61,7 +61,7 @@ FLOODS = {
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 def test_flood_of_fields_is_refused_before_it_is_parsed(flood):
     with pytest.raises(FieldError, match=f"^request: {TOO_MANY}$"):
-        parse(Unparsed, flood)
+        parse(Unparsed, flood)  # type: ignore[type-var]
     with pytest.raises(FieldError, match=f"^header: {TOO_MANY}$"):
         REQUESTS.read(field(1, LENGTH_DELIMITED, flood))
 

@@ -15,9 +15,9 @@ def varint(value: int, overlong: int = 0) -> bytes:
 
 def field(number: int, kind: int, value: int | bytes, overlong: int = 0) -> bytes:
     tag = varint(number << 3 | kind, overlong)
-    if kind == LENGTH_DELIMITED:
-        return tag + varint(len(value), overlong) + value
-    return tag + (varint(value, overlong) if kind == VARINT else value)
+    if isinstance(value, int):
+        return tag + varint(value, overlong)
+    return tag + (varint(len(value), overlong) if kind == LENGTH_DELIMITED else b"") + value
 
 
 def unknown_fields(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:

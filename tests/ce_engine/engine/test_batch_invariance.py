@@ -1,6 +1,7 @@
 """The bits of a row's results do not depend on its companions, on its place among them, on memory, or on threads."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ LAYOUTS = {
 def rows_of(kind, rows, classes, dtype):
     """A problem of (rows, classes), each row with weights of its own; the binary losses' rows hold many elements."""
     logits, shares = (torch.randn(rows, classes) * 5).to(dtype), torch.rand(rows, classes).to(dtype)
-    options = {"grad_output": torch.rand(rows), "sample_weight": torch.rand(rows)}
+    options: dict[str, Any] = {"grad_output": torch.rand(rows), "sample_weight": torch.rand(rows)}
     if kind in CLASS_PROBLEMS:
         index = torch.randint(classes, (rows,))
         options["label_smoothing"] = 0.1 if kind in {"smoothed", "probabilities"} else 0.0

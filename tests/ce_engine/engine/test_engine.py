@@ -3,8 +3,9 @@
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -284,20 +285,26 @@ def test_idle_engine_keeps_no_slab_alive():
 
 @pytest.mark.parametrize("name", ["workers", "max_batch_rows", "max_queue_rows"])
 def test_number_that_would_stop_the_engine_is_refused_by_its_name(name):
+    wrong: dict[str, Any] = {name: 0}
     with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected at least 1, got 0"):
-        Engine(**{name: 0})
+        Engine(**wrong)
 
 
 def test_engine_may_be_closed_from_a_callback():
     engine, closed = Engine(), threading.Event()
-    engine.submit(slab()).add_done_callback(lambda _: (engine.close(), closed.set()))
+
+    def close(_future: Future[ce_engine.LossResult]) -> None:
+        engine.close()
+        closed.set()
+
+    engine.submit(slab()).add_done_callback(close)
     assert closed.wait(20)
 
 
 def test_many_threads_and_workers_each_get_their_own_results():
     with Engine(workers=3, torch_threads=1) as engine:
         submitted = [slab(rows=1 + n % 7, classes=2 + n % 3, seed=n, grad=True) for n in range(300)]
-        futures = [None] * len(submitted)
+        futures: dict[int, Future[ce_engine.LossResult]] = {}
 
         def submit(first):
             for n in range(first, len(submitted), 4):
@@ -308,5 +315,5 @@ def test_many_threads_and_workers_each_get_their_own_results():
             thread.start()
         for thread in threads:
             thread.join()
-        for future, one in zip(futures, submitted, strict=True):
-            assert_same_bits(future.result(20), alone(one))
+        for n, one in enumerate(submitted):
+            assert_same_bits(futures[n].result(20), alone(one))

@@ -48,7 +48,7 @@ def test_callback_that_leaves_does_not_end_the_thread():
 
 def test_future_that_its_owner_has_settled_does_not_end_the_thread():
     with Engine(max_queue_delay_us=50_000) as engine:
-        engine.submit(slab()).set_result(None)
+        engine.submit(slab()).set_result(ce_engine.evaluate(slab()))
         assert engine.submit(slab()).result(20)
 
 

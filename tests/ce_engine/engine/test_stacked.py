@@ -94,7 +94,8 @@ def test_each_of_a_stack_has_the_bits_that_it_has_alone(stack):
     loss, input, target, options = stack
     stacked = ce_engine.evaluate_stacked(getattr(slabs, loss), input, target, **options)
     assert len(stacked) == len(input)
-    for number, result in enumerate(stacked):
+    for number in range(len(input)):
+        result = stacked[number]
         own = {name: x[number] for name, x in options.items() if name == "sample_weight"}
         alone = getattr(ce_engine, loss)(input[number], target[number], **options | own)
         for field in dataclasses.fields(alone):

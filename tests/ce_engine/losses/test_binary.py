@@ -1,16 +1,19 @@
 """Binary cross-entropy of probabilities and of logits, where all is finite; test_binary_edges.py has the rest."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, HALVES, REDUCTIONS, TOLERANCES, Problem, assert_close, assert_no_worse
+from tests.present import present
 
 LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 # Any shape is allowed, and each weight's shape that broadcasts to it.
-SHAPES = {
+SHAPES: dict[tuple[int, ...], list[tuple[int, ...] | None]] = {
     (): [None, ()],
     (1,): [None, (), (1,)],
     (7,): [None, (), (1,), (7,)],
@@ -21,22 +24,26 @@ SHAPES = {
 }
 
 
-def elements(loss, shape, dtype=torch.float64, **weights):
+def elements(
+    loss: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float64, **weights: tuple[int, ...] | None
+) -> Problem:
     """Arguments with weights of the shapes that are given."""
     generator = torch.Generator().manual_seed(0)
 
-    def random(shape):
-        return None if shape is None else torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
+    def random(shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
 
     logits = (torch.randn(shape, generator=generator, dtype=torch.float64) * 3).to(dtype)
     input = logits if loss in LOSSES[1:] else logits.sigmoid()
-    return Problem(loss, input, random(shape), {name: random(shape) for name, shape in weights.items()})
+    target = random(shape)
+    options = {name: None if shape is None else random(shape) for name, shape in weights.items()}
+    return Problem(loss, input, target, options)
 
 
-def assert_agrees(given, tolerance, **options):
+def assert_agrees(given: Problem, tolerance: float, **options: Any) -> None:
     result, twin = given.ours(**options), given.twin(**options)
     assert_close(result, *given.theirs(**options), tolerance)
-    assert_close(result, twin.loss.to(given.input.dtype), twin.grad.to(given.input.dtype), tolerance)
+    assert_close(result, twin.loss.to(given.input.dtype), present(twin.grad).to(given.input.dtype), tolerance)
     assert result.weight_sum == twin.weight_sum == result.row_count == given.input.numel()
     assert result.ignored_count == 0
 
@@ -65,7 +72,7 @@ def test_weight_of_positives_is_that_of_torch(shape, reduction, dtype):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_half_precision_is_no_worse_than_torch(loss, reduction, dtype):
-    weights = {"weight": (300, 7)} | ({"pos_weight": (7,)} if loss in LOSSES[1:] else {})
+    weights: dict[str, tuple[int, ...]] = {"weight": (300, 7)} | ({"pos_weight": (7,)} if loss in LOSSES[1:] else {})
     given = elements(loss, (300, 7), dtype, **weights)
     result, (loss, grad) = given.ours(reduction=reduction), given.theirs(reduction=reduction)
     truth = given.twin(reduction=reduction)
@@ -103,7 +110,7 @@ def test_target_and_weights_may_have_another_dtype_than_the_input(loss, other, d
     result = Problem(loss, given.input, target, {"weight": weight}).ours()
     wide = Problem(loss, given.input.to(compute), target.to(compute), {"weight": weight.to(compute)}).ours()
     assert torch.equal(result.loss, wide.loss)
-    assert torch.equal(result.grad, wide.grad.to(dtype))
+    assert torch.equal(present(result.grad), present(wide.grad).to(dtype))
 
 
 def test_logits_are_their_sigmoids():
@@ -117,5 +124,5 @@ def test_nothing_that_counts_is_nan_or_zero_if_asked_for(loss):
     given = elements(loss, (0, 3))
     assert given.ours().loss.isnan()
     result = given.ours(empty="zero")
-    assert (result.loss, result.loss_sum, result.row_count) == (0, 0, 0)
-    assert result.grad.shape == (0, 3)
+    assert (result.loss.item(), result.loss_sum, result.row_count) == (0, 0, 0)
+    assert present(result.grad).shape == (0, 3)

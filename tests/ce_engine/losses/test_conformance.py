@@ -51,7 +51,8 @@ def module_samples(name: str, dtype: torch.dtype) -> Iterator[Problem]:
     (module,) = (module for module in module_db if module.name == name)
     for sample in module.module_inputs_func(module, device="cpu", dtype=dtype, requires_grad=False, training=True):
         assert not sample.constructor_input.args
-        yield Problem(LOSSES[name], *sample.forward_input.args, sample.constructor_input.kwargs)
+        input, target = sample.forward_input.args
+        yield Problem(LOSSES[name], input, target, sample.constructor_input.kwargs)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -93,7 +94,7 @@ def test_losses_of_samples_are_those_of_the_reference_that_comes_with_them(name)
 
 
 # What PyTorch's error inputs are refused with here, in their order.
-ERRORS = {
+ERRORS: dict[str, list[str | None]] = {
     "nn.CrossEntropyLoss": [
         r"target: expected shape \(2,\), one class index for each row .*, got \(2, 3\)",
         r"target: expected class indices .* or probabilities of the input's shape \(2, 3\), got float\d+ .*",
@@ -114,7 +115,8 @@ def test_error_inputs_are_errors_that_name_what_is_wrong(name, dtype):
     errors = module.module_error_inputs_func(module, device="cpu", dtype=dtype, requires_grad=False, training=True)
     for error, message in zip(errors, ERRORS[name], strict=True):
         sample = error.module_error_input
-        problem = Problem(LOSSES[name], *sample.forward_input.args, sample.constructor_input.kwargs)
+        input, target = sample.forward_input.args
+        problem = Problem(LOSSES[name], input, target, sample.constructor_input.kwargs)
         with pytest.raises(error.error_type, match=error.error_regex):
             problem.theirs()
         if message is None:

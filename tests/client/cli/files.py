@@ -19,9 +19,9 @@ def write(folder: Path, format: str, arrays: Arrays, row_group_size: int = 7) ->
     """Writes named arrays; as Parquet, in row groups that fit no chunk."""
     path = folder / f"rows.{format}"
     if format == "npz":
-        np.savez(path, **arrays)
+        np.savez(path, allow_pickle=True, **arrays)
     elif format == "compressed.npz":
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=True, **arrays)
     elif format == "safetensors":
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
     else:

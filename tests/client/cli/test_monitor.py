@@ -139,7 +139,7 @@ def test_server_that_started_anew_has_done_what_its_counters_say():
     frame = Frame.of(Interval(before, after))
     assert frame.methods[0].rate == (90 + 6 + 0) / 2  # a counter that did not fall has not begun anew
     assert frame.series[0].mean == 5
-    assert all(each.rate >= 0 for each in (*frame.methods, *frame.losses))
+    assert all(rate >= 0 for rate in [each.rate for each in frame.methods] + [each.rate for each in frame.losses])
 
 
 def test_series_that_is_new_has_gained_all_it_has():
@@ -238,9 +238,11 @@ def test_gap_while_the_server_is_away_is_no_interval():
             raise answer
         return answer
 
-    slept = []
+    slept: list[float] = []
     seen = watch(fetch, 1.5, slept.append)
     first, gone, second = next(seen), next(seen), next(seen)
+    assert isinstance(first, Interval)
+    assert isinstance(second, Interval)
     assert (first.seconds, str(gone), second.seconds) == (1, "no metrics to be had at here: gone", 1)
     assert second.after is scrapes[4]
     assert slept == [1.5] * 4

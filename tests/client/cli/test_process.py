@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.client.cli.files import write
+from tests.present import present
 from tests.processes import run, started
 
 COMMAND = [sys.executable, "-m", "losswire_client.cli"]
@@ -28,19 +29,19 @@ def test_reader_that_has_left_is_no_error_to_talk_about(target, arguments):
 def test_interrupt_ends_a_command_quietly(metrics_url):
     command = [*COMMAND, "top", "--metrics-url", metrics_url, "--interval", "0.1"]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline().startswith("losswire")
+        assert present(process.stdout).readline().startswith("losswire")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-        assert process.stderr.read() == ""
+        assert present(process.stderr).read() == ""
 
 
 def test_interrupt_does_not_wait_for_a_server_that_does_not_answer(tmp_path):
     path = write(tmp_path, "npz", {"logits": np.zeros((99, 3), np.float32), "target": np.zeros(99, np.int64)})
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        command = [*COMMAND, "eval", path, "--batch-rows", "9", "--target", f"127.0.0.1:{silent.getsockname()[1]}"]
+        command = [*COMMAND, "eval", str(path), "--batch-rows", "9", "--target", f"127.0.0.1:{silent.getsockname()[1]}"]
         with started(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130
-            assert process.stderr.read() == ""
+            assert present(process.stderr).read() == ""
             connection.close()

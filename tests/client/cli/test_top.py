@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
+from tests.present import present
 from tests.processes import started
 
 COMMAND = [sys.executable, "-m", "losswire_client.cli", "top", "--interval", "0.1"]
@@ -97,7 +98,7 @@ def test_address_that_is_none_is_refused(losswire, url):
 def test_into_a_pipe_it_waits_for_a_server_that_is_away():
     command = [*COMMAND, "--metrics-url", "http://127.0.0.1:1/metrics"]
     with started(command, stdout=subprocess.PIPE, text=True) as process:
-        said = [process.stdout.readline() for _ in range(3)]
+        said = [present(process.stdout).readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert said == ["no metrics to be had at http://127.0.0.1:1/metrics: Connection refused; trying again\n"] * 3

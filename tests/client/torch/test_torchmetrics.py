@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 import losswire_client.torchmetrics
-from losswire_client import Client, InvalidArgumentError
+from losswire_client import Client, InvalidArgumentError, Result
 from losswire_client.torch import set_default_client
 from losswire_client.torchmetrics import BinaryCrossEntropy, CrossEntropy
+from tests.present import present
 from tests.processes import run
 
 WORKER = Path(__file__).parent / "metric_worker.py"
@@ -89,11 +91,12 @@ def test_forward_gives_the_mean_of_the_batch_and_counts_it():
 class Recorder(Client):
     """Keeps what it was asked for and what it answered."""
 
-    calls = ()
+    calls: tuple[tuple[dict[str, Any], Result], ...] = ()
 
     def cross_entropy(self, *args, **options):
-        self.calls = [*self.calls, (options, super().cross_entropy(*args, **options))]
-        return self.calls[-1][1]
+        result = super().cross_entropy(*args, **options)
+        self.calls = (*self.calls, (options, result))
+        return result
 
 
 def test_batch_is_one_call_that_brings_back_sums_and_no_gradient(target):
@@ -134,8 +137,9 @@ def test_sums_change_their_dtype_if_it_is_set():
 
 
 def test_metric_moves_between_devices():
-    assert CrossEntropy(WEIGHT).to("meta").weight_sum.is_meta
-    assert CrossEntropy(WEIGHT).to("meta").weight.is_meta
+    metric = CrossEntropy(WEIGHT).to("meta")
+    assert metric.weight_sum.is_meta
+    assert present(metric.weight).is_meta
 
 
 def test_options_are_no_state():
@@ -165,7 +169,7 @@ def test_wrong_argument_is_refused_by_the_name_that_it_has_here():
     with pytest.raises(InvalidArgumentError, match=r"^pos_weight: expected None for probabilities"):
         BinaryCrossEntropy(pos_weight=WEIGHT, from_logits=False)
     with pytest.raises(InvalidArgumentError, match=r"^client: expected a Client or None"):
-        CrossEntropy(client="localhost:50051")
+        CrossEntropy(client="localhost:50051")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -181,5 +185,5 @@ def test_mean_over_two_processes_is_that_over_all_rows_whatever_their_shards(tar
 
 
 def worker(*arguments):
-    command = [sys.executable, WORKER, *map(str, arguments)]
+    command = [sys.executable, str(WORKER), *map(str, arguments)]
     return json.loads(run(command, check=True, stdout=subprocess.PIPE).stdout)

@@ -1,6 +1,7 @@
 """An ordinary training script whose one import is changed learns the same weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +25,15 @@ def default_dtype(request):
 def weights_after(script):
     """Of the model that a run of the script trains."""
     models = []
-    names = {"__name__": "train_digits"}
+    names: dict[str, Any] = {"__name__": "train_digits"}
     exec(compile(script, "train_digits.py", "exec"), names)
     train = names["train"]
-    names["train"] = lambda *data: models.append(train(*data)) or models[0]
+
+    def kept(*data):
+        models.append(train(*data))
+        return models[0]
+
+    names["train"] = kept
     names["main"]()
     return torch.nn.utils.parameters_to_vector(models[0].parameters()).detach()
 

@@ -164,7 +164,7 @@ def test_binary_labels_are_the_classes_0_and_1(shape, evaluated, tmp_path):
     assert [each["class"] for each in result["classes"]] == [0, 1]
     for each in result["classes"]:
         rows = target == each["class"]
-        of_class = F.binary_cross_entropy_with_logits(*map(torch.from_numpy, (logits[rows], target[rows])))
+        of_class = F.binary_cross_entropy_with_logits(torch.from_numpy(logits[rows]), torch.from_numpy(target[rows]))
         assert each["row_count"] == rows.sum()
         assert each["loss"] == pytest.approx(float(of_class), rel=1e-5)
         assert each["recall"] == np.mean((logits[rows] > 0) == each["class"])

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ TARGET = np.arange(50) % 4
 @pytest.fixture
 def file(tmp_path):
     def save(name, **arrays):
-        np.savez(tmp_path / name, **{"logits": LOGITS, "target": TARGET} | arrays)
+        all_arrays: dict[str, Any] = {"logits": LOGITS, "target": TARGET} | arrays
+        np.savez(tmp_path / name, **all_arrays)
         return tmp_path / name
 
     return save

@@ -1,5 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ LOSSES = np.random.default_rng(0).gamma(2, size=20_000).astype(np.float32)
 def evaluated(losses, target=None):
     losses = np.asarray(losses)
     target = np.zeros(losses.shape, np.int64) if target is None else target
-    dataset = SimpleNamespace(path=Path("rows.npz"), file_rows=len(losses))
+    dataset: Any = SimpleNamespace(path=Path("rows.npz"), file_rows=len(losses))
     batch = PlacedBatch(losses, target, Positions(0), Positions(0))
     result = Result(losses, float(np.sum(losses)), losses.size, losses.size, 0)
     return Evaluated.of(dataset, batch, result, Plan())

@@ -8,7 +8,7 @@ from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from losswire_client.cli.readers import FileError, Selection, Source, open_dataset
-from tests.client.cli.files import FORMATS, write
+from tests.client.cli.files import FORMATS, Arrays, write
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((23, 12), np.float32)  # columns of two digits; rows that no chunk size here divides
@@ -86,7 +86,7 @@ def test_usual_names_are_found(input_name, target_name, tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_names_that_are_given_are_taken(format, tmp_path):
-    arrays = {"logits": LOGITS * 0, "mine": LOGITS, "target": TARGET * 0, "truth": TARGET}
+    arrays: Arrays = {"logits": LOGITS * 0, "mine": LOGITS, "target": TARGET * 0, "truth": TARGET}
     input, target = rows_of(write(tmp_path, format, arrays), 10, input_name="mine", target_name="truth")
     np.testing.assert_array_equal(input, LOGITS)
     np.testing.assert_array_equal(target, TARGET)
