@@ -21,7 +21,7 @@ from tests.client.request.wrong_calls import RIGHT
 class Unconvertible:
     """An array of a library that fails in its own way."""
 
-    def __array__(self, *_: object, **__: object) -> Any:
+    def __array__(self, *_: object, **__: Any) -> Any:
         raise ZeroDivisionError
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ NUMBERS = (
     Fraction(1, 3),
 )
 TEXTS = ("", "a", "mean", "\ud800", "\0", "a" * 1000, "1", b"\xff", b"a", Path("no/such"), Path("\0"), "localhost")
-OTHERS = (
+OTHERS: tuple[Any, ...] = (
     None,
     object(),
     object,
@@ -160,7 +160,7 @@ def test_array_of_anything_is_refused_or_needs_a_server(unconnected, shape, dtyp
 def test_map_of_anything_ends_with_an_error_of_the_tree(unconnected, batches, loss, window, timeout):
     for told in ({}, {"loss": loss}, {"window": window}, {"timeout": timeout}):
         try:
-            results = attempted(lambda told=told: list(unconnected.map(batches, **told)))
+            results = attempted(lambda: list(unconnected.map(batches, **told)))  # noqa: B023
         except Exception as error:  # noqa: BLE001 - of what was to give the batches
             results = error.__notes__ == ["in batch 0"]
         assert isinstance(results, LosswireError) or results in ([], True)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from losswire_client import (
     UnavailableError,
 )
 from tests.helpers import eventually, serving
+from tests.present import present
 from tests.server.memory.shared_memory import leased_bytes
 
 RNG = np.random.default_rng(0)
@@ -26,7 +28,7 @@ SMALL = RNG.standard_normal((8, 5), np.float32), RNG.integers(0, 5, 8)
 PROBABILITIES = RNG.random((40, 50), np.float32)
 
 
-def public(kind: type) -> dict[str, object]:
+def public(kind: type) -> dict[str, Any]:
     return {name: value for name, value in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
 
 
@@ -75,7 +77,7 @@ def test_resident_array_is_not_copied(target):
             place = await client.empty(LOGITS.shape)
             place[...] = LOGITS
             result = await client.cross_entropy(place, TARGET, grad=True)
-            return result, client._session.shared.holds(result.grad)
+            return result, client._session.shared.holds(present(result.grad))
 
     result, in_a_region = asyncio.run(evaluate())
     assert in_a_region
@@ -129,7 +131,7 @@ def test_invalid_argument_is_refused_when_it_is_awaited(target):
 @pytest.fixture
 def held_up(monkeypatch):
     """A server that evaluates when it is told to: its address, what waits for it to begin, and what tells it."""
-    begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.calls.unary.evaluate
+    begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
 
     def slow(*arguments):
         begun.set()

@@ -1,6 +1,7 @@
 import itertools
 import math
 import threading
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -19,7 +20,7 @@ from losswire_client import (
 )
 from tests.helpers import serving
 
-LOGITS = np.float32([[0.3321, 0.5043, -1.1833], [-2.1702, -1.8563, 1.0706], [1.7341, 0.2554, -1.3358]])
+LOGITS = np.array([[0.3321, 0.5043, -1.1833], [-2.1702, -1.8563, 1.0706], [1.7341, 0.2554, -1.3358]], np.float32)
 TARGET = np.array([1, 2, 0])
 
 
@@ -57,7 +58,7 @@ def test_batch_of_three_has_the_known_loss_and_gradient(client):
 
 @pytest.mark.parametrize(("weight", "loss"), [(None, 1.7955), ([1.0, 9.0], 1.1617)])
 def test_k_dimensional_batch_has_the_known_loss(client, weight, loss):
-    input = np.float32([[[1, 2], [3, 5]], [[4, 7], [4, 6]]])
+    input = np.array([[[1, 2], [3, 5]], [[4, 7], [4, 6]]], np.float32)
     assert round(float(client.cross_entropy(input, [[0, 0], [1, 1]], weight).loss), 4) == loss
 
 
@@ -146,7 +147,7 @@ def test_threads_may_share_a_client(client):
         for _ in range(20):
             losses[row].add(float(client.cross_entropy(LOGITS[row], TARGET[row]).loss))
 
-    losses = [set(), set(), set()]
+    losses: list[set[float]] = [set(), set(), set()]
     threads = [threading.Thread(target=evaluate, args=(row,)) for row in range(3)]
     for thread in threads:
         thread.start()
@@ -246,7 +247,7 @@ def test_request_beyond_the_limit_says_so():
 
 
 def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatch):
-    monkeypatch.setattr(losswire_client._transports.unary, "MAX_BATCH_BYTES", 100)  # in place of 2 GiB
+    monkeypatch.setattr("losswire_client._transports.unary.MAX_BATCH_BYTES", 100)  # in place of 2 GiB
     with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
@@ -262,7 +263,8 @@ def test_every_call_of_a_closed_client_is_an_error_of_the_tree(target, call, opt
     client = Client(target, **options)
     client.ping()
     client.close()
-    arguments = {"cross_entropy": (LOGITS, TARGET), "map": ([(LOGITS, TARGET)],), "empty": (3,)}.get(call, ())
+    every: dict[str, tuple[Any, ...]] = {"cross_entropy": (LOGITS, TARGET), "map": ([(LOGITS, TARGET)],), "empty": (3,)}
+    arguments = every.get(call, ())
     with pytest.raises(LosswireError, match="this client is closed"):
         list([getattr(client, call)(*arguments)] if call != "map" else client.map(*arguments))
 

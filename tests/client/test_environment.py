@@ -1,5 +1,7 @@
 """What a client takes from the environment."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import trustme
@@ -8,7 +10,7 @@ from losswire_client import AsyncClient, Client, InvalidArgumentError
 from tests.client.wires.grpc_servers import answering
 from tests.client.wires.test_network import server_credentials, write
 
-SMALL = np.float32([[0.5, 1.5, -1.0]]), [1]
+SMALL = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 
 
 def test_client_without_arguments_finds_its_server(monkeypatch):
@@ -38,7 +40,8 @@ def test_files_of_certificates_are_taken(monkeypatch, tmp_path):
         for name in ("ca", "cert", "key"):
             monkeypatch.setenv(f"LOSSWIRE_TLS_{name.upper()}", str(getattr(tls, name)))
         monkeypatch.setenv("LOSSWIRE_TLS_SERVER_NAME", "losses.example")
-        for options in ({}, {"tls": True}):
+        every_options: tuple[dict[str, Any], ...] = ({}, {"tls": True})
+        for options in every_options:
             with Client(server.target, **options) as client:
                 assert client.cross_entropy(*SMALL).row_count == 1
         assert Client(server.target, tls=False)._endpoint._tls is None

@@ -19,7 +19,7 @@ class Failed(grpc.RpcError):
     """A call as a stub raises it."""
 
     def __init__(self, code, details="", metadata=()):
-        self.code, self.details, self.trailing_metadata = lambda: code, lambda: details, lambda: metadata
+        vars(self).update(code=lambda: code, details=lambda: details, trailing_metadata=lambda: metadata)
 
 
 def raised_for(error: grpc.RpcError) -> LosswireError:

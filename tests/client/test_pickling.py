@@ -13,7 +13,7 @@ from losswire_client import TLS, AsyncClient, Client, LosswireError, Retry, test
 from tests.client.wires.grpc_servers import answering
 from tests.processes import run
 
-ROW = np.float32([[0.5, 1.5, -1.0]]), [1]
+ROW = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 
 
 def evaluate(client: Client) -> float:

@@ -24,7 +24,7 @@ from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
 from tests.client.wires.grpc_servers import Refusal, answering
 
-SMALL = np.float32([[0.5, 1.5, -1.0]]), [1]
+SMALL = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 LARGE = np.zeros((2000, 1000), np.float32), np.zeros(2000, np.int64)
 QUICK = Retry(first_pause=0.01, longest_pause=0.02)
 UNAVAILABLE: Refusal = (grpc.StatusCode.UNAVAILABLE, "on its way", ())
@@ -34,7 +34,7 @@ CANCELLED: Refusal = (grpc.StatusCode.CANCELLED, "", ())
 def overloaded(milliseconds: int) -> Refusal:
     error = ServerOverloadedError("too much is in flight", milliseconds)
     status = to_status(error)
-    return status.code, status.details or "", trailers(error, status)
+    return status.code, status.details or "", tuple((key, str(value)) for key, value in trailers(error, status))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from losswire_client import AsyncClient, Client, DeadlineExceededError, Result, 
 from tests.client.many.mapping import BOTH, mapped
 from tests.client.wires.grpc_servers import NAME, answering
 
-ROW = np.float32([[0.5, 1.5, -1.0]]), [1]
+ROW = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 LARGE = np.zeros((2000, 1000), np.float32), np.zeros(2000, np.int64)
 CALLS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "cross_entropy": ({}, lambda c: c.cross_entropy(*ROW, timeout=0.125)),
@@ -50,7 +50,7 @@ def slow_target() -> Iterator[str]:
 
     def served(*_: object) -> v1.GetCapabilitiesResponse:
         limits = v1.Limits(max_batch_requests=100, max_message_bytes=2**26, slab_bytes=2**20)
-        return v1.GetCapabilitiesResponse(limits=limits, transports=[1, 2, 3])
+        return v1.GetCapabilitiesResponse(limits=limits, transports=v1.Transport.values()[1:])
 
     def evaluated(_: object, call: grpc.ServicerContext) -> bytes:
         given_up = threading.Event()

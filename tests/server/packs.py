@@ -1,6 +1,7 @@
 """Requests that come several in a call, right ones and wrong ones."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, tag, varint
 from losswire_server.requests.encoding import fill
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, loss_shape, problem
+from tests.present import present
 
 MEAN, NONE = v1.Reduction.REDUCTION_MEAN, v1.Reduction.REDUCTION_NONE
 OUTPUTS = v1.Output.values()[1:]
@@ -20,7 +22,7 @@ def packed(requests: Sequence[v1.EvaluateRequest | bytes]) -> bytes:
     return b"".join(tag(1, LENGTH_DELIMITED) + varint(len(part)) + part for part in parts)
 
 
-def small(seed: int = 0, rows: int = 32, **fields: object) -> v1.EvaluateRequest:
+def small(seed: int = 0, rows: int = 32, **fields: Any) -> v1.EvaluateRequest:
     """A batch of 10 classes, as of handwritten digits."""
     generator = torch.Generator().manual_seed(seed)
     request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=MEAN, cross_entropy=v1.CrossEntropy()), **fields)
@@ -42,7 +44,8 @@ def alike(draw: st.DrawFn) -> list[v1.EvaluateRequest]:
 
 @st.composite
 def forms(draw: st.DrawFn, one: Problem) -> v1.EvaluateRequest:
-    form = v1.EvaluateRequest(spec=v1.LossSpec(**{one.loss: {}}), series=draw(st.sampled_from(["", "train"])))
+    spec: dict[str, Any] = {one.loss: {}}
+    form = v1.EvaluateRequest(spec=v1.LossSpec(**spec), series=draw(st.sampled_from(["", "train"])))
     form.spec.reduction = draw(st.sampled_from(v1.Reduction.values()[1:]))
     form.spec.zero_when_empty = draw(st.booleans())
     form.outputs.outputs.extend(draw(st.sets(st.sampled_from(OUTPUTS[1:] if "binary" in one.loss else OUTPUTS))))
@@ -85,9 +88,12 @@ def _fill_input(request: v1.EvaluateRequest) -> None:
 
 
 def _weigh_by_targets(request: v1.EvaluateRequest) -> None:
-    getattr(request.spec, request.spec.WhichOneof("loss")).weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
+    getattr(
+        request.spec, present(request.spec.WhichOneof("loss"))
+    ).weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
 
 
+UNKNOWN: Any = 99
 SPOILERS: list[Callable[[v1.EvaluateRequest], object]] = [  # what some become wrong by, others of another kind
     _shorten,
     _fill_target,
@@ -103,8 +109,8 @@ SPOILERS: list[Callable[[v1.EvaluateRequest], object]] = [  # what some become w
     lambda request: request.input.shape.extend([1] * 500),
     lambda request: request.input.shape.extend([1] * 10_000),
     lambda request: request.input.shape.append(-1),
-    lambda request: request.outputs.outputs.extend([99]),
-    lambda request: request.outputs.outputs.extend([2] * 3000),
+    lambda request: request.outputs.outputs.extend([UNKNOWN]),
+    lambda request: request.outputs.outputs.extend([v1.Output.OUTPUT_PROBABILITIES] * 3000),
     lambda request: request.outputs.gradient.MergeFromString(b"\xf8\x7f\x01" * 3000),
     lambda request: request.input.shared_memory.SetInParent(),
     lambda request: request.outputs.gradient.destination.SetInParent(),

@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+from typing import Any
 
 import grpc
 import pytest
@@ -27,11 +28,11 @@ def running() -> int:
     return sum(type(each) is grpc.aio.Server for each in gc.get_objects())
 
 
-def make(**settings: object) -> Server:
+def make(**settings: Any) -> Server:
     return Server(Settings(**{"port": 0, "metrics_port": 0, **settings}), CollectorRegistry())
 
 
-async def fail_to_start(**settings: object) -> str:
+async def fail_to_start(**settings: Any) -> str:
     before = running()
     try:
         await make(**settings).start()

@@ -19,7 +19,7 @@ def mapped(connected: Client | AsyncClient, *arguments: Any, **options: Any) -> 
         return
 
     with asyncio.Runner() as runner:
-        results = connected.map(*arguments, **options)
+        results: Any = connected.map(*arguments, **options)
         try:
             while True:
                 yield runner.run(anext(results))

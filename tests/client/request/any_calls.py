@@ -106,7 +106,7 @@ class AnyCall:
         weightings = self._if_wrong("weight", "balanced") if of_probabilities else ("balanced", "complement")
         return self._pick(None, self._factors("weight", classes), *weightings)
 
-    def _broadcasting(self, argument: str) -> np.ndarray | None:
+    def _broadcasting(self, argument: str) -> Any:
         kept = self._shape[self._rng.integers(len(self._shape) + 1) :]
         return self._pick(None, self._factors(argument, tuple(self._pick(1, size) for size in kept)))
 
@@ -114,10 +114,10 @@ class AnyCall:
         shape = self._pick(shape, *self._if_wrong(argument, self._any_shape()))
         return self._array(shape, self._floating(argument), FACTORS)
 
-    def _ignore_index(self, of_probabilities: bool) -> int:
+    def _ignore_index(self, of_probabilities: bool) -> Any:
         return self._pick(-100, -1, *(self._if_wrong("ignore_index", 0) if of_probabilities else (0, 5)))
 
-    def _label_smoothing(self) -> float:
+    def _label_smoothing(self) -> Any:
         return self._pick(0, 0.5, 1, *self._if_wrong("label_smoothing", -1, 1.5, float("nan"), 1e300))
 
     def _floating(self, argument: str) -> Any:
@@ -127,7 +127,8 @@ class AnyCall:
         """Of few different elements, in row-major order or another."""
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.asarray(self._rng.choice(numbers, shape)).astype(dtype)
-        return self._pick(array, np.asfortranarray(array))
+        ordered: np.ndarray = self._pick(array, np.asfortranarray(array))
+        return ordered
 
     def _if_wrong(self, argument: str, *values: Any) -> tuple[Any, ...]:
         return values if argument in self._wrong else ()

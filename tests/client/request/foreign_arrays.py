@@ -26,7 +26,7 @@ class Shared:
 class OldShared(Shared):
     """The same of a library older than DLPack 1.0, in which nobody can say where to."""
 
-    def __dlpack__(self):
+    def __dlpack__(self):  # type: ignore[override]
         return super().__dlpack__()
 
 

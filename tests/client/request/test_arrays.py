@@ -3,6 +3,7 @@
 import array
 import os
 import sys
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -25,7 +26,7 @@ from tests.client.request.foreign_arrays import (
     SharedSequence,
 )
 
-NUMBERS = np.float32([[1, 2, 3], [4, 5, 6]])
+NUMBERS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 
 
 def masked(numbers):
@@ -164,13 +165,14 @@ def test_read_only_arrays_stay_so():
     numbers = NUMBERS.copy()
     numbers.flags.writeable = False
     assert floating_array("input", numbers) is numbers
-    assert floating_array("input", Shared(numbers)).flags.writeable is False
+    shared: Any = Shared(numbers)
+    assert floating_array("input", shared).flags.writeable is False
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.uint32, np.uint64, ">u2"])
 def test_classes_of_a_dtype_that_does_not_travel_become_int64(dtype):
     given = target_array("target", np.array([[0, 1], [2, 100]], dtype))
-    assert (given.dtype, given.tolist()) == (np.int64, [[0, 1], [2, 100]])
+    assert (given.dtype, given.tolist()) == (np.dtype(np.int64), [[0, 1], [2, 100]])
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int16, np.uint8, ">i4"])
@@ -234,7 +236,8 @@ def test_array_of_another_dtype_is_refused_by_its_dtype(client, value, dtype):
 def test_losses_are_the_same_whatever_the_library(client):
     target = np.array([2, 0])
     expected = client.cross_entropy(NUMBERS, target, grad=True)
-    for wrapped in (torch.from_numpy, Shared, OldShared, OnGpu, LikeCupy, np.ndarray.tolist, memoryview):
+    libraries: tuple[Any, ...] = (torch.from_numpy, Shared, OldShared, OnGpu, LikeCupy, np.ndarray.tolist, memoryview)
+    for wrapped in libraries:
         result = client.cross_entropy(wrapped(NUMBERS), wrapped(target), grad=True)
         assert float(result.loss) == pytest.approx(float(expected.loss), rel=1e-6)
         np.testing.assert_allclose(result.grad, expected.grad, rtol=1e-6)

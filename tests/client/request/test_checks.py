@@ -102,8 +102,14 @@ def test_right_call_is_accepted(loss):
         ("nll_loss", {"input": LOGITS[0], "target": 2}),
         ("nll_loss", {"input": np.zeros((1,) * 64, np.float32), "target": np.zeros((1,) * 63, np.int8)}),
         ("binary_cross_entropy", {"input": PROBABILITIES * -0.0}),
-        ("binary_cross_entropy", {"input": np.float64([1 + 2e-16]), "target": [1.0], "wire_dtype": "float16"}),
-        ("binary_cross_entropy", {"input": np.float64([-1e-300]), "target": [-0.0], "wire_dtype": "bfloat16"}),
+        (
+            "binary_cross_entropy",
+            {"input": np.array([1 + 2e-16], np.float64), "target": [1.0], "wire_dtype": "float16"},
+        ),
+        (
+            "binary_cross_entropy",
+            {"input": np.array([-1e-300], np.float64), "target": [-0.0], "wire_dtype": "bfloat16"},
+        ),
         ("binary_cross_entropy", {"input": np.zeros(()), "target": 0.5, "weight": np.ones(())}),
         ("binary_cross_entropy", {"target": POSITIVE * -0.0, "weight": "balanced"}),
         ("binary_cross_entropy", {"input": np.zeros((0, 3)), "target": np.zeros((0, 3)), "weight": "complement"}),

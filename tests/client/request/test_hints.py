@@ -1,5 +1,7 @@
 """What a caller may have meant is told beside what is wrong, whichever side refuses it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def ignoring(index: int) -> str:
     return f"if rows with it are to be ignored, pass ignore_index={index}"
 
 
-HINTED = {
+HINTED: dict[str, tuple[Any, ...]] = {
     "classes last": ("cross_entropy", np.zeros((2, 5, 3)), np.zeros((2, 5), int), LAST),
     "classes last of images": ("nll_loss", np.moveaxis(IMAGES, 1, -1), np.zeros((2, 5, 7), np.uint8), LAST),
     "-1": ("cross_entropy", np.zeros((3, 2)), [0, -1, 1], ignoring(-1)),
@@ -28,13 +30,13 @@ HINTED = {
     "one logit a row": ("cross_entropy", np.zeros(4), np.array([0, 1, 1, 0]), BINARY),
     "one logit a row, column": ("cross_entropy", np.zeros((4, 1)), np.array([0, 1, 1, 0]), BINARY),
     "one logit a row, columns": ("nll_loss", np.zeros((4, 1)), np.zeros((4, 1), int), BINARY),
-    "one logit a row, floats": ("cross_entropy", np.zeros((4, 1)), np.float32([0, 1, 1, 0]), BINARY),
-    "one log-probability a row, floats": ("nll_loss", np.zeros(4), np.float32([0, 1, 1, 0]), BINARY),
-    "classes as floats": ("nll_loss", np.zeros((2, 3)), np.float32([0, 1]), "in target.astype('int64')"),
+    "one logit a row, floats": ("cross_entropy", np.zeros((4, 1)), np.array([0, 1, 1, 0], np.float32), BINARY),
+    "one log-probability a row, floats": ("nll_loss", np.zeros(4), np.array([0, 1, 1, 0], np.float32), BINARY),
+    "classes as floats": ("nll_loss", np.zeros((2, 3)), np.array([0, 1], np.float32), "in target.astype('int64')"),
     "classes as floats, which are no probabilities": (
         "cross_entropy",
         np.zeros((2, 3)),
-        np.float64([0, 1]),
+        np.array([0, 1], np.float64),
         "in target.astype('int64')",
     ),
     "one-hot": (
@@ -46,7 +48,7 @@ HINTED = {
     "column": ("cross_entropy", np.zeros((2, 3)), np.array([[0], [2]]), "pass target.reshape(-1)"),
     "tokens": ("cross_entropy", np.zeros((6, 3)), np.zeros((2, 3), int), "pass target.reshape(-1)"),
 }
-UNHINTED = {
+UNHINTED: dict[str, tuple[Any, ...]] = {
     "class too large": ("cross_entropy", np.zeros((3, 2)), [0, 2, 1]),
     "class too large of a single row": ("cross_entropy", np.zeros((1, 2)), [2]),
     "class far too large": ("cross_entropy", np.zeros((3, 2)), [1, 7, 1]),

@@ -5,9 +5,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-LOGITS = np.float32([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1]])
-PROBABILITIES = np.float32([[0.3, 0.5, 0.0], [1.0, 0.25, 0.75]])
-POSITIVE = np.float32([[1, 0, 1], [0, 0, 1]])
+LOGITS = np.array([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1]], np.float32)
+PROBABILITIES = np.array([[0.3, 0.5, 0.0], [1.0, 0.25, 0.75]], np.float32)
+POSITIVE = np.array([[1, 0, 1], [0, 0, 1]], np.float32)
 ONE = np.ones((), np.float32)
 
 RIGHT: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ IN_UNIT_INTERVAL: dict[str, dict[str, Any]] = {
     "input NaN": {"input": np.full((2, 3), np.nan, np.float16)},
     "input infinite": {"input": np.full((2, 3), np.inf, ml_dtypes.bfloat16)},
     "input of the other byte order above one": {"input": np.full((2, 3), 1.5, ">f4")},
-    "input above one in its order": {"input": np.float32([[0, 0], [0, 3], [2, 0]]).T},
+    "input above one in its order": {"input": np.array([[0, 0], [0, 3], [2, 0]], np.float32).T},
     "target above one": {"target": POSITIVE * 2},
     "target negative": {"target": POSITIVE - 1},
 }

@@ -125,7 +125,7 @@ def test_wrong_span_is_told_by_the_arguments_name(shared, monkeypatch, change, a
 
 def test_region_of_a_call_that_was_given_up_is_not_used_again(alone, monkeypatch):
     server, _ = alone
-    opened, evaluate = threading.Event(), losswire_server.calls.unary.evaluate
+    opened, evaluate = threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
 
     def slow(*arguments):
         assert opened.wait(30)

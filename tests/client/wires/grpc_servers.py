@@ -30,7 +30,7 @@ class Answering:
 
     target: str
     health: health.HealthServicer
-    tokens: list[str | None] = field(default_factory=list)
+    tokens: list[str | bytes | None] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 

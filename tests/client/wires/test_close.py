@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,8 @@ def said(target: str, body: str) -> list[str]:
     """What a program prints, which has to end by itself."""
     ran = run([sys.executable, "-c", PROGRAM + body, target], capture_output=True, text=True, seconds=40)
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout.splitlines()
+    lines: list[str] = ran.stdout.splitlines()
+    return lines
 
 
 def test_process_without_threads_to_spare_is_told_so_and_the_next_call_works(target):
@@ -120,7 +122,12 @@ def test_client_closes_in_the_thread_that_delivers_the_events(target):
         place, closed = client.empty(3), threading.Event()
         call = client._connection.wire()._evaluate_stream(iter(()), timeout=20)
         began = time.monotonic()
-        call.add_callback(lambda: (client.close(), closed.set()))
+
+        def close() -> None:
+            client.close()
+            closed.set()
+
+        call.add_callback(close)
         assert closed.wait(20)
         assert time.monotonic() - began < 15
         assert place.shape == (3,)
@@ -129,7 +136,13 @@ def test_client_closes_in_the_thread_that_delivers_the_events(target):
 @pytest.mark.usefixtures("_hasty")
 def test_client_closes_while_names_are_looked_up(target, monkeypatch):
     known, opens, opened = threading.Event(), threading.Event(), Endpoint.open
-    monkeypatch.setattr(Endpoint, "open", lambda *arguments: (opens.set(), known.wait(30), opened(*arguments))[-1])
+
+    def open_late(*arguments: Any) -> Any:
+        opens.set()
+        known.wait(30)
+        return opened(*arguments)
+
+    monkeypatch.setattr(Endpoint, "open", open_late)
     client = Client(target)
     with ThreadPoolExecutor() as threads:
         call = threads.submit(client.ping)

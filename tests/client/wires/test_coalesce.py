@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from losswire_server.rpc.service import LossService
 from tests.client.many.mapping import BOTH, mapped
 from tests.client.request.verdicts import unchecked
 from tests.helpers import eventually, serving
+from tests.present import present
 
 RNG = np.random.default_rng(0)
 SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(200)]
@@ -49,15 +51,15 @@ def target_of(server: Server) -> str:
 
 def calls_of(server: Server, method: str) -> float:
     labels = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": method}
-    return server.registry.get_sample_value("grpc_server_started_total", labels)
+    return present(server.registry.get_sample_value("grpc_server_started_total", labels))
 
 
-def in_threads(client: Client, evaluate=call) -> list:
+def in_threads(client: Client, evaluate=call) -> list[Any]:
     with ThreadPoolExecutor(32) as pool:
         return list(pool.map(lambda n: evaluate(client, n), range(len(SMALL))))
 
 
-def in_tasks(target: str, evaluate=call, **options) -> list:
+def in_tasks(target: str, evaluate=call, **options: Any) -> list[Any]:
     async def gather():
         async with AsyncClient(target, coalesce=True, **options) as client:
             return await asyncio.gather(*(evaluate(client, n) for n in range(len(SMALL))), return_exceptions=True)
@@ -335,9 +337,14 @@ def test_awaited_map_takes_batches_as_they_come(target):
 @BOTH
 @pytest.mark.parametrize(("window", "expected"), [(1, 1), (2, 2), (6, 6), (7, 6)])
 def test_map_takes_no_more_than_a_window_ahead(target, kind, window, expected):
-    taken = []
-    batches = (taken.append(n) or SMALL[0] for n in range(50))
-    results = mapped(kind(target, coalesce=True), batches, window=window)
+    taken: list[int] = []
+
+    def batches():
+        for n in range(50):
+            taken.append(n)
+            yield SMALL[0]
+
+    results: Any = mapped(kind(target, coalesce=True), batches(), window=window)
     next(results)
     assert len(taken) == expected
     results.close()

@@ -1,5 +1,7 @@
 """Addresses as users write them: what is dialled, and what is refused with a word on what to write."""
 
+from typing import Any
+
 import pytest
 
 from losswire_client import TLS, AsyncClient, Client, InvalidArgumentError
@@ -91,7 +93,8 @@ def test_server_at_the_default_port_is_found(target, monkeypatch):
     ],
 )
 def test_what_is_no_address_is_refused_with_what_to_write(target, instead):
-    for options in ({}, {"tls": TLS()}):
+    every_options: tuple[dict[str, Any], ...] = ({}, {"tls": TLS()})
+    for options in every_options:
         with pytest.raises(InvalidArgumentError) as raised:
             Client(target, **options)
         assert str(raised.value).startswith(f"target: expected {instead}")

@@ -4,6 +4,7 @@ import math
 import queue
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import numpy as np
@@ -18,6 +19,7 @@ from losswire.rows import RowLayout
 from losswire.tensors import decode, encode
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
+from tests.helpers import call_of
 
 PATH = "/losswire.v1.LossService/EvaluateStream"
 METHOD = {"grpc_type": "bidi_stream", "grpc_service": "losswire.v1.LossService", "grpc_method": "EvaluateStream"}
@@ -32,12 +34,22 @@ def connection(server: Server) -> Iterator[grpc.Channel]:
         yield channel
 
 
+def stream_call(channel: grpc.Channel) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+    return channel.stream_stream(PATH)
+
+
+def slab_frame(message: bytes) -> SlabFrame:
+    frame = REQUESTS.read(message)
+    assert isinstance(frame, SlabFrame)
+    return frame
+
+
 class RawStream:
     """A stream whose messages are sent and read when the test says so."""
 
     def __init__(self, channel: grpc.Channel, timeout: float | None = 30) -> None:
         self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.call = channel.stream_stream(PATH)(iter(self._messages.get, None), timeout=timeout)
+        self.call: Any = stream_call(channel)(iter(self._messages.get, None), timeout=timeout)
 
     def send(self, *messages: bytes) -> "RawStream":
         for message in messages:
@@ -66,18 +78,18 @@ class RawStream:
 
 
 def answers(channel: grpc.Channel, messages: Iterable[bytes]) -> list[SlabFrame | v1.EvaluateResponse]:
-    return [RESPONSES.read(answer) for answer in channel.stream_stream(PATH)(iter(messages), timeout=30)]
+    return [RESPONSES.read(answer) for answer in stream_call(channel)(iter(messages), timeout=30)]
 
 
 def violation(error: grpc.RpcError) -> str:
     """The field that an error names, and what it says of it."""
     bad = error_details_pb2.BadRequest()
-    assert any(detail.Unpack(bad) for detail in rpc_status.from_call(error).details)
+    assert any(detail.Unpack(bad) for detail in rpc_status.from_call(call_of(error)).details)
     (violation,) = bad.field_violations
     return f"{violation.field}: {violation.description}"
 
 
-def tensor(array: np.ndarray | list) -> v1.Tensor:
+def tensor(array: np.ndarray | list[Any]) -> v1.Tensor:
     message = v1.Tensor()
     encode(np.asarray(array), message, "tensor")
     return message
@@ -92,11 +104,12 @@ class Batch:
         fields: Of its options.
     """
 
-    def __init__(self, input: np.ndarray, target: np.ndarray, loss: str = "cross_entropy", **fields: object) -> None:
+    def __init__(self, input: np.ndarray, target: np.ndarray, loss: str = "cross_entropy", **fields: Any) -> None:
         reduction = fields.pop("reduction", v1.Reduction.REDUCTION_NONE)
         sample_weight, self.outputs = fields.pop("sample_weight", None), fields.pop("outputs", v1.OutputSpec())
         self.request = v1.EvaluateRequest(input=tensor(input), target=tensor(target), outputs=self.outputs)
-        self.request.spec.MergeFrom(v1.LossSpec(reduction=reduction, **{loss: fields}))
+        of_loss: dict[str, Any] = {loss: fields}
+        self.request.spec.MergeFrom(v1.LossSpec(reduction=reduction, **of_loss))
         if sample_weight is not None:
             self.request.sample_weight.CopyFrom(tensor(sample_weight))
         self.loss = loss
@@ -108,9 +121,10 @@ class Batch:
         request = request or self.request
         if name == "grad_output":
             return request.outputs.gradient.grad_output
-        return getattr(getattr(request.spec, self.loss) if name == "weight" else request, name)
+        message: v1.Tensor = getattr(getattr(request.spec, self.loss) if name == "weight" else request, name)
+        return message
 
-    def header(self, **changes: object) -> bytes:
+    def header(self, **changes: Any) -> bytes:
         header = v1.EvaluateRequest()
         header.CopyFrom(self.request)
         for name in self.open:
@@ -140,10 +154,10 @@ class Batch:
         samples = max(1, count // layout.positions)
         return by_samples[sample : sample + samples, :, position : position + min(count, layout.positions)]
 
-    def check(self, channel: grpc.Channel, answers: Iterable[SlabFrame | v1.EvaluateResponse]) -> None:
+    def check(self, channel: grpc.Channel, answers: Iterable[Any]) -> None:
         """Checks that a stream answered with the bits of one message."""
         *slabs, summary = answers
-        whole = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(self.request)
+        whole: Any = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(self.request)
         self._check_rows(slabs)
         for name in (*ROW_RESULTS, *WIDE_RESULTS):
             assert whole.HasField(name) == summary.HasField(name)

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import itertools
 
 import pytest
@@ -54,14 +55,15 @@ def test_what_is_announced_is_checked_and_not_held():
 
 
 def test_callers_that_are_silent_for_long_are_ended_when_others_need_what_they_hold():
-    clock, ended = itertools.count(0, SILENT_SECONDS / 2).__next__, []
+    ended: list[int] = []
+    clock = itertools.count(0, SILENT_SECONDS / 2).__next__
     admission = Admission(max_bytes=10, clock=clock)
     holds = [admission.reservation() for _ in range(4)]
     for held in holds:
         held.resize(2)
     with contextlib.ExitStack() as silences:
         for name, held in enumerate(holds):
-            silences.enter_context(held.silence(lambda name=name: ended.append(name)))
+            silences.enter_context(held.silence(functools.partial(ended.append, name)))
         admission.reserve(2)
         assert ended == []
         with pytest.raises(OverloadedError):

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -15,7 +16,7 @@ import losswire_server.calls.unary
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from tests.helpers import eventually, serving
+from tests.helpers import call_of, eventually, serving
 from tests.server.calls.gate import Gate
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
@@ -61,7 +62,7 @@ def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(request())
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        assert dict(call_of(raised.value).trailing_metadata())["grpc-retry-pushback-ms"] == "100"
         gate.opened.set()
         assert first.result(20).row_count == 2
         eventually(lambda: inflight_bytes(server) == 0)
@@ -128,7 +129,8 @@ def test_caller_that_watches_health_does_not_hold_up_the_end():
 
     def watch(port: int) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            for answer in health.Watch(health_pb2.HealthCheckRequest()):
                 statuses.append(answer.status)
                 watched.set()
 

@@ -1,6 +1,7 @@
 """Many requests in one call, as a caller in any language sees them."""
 
 import threading
+from typing import Any
 
 import grpc
 import pytest
@@ -54,7 +55,7 @@ def refused(call) -> tuple[grpc.StatusCode, str]:
     """Code and text of a call that fails."""
     with pytest.raises(grpc.RpcError) as raised:
         call()
-    return raised.value.code(), raised.value.details()
+    return raised.value.code(), present(raised.value.details())
 
 
 def value(server, name, **labels):
@@ -77,7 +78,7 @@ def test_wrong_request_fails_with_the_status_of_a_single_call_and_its_neighbours
     with pytest.raises(grpc.RpcError) as raised:
         stub.Evaluate(wrong())
     status = status_pb2.Status.FromString(results[1].failure.SerializeToString())
-    assert status == rpc_status.from_call(raised.value)
+    assert status == rpc_status.from_call(call_of(raised.value))
     assert status.code == code_pb2.INVALID_ARGUMENT
 
 
@@ -130,7 +131,7 @@ def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
         with pytest.raises(grpc.RpcError) as raised:
             stub.BatchEvaluate(batch(large, small(rows=1)))
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        assert dict(call_of(raised.value).trailing_metadata())["grpc-retry-pushback-ms"] == "100"
         gate.opened.set()
         assert first.result(20).results[0].response.row_count == 70
         eventually(lambda: inflight_bytes(server) == 0)
@@ -158,8 +159,8 @@ def test_only_short_messages_with_nothing_wrong_are_evaluated_where_they_arrive(
         threads.add(threading.current_thread().name.startswith("losswire-engine"))
         return together(*arguments)
 
-    threads = set()
-    together = losswire_server.requests.pack.evaluate_alike
+    threads: set[bool] = set()
+    together = losswire_server.requests.pack.evaluate_alike  # type: ignore[attr-defined]
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", evaluate)
     assert len(stub.BatchEvaluate(batch(*requests)).results) == len(requests)
     assert threads == beside
@@ -200,7 +201,8 @@ def test_requests_in_shared_memory_are_answered_beside_others(stub):
 
 def test_bytes_that_are_no_request_fail_alone(server):
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        data = channel.unary_unary("/losswire.v1.LossService/BatchEvaluate")(packed([b"\xff" * 9, small()]))
+        call: Any = channel.unary_unary("/losswire.v1.LossService/BatchEvaluate")
+        data = call(packed([b"\xff" * 9, small()]))
     first, second = v1.BatchEvaluateResponse.FromString(data).results
     assert first.failure.code == code_pb2.INVALID_ARGUMENT
     assert second.response.row_count == 32

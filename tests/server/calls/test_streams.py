@@ -85,7 +85,7 @@ def test_targets_that_are_needed_ahead_in_cuts_of_their_own(slab_channel, fields
 
 def test_weight_and_incoming_gradient_of_elements_come_in_slabs(slab_channel):
     rng = np.random.default_rng(1)
-    incoming = v1.OutputSpec(gradient={"grad_output": tensor(rng.standard_normal((6, 10)))})
+    incoming = v1.OutputSpec(gradient=v1.GradientSpec(grad_output=tensor(rng.standard_normal((6, 10)))))
     batch = binary((6, 10), weight=tensor(rng.random((6, 10))), outputs=incoming, sample_weight=rng.random((6, 10)))
     batch.open += ["weight", "grad_output"]
     messages = [batch.header(), *batch.slabs(8, "weight"), *batch.slabs(60, "grad_output")]
@@ -133,6 +133,7 @@ def test_stream_is_counted_with_its_messages_its_rows_and_its_sums():
         summary = answers(
             channel, [batch.header(series="train"), *batch.slabs(60, "target"), *batch.slabs(7, "input")]
         )[-1]
+        assert isinstance(summary, v1.EvaluateResponse)
         assert sample(server, "grpc_server_started_total", **METHOD) == 1
         assert sample(server, "grpc_server_handled_total", **METHOD, grpc_code="OK") == 1
         assert sample(server, "grpc_server_msg_received_total", **METHOD) == 11

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -15,12 +16,13 @@ import pytest
 import losswire_server.calls.streams
 from losswire_server import Server
 from tests.helpers import eventually, serving
+from tests.present import present
 from tests.processes import started
 from tests.server.calls.raw_streams import METHOD, RawStream, connection
 from tests.server.requests.stream_requests import GRADIENT, MEAN, check_served, classes
 
 ROWS = 64  # of each slab, of 256 KiB
-WIDE = {"rows": (40 * ROWS,), "count": 1024}
+WIDE: dict[str, Any] = {"rows": (40 * ROWS,), "count": 1024}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,9 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> "Iterator[weakref.WeakSet[object]]
     """The streams and batches that the server still knows of, without a garbage collection."""
     known: weakref.WeakSet[object] = weakref.WeakSet()
     for name in ("_Stream", "StreamBatch"):
+        base: Any = getattr(losswire_server.calls.streams, name)
 
-        class Watched(getattr(losswire_server.calls.streams, name)):
+        class Watched(base):  # type: ignore[misc]
             def __init__(self, *args: object) -> None:
                 super().__init__(*args)
                 known.add(self)
@@ -80,8 +83,8 @@ def left(counted: dict[str, float]) -> float:
     return counted["Cancelled"] + counted["DeadlineExceeded"]
 
 
-def inflight_bytes(server: Server) -> float | None:
-    return server.registry.get_sample_value("losswire_inflight_bytes")
+def inflight_bytes(server: Server) -> float:
+    return present(server.registry.get_sample_value("losswire_inflight_bytes"))
 
 
 @pytest.mark.parametrize("fields", [{}, {"outputs": GRADIENT}, {"outputs": GRADIENT, "reduction": MEAN}])
@@ -131,7 +134,7 @@ sys.stdin.read()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command, before = [sys.executable, "-c", code], left(counts(server))
     with started(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
-        assert caller.stdout.readline() == "reading\n"
+        assert present(caller.stdout).readline() == "reading\n"
         eventually(lambda: len(alive) == 2 and inflight_bytes(server) > 0)
         caller.send_signal(signal.SIGKILL)
     eventually(lambda: left(counts(server)) == before + 1)

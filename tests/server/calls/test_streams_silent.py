@@ -10,7 +10,8 @@ from grpc_status import rpc_status
 
 import losswire_server.calls.admission
 from losswire.v1 import loss_service_pb2_grpc
-from tests.helpers import eventually, serving
+from tests.helpers import call_of, eventually, serving
+from tests.present import present
 from tests.server.calls.raw_streams import Batch, RawStream, connection
 from tests.server.requests.stream_requests import GRADIENT, MEAN, classes
 
@@ -38,13 +39,14 @@ def ahead() -> Batch:
 
 
 def inflight_bytes(server) -> float:
-    return server.registry.get_sample_value("losswire_inflight_bytes")
+    held: float = server.registry.get_sample_value("losswire_inflight_bytes")
+    return held
 
 
 def is_overloaded(error: grpc.RpcError) -> bool:
     retry = error_details_pb2.RetryInfo()
     return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and any(
-        detail.Unpack(retry) for detail in rpc_status.from_call(error).details
+        detail.Unpack(retry) for detail in rpc_status.from_call(call_of(error)).details
     )
 
 
@@ -90,7 +92,7 @@ def test_silent_stream_is_refused_when_others_need_what_it_holds(server, channel
         loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
     error = stream.error()
     assert is_overloaded(error)
-    assert "nothing came for long" in error.details()
+    assert "nothing came for long" in present(call_of(error).details())
     eventually(lambda: inflight_bytes(server) == 0)
     assert evaluate(channel) == 128
 

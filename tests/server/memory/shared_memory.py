@@ -13,6 +13,7 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
+from tests.present import present
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def connected(target: str) -> Iterator[loss_service_pb2_grpc.LossServiceStub]:
         yield loss_service_pb2_grpc.LossServiceStub(channel)
 
 
-def leased_bytes(server: Server) -> float | None:
-    return server.registry.get_sample_value("losswire_shared_memory_bytes")
+def leased_bytes(server: Server) -> float:
+    return present(server.registry.get_sample_value("losswire_shared_memory_bytes"))
 
 
 def regions_open_in(pid: int) -> int:

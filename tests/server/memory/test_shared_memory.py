@@ -8,6 +8,7 @@ import itertools
 import mmap
 import os
 import threading
+from typing import Any
 
 import grpc
 import numpy as np
@@ -23,7 +24,7 @@ from losswire_server.memory.leases import Leases, is_local
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.one import evaluate
 from tests.ce_engine.helpers import PROBLEMS, SHAPES, problem
-from tests.helpers import eventually, serving
+from tests.helpers import call_of, eventually, serving
 from tests.server.memory.shared_memory import connected, leased, leased_bytes, regions_open_in
 
 PAGE = mmap.PAGESIZE
@@ -66,7 +67,7 @@ def refused(call) -> tuple[grpc.StatusCode, str, dict[str, str]]:
         call()
     found = {}
     info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in rpc_status.from_call(raised.value).details:
+    for detail in rpc_status.from_call(call_of(raised.value)).details:
         detail.Unpack(info)
         if detail.Unpack(request):
             found = {violation.field: violation.description for violation in request.field_violations}
@@ -190,7 +191,7 @@ def test_server_with_shared_memory_off_leases_none_and_says_so():
         assert v1.Transport.TRANSPORT_SHARED_MEMORY not in told.transports
         assert told.limits.shared_memory_bytes == 0
         assert refused(lambda: lease_of(stub, 1))[:2] == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
-        somewhere = v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[64, 100], shared_memory={})
+        somewhere = v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[64, 100], shared_memory=v1.SharedMemorySpan())
         code, _, violations = refused(lambda: stub.Evaluate(request(somewhere, sent(TARGET))))
         assert code is grpc.StatusCode.UNIMPLEMENTED
         assert list(violations) == ["input.shared_memory"]
@@ -279,12 +280,13 @@ def request_of(given, **gradient) -> v1.EvaluateRequest:
 
     losses, dtype = given.ours(reduction="none").loss, given.input.dtype
     options = {name: tensor(x) if isinstance(x, torch.Tensor) else x for name, x in given.options.items()}
+    of_loss: dict[str, Any] = {given.loss: options}
     return v1.EvaluateRequest(
-        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, **{given.loss: options}),
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, **of_loss),
         input=tensor(given.input),
         target=tensor(given.target),
         sample_weight=tensor(torch.linspace(0, 2, losses.numel(), dtype=dtype).reshape(losses.shape)),
-        outputs={"gradient": {"grad_output": tensor(torch.rand(losses.shape)), **gradient}},
+        outputs=v1.OutputSpec(gradient=v1.GradientSpec(grad_output=tensor(torch.rand(losses.shape)), **gradient)),
     )
 
 

@@ -1,5 +1,7 @@
 """Batches that several tests of streams send, and what becomes of those that break the contract."""
 
+from typing import Any
+
 import grpc
 import numpy as np
 
@@ -8,25 +10,25 @@ from tests.server.calls.raw_streams import Batch, RawStream, answers, violation
 
 MEAN, SUM = v1.Reduction.REDUCTION_MEAN, v1.Reduction.REDUCTION_SUM
 FLOAT32, INT64 = v1.Dtype.DTYPE_FLOAT32, v1.Dtype.DTYPE_INT64
-GRADIENT = v1.OutputSpec(gradient={})
+GRADIENT = v1.OutputSpec(gradient=v1.GradientSpec())
 ALL = v1.OutputSpec(
-    gradient={},
+    gradient=v1.GradientSpec(),
     outputs=[v1.Output.OUTPUT_LOG_SUM_EXP, v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_PREDICTIONS],
 )
 
 
-def classes(rows: tuple[int, ...] = (60,), count: int = 5, **fields: object) -> Batch:
+def classes(rows: tuple[int, ...] = (60,), count: int = 5, **fields: Any) -> Batch:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((rows[0], count, *rows[1:]), np.float32)
     return Batch(logits, rng.integers(0, count, rows), **fields)
 
 
-def probabilities(shape: tuple[int, ...], **fields: object) -> Batch:
+def probabilities(shape: tuple[int, ...], **fields: Any) -> Batch:
     rng = np.random.default_rng(0)
     return Batch(rng.standard_normal(shape, np.float32), rng.random(shape), **fields)
 
 
-def binary(shape: tuple[int, ...], **fields: object) -> Batch:
+def binary(shape: tuple[int, ...], **fields: Any) -> Batch:
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal(shape, np.float32), (rng.random(shape) < 0.5).astype(np.float64)
     return Batch(x, target, "binary_cross_entropy_with_logits", **fields)

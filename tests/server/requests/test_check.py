@@ -1,6 +1,8 @@
 import inspect
+from typing import Any
 
 import pytest
+from google.protobuf.descriptor import Descriptor
 
 from ce_engine._plans.options import Common
 from losswire import v1
@@ -8,6 +10,7 @@ from losswire.errors import FieldError
 from losswire_server.errors import NotServedError
 from losswire_server.requests.one import evaluate
 from losswire_server.requests.planning import PLANS, field_of
+from tests.present import present
 
 
 def tensor(dtype, shape, size):
@@ -103,7 +106,7 @@ def reshape(request: v1.EvaluateRequest, input: list[int], target: list[int]) ->
         ),
         (
             lambda r: (
-                setattr(r.spec.cross_entropy, "weighting", v1.ClassWeighting.CLASS_WEIGHTING_BALANCED),
+                r.spec.cross_entropy.MergeFrom(v1.CrossEntropy(weighting=v1.ClassWeighting.CLASS_WEIGHTING_BALANCED)),
                 r.target.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [2, 3], 24)),
             ),
             "spec.cross_entropy.weighting",
@@ -137,15 +140,16 @@ def test_field_that_is_not_served_is_refused_by_its_path(change, field):
 
 def fields_on_the_way(path):
     """Whether each name of a path is a field of the message that the one before it leads to."""
-    message = v1.EvaluateRequest.DESCRIPTOR
+    message: Descriptor | None = v1.EvaluateRequest.DESCRIPTOR
     for name in path.split("."):
         yield message is not None and name in message.fields_by_name
-        message = message.fields_by_name[name].message_type
+        message = present(message).fields_by_name[name].message_type
 
 
 @pytest.mark.parametrize("loss", PLANS)
 def test_arguments_of_the_engine_that_can_be_wrong_have_a_field_of_the_contract(loss):
-    spec = v1.LossSpec(**{loss: {}})
+    of_loss: dict[str, Any] = {loss: {}}
+    spec = v1.LossSpec(**of_loss)
     for argument in {*inspect.signature(PLANS[loss]).parameters, *Common.__annotations__} - {"common"}:
         assert all(fields_on_the_way(field_of(argument, spec))), argument
 
@@ -165,7 +169,8 @@ def test_shape_without_elements_takes_no_memory_whatever_its_classes():
 def test_immense_dimensions_of_what_is_empty_are_no_fault_of_the_server_s(loss, wide, dtype):
     binary = "binary" in loss
     for shape in ([0, wide], [wide, 0], [0, wide, 3], [0, 2, wide], [wide, 2, 0]):
-        empty = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, **{loss: {}}))
+        of_loss: dict[str, Any] = {loss: {}}
+        empty = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, **of_loss))
         rows = shape if binary else [shape[0], *shape[2:]]
         empty.input.CopyFrom(tensor(v1.Dtype.Value(f"DTYPE_{dtype}"), shape, 0))
         empty.target.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32 if binary else v1.Dtype.DTYPE_INT64, rows, 0))

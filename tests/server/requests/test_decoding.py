@@ -10,6 +10,7 @@ from losswire.dtypes import ELEMENT_TYPES
 from losswire.errors import FieldError
 from losswire.frames import REQUESTS
 from losswire_server.requests.decoding import from_bytes
+from tests.server.calls.raw_streams import slab_frame
 
 assert ml_dtypes.bfloat16  # which the table of dtypes needs
 
@@ -28,7 +29,7 @@ def test_slab_of_another_writer_has_its_values():
     values = np.random.default_rng(0).standard_normal((5, 7))
     for padding in range(20):
         slab = v1.Slab(row_count=5, padding=bytes(padding), input=values.tobytes())
-        frame = REQUESTS.read(v1.EvaluateStreamRequest(slab=slab).SerializeToString())
+        frame = slab_frame(v1.EvaluateStreamRequest(slab=slab).SerializeToString())
         tensor = from_bytes(frame.payloads["input"], torch.float64, values.shape, "slab.input")
         np.testing.assert_array_equal(tensor.numpy(), values)
 
@@ -36,7 +37,7 @@ def test_slab_of_another_writer_has_its_values():
 def test_aligned_payload_is_not_copied():
     values = np.arange(6, dtype=np.float64)
     written = REQUESTS.write(0, 6, {"input": values.view(np.uint8).data})
-    tensor = from_bytes(REQUESTS.read(written).payloads["input"], torch.float64, (6,), "slab.input")
+    tensor = from_bytes(slab_frame(written).payloads["input"], torch.float64, (6,), "slab.input")
     assert tensor.tolist() == values.tolist()
     assert np.shares_memory(tensor.numpy(), np.frombuffer(written, np.uint8))
 

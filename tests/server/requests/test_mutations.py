@@ -1,6 +1,7 @@
 """Right requests with something changed at random: none is the server's fault, and a pack's others are answered."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -44,8 +45,8 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 def mutate(draw: st.DrawFn, message: Message) -> None:
     """Changes a field of a message, or of one within it."""
-    fields = message.DESCRIPTOR.fields
-    field = draw(st.sampled_from(list(fields)))
+    fields: Sequence[Any] = message.DESCRIPTOR.fields
+    field: FieldDescriptor = draw(st.sampled_from(fields))
     if field.message_type is not None and (message.HasField(field.name) or draw(st.booleans())):
         inner = getattr(message, field.name)
         inner.SetInParent()
@@ -109,7 +110,7 @@ def test_wrong_request_ends_as_it_should_by_every_transport_and_alone(channel, d
     unary = ends(lambda: channel.unary_unary(PATH + "Evaluate")(data, timeout=20))
     assert unary is grpc.StatusCode.OK or unary in REFUSALS
     for messages in ([as_header(data)], [as_header(opened(data)), SLAB]):
-        code = ends(lambda m=messages: list(channel.stream_stream(PATH + "EvaluateStream")(iter(m), timeout=20)))
+        code = ends(lambda: list(channel.stream_stream(PATH + "EvaluateStream")(iter(messages), timeout=20)))  # noqa: B023
         assert code is grpc.StatusCode.OK or code in REFUSALS
     pack = packed([small(rows=2)] * company + [data] * 2 + [small(rows=2)])
     answer = v1.BatchEvaluateResponse.FromString(channel.unary_unary(PATH + "BatchEvaluate")(pack, timeout=20))

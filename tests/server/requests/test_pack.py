@@ -38,7 +38,8 @@ def alone(data: bytes) -> bytes:
     try:
         return settled(evaluate(parse(v1.EvaluateRequest, data), OFF))
     except Exception as error:  # noqa: BLE001
-        return to_rpc_status(error).SerializeToString()
+        status: bytes = to_rpc_status(error).SerializeToString()
+        return status
 
 
 def settled(response: v1.EvaluateResponse) -> bytes:
@@ -78,7 +79,7 @@ def evaluated_alone(monkeypatch):
         series.append(request.series)
         return evaluate(request, regions)
 
-    series = []
+    series: list[str] = []
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate", spy)
     return series
 

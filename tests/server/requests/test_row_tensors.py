@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from losswire import v1
-from losswire.frames import REQUESTS
 from losswire.rows import RowLayout
 from losswire_server.requests.slabs.row_tensors import Coming
+from tests.server.calls.raw_streams import slab_frame
 
 
 def coming(rows: int) -> tuple[Coming, RowLayout]:
@@ -26,7 +26,7 @@ def test_message_is_kept_only_for_payloads_that_are_much_of_it(padding, kept):
     tensor, layout = coming(5000)
     data = message(0, bytes(5000), padding)
     references = sys.getrefcount(data)
-    tensor.add(REQUESTS.read(data).payloads["target"], layout.piece(0, 5000))
+    tensor.add(slab_frame(data).payloads["target"], layout.piece(0, 5000))
     assert (sys.getrefcount(data) > references) == kept
     assert tensor.take(layout.piece(0, 5000)).tolist() == [0] * 5000
     assert sys.getrefcount(data) == references
@@ -35,7 +35,7 @@ def test_message_is_kept_only_for_payloads_that_are_much_of_it(padding, kept):
 def test_small_parts_count_for_more_than_their_elements():
     tensor, layout = coming(1000)
     for row in range(1000):
-        tensor.add(REQUESTS.read(message(row, b"\1")).payloads["target"], layout.piece(row, 1))
+        tensor.add(slab_frame(message(row, b"\1")).payloads["target"], layout.piece(row, 1))
     assert tensor.held_bytes > 1000 * 1500  # measured: 1,800 bytes each
     assert tensor.take(layout.piece(0, 600)).tolist() == [1] * 600
     assert tensor.take(layout.piece(600, 400)).tolist() == [1] * 400

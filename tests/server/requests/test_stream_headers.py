@@ -1,5 +1,7 @@
 """Headers that announce what cannot be, or more than there is memory for."""
 
+from typing import Any
+
 import grpc
 import numpy as np
 import pytest
@@ -7,18 +9,21 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from losswire import v1
+from tests.helpers import call_of
+from tests.present import present
 from tests.server.calls.raw_streams import RawStream, violation
 from tests.server.calls.test_streams_refused import slab
 from tests.server.requests.stream_requests import FLOAT32, GRADIENT, INT64, MEAN, check_refused, classes
 
 HUGE = 2**62
+UNKNOWN: Any = 99
 
 pytestmark = pytest.mark.usefixtures("neighbour")
 
 
 @pytest.mark.parametrize("open_tensors", [[], ["target", "input"]], ids=["in the header", "in slabs"])
 def test_gradient_to_a_place_of_its_own_is_not_served_in_a_stream(slab_channel, open_tensors):
-    batch = classes(outputs=v1.OutputSpec(gradient={"destination": {"region_id": "x"}}))
+    batch = classes(outputs=v1.OutputSpec(gradient=v1.GradientSpec(destination=v1.SharedMemorySpan(region_id="x"))))
     batch.open = open_tensors
     error = RawStream(slab_channel).send(batch.header()).error()
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -35,7 +40,7 @@ def test_tensor_in_shared_memory_is_not_served_in_a_stream(slab_channel, name):
     assert violation(error).startswith(name)
 
 
-def huge(shape: list[int], target_shape: list[int], dtype: int = FLOAT32, **fields: object) -> bytes:
+def huge(shape: list[int], target_shape: list[int], dtype: Any = FLOAT32, **fields: Any) -> bytes:
     request = v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=MEAN, cross_entropy=v1.CrossEntropy()),
         input=v1.Tensor(dtype=dtype, shape=shape),
@@ -59,7 +64,7 @@ def huge(shape: list[int], target_shape: list[int], dtype: int = FLOAT32, **fiel
         (huge([5, 3], [5], dtype=0), "input: expected a dtype that is set and known, got DTYPE_UNSPECIFIED"),
         (huge([5, 3], [5], dtype=INT64), "input: expected"),
         (
-            huge([5, 3], [5], sample_weight=v1.Tensor(dtype=99, shape=[5])),
+            huge([5, 3], [5], sample_weight=v1.Tensor(dtype=UNKNOWN, shape=[5])),
             "sample_weight: expected a dtype that is set",
         ),
         (
@@ -86,10 +91,10 @@ def too_large(channel: grpc.Channel, header: bytes) -> str:
     error = RawStream(channel).send(header).error()
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     info = error_details_pb2.ErrorInfo()
-    assert any(detail.Unpack(info) for detail in rpc_status.from_call(error).details)
+    assert any(detail.Unpack(info) for detail in rpc_status.from_call(call_of(error)).details)
     assert info.reason == "TOO_LARGE"
-    assert "grpc-retry-pushback-ms" not in dict(error.trailing_metadata())
-    return error.details()
+    assert "grpc-retry-pushback-ms" not in dict(call_of(error).trailing_metadata())
+    return present(call_of(error).details())
 
 
 @pytest.mark.parametrize("class_count", [2**24 + 1, 2**31, HUGE])

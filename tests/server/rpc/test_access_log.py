@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import grpc
 import pytest
@@ -48,7 +49,8 @@ def test_call_is_a_line_with_its_method_peer_code_bytes_and_time(lines):
 def test_messages_of_a_stream_are_added_up(lines):
     message = v1.EvaluateStreamRequest(header=request()).SerializeToString()
     with serving() as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        (answer,) = channel.stream_stream("/losswire.v1.LossService/EvaluateStream")(iter([message]))
+        call: Any = channel.stream_stream("/losswire.v1.LossService/EvaluateStream")
+        (answer,) = call(iter([message]))
         eventually(lambda: len(lines()) == 1)
     (line,) = lines()
     assert (line.method, line.received_bytes, line.sent_bytes) == ("EvaluateStream", len(message), len(answer))
@@ -91,6 +93,7 @@ class EndedContext:
 
 def test_call_that_has_ended_asks_grpcio_for_nothing(lines):
     metrics = RpcMetrics(CollectorRegistry(), SERVICE).method("Evaluate")
-    call = Call(metrics, AccessLog(10), EndedContext())
+    context: Any = EndedContext()
+    call = Call(metrics, AccessLog(10), context)
     call.end(grpc.StatusCode.CANCELLED)
     assert [(line.peer, line.code) for line in lines()] == [("ipv4:127.0.0.1:1", "CANCELLED")]

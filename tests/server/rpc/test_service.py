@@ -1,6 +1,7 @@
 """What a caller in any language sees: statuses, details, health, reflection, and what the metrics say of it."""
 
 import math
+from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ import losswire_server.calls.unary
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.v1 import loss_service_pb2_grpc
-from tests.helpers import serving
+from tests.helpers import call_of, serving
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
 
@@ -49,7 +50,7 @@ def handled(server, code, method="Evaluate", kind="unary"):
 
 
 def details(error: grpc.RpcError, kind):
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(call_of(error))
     message = kind()
     assert any(detail.Unpack(message) for detail in status.details)
     return message
@@ -133,7 +134,8 @@ def test_every_loss_and_output_that_is_told_is_served(stub, loss):
     name = v1.Loss.Name(loss).removeprefix("LOSS_").lower()
     binary = name.startswith("binary")
     probe = request(target_dtype=v1.Dtype.DTYPE_FLOAT32 if binary else v1.Dtype.DTYPE_INT64)
-    probe.spec.MergeFrom(v1.LossSpec(**{name: {}}))
+    of_loss: dict[str, Any] = {name: {}}
+    probe.spec.MergeFrom(v1.LossSpec(**of_loss))
     probe.outputs.outputs.extend(o for o in told.outputs if not (binary and o == v1.Output.OUTPUT_LOG_SUM_EXP))
     probe.outputs.gradient.dtype = v1.Dtype.DTYPE_BFLOAT16
     answer = stub.Evaluate(probe)
@@ -162,7 +164,7 @@ def test_limit_told_is_the_limit_kept():
 
 
 def test_health_is_serving_for_the_server_and_the_service(channel):
-    health = health_pb2_grpc.HealthStub(channel)
+    health: Any = health_pb2_grpc.HealthStub(channel)
     for service in ("", "losswire.v1.LossService"):
         status = health.Check(health_pb2.HealthCheckRequest(service=service)).status
         assert status == health_pb2.HealthCheckResponse.SERVING
@@ -170,7 +172,8 @@ def test_health_is_serving_for_the_server_and_the_service(channel):
 
 def test_reflection_lists_the_services(channel):
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
-    (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]))
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub
+    (answer,) = stub(channel).ServerReflectionInfo(iter([ask]))
     assert {service.name for service in answer.list_services_response.service} == {
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
