@@ -8,6 +8,7 @@ import torch
 import ce_engine
 from ce_engine import Engine, InvalidArgumentError, slabs
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, problem
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
@@ -25,11 +26,9 @@ def garbage(given: Problem, dtype: torch.dtype | None = None) -> torch.Tensor:
     return torch.full(given.input.shape, float("nan"), dtype=dtype or given.input.dtype)
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "dtype", "shape"), pairs(PROBLEMS, FLOATS, SHAPES))
 def test_gradient_has_the_same_bits_in_given_memory(kind, dtype, shape):
-    given = problem(kind, shape[0], dtype)
+    given = problem(kind, SHAPES[shape][0], dtype)
     memory = garbage(given)
     result = ce_engine.evaluate(slab(given), grad_into=memory)
     expected = given.ours()

@@ -9,14 +9,13 @@ import torch
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, Problem, assert_close, loss_shape, problem
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", [(5,), (4, 5), (4, 5, 3), (0, 5)])
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "shape", "reduction"), pairs(PROBLEMS, [(5,), (4, 5), (4, 5, 3), (0, 5)], REDUCTIONS))
 def test_incoming_gradient_scales_as_backward_does(kind, shape, reduction):
     given = problem(kind, shape)
     incoming = torch.randn(loss_shape(given) if reduction == "none" else ()).double()

@@ -13,6 +13,7 @@ from ce_engine import slabs
 from ce_engine._slab import RowResults, Slab
 from ce_engine.gpu import CudaDevice, Pipeline, evaluate
 from tests.gpu.helpers import DEVICE, OUTPUTS, assert_same_bits, by_kernels, row
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.gpu
@@ -59,10 +60,10 @@ def _torch(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("class_count", CLASS_COUNTS)
+@pytest.mark.parametrize(
+    ("class_count", "dtype", "grad", "label_smoothing"),
+    pairs(CLASS_COUNTS, (torch.float32, torch.bfloat16), (False, True), (0.0, 0.1)),
+)
 def test_row_alone_has_the_bits_of_the_row_in_company(class_count, dtype, grad, label_smoothing):
     rows = 515
     input, target = batch(rows, class_count, dtype)

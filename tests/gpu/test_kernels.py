@@ -16,9 +16,11 @@ BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS  # the longest row, of float32, that st
 # exactly a long block, one more.
 CLASS_COUNTS = (1, 3, NARROW, NARROW + 1, BLOCK, BLOCK + 1)
 ODD_END = 2 * BLOCK + 311  # three blocks, and rows that start at odd addresses
-# All of them where a thread loads 4 numbers at once, and 8; of the others one of rows that share a program and one not.
+# All of them where a thread loads 4 numbers at once; where 8, what is cut otherwise; of the other dtypes one of rows
+# that share a program and one not. test_kernels_properties.py has any numbers and options.
 CASES = [
-    *itertools.product(CLASS_COUNTS, (torch.float32, torch.bfloat16)),
+    *itertools.product(CLASS_COUNTS, (torch.float32,)),
+    *itertools.product((3, NARROW + 1, BLOCK, BLOCK + 1), (torch.bfloat16,)),
     *(pytest.param(ODD_END, dtype, marks=pytest.mark.slow) for dtype in (torch.float32, torch.bfloat16)),
     *itertools.product((3, NARROW + 1), (torch.float64, torch.float16)),
     (BLOCK + 1, torch.float64),

@@ -9,16 +9,20 @@ import torch
 from ce_engine import slabs
 from ce_engine.gpu._tiles import KEPT_NUMBERS, KEPT_WARPS, WARP
 from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels, row
+from tests.pairs import pairs
 from tests.present import present
 
 BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS
 
 
 # 130 rows of 3 classes are in two programs; then programs of a few rows, of one row, and of one in two blocks.
-@pytest.mark.parametrize(("rows", "class_count"), [(130, 3), (6, 1000), (3, 1100), (3, BLOCK + 8)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("target_of", ["class", "smoothed class", "probabilities"])
-def test_row_alone_has_the_bits_of_the_row_in_company(rows, class_count, dtype, target_of):
+SIZES = ((130, 3), (6, 1000), (3, 1100), (3, BLOCK + 8))
+TARGETS = ("class", "smoothed class", "probabilities")
+
+
+@pytest.mark.parametrize(("size", "dtype", "target_of"), pairs(SIZES, (torch.float32, torch.bfloat16), TARGETS))
+def test_row_alone_has_the_bits_of_the_row_in_company(size, dtype, target_of):
+    rows, class_count = size
     input = (torch.randn(rows, class_count) * 5).to(dtype)
     target, weight = torch.randint(class_count, (rows,)), torch.rand(class_count)
     options: dict[str, Any] = {"weight": weight, "grad": True, "reduction": "sum", "outputs": OUTPUTS}

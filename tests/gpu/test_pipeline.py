@@ -1,6 +1,7 @@
 """What is in flight keeps its memory, whatever the order in which a device does its work."""
 
 import random
+from itertools import product
 from typing import Any
 
 import pytest
@@ -43,8 +44,11 @@ def assert_results(results: list[RowResults], launch: list[Slab]) -> None:
         assert_same_bits(result, by_kernels(slab))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
+# Orders of the work by a seed each; make test-slow has more of them.
+@pytest.mark.parametrize(
+    ("seed", "depth"),
+    [(0, 1), (1, 2), (0, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in product((2, 3), (1, 2, 3)))],
+)
 def test_results_are_those_of_each_slab_alone_in_any_order_of_the_work(seed, depth):
     device, launches = FakeDevice(seed), some_slabs(seed) + some_slabs(seed + 1)
     random.Random(seed).shuffle(launches)

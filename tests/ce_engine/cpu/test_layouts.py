@@ -5,7 +5,8 @@ import torch
 
 import ce_engine
 from ce_engine._rows import BLOCK_BYTES
-from tests.ce_engine.helpers import INTEGERS, PROBLEMS, REDUCTIONS, Problem, assert_close, problem
+from tests.ce_engine.helpers import FLOATS, INTEGERS, PROBLEMS, REDUCTIONS, Problem, assert_close, problem
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
@@ -22,12 +23,10 @@ ARRANGEMENTS = {
 }
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("arrange", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
-@pytest.mark.parametrize("kind", PROBLEMS)
-def test_input_need_not_be_contiguous(kind, arrange, reduction):
+@pytest.mark.parametrize(("kind", "arrangement", "reduction"), pairs(PROBLEMS, ARRANGEMENTS, REDUCTIONS))
+def test_input_need_not_be_contiguous(kind, arrangement, reduction):
     memory = torch.randn(6, 7, 8, dtype=torch.float64)
-    input = arrange(memory.sigmoid_() if kind == "binary" else memory)
+    input = ARRANGEMENTS[arrangement](memory.sigmoid_() if kind == "binary" else memory)
     given = problem(kind, tuple(input.shape))
     given = Problem(given.loss, input, given.target, given.options)
     assert not input.is_contiguous()
@@ -43,9 +42,7 @@ def test_input_may_be_negated_only_when_it_is_read():
     assert torch.equal(present(ours.grad), present(plain.grad))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("offset", [1, 3, 7])
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "offset", "dtype"), pairs(PROBLEMS, (1, 3, 7), FLOATS[1:]))
 def test_memory_that_starts_anywhere_has_the_same_bits(kind, offset, dtype):
     def moved(x):
         return torch.cat([x.new_zeros(offset), x.flatten()])[offset:].view(x.shape)

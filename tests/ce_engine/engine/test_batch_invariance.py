@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ce_engine
-from tests.ce_engine.helpers import PROBLEMS, Problem, threads
+from tests.ce_engine.helpers import FLOATS, PROBLEMS, Problem, threads
+from tests.pairs import pairs
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
@@ -67,7 +68,7 @@ def bits(one, outputs):
     # 129: one more than a vector holds; 50,257: GPT-2's, of which two rows are a block
     classes=st.sampled_from([1, 2, 3, 10, 129, 1000, 50_257]),
     outputs=st.sampled_from(OUTPUTS),
-    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+    dtype=st.sampled_from(FLOATS),
     layouts=st.tuples(st.sampled_from(list(LAYOUTS)), st.sampled_from(list(LAYOUTS))),
     thread_counts=st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3])),
     data=st.data(),
@@ -114,9 +115,7 @@ def test_sums_over_classes_have_the_same_bits_alone_and_on_one_thread(classes, k
         assert torch.equal(torch.cat([row[name] for row in alone]), x)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("outputs", OUTPUTS)
-@pytest.mark.parametrize("kind", CLASS_PROBLEMS)
+@pytest.mark.parametrize(("kind", "outputs", "dtype"), pairs(CLASS_PROBLEMS, OUTPUTS, FLOATS))
 def test_rows_have_the_same_bits_wherever_the_class_dimension_is(kind, outputs, dtype):
     torch.manual_seed(0)
     one = rows_of(kind, 6 * 35, 300, dtype)

@@ -1,8 +1,6 @@
 """Requests that are stacked: each has the bits that it has alone."""
 
 import dataclasses
-import math
-import struct
 
 import pytest
 import torch
@@ -11,8 +9,8 @@ from hypothesis import strategies as st
 
 import ce_engine
 from ce_engine import InvalidArgumentError, slabs
-from ce_engine._reduction import GROUP_ROWS, row_order_sum, row_order_sums
-from tests.ce_engine.helpers import FLOATS, INTEGERS, REDUCTIONS, SHAPES, threads
+from tests.ce_engine.bits import bits
+from tests.ce_engine.helpers import FLOATS, INTEGERS, REDUCTIONS, SHAPES
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
@@ -79,16 +77,6 @@ def classes(draw, count, shape, rows):
     return torch.where(ignored, -100, target).to(dtype)
 
 
-def bits(x):
-    """That of NaNs are all the same: only their sign and payload may vary."""
-    if isinstance(x, float):
-        return struct.pack("d", abs(x) if math.isnan(x) else x)
-    if not isinstance(x, torch.Tensor):
-        return x
-    x = torch.where(x.isnan(), torch.full_like(x, math.nan), x) if x.is_floating_point() else x
-    return x.dtype, x.shape, x.contiguous().flatten().view(torch.uint8).tolist()
-
-
 @given(stacks())
 def test_each_of_a_stack_has_the_bits_that_it_has_alone(stack):
     loss, input, target, options = stack
@@ -100,19 +88,6 @@ def test_each_of_a_stack_has_the_bits_that_it_has_alone(stack):
         alone = getattr(ce_engine, loss)(input[number], target[number], **options | own)
         for field in dataclasses.fields(alone):
             assert bits(getattr(result, field.name)) == bits(getattr(alone, field.name)), field.name
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("thread_count", [1, 2])
-# All remainders of the vectors that PyTorch adds up, and about whole groups of rows.
-@pytest.mark.parametrize("rows", [*range(36), 1000, GROUP_ROWS - 1, GROUP_ROWS, GROUP_ROWS + 1, 3 * GROUP_ROWS + 7])
-def test_sums_of_several_have_the_bits_that_each_has_alone(rows, thread_count, dtype):
-    torch.manual_seed(rows)
-    for count in (1, 2, 7, 8, 40):
-        x = (torch.randn(count, rows, dtype=torch.float64) * 10.0 ** torch.randint(-9, 9, (count, rows))).to(dtype)
-        with threads(thread_count):
-            together = row_order_sums(x).tolist()
-        assert list(map(bits, together)) == [bits(row_order_sum(row.clone())) for row in x]
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, HALVES, REDUCTIONS, TOLERANCES, Problem, assert_close, assert_no_worse
+from tests.pairs import pairs
 from tests.present import present
 
 LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -48,10 +49,7 @@ def assert_agrees(given: Problem, tolerance: float, **options: Any) -> None:
     assert result.ignored_count == 0
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "shape", "reduction", "dtype"), pairs(LOSSES, SHAPES, REDUCTIONS, TOLERANCES))
 def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(loss, shape, reduction, dtype):
     # The gradient of probabilities is as steep as 1 / p, here up to about 1e4.
     tolerance = TOLERANCES[dtype] * (5 if dtype is torch.float32 else 1)
@@ -59,9 +57,7 @@ def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(loss, shape, reduc
         assert_agrees(elements(loss, shape, dtype, weight=weight), tolerance, reduction=reduction)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
 def test_weight_of_positives_is_that_of_torch(shape, reduction, dtype):
     for weight, pos_weight in itertools.product((None, shape), SHAPES[shape]):
         given = elements(LOSSES[1], shape, dtype, weight=weight, pos_weight=pos_weight)

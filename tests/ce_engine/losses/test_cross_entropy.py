@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 import ce_engine
 from ce_engine import reference
-from tests.ce_engine.helpers import REDUCTIONS, SHAPES, Problem, assert_close, assert_no_worse
+from tests.ce_engine.helpers import FLOATS, REDUCTIONS, SHAPES, TOLERANCES, Problem, assert_close, assert_no_worse
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
@@ -36,11 +37,9 @@ def torch_loss_and_grad(input: Tensor, target: Tensor, weight: Tensor | None, **
     return Problem("cross_entropy", input, target, {"weight": weight, **options}).theirs()
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize(("shape", "rows"), SHAPES.values(), ids=SHAPES)
-def test_loss_and_gradient_are_those_of_torch(shape, rows, reduction, dtype):
-    tolerance = 1e-12 if dtype is torch.float64 else 2e-6
+@pytest.mark.parametrize(("name", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
+def test_loss_and_gradient_are_those_of_torch(name, reduction, dtype):
+    (shape, rows), tolerance = SHAPES[name], TOLERANCES[dtype]
     count = torch.Size(rows).numel()
     for ignored, weighted, smoothing in itertools.product(((), range(0, count, 2)), (False, True), (0.0, 0.3, 1.0)):
         input, target, weights = sample(shape, rows, dtype, ignored)
@@ -65,9 +64,8 @@ def test_reference_twin_agrees_in_everything(shape, rows, reduction):
     assert (result.row_count, result.ignored_count) == (twin.row_count, twin.ignored_count)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("class_count", [1, 40])  # with one class the gradient is a difference of equals
+# With one class the gradient is a difference of equals.
+@pytest.mark.parametrize(("class_count", "reduction", "dtype"), pairs((1, 40), REDUCTIONS, FLOATS[1:]))
 def test_error_against_float64_is_no_larger_than_that_of_torch(class_count, reduction, dtype):
     # 300 rows: enough for the sums of half precision to go wrong in PyTorch, few enough for the twin's loop.
     input, target, weights = sample((300, class_count), (300,), dtype)

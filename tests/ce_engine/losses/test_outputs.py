@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, Problem, loss_shape, problem
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
@@ -51,10 +52,7 @@ def assert_outputs(result, given, tolerance):
     assert result.correct_count == correct(given, wanted["predictions"])
 
 
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "shape", "dtype", "grad"), pairs(PROBLEMS, SHAPES, FLOATS, (False, True)))
 def test_outputs_are_those_of_torch_in_the_dtype_that_is_computed_in(kind, shape, dtype, grad):
     given = problem(kind, shape, dtype)
     result = given.ours(grad=grad, outputs=available(given))

@@ -17,6 +17,7 @@ from tests.ce_engine.helpers import (
     assert_no_worse,
     problem,
 )
+from tests.pairs import pairs
 from tests.present import present
 
 
@@ -24,11 +25,9 @@ def distributions(*shape: int, dtype: torch.dtype = torch.float64) -> tuple[Tens
     return torch.randn(shape, dtype=dtype), torch.rand(shape, dtype=dtype).softmax(1)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", [shape for shape, _ in SHAPES.values()], ids=SHAPES)
-def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(shape, reduction, dtype):
-    given = problem("probabilities", shape, dtype)
+@pytest.mark.parametrize(("name", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
+def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(name, reduction, dtype):
+    given = problem("probabilities", SHAPES[name][0], dtype)
     for weight, smoothing in itertools.product((None, given.options["weight"]), (0.0, 0.3, 1.0)):
         options = {"weight": weight, "label_smoothing": smoothing}
         one = Problem("cross_entropy", given.input, given.target, options)

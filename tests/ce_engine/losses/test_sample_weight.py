@@ -5,6 +5,7 @@ import torch
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, assert_close, loss_shape, problem
+from tests.pairs import pairs
 from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
@@ -12,9 +13,7 @@ pytestmark = pytest.mark.usefixtures("either_softmax")
 SHAPES = [(5,), (4, 5), (4, 5, 3), (2, 5, 3, 2), (0, 5)]
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "shape", "reduction"), pairs(PROBLEMS, SHAPES, REDUCTIONS))
 def test_loss_and_gradient_are_multiplied(kind, shape, reduction):
     given = problem(kind, shape)
     plain = given.ours(reduction="none")

@@ -12,6 +12,7 @@ from losswire_client.torch import TorchArgumentError
 from losswire_client.torch.nn import functional as remote
 from tests.ce_engine.helpers import HALVES, PROBLEMS, REDUCTIONS, SHAPES, TOLERANCES, Problem, assert_no_worse, problem
 from tests.ce_engine.losses.test_conformance import COUNTS, samples
+from tests.pairs import pairs
 from tests.present import present
 
 
@@ -43,9 +44,7 @@ def test_class_targets_give_what_torch_gives_for_every_option_and_shape(client, 
             assert_same(evaluated(remote, case, client), evaluated(F, case), 1e-12)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "dtype", "reduction"), pairs(PROBLEMS, TOLERANCES, REDUCTIONS))
 def test_every_loss_gives_what_torch_gives(client, kind, dtype, reduction):
     for shape in ((4, 5, 3), (4, 5), (5,)):
         case = problem(kind, shape, dtype)
@@ -76,9 +75,7 @@ def test_samples_of_pytorch_give_what_torch_gives(client, name, dtype):
         assert_same(evaluated(remote, sample, client), evaluated(F, sample), TOLERANCES[dtype])
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("kind", PROBLEMS)
+@pytest.mark.parametrize(("kind", "dtype", "reduction"), pairs(PROBLEMS, HALVES, REDUCTIONS))
 def test_half_precision_has_the_dtypes_of_torch_and_is_no_worse(client, kind, dtype, reduction):
     case = problem(kind, dtype=dtype)
     ours, theirs = evaluated(remote, case, client, reduction=reduction), evaluated(F, case, reduction=reduction)
