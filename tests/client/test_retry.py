@@ -34,7 +34,7 @@ CANCELLED: Refusal = (grpc.StatusCode.CANCELLED, "", ())
 def overloaded(milliseconds: int) -> Refusal:
     error = ServerOverloadedError("too much is in flight", milliseconds)
     status = to_status(error)
-    return status.code, status.details or "", tuple((key, str(value)) for key, value in trailers(error, status))
+    return status.code, status.details or "", tuple(trailers(error, status))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from losswire.v1 import loss_service_pb2
 from losswire_server.in_process import CallFailedError, InProcess
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
-Refusal = tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]
+Refusal = tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]
 
 
 @dataclass

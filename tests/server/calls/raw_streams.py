@@ -34,7 +34,7 @@ def connection(server: Server) -> Iterator[grpc.Channel]:
         yield channel
 
 
-def stream_call(channel: grpc.Channel) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+def stream_call(channel: grpc.Channel) -> "grpc.StreamStreamMultiCallable[bytes, bytes]":
     return channel.stream_stream(PATH)
 
 

@@ -46,7 +46,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 def mutate(draw: st.DrawFn, message: Message) -> None:
     """Changes a field of a message, or of one within it."""
     fields: Sequence[Any] = message.DESCRIPTOR.fields
-    field: FieldDescriptor = draw(st.sampled_from(fields))
+    field: FieldDescriptor = draw(st.sampled_from(list(fields)))
     if field.message_type is not None and (message.HasField(field.name) or draw(st.booleans())):
         inner = getattr(message, field.name)
         inner.SetInParent()
