@@ -40,13 +40,13 @@ def test_c_that_holds_the_gil():
 def test_c_that_releases_the_gil():
     lock_twice(ctypes.CDLL(None))
 
-def test_teardown_of_a_channel_after_a_failure(channel, monkeypatch):
+def test_teardown_of_a_channel(channel, monkeypatch):
     def fail(thread):
         raise RuntimeError("can't start new thread")
     monkeypatch.setattr(threading.Thread, "start", fail)
     channel.unary_stream("/nobody/delivers")(b"")
 
-def test_teardown_of_a_process_after_a_failure(process):
+def test_teardown_of_a_process(process):
     assert False
 
 def test_process():
@@ -100,7 +100,7 @@ def left(mark: str) -> list[str]:
     return found
 
 
-def test_tests_that_hang_are_ended_and_the_others_run(hanging):
+def test_hanging_tests_end_and_others_run(hanging):
     text = hanging("-n", "3", "--timeout", "1", "test_hanging.py")
     for name in ENDED_BY_THE_WATCHDOG:
         assert f"crashed while running 'test_hanging.py::test_{name}'" in text

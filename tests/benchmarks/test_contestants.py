@@ -37,7 +37,7 @@ def test_raw_tcp_answers_one_caller_and_many():
         assert tcp.rate(callers=4, seconds=0.1) > 0
 
 
-def test_who_is_wrong_or_unable_says_so_and_goes_on():
+def test_wrong_or_unable_goes_on():
     with contestant("tests.benchmarks.test_contestants:wrong") as mistaken, pytest.raises(WrongAnswerError):
         mistaken.prepare(BATCH)
     with contestant("tests.benchmarks.test_contestants:unable") as unready:

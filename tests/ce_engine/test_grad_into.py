@@ -27,7 +27,7 @@ def garbage(given: Problem, dtype: torch.dtype | None = None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("kind", "dtype", "shape"), pairs(PROBLEMS, FLOATS, SHAPES))
-def test_gradient_has_the_same_bits_in_given_memory(kind, dtype, shape):
+def test_given_memory_gets_the_same_bits(kind, dtype, shape):
     given = problem(kind, SHAPES[shape][0], dtype)
     memory = garbage(given)
     result = ce_engine.evaluate(slab(given), grad_into=memory)
@@ -39,14 +39,14 @@ def test_gradient_has_the_same_bits_in_given_memory(kind, dtype, shape):
 
 @pytest.mark.parametrize("grad_dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_gradient_of_another_dtype_has_the_same_bits_in_given_memory(kind, grad_dtype):
+def test_given_memory_of_another_dtype(kind, grad_dtype):
     given = problem(kind, (4, 5, 3), torch.bfloat16)
     memory = garbage(given, grad_dtype)
     ce_engine.evaluate(slab(given, grad_dtype=grad_dtype), grad_into=memory)
     assert torch.equal(memory, present(given.ours(grad_dtype=grad_dtype).grad))
 
 
-def test_merged_slabs_write_each_to_its_own_memory():
+def test_merged_slabs_keep_to_their_memory():
     given = problem("cross_entropy", (4, 5), torch.float32)
     memories = [garbage(given) for _ in range(20)]
     with Engine(max_queue_delay_us=100_000, max_batch_rows=40) as engine:
@@ -71,7 +71,7 @@ def test_memory_that_does_not_fit_is_refused(memory, said):
     assert raised.value.argument == "grad_into"
 
 
-def test_memory_for_a_gradient_that_is_not_wanted_is_refused():
+def test_memory_without_grad_is_refused():
     given = problem("cross_entropy", (4, 5))
     with pytest.raises(InvalidArgumentError, match="grad=True"):
         ce_engine.evaluate(slab(given, grad=False), grad_into=garbage(given))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("either_softmax")
 
 
 @pytest.mark.parametrize(("kind", "shape", "reduction"), pairs(PROBLEMS, [(5,), (4, 5), (4, 5, 3), (0, 5)], REDUCTIONS))
-def test_incoming_gradient_scales_as_backward_does(kind, shape, reduction):
+def test_incoming_scales_as_backward_does(kind, shape, reduction):
     given = problem(kind, shape)
     incoming = torch.randn(loss_shape(given) if reduction == "none" else ()).double()
     result = given.ours(reduction=reduction, grad_output=incoming)
@@ -24,7 +24,7 @@ def test_incoming_gradient_scales_as_backward_does(kind, shape, reduction):
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
-def test_incoming_gradient_of_an_ignored_row_does_not_matter(kind):
+def test_incoming_of_ignored_rows_is_unused(kind):
     given = problem(kind)
     incoming = torch.ones(loss_shape(given))
     incoming[2] = float("nan")
@@ -34,7 +34,7 @@ def test_incoming_gradient_of_an_ignored_row_does_not_matter(kind):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_incoming_gradient_may_have_another_dtype(kind, dtype):
+def test_incoming_may_have_another_dtype(kind, dtype):
     given = problem(kind, dtype=torch.float32)
     incoming = torch.randn(loss_shape(given)).to(dtype)
     narrow, wide = (given.ours(reduction="none", grad_output=x) for x in (incoming, incoming.double()))
@@ -43,7 +43,7 @@ def test_incoming_gradient_may_have_another_dtype(kind, dtype):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_incoming_gradient_of_another_shape_is_refused(kind, reduction):
+def test_incoming_of_another_shape_is_refused(kind, reduction):
     given = problem(kind)
     for shape in {(), (4,), (4, 5, 3), (4, 3), (1,)} - {given.ours(reduction=reduction).loss.shape}:
         with pytest.raises(ce_engine.InvalidArgumentError, match="grad_output: expected the loss's shape"):
@@ -52,7 +52,7 @@ def test_incoming_gradient_of_another_shape_is_refused(kind, reduction):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_gradient_has_the_dtype_that_was_asked_for_rounded_once(kind, dtype):
+def test_grad_dtype_is_rounded_to_once(kind, dtype):
     given = problem(kind, dtype=dtype)
     assert present(given.ours().grad).dtype == dtype
     wide = given.ours(grad_dtype=torch.float64 if dtype is torch.float64 else torch.float32).grad
@@ -64,7 +64,7 @@ def test_gradient_has_the_dtype_that_was_asked_for_rounded_once(kind, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_loss_is_float32_or_wider_and_the_same_with_a_gradient_or_without(kind, dtype):
+def test_gradient_changes_no_loss(kind, dtype):
     given = problem(kind, dtype=dtype)
     for reduction in REDUCTIONS:
         result = given.ours(reduction=reduction)
@@ -76,13 +76,13 @@ def test_loss_is_float32_or_wider_and_the_same_with_a_gradient_or_without(kind, 
 
 @pytest.mark.parametrize("arguments", [{"grad_output": torch.ones(())}, {"grad_dtype": torch.float32}])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_what_needs_a_gradient_is_refused_without(kind, arguments):
+def test_options_need_a_gradient(kind, arguments):
     (name,) = arguments
     with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected grad=True beside it, got grad=False"):
         problem(kind).ours(grad=False, **arguments)
 
 
-def test_gradient_dtype_that_is_no_float_is_refused():
+def test_integer_grad_dtype_is_refused():
     with pytest.raises(ce_engine.InvalidArgumentError, match=r"grad_dtype: expected one of float64, .*, got int8"):
         problem("nll_loss").ours(grad_dtype=torch.int8)
 
@@ -101,7 +101,7 @@ def submitted(given: Problem, **options: Any) -> ce_engine.LossResult:
 
 @pytest.mark.parametrize("evaluate", [at_once, submitted])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_arguments_that_require_grad_are_left_alone(kind, evaluate):
+def test_arguments_keep_their_graph(kind, evaluate):
     given = problem(kind)
     tensors = [x for x in (given.input, given.target, *given.options.values()) if isinstance(x, torch.Tensor)]
     before = [x.clone() for x in tensors]
@@ -113,7 +113,7 @@ def test_arguments_that_require_grad_are_left_alone(kind, evaluate):
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_results_share_no_memory_with_the_arguments_or_each_other(kind):
+def test_results_share_no_memory(kind):
     given = problem(kind)
     result = given.ours(reduction="none", outputs=["probabilities", "log_probabilities", "predictions"])
     names = ("loss", "grad", "probabilities", "log_probabilities", "predictions")

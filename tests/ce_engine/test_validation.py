@@ -68,7 +68,7 @@ def test_face_of_the_package_is_what_it_was():
         ),
     ],
 )
-def test_wrong_argument_is_refused_by_its_name(arguments, message):
+def test_wrong_value_is_refused_by_its_name(arguments, message):
     with pytest.raises(ce_engine.InvalidArgumentError, match=message) as raised:
         ce_engine.cross_entropy(**{"input": INPUT, "target": TARGET, **arguments})
     assert message.startswith(raised.value.argument)
@@ -95,6 +95,6 @@ def test_wrong_argument_is_refused_by_its_name(arguments, message):
         ({"outputs": (name for name in ["lse"])}, "outputs: expected a collection .*, got <generator"),
     ],
 )
-def test_argument_of_the_wrong_type_is_refused_by_its_name(arguments, message):
+def test_wrong_type_is_refused_by_its_name(arguments, message):
     with pytest.raises(ce_engine.InvalidArgumentError, match=message):
         ce_engine.cross_entropy(**({"input": INPUT, "target": TARGET} | arguments))

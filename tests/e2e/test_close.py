@@ -41,7 +41,7 @@ def stopped(server: RunningServer) -> Iterator[None]:
     os.kill(server.pid, signal.SIGCONT)
 
 
-def test_client_closes_in_seconds_and_ends_its_calls(server):
+def test_client_closes_in_seconds(server):
     clients = [Client(server.target, timeout=60, **settings) for settings, _ in CLIENTS]
     places = [client.empty(SHAPE) for client in clients]
     for client, (_, batch) in zip(clients, CLIENTS, strict=True):
@@ -71,7 +71,7 @@ def close_all(clients: list[Client]) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL], ids=lambda end: end.name)
-def test_async_client_closes_in_seconds_and_ends_its_calls(server, end):
+def test_async_client_closes_in_seconds(server, end):
     async def close_amid_calls():
         clients = [AsyncClient(server.target, timeout=60, **settings) for settings, _ in CLIENTS]
         places = [await client.empty(SHAPE) for client in clients]
@@ -94,7 +94,7 @@ def test_async_client_closes_in_seconds_and_ends_its_calls(server, end):
     assert {place.shape for place in places} == {SHAPE}
 
 
-def test_client_closes_when_its_server_is_dead(server):
+def test_client_of_a_dead_server_closes(server):
     clients = [Client(server.target, timeout=60, **settings) for settings, _ in CLIENTS]
     with ThreadPoolExecutor(64) as threads:
         batches = [batch for _, batch in CLIENTS]

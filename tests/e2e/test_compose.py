@@ -24,7 +24,7 @@ PROMETHEUS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 
-def test_server_has_settings_that_exist_and_stops_in_its_time(monkeypatch):
+def test_settings_of_the_server_exist(monkeypatch):
     environment = COMPOSE["server"].get("environment", {})
     assert {name.removeprefix("LOSSWIRE_").lower() for name in environment} <= set(Settings.model_fields)
     for name, value in environment.items():
@@ -36,7 +36,7 @@ def test_server_has_settings_that_exist_and_stops_in_its_time(monkeypatch):
     )
 
 
-def test_prometheus_scrapes_the_port_of_the_server_of_the_compose_file():
+def test_prometheus_scrapes_the_servers_port():
     (job,) = PROMETHEUS["scrape_configs"]
     (static,) = job["static_configs"]
     assert static["targets"] == [f"server:{Settings().metrics_port}"]
@@ -91,7 +91,7 @@ def queries(document: str) -> list[str]:
     return [expression.replace("[5m]", "[1m]") for expression in found]
 
 
-def test_prometheus_gives_what_the_documents_promise_of_a_series_that_is_evaluated_once(prometheus):
+def test_prometheus_has_a_series_of_one_batch(prometheus):
     server, url = prometheus
     recent_mean, mean, nonfinite = queries("README.md")
     assert queries("docs/sdk.md") == [mean]

@@ -26,7 +26,7 @@ def environments() -> str:
 
 
 @pytest.mark.slow
-def test_demo_agrees_with_torch_draws_its_curve_and_leaves_nothing_running(tmp_path):
+def test_demo_agrees_with_torch(tmp_path):
     picture, mark = tmp_path / "curve.png", uuid4().hex
     with processes.started(["sleep", "60"], env={"MARK": mark}):
         assert mark in environments()
@@ -56,7 +56,7 @@ def test_demo_fails_if_the_losses_differ(tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_ends_and_says_so_if_a_worker_does():
+def test_demo_ends_with_its_worker():
     program = """
 import digits_worker as w, numpy as np
 rows = w.Rows(np.zeros((60, 64), np.float32), np.zeros(60, int))

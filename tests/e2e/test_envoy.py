@@ -140,7 +140,7 @@ def request(input: npt.NDArray[Any] = LOGITS, target: npt.NDArray[Any] = TARGET,
     return {"spec": spec, "input": tensor(input), "target": tensor(target), **changed}
 
 
-def test_sdk_calls_through_it_with_the_same_bits(proxy, client):
+def test_sdk_gets_the_same_bits(proxy, client):
     large = np.random.default_rng(0).standard_normal((300, 5000), np.float32), np.zeros(300, np.int64)
     with proxy.client() as through:
         for batch in ((LOGITS, TARGET), large):  # in a message, in a stream
@@ -150,7 +150,7 @@ def test_sdk_calls_through_it_with_the_same_bits(proxy, client):
 
 
 @pytest.mark.parametrize("token", [None, "sesame-street"])
-def test_caller_without_the_token_gets_nothing_but_health(proxy, token):
+def test_caller_without_token_gets_health(proxy, token):
     with proxy.client(token) as stranger:
         assert stranger.ping() > 0
         for call in (stranger.capabilities, lambda: stranger.cross_entropy(LOGITS, TARGET)):
@@ -164,12 +164,12 @@ def test_caller_without_tls_reaches_nothing(proxy):
         client.capabilities()
 
 
-def test_shared_memory_is_refused_to_those_who_come_through_it(proxy):
+def test_shared_memory_is_refused(proxy):
     with proxy.client() as through, pytest.raises(PermissionDeniedError, match="on the server's machine"):
         through.empty((2, 3))
 
 
-def test_json_has_64_bit_integers_as_strings_and_the_gradient_if_asked_within_outputs(proxy, client):
+def test_json_has_integers_as_strings(proxy, client):
     expected = client.cross_entropy(LOGITS, TARGET, grad=True)
     status, body = proxy.post("Evaluate", request(outputs={"gradient": {}}))
     answer = json.loads(body)
@@ -179,7 +179,7 @@ def test_json_has_64_bit_integers_as_strings_and_the_gradient_if_asked_within_ou
     assert answer["gradient"] == tensor(expected.grad) | {"shape": ["2", "3"]}
 
 
-def test_json_drops_names_that_no_field_has_without_a_word(proxy):
+def test_json_drops_unknown_names(proxy):
     status, body = proxy.post("Evaluate", request(gradient={}))
     assert status == 200
     assert "gradient" not in json.loads(body)
@@ -196,7 +196,7 @@ def test_json_of_several_megabytes_passes(proxy):
     assert (status, json.loads(body)["gradient"]["shape"]) == (200, ["1000", "1000"])
 
 
-def test_json_of_an_error_has_its_code_message_and_details(proxy):
+def test_json_of_an_error_has_its_details(proxy):
     status, body = proxy.post("Evaluate", request(spec={"crossEntropy": {}}))
     error = json.loads(body)
     assert (status, error["code"]) == (400, 3)
@@ -206,7 +206,8 @@ def test_json_of_an_error_has_its_code_message_and_details(proxy):
     assert bad_request["fieldViolations"][0]["field"] == "spec.reduction"
 
 
-def test_json_of_an_error_is_empty_where_the_set_lacks_the_types_of_its_details(server, descriptors, tmp_path):
+def test_json_error_without_types_is_empty(server, descriptors, tmp_path):
+    """The set of descriptors lacks the types of the details."""
     files = FileDescriptorSet.FromString(descriptors).file
     without = FileDescriptorSet(file=[file for file in files if file.name != "google/rpc/error_details.proto"])
     assert len(without.file) == len(files) - 1

@@ -72,7 +72,7 @@ def need_toolchain(section: str) -> None:
         need(found, "grpc++: libgrpc++-dev of Debian's")
 
 
-def test_document_has_commands_for_every_language():
+def test_every_language_has_commands():
     assert COMMANDS.keys() >= {*GENERATED, "Node.js", "Try it"}
     assert all(len(COMMANDS[section]) == 2 for section in ("Go", "Java", "C++"))
 
@@ -97,7 +97,7 @@ def test_generator_takes_the_contract(section, server, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("section", ["Go", "Java", "C++"])
-def test_generated_client_gets_the_numbers_of_pytorch(section, server, tmp_path):
+def test_generated_client_gets_the_numbers(section, server, tmp_path):
     need_generator(section)
     need_toolchain(section)
     printed = run_console("".join(COMMANDS[section]), server, root_like(tmp_path), TIMEOUT)
@@ -117,7 +117,7 @@ def test_node_gets_the_numbers_of_pytorch(server, tmp_path):
     assert_right(unary)
 
 
-def test_node_trips_over_what_the_document_says(target):
+def test_node_trips_as_documented(target):
     need_node()
     traps = ["node", ROOT / "tests/e2e/node_traps.js", target]
     printed = run(traps, capture_output=True, text=True, check=True).stdout

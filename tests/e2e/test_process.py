@@ -41,7 +41,7 @@ def process():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_signal_ends_it_cleanly_and_it_says_so(process, number):
+def test_signal_ends_it_cleanly(process, number):
     target = read_event(process, "serving")["target"]
     with Client(target) as client:
         client.capabilities()
@@ -51,14 +51,14 @@ def test_signal_ends_it_cleanly_and_it_says_so(process, number):
 
 
 @pytest.mark.slow
-def test_signal_at_the_moment_it_serves_ends_it_as_cleanly(process):
+def test_signal_at_the_start_ends_it_cleanly(process):
     read_event(process, "serving")
     process.send_signal(signal.SIGTERM)
     assert [json.loads(line)["event"] for line in process.stderr] == ["draining", "stopped"]
     assert process.wait(20) == 0
 
 
-def test_second_signal_ends_it_at_once_and_quietly():
+def test_second_signal_ends_it_at_once():
     with started([*COMMAND, "--drain-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
         read_event(process, "serving")
         process.send_signal(signal.SIGINT)
@@ -70,7 +70,7 @@ def test_second_signal_ends_it_at_once_and_quietly():
 
 @pytest.mark.parametrize(("arguments", "status"), [("--port=-1", 2), ("--port=TAKEN", 1)])
 @pytest.mark.parametrize("redirected", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
-def test_what_is_refused_is_so_where_nothing_can_be_said(arguments, status, redirected):
+def test_closed_output_changes_no_refusal(arguments, status, redirected):
     with socket.create_server(("127.0.0.1", 0)) as other:
         flag = arguments.replace("TAKEN", str(other.getsockname()[1]))
         command = ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "losswire_server", flag]
@@ -79,7 +79,8 @@ def test_what_is_refused_is_so_where_nothing_can_be_said(arguments, status, redi
 
 
 @pytest.mark.slow
-def test_server_with_a_closed_standard_error_serves_and_gives_its_number_to_no_connection():
+def test_closed_standard_error_stays_closed():
+    """No connection gets its number, and so nothing that is logged goes to a caller."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, f"--port={port}"]
@@ -98,14 +99,15 @@ def serves(client: Client) -> bool:
         return False
 
 
-def test_too_few_open_files_are_refused_in_one_line():
+def test_too_few_open_files_are_refused():
     command = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", sys.executable, "-m", "losswire_server"]
     done = run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "losswire-server: open files: expected a limit (ulimit -n) of at least 64, got 20\n"
 
 
-def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answered():
+def test_draining_server_answers_but_is_unfit():
+    """Calls are answered still, and the health check says not serving."""
     request = whole_request(_losses.nll_loss([1.0, 2.0], 0, None, -100, "mean"))
     with launch(drain_seconds=60) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
         port = server.target.rpartition(":")[2]
@@ -120,7 +122,7 @@ def test_health_check_says_not_serving_while_it_drains_and_calls_are_still_answe
         assert LossServiceStub(channel).Evaluate(request).row_count == 1
 
 
-def test_health_check_fails_where_there_is_no_server():
+def test_health_check_needs_a_server():
     check = [sys.executable, "-m", "losswire_server.health"]
     environment = {**os.environ, "LOSSWIRE_PORT": "1"}
     assert run(check, env=environment, capture_output=True).returncode == 1
@@ -137,18 +139,18 @@ def test_port_that_is_taken_is_said_so(setting):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
-def test_server_listens_on_ipv6_with_or_without_brackets():
+def test_server_listens_on_ipv6():
     with launch(host="::1", metrics_host="[::1]") as server, Client(server.target) as client:
         assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
         assert b"losswire_rows_total" in urllib.request.urlopen(server.metrics_url).read()
 
 
-def test_launch_says_why_a_server_does_not_start():
+def test_launch_says_why_nothing_starts():
     with pytest.raises(RuntimeError, match=r"port: Input should be a valid integer"), launch(port="many"):
         pass
 
 
-def test_launch_takes_no_settings_from_the_environment(monkeypatch):
+def test_launch_ignores_the_environment(monkeypatch):
     monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "error")
     monkeypatch.setenv("LOSSWIRE_HOST", "0.0.0.0")
     with launch() as server:
@@ -158,23 +160,23 @@ def test_launch_takes_no_settings_from_the_environment(monkeypatch):
 @pytest.mark.parametrize(
     ("level", "events"), [pytest.param("error", [], marks=pytest.mark.slow), ("info", ["draining", "stopped"])]
 )
-def test_launch_passes_on_what_is_logged_at_the_level_asked_for(level, events, capsys):
+def test_launch_passes_on_the_log(level, events, capsys):
     with launch(log_level=level):
         pass
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
 
 
-def test_launch_refuses_a_level_that_does_not_exist():
+def test_launch_refuses_an_unknown_level():
     with pytest.raises(ValueError, match=r"log_level: expected one of debug, .*, got 'loud'"), launch(log_level="loud"):
         pass
 
 
-def test_launch_gives_up_on_a_server_that_does_not_come_up_in_time():
+def test_launch_gives_up_in_time():
     with pytest.raises(RuntimeError, match="did not start"), launch(start_seconds=0.1):
         pass
 
 
-def test_launched_server_is_gone_after_its_block():
+def test_launched_server_ends_with_its_block():
     with launch() as server, Client(server.target) as client:
         client.cross_entropy([[1.0, 2.0]], [0], series="e2e")
         scrape = urllib.request.urlopen(server.metrics_url).read().decode()
@@ -185,7 +187,7 @@ def test_launched_server_is_gone_after_its_block():
 
 
 @pytest.mark.slow
-def test_server_survives_a_caller_that_speaks_no_grpc():
+def test_server_survives_other_protocols():
     with launch() as server, Client(server.target) as client:
         host, _, port = server.target.rpartition(":")
         with socket.create_connection((host, int(port))) as garbage:

@@ -68,7 +68,7 @@ def all_go_on(callers: list[Caller]) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_server_that_restarts_under_load_costs_no_errors(how):
+def test_restart_under_load_costs_no_error(how):
     with ExitStack() as servers:
         first = servers.enter_context(launch(port=free_port()))
         with calling(first.target) as callers:

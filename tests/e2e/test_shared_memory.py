@@ -66,7 +66,7 @@ def test_killed_callers_leave_nothing_behind(server):
         assert client.cross_entropy(client.empty(SHAPE) * 0, TARGET).row_count == 256
 
 
-def test_server_that_is_killed_leaves_its_callers_their_arrays():
+def test_killed_server_leaves_the_arrays():
     with launch(stop_seconds=1) as server, Client(server.target, transport="shared_memory", retry=None) as client:
         logits = client.empty(SHAPE)
         logits[...] = 1
@@ -79,7 +79,7 @@ def test_server_that_is_killed_leaves_its_callers_their_arrays():
         assert np.array_equal(gradient, before)
 
 
-def test_server_stops_in_time_while_leases_last():
+def test_server_stops_while_leases_last():
     with launch(grace_seconds=20) as server:
         client = Client(server.target)
         place, start = client.empty(SHAPE), time.monotonic()

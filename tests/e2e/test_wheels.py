@@ -35,14 +35,14 @@ def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
-def test_wheel_of_the_engine_has_its_compiled_code_and_says_for_which_machine(tmp_path):
+def test_engine_wheel_has_compiled_code(tmp_path):
     wheel = wheel_of("ce_engine", tmp_path)
     assert "ce_engine/cpu/libsoftmax.so" in zipfile.ZipFile(wheel).namelist()
     assert wheel.name.endswith(f"py3-none-linux_{platform.machine()}.whl")
 
 
 @pytest.mark.slow
-def test_wheel_of_the_engine_does_without_a_compiler(tmp_path, monkeypatch):
+def test_engine_wheel_without_a_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     wheel = wheel_of("ce_engine", tmp_path)
     assert "ce_engine/cpu/libsoftmax.so" not in zipfile.ZipFile(wheel).namelist()
@@ -51,7 +51,7 @@ def test_wheel_of_the_engine_does_without_a_compiler(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", ["cli", "testing"])
-def test_client_is_installed_from_a_clone_as_errors_say(extra, monkeypatch):
+def test_client_installs_from_a_clone(extra, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")  # compiling takes longer than all the rest
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     options = ["--dry-run", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-deps"]

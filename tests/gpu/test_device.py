@@ -45,7 +45,7 @@ def waiting_is_an_error() -> Iterator[None]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("class_count", CLASS_COUNTS)
-def test_error_against_float64_is_no_larger_than_that_of_torch(class_count, dtype):
+def test_error_is_no_larger_than_torchs(class_count, dtype):
     input, target = batch(257, class_count, dtype)
     results = on_device(slabs.cross_entropy(input, target, reduction="sum", grad=True))
     truth, theirs = (_torch(x, target) for x in (input.double(), input.float()))
@@ -64,7 +64,7 @@ def _torch(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     ("class_count", "dtype", "grad", "label_smoothing"),
     pairs(CLASS_COUNTS, (torch.float32, torch.bfloat16), (False, True), (0.0, 0.1)),
 )
-def test_row_alone_has_the_bits_of_the_row_in_company(class_count, dtype, grad, label_smoothing):
+def test_company_changes_no_bit(class_count, dtype, grad, label_smoothing):
     rows = 515
     input, target = batch(rows, class_count, dtype)
     options: dict[str, Any] = {
@@ -109,7 +109,7 @@ def test_million_classes():
     assert torch.equal(present(results.predictions).cpu(), input.cpu().argmax(1))
 
 
-def test_evaluating_does_not_wait_for_the_device():
+def test_evaluating_does_not_wait():
     input, target = batch(64, 1000, torch.float32)
     plain = slabs.cross_entropy(input, target, torch.rand(1000), label_smoothing=0.1, grad=True, outputs=OUTPUTS)
     on_device(plain)  # compiles
@@ -138,7 +138,7 @@ def test_pipeline_gives_each_slab_its_own(depth):
     pipeline.close()
 
 
-def test_pipeline_in_its_steady_state_waits_for_events_alone():
+def test_pipeline_waits_for_events_alone():
     launches, pipeline = some_launches(12), Pipeline(CudaDevice(DEVICE), depth=3)
     for launch in launches:  # compiles, and allocates
         pipeline.start(launch).result()

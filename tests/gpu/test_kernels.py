@@ -45,14 +45,14 @@ def class_weight(class_count: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)
-def test_class_targets(class_count, dtype):
+def test_class_targets_are_as_in_float64(class_count, dtype):
     input, target = logits(ROWS, class_count, dtype), classes(ROWS, class_count)
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), grad=True, outputs=OUTPUTS))
     assert_right(slabs.cross_entropy(input, target, sample_weight=torch.tensor([0.5, 2, -1])))
 
 
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)
-def test_smoothed_class_targets(class_count, dtype):
+def test_smoothed_targets_are_as_in_float64(class_count, dtype):
     input, target, sample_weight = logits(ROWS, class_count, dtype), classes(ROWS, class_count), torch.rand(ROWS)
     options: dict[str, Any] = {"label_smoothing": 0.3, "grad": True, "sample_weight": sample_weight}
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), outputs=OUTPUTS, **options))
@@ -61,7 +61,7 @@ def test_smoothed_class_targets(class_count, dtype):
 
 
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)
-def test_probability_targets(class_count, dtype):
+def test_probabilities_are_as_in_float64(class_count, dtype):
     input, target = logits(ROWS, class_count, dtype), logits(ROWS, class_count + 1)[:, 1:].softmax(1) * 1.5
     options: dict[str, Any] = {"label_smoothing": 0.3, "grad": True, "sample_weight": torch.rand(ROWS)}
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), outputs=OUTPUTS, **options))
@@ -71,7 +71,7 @@ def test_probability_targets(class_count, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("class_count", [1, 3, NARROW + 1])  # one block of columns, and two with a ragged end
-def test_nll_loss(class_count, dtype):
+def test_nll_loss_is_as_in_float64(class_count, dtype):
     input, target = logits(ROWS, class_count, dtype).log_softmax(1), classes(ROWS, class_count)
     assert_right(slabs.nll_loss(input, target, class_weight(class_count), grad=True, outputs=OUTPUTS))
     assert_right(slabs.nll_loss(input, target, sample_weight=torch.rand(ROWS)))
@@ -79,7 +79,7 @@ def test_nll_loss(class_count, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", [(), (3, 7), (1025,)])  # one element, a ragged end, and one more than a program's
-def test_binary_losses(shape, dtype):
+def test_binary_losses_are_as_in_float64(shape, dtype):
     input, target, weight = torch.randn(shape).to(dtype) * 4, torch.rand(shape).to(dtype), torch.rand(shape)
     options: dict[str, Any] = {"grad": True, "outputs": BINARY_OUTPUTS}
     for weighted, pos_weight in itertools.product((None, weight), (None, weight * 3)):
@@ -89,7 +89,7 @@ def test_binary_losses(shape, dtype):
 
 
 @pytest.mark.parametrize("class_count", [2, 7])
-def test_more_rows_than_a_program_takes_with_a_ragged_end(class_count):
+def test_more_rows_than_a_program_takes(class_count):
     rows = row_tile(class_count, torch.float32, elements=True).rows + 1
     input, target = logits(rows, class_count), classes(rows, class_count, ignored=(0, rows - 2))
     incoming = torch.linspace(-1, 1, rows)
@@ -106,7 +106,7 @@ def test_a_million_classes():
 
 @pytest.mark.parametrize("grad_dtype", FLOATS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_gradient_has_the_dtype_that_was_asked_for(dtype, grad_dtype):
+def test_gradient_of_another_dtype(dtype, grad_dtype):
     input, target = logits(ROWS, 5, dtype), classes(ROWS, 5)
     options: dict[str, Any] = {"grad": True, "grad_dtype": grad_dtype}
     assert_right(slabs.cross_entropy(input, target, **options))

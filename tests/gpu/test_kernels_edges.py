@@ -43,7 +43,7 @@ def special_rows(class_count):
     ("class_count", "label_smoothing"),
     [(5, 0.0), (5, 0.1), (5, 1.0), pytest.param(2 * 8192 + 5, 0.1, marks=pytest.mark.slow)],
 )
-def test_values_that_are_not_finite_give_what_they_give_on_the_cpu(class_count, label_smoothing):
+def test_values_not_finite_are_as_on_the_cpu(class_count, label_smoothing):
     input, target = special_rows(class_count)
     weight = torch.ones(class_count)
     weight[2] = 0
@@ -54,7 +54,7 @@ def test_values_that_are_not_finite_give_what_they_give_on_the_cpu(class_count, 
     assert_right(slabs.cross_entropy(input, target, outputs=("lse", "predictions"), **options))
 
 
-def test_ignored_row_has_loss_and_gradient_zero_whatever_its_logits():
+def test_ignored_row_is_zero():
     input = torch.tensor([[NAN, INF, -INF], [1.0, 2.0, 3.0]])
     target = torch.tensor([-100, 2])
     options: dict[str, Any] = {"grad": True, "outputs": ("predictions",)}
@@ -69,7 +69,7 @@ def test_ignored_row_has_loss_and_gradient_zero_whatever_its_logits():
         assert present(results.correct).tolist() == [False, True]
 
 
-def test_prediction_is_the_first_of_ties_and_nan_is_the_largest():
+def test_first_of_ties_and_nan_are_predicted():
     class_count = 2 * NARROW + 3  # two lanes' blocks of the forward kernel
     input = torch.zeros(4, class_count)
     input[1, [7, NARROW + 7]] = 5
@@ -81,7 +81,7 @@ def test_prediction_is_the_first_of_ties_and_nan_is_the_largest():
         assert present(results.correct).tolist() == [True, True, False, False]
 
 
-def test_binary_losses_of_values_that_are_not_finite_and_of_the_bounds():
+def test_binary_losses_at_their_bounds():
     logits = torch.tensor([INF, -INF, NAN, 0.0, -0.0, 100.0, -100.0, 1e4, 1e-8])
     probabilities = torch.tensor([0.0, 1.0, 0.5, 1e-30, 1e-6, 1 - 1e-7])
     for target in (0.0, 0.3, 1.0):
@@ -104,7 +104,7 @@ def test_small_losses_keep_their_digits():
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
 @pytest.mark.parametrize("wrong", [5, -1, -100, 2**31, 2**40, -(2**63), 2**63 - 1])
-def test_class_out_of_range_is_nan_and_reads_nothing(wrong, loss):
+def test_class_out_of_range_is_nan(wrong, loss):
     # No slab has one; should one come all the same, it must not end the CUDA context, nor touch another row.
     input, target = torch.randn(3, 5), torch.tensor([1, 2, 3])
     slab = getattr(slabs, loss)(input, target, grad=True)
@@ -141,7 +141,7 @@ def test_layout_of_the_input_changes_no_bit(class_count, layout):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
-def test_class_dimension_need_not_be_the_last(loss):
+def test_class_dimension_may_be_the_second(loss):
     input, target = torch.randn(2, 7, 3, 2), torch.randint(7, (2, 3, 2))
     results = assert_right(getattr(slabs, loss)(input, target, grad=True, outputs=OUTPUTS))
     rows = input.movedim(1, -1).reshape(-1, 7)
@@ -151,20 +151,20 @@ def test_class_dimension_need_not_be_the_last(loss):
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (2, 5, 0)])
-def test_no_elements(shape):
+def test_no_elements_need_no_kernel(shape):
     slab = slabs.cross_entropy(torch.zeros(shape), torch.zeros((shape[0], *shape[2:]), dtype=torch.int64), grad=True)
     results = by_kernels(slab)
     assert results.losses.shape == (0,)
     assert present(results.grad).shape == shape
 
 
-def test_tensor_that_requires_grad_leaves_no_graph_behind():
+def test_no_graph_is_left_behind():
     target = torch.rand(2, 3, requires_grad=True)
     slab = slabs.cross_entropy(torch.randn(2, 3, requires_grad=True), target, weight=torch.rand(3, requires_grad=True))
     assert not by_kernels(slab).losses.requires_grad
 
 
-def test_input_on_the_cpu_is_an_error_where_there_is_no_interpreter(monkeypatch):
+def test_input_on_the_cpu_is_refused(monkeypatch):
     import triton
 
     monkeypatch.setattr(triton.knobs.runtime, "interpret", False)

@@ -21,7 +21,7 @@ TARGETS = ("class", "smoothed class", "probabilities")
 
 
 @pytest.mark.parametrize(("size", "dtype", "target_of"), pairs(SIZES, (torch.float32, torch.bfloat16), TARGETS))
-def test_row_alone_has_the_bits_of_the_row_in_company(size, dtype, target_of):
+def test_company_changes_no_bit(size, dtype, target_of):
     rows, class_count = size
     input = (torch.randn(rows, class_count) * 5).to(dtype)
     target, weight = torch.randint(class_count, (rows,)), torch.rand(class_count)
@@ -38,7 +38,7 @@ def test_row_alone_has_the_bits_of_the_row_in_company(size, dtype, target_of):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_columns_that_say_nothing_change_no_bit(smoothing):
+def test_neutral_columns_change_no_bit(smoothing):
     # What a slab gets when it is merged with others that have weights, ignored rows and scales of their own.
     rows, ones = 5, torch.ones(5)
     slab = slabs.cross_entropy(
@@ -55,7 +55,7 @@ def test_columns_that_say_nothing_change_no_bit(smoothing):
     assert_same_bits(by_kernels(merged), by_kernels(slab))
 
 
-def test_columns_of_elements_that_say_nothing_change_no_bit():
+def test_neutral_elements_change_no_bit():
     input, target, ones = torch.randn(300) * 5, torch.rand(300), torch.ones(300)
     slab = slabs.binary_cross_entropy_with_logits(input, target, grad=True, outputs=BINARY_OUTPUTS)
     merged = replace(

@@ -64,11 +64,11 @@ def binary_slabs(draw: st.DrawFn) -> Slab:
 
 @few
 @given(class_slabs())
-def test_rows_of_classes(slab):
+def test_any_rows_are_as_in_float64(slab):
     assert_right(slab)
 
 
 @few
 @given(binary_slabs())
-def test_elements(slab):
+def test_any_elements_are_as_in_float64(slab):
     assert_right(slab)

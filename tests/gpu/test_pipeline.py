@@ -49,7 +49,7 @@ def assert_results(results: list[RowResults], launch: list[Slab]) -> None:
     ("seed", "depth"),
     [(0, 1), (1, 2), (0, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in product((2, 3), (1, 2, 3)))],
 )
-def test_results_are_those_of_each_slab_alone_in_any_order_of_the_work(seed, depth):
+def test_any_order_of_work_gives_the_results(seed, depth):
     device, launches = FakeDevice(seed), some_slabs(seed) + some_slabs(seed + 1)
     random.Random(seed).shuffle(launches)
     pipeline = Pipeline(device, depth=depth)
@@ -60,7 +60,7 @@ def test_results_are_those_of_each_slab_alone_in_any_order_of_the_work(seed, dep
         assert_results(ticket.result(), launch)
 
 
-def test_starting_waits_for_nothing_while_there_is_a_berth():
+def test_start_waits_only_for_a_berth():
     device, launches = FakeDevice(), some_slabs()
     pipeline = Pipeline(device, depth=3)
     for launch in launches[:3]:
@@ -70,7 +70,7 @@ def test_starting_waits_for_nothing_while_there_is_a_berth():
     assert device.waits == 1
 
 
-def test_fetching_waits_once_for_the_event_of_a_launch():
+def test_fetching_waits_once_for_a_launch():
     device = FakeDevice()
     pipeline = Pipeline(device)
     first, second = (pipeline.start(launch) for launch in some_slabs()[:2])
@@ -81,7 +81,7 @@ def test_fetching_waits_once_for_the_event_of_a_launch():
     assert device.waits == 2
 
 
-def test_input_may_change_once_a_launch_has_started():
+def test_input_may_change_after_the_start():
     input, target = torch.randn(4, 3), torch.zeros(4, dtype=torch.int64)
     expected = by_kernels(slabs.cross_entropy(input.clone(), target, grad=True))
     ticket = Pipeline(FakeDevice()).start([slabs.cross_entropy(input, target, grad=True)])
@@ -106,7 +106,7 @@ def test_memory_is_used_again():
     assert len(device.allocations) == 2 * 4
 
 
-def test_memory_beyond_what_is_kept_is_given_back():
+def test_memory_beyond_the_kept_is_freed():
     device, launch = FakeDevice(), some_slabs()[0]
     pipeline = Pipeline(device, depth=1, kept_bytes=0)
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_memory_beyond_what_is_kept_is_given_back():
     assert len(device.allocations) == 3 * 4
 
 
-def test_failing_launch_raises_at_its_start_and_harms_no_other():
+def test_failing_launch_harms_no_other():
     device, launches = FakeDevice(), some_slabs()
     pipeline = Pipeline(device, depth=2)
     before = pipeline.start(launches[0])
@@ -129,7 +129,7 @@ def test_failing_launch_raises_at_its_start_and_harms_no_other():
     assert_results(after.result(), launches[2])
 
 
-def test_failing_wait_raises_for_its_launch_and_no_other(monkeypatch):
+def test_failing_wait_harms_no_other(monkeypatch):
     pipeline, launches = Pipeline(FakeDevice(), depth=1), some_slabs()
     guilty = pipeline.start(launches[0])
     with monkeypatch.context() as patched:

@@ -37,7 +37,7 @@ def test_tile_of_elements_is_of_one_size(class_count):
     assert tile.rows * tile.block == element_tile(1).rows
 
 
-def test_packed_tensors_are_aligned_and_apart():
+def test_packed_tensors_are_aligned():
     tensors = {
         "a": torch.arange(3, dtype=torch.uint8),
         "b": torch.tensor([[1.5, 2.5]]),

@@ -67,13 +67,13 @@ def test_service_has_its_rpcs():
 
 
 @pytest.mark.parametrize("file", [*FILES, loss_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
-def test_file_has_the_options_of_every_generator(file):
+def test_file_options_of_every_generator(file):
     stem = Path(file.DESCRIPTOR.name).stem
     expected = {**OPTIONS, "java_outer_classname": stem.title().replace("_", "") + "Proto"}
     assert {field.name: value for field, value in file.DESCRIPTOR.GetOptions().ListFields()} == expected
 
 
-def test_failure_is_a_google_rpc_status_field_for_field():
+def test_failure_is_a_google_rpc_status():
     detail = error_details_pb2.ErrorInfo(reason="INTERNAL", domain="losswire")
     status = status_pb2.Status(code=13, message="internal error")
     status.details.add().Pack(detail)
@@ -84,13 +84,13 @@ def test_failure_is_a_google_rpc_status_field_for_field():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_loss_has_the_options_of_its_torch_function(loss: str):
+def test_loss_has_the_options_of_torch(loss: str):
     options = set(inspect.signature(getattr(F, loss)).parameters) - NOT_OPTIONS
     message = v1.LossSpec.DESCRIPTOR.fields_by_name[loss].message_type
     assert options == {field.name for field in present(message).fields} - {"weighting"}
 
 
-def test_spec_has_the_losses_and_an_enum_that_names_them():
+def test_spec_and_enum_have_every_loss():
     assert tuple(field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields) == LOSSES
     assert [name.removeprefix("LOSS_").lower() for name in v1.Loss.keys()] == ["unspecified", *LOSSES]  # noqa: SIM118
 
@@ -105,7 +105,7 @@ def test_spec_has_the_losses_and_an_enum_that_names_them():
         (v1.ResultSlab, "gradient"),
     ],
 )
-def test_payload_comes_last_on_the_wire_with_a_tag_of_one_byte(message, payload: str):
+def test_payload_comes_last_on_the_wire(message, payload: str):
     descriptor: Descriptor = message.DESCRIPTOR
     number = descriptor.fields_by_name[payload].number
     assert number == max(field.number for field in descriptor.fields)

@@ -7,13 +7,13 @@ from losswire import v1
 from losswire.dtypes import BY_NAME, BY_WIRE, ELEMENT_TYPES, ElementType
 
 
-def test_table_has_every_dtype_of_the_contract_once():
+def test_table_has_every_dtype_once():
     assert sorted(element.wire for element in ELEMENT_TYPES) == sorted(set(v1.Dtype.values()) - {0})
     assert len(BY_NAME) == len(BY_WIRE) == len(ELEMENT_TYPES)
 
 
 @pytest.mark.parametrize("element", ELEMENT_TYPES, ids=lambda element: element.name)
-def test_element_type_agrees_with_torch_and_numpy(element: ElementType):
+def test_elements_are_those_of_libraries(element: ElementType):
     torch_dtype = getattr(torch, element.name)
     assert element.itemsize == torch_dtype.itemsize
     assert element.floating == torch_dtype.is_floating_point
@@ -22,5 +22,5 @@ def test_element_type_agrees_with_torch_and_numpy(element: ElementType):
         assert element.numpy.itemsize == element.itemsize
 
 
-def test_bfloat16_is_known_to_numpy_once_ml_dtypes_is_imported():
+def test_bfloat16_needs_ml_dtypes():
     assert BY_NAME["bfloat16"].numpy == np.dtype(ml_dtypes.bfloat16)

@@ -42,14 +42,14 @@ def without_padding(slab: v1.Slab) -> v1.Slab:
 
 
 @given(rows, rows, payloads)
-def test_written_slab_is_read_by_the_generated_classes(first_row, row_count, data):
+def test_generated_classes_read_a_slab(first_row, row_count, data):
     message = v1.EvaluateStreamRequest.FromString(REQUESTS.write(first_row, row_count, views(data)))
     assert message.WhichOneof("part") == "slab"
     assert without_padding(message.slab) == v1.Slab(first_row=first_row, row_count=row_count, **data)
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1), payloads, st.binary(max_size=40))
-def test_slab_that_the_generated_classes_wrote_is_read(first_row, row_count, data, padding):
+def test_slab_of_generated_classes_is_read(first_row, row_count, data, padding):
     slab = v1.Slab(first_row=first_row, row_count=row_count, padding=padding, **data)
     frame = read(v1.EvaluateStreamRequest(slab=slab).SerializeToString())
     assert (frame.first_row, frame.row_count, frame.unknown) == (first_row, row_count, ())
@@ -84,7 +84,7 @@ def test_other_part_is_left_to_protobuf():
 
 
 @pytest.mark.parametrize("around", [127, 128, 2**14 - 1, 2**14, 2**21 - 1, 2**21])
-def test_length_of_any_width_is_written_right(around):
+def test_length_of_any_width_is_right(around):
     """The slab's own length is written before it is known how much padding goes into it."""
     elements = np.arange(around + 20, dtype=np.uint8)
     for size in range(around - 50, around + 20):
@@ -97,7 +97,7 @@ def test_length_of_any_width_is_written_right(around):
 
 
 @given(rows, rows, payloads)
-def test_payloads_that_are_written_are_aligned(first_row, row_count, data):
+def test_written_payloads_are_aligned(first_row, row_count, data):
     written = REQUESTS.write(first_row, row_count, views(data))
     start = np.frombuffer(written, np.uint8).ctypes.data
     assert start % ALIGNMENT == 0  # of any bytes, in CPython on 64-bit platforms
@@ -114,7 +114,7 @@ def test_payload_that_is_read_is_a_view(data):
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-def test_batch_that_is_cut_anywhere_comes_together_again(data, cuts):
+def test_cut_batch_comes_together_again(data, cuts):
     bounds = sorted({0, len(data), *(cut for cut in cuts if cut <= len(data))})
     cut = [(a, b - a) for a, b in pairwise(bounds)]
     slabs = [read(REQUESTS.write(a, n, {"input": memoryview(data)[a : a + n]})) for a, n in cut]
@@ -129,7 +129,7 @@ def slab_fields(first_row: int, row_count: int, data: dict[str, bytes], overlong
 
 
 @given(rows, rows, payloads, st.lists(unknown_fields(UNKNOWN_NUMBERS), max_size=3), st.integers(0, 2), st.data())
-def test_fields_in_any_order_with_others_among_them_are_read(first_row, row_count, data, unknown, overlong, draw):
+def test_fields_in_any_order_are_read(first_row, row_count, data, unknown, overlong, draw):
     paddings = [field(3, LENGTH_DELIMITED, bytes(size)) for size in draw.draw(st.lists(st.integers(0, 20), max_size=3))]
     fields = slab_fields(first_row, row_count, data, overlong) + paddings + unknown
     message = field(2, LENGTH_DELIMITED, b"".join(draw.draw(st.permutations(fields))))
@@ -141,14 +141,14 @@ def test_fields_in_any_order_with_others_among_them_are_read(first_row, row_coun
     assert without_padding(slab) == slab_of(frame)
 
 
-def test_number_that_comes_again_replaces_the_one_before():
+def test_last_of_repeated_numbers_counts():
     slab = field(1, VARINT, 5) + field(2, VARINT, 6) + field(1, VARINT, 7) + field(1, VARINT, 2**64 - 2)
     message = field(2, LENGTH_DELIMITED, slab)
     frame, parsed = read(message), v1.EvaluateStreamRequest.FromString(message).slab
     assert (frame.first_row, frame.row_count) == (parsed.first_row, parsed.row_count) == (-2, 6)
 
 
-def test_known_number_of_another_wire_type_is_unknown_as_to_protobuf():
+def test_wrong_wire_type_is_unknown():
     slab = field(15, VARINT, 5) + field(1, LENGTH_DELIMITED, b"abc")
     frame = read(field(2, LENGTH_DELIMITED, slab))
     assert frame == SlabFrame(0, 0, {}, (15, 1))

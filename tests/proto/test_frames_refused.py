@@ -29,7 +29,7 @@ def test_message_cut_off_anywhere_is_refused(message):
             REQUESTS.read(message[:end])
 
 
-def test_slab_cut_off_within_a_field_is_refused():
+def test_slab_that_is_cut_off_is_refused():
     body = SLAB.SerializeToString()
     ends, position = {0}, 0
     for part in ("first_row", "row_count", "padding", "target", "input"):
@@ -76,19 +76,19 @@ def test_slab_cut_off_within_a_field_is_refused():
         (field(9, VARINT, 1) * (MAX_FIELDS + 1), f"part: expected at most {MAX_FIELDS} fields, got more"),
     ],
 )
-def test_message_that_is_none_or_contradicts_itself_is_refused(message, problem):
+def test_contradictory_message_is_refused(message, problem):
     with pytest.raises(FieldError) as raised:
         REQUESTS.read(message)
     assert problem in str(raised.value)
 
 
-def test_slab_of_as_many_fields_as_there_may_be_is_read():
+def test_slab_of_the_most_fields_is_read():
     frame = REQUESTS.read(as_slab(field(9, VARINT, 1) * MAX_FIELDS))
     assert isinstance(frame, SlabFrame)
     assert frame.unknown == (9,) * MAX_FIELDS
 
 
-def test_header_that_is_none_is_refused_by_protobuf():
+def test_malformed_header_is_refused():
     for header in (b"\xff", b"\x0b", b"\x1a\x01\xff"):  # the last: a series that is no UTF-8
         with pytest.raises(DecodeError):
             REQUESTS.read(field(1, LENGTH_DELIMITED, header))
@@ -128,10 +128,10 @@ def assert_agrees_with_protobuf(message: bytes) -> None:
 
 
 @given(st.sampled_from([MESSAGE, HEADER]), edits)
-def test_mutated_message_is_refused_or_read_as_protobuf_reads_it(message, edits):
+def test_mutations_are_read_as_by_protobuf(message, edits):
     assert_agrees_with_protobuf(mutated(message, edits))
 
 
 @given(st.binary(max_size=60), st.booleans())
-def test_garbage_is_refused_or_read_as_protobuf_reads_it(data, inside):
+def test_garbage_is_read_as_by_protobuf(data, inside):
     assert_agrees_with_protobuf(as_slab(data) if inside else data)

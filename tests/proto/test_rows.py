@@ -19,7 +19,7 @@ layouts = st.one_of(
 
 
 @given(layouts, st.integers(1, 300))
-def test_pieces_cover_all_rows_once_and_in_order(layout, row_count):
+def test_pieces_cover_rows_in_order(layout, row_count):
     next_row = 0
     for piece in layout.pieces(row_count):
         assert piece.first_row == next_row
@@ -30,7 +30,7 @@ def test_pieces_cover_all_rows_once_and_in_order(layout, row_count):
 
 
 @given(layouts, st.integers(1, 300))
-def test_pieces_are_as_large_as_asked_for_but_at_the_end_of_a_sample_or_the_batch(layout, row_count):
+def test_pieces_are_as_large_as_asked_for(layout, row_count):
     whole_samples = row_count // max(1, layout.positions) * layout.positions
     for piece in layout.pieces(row_count):
         ends = piece.end_row == layout.row_count or (not whole_samples and piece.end_row % layout.positions == 0)
@@ -54,7 +54,7 @@ def test_layout_counts_as_numpy_does(shape, binary):
 
 
 @given(layouts, st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
-def test_numbers_of_any_size_make_a_piece_or_an_error(layout, first_row, row_count):
+def test_any_number_is_a_piece_or_an_error(layout, first_row, row_count):
     with suppress(FieldError):
         piece = layout.piece(first_row, row_count)
         assert 0 <= piece.first_row < piece.end_row <= layout.row_count
@@ -82,6 +82,6 @@ def test_rows_that_are_none_of_the_batch_are_refused(rows):
 
 
 @pytest.mark.parametrize("rows", [(5, 2), (0, 7), (1, 6), (1, 23), (3, 6)])
-def test_rows_of_parts_of_several_samples_are_refused(rows):
+def test_parts_of_samples_are_refused(rows):
     with pytest.raises(FieldError, match=r"expected whole samples of 6 rows, or rows of one sample, got \d+ from"):
         RowLayout.of((4, 5, 2, 3), elementwise=False).piece(*rows)

@@ -49,7 +49,7 @@ def test_decoded_tensor_may_be_written_to():
     [np.arange(12, dtype=">f4").reshape(3, 4), np.arange(12, dtype=np.float32).reshape(3, 4).T, np.float32(7)],
     ids=["big-endian", "transposed", "scalar"],
 )
-def test_encoded_elements_are_little_endian_and_row_major(array):
+def test_elements_are_encoded_in_order(array):
     tensor = encode(np.asarray(array))
     assert tensor.dtype == FLOAT32
     assert tensor.data == np.ascontiguousarray(array, "<f4").tobytes()
@@ -76,11 +76,11 @@ def test_array_of_another_dtype_is_refused(dtype):
         (v1.Tensor(dtype=FLOAT32, shape=[2**62, 4]), "expected a shape of at most"),
     ],
 )
-def test_tensor_that_contradicts_itself_is_refused(tensor, problem):
+def test_contradictory_tensor_is_refused(tensor, problem):
     with pytest.raises(FieldError, match=problem) as raised:
         read(tensor, "spec.cross_entropy.weight")
     assert raised.value.field == "spec.cross_entropy.weight"
 
 
-def test_tensor_without_elements_needs_no_storage():
+def test_empty_tensor_needs_no_storage():
     assert decode(v1.Tensor(dtype=FLOAT32, shape=[0, 3]), "input").shape == (0, 3)

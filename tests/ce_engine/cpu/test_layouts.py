@@ -33,7 +33,7 @@ def test_input_need_not_be_contiguous(kind, arrangement, reduction):
     assert_close(given.ours(reduction=reduction), *given.theirs(reduction=reduction), 1e-12)
 
 
-def test_input_may_be_negated_only_when_it_is_read():
+def test_input_may_be_a_negated_view():
     lazy = torch._neg_view(torch.randn(4, 5))
     assert lazy.is_neg()
     target = torch.tensor([0, 1, 2, 3])
@@ -43,7 +43,7 @@ def test_input_may_be_negated_only_when_it_is_read():
 
 
 @pytest.mark.parametrize(("kind", "offset", "dtype"), pairs(PROBLEMS, (1, 3, 7), FLOATS[1:]))
-def test_memory_that_starts_anywhere_has_the_same_bits(kind, offset, dtype):
+def test_any_address_gives_the_same_bits(kind, offset, dtype):
     def moved(x):
         return torch.cat([x.new_zeros(offset), x.flatten()])[offset:].view(x.shape)
 
@@ -56,7 +56,7 @@ def test_memory_that_starts_anywhere_has_the_same_bits(kind, offset, dtype):
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_target_and_weights_need_not_be_contiguous(kind):
+def test_targets_may_have_strides(kind):
     def spread(x):
         return x[..., None].repeat_interleave(2, -1)[..., 0] if isinstance(x, torch.Tensor) else x
 
@@ -93,7 +93,7 @@ def test_target_may_be_of_any_integer_dtype(kind, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8])
 @pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
-def test_ignored_target_may_be_of_any_signed_dtype(kind, dtype):
+def test_ignored_target_of_any_signed_dtype(kind, dtype):
     given = problem(kind)
     narrow = Problem(given.loss, given.input, given.target.to(dtype), given.options)
     assert narrow.ours().ignored_count == given.ours().ignored_count == 3

@@ -34,7 +34,7 @@ def held(recycler):
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_memory_is_not_handed_out_while_anything_sees_it(view):
+def test_memory_in_sight_is_not_handed_out(view):
     recycler = Recycler(64 * MIB)
     tensor = recycler.empty((MIB,), torch.float32)
     address, kept = tensor.data_ptr(), view(tensor)
@@ -47,7 +47,7 @@ def test_memory_is_not_handed_out_while_anything_sees_it(view):
     assert recycler.empty((MIB,), torch.float32).data_ptr() == address
 
 
-def test_graph_that_saved_the_tensor_keeps_its_memory():
+def test_graph_keeps_saved_memory():
     recycler = Recycler(64 * MIB)
     leaf, saved = torch.ones(MIB, requires_grad=True), recycler.empty((MIB,), torch.float32).fill_(3)
     product = (leaf * saved).sum()
@@ -58,7 +58,7 @@ def test_graph_that_saved_the_tensor_keeps_its_memory():
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.int64, torch.bool])
-def test_memory_has_the_shape_and_dtype_that_were_asked_for_whoever_had_it(dtype):
+def test_memory_takes_any_shape_and_dtype(dtype):
     recycler = Recycler(64 * MIB)
     del_me = recycler.empty((MIB // dtype.itemsize,), dtype)
     address = del_me.data_ptr()
@@ -69,7 +69,7 @@ def test_memory_has_the_shape_and_dtype_that_were_asked_for_whoever_had_it(dtype
     assert again.data_ptr() % 64 == 0  # as torch aligns it
 
 
-def test_memory_of_about_the_same_size_will_do():
+def test_memory_of_about_the_size_will_do():
     recycler = Recycler(64 * MIB)
     address = recycler.empty((1_000_000,), torch.float32).data_ptr()
     assert recycler.empty((1_000_100,), torch.float32).data_ptr() == address
@@ -77,7 +77,7 @@ def test_memory_of_about_the_same_size_will_do():
     assert recycler.empty((500_000,), torch.float32).data_ptr() != address  # of which half would be wasted
 
 
-def test_idle_memory_is_bounded_and_the_oldest_goes_first():
+def test_oldest_idle_memory_goes_first():
     recycler = Recycler(4 * MIB)
     tensors = [recycler.empty((MIB,), torch.uint8) for _ in range(10)]
     last = [tensor.data_ptr() for tensor in tensors[-4:]]
@@ -87,7 +87,7 @@ def test_idle_memory_is_bounded_and_the_oldest_goes_first():
     assert [memory.data_ptr() for memory in recycler._idle] == last
 
 
-def test_large_memory_drives_out_as_many_small_ones_as_it_must():
+def test_large_memory_drives_out_small():
     recycler = Recycler(4 * MIB)
     small = [recycler.empty((MIB,), torch.uint8) for _ in range(4)]
     large = recycler.empty((3 * MIB,), torch.uint8)
@@ -96,19 +96,19 @@ def test_large_memory_drives_out_as_many_small_ones_as_it_must():
     assert [memory.numel() for memory in recycler._idle] == [MIB, 3 * MIB]
 
 
-def test_memory_larger_than_what_is_kept_is_freed_at_once():
+def test_larger_than_the_limit_is_freed():
     recycler = Recycler(MIB)
     recycler.empty((2 * MIB,), torch.uint8)
     assert held(recycler) == 0
 
 
 @pytest.mark.parametrize("nbytes", [1, 7, 16, 17, 1000, MIB, MIB + 1, 100_000_001, 2**40 + 1])
-def test_sizes_are_rounded_up_by_at_most_an_eighth(nbytes):
+def test_sizes_are_rounded_by_an_eighth(nbytes):
     assert nbytes <= rounded(nbytes) <= nbytes + nbytes / 8
     assert rounded(rounded(nbytes)) == rounded(nbytes)
 
 
-def test_memory_given_back_while_the_recycler_is_busy_is_freed_and_does_not_wait():
+def test_giving_back_never_waits():
     # As when a garbage collection comes in the midst of taking memory, in the same thread.
     recycler = Recycler(64 * MIB)
     tensor = recycler.empty((MIB,), torch.uint8)
@@ -136,7 +136,7 @@ def test_threads_never_share_memory():
     assert held(recycler) <= 8 * MIB
 
 
-def test_small_tensors_and_those_elsewhere_are_left_to_torch(monkeypatch):
+def test_small_tensors_are_left_to_torch(monkeypatch):
     asked = []
     monkeypatch.setattr("ce_engine._memory._recycler.empty", lambda *args: asked.append(args))
     assert empty((LEAST_BYTES - 1,), dtype=torch.uint8, device=CPU).shape == (LEAST_BYTES - 1,)
@@ -146,7 +146,7 @@ def test_small_tensors_and_those_elsewhere_are_left_to_torch(monkeypatch):
     assert len(asked) == 1
 
 
-def test_result_stays_as_it_is_while_others_are_computed():
+def test_results_outlive_later_ones():
     input, target = torch.randn(600, 1000), torch.randint(1000, (600,))
     first = present(ce_engine.cross_entropy(input, target, grad=True).grad)
     array, before = first[5:9].numpy(), first[5:9].clone()
@@ -156,7 +156,7 @@ def test_result_stays_as_it_is_while_others_are_computed():
     assert torch.equal(torch.from_numpy(array), before)
 
 
-def test_scratch_memory_of_a_name_is_the_same_within_a_thread_and_another_in_others():
+def test_scratch_is_of_a_name_and_a_thread():
     like = torch.empty(3, 5)
     first = scratch.like(like, torch.float32, "test")
     assert scratch.like(like[:2], torch.float32, "test").data_ptr() == first.data_ptr()

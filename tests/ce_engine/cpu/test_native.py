@@ -27,7 +27,7 @@ def same_bits(a, b):
 
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="there is no C++ compiler")
-def test_softmax_is_compiled_where_there_is_a_compiler():
+def test_softmax_is_compiled_if_it_can_be():
     assert set(_native._softmax) == {torch.float32, torch.float16, torch.bfloat16}
 
 
@@ -41,7 +41,7 @@ def test_every_half_is_read_as_it_is(dtype):
 
 @compiled
 @pytest.mark.parametrize("dtype", HALVES)
-def test_gradient_is_rounded_once_to_every_half(dtype):
+def test_every_half_is_rounded_to_once(dtype):
     factors = every(dtype).float()
     between = torch.cat([factors * (1 + share) for share in (0, 2**-12, -(2**-9), 1e-3, 0.37)])
     logits, target = torch.zeros(len(between), 2, dtype=dtype), torch.zeros(len(between), dtype=torch.int64)
@@ -83,7 +83,7 @@ def test_million_classes_are_as_exact_as_few():
 
 @compiled
 @pytest.mark.parametrize("classes", [40, 3 * SEGMENT])
-def test_masked_classes_count_nothing_wherever_they_are(classes):
+def test_masked_classes_count_nothing(classes):
     logits = torch.randn(4, classes)
     logits[0, : classes // 2] = -math.inf
     logits[1, classes // 2 :] = -math.inf
@@ -100,7 +100,8 @@ def test_masked_classes_count_nothing_wherever_they_are(classes):
 @compiled
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("classes", [SEGMENT * 4 // 2, SEGMENT * 4 // 2 + 1])
-def test_gradient_past_the_caches_has_the_same_bits(classes, dtype):
+def test_streamed_gradients_have_the_bits(classes, dtype):
+    """Those that are written past the caches."""
     rows = 2**23 // (classes * dtype.itemsize) + 3  # more than LEAST_STREAM_ALL of native/softmax.cpp
     logits, target = torch.randn(rows, classes).to(dtype), torch.randint(classes, (rows,))
     grad = present(ce_engine.cross_entropy(logits, target, reduction="sum", grad=True).grad)
@@ -114,7 +115,8 @@ def test_gradient_past_the_caches_has_the_same_bits(classes, dtype):
 @pytest.mark.parametrize(
     "classes", [_native.FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
 )
-def test_rows_side_by_side_have_the_bits_of_rows_one_after_the_other(classes, dtype):
+def test_rows_side_by_side_have_the_bits(classes, dtype):
+    """Of rows that lie one after the other."""
     positions = 2 * _native.ROWS + 3
     logits = (torch.randn(2, positions, classes) * 4).to(dtype)
     logits[0, 1] = -math.inf
@@ -153,7 +155,7 @@ def test_any_number_of_positions_is_exact(positions, classes):
 
 
 @compiled
-def test_images_are_read_and_their_gradients_written_in_place(monkeypatch):
+def test_images_are_evaluated_in_place(monkeypatch):
     monkeypatch.setattr(_native, "scratch", Refusing(("kept",)))
     logits, target = torch.randn(2, 40, 5, 7), torch.randint(40, (2, 5, 7))
     ours = ce_engine.cross_entropy(logits, target, grad=True)
@@ -176,12 +178,12 @@ class Refusing:
         return self.empty(x.shape, dtype, name)
 
 
-def test_library_that_cannot_be_loaded_is_told_and_done_without(tmp_path):
+def test_broken_library_is_done_without(tmp_path):
     broken = tmp_path / "libsoftmax.so"
     broken.write_text("for another machine")
     with pytest.warns(UserWarning, match="operators, which are slower, stand in"):
         assert _native._load(broken) == {}
 
 
-def test_library_that_was_not_built_is_done_without(tmp_path):
+def test_missing_library_is_done_without(tmp_path):
     assert _native._load(tmp_path / "libsoftmax.so") == {}

@@ -74,9 +74,7 @@ def bits(one, outputs):
     data=st.data(),
 )
 @settings(max_examples=300)
-def test_some_rows_have_the_bits_that_they_have_among_others(
-    kind, classes, outputs, dtype, layouts, thread_counts, data
-):
+def test_company_changes_no_bit(kind, classes, outputs, dtype, layouts, thread_counts, data):
     torch.manual_seed(data.draw(st.integers(0, 2**32)))
     count = data.draw(st.integers(1, 40 if classes < 10_000 else 8))
     all_rows = rows_of(kind, count, classes, dtype)
@@ -104,7 +102,7 @@ def test_row_with_a_nan_harms_no_other(kind, dtype):
 
 @pytest.mark.parametrize("kind", ["smoothed", "probabilities"])
 @pytest.mark.parametrize("classes", [50_257, 100_003])  # two rows a block, and one; both enough to split a sum
-def test_sums_over_classes_have_the_same_bits_alone_and_on_one_thread(classes, kind):
+def test_split_sums_have_the_same_bits(classes, kind):
     torch.manual_seed(0)
     one = rows_of(kind, 8, classes, torch.float32)
     with threads(1):
@@ -116,7 +114,7 @@ def test_sums_over_classes_have_the_same_bits_alone_and_on_one_thread(classes, k
 
 
 @pytest.mark.parametrize(("kind", "outputs", "dtype"), pairs(CLASS_PROBLEMS, OUTPUTS, FLOATS))
-def test_rows_have_the_same_bits_wherever_the_class_dimension_is(kind, outputs, dtype):
+def test_class_dimension_changes_no_bit(kind, outputs, dtype):
     torch.manual_seed(0)
     one = rows_of(kind, 6 * 35, 300, dtype)
 
@@ -134,7 +132,7 @@ def test_rows_have_the_same_bits_wherever_the_class_dimension_is(kind, outputs, 
 
 
 @pytest.mark.parametrize("kind", ["binary", "with_logits"])
-def test_elements_have_the_same_bits_whatever_the_shape_and_wherever_they_are(kind):
+def test_place_of_an_element_changes_no_bit(kind):
     # Steps of 3: all remainders of the 8 or 16 elements of a vector, before and after.
     torch.manual_seed(0)
     one = rows_of(kind, 1, 70, torch.float32)
@@ -148,7 +146,7 @@ def test_elements_have_the_same_bits_whatever_the_shape_and_wherever_they_are(ki
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_sums_have_the_same_bits_on_any_number_of_threads(kind, count):
+def test_thread_count_changes_no_bit(kind, count):
     torch.manual_seed(0)
     one = rows_of(kind, 100_000, 5, torch.float32)
     options = {name: x for name, x in one.options.items() if name != "grad_output"}

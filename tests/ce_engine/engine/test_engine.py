@@ -56,7 +56,7 @@ def assert_same_bits(ours, theirs):
         assert torch.equal(ours.grad, theirs.grad)
 
 
-def test_slabs_of_a_kind_merge_whatever_their_reductions_weights_and_shapes(monkeypatch):
+def test_slabs_of_one_kind_merge(monkeypatch):
     weight, image = torch.rand(5), torch.randn(2, 5, 3, 2)
     submitted = [
         slab(seed=1, reduction="sum", grad=True),
@@ -87,7 +87,7 @@ def test_slabs_of_a_kind_merge_whatever_their_reductions_weights_and_shapes(monk
         slabs.cross_entropy(torch.randn(2, 5).double(), torch.tensor([0, 1])),
     ],
 )
-def test_slabs_of_other_kinds_do_not_merge(monkeypatch, other):
+def test_slabs_of_two_kinds_do_not_merge(monkeypatch, other):
     with held(monkeypatch) as (engine, go, launches):
         futures = [engine.submit(one) for one in (slab(), other)]
         go.set()
@@ -96,7 +96,7 @@ def test_slabs_of_other_kinds_do_not_merge(monkeypatch, other):
 
 
 @pytest.mark.parametrize("limits", [{"max_batch_rows": 8}, {"max_batch_bytes": 8 * 5 * 4}])
-def test_batches_are_limited_in_rows_and_in_bytes(monkeypatch, limits):
+def test_batch_has_limits_of_rows_and_bytes(monkeypatch, limits):
     with held(monkeypatch, **limits) as (engine, go, launches):
         futures = [engine.submit(slab()) for _ in range(9)]
         futures.append(engine.submit(slab(rows=100)))  # larger than a batch may be, so alone
@@ -105,7 +105,7 @@ def test_batches_are_limited_in_rows_and_in_bytes(monkeypatch, limits):
     assert [sum(one.row_count for one in batch) for batch in launches] == [8, 8, 2, 100]
 
 
-def test_launch_waits_to_be_filled_up_for_as_long_as_it_may():
+def test_launch_waits_for_its_delay():
     with Engine(max_queue_delay_us=50_000) as engine:
         start = time.monotonic()
         engine.submit(slab()).result(20)
@@ -118,7 +118,7 @@ def test_launch_that_is_full_does_not_wait():
         assert engine.submit(slab(rows=4)).result(20)
 
 
-def test_slab_of_more_than_a_quarter_of_a_batch_is_launched_alone(monkeypatch):
+def test_large_slab_is_launched_alone(monkeypatch):
     quarter = 2 * 5 * 4  # bytes
     with held(monkeypatch, max_batch_bytes=4 * quarter) as (engine, go, launches):
         futures = [engine.submit(slab(rows=rows), caller=rows) for rows in (2, 3, 2)]
@@ -127,12 +127,12 @@ def test_slab_of_more_than_a_quarter_of_a_batch_is_launched_alone(monkeypatch):
     assert sorted(sorted(one.row_count for one in batch) for batch in launches) == [[2, 2], [3]]
 
 
-def test_launch_that_is_full_of_bytes_does_not_wait():
+def test_launch_full_of_bytes_does_not_wait():
     with Engine(max_queue_delay_us=60_000_000, max_batch_bytes=4 * 40) as engine:
         assert all(future.result(20) for future in [engine.submit(slab()) for _ in range(4)])
 
 
-def test_slab_that_waits_for_no_others_does_not_wait_for_their_delay():
+def test_large_slab_does_not_wait():
     with Engine(max_queue_delay_us=60_000_000, max_batch_bytes=4 * 40) as engine:
         engine.submit(slab(), caller="small")
         assert engine.submit(slab(rows=9), caller="large").result(20)
@@ -147,7 +147,7 @@ def test_kinds_of_one_caller_take_turns(monkeypatch):
     assert [batch[0].kind.class_count for batch in launches[:2]] == [5, 6]
 
 
-def test_companions_are_taken_from_each_caller_in_turn(monkeypatch):
+def test_companions_come_from_each_caller(monkeypatch):
     with held(monkeypatch, max_batch_rows=6) as (engine, go, launches):
         submitted = {caller: [slab() for _ in range(5)] for caller in "abc"}
         for caller, waiting in submitted.items():
@@ -164,7 +164,7 @@ def test_close_does_not_wait_for_a_delay():
     assert future.result(0)
 
 
-def test_slabs_without_rows_fill_the_queue_too(monkeypatch):
+def test_empty_slabs_fill_the_queue_too(monkeypatch):
     with held(monkeypatch, max_queue_rows=8) as (engine, _, _):
         for _ in range(4):
             engine.submit(slab(rows=0))
@@ -172,13 +172,13 @@ def test_slabs_without_rows_fill_the_queue_too(monkeypatch):
             engine.submit(slab(rows=0))
 
 
-def test_slab_that_is_larger_than_the_queue_leaves_room_for_others(monkeypatch):
+def test_oversized_slab_leaves_room(monkeypatch):
     with held(monkeypatch, max_queue_rows=16) as (engine, _, _):
         engine.submit(slab(rows=100), caller="large")
         assert engine.submit(slab(), caller="small")
 
 
-def test_flood_of_one_caller_does_not_starve_another(monkeypatch):
+def test_flood_does_not_starve_others(monkeypatch):
     with held(monkeypatch, max_batch_rows=4) as (engine, go, launches):
         flood = [engine.submit(slab(), caller="flood") for _ in range(100)]
         quiet = slab(seed=1)
@@ -189,7 +189,7 @@ def test_flood_of_one_caller_does_not_starve_another(monkeypatch):
     assert quiet in launches[0]
 
 
-def test_callers_take_turns_also_where_nothing_merges(monkeypatch):
+def test_callers_take_turns_unmerged(monkeypatch):
     with held(monkeypatch, max_batch_rows=1) as (engine, go, launches):
         for number in range(3):
             for caller in "aab":
@@ -198,7 +198,7 @@ def test_callers_take_turns_also_where_nothing_merges(monkeypatch):
     assert [batch[0].row_count for batch in launches[:6]] == [3, 2, 3, 2, 3, 2]
 
 
-def test_flood_of_one_caller_leaves_room_for_others(monkeypatch):
+def test_flood_leaves_room_in_the_queue(monkeypatch):
     with held(monkeypatch, max_queue_rows=16) as (engine, _, _):
         for _ in range(4):
             engine.submit(slab(), caller="flood")
@@ -211,12 +211,12 @@ def test_flood_of_one_caller_leaves_room_for_others(monkeypatch):
         assert engine.submit(slab(rows=1), caller="third")
 
 
-def test_empty_queue_takes_a_slab_of_any_size():
+def test_empty_queue_takes_any_slab():
     with Engine(max_queue_rows=1) as engine:
         assert engine.submit(slab(rows=50)).result(20).row_count == 50
 
 
-def test_cancelled_slab_is_out_of_the_queue_at_once(monkeypatch):
+def test_cancelled_slab_leaves_the_queue(monkeypatch):
     with held(monkeypatch) as (engine, go, launches):
         stays, leaves = engine.submit(slab()), engine.submit(slab(rows=3))
         assert leaves.cancel()
@@ -228,7 +228,7 @@ def test_cancelled_slab_is_out_of_the_queue_at_once(monkeypatch):
     assert [len(batch) for batch in launches] == [1]
 
 
-def test_slab_past_its_deadline_is_not_launched_and_its_companions_are(monkeypatch):
+def test_late_slab_is_not_launched(monkeypatch):
     with held(monkeypatch) as (engine, go, launches):
         late = engine.submit(slab(), deadline=time.monotonic() - 1)
         in_time = engine.submit(slab(), deadline=time.monotonic() + 60)
@@ -251,7 +251,7 @@ def test_slab_that_fails_fails_alone(monkeypatch):
     assert len(launches[0]) == 3
 
 
-def test_engine_lives_on_after_a_slab_that_failed():
+def test_engine_outlives_a_failed_slab():
     guilty = slab()
     guilty.rows.classes[0] = 10**6
     with Engine() as engine:
@@ -259,7 +259,7 @@ def test_engine_lives_on_after_a_slab_that_failed():
         assert engine.submit(slab()).result(20)
 
 
-def test_close_finishes_what_was_accepted_and_refuses_the_rest(monkeypatch):
+def test_close_finishes_what_was_accepted(monkeypatch):
     with held(monkeypatch) as (engine, go, _):
         futures = [engine.submit(slab(classes=n)) for n in range(5, 15)]
         closing = threading.Thread(target=engine.close)
@@ -284,13 +284,13 @@ def test_idle_engine_keeps_no_slab_alive():
 
 
 @pytest.mark.parametrize("name", ["workers", "max_batch_rows", "max_queue_rows"])
-def test_number_that_would_stop_the_engine_is_refused_by_its_name(name):
+def test_zero_setting_is_refused_by_its_name(name):
     wrong: dict[str, Any] = {name: 0}
     with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected at least 1, got 0"):
         Engine(**wrong)
 
 
-def test_engine_may_be_closed_from_a_callback():
+def test_callback_may_close_the_engine():
     engine, closed = Engine(), threading.Event()
 
     def close(_future: Future[ce_engine.LossResult]) -> None:
@@ -301,7 +301,7 @@ def test_engine_may_be_closed_from_a_callback():
     assert closed.wait(20)
 
 
-def test_many_threads_and_workers_each_get_their_own_results():
+def test_threads_get_their_own_results():
     with Engine(workers=3, torch_threads=1) as engine:
         submitted = [slab(rows=1 + n % 7, classes=2 + n % 3, seed=n, grad=True) for n in range(300)]
         futures: dict[int, Future[ce_engine.LossResult]] = {}

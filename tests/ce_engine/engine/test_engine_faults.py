@@ -26,7 +26,7 @@ def leave(_future):
         ((slab(), {"caller": []}), "caller: expected Hashable, got list"),
     ],
 )
-def test_wrong_argument_is_refused_and_the_engine_goes_on(arguments, message):
+def test_wrong_argument_ends_no_thread(arguments, message):
     options = arguments[1] if len(arguments) > 1 else {}
     with Engine() as engine:
         with pytest.raises(ce_engine.InvalidArgumentError, match=message):
@@ -35,24 +35,24 @@ def test_wrong_argument_is_refused_and_the_engine_goes_on(arguments, message):
 
 
 @pytest.mark.parametrize("settings", [{"torch_threads": 0}, {"max_queue_delay_us": 10**17}, {"workers": 1.5}])
-def test_setting_that_would_end_the_thread_is_refused(settings):
+def test_fatal_setting_is_refused(settings):
     with pytest.raises(ce_engine.InvalidArgumentError, match=next(iter(settings))):
         Engine(**settings)
 
 
-def test_callback_that_leaves_does_not_end_the_thread():
+def test_exit_in_a_callback_ends_no_thread():
     with Engine() as engine:
         engine.submit(slab()).add_done_callback(leave)
         assert engine.submit(slab()).result(20)
 
 
-def test_future_that_its_owner_has_settled_does_not_end_the_thread():
+def test_settled_future_ends_no_thread():
     with Engine(max_queue_delay_us=50_000) as engine:
         engine.submit(slab()).set_result(ce_engine.evaluate(slab()))
         assert engine.submit(slab()).result(20)
 
 
-def test_callbacks_of_several_workers_may_close_the_engine():
+def test_callbacks_may_close_at_once():
     engine, both = Engine(workers=2, max_batch_rows=1), threading.Barrier(2)
 
     def close(_future):
@@ -65,7 +65,7 @@ def test_callbacks_of_several_workers_may_close_the_engine():
     assert not any(thread.is_alive() for thread in engine._threads)
 
 
-def test_threads_of_a_launch_are_those_that_were_asked_for():
+def test_launch_has_the_threads_asked_for():
     with Engine(torch_threads=3) as engine:
         seen = []
         engine.submit(slab()).add_done_callback(lambda _: seen.append(torch.get_num_threads()))

@@ -63,7 +63,7 @@ def eventually_started(launcher, count):
     assert len(launcher.started) >= count
 
 
-def test_more_launches_start_while_one_is_in_flight_but_no_more_than_its_depth(launcher):
+def test_launches_in_flight_are_limited(launcher):
     # max_batch_rows=1: nothing merges, so that each slab is a launch.
     with Engine(max_batch_rows=1) as engine:
         futures = [engine.submit(slab()) for _ in range(6)]
@@ -76,13 +76,13 @@ def test_more_launches_start_while_one_is_in_flight_but_no_more_than_its_depth(l
     assert len(launcher.started) == 6
 
 
-def test_launch_in_flight_is_finished_when_nothing_more_waits(launcher):
+def test_last_launch_is_finished(launcher):
     launcher.let.set()
     with Engine() as engine:
         assert engine.submit(slab()).result(20)
 
 
-def test_close_finishes_what_is_in_flight_and_closes_the_launcher(launcher):
+def test_close_finishes_what_is_in_flight(launcher):
     launcher.let.set()
     with Engine(max_batch_rows=1) as engine:
         futures = [engine.submit(slab()) for _ in range(7)]
@@ -105,13 +105,13 @@ def test_slab_that_fails_fails_alone(launcher, when):
             assert torch.equal(future.result().loss, ce_engine.evaluate(one).loss)
 
 
-def test_engine_on_a_device_that_is_not_there_is_refused():
+def test_unknown_device_is_refused():
     for name in ("meta", "toaster"):
         with pytest.raises(ce_engine.InvalidArgumentError, match=f"device: expected cpu or cuda, got {name}"):
             Engine(device=name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_engine_on_cuda_without_a_gpu_is_refused():
+def test_cuda_without_a_gpu_is_refused():
     with pytest.raises(ce_engine.InvalidArgumentError, match="device: expected one that PyTorch can use, got cuda"):
         Engine(device="cuda")

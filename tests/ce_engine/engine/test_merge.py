@@ -67,7 +67,7 @@ def same_bits(ours, theirs):
 
 
 @given(companions())
-def test_merged_slab_has_the_bits_that_it_has_alone(batch):
+def test_merging_changes_no_bit(batch):
     assert len({slab.kind for slab in batch}) == 1
     for slab, merged in zip(batch, launch_merged(batch), strict=True):
         alone = launch(slab)
@@ -76,7 +76,7 @@ def test_merged_slab_has_the_bits_that_it_has_alone(batch):
             assert ours is None or ours.shape == present(theirs).shape
 
 
-def test_result_of_a_slab_does_not_keep_its_companions_alive():
+def test_result_frees_its_companions():
     batch = [slabs.cross_entropy(torch.randn(rows, 5), torch.zeros(rows).long(), grad=True) for rows in (1, 1000)]
     small, _ = launch_merged(batch)
     for x in (small.losses, present(small.grad)):
@@ -84,7 +84,7 @@ def test_result_of_a_slab_does_not_keep_its_companions_alive():
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_column_that_only_some_slabs_have_is_neutral_for_the_others(missing):
+def test_missing_column_is_neutral(missing):
     input, target = torch.randn(3, 5), torch.tensor([0, 1, -100])
     options = [{"weight": torch.rand(5), "sample_weight": torch.rand(3)}, {}]
     targets = [target, target.clamp(min=0)]

@@ -13,7 +13,7 @@ ROWS = (*range(36), 1000, GROUP_ROWS - 1, GROUP_ROWS, GROUP_ROWS + 1, 3 * GROUP_
 
 
 @pytest.mark.parametrize(("rows", "thread_count", "dtype"), pairs(ROWS, (1, 2), (torch.float32, torch.float64)))
-def test_sums_of_several_have_the_bits_that_each_has_alone(rows, thread_count, dtype):
+def test_sums_together_are_those_alone(rows, thread_count, dtype):
     torch.manual_seed(rows)
     for count in (1, 2, 7, 8, 40):
         x = (torch.randn(count, rows, dtype=torch.float64) * 10.0 ** torch.randint(-9, 9, (count, rows))).to(dtype)

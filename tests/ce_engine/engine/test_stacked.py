@@ -78,7 +78,7 @@ def classes(draw, count, shape, rows):
 
 
 @given(stacks())
-def test_each_of_a_stack_has_the_bits_that_it_has_alone(stack):
+def test_stacking_changes_no_bit(stack):
     loss, input, target, options = stack
     stacked = ce_engine.evaluate_stacked(getattr(slabs, loss), input, target, **options)
     assert len(stacked) == len(input)
@@ -91,7 +91,7 @@ def test_each_of_a_stack_has_the_bits_that_it_has_alone(stack):
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-def test_targets_of_every_integer_dtype_are_stacked(dtype):
+def test_targets_of_every_integer_dtype(dtype):
     input, target = torch.randn(3, 4, 5), torch.randint(5, (3, 4))
     stacked = ce_engine.evaluate_stacked(slabs.cross_entropy, input, target.to(dtype))
     assert torch.equal(stacked.loss, ce_engine.evaluate_stacked(slabs.cross_entropy, input, target).loss)
@@ -121,7 +121,7 @@ def wrong(**changes):
         (wrong(plan=slabs.binary_cross_entropy, target=torch.full((3, 4, 5), 0.5)), "input"),
     ],
 )
-def test_stack_with_a_wrong_argument_is_refused(arguments, name):
+def test_wrong_argument_is_refused(arguments, name):
     with pytest.raises(InvalidArgumentError) as raised:
         ce_engine.evaluate_stacked(**arguments)
     assert raised.value.argument == name

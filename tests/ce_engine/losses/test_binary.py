@@ -50,7 +50,7 @@ def assert_agrees(given: Problem, tolerance: float, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(("loss", "shape", "reduction", "dtype"), pairs(LOSSES, SHAPES, REDUCTIONS, TOLERANCES))
-def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(loss, shape, reduction, dtype):
+def test_torch_and_the_twin_agree(loss, shape, reduction, dtype):
     # The gradient of probabilities is as steep as 1 / p, here up to about 1e4.
     tolerance = TOLERANCES[dtype] * (5 if dtype is torch.float32 else 1)
     for weight in SHAPES[shape]:
@@ -58,7 +58,7 @@ def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(loss, shape, reduc
 
 
 @pytest.mark.parametrize(("shape", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
-def test_weight_of_positives_is_that_of_torch(shape, reduction, dtype):
+def test_pos_weight_is_that_of_torch(shape, reduction, dtype):
     for weight, pos_weight in itertools.product((None, shape), SHAPES[shape]):
         given = elements(LOSSES[1], shape, dtype, weight=weight, pos_weight=pos_weight)
         assert_agrees(given, TOLERANCES[dtype] * 2, reduction=reduction)
@@ -67,7 +67,7 @@ def test_weight_of_positives_is_that_of_torch(shape, reduction, dtype):
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_half_precision_is_no_worse_than_torch(loss, reduction, dtype):
+def test_halves_are_no_worse_than_torch(loss, reduction, dtype):
     weights: dict[str, tuple[int, ...]] = {"weight": (300, 7)} | ({"pos_weight": (7,)} if loss in LOSSES[1:] else {})
     given = elements(loss, (300, 7), dtype, **weights)
     result, (loss, grad) = given.ours(reduction=reduction), given.theirs(reduction=reduction)
@@ -77,7 +77,7 @@ def test_half_precision_is_no_worse_than_torch(loss, reduction, dtype):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_mean_divides_by_the_number_of_elements_whatever_they_weigh(loss):
+def test_mean_divides_by_the_elements(loss):
     given = elements(loss, (4, 5))
     doubled = given.ours(weight=torch.full((4, 5), 2.0))
     assert doubled.loss == 2 * given.ours().loss
@@ -85,7 +85,7 @@ def test_mean_divides_by_the_number_of_elements_whatever_they_weigh(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_weights_and_targets_of_logits_may_be_any_numbers(loss):
+def test_weights_and_targets_of_any_number(loss):
     given = elements(loss, (4, 5))
     target = torch.randn(4, 5).double() * 10 if loss in LOSSES[1:] else given.target
     assert_agrees(Problem(loss, given.input, target, {"weight": torch.randn(5).double()}), 1e-12)
@@ -99,7 +99,7 @@ def test_weight_of_positives_may_be_negative():
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("other", FLOATS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_target_and_weights_may_have_another_dtype_than_the_input(loss, other, dtype):
+def test_target_and_weights_of_other_dtypes(loss, other, dtype):
     given = elements(loss, (4, 5), dtype, weight=(5,))
     compute = torch.float64 if dtype is torch.float64 else torch.float32
     target, weight = given.target.to(other), given.options["weight"].to(other)
@@ -116,7 +116,7 @@ def test_logits_are_their_sigmoids():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_nothing_that_counts_is_nan_or_zero_if_asked_for(loss):
+def test_nothing_that_counts_is_nan_or_zero(loss):
     given = elements(loss, (0, 3))
     assert given.ours().loss.isnan()
     result = given.ours(empty="zero")

@@ -15,7 +15,7 @@ EDGES = tensor([0.0, 1.0, 5e-324, 1e-300, 1e-45, 1e-30, 1 - 2**-53, 0.5], dtype=
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0, 0.5])
-def test_loss_of_probabilities_next_to_zero_and_one_is_as_in_torch(target):
+def test_loss_next_to_zero_and_one(target):
     given = Problem(PROBABILITIES, EDGES, torch.full_like(EDGES, target), {"reduction": "none"})
     torch.testing.assert_close(given.ours().loss, given.theirs()[0], atol=1e-12, rtol=1e-12)
 
@@ -28,14 +28,14 @@ def test_loss_of_probabilities_next_to_zero_and_one_is_as_in_torch(target):
     ],
 )
 @pytest.mark.parametrize("target", [0.0, 1.0, 0.5])
-def test_gradient_of_probabilities_next_to_zero_and_one_is_as_in_torch(target, dtype):
+def test_gradient_next_to_zero_and_one(target, dtype):
     input = EDGES.to(dtype)
     given = Problem(PROBABILITIES, input, torch.full_like(input, target), {"reduction": "none"})
     torch.testing.assert_close(given.ours().grad, given.theirs()[1], atol=0, rtol=4 * torch.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_logarithm_is_at_least_minus_hundred_and_the_gradient_at_most_1e12(dtype):
+def test_clamps_are_those_of_torch(dtype):
     input, target = tensor([0.0, 1.0], dtype=dtype), tensor([1.0, 0.0], dtype=dtype)
     result = ce_engine.binary_cross_entropy(input, target, reduction="none", grad=True, grad_dtype=torch.float64)
     assert result.loss.tolist() == [100, 100]
@@ -43,7 +43,7 @@ def test_logarithm_is_at_least_minus_hundred_and_the_gradient_at_most_1e12(dtype
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_gradient_in_half_precision_is_that_of_float32_rounded(dtype):
+def test_half_gradients_are_rounded_float32(dtype):
     # PyTorch rounds the 1e-12 to float16, where it is 0, and so says NaN at a right answer and infinity at a wrong one.
     input, target = tensor([0.0, 1.0, 0.0, 1.0], dtype=dtype), tensor([0.0, 1.0, 1.0, 0.0], dtype=dtype)
     result = Problem(PROBABILITIES, input, target, {"reduction": "sum"}).ours()
@@ -55,7 +55,7 @@ def test_gradient_in_half_precision_is_that_of_float32_rounded(dtype):
 
 @pytest.mark.parametrize("value", [1.1, -0.1, 1 + 2**-20, -1e-30, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("size", [3, 1_000_000])
-def test_input_that_is_no_probability_is_refused_with_its_place(size, value):
+def test_no_probability_is_refused(size, value):
     input = torch.rand(size, 2)
     input[-1, 0] = value
     with pytest.raises(ce_engine.InvalidArgumentError) as raised:
@@ -75,14 +75,14 @@ def test_extreme_logits_are_as_in_torch(value, target):
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e4, -1e4])
-def test_extreme_logits_with_a_weight_of_positives_are_as_in_torch(value):
+def test_extreme_logits_with_pos_weight(value):
     input, target = torch.full((3,), value).double(), tensor([0.0, 1.0, 0.5]).double()
     given = Problem(LOGITS, input, target, {"pos_weight": tensor(3.0).double(), "reduction": "none"})
     assert_close(given.ours(), *given.theirs(), 1e-12)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_targets_of_logits_and_weights_that_are_not_finite_are_as_in_torch(value):
+def test_targets_and_weights_not_finite(value):
     input = torch.rand(2, dtype=torch.float64)
     odd = tensor([value, 0.5], dtype=torch.float64)
     for given in (
@@ -95,7 +95,7 @@ def test_targets_of_logits_and_weights_that_are_not_finite_are_as_in_torch(value
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, math.inf, math.nan])
-def test_target_beside_probabilities_that_is_none_is_refused_as_in_torch(value):
+def test_target_of_no_probability_is_refused(value):
     given = Problem(PROBABILITIES, torch.rand(2), tensor([0.5, value]), {})
     with pytest.raises(RuntimeError, match="all elements of target should be between 0 and 1"):
         given.theirs()
@@ -103,7 +103,7 @@ def test_target_beside_probabilities_that_is_none_is_refused_as_in_torch(value):
         given.ours()
 
 
-def test_small_probabilities_of_logits_keep_their_digits():
+def test_small_losses_keep_their_digits():
     # log1p(exp(-40)) is 4e-18, which 1 + exp(-40) has lost.
     result = ce_engine.binary_cross_entropy_with_logits(tensor([40.0, -40.0]).double(), tensor([1.0, 0.0]).double())
     assert float(result.loss) == pytest.approx(math.exp(-40), rel=1e-12)
@@ -125,12 +125,12 @@ def test_small_probabilities_of_logits_keep_their_digits():
     ],
 )
 @pytest.mark.parametrize("loss", [PROBABILITIES, LOGITS])
-def test_wrong_argument_is_refused_by_its_name(loss, arguments, message):
+def test_wrong_value_is_refused_by_its_name(loss, arguments, message):
     with pytest.raises(ce_engine.InvalidArgumentError, match=message):
         getattr(ce_engine, loss)(**{"input": torch.rand(2, 3), "target": torch.rand(2, 3), **arguments})
 
 
 @pytest.mark.parametrize("shape", [(2,), (4, 2, 3), (1, 2, 3)])
-def test_weight_of_positives_that_does_not_broadcast_is_refused(shape):
+def test_pos_weight_has_to_broadcast(shape):
     with pytest.raises(ce_engine.InvalidArgumentError, match=r"pos_weight: .* broadcasts to the input's \(2, 3\)"):
         ce_engine.binary_cross_entropy_with_logits(torch.rand(2, 3), torch.rand(2, 3), pos_weight=torch.ones(shape))

@@ -45,12 +45,12 @@ def assert_agrees(one, *, grad=True):
 
 
 @given(problems("binary_cross_entropy", SHARES, SHARES))
-def test_loss_of_probabilities_is_as_in_torch(one):
+def test_losses_of_probabilities(one):
     assert_agrees(one, grad=False)
 
 
 @given(problems("binary_cross_entropy", STEEP, SHARES))
-def test_gradient_of_probabilities_is_as_in_torch(one):
+def test_steep_gradients_are_as_in_torch(one):
     assert_agrees(one)
 
 
@@ -64,7 +64,7 @@ def test_logits_are_as_in_torch(one):
     one=problems("binary_cross_entropy_with_logits", st.floats(-20, 20, width=16), SHARES, WEIGHTS)
     | problems("binary_cross_entropy", st.floats(2**-10, 1 - 2**-7), SHARES, WEIGHTS)
 )
-def test_half_precision_is_no_worse_than_torch(one, dtype):
+def test_halves_are_no_worse_than_torch(one, dtype):
     one = one.to(dtype)
     result, (loss, grad) = one.ours(grad_dtype=torch.float32), one.theirs()
     true_loss, true_grad = one.to(torch.float64).theirs()

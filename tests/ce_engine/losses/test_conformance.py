@@ -57,7 +57,7 @@ def module_samples(name: str, dtype: torch.dtype) -> Iterator[Problem]:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", COUNTS)
-def test_samples_are_as_many_as_there_were_and_finite(name, dtype):
+def test_samples_are_all_there_and_finite(name, dtype):
     # Finite, so that rows that are ignored need no exception: docs/numerics.md has one for their gradient if not.
     assert len(samples(name, dtype)) == COUNTS[name]
     assert all(sample.input.isfinite().all() for sample in samples(name, dtype))
@@ -65,14 +65,14 @@ def test_samples_are_as_many_as_there_were_and_finite(name, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", COUNTS)
-def test_loss_and_gradient_of_samples_are_those_of_torch(name, dtype):
+def test_samples_agree_with_torch(name, dtype):
     for sample in samples(name, dtype):
         assert_close(sample.ours(), *sample.theirs(), TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", COUNTS)
-def test_half_precision_of_samples_is_no_worse_than_that_of_torch(name, dtype):
+def test_halves_are_no_worse_than_torch(name, dtype):
     for sample in samples(name, dtype):
         result, (loss, grad) = sample.ours(), sample.theirs()
         true_loss, true_grad = sample.to(torch.float64).theirs()
@@ -81,7 +81,7 @@ def test_half_precision_of_samples_is_no_worse_than_that_of_torch(name, dtype):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_losses_of_samples_are_those_of_the_reference_that_comes_with_them(name):
+def test_samples_agree_with_their_reference(name):
     (module,) = (module for module in module_db if module.name == name)
     torch.manual_seed(0)
     inputs = module.module_inputs_func(module, device="cpu", dtype=torch.float64, requires_grad=False, training=True)
@@ -110,7 +110,7 @@ ERRORS: dict[str, list[str | None]] = {
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_inputs_are_errors_that_name_what_is_wrong(name, dtype):
+def test_error_inputs_are_refused(name, dtype):
     (module,) = (module for module in module_db if module.name == name)
     errors = module.module_error_inputs_func(module, device="cpu", dtype=dtype, requires_grad=False, training=True)
     for error, message in zip(errors, ERRORS[name], strict=True):
@@ -126,6 +126,6 @@ def test_error_inputs_are_errors_that_name_what_is_wrong(name, dtype):
                 problem.ours()
 
 
-def test_no_other_loss_has_error_inputs_to_be_held_to():
+def test_error_inputs_are_all_there():
     assert {m.name for m in module_db if m.name in MODULES and m.module_error_inputs_func} == set(ERRORS)
     assert not any(op.error_inputs_func for op in op_db if op.name in FUNCTIONS)

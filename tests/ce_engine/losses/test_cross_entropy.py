@@ -38,7 +38,7 @@ def torch_loss_and_grad(input: Tensor, target: Tensor, weight: Tensor | None, **
 
 
 @pytest.mark.parametrize(("name", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
-def test_loss_and_gradient_are_those_of_torch(name, reduction, dtype):
+def test_every_shape_is_as_in_torch(name, reduction, dtype):
     (shape, rows), tolerance = SHAPES[name], TOLERANCES[dtype]
     count = torch.Size(rows).numel()
     for ignored, weighted, smoothing in itertools.product(((), range(0, count, 2)), (False, True), (0.0, 0.3, 1.0)):
@@ -53,7 +53,7 @@ def test_loss_and_gradient_are_those_of_torch(name, reduction, dtype):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(("shape", "rows"), [shapes for shapes in SHAPES.values() if 0 not in shapes[0]])
-def test_reference_twin_agrees_in_everything(shape, rows, reduction):
+def test_twin_agrees_in_everything(shape, rows, reduction):
     input, target, weight = sample(shape, rows, ignored=range(1, torch.Size(rows).numel(), 3))
     options: dict[str, Any] = {"reduction": reduction, "label_smoothing": 0.2}
     result = ce_engine.cross_entropy(input, target, weight, **options, grad=True)
@@ -66,7 +66,7 @@ def test_reference_twin_agrees_in_everything(shape, rows, reduction):
 
 # With one class the gradient is a difference of equals.
 @pytest.mark.parametrize(("class_count", "reduction", "dtype"), pairs((1, 40), REDUCTIONS, FLOATS[1:]))
-def test_error_against_float64_is_no_larger_than_that_of_torch(class_count, reduction, dtype):
+def test_error_is_no_larger_than_torchs(class_count, reduction, dtype):
     # 300 rows: enough for the sums of half precision to go wrong in PyTorch, few enough for the twin's loop.
     input, target, weights = sample((300, class_count), (300,), dtype)
     for weight, smoothing in itertools.product((None, weights), (0.0, 0.2)):
@@ -88,7 +88,7 @@ def test_ignore_index_may_be_a_class():
     assert result.ignored_count == int((target == 1).sum()) > 0
 
 
-def test_all_ignored_is_nan_as_in_torch_with_a_gradient_of_zero():
+def test_all_ignored_is_nan_as_in_torch():
     input, target, _ = sample((4, 5), (4,), ignored=range(4))
     result = ce_engine.cross_entropy(input, target, grad=True)
     assert_close(result, *torch_loss_and_grad(input, target, None), 0)
@@ -97,7 +97,7 @@ def test_all_ignored_is_nan_as_in_torch_with_a_gradient_of_zero():
 
 
 @pytest.mark.parametrize("rows", [4, 0], ids=["all ignored", "no rows"])
-def test_nothing_that_counts_is_zero_if_asked_for(rows):
+def test_nothing_that_counts_may_be_zero(rows):
     input, target, _ = sample((rows, 5), (rows,), ignored=range(rows))
     result = ce_engine.cross_entropy(input, target, empty="zero", grad=True)
     assert result.loss == 0
@@ -105,13 +105,13 @@ def test_nothing_that_counts_is_zero_if_asked_for(rows):
 
 
 @pytest.mark.parametrize("weight", [[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]], ids=["all zero", "cancelling"])
-def test_weights_that_sum_to_zero_divide_as_in_torch(weight):
+def test_weights_that_sum_to_zero(weight):
     input, target, weight = torch.randn(2, 3), torch.tensor([0, 1]), torch.tensor(weight)
     result = ce_engine.cross_entropy(input, target, weight, grad=True)
     assert_close(result, *torch_loss_and_grad(input, target, weight), 1e-6)
 
 
-def test_no_classes_is_right_where_no_row_counts():
+def test_no_classes_without_rows():
     result = ce_engine.cross_entropy(torch.zeros(2, 0), torch.tensor([-100, -100]), label_smoothing=0.1, grad=True)
     assert result.loss.isnan()
     assert present(result.grad).shape == (2, 0)
@@ -119,7 +119,7 @@ def test_no_classes_is_right_where_no_row_counts():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e4, -1e4])
-def test_extreme_logits_give_what_torch_gives(value, smoothing):
+def test_extreme_logits_are_as_in_torch(value, smoothing):
     input, target, _ = sample((4, 5), (4,))
     input[0, target[0]] = value
     input[1, (target[1] + 1) % 5] = value
@@ -129,7 +129,7 @@ def test_extreme_logits_give_what_torch_gives(value, smoothing):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_ignored_row_has_gradient_zero_whatever_its_logits(value):
+def test_ignored_row_has_no_gradient(value):
     input, target, _ = sample((3, 5), (3,), ignored=[1])
     input[1] = value
     result = ce_engine.cross_entropy(input, target, label_smoothing=0.1, grad=True)
@@ -137,7 +137,7 @@ def test_ignored_row_has_gradient_zero_whatever_its_logits(value):
     assert not present(result.grad)[1].any()
 
 
-def test_many_rows_sum_in_half_precision_as_in_float64():
+def test_many_halves_sum_as_in_float64():
     # In float16 itself, 10,000 losses of about 2.3 overflow nothing but lose the sum's last digits; in float32, digits.
     input, target, _ = sample((10_000, 10), (10_000,), torch.float16)
     result = ce_engine.cross_entropy(input, target, reduction="sum")
@@ -145,26 +145,26 @@ def test_many_rows_sum_in_half_precision_as_in_float64():
     assert result.loss_sum == pytest.approx(float(truth), rel=1e-7)
 
 
-def test_sum_of_a_million_rows_is_good_to_twelve_digits():
+def test_sum_of_a_million_rows_is_exact():
     input, target, _ = sample((1_000_000, 3), (1_000_000,))
     result = ce_engine.cross_entropy(input, target, reduction="none")
     assert result.loss_sum == pytest.approx(math.fsum(result.loss.tolist()), rel=1e-12, abs=0)
 
 
-def test_merged_sums_are_the_loss_of_the_whole():
+def test_merged_sums_are_the_whole():
     input, target, weight = sample((100, 7), (100,), ignored=range(0, 100, 9))
     parts = [ce_engine.cross_entropy(input[a:b], target[a:b], weight) for a, b in ((0, 50), (50, 51), (51, 100))]
     merged = sum(part.loss_sum for part in parts) / sum(part.weight_sum for part in parts)
     assert merged == pytest.approx(float(F.cross_entropy(input, target, weight)), rel=1e-14)
 
 
-def test_no_classes_with_weights_is_right_where_no_row_counts():
+def test_no_classes_with_weights():
     ignored = torch.tensor([-100, -100])
     assert ce_engine.cross_entropy(torch.empty(2, 0), ignored, torch.empty(0)).loss.isnan()
     assert ce_engine.nll_loss(torch.empty(2, 0), ignored, torch.empty(0)).loss.isnan()
 
 
-def test_rows_whose_probabilities_vanish_are_as_exact_as_the_others():
+def test_vanishing_probabilities_are_exact():
     torch.manual_seed(0)
     input, target = torch.randn(2000, 300) * 100, torch.randint(300, (2000,))
     result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
@@ -174,7 +174,7 @@ def test_rows_whose_probabilities_vanish_are_as_exact_as_the_others():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_evaluation_in_inference_mode_leaves_the_thread_as_it_was(dtype):
+def test_inference_mode_leaves_no_trace(dtype):
     input, target = torch.randn(4, 5).to(dtype), torch.tensor([0, 1, 2, 3])
 
     def evaluate():
@@ -190,7 +190,7 @@ def test_evaluation_in_inference_mode_leaves_the_thread_as_it_was(dtype):
         pool.submit(twice).result(20)
 
 
-def test_default_device_is_not_where_tensors_of_the_cpu_are_evaluated():
+def test_default_device_is_not_used():
     input, target = torch.randn(600_000, 2), torch.zeros(600_000).long()
     with torch.device("meta"):
         result = ce_engine.cross_entropy(input, target, label_smoothing=0.1, grad=True)

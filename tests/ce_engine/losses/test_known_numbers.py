@@ -12,7 +12,7 @@ def rounded(loss):
     return round(float(loss), 4)
 
 
-def test_batch_of_three():
+def test_batch_of_three_by_hand():
     logits = tensor([[0.3321, 0.5043, -1.1833], [-2.1702, -1.8563, 1.0706], [1.7341, 0.2554, -1.3358]])
     result = ce_engine.cross_entropy(logits, tensor([1, 2, 0]), grad=True)
     assert rounded(result.loss) == 0.3458
@@ -25,7 +25,7 @@ def test_k_dimensional_batch(weight, loss):
     assert rounded(ce_engine.cross_entropy(input, target, None if weight is None else tensor(weight)).loss) == loss
 
 
-def test_one_two_three():
+def test_logits_of_one_two_three():
     logits = tensor([1.0, 2.0, 3.0])
     result = ce_engine.cross_entropy(logits, tensor(2), grad=True, outputs=["log_probabilities"])
     assert rounded(result.loss) == 0.4076
@@ -33,13 +33,13 @@ def test_one_two_three():
     torch.testing.assert_close(result.grad, logits.softmax(0) - tensor([0.0, 0.0, 1.0]))
 
 
-def test_nll_of_what_are_no_log_probabilities():
+def test_nll_of_any_numbers():
     assert ce_engine.nll_loss(tensor([[2.0, 3, 1], [3, 7, 9]]), tensor([1, 2])).loss == -6
     images = tensor([[[2.0, 3], [1, 5]], [[3, 7], [1, 9]]])
     assert ce_engine.nll_loss(images, tensor([[1, 1], [0, 0]])).loss == -4
 
 
-def test_two_by_two_as_probabilities_and_as_logits():
+def test_two_by_two_both_ways():
     input, target = tensor([[0.6, 0.1], [0.3, 0.8]]), tensor([[0.0, 1.0], [1.0, 0.0]])
     assert rounded(ce_engine.binary_cross_entropy(input, target).loss) == 1.5081
     assert rounded(ce_engine.binary_cross_entropy_with_logits(input, target).loss) == 0.8518
@@ -59,7 +59,7 @@ def test_several_labels_at_once(input, loss):
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_one_channel_of_sigmoid_is_two_channels_of_softmax(reduction):
+def test_sigmoid_is_softmax_of_two_channels(reduction):
     torch.manual_seed(0)
     logits, positive = torch.randn(2, 4, 5, dtype=torch.float64), torch.randint(2, (2, 4, 5))
     one = ce_engine.binary_cross_entropy_with_logits(logits, positive.double(), reduction=reduction, grad=True)

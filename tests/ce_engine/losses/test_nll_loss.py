@@ -21,7 +21,7 @@ from tests.present import present
 
 
 @pytest.mark.parametrize(("name", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
-def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(name, reduction, dtype):
+def test_torch_and_the_twin_agree(name, reduction, dtype):
     given = problem("nll_loss", SHAPES[name][0], dtype)
     for weight, ignore_index in itertools.product((None, given.options["weight"]), (-100, 0)):
         target = given.target.clamp(min=0) if ignore_index == 0 else given.target
@@ -36,7 +36,7 @@ def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(name, reduction, d
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_half_precision_is_no_worse_than_torch(reduction, dtype):
+def test_halves_are_no_worse_than_torch(reduction, dtype):
     # 300 rows: enough for the sums of half precision to go wrong in PyTorch.
     given = problem("nll_loss", (300, 7), dtype)
     result, (loss, grad) = given.ours(reduction=reduction), given.theirs(reduction=reduction)
@@ -45,7 +45,7 @@ def test_half_precision_is_no_worse_than_torch(reduction, dtype):
     assert_no_worse(result.grad, grad, truth.grad)
 
 
-def test_row_is_the_negative_of_its_number_without_rounding():
+def test_loss_of_a_row_is_not_rounded():
     input = torch.randn(50, 7)
     target = torch.randint(7, (50,))
     result = ce_engine.nll_loss(input, target, reduction="none", grad=True)
@@ -53,14 +53,14 @@ def test_row_is_the_negative_of_its_number_without_rounding():
     assert torch.equal(present(result.grad), -torch.eye(7)[target])
 
 
-def test_loss_and_gradient_beyond_their_dtype_are_infinite_as_in_torch():
+def test_overflow_is_infinite_as_in_torch():
     input, target, least = torch.full((2, 1), -3e38, requires_grad=True), torch.zeros(2).long(), torch.tensor([1e-45])
     assert ce_engine.nll_loss(input, target, reduction="sum").loss == F.nll_loss(input, target, reduction="sum")
     (grad,) = torch.autograd.grad(F.nll_loss(input, target, least), input)
     assert torch.equal(present(ce_engine.nll_loss(input, target, least, grad=True).grad), grad)
 
 
-def test_cross_entropy_is_nll_of_its_log_probabilities():
+def test_cross_entropy_of_log_probabilities():
     given = problem("cross_entropy")
     result = given.ours(outputs=["log_probabilities"])
     loss = ce_engine.nll_loss(present(result.log_probabilities), given.target, **given.options).loss
@@ -68,7 +68,7 @@ def test_cross_entropy_is_nll_of_its_log_probabilities():
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_only_the_number_of_the_target_matters(value):
+def test_only_the_target_matters(value):
     input = torch.full((2, 3), value)
     input[0, 1] = -0.5
     result = ce_engine.nll_loss(input, torch.tensor([1, 0]), reduction="none", grad=True)
@@ -78,7 +78,7 @@ def test_only_the_number_of_the_target_matters(value):
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_ignored_row_is_zero_whatever_is_in_it(value):
+def test_ignored_row_is_zero(value):
     input = torch.full((2, 3), value)
     input[1] = -1
     result = ce_engine.nll_loss(input, torch.tensor([-100, 2]), torch.tensor([value, 1, 2]), grad=True)
@@ -87,7 +87,7 @@ def test_ignored_row_is_zero_whatever_is_in_it(value):
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_nothing_that_counts_is_nan_or_zero_if_asked_for_and_has_no_gradient(rows):
+def test_nothing_that_counts_is_nan_or_zero(rows):
     given = Problem("nll_loss", torch.randn(rows, 3), torch.full((rows,), -100), {})
     assert_close(given.ours(), *given.theirs(), 0)
     result = given.ours(empty="zero")
@@ -101,6 +101,6 @@ def test_probability_targets_are_refused(target):
         ce_engine.nll_loss(torch.randn(2, 3), target)
 
 
-def test_class_out_of_range_is_refused_with_its_row():
+def test_class_out_of_range_is_refused():
     with pytest.raises(ce_engine.InvalidArgumentError, match=r"target: expected classes in \[0, 3\) .* 3 at row 1"):
         ce_engine.nll_loss(torch.randn(2, 3), torch.tensor([0, 3]))

@@ -53,7 +53,7 @@ def assert_outputs(result, given, tolerance):
 
 
 @pytest.mark.parametrize(("kind", "shape", "dtype", "grad"), pairs(PROBLEMS, SHAPES, FLOATS, (False, True)))
-def test_outputs_are_those_of_torch_in_the_dtype_that_is_computed_in(kind, shape, dtype, grad):
+def test_outputs_are_those_of_torch(kind, shape, dtype, grad):
     given = problem(kind, shape, dtype)
     result = given.ours(grad=grad, outputs=available(given))
     assert_outputs(result, given, 1e-12 if dtype is torch.float64 else 5e-6)
@@ -62,7 +62,7 @@ def test_outputs_are_those_of_torch_in_the_dtype_that_is_computed_in(kind, shape
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_each_choice_of_outputs_gives_these_and_leaves_the_rest_alone(kind, dtype):
+def test_each_choice_of_outputs_is_kept_to(kind, dtype):
     given = problem(kind, dtype=dtype)
     plain, whole = given.ours(), given.ours(outputs=available(given))
     for count, grad in itertools.product(range(len(ALL)), (False, True)):
@@ -78,7 +78,7 @@ def test_each_choice_of_outputs_gives_these_and_leaves_the_rest_alone(kind, dtyp
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_outputs_are_float32_or_wider_and_of_the_shape_of_rows_or_of_the_input(kind, dtype):
+def test_outputs_have_dtypes_and_shapes(kind, dtype):
     given = problem(kind, dtype=dtype)
     result, wide = given.ours(outputs=available(given)), torch.float64 if dtype is torch.float64 else torch.float32
     for name in available(given):
@@ -90,7 +90,7 @@ def test_outputs_are_float32_or_wider_and_of_the_shape_of_rows_or_of_the_input(k
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e4, -1e4])
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "probabilities", "nll_loss", "with_logits"])
-def test_outputs_of_extreme_inputs_are_those_of_torch(kind, grad, value):
+def test_extreme_inputs_are_as_in_torch(kind, grad, value):
     given = problem(kind, (6, 5))
     given.input[0, 3] = value
     given.input[1] = value
@@ -100,7 +100,7 @@ def test_outputs_of_extreme_inputs_are_those_of_torch(kind, grad, value):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5, 1e-300])
-def test_outputs_of_probabilities_next_to_zero_and_one(value):
+def test_probabilities_next_to_zero_and_one(value):
     given = Problem("binary_cross_entropy", tensor([value, 0.3]).double(), tensor([1.0, 0.0]).double(), {})
     assert_outputs(given.ours(outputs=available(given)), given, 1e-12)
 
@@ -118,7 +118,7 @@ def test_first_class_wins_a_tie(arrange, kind, dtype):
     assert result.correct_count == 1000
 
 
-def test_tie_of_probability_targets_is_won_by_the_first_class_too():
+def test_first_class_wins_a_tie_of_targets():
     result = ce_engine.cross_entropy(tensor([[1.0, 2, 2]]), tensor([[0.2, 0.4, 0.4]]), outputs=["predictions"])
     assert result.correct_count == 1
 
@@ -135,7 +135,7 @@ def test_one_half_is_negative(dtype):
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
-def test_ignored_rows_have_outputs_and_are_never_right(kind):
+def test_ignored_rows_have_outputs(kind):
     given = problem(kind, (6, 5))
     target = given.input.argmax(1)
     target[[1, 4]] = 0

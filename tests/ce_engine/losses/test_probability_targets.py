@@ -26,7 +26,7 @@ def distributions(*shape: int, dtype: torch.dtype = torch.float64) -> tuple[Tens
 
 
 @pytest.mark.parametrize(("name", "reduction", "dtype"), pairs(SHAPES, REDUCTIONS, TOLERANCES))
-def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(name, reduction, dtype):
+def test_torch_and_the_twin_agree(name, reduction, dtype):
     given = problem("probabilities", SHAPES[name][0], dtype)
     for weight, smoothing in itertools.product((None, given.options["weight"]), (0.0, 0.3, 1.0)):
         options = {"weight": weight, "label_smoothing": smoothing}
@@ -42,7 +42,7 @@ def test_loss_and_gradient_are_those_of_torch_and_of_the_twin(name, reduction, d
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(0,), (5, 0), (0, 0), (2, 0, 4), (2, 0, 0), (2, 0, 3, 4), (0, 3, 0)], ids=str)
-def test_rows_without_classes_give_what_torch_gives(shape, reduction):
+def test_rows_without_classes(shape, reduction):
     classes = shape[min(1, len(shape) - 1)]
     for weight, smoothing in itertools.product((None, torch.rand(classes).double()), (0.0, 0.3)):
         options = {"weight": weight, "label_smoothing": smoothing}
@@ -52,14 +52,14 @@ def test_rows_without_classes_give_what_torch_gives(shape, reduction):
         assert (result.row_count, result.weight_sum) == (0, 0.0)
 
 
-def test_mean_of_rows_without_classes_may_be_zero():
+def test_mean_without_classes_may_be_zero():
     result = ce_engine.cross_entropy(torch.zeros(5, 0), torch.zeros(5, 0), empty="zero", sample_weight=torch.ones(5))
     assert (result.loss.item(), result.ignored_count) == (0, 5)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_half_precision_is_no_worse_than_torch(reduction, dtype):
+def test_halves_are_no_worse_than_torch(reduction, dtype):
     given = problem("probabilities", (300, 7), dtype)
     result, (loss, grad) = given.ours(reduction=reduction), given.theirs(reduction=reduction)
     truth = given.twin(reduction=reduction)
@@ -68,7 +68,7 @@ def test_half_precision_is_no_worse_than_torch(reduction, dtype):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_targets_and_weights_may_be_any_numbers(smoothing):
+def test_targets_and_weights_of_any_number(smoothing):
     target, weight = torch.randn(4, 5, 3).double() * 10, torch.randn(5).double()
     options = {"weight": weight, "label_smoothing": smoothing}
     given = Problem("cross_entropy", torch.randn(4, 5, 3).double(), target, options)
@@ -84,7 +84,8 @@ def test_one_hot_targets_are_indices():
         assert_close(by_probability, by_index.loss, by_index.grad, 1e-14)
 
 
-def test_weights_change_what_mean_divides_by_for_indices_only():
+def test_weights_leave_the_divisor_alone():
+    """A mean of indices is divided by their weights, and one of probabilities is not."""
     input, weight = torch.randn(2, 3), torch.tensor([1.0, 2.0, 4.0])
     assert ce_engine.cross_entropy(input, torch.tensor([1, 2]), weight).weight_sum == 6
     assert ce_engine.cross_entropy(input, torch.eye(3)[[1, 2]], weight).weight_sum == 2
@@ -92,7 +93,7 @@ def test_weights_change_what_mean_divides_by_for_indices_only():
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("target_dtype", FLOATS)
-def test_target_may_have_another_dtype_than_the_input(dtype, target_dtype):
+def test_target_of_another_dtype(dtype, target_dtype):
     input, target = distributions(4, 5)
     input, target = input.to(dtype), target.to(target_dtype)
     result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
@@ -103,7 +104,7 @@ def test_target_may_have_another_dtype_than_the_input(dtype, target_dtype):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_class_without_probability_makes_nan_as_in_torch(share):
+def test_impossible_class_makes_nan(share):
     # 0 * log 0 is NaN in PyTorch, also where the target gives that class nothing.
     input, target = distributions(3, 4)
     input[1, 2], target[1, 2] = -math.inf, share
@@ -114,7 +115,7 @@ def test_class_without_probability_makes_nan_as_in_torch(share):
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_row_of_infinities_or_nan_makes_nan_and_leaves_the_others(value):
+def test_row_not_finite_harms_no_other(value):
     input, target = distributions(3, 4)
     input[1] = value
     given = Problem("cross_entropy", input, target, {"label_smoothing": 0.1})
@@ -122,12 +123,12 @@ def test_row_of_infinities_or_nan_makes_nan_and_leaves_the_others(value):
 
 
 @pytest.mark.parametrize("ignore_index", [0, 1, 100])
-def test_ignore_index_that_could_be_a_class_is_refused(ignore_index):
+def test_ignore_index_of_a_class_is_refused(ignore_index):
     with pytest.raises(ce_engine.InvalidArgumentError, match=r"ignore_index: expected a negative one .*, got"):
         ce_engine.cross_entropy(*distributions(2, 3), ignore_index=ignore_index)
 
 
-def test_negative_ignore_index_ignores_nothing():
+def test_ignore_index_ignores_nothing():
     assert ce_engine.cross_entropy(*distributions(2, 3), ignore_index=-1).row_count == 2
 
 

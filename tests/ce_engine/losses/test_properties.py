@@ -100,7 +100,7 @@ def test_probabilities_are_as_in_torch(one):
 
 
 @given(index_problems(values=FINITE), st.data())
-def test_what_comes_in_and_weighs_a_row_multiplies(one, data):
+def test_weight_and_incoming_multiply(one, data):
     plain = one.ours(reduction="none")
     weight, incoming = (data.draw(tensors(plain.loss.shape, WEIGHTS)) for _ in range(2))
     result = one.ours(reduction="none", sample_weight=weight, grad_output=incoming)
@@ -110,7 +110,7 @@ def test_what_comes_in_and_weighs_a_row_multiplies(one, data):
 
 @pytest.mark.parametrize("dtype", HALVES)
 @given(one=index_problems(values=MODERATE) | probability_problems(MODERATE, st.floats(0, 1, width=16)))
-def test_half_precision_is_no_worse_than_torch(one, dtype):
+def test_halves_are_no_worse_than_torch(one, dtype):
     one = one.to(dtype)
     assume(not divides_by_zero(one))
     result, (loss, grad) = one.ours(grad_dtype=torch.float32), one.theirs()

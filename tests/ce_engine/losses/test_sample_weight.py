@@ -38,7 +38,7 @@ def test_divisor_and_counts_stay(kind):
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_twin_agrees_also_beside_an_incoming_gradient(kind):
+def test_twin_agrees_beside_incoming(kind):
     given = problem(kind)
     options = {"sample_weight": torch.rand(loss_shape(given)), "grad_output": torch.randn(loss_shape(given)).double()}
     twin = given.twin(reduction="none", **options)
@@ -46,7 +46,7 @@ def test_twin_agrees_also_beside_an_incoming_gradient(kind):
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_row_of_weight_zero_is_zero_and_still_counts(kind):
+def test_row_of_weight_zero_counts(kind):
     given = problem(kind, (3, 4))
     weight = torch.ones(loss_shape(given))
     weight[0] = 0
@@ -57,7 +57,7 @@ def test_row_of_weight_zero_is_zero_and_still_counts(kind):
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "smoothed", "nll_loss"])
-def test_ignored_row_is_zero_whatever_its_weight(kind):
+def test_weight_of_ignored_rows_is_unused(kind):
     given = problem(kind)
     weight = torch.ones(loss_shape(given))
     weight[2] = float("nan")
@@ -67,7 +67,7 @@ def test_ignored_row_is_zero_whatever_its_weight(kind):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_weight_may_have_another_dtype_than_the_input(kind, dtype):
+def test_weight_of_another_dtype(kind, dtype):
     given = problem(kind, (4, 5), torch.float32)
     weight = torch.rand(loss_shape(given)).to(dtype)
     narrow = given.ours(sample_weight=weight)
@@ -78,7 +78,7 @@ def test_weight_may_have_another_dtype_than_the_input(kind, dtype):
 
 @pytest.mark.parametrize("shape", [(), (4,), (1, 3), (4, 3, 1)])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_weight_of_another_shape_than_the_loss_is_refused(kind, shape):
+def test_weight_of_another_shape_is_refused(kind, shape):
     with pytest.raises(ce_engine.InvalidArgumentError, match="sample_weight: expected the loss's shape"):
         problem(kind).ours(sample_weight=torch.ones(shape))
 

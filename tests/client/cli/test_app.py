@@ -25,7 +25,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_help_lists_the_commands_and_the_exit_codes(losswire):
+def test_help_lists_commands_and_exit_codes(losswire):
     result = losswire("--help")
     assert result.exit_code == 0
     for words in ("ping", "eval", "bench", "top", "Exit codes: 0 done; 1", "130 interrupted"):
@@ -33,7 +33,7 @@ def test_help_lists_the_commands_and_the_exit_codes(losswire):
 
 
 @pytest.mark.parametrize("command", ["ping", "eval", "bench", "top"])
-def test_help_of_a_command_describes_each_of_its_options(losswire, command):
+def test_help_describes_every_option(losswire, command):
     result = losswire(command, "--help", COLUMNS="200", TERMINAL_WIDTH="200")
     assert result.exit_code == 0
     options = [text for text in result.stdout.splitlines() if text.startswith("│ --")]
@@ -72,7 +72,7 @@ def test_wrong_usage_is_told_in_a_line(losswire, arguments, words):
     assert words in result.stderr
 
 
-def test_every_error_of_the_sdk_has_an_exit_code():
+def test_every_error_has_an_exit_code():
     for name in losswire_client.__all__:
         kind = getattr(losswire_client, name)
         if isinstance(kind, type) and issubclass(kind, Exception):
@@ -111,22 +111,22 @@ def test_choices_are_those_of_the_sdk():
     }
 
 
-def test_sdk_loads_nothing_of_the_command_line():
+def test_sdk_loads_no_command_line():
     assert not loaded_by("import losswire_client") & (HEAVY | {"typer", "rich"})
 
 
-def test_command_line_loads_what_is_heavy_only_where_it_is_used():
+def test_heavy_imports_wait_for_their_use():
     assert not loaded_by("import losswire_client.cli._app") & HEAVY
 
 
-def test_without_the_extra_the_command_says_what_to_install():
+def test_missing_extra_says_what_to_install():
     program = "import sys; sys.modules['typer'] = None; from losswire_client.cli import main; main()"
     done = run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"losswire: typer is not installed: {INSTALL}\n"
 
 
-def test_library_of_the_extra_that_is_missing_is_named(losswire, monkeypatch):
+def test_missing_library_is_named(losswire, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = losswire("bench", "--plot", "out.svg")
     assert result.exit_code == 2

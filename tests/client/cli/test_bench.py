@@ -21,7 +21,7 @@ def measurement(*turns):
     return Measurement(Case(Shape(32, 10), 2), 1000, [Turn(latencies, 0, seconds) for latencies, seconds in turns])
 
 
-def test_json_has_a_case_for_each_shape_and_concurrency(losswire, target):
+def test_json_has_every_case(losswire, target):
     result = losswire("bench", *QUICK, "--shape", "2x5", "--concurrency", 2, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     said = json.loads(result.stdout)
@@ -36,7 +36,7 @@ def test_json_has_a_case_for_each_shape_and_concurrency(losswire, target):
 
 
 @pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
-def test_gradients_of_any_transport_and_dtype_are_measured(losswire, transport):
+def test_gradients_of_any_transport(losswire, transport):
     result = losswire("bench", *QUICK, "--grad", "--dtype", "bfloat16", "--transport", transport, "--json")
     (case,) = json.loads(result.stdout)["cases"]
     assert case["bytes_per_second"] == case["evaluations_per_second"] * 4 * (2 * 3 * 2 + 8)
@@ -64,7 +64,7 @@ def test_calls_are_due_at_a_rate(losswire):
     assert case["seconds"] >= 0.6
 
 
-def test_title_says_at_what_rate_calls_are_due(losswire, target):
+def test_title_says_the_rate(losswire, target):
     table = losswire("bench", *QUICK, "--rate", 100, "--arrivals", "poisson").stdout
     assert f"cross_entropy, float32, transport auto, 100 due a second (poisson), at {target}" in table
 
@@ -84,7 +84,7 @@ def test_csv_has_a_line_a_case_and_turn(losswire, tmp_path):
         assert 0 < float(row["p50_seconds"]) <= float(row["max_seconds"])
 
 
-def test_csv_on_standard_output_is_all_that_is_there(losswire):
+def test_csv_is_all_the_output(losswire):
     lines = losswire("bench", *QUICK, "--csv", "-").stdout.splitlines()
     assert lines[0].startswith("loss,transport,dtype,grad,due_per_second,arrivals,rows,classes,concurrency,turn,")
     assert len(lines) == 1 + 3
@@ -98,13 +98,13 @@ def test_csv_on_standard_output_is_all_that_is_there(losswire):
         (("--rate", 0), "--rate"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(losswire, arguments, problem):
+def test_contradictory_options_are_refused(losswire, arguments, problem):
     result = losswire("bench", *QUICK, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert problem in result.stderr
 
 
-def test_csv_that_cannot_be_written_is_refused_before_anything_is_measured(losswire, tmp_path):
+def test_unwritable_csv_is_told_at_once(losswire, tmp_path):
     result = losswire("bench", "--seconds", 1000, "--csv", tmp_path / "missing" / "bench.csv")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "missing/bench.csv" in result.stderr
@@ -139,7 +139,7 @@ def test_percentiles_are_of_all_turns():
     assert [each.percentile(p) for p in (50, 90, 99)] == pytest.approx(np.percentile(latencies, [50, 90, 99]))
 
 
-def test_percentile_99_of_few_evaluations_is_not_told():
+def test_few_calls_have_no_percentile_99():
     assert measurement(([0.1] * 99, 1.0)).percentile(99) is None
     assert measurement(([0.1] * 99, 1.0)).percentile(90) == pytest.approx(0.1)
     assert measurement(([], 1.0)).percentile(50) is None
@@ -159,7 +159,7 @@ def test_turn_counts_what_was_refused():
     assert turn.seconds >= 0.2
 
 
-def test_every_caller_evaluates_once_however_short_the_turn():
+def test_every_caller_evaluates_once():
     assert len(run_turn(lambda: None, 3, 0.0).latencies) == 3
 
 
@@ -171,12 +171,12 @@ def test_other_errors_end_the_turn():
         run_turn(evaluate, 2, 10.0)
 
 
-def test_constant_arrivals_are_as_far_apart_as_each_other():
+def test_constant_arrivals_are_even():
     assert schedule(Arrivals(10, "constant"), 0.35) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert schedule(Arrivals(0.01, "constant"), 0.1) == [0]
 
 
-def test_poisson_arrivals_come_at_the_rate_and_far_apart_at_random():
+def test_poisson_arrivals_come_at_the_rate():
     due = np.array(schedule(Arrivals(1000, "poisson"), 20.0, seed=1))
     gaps = np.diff(due)
     assert len(due) == pytest.approx(20_000, rel=0.03)  # four standard deviations
@@ -184,7 +184,7 @@ def test_poisson_arrivals_come_at_the_rate_and_far_apart_at_random():
     assert schedule(Arrivals(1000, "poisson"), 1.0, seed=2) != schedule(Arrivals(1000, "poisson"), 1.0, seed=3)
 
 
-def test_stall_shows_in_all_calls_that_it_kept_waiting():
+def test_stall_shows_in_all_waiting_calls():
     stall, due = 0.4, schedule(Arrivals(100, "constant"), 0.5)
     calls = iter([stall])
     turn = run_open_turn(lambda: time.sleep(next(calls, 0)), 1, due, 0.5)
@@ -198,7 +198,7 @@ def test_stall_shows_in_all_calls_that_it_kept_waiting():
     assert np.percentile(waiting.latencies, 50) < 0.1
 
 
-def test_calls_that_a_dead_server_keeps_waiting_are_given_up_and_counted():
+def test_dead_server_is_given_up_on():
     release = threading.Event()
     threading.Timer(1.2, release.set).start()
     turn = run_open_turn(release.wait, 2, schedule(Arrivals(100, "constant"), 0.1), 0.1)
@@ -206,7 +206,7 @@ def test_calls_that_a_dead_server_keeps_waiting_are_given_up_and_counted():
     assert min(turn.latencies) > 1
 
 
-def test_refused_calls_are_counted_and_not_tried_again():
+def test_refused_calls_are_counted_once():
     def evaluate():
         raise OverloadedError("full")
 
@@ -237,7 +237,7 @@ def test_other_errors_end_a_turn_at_a_rate():
         ),
     ],
 )
-def test_calls_that_were_not_in_time_are_told(counts, said):
+def test_late_calls_are_told(counts, said):
     each = Measurement(Case(Shape(32, 10), 2), 1000, [Turn([0.1] * 10, 0, 1.0)._replace(**counts)])
     assert list(shortfalls([each])) == said
 

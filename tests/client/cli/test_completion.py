@@ -36,11 +36,11 @@ def completed(words: str) -> list[str]:
         ("losswire ping --token", ["--token", "--token-file"]),
     ],
 )
-def test_shell_is_offered_commands_options_and_choices(words, offered):
+def test_shell_is_offered_what_fits(words, offered):
     assert completed(words) == offered
 
 
-def test_completion_script_is_for_the_command():
+def test_script_is_for_the_command():
     done = run("--show-completion", "bash")
     assert done.returncode == 0
     assert "_LOSSWIRE_COMPLETE=complete_bash" in done.stdout

@@ -85,33 +85,33 @@ def frame():
     return Frame.of(Interval(parse(BEFORE, 100.0), parse(changed(BEFORE), 102.0)))
 
 
-def test_methods_have_rates_errors_by_code_and_latencies(frame):
+def test_methods_have_rates_and_latencies(frame):
     (method,) = frame.methods  # those that were never called are left out
     assert (method.name, method.rate, method.errors) == ("Evaluate", 20, {"InvalidArgument": 2})
     assert method.under_way == 141 - (126 + 10 + 1)
     assert method.latency == pytest.approx((0.1, 0.198))  # 20 of 40 up to 0.1 s, all of them up to 0.2 s
 
 
-def test_losses_have_rates_of_evaluations_and_rows(frame):
+def test_losses_have_rates(frame):
     (loss,) = frame.losses
     assert (loss.name, loss.rate, loss.rows) == ("cross_entropy", 5, 250)
     assert loss.latency == pytest.approx((0.05, 0.099))
 
 
-def test_series_have_the_mean_of_the_interval_alone(frame):
+def test_series_have_the_intervals_mean(frame):
     active, still = frame.series
     assert (active.name, active.loss, active.mean, active.weight) == ("a", "cross_entropy", 0.5, 200)
     assert (still.name, still.weight) == ("still", 0)
     assert math.isnan(still.mean)
 
 
-def test_series_have_what_was_left_out_of_their_mean_in_the_interval(frame):
+def test_series_have_what_was_left_out(frame):
     active, still = frame.series
     assert (active.left_out, still.left_out) == ({"nonfinite": 3}, {})
     assert "a cross_entropy 0.500000 200 nonfinite 3" in " ".join(shown(frame).split())
 
 
-def test_series_of_which_nothing_could_be_summed_is_shown():
+def test_series_without_a_mean_is_shown():
     gained = BEFORE + 'losswire_weight_sum_total{series="lost",loss="nll_loss"} 0\n'
     for reason, count in {"nonfinite": 1, "negative": 5}.items():
         gained += f'losswire_unsummed_evaluations_total{{series="lost",loss="nll_loss",reason="{reason}"}} {count}\n'
@@ -126,7 +126,7 @@ def test_gauges_are_as_they_are_now(frame):
     assert (frame.resident_bytes, frame.inflight_bytes, frame.shared_memory_bytes) == (3e8, 5, 2e6)
 
 
-def test_server_that_tells_less_is_seen_without_it():
+def test_server_that_tells_less_is_shown():
     bare = "losswire_inflight_bytes 5\n"
     frame = Frame.of(Interval(parse(bare, 0), parse(bare, 1)))
     assert (frame.methods, frame.losses, frame.series, frame.version) == ([], [], [], "")
@@ -134,7 +134,7 @@ def test_server_that_tells_less_is_seen_without_it():
     assert "up -, CPU -, memory -, in flight 5 bytes" in shown(frame)
 
 
-def test_server_that_started_anew_has_done_what_its_counters_say():
+def test_restarted_server_counts_from_zero():
     before, after = parse(changed(BEFORE), 100.0), parse(BEFORE, 102.0)
     frame = Frame.of(Interval(before, after))
     assert frame.methods[0].rate == (90 + 6 + 0) / 2  # a counter that did not fall has not begun anew
@@ -142,14 +142,14 @@ def test_server_that_started_anew_has_done_what_its_counters_say():
     assert all(rate >= 0 for rate in [each.rate for each in frame.methods] + [each.rate for each in frame.losses])
 
 
-def test_series_that_is_new_has_gained_all_it_has():
+def test_new_series_has_gained_all_it_has():
     before = "\n".join(line for line in BEFORE.splitlines() if 'series="a"' not in line)
     (first, *_) = Frame.of(Interval(parse(before, 0), parse(BEFORE, 2))).series
     assert (first.name, first.weight, first.mean) == ("a", 500, 5)
 
 
 @pytest.mark.parametrize(("before", "after", "gained"), [(3, 5, 2), (5, 5, 0), (5, 3, 3), (0, 2, 2), (5, 0, 0)])
-def test_increase_of_a_counter_is_never_negative(before, after, gained):
+def test_increase_is_never_negative(before, after, gained):
     assert increase(before, after) == gained
 
 
@@ -174,7 +174,7 @@ def test_quantile_of_nothing_is_no_number(buckets):
     assert math.isnan(histogram_quantile(0.5, buckets))
 
 
-def test_quantile_is_near_that_of_the_observations():
+def test_quantile_is_near_the_true_one():
     registry = CollectorRegistry()
     histogram = Histogram("t", "", ["by"], registry=registry, buckets=[i / 100 for i in range(1, 101)])
     before = parse(generate_latest(registry).decode(), 0)
@@ -204,7 +204,7 @@ def test_view_shows_it_all(frame):
     assert "still cross_entropy - 0 0" in text
 
 
-def test_view_leaves_out_series_beyond_what_a_terminal_holds(frame):
+def test_view_leaves_out_surplus_series(frame):
     series = [frame.series[0]._replace(name=f"s{i}") for i in range(33)]
     text = shown(frame._replace(series=series))
     assert ("s19" in text, "s20" in text) == (True, False)
@@ -228,7 +228,7 @@ def test_trend_keeps_the_last_rates_only(frame):
     assert 1 < len(trends.sparkline("Evaluate")) < 50
 
 
-def test_gap_while_the_server_is_away_is_no_interval():
+def test_gap_is_no_interval():
     scrapes = [Scrape(at, {}) for at in range(5)]
     answers = iter([scrapes[0], scrapes[1], MetricsError("here", "gone"), scrapes[3], scrapes[4]])
 
@@ -248,6 +248,6 @@ def test_gap_while_the_server_is_away_is_no_interval():
     assert slept == [1.5] * 4
 
 
-def test_text_that_is_no_metrics_is_an_error():
+def test_text_without_metrics_is_an_error():
     with pytest.raises(ValueError):  # noqa: PT011 - the parser's own words, of which some are none
         parse("<html>not found</html>", 0)

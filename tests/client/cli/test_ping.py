@@ -29,14 +29,14 @@ def test_option_goes_before_the_variable(losswire, target):
     assert losswire("ping", "--target", target, LOSSWIRE_TARGET="localhost:1").exit_code == 0
 
 
-def test_server_that_is_not_there_is_unreachable(losswire):
+def test_absent_server_is_unreachable(losswire):
     result = losswire("ping", "--target", "localhost:1")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("losswire: no server to be reached at localhost:1: ")
     assert result.stderr.count("\n") == 1
 
 
-def test_server_that_does_not_answer_is_unreachable(losswire):
+def test_silent_server_is_unreachable(losswire):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         result = losswire("ping", "--target", f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", 0.3)

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "losswire_client.cli"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ping"], ["ping", "--json"]])
-def test_reader_that_has_left_is_no_error_to_talk_about(target, arguments):
+def test_reader_that_left_is_no_error(target, arguments):
     read, write = os.pipe()
     os.close(read)
     environment = os.environ | {"LOSSWIRE_TARGET": target}
@@ -35,7 +35,7 @@ def test_interrupt_ends_a_command_quietly(metrics_url):
         assert present(process.stderr).read() == ""
 
 
-def test_interrupt_does_not_wait_for_a_server_that_does_not_answer(tmp_path):
+def test_interrupt_waits_for_no_server(tmp_path):
     path = write(tmp_path, "npz", {"logits": np.zeros((99, 3), np.float32), "target": np.zeros(99, np.int64)})
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [*COMMAND, "eval", str(path), "--batch-rows", "9", "--target", f"127.0.0.1:{silent.getsockname()[1]}"]

@@ -57,7 +57,7 @@ def ended(program: str, *arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_server_that_does_not_answer_ends_a_command(losswire, silent_target, path, command):
+def test_silent_server_ends_a_command(losswire, silent_target, path, command):
     arguments = [path if each == "PATH" else each for each in command]
     began = time.monotonic()
     result = losswire(*arguments, "--target", silent_target, "--timeout", 0.3)
@@ -67,7 +67,7 @@ def test_server_that_does_not_answer_ends_a_command(losswire, silent_target, pat
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_call_that_outlives_its_timeout_ends_a_command(path, command):
+def test_late_call_ends_a_command(path, command):
     arguments = [path if each == "PATH" else each for each in command]
     code, said = ended(STUCK, *arguments, "--target", "127.0.0.1:1", "--timeout", "0.3")
     assert code == 3
@@ -82,7 +82,7 @@ def test_call_that_outlives_its_timeout_ends_a_command(path, command):
     ],
     ids=["ping", "top"],
 )
-def test_process_without_threads_to_spare_is_told_so(command, expected):
+def test_lack_of_threads_is_told(command, expected):
     code, said = ended(WITHOUT_THREADS, *command)
     assert code == expected
     assert said.startswith("losswire: ")
@@ -90,7 +90,7 @@ def test_process_without_threads_to_spare_is_told_so(command, expected):
     assert said.count("\n") == 1
 
 
-def test_thread_that_is_stuck_does_not_hold_up_the_end(target):
+def test_stuck_thread_does_not_delay_the_end(target):
     assert ended(WITH_A_STUCK_THREAD, "ping", "--target", target) == (0, "")
 
 

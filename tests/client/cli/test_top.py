@@ -40,7 +40,7 @@ def serve_text():
         server.server_close()
 
 
-def test_one_interval_of_a_server_is_shown_as_text(losswire, client, metrics_url):
+def test_one_interval_is_shown_as_text(losswire, client, metrics_url):
     stop = threading.Event()
 
     def evaluate():
@@ -59,7 +59,7 @@ def test_one_interval_of_a_server_is_shown_as_text(losswire, client, metrics_url
         assert words in " ".join(result.stdout.split())
 
 
-def test_address_may_come_from_the_environment(losswire, metrics_url):
+def test_address_comes_from_environment(losswire, metrics_url):
     result = losswire("top", "--once", "--interval", 0.1, LOSSWIRE_METRICS_URL=metrics_url)
     assert f"at {metrics_url}" in result.stdout
 
@@ -78,7 +78,7 @@ def test_server_that_is_away_is_unreachable(losswire):
         ("", 404, "Not Found"),
     ],
 )
-def test_what_is_not_a_losswire_server_is_said_so(losswire, serve_text, text, status, words):
+def test_other_servers_are_said_to_be_so(losswire, serve_text, text, status, words):
     url = serve_text(text, status)
     result = losswire("top", "--once", "--metrics-url", url)
     assert (result.exit_code, result.stdout) == (3, "")
@@ -95,7 +95,7 @@ def test_address_that_is_none_is_refused(losswire, url):
     assert f"expected http://HOST:PORT/metrics, got '{url}'" in result.stderr
 
 
-def test_into_a_pipe_it_waits_for_a_server_that_is_away():
+def test_pipe_waits_for_an_absent_server():
     command = [*COMMAND, "--metrics-url", "http://127.0.0.1:1/metrics"]
     with started(command, stdout=subprocess.PIPE, text=True) as process:
         said = [present(process.stdout).readline() for _ in range(3)]
@@ -104,7 +104,7 @@ def test_into_a_pipe_it_waits_for_a_server_that_is_away():
     assert said == ["no metrics to be had at http://127.0.0.1:1/metrics: Connection refused; trying again\n"] * 3
 
 
-def test_on_a_terminal_it_leaves_the_screen_as_it_was(metrics_url):
+def test_terminal_is_left_as_it_was(metrics_url):
     screen, terminal = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     command = [*COMMAND, "--metrics-url", metrics_url]

@@ -48,7 +48,7 @@ def test_gradient_passes_gradcheck(client, kind, reduction):
     assert torch.autograd.gradcheck(loss, case.input.requires_grad_())
 
 
-def test_forward_and_any_number_of_backward_passes_are_one_call(client, server, logits):
+def test_any_backward_passes_are_one_call(client, server, logits):
     before = started(server)
     loss = remote.cross_entropy(logits, TARGET, reduction="none", client=client)
     loss.sum().backward(retain_graph=True)
@@ -57,7 +57,7 @@ def test_forward_and_any_number_of_backward_passes_are_one_call(client, server, 
     assert started(server) == before + 1
 
 
-def test_gradients_accumulate_over_backward_passes_and_losses(client, logits):
+def test_gradients_accumulate(client, logits):
     def accumulated(functional, **options):
         leaf = logits.detach().clone().requires_grad_()
         loss = functional.cross_entropy(leaf, TARGET, **options)
@@ -69,7 +69,7 @@ def test_gradients_accumulate_over_backward_passes_and_losses(client, logits):
     torch.testing.assert_close(accumulated(remote, client=client), accumulated(F), rtol=1e-12, atol=1e-15)
 
 
-def test_gradient_that_was_taken_may_be_written_to_without_harm_to_the_next(client, logits):
+def test_taken_gradient_may_be_changed(client, logits):
     loss = remote.cross_entropy(logits, TARGET, client=client)
     loss.backward(retain_graph=True)
     first = logits.grad.clone()
@@ -78,7 +78,8 @@ def test_gradient_that_was_taken_may_be_written_to_without_harm_to_the_next(clie
     assert torch.equal(logits.grad, first)
 
 
-def test_gradient_that_is_written_to_while_the_graph_still_needs_it_is_noticed_by_torch(client, logits):
+def test_changed_saved_gradient_is_noticed(client, logits):
+    """PyTorch notices, as its graph still needs the memory."""
     loss = remote.cross_entropy(logits, TARGET, client=client)
     (grad,) = torch.autograd.grad(loss, logits, retain_graph=True)
     grad.zero_()
@@ -86,26 +87,26 @@ def test_gradient_that_is_written_to_while_the_graph_still_needs_it_is_noticed_b
         loss.backward()
 
 
-def test_second_backward_pass_without_retain_graph_is_refused_by_torch(client, logits):
+def test_second_pass_needs_retain_graph(client, logits):
     loss = remote.cross_entropy(logits, TARGET, client=client)
     loss.backward()
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
 
 
-def test_gradient_flows_through_what_stands_around_the_loss(client, logits):
+def test_gradient_flows_through_the_graph(client, logits):
     ours = torch.autograd.grad(remote.cross_entropy(logits.exp(), TARGET, client=client) ** 2 / 3, logits)
     theirs = torch.autograd.grad(F.cross_entropy(logits.exp(), TARGET) ** 2 / 3, logits)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
 
 
-def test_gradient_of_bfloat16_is_the_memory_that_came(recorder):
+def test_bfloat16_gradient_is_not_copied(recorder):
     logits = torch.randn(4, 5, dtype=torch.bfloat16, requires_grad=True)
     (grad,) = torch.autograd.grad(remote.cross_entropy(logits, TARGET, client=recorder), logits)
     assert grad.data_ptr() == recorder.results[0].grad.ctypes.data
 
 
-def test_input_that_requires_no_gradient_costs_none(recorder, logits):
+def test_input_without_grad_costs_none(recorder, logits):
     assert not remote.cross_entropy(logits.detach(), TARGET, client=recorder).requires_grad
     with torch.no_grad():
         assert not remote.cross_entropy(logits, TARGET, client=recorder).requires_grad
@@ -114,7 +115,7 @@ def test_input_that_requires_no_gradient_costs_none(recorder, logits):
     assert [result.grad for result in recorder.results] == [None] * 3
 
 
-def test_argument_that_requires_a_gradient_is_refused_before_anything_is_sent(client, server, logits):
+def test_other_gradients_are_refused_at_once(client, server, logits):
     before = started(server)
     weight = torch.ones(5, requires_grad=True)
     for call in (
@@ -129,7 +130,8 @@ def test_argument_that_requires_a_gradient_is_refused_before_anything_is_sent(cl
     assert started(server) == before
 
 
-def test_argument_that_requires_a_gradient_is_taken_where_there_is_none(client, logits):
+def test_no_grad_takes_any_argument(client, logits):
+    """Also one that requires a gradient, since none is taken."""
     weight = torch.rand(5, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
         ours = remote.cross_entropy(logits, TARGET, weight, client=client)
@@ -137,7 +139,7 @@ def test_argument_that_requires_a_gradient_is_taken_where_there_is_none(client, 
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # at which the compiler looks
-def test_compiled_code_calls_out_for_the_loss(client, logits):
+def test_compiled_code_calls_out(client, logits):
     def loss(x, functional, **options):
         return functional.cross_entropy(x * 2, TARGET, **options) + 1
 
@@ -147,7 +149,7 @@ def test_compiled_code_calls_out_for_the_loss(client, logits):
     torch.testing.assert_close(ours, [theirs] * 2, rtol=1e-12, atol=1e-15)
 
 
-def test_compiled_code_that_may_not_call_out_is_refused_by_torch(client, logits):
+def test_fullgraph_is_refused_by_torch(client, logits):
     compiled = torch.compile(lambda x: remote.cross_entropy(x, TARGET, client=client), backend="eager", fullgraph=True)
     with pytest.raises(torch._dynamo.exc.Unsupported, match="disable"):
         compiled(logits)

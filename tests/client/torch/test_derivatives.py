@@ -104,7 +104,7 @@ def assert_same(ours, theirs, name=""):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_derivatives_of_a_scalar_are_those_of_torch(client, kind, reduction):
+def test_scalars_derivatives_are_torchs(client, kind, reduction):
     case = small(kind)
     for name, derive in OF_SCALARS.items():
         ours = derive(scalar_of(loss_of(case, remote, reduction=reduction, client=client)), case.input)
@@ -125,7 +125,7 @@ def test_jacobians_are_those_of_torch(client, kind, reduction):
 @pytest.mark.parametrize(
     ("kind", "reduction"), [*((kind, "none") for kind in PROBLEMS), *zip(PROBLEMS, REDUCTIONS[1:] * 3, strict=True)]
 )
-def test_first_and_second_derivatives_pass_the_checks_of_torch(client, kind, reduction):
+def test_derivatives_pass_torchs_checks(client, kind, reduction):
     case = small(kind)
     loss, leaf = loss_of(case, remote, reduction=reduction, client=client), case.input.requires_grad_()
     assert torch.autograd.gradcheck(loss, leaf, check_batched_grad=True, check_forward_ad=True)
@@ -141,7 +141,7 @@ def hessians(case, **more):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (4, 1), (2, 5, 3, 2), (0, 5), (2, 5, 0)], ids=str)
-def test_second_derivative_is_that_of_torch_in_every_shape(client, shape, reduction):
+def test_second_derivative_of_every_shape(client, shape, reduction):
     for kind in PROBLEMS:
         ours, theirs = hessians(problem(kind, shape), reduction=reduction, client=client)
         assert_same(ours, theirs, kind)
@@ -169,11 +169,11 @@ ODD = {
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("name", ODD)
-def test_second_derivative_is_that_of_torch_where_numbers_are_odd(client, name, reduction):
+def test_second_derivative_of_odd_numbers(client, name, reduction):
     assert_same(*hessians(ODD[name], reduction=reduction, client=client))
 
 
-def test_row_that_is_ignored_has_no_second_derivative_whatever_its_logits(client):
+def test_ignored_row_has_no_second_one(client):
     logits = torch.tensor([[torch.nan, 1, 2], [1, 2, 3]], dtype=torch.float64)
     target, v = torch.tensor([-100, 2]), torch.ones(2, 3, dtype=torch.float64)
     product = functional.hvp(lambda x: remote.cross_entropy(x, target, client=client), logits, v)[1]
@@ -182,7 +182,7 @@ def test_row_that_is_ignored_has_no_second_derivative_whatever_its_logits(client
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32], ids=str)
-def test_second_derivative_takes_targets_of_any_integer_dtype(client, dtype):
+def test_second_derivative_of_any_target(client, dtype):
     case = Problem("cross_entropy", LOGITS, torch.tensor([0, 2, 1]), {"reduction": "sum"})
     other = Problem("cross_entropy", LOGITS, case.target.to(dtype), {"reduction": "sum"})
     ours = functional.hessian(loss_of(other, remote, client=client), LOGITS)
@@ -191,7 +191,7 @@ def test_second_derivative_takes_targets_of_any_integer_dtype(client, dtype):
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_second_derivative_in_half_precision_is_no_worse_than_that_of_torch(client, kind, dtype):
+def test_halves_have_second_derivatives(client, kind, dtype):
     def product(case, losses, **more):
         return functional.hvp(loss_of(case, losses, reduction="sum", **more), case.input, direction(case.input))[1]
 
@@ -203,7 +203,7 @@ def test_second_derivative_in_half_precision_is_no_worse_than_that_of_torch(clie
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_forward_mode_in_half_precision_has_the_dtypes_of_torch_and_is_no_worse(client, kind, dtype):
+def test_halves_have_forward_mode(client, kind, dtype):
     case = small(kind, dtype)
     ours = forward_mode(loss_of(case, remote, client=client), case.input)
     theirs = forward_mode(loss_of(case, F), case.input)
@@ -216,7 +216,7 @@ def test_forward_mode_in_half_precision_has_the_dtypes_of_torch_and_is_no_worse(
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_batch_of_incoming_gradients_gives_what_torch_gives(client, kind, reduction):
+def test_batched_incoming_is_as_in_torch(client, kind, reduction):
     case = small(kind)
 
     def grads(losses, **more):
@@ -228,7 +228,7 @@ def test_batch_of_incoming_gradients_gives_what_torch_gives(client, kind, reduct
     assert_same(grads(remote, client=client), grads(F))
 
 
-def test_derivatives_of_any_order_are_one_call(client, server):
+def test_any_order_is_one_call(client, server):
     def started():
         (family,) = (family for family in server.registry.collect() if family.name == "grpc_server_started")
         return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
@@ -242,7 +242,7 @@ def test_derivatives_of_any_order_are_one_call(client, server):
     assert started() == before + 1
 
 
-def test_logits_may_change_once_their_cross_entropy_is_known(client):
+def test_logits_may_change_afterwards(client):
     leaf = LOGITS.clone().requires_grad_()
     logits = leaf * 1
     loss = remote.cross_entropy(logits, torch.tensor([0, 1, 2]), client=client)
@@ -251,7 +251,7 @@ def test_logits_may_change_once_their_cross_entropy_is_known(client):
     assert_same(grad, torch.autograd.grad(F.cross_entropy(leaf, torch.tensor([0, 1, 2])), leaf)[0])
 
 
-def test_logits_are_free_once_their_cross_entropy_is_known(client):
+def test_logits_are_freed_afterwards(client):
     leaf = LOGITS.clone().requires_grad_()
     logits = leaf * 1
     loss, kept = remote.cross_entropy(logits, torch.tensor([0, 1, 2]), client=client), weakref.ref(logits)
@@ -260,7 +260,7 @@ def test_logits_are_free_once_their_cross_entropy_is_known(client):
     loss.backward()
 
 
-def test_parameters_of_a_functional_call_get_the_gradient_of_torch(client):
+def test_functional_call_gets_gradients(client):
     model, target = torch.nn.Linear(3, 4, dtype=torch.float64), torch.tensor([0, 1, 3])
 
     def grads(losses, **more):
@@ -281,7 +281,7 @@ def test_export_is_refused_with_a_way_out(client):
         torch.export.export(Model(), (LOGITS,))
 
 
-def test_vmap_over_the_input_is_refused_with_a_way_out(client):
+def test_vmap_is_refused_with_a_way_out(client):
     with pytest.raises(NotServedError, match=r"vmap.*reduction='none'"):
         torch.vmap(lambda row: remote.cross_entropy(row, torch.tensor(1), client=client))(LOGITS)
     with pytest.raises(NotServedError, match=r"vmap.*reduction='none'"):

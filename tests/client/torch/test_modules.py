@@ -45,7 +45,7 @@ def test_face_of_the_module_is_what_it_was():
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
-def test_signature_is_that_of_torch_and_a_client(name):
+def test_signature_has_a_client_more(name):
     ours = inspect.signature(getattr(losswire_client.torch, name)).parameters
     theirs = inspect.signature(getattr(F, name, None) or getattr(nn, name)).parameters
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [
@@ -56,7 +56,7 @@ def test_signature_is_that_of_torch_and_a_client(name):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", MODULES)
-def test_samples_of_pytorch_give_what_torch_gives(client, name, dtype):
+def test_samples_agree_with_torch(client, name, dtype):
     name, found = name.removeprefix("nn."), samples(name, dtype)
     for sample in found:
         ours = getattr(losswire_client.torch, name)(**sample.options, client=client)(sample.input, sample.target)
@@ -65,7 +65,7 @@ def test_samples_of_pytorch_give_what_torch_gives(client, name, dtype):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_deprecated_arguments_warn_and_mean_what_they_do_in_torch(name):
+def test_deprecated_arguments_warn(name):
     for size_average, reduce in itertools.product((None, True, False), (None, True, False)):
         with warnings.catch_warnings(record=True, action="always") as expected:
             theirs = getattr(nn, name)(None, size_average, reduce=reduce)
@@ -75,7 +75,7 @@ def test_deprecated_arguments_warn_and_mean_what_they_do_in_torch(name):
         assert [(w.category, str(w.message)) for w in caught] == [(w.category, str(w.message)) for w in expected]
 
 
-def test_module_is_one_of_torch_with_the_same_state_and_words():
+def test_module_has_the_state_of_torchs():
     options: dict[str, Any] = {"weight": torch.rand(4), "pos_weight": torch.rand(4)}
     ours, theirs = losswire_client.torch.BCEWithLogitsLoss(**options), nn.BCEWithLogitsLoss(**options)
     assert isinstance(ours, nn.BCEWithLogitsLoss)
@@ -93,7 +93,7 @@ def test_copy_of_a_module_shares_its_client(client, other_target):
     assert copied(LOGITS, TARGET) == module(LOGITS, TARGET)
 
 
-def test_pickled_module_takes_its_client_along(target, other_target):
+def test_pickled_module_has_its_client(target, other_target):
     module = losswire_client.torch.CrossEntropyLoss(torch.rand(4), client=Client(target))
     set_default_client(Client(other_target))
     loaded = pickle.loads(pickle.dumps(module))
@@ -101,7 +101,7 @@ def test_pickled_module_takes_its_client_along(target, other_target):
     torch.testing.assert_close(loaded(LOGITS, TARGET), F.cross_entropy(LOGITS, TARGET, loaded.weight.double()))
 
 
-def test_pickled_module_without_a_client_is_evaluated_by_the_default(client, other_target):
+def test_pickled_module_has_the_default(client, other_target):
     set_default_client(Client(other_target))
     loaded = pickle.loads(pickle.dumps(losswire_client.torch.CrossEntropyLoss()))
     set_default_client(client)
@@ -109,7 +109,7 @@ def test_pickled_module_without_a_client_is_evaluated_by_the_default(client, oth
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
-def test_misspelt_argument_is_a_type_error_as_of_torch(name):
+def test_misspelt_argument_is_a_type_error(name):
     message = r"got an unexpected keyword argument 'label_smooth'"
     with pytest.raises(TypeError, match=message):
         (getattr(F, name, None) or getattr(nn, name))(LOGITS, TARGET, label_smooth=0.1)
@@ -117,13 +117,13 @@ def test_misspelt_argument_is_a_type_error_as_of_torch(name):
         getattr(losswire_client.torch, name)(LOGITS, TARGET, label_smooth=0.1)
 
 
-def test_client_of_a_module_goes_before_the_default(client, other_target):
+def test_own_client_goes_before_the_default(client, other_target):
     set_default_client(Client(other_target))
     assert losswire_client.torch.CrossEntropyLoss(client=client)(LOGITS, TARGET).isfinite()
     assert losswire_client.torch.cross_entropy(LOGITS, TARGET, client=client).isfinite()
 
 
-def test_default_client_is_made_once_for_the_server_that_the_environment_names(target, other_target, monkeypatch):
+def test_default_client_is_made_once(target, other_target, monkeypatch):
     monkeypatch.setenv("LOSSWIRE_TARGET", target)
     first = losswire_client.torch.cross_entropy(LOGITS, TARGET)
     monkeypatch.setenv("LOSSWIRE_TARGET", other_target)
@@ -136,7 +136,7 @@ def test_only_a_client_is_taken_for_one(target):
             take(target)
 
 
-def test_everything_else_of_torch_nn_is_that_of_torch():
+def test_rest_of_nn_is_that_of_torch():
     ours = losswire_client.torch.nn
     assert ours.Linear is nn.Linear
     assert ours.functional.relu is F.relu
@@ -148,7 +148,8 @@ def test_everything_else_of_torch_nn_is_that_of_torch():
         _ = ours.CrossEntropy
 
 
-def test_loss_that_falls_through_to_torch_warns_of_it():
+def test_loss_of_torch_itself_warns():
+    """A loss that we do not have comes from PyTorch."""
     for ours, theirs, name in (
         (losswire_client.torch.nn, nn, "LinearCrossEntropyLoss"),
         (losswire_client.torch.nn, nn, "NLLLoss2d"),
@@ -159,7 +160,7 @@ def test_loss_that_falls_through_to_torch_warns_of_it():
 
 
 @pytest.mark.parametrize(("module", "needed"), [("torch", "torch"), ("torchmetrics", "torchmetrics")])
-def test_import_without_what_it_needs_names_the_extra(module, needed, monkeypatch):
+def test_failing_import_names_the_extra(module, needed, monkeypatch):
     monkeypatch.setitem(sys.modules, needed, None)  # which Python takes for a module that is not there
     monkeypatch.delitem(sys.modules, f"losswire_client.{module}", raising=False)
     with pytest.raises(ImportError, match=rf"pip install ./proto './client\[{module}\]'"):

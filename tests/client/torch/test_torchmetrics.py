@@ -63,7 +63,7 @@ def test_mean_is_exact_for_every_option(labels):
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS.long(), LABELS.bool()], ids=["floating", "integer", "bool"])
-def test_binary_mean_is_exact_for_every_option(labels):
+def test_binary_mean_is_exact(labels):
     expected = F.binary_cross_entropy_with_logits(LOGITS, LABELS, WEIGHT, pos_weight=WEIGHT.flip(0))
     metric = BinaryCrossEntropy(WEIGHT, WEIGHT.flip(0))
     assert float(mean_over_batches(metric, LOGITS, labels)) == close(expected)
@@ -79,7 +79,7 @@ def test_mean_is_nan_when_nothing_counted():
     assert math.isnan(metric.compute())
 
 
-def test_forward_gives_the_mean_of_the_batch_and_counts_it():
+def test_forward_gives_the_batchs_mean():
     metric = CrossEntropy()
     for rows in (slice(100), slice(100, 138)):
         assert float(metric(LOGITS[rows], TARGET[rows])) == close(F.cross_entropy(LOGITS[rows], TARGET[rows]))
@@ -99,7 +99,7 @@ class Recorder(Client):
         return result
 
 
-def test_batch_is_one_call_that_brings_back_sums_and_no_gradient(target):
+def test_batch_is_one_call_without_gradient(target):
     with Recorder(target) as client:
         CrossEntropy(client=client)(LOGITS.clone().requires_grad_(), TARGET)
     ((options, result),) = client.calls
@@ -107,7 +107,8 @@ def test_batch_is_one_call_that_brings_back_sums_and_no_gradient(target):
     assert result.grad is None
 
 
-def test_collection_keeps_metrics_apart_that_agree_on_the_first_batch():
+def test_collection_keeps_metrics_apart():
+    """Also those that agree on the first batch, by which torchmetrics groups them."""
     metrics = MetricCollection({"all": CrossEntropy(), "some": CrossEntropy(ignore_index=0)})
     for rows in (TARGET[:0], (TARGET > 0).nonzero()[:, 0], (TARGET == 0).nonzero()[:, 0]):
         metrics.update(LOGITS[rows], TARGET[rows])
@@ -119,7 +120,7 @@ def test_collection_keeps_metrics_apart_that_agree_on_the_first_batch():
 @pytest.mark.parametrize(
     "cast", [lambda m: m.half(), lambda m: m.to(torch.bfloat16), lambda m: torch.nn.ModuleList([m]).half()[0]]
 )
-def test_sums_and_weights_stay_float64_when_a_model_changes_its_dtype(cast):
+def test_sums_stay_float64_in_a_model(cast):
     metric = CrossEntropy(WEIGHT)
     metric.update(LOGITS, TARGET)
     before = metric.loss_sum.clone()
@@ -130,7 +131,7 @@ def test_sums_and_weights_stay_float64_when_a_model_changes_its_dtype(cast):
     assert metric.loss_sum.dtype == torch.float64
 
 
-def test_sums_change_their_dtype_if_it_is_set():
+def test_sums_change_dtype_if_set():
     metric = CrossEntropy().set_dtype(torch.float32)
     metric.update(LOGITS, TARGET)
     assert metric.compute().dtype == torch.float32
@@ -146,7 +147,7 @@ def test_options_are_no_state():
     assert not BinaryCrossEntropy(WEIGHT, WEIGHT).state_dict()
 
 
-def test_copies_share_the_client_and_pickles_take_it_along(target):
+def test_copies_and_pickles_have_the_client(target):
     set_default_client(Client("127.0.0.1:1"))  # where no server is
     metric = CrossEntropy(WEIGHT, client=Client(target))
     metric.update(LOGITS[:100], TARGET[:100])
@@ -158,7 +159,7 @@ def test_copies_share_the_client_and_pickles_take_it_along(target):
     assert float(loaded.compute()) == close(F.cross_entropy(LOGITS, TARGET, WEIGHT))
 
 
-def test_wrong_argument_is_refused_by_the_name_that_it_has_here():
+def test_wrong_argument_has_its_name_here():
     with pytest.raises(InvalidArgumentError, match=r"^preds: expected one of the dtypes .*, got int64") as raised:
         CrossEntropy().update(LOGITS.long(), TARGET)
     assert raised.value.argument == "preds"
@@ -173,7 +174,8 @@ def test_wrong_argument_is_refused_by_the_name_that_it_has_here():
 
 
 @pytest.mark.slow
-def test_mean_over_two_processes_is_that_over_all_rows_whatever_their_shards(target, tmp_path):
+def test_mean_is_over_all_processes(target, tmp_path):
+    """Over all rows, whatever their shards."""
     data = tmp_path / "data.pt"
     torch.save([(LOGITS.split(sizes), TARGET.split(sizes)) for sizes in ((131, 7), (138, 0))], data)
     with ThreadPoolExecutor() as pool:

@@ -43,7 +43,7 @@ def weights_after(script):
 @pytest.mark.parametrize(
     ("default_dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-5)], indirect=["default_dtype"], ids=str
 )
-def test_script_whose_one_import_is_changed_learns_the_same_weights(server, target, default_dtype, tolerance, capsys):
+def test_changed_import_learns_the_same(server, target, default_dtype, tolerance, capsys):
     assert SCRIPT.count(LOCAL) == 1
     local = weights_after(SCRIPT)
     before = server.registry.get_sample_value("grpc_server_started_total", EVALUATE)

@@ -40,7 +40,7 @@ def truth(logits, target, **options):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_loss_accuracy_and_counts_are_those_of_the_whole_file(format, evaluated, tmp_path):
+def test_numbers_are_of_the_whole_file(format, evaluated, tmp_path):
     total = evaluated(write(tmp_path, format, {"logits": LOGITS, "target": TARGET}))["total"]
     assert total["loss"] == pytest.approx(truth(LOGITS, TARGET), rel=1e-6)
     assert total["perplexity"] == pytest.approx(np.exp(truth(LOGITS, TARGET)), rel=1e-5)
@@ -50,7 +50,7 @@ def test_loss_accuracy_and_counts_are_those_of_the_whole_file(format, evaluated,
     assert (total["nonfinite_count"], total["first_nonfinite"]) == (0, [])
 
 
-def test_options_of_cross_entropy_are_passed_on(evaluated, tmp_path):
+def test_options_are_passed_on(evaluated, tmp_path):
     total = evaluated(save(tmp_path, logits=LOGITS, target=TARGET), "--ignore-index", 4, "--label-smoothing", 0.1)[
         "total"
     ]
@@ -60,7 +60,7 @@ def test_options_of_cross_entropy_are_passed_on(evaluated, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
-def test_weights_of_a_file_are_those_of_the_classes(suffix, evaluated, tmp_path):
+def test_weights_come_from_a_file(suffix, evaluated, tmp_path):
     weight = np.arange(1.0, 8.0)
     path = tmp_path / f"weight{suffix}"
     (np.save if suffix == ".npy" else np.savetxt)(path, weight)
@@ -70,7 +70,7 @@ def test_weights_of_a_file_are_those_of_the_classes(suffix, evaluated, tmp_path)
 
 
 @pytest.mark.parametrize("weight", ["balanced", "complement"])
-def test_weights_are_computed_from_all_rows_and_not_from_each_chunk(weight, evaluated, client, tmp_path):
+def test_weights_are_computed_from_all_rows(weight, evaluated, client, tmp_path):
     total = evaluated(save(tmp_path, logits=LOGITS, target=TARGET), "--weight", weight, "--ignore-index", 2)["total"]
     whole = client.cross_entropy(LOGITS, TARGET, weight, ignore_index=2)
     assert total["loss"] == pytest.approx(float(whole.loss), rel=1e-6)
@@ -109,7 +109,7 @@ def test_nll_loss_takes_log_probabilities(evaluated, tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8, np.bool_])
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
-def test_binary_losses_take_labels_of_any_dtype(loss, dtype, evaluated, tmp_path):
+def test_binary_labels_of_any_dtype(loss, dtype, evaluated, tmp_path):
     logits, target = LOGITS[:, 0], TARGET > 3
     input = logits if loss.endswith("logits") else 1 / (1 + np.exp(-logits))
     total = evaluated(save(tmp_path, scores=input, y=target.astype(dtype)), "--loss", loss)["total"]
@@ -119,20 +119,20 @@ def test_binary_losses_take_labels_of_any_dtype(loss, dtype, evaluated, tmp_path
     assert "perplexity" not in total
 
 
-def test_probabilities_of_the_classes_are_targets_too(evaluated, tmp_path):
+def test_probabilities_are_targets_too(evaluated, tmp_path):
     target = F.softmax(torch.from_numpy(LOGITS[::-1].copy()).double(), 1).numpy()
     total = evaluated(save(tmp_path, logits=LOGITS, target=target.astype(np.float32)))["total"]
     assert total["loss"] == pytest.approx(truth(LOGITS, target), rel=1e-5)
 
 
-def test_dimensions_after_the_classes_are_pytorch_s(evaluated, tmp_path):
+def test_dimensions_after_the_classes(evaluated, tmp_path):
     logits, target = RNG.standard_normal((40, 5, 3), np.float32), RNG.integers(5, size=(40, 3))
     result = evaluated(save(tmp_path, logits=logits, target=target), "--per-class")["total"]
     assert result["loss"] == pytest.approx(truth(logits, target), rel=1e-6)
     assert result["row_count"] == sum(each["row_count"] for each in result["classes"]) == 120
 
 
-def test_classes_may_be_last_as_language_models_have_them(evaluated, tmp_path):
+def test_classes_may_be_last(evaluated, tmp_path):
     logits, target = RNG.standard_normal((40, 3, 5), np.float32), RNG.integers(5, size=(40, 3))
     result = evaluated(save(tmp_path, logits=logits, target=target), "--classes-last", "--per-class")["total"]
     assert result["loss"] == pytest.approx(truth(logits.reshape(-1, 5), target.reshape(-1)), rel=1e-6)
@@ -157,7 +157,7 @@ def test_classes_add_up_to_the_whole(options, evaluated, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(101,), (101, 1)])
-def test_binary_labels_are_the_classes_0_and_1(shape, evaluated, tmp_path):
+def test_binary_classes_are_0_and_1(shape, evaluated, tmp_path):
     logits, target = LOGITS[:, 0].reshape(shape), (TARGET > 3).astype(np.float32).reshape(shape)
     arguments = ("--loss", "binary_cross_entropy_with_logits", "--per-class")
     result = evaluated(save(tmp_path, logits=logits, target=target), *arguments)["total"]
@@ -171,7 +171,7 @@ def test_binary_labels_are_the_classes_0_and_1(shape, evaluated, tmp_path):
 
 
 @pytest.mark.parametrize("inner", [(), (2,)])
-def test_labels_of_several_classes_a_row_add_up_class_by_class(inner, evaluated, tmp_path):
+def test_labels_of_several_classes_a_row(inner, evaluated, tmp_path):
     logits = RNG.standard_normal((101, 3, *inner), np.float32)
     labels = RNG.integers(2, size=logits.shape)
     arguments = ("--loss", "binary_cross_entropy_with_logits", "--per-class")
@@ -187,7 +187,7 @@ def test_labels_of_several_classes_a_row_add_up_class_by_class(inner, evaluated,
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(1.0, 8.0)])
-def test_standard_error_is_that_of_the_mean_over_rows(weight, evaluated, tmp_path):
+def test_standard_error_is_of_rows(weight, evaluated, tmp_path):
     arguments = ["--ignore-index", 2]
     if weight is not None:
         np.savetxt(tmp_path / "weight.txt", weight)
@@ -202,7 +202,7 @@ def test_standard_error_is_that_of_the_mean_over_rows(weight, evaluated, tmp_pat
         assert total["standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(n), rel=1e-5)
 
 
-def test_standard_error_of_losses_that_are_nearly_alike_is_not_lost_in_rounding(evaluated, tmp_path):
+def test_standard_error_of_like_losses(evaluated, tmp_path):
     logits = 1e6 + RNG.standard_normal(1000)
     path = save(tmp_path, logits=logits, target=np.zeros(1000))
     total = evaluated(path, "--loss", "binary_cross_entropy_with_logits")["total"]
@@ -210,12 +210,12 @@ def test_standard_error_of_losses_that_are_nearly_alike_is_not_lost_in_rounding(
 
 
 @pytest.mark.parametrize("rows", [0, 1])
-def test_standard_error_of_fewer_than_two_rows_is_no_number(rows, evaluated, tmp_path):
+def test_standard_error_needs_two_rows(rows, evaluated, tmp_path):
     total = evaluated(save(tmp_path, logits=LOGITS[:rows], target=TARGET[:rows]))["total"]
     assert total["standard_error"] == "NaN"
 
 
-def test_bits_per_byte_are_of_the_bytes_of_all_files_or_of_each_row(evaluated, tmp_path):
+def test_bits_per_byte_of_files_or_rows(evaluated, tmp_path):
     paths = [tmp_path / f"{i}.npz" for i in range(2)]
     for path, rows in zip(paths, (slice(30), slice(30, None)), strict=True):
         np.savez(path, logits=LOGITS[rows], target=TARGET[rows], bytes=np.full(len(TARGET[rows]), 4, np.uint8))
@@ -245,7 +245,7 @@ def test_series_reaches_the_server_s_metrics(evaluated, server, tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_loss_that_is_no_number_is_said_so_in_valid_json(value, losswire, tmp_path):
+def test_nan_is_told_in_valid_json(value, losswire, tmp_path):
     logits = LOGITS.copy()
     logits[50, 0] = value
     path = save(tmp_path, logits=logits, target=np.ones(101, np.int64))
@@ -255,19 +255,19 @@ def test_loss_that_is_no_number_is_said_so_in_valid_json(value, losswire, tmp_pa
 
 
 @pytest.mark.parametrize("rows", [0, 101])
-def test_nothing_that_counts_is_no_number_and_no_rows(rows, evaluated, tmp_path):
+def test_nothing_that_counts_is_no_number(rows, evaluated, tmp_path):
     total = evaluated(save(tmp_path, logits=LOGITS[:rows], target=np.full(rows, -100)), "--per-class")["total"]
     assert (total["loss"], total["accuracy"], total["row_count"]) == ("NaN", "NaN", 0)
     assert (total["ignored_count"], total["classes"]) == (rows, [])
 
 
-def test_json_is_all_there_is_on_standard_output(losswire, tmp_path):
+def test_json_is_all_the_output(losswire, tmp_path):
     result = losswire("eval", save(tmp_path, logits=LOGITS, target=TARGET), "--json", "--per-class")
     assert set(json.loads(result.stdout)) == {"loss", "files", "total", "warnings", "errors"}
     assert result.stderr == ""
 
 
-def test_table_has_a_line_a_file_and_one_for_all(losswire, tmp_path):
+def test_table_has_a_line_a_file(losswire, tmp_path):
     path = save(tmp_path, logits=LOGITS, target=TARGET)
     alone = losswire("eval", path)
     loss = f"{truth(LOGITS, TARGET):.6g}"
@@ -279,7 +279,7 @@ def test_table_has_a_line_a_file_and_one_for_all(losswire, tmp_path):
     assert math.isclose(float(loss), truth(LOGITS, TARGET), rel_tol=1e-5)
 
 
-def test_of_many_classes_the_table_has_those_with_most_of_the_loss(losswire, tmp_path):
+def test_table_has_the_costliest_classes(losswire, tmp_path):
     logits = np.zeros((60, 60), np.float32)
     logits[17, 17] = -10
     table = losswire("eval", save(tmp_path, logits=logits, target=np.arange(60)), "--per-class").stdout

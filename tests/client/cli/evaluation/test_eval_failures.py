@@ -20,7 +20,7 @@ def file(tmp_path):
     return save
 
 
-def test_file_that_fails_does_not_stop_the_others_but_leaves_no_total(losswire, file):
+def test_failed_file_leaves_no_total(losswire, file):
     wrong = file("wrong.npz", target=TARGET[:-1])
     result = losswire("eval", file("a.npz"), wrong, file("b.npz"))
     assert result.exit_code == 1
@@ -37,7 +37,7 @@ def test_json_names_the_files_that_failed(losswire, file):
     assert said["errors"] == [{"file": str(wrong), "error": f"{wrong}: logits has 50 rows, and target has 49"}]
 
 
-def test_server_s_refusal_names_the_file_and_the_row(losswire, file):
+def test_refusal_names_the_file_and_the_row(losswire, file):
     target = TARGET.copy()
     target[33] = 9
     path = file("wrong.npz", target=target)
@@ -49,7 +49,7 @@ def test_server_s_refusal_names_the_file_and_the_row(losswire, file):
 
 
 @pytest.mark.parametrize("label", [-1, 255])
-def test_label_that_stands_for_nothing_names_the_option(losswire, file, label):
+def test_label_for_nothing_names_the_option(losswire, file, label):
     target = TARGET.copy()
     target[33] = label
     result = losswire("eval", file("wrong.npz", target=target))
@@ -64,7 +64,7 @@ def test_server_that_is_away_ends_it_at_once(losswire, file):
 
 
 @pytest.mark.parametrize(("error", "code"), [(OverloadedError("full"), 1), (UnavailableError("gone"), 3)])
-def test_server_that_fails_halfway_leaves_what_was_evaluated(losswire, file, monkeypatch, error, code):
+def test_failure_halfway_leaves_results(losswire, file, monkeypatch, error, code):
     evaluate, calls = Client.cross_entropy, []
 
     def fail_in_the_end(*arguments, **options):
@@ -109,7 +109,7 @@ def test_server_that_fails_halfway_leaves_what_was_evaluated(losswire, file, mon
         (["--label-smoothing", "2"], "'--label-smoothing'"),
     ],
 )
-def test_options_that_do_not_fit_are_told_before_anything_is_done(losswire, file, arguments, words):
+def test_unfit_options_are_told_at_once(losswire, file, arguments, words):
     result = losswire("eval", file("a.npz"), *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
@@ -152,7 +152,7 @@ def test_options_that_do_not_fit_are_told_before_anything_is_done(losswire, file
         ),
     ],
 )
-def test_rows_that_do_not_fit_the_options_are_told(losswire, file, arrays, arguments, words):
+def test_rows_unfit_for_options_are_told(losswire, file, arrays, arguments, words):
     result = losswire("eval", file("a.npz", **arrays), *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert words in result.stderr
@@ -160,18 +160,18 @@ def test_rows_that_do_not_fit_the_options_are_told(losswire, file, arrays, argum
 
 
 @pytest.mark.parametrize("option", [["--per-class"], ["--weight", "balanced"]])
-def test_files_of_other_classes_have_no_common_ones(losswire, file, option):
+def test_files_without_common_classes(losswire, file, option):
     result = losswire("eval", file("a.npz"), file("b.npz", logits=LOGITS[:, :3], target=TARGET % 3), *option)
     assert result.exit_code == 1
     assert "b.npz: has 3 classes, and others have 4" in result.stderr
 
 
-def test_file_whose_name_has_brackets_is_named_as_it_is(losswire, file):
+def test_name_with_brackets_stays_as_it_is(losswire, file):
     assert "a[bold].npz" in losswire("eval", file("a[bold].npz")).stdout
 
 
 @pytest.mark.parametrize("option", ["--plot", "--output"])
-def test_file_that_cannot_be_written_is_told_before_anything_is_done(losswire, file, tmp_path, option):
+def test_unwritable_file_is_told_at_once(losswire, file, tmp_path, option):
     path, suffix = file("a.npz"), {"--plot": "svg", "--output": "csv"}[option]
     (tmp_path / f"folder.{suffix}").mkdir()
     for wrong in (path / f"out.{suffix}", tmp_path / "new" / f"out.{suffix}", tmp_path / f"folder.{suffix}"):

@@ -57,7 +57,7 @@ def ragged(tmp_path):
 
 
 @pytest.mark.parametrize("more", [(), ("--per-class",), ("--weight", "balanced")])
-def test_shifted_and_masked_sequences_have_the_loss_of_pytorch(more, evaluated, ragged):
+def test_shift_and_mask_are_as_in_torch(more, evaluated, ragged):
     total = evaluated(ragged, "--shift", "--mask-name", "attention_mask", *more)["total"]
     logits, labels = as_hugging_face_does(SEQUENCES, LABELS, MASKS)
     counted = labels != -100
@@ -82,7 +82,7 @@ def test_padding_may_be_ignored_by_its_label(evaluated, ragged):
     assert (total["row_count"], total["ignored_count"]) == (np.sum(labels != 3), np.sum(labels == 3))
 
 
-def test_labels_that_the_mask_leaves_out_may_be_anything(evaluated, tmp_path):
+def test_masked_labels_may_be_anything(evaluated, tmp_path):
     logits, labels, mask = RNG.standard_normal((4, 6, 5)), RNG.integers(5, size=(4, 6)), RNG.integers(2, size=(4, 6))
     garbage = np.where(mask == 1, labels, 50257)
     np.savez(tmp_path / "a.npz", logits=logits, labels=garbage, mask=mask)
@@ -92,7 +92,7 @@ def test_labels_that_the_mask_leaves_out_may_be_anything(evaluated, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(24,), (4, 6)])
-def test_mask_of_elements_is_for_binary_losses(shape, evaluated, tmp_path):
+def test_mask_of_elements_is_for_binary(shape, evaluated, tmp_path):
     scores, labels, mask = RNG.standard_normal(shape), RNG.integers(2, size=shape), RNG.integers(2, size=shape)
     np.savez(tmp_path / "a.npz", logits=scores, labels=labels, mask=mask)
     loss = "binary_cross_entropy_with_logits"
@@ -134,7 +134,7 @@ def test_files_of_a_folder_add_up(evaluated, losswire, tmp_path):
         (["--classes-last", "--batch-rows", 1], "row 2, position 4"),
     ],
 )
-def test_wrong_target_is_told_by_its_place_in_the_file(arguments, place, losswire, tmp_path):
+def test_wrong_target_is_told_by_its_place(arguments, place, losswire, tmp_path):
     labels, mask = np.zeros((4, 6), int), np.ones((4, 6), bool)
     labels[2, 4] = 9
     mask[:2] = mask[2, 1] = False
@@ -144,7 +144,7 @@ def test_wrong_target_is_told_by_its_place_in_the_file(arguments, place, losswir
     assert result.stderr.endswith(f"got 9 at {place}\n")
 
 
-def test_wrong_element_is_told_by_its_place_in_the_file(losswire, tmp_path):
+def test_wrong_element_is_told_by_its_place(losswire, tmp_path):
     probs = np.full((9, 3), 0.5)
     probs[7, 2] = 1.5
     np.savez(tmp_path / "a.npz", probs=probs, labels=np.zeros((9, 3)))

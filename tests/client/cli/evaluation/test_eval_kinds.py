@@ -79,7 +79,7 @@ def test_name_says_what_an_array_holds(names, kind):
         ({"logits": LOG_PROBS}, ("--input-kind", "log_probabilities"), "nll_loss"),
     ],
 )
-def test_loss_is_the_one_that_takes_what_the_input_holds(arrays, arguments, loss, evaluated):
+def test_input_chooses_the_loss(arrays, arguments, loss, evaluated):
     said, errors = evaluated({**arrays, "target": TARGET}, *arguments)
     assert (said["loss"], errors, said["warnings"]) == (loss, "", [])
     assert said["total"]["loss"] == pytest.approx(TRUTH, rel=1e-6)
@@ -89,7 +89,7 @@ def test_loss_is_the_one_that_takes_what_the_input_holds(arrays, arguments, loss
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
-def test_logarithm_of_narrow_probabilities_is_not_narrow(dtype, losswire, tmp_path):
+def test_narrow_probabilities_are_widened(dtype, losswire, tmp_path):
     path = write(tmp_path, "safetensors", {"probs": PROBS.astype(dtype), "target": TARGET})
     said = json.loads(losswire("eval", path, *WITH_LOGARITHM, "--json").stdout)
     truth = -np.log(PROBS.astype(dtype).astype(float)[np.arange(60), TARGET]).mean()
@@ -97,20 +97,20 @@ def test_logarithm_of_narrow_probabilities_is_not_narrow(dtype, losswire, tmp_pa
     assert said["warnings"] == []
 
 
-def test_smoothed_loss_of_log_probabilities_is_cross_entropy(evaluated):
+def test_smoothing_of_log_probabilities(evaluated):
     said, _ = evaluated({"log_probs": LOG_PROBS, "target": TARGET}, "--label-smoothing", "0.1")
     expected = F.cross_entropy(torch.from_numpy(LOGITS), torch.from_numpy(TARGET), label_smoothing=0.1)
     assert (said["loss"], said["total"]["loss"]) == ("cross_entropy", pytest.approx(float(expected)))
 
 
-def test_distributions_as_targets_of_log_probabilities_are_cross_entropy_s(evaluated):
+def test_distributions_of_log_probabilities(evaluated):
     said, _ = evaluated({"log_probs": LOG_PROBS, "target": PROBS[::-1]})
     expected = F.cross_entropy(torch.from_numpy(LOGITS), torch.from_numpy(PROBS[::-1].copy()))
     assert (said["loss"], said["total"]["loss"]) == ("cross_entropy", pytest.approx(float(expected)))
 
 
 @pytest.mark.parametrize("arrays", [{"probs": PROBS, "y": LABELS}, {"probs": PROBS[:, 0], "y": LABELS[:, 0] * 1.0}])
-def test_probabilities_with_a_label_each_are_binary_cross_entropy_s(arrays, evaluated):
+def test_labels_of_each_probability(arrays, evaluated):
     said, errors = evaluated(arrays)
     expected = F.binary_cross_entropy(torch.from_numpy(arrays["probs"]), torch.from_numpy(arrays["y"]).double())
     assert (said["loss"], errors) == ("binary_cross_entropy", "")
@@ -118,7 +118,7 @@ def test_probabilities_with_a_label_each_are_binary_cross_entropy_s(arrays, eval
 
 
 @pytest.mark.parametrize("labels", [TARGET, PROBS])
-def test_probabilities_that_may_be_meant_otherwise_are_refused(labels, refused):
+def test_ambiguous_probabilities_are_refused(labels, refused):
     said = refused({"probs": PROBS, "labels": labels})
     for words in ("probs holds probabilities", "--input-kind probabilities", "--loss binary_cross_entropy"):
         assert words in said
@@ -147,11 +147,11 @@ def test_probabilities_that_may_be_meant_otherwise_are_refused(labels, refused):
         ("probs", "binary_cross_entropy_with_logits", "choose --loss binary_cross_entropy, or --input-kind logits if"),
     ],
 )
-def test_loss_that_contradicts_the_name_is_refused(name, loss, words, refused):
+def test_loss_against_the_name_is_refused(name, loss, words, refused):
     assert words in refused({name: LOG_PROBS, "target": TARGET}, "--loss", loss)
 
 
-def test_file_that_holds_something_else_than_the_first_is_refused(losswire, tmp_path):
+def test_file_unlike_the_first_is_refused(losswire, tmp_path):
     paths = [tmp_path / "first.npz", tmp_path / "second.npz"]
     np.savez(paths[0], log_probs=LOG_PROBS, target=TARGET)
     np.savez(paths[1], logits=LOGITS, target=TARGET)
@@ -160,7 +160,7 @@ def test_file_that_holds_something_else_than_the_first_is_refused(losswire, tmp_
     assert "second.npz: expected log_probabilities for nll_loss, got logits" in result.stderr
 
 
-def test_first_file_that_can_be_opened_chooses_the_loss(losswire, tmp_path):
+def test_first_readable_file_chooses(losswire, tmp_path):
     (tmp_path / "first.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "second.npz", log_probs=LOG_PROBS, target=TARGET)
     result = losswire("eval", tmp_path / "first.npz", tmp_path / "second.npz", "--json")

@@ -34,7 +34,7 @@ def _value(name, text):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("classes_last", [False, True])
-def test_table_has_a_line_for_each_loss_that_counts(suffix, classes_last, losswire, tmp_path):
+def test_table_has_a_line_a_loss(suffix, classes_last, losswire, tmp_path):
     logits = np.ascontiguousarray(np.moveaxis(LOGITS, 1, 2)) if classes_last else LOGITS
     path, output = write(tmp_path, "npz", {"logits": logits, "target": TARGET}), tmp_path / f"rows.{suffix}"
     result = losswire("eval", path, "--output", output, *IN_CHUNKS, *["--classes-last"] * classes_last)
@@ -83,7 +83,7 @@ def test_array_is_of_one_file(losswire, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "npy"])
-def test_file_that_fails_leaves_no_output_and_the_old_one_as_it_was(suffix, losswire, tmp_path):
+def test_failure_leaves_the_old_output(suffix, losswire, tmp_path):
     target = TARGET.copy()
     target[59] = 9
     path, output = write(tmp_path, "npz", {"logits": LOGITS, "target": target}), tmp_path / f"out.{suffix}"
@@ -93,7 +93,7 @@ def test_file_that_fails_leaves_no_output_and_the_old_one_as_it_was(suffix, loss
     assert sorted(tmp_path.iterdir()) == sorted([path, output])
 
 
-def test_results_are_written_as_they_are_printed(losswire, tmp_path):
+def test_results_are_written_as_printed(losswire, tmp_path):
     path, output = write(tmp_path, "npz", {"logits": LOGITS, "target": TARGET}), tmp_path / "results.json"
     printed = losswire("eval", path, "--output", output, "--json").stdout
     assert json.loads(output.read_text()) == json.loads(printed)
@@ -101,7 +101,8 @@ def test_results_are_written_as_they_are_printed(losswire, tmp_path):
 
 
 @pytest.mark.parametrize("shift", [False, True])
-def test_losses_are_where_their_logits_are_whatever_is_left_out(shift, losswire, tmp_path):
+def test_losses_lie_where_their_logits_do(shift, losswire, tmp_path):
+    """Whatever is left out, by a shift or a mask."""
     logits, labels = np.moveaxis(LOGITS.reshape(30, 2, 5, 2), 2, 3).reshape(30, 4, 5), RNG.integers(5, size=(30, 4))
     mask = RNG.integers(2, size=(30, 4))
     mask[25:] = 0
@@ -123,7 +124,7 @@ def test_losses_are_where_their_logits_are_whatever_is_left_out(shift, losswire,
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_rows_of_different_lengths_are_written_to_a_table_only(losswire, tmp_path):
+def test_ragged_rows_need_a_table(losswire, tmp_path):
     lengths = [3, 1, 2]
     rows = {"logits": [LOGITS[:n, :, 0].tolist() for n in lengths], "labels": [TARGET[:n, 0].tolist() for n in lengths]}
     parquet.write_table(pa.table(rows), tmp_path / "rows.parquet")

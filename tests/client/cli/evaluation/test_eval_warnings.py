@@ -46,7 +46,7 @@ def warned(losswire):
         (LOGITS, TARGET, (), []),
     ],
 )
-def test_input_and_target_that_are_hardly_meant_are_warned_of(scores, labels, arguments, words, warned, tmp_path):
+def test_implausible_numbers_are_warned_of(scores, labels, arguments, words, warned, tmp_path):
     warnings = warned(write(tmp_path, "npz", {"scores": scores, "target": labels}), *arguments)
     assert len(warnings) == len(words)
     for warning, expected in zip(warnings, words, strict=True):
@@ -54,14 +54,14 @@ def test_input_and_target_that_are_hardly_meant_are_warned_of(scores, labels, ar
         assert expected in warning
 
 
-def test_rows_in_every_chunk_are_looked_at_and_named_by_their_number_in_the_file(warned, tmp_path):
+def test_rows_are_named_by_number_in_the_file(warned, tmp_path):
     log_probs = LOG_PROBS.copy()
     log_probs[58] -= 5
     (warning,) = warned(write(tmp_path, "npz", {"scores": log_probs, "y": TARGET}), "--loss", "nll_loss")
     assert "at row 58; --input-kind and --loss say what is meant" in warning
 
 
-def test_positions_of_sequences_are_named_too(warned, tmp_path):
+def test_positions_are_named_too(warned, tmp_path):
     log_probs = LOG_PROBS.reshape(30, 2, 5).copy()
     log_probs[29, 1] -= 5
     path = write(tmp_path, "npz", {"scores": log_probs, "y": TARGET.reshape(30, 2)})
@@ -76,14 +76,14 @@ def test_every_file_is_looked_at(warned, tmp_path):
     assert [each.partition(":")[0] for each in warned(*paths)] == [str(path) for path in paths[1:]]
 
 
-def test_table_that_goes_to_a_file_has_the_warnings(losswire, tmp_path):
+def test_table_in_a_file_has_the_warnings(losswire, tmp_path):
     result = losswire("eval", write(tmp_path, "npz", {"scores": PROBS, "target": TARGET}))
     assert "warning: " in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("option", [(), ("--fail-on-nonfinite",)])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_losses_that_are_no_numbers_are_counted_and_the_first_of_them_named(value, option, losswire, tmp_path):
+def test_losses_not_finite_are_counted(value, option, losswire, tmp_path):
     logits, target, paths = LOGITS.copy(), TARGET.copy(), [tmp_path / "a.npz", tmp_path / "b.npz"]
     logits[[3, 26, 27, 28, 29, 30, 59]] = value
     target[3] = -100
@@ -101,7 +101,7 @@ def test_losses_that_are_no_numbers_are_counted_and_the_first_of_them_named(valu
 
 
 @pytest.mark.parametrize("classes_last", [False, True])
-def test_infinite_losses_of_sequences_are_named_by_row_and_position(classes_last, losswire, tmp_path):
+def test_infinite_losses_of_sequences(classes_last, losswire, tmp_path):
     log_probs, target = np.full((30, 4, 2, 3), np.log(0.25)), np.zeros((30, 2, 3), np.int64)
     log_probs[26, 0, 1, 2] = -np.inf
     if classes_last:
@@ -112,14 +112,14 @@ def test_infinite_losses_of_sequences_are_named_by_row_and_position(classes_last
     assert "non-finite" in result.stdout
 
 
-def test_columns_of_nothing_but_zeros_are_left_out(losswire, tmp_path):
+def test_columns_of_zeros_are_left_out(losswire, tmp_path):
     path = write(tmp_path, "npz", {"logits": LOGITS, "target": TARGET})
     table = losswire("eval", path, "--fail-on-nonfinite").stdout
     assert ("non-finite" in table, "ignored" in table) == (False, False)
     assert "ignored" in losswire("eval", path, "--ignore-index", TARGET[0]).stdout
 
 
-def test_narrow_terminal_has_room_for_the_files_and_for_what_is_wrong(losswire, tmp_path, monkeypatch):
+def test_narrow_terminal_shows_what_is_wrong(losswire, tmp_path, monkeypatch):
     monkeypatch.setattr("losswire_client.cli._output.PIPE_WIDTH", 80)
     path, logits = tmp_path / "a.npz", LOGITS.copy()
     logits[3] = np.nan

@@ -35,7 +35,7 @@ def histogram_of(*batches, target=None):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
-def test_counts_are_those_of_all_losses_to_a_thousandth(scale, dtype):
+def test_counts_are_exact_to_a_thousandth(scale, dtype):
     losses = LOSSES.astype(dtype) * dtype(scale)
     edges = np.linspace(0, losses.max() * 1.01, 50)
     counts = np.diff(histogram_of(*np.split(losses, 4)).count_below(edges))
@@ -44,14 +44,14 @@ def test_counts_are_those_of_all_losses_to_a_thousandth(scale, dtype):
 
 
 @pytest.mark.parametrize("losses", [LOSSES, -LOSSES, LOSSES - 1, LOSSES * 0, [3.0]])
-def test_quantiles_are_those_of_all_losses_to_a_thousandth(losses):
+def test_quantiles_exact_to_a_thousandth(losses):
     histogram = histogram_of(losses)
     for q in (0, 0.1, 0.5, 0.999, 1):
         expected = np.quantile(losses, q, method="inverted_cdf")
         assert histogram.quantile(q) == pytest.approx(expected, rel=2e-3, abs=1e-30)
 
 
-def test_losses_that_are_no_numbers_are_counted_apart():
+def test_losses_not_finite_are_apart():
     histogram = histogram_of([1.0, np.nan, np.inf, -np.inf, 2.0, 1e300])
     assert (histogram.finite_count, histogram.nonfinite_count) == (2, 4)
     assert histogram.quantile(1) == pytest.approx(2, rel=2e-3)
@@ -85,7 +85,7 @@ def words(path, losses):
         return picture(path, losses).decode()
 
 
-def test_picture_names_its_axes_the_mean_and_the_median(tmp_path):
+def test_picture_names_axes_and_averages(tmp_path):
     svg = words(tmp_path / "losses.svg", LOSSES)
     for text in (
         "loss of a row, nats",
@@ -108,5 +108,5 @@ def test_picture_of_odd_losses_is_drawn(losses, tmp_path):
     assert picture(tmp_path / "losses.svg", np.asarray(losses))
 
 
-def test_picture_of_the_same_losses_is_the_same(tmp_path):
+def test_picture_is_the_same_again(tmp_path):
     assert picture(tmp_path / "a.svg", LOSSES) == picture(tmp_path / "b.svg", LOSSES)

@@ -63,13 +63,13 @@ def test_array_is_mapped_and_not_copied(tmp_path):
     assert not batch.input.flags.writeable
 
 
-def test_targets_may_be_in_a_file_of_another_format(tmp_path):
+def test_targets_in_another_format(tmp_path):
     save_arrays(tmp_path, logits=LOGITS)
     path = write(tmp_path, "safetensors", {"labels": TARGET, "other": TARGET})
     assert_read(rows_of(tmp_path / "logits.npy", path))
 
 
-def test_folder_of_arrays_is_a_dataset_by_their_names(tmp_path):
+def test_folder_of_arrays_is_a_dataset(tmp_path):
     save_arrays(tmp_path, logits=LOGITS, targets=TARGET, mask=TARGET % 2, mine=LOGITS * 2)
     assert_read(rows_of(tmp_path))
     assert_read(
@@ -77,7 +77,7 @@ def test_folder_of_arrays_is_a_dataset_by_their_names(tmp_path):
     )
 
 
-def test_error_of_a_pair_names_the_file_that_is_wrong(tmp_path):
+def test_error_of_a_pair_names_its_file(tmp_path):
     save_arrays(tmp_path, logits=LOGITS, labels=TARGET, words=TARGET.astype("U"), short=TARGET[:-1])
     logits = tmp_path / "logits.npy"
     assert "is one array: name the file of the targets with --target-file" in refused(logits)
@@ -107,7 +107,7 @@ def save_shards(folder, **arrays):
     return index
 
 
-def test_sharded_safetensors_are_read_by_index_or_folder(tmp_path):
+def test_sharded_safetensors_are_read(tmp_path):
     index = save_shards(tmp_path, logits=LOGITS, labels=TARGET)
     assert_read(rows_of(index))
     assert_read(rows_of(tmp_path))
@@ -148,7 +148,7 @@ def write_table(path, table):
 
 @pytest.mark.parametrize("rows", [1, 5, 100])
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.csv", "rows.tsv", "rows.feather", "rows.arrow"])
-def test_columns_of_a_pattern_are_the_classes_by_their_numbers(name, rows, tmp_path):
+def test_pattern_gives_classes_by_number(name, rows, tmp_path):
     path = write_table(tmp_path / name, pa.table(TABLE))
     found = rows_of(path, rows=rows, input_columns="c*", target_name="class")
     assert_read(found, HALVES)
@@ -182,7 +182,7 @@ def test_tensors_of_arrow_are_arrays(tmp_path):
         ([], "lab*", "has no columns like lab*, but label"),
     ],
 )
-def test_pattern_that_stands_for_other_than_classes_is_refused(names, pattern, problem, tmp_path):
+def test_pattern_of_no_classes_is_refused(names, pattern, problem, tmp_path):
     path = write_table(tmp_path / "rows.parquet", pa.table({name: [0.5] for name in names} | {"label": [0]}))
     assert problem in refused(path, input_columns=pattern)
 
@@ -191,7 +191,7 @@ def test_pattern_is_for_tables(tmp_path):
     assert "--input-columns is for tables" in refused(write(tmp_path, "npz", {"c0": TARGET}), input_columns="c*")
 
 
-def test_long_list_of_names_has_none_that_the_file_lacks(tmp_path):
+def test_long_list_of_names_is_shortened(tmp_path):
     names = [f"c{i}" for i in range(300)]
     path = write_table(tmp_path / "rows.parquet", pa.table({name: [0.5] for name in names}))
     listed = refused(path).partition("but ")[2].partition(":")[0]
@@ -205,7 +205,7 @@ def save_text(folder, text, name="rows.csv"):
     return folder / name
 
 
-def test_numbers_of_csv_may_be_of_another_kind_later_on(monkeypatch, tmp_path):
+def test_kinds_may_change_later_in_csv(monkeypatch, tmp_path):
     monkeypatch.setattr(_csv, "BLOCK_BYTES", 2**8)
     rows = 1_000
     text = "c0,c1,y\n" + "1,2,0\n" * rows + "0.5,NaN,1\n-inf,1e3,2\n"
@@ -215,19 +215,19 @@ def test_numbers_of_csv_may_be_of_another_kind_later_on(monkeypatch, tmp_path):
     assert (input.dtype, target.dtype, len(input)) == (np.float64, np.int64, rows + 2)
 
 
-def test_text_beside_the_numbers_may_be_in_any_encoding(tmp_path):
+def test_text_may_be_in_any_encoding(tmp_path):
     (tmp_path / "rows.csv").write_bytes("logits_0,logits_1,y,name\n1,2,0,\xe9\n".encode("latin-1"))
     assert_read(rows_of(tmp_path / "rows.csv"), [[1, 2]], [0])
 
 
-def test_targets_of_csv_are_labels_of_any_kind(tmp_path):
+def test_csv_labels_of_any_kind(tmp_path):
     for labels, dtype in [("1.0,0", np.int64), ("0.5,1", np.float64), ("True,False", np.bool_)]:
         first, second = labels.split(",")
         path = save_text(tmp_path, f"scores,y\n0.25,{first}\n1,{second}\n")
         assert rows_of(path)[1].dtype == dtype
 
 
-def test_lines_of_csv_may_be_longer_than_a_block(monkeypatch, tmp_path):
+def test_lines_may_be_longer_than_a_block(monkeypatch, tmp_path):
     monkeypatch.setattr(_csv, "BLOCK_BYTES", 2**8)
     classes = 500
     numbers = ",".join(f"0.123{i}" for i in range(classes))
@@ -249,7 +249,7 @@ def test_lines_of_csv_may_be_longer_than_a_block(monkeypatch, tmp_path):
         ("c0,c1,c1,y\n1,2,3,0\n", "stands for both c1 and c1"),
     ],
 )
-def test_text_that_is_wrong_is_told_by_its_row(text, problem, tmp_path):
+def test_wrong_text_is_told_by_its_row(text, problem, tmp_path):
     assert problem in refused(save_text(tmp_path, text), input_columns="c?")
 
 
@@ -275,7 +275,7 @@ ELSE.remove(("is text, expected a", "csv"))
 
 
 @pytest.mark.parametrize(("problem", "suffix"), ELSE)
-def test_file_that_is_something_else_is_told_what_it_is(problem, suffix, tmp_path):
+def test_other_file_is_told_what_it_is(problem, suffix, tmp_path):
     path = tmp_path / f"rows.{suffix}"
     path.write_bytes(CONTENTS[problem])
     assert refused(path).startswith(problem)
@@ -296,7 +296,7 @@ def saved(folder, suffix):
 
 
 @pytest.mark.parametrize(("suffix", "other"), sorted(WRONG))
-def test_file_of_a_wrong_name_is_told_what_it_is(suffix, other, tmp_path):
+def test_misnamed_file_is_told_what_it_is(suffix, other, tmp_path):
     path = saved(tmp_path, suffix).rename(tmp_path / f"renamed.{other}")
     assert refused(path, path).startswith(("is a", "is an"))
 
@@ -308,7 +308,7 @@ def test_file_that_is_cut_short_is_told_so(suffix, tmp_path):
     assert "ends early" in refused(path, path) or "ends before its last row" in refused(path, path)
 
 
-def test_stream_that_its_writer_did_not_end_is_refused(tmp_path):
+def test_unended_stream_is_refused(tmp_path):
     with (tmp_path / "rows.arrow").open("wb") as file, pa.ipc.new_stream(file, LISTS.schema) as out:
         out.write_table(LISTS)
     path = tmp_path / "rows.arrow"
@@ -327,12 +327,12 @@ def test_archive_of_nothing_has_no_arrays(tmp_path):
     assert "but nothing: choose with --input-name" in refused(tmp_path / "rows.npz")
 
 
-def test_file_of_an_unknown_name_is_told_what_it_is(tmp_path):
+def test_unnamed_file_is_told_what_it_is(tmp_path):
     path = write(tmp_path, "safetensors", {"logits": LOGITS}).rename(tmp_path / "rows.bin")
     assert refused(path).endswith(", and it is a safetensors file")
 
 
-def test_folder_of_files_of_one_kind_is_these_files(tmp_path):
+def test_folder_of_one_kind_is_its_files(tmp_path):
     for i in (10, 9, 1):
         write_table(tmp_path / f"part-{i}.parquet", LISTS)
     save_text(tmp_path, "notes", "README.md")
@@ -354,7 +354,7 @@ def test_folder_of_other_things_is_told_so(tmp_path):
     assert refused(tmp_path) == "is a folder of files of several kinds (.npz, .parquet): name them one by one"
 
 
-def test_pairs_are_of_one_target_each_or_of_one_for_all(tmp_path):
+def test_pairs_have_one_target_or_one_each(tmp_path):
     a, b, y = (tmp_path / name for name in "aby")
     assert sources([a, b], [y]) == [Source(a, y), Source(b, y)]
     assert sources([a, b], [b, y]) == [Source(a, b), Source(b, y)]

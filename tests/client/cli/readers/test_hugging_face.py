@@ -45,7 +45,7 @@ def refused(path, **selection):
 
 
 @pytest.mark.parametrize("rows", [1, 5, 100])
-def test_shards_are_one_dataset_whose_rows_are_counted_through(rows, tmp_path):
+def test_shards_are_one_dataset(rows, tmp_path):
     path = save(tmp_path / "saved")
     batches, input, target = rows_of(path, rows)
     np.testing.assert_array_equal(input, LOGITS)
@@ -55,7 +55,7 @@ def test_shards_are_one_dataset_whose_rows_are_counted_through(rows, tmp_path):
     assert sources([path]) == [Source(path)]
 
 
-def test_arrays_of_two_dimensions_are_sequences(tmp_path):
+def test_matrices_are_sequences(tmp_path):
     """Array2D is an extension type of the library's, which is stored as lists of lists."""
     extension = {b"ARROW:extension:name": b"datasets.features.features.Array2DExtensionType"}
     logits, labels = RNG.standard_normal((6, 3, 4)), RNG.integers(4, size=(6, 3))
@@ -94,7 +94,7 @@ def test_state_that_is_wrong_is_told(state, problem, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
-def test_files_of_the_library_that_are_damaged_are_told(content, tmp_path):
+def test_damaged_files_are_told(content, tmp_path):
     path = save(tmp_path / "saved")
     (path / "state.json").write_text(content)
     assert "state.json" in refused(path)

@@ -35,7 +35,7 @@ def test_rows_come_as_they_were_written(format, rows, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_shape_and_size_of_rows_are_known_beforehand(format, tmp_path):
+def test_shape_is_known_beforehand(format, tmp_path):
     with closing(open_dataset(Source(write(tmp_path, format, {"logits": LOGITS, "target": TARGET})))) as dataset:
         assert (dataset.input_shape, dataset.row_bytes) == ((23, 12), 48)
 
@@ -64,7 +64,7 @@ def test_more_dimensions_are_kept(format, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
-def test_lists_of_any_kind_are_read_from_parquet(kind, tmp_path):
+def test_lists_of_any_kind_in_parquet(kind, tmp_path):
     logits = pa.array(LOGITS.tolist(), kind(pa.float32()))
     parquet.write_table(pa.table({"logits": logits, "y": TARGET}), tmp_path / "rows.pq")
     np.testing.assert_array_equal(rows_of(tmp_path / "rows.pq", 10)[0], LOGITS)
@@ -117,7 +117,7 @@ def test_arrays_that_will_not_do_are_named(arrays, names, problem, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["npz", "compressed.npz", "safetensors"])
-def test_arrays_of_unequal_length_are_refused(format, tmp_path):
+def test_unequal_lengths_are_refused(format, tmp_path):
     path = write(tmp_path, format, {"logits": LOGITS, "target": TARGET[:-1]})
     with pytest.raises(FileError, match="logits has 23 rows, and target has 22"):
         open_dataset(Source(path))
@@ -139,28 +139,28 @@ def test_columns_that_will_not_do_are_named(logits, problem, rows, tmp_path):
         rows_of(tmp_path / "rows.parquet", rows)
 
 
-def test_columns_that_leave_out_a_class_are_no_logits(tmp_path):
+def test_missing_class_makes_no_logits(tmp_path):
     parquet.write_table(pa.table({"logits_0": [0.0], "logits_2": [0.0], "target": [0]}), tmp_path / "rows.parquet")
     with pytest.raises(FileError, match="but logits_0, logits_2, target"):
         open_dataset(Source(tmp_path / "rows.parquet"))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_file_that_ends_early_is_an_error_with_its_name(format, tmp_path):
+def test_truncated_file_is_named(format, tmp_path):
     path = write(tmp_path, format, {"logits": LOGITS, "target": TARGET})
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(FileError, match=str(path)):
         rows_of(path, 10)
 
 
-def test_array_that_is_shorter_than_it_says_is_an_error_with_its_name(tmp_path):
+def test_truncated_array_is_named(tmp_path):
     path = write(tmp_path, "npz", {"logits": LOGITS, "target": TARGET})
     path.write_bytes(path.read_bytes().replace(b"(23, 12)", b"(99, 12)").replace(b"(23,)", b"(99,)"))
     with pytest.raises(FileError, match="logits ends before its last row"):
         rows_of(path, 99)
 
 
-def test_compressed_array_that_is_damaged_is_an_error_with_its_name(tmp_path):
+def test_damaged_array_is_named(tmp_path):
     path = write(tmp_path, "compressed.npz", {"logits": LOGITS, "target": TARGET})
     data = bytearray(path.read_bytes())
     data[400] ^= 255
@@ -170,7 +170,7 @@ def test_compressed_array_that_is_damaged_is_an_error_with_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors", "parquet"])
-def test_file_that_is_something_else_is_an_error_with_its_name(suffix, tmp_path):
+def test_other_file_is_named(suffix, tmp_path):
     path = tmp_path / f"rows.{suffix}"
     path.write_bytes(b"something else" * 100)
     with pytest.raises(FileError, match=str(path)):
@@ -183,7 +183,7 @@ def test_file_of_no_known_format_is_refused(name, tmp_path):
         open_dataset(Source(tmp_path / name))
 
 
-def test_tensor_of_a_dtype_that_has_no_loss_is_refused(tmp_path):
+def test_dtype_without_a_loss_is_refused(tmp_path):
     save_file({"logits": LOGITS.astype(ml_dtypes.float8_e4m3fn), "target": TARGET}, tmp_path / "rows.safetensors")
     with pytest.raises(FileError, match="logits is of dtype F8_E4M3, which is not read"):
         open_dataset(Source(tmp_path / "rows.safetensors"))

@@ -76,7 +76,7 @@ def ragged(format, folder, kind=pa.list_):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize("format", ["parquet", "arrow", "feather"])
-def test_lists_of_lists_are_sequences_of_different_lengths(format, shift, masked, rows, tmp_path):
+def test_lists_of_lists_are_sequences(format, shift, masked, rows, tmp_path):
     selection = {"shift": shift, "mask_name": "attention_mask" if masked else None}
     masks = MASKS if masked else [np.ones(length) for length in LENGTHS]
     found = rows_of(ragged(format, tmp_path), rows, **selection)
@@ -85,7 +85,7 @@ def test_lists_of_lists_are_sequences_of_different_lengths(format, shift, masked
 
 
 @pytest.mark.parametrize("kind", [pa.large_list, lambda item: pa.list_(item, CLASSES)])
-def test_lists_of_other_kinds_are_sequences_too(kind, tmp_path):
+def test_other_lists_are_sequences_too(kind, tmp_path):
     lists = pa.array([s.tolist() for s in SEQUENCES], pa.list_(kind(pa.float32())))
     parquet.write_table(pa.table({"logits": lists, "labels": LABELS}), tmp_path / "rows.parquet")
     found = rows_of(tmp_path / "rows.parquet", 4, shift=True)
@@ -95,7 +95,7 @@ def test_lists_of_other_kinds_are_sequences_too(kind, tmp_path):
 @pytest.mark.parametrize("rows", [1, 4, 100])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shift", [False, True])
-def test_arrays_with_classes_last_are_shifted_and_masked_by_row(shift, masked, rows, tmp_path):
+def test_arrays_are_shifted_and_masked(shift, masked, rows, tmp_path):
     np.savez(tmp_path / "rows.npz", logits=LOGITS, labels=TARGET, attention_mask=MASK)
     selection = {"shift": shift, "classes_last": True, "mask_name": "attention_mask" if masked else None}
     found = rows_of(tmp_path / "rows.npz", rows, **selection)
@@ -105,7 +105,7 @@ def test_arrays_with_classes_last_are_shifted_and_masked_by_row(shift, masked, r
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 100])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("format", ["npz", "csv"])
-def test_file_of_single_positions_is_one_sequence(format, masked, rows, tmp_path):
+def test_single_positions_are_one_sequence(format, masked, rows, tmp_path):
     logits, labels, mask = LOGITS[0].astype(np.float64), TARGET[0], MASK[1] if masked else np.ones(6, int)
     path = tmp_path / f"rows.{format}"
     if format == "npz":
@@ -118,7 +118,7 @@ def test_file_of_single_positions_is_one_sequence(format, masked, rows, tmp_path
     assert_read(found, (input, target, [p[1:] for p in places], [p[1:] for p in target_places]))
 
 
-def test_mask_of_pytorch_s_layout_has_no_classes(tmp_path):
+def test_mask_of_torch_has_no_classes(tmp_path):
     logits, mask = np.moveaxis(LOGITS, 2, 1), MASK
     np.savez(tmp_path / "rows.npz", logits=logits, labels=TARGET, mask=mask)
     found = rows_of(tmp_path / "rows.npz", 7, mask_name="mask")
@@ -136,7 +136,7 @@ def test_mask_of_images_names_all_dimensions(tmp_path):
     assert masked == np.sum(~mask)
 
 
-def test_mask_of_rows_or_of_elements_is_for_binary_losses_too(tmp_path):
+def test_masks_are_for_binary_losses_too(tmp_path):
     scores, target = RNG.random((6, 3)), RNG.integers(2, size=(6, 3))
     rows, elements = np.array([1, 0, 1, 1, 0, 0], np.int8), RNG.integers(2, size=(6, 3)).astype(np.float32)
     np.savez(tmp_path / "rows.npz", scores=scores, y=target, rows=rows, elements=elements)
@@ -144,7 +144,7 @@ def test_mask_of_rows_or_of_elements_is_for_binary_losses_too(tmp_path):
     np.testing.assert_array_equal(rows_of(tmp_path / "rows.npz", 2, mask_name="elements")[0], scores[elements == 1])
 
 
-def test_targets_that_are_probabilities_are_shifted_too(tmp_path):
+def test_probabilities_are_shifted_too(tmp_path):
     target = RNG.random((4, 6, CLASSES))
     np.savez(tmp_path / "rows.npz", logits=LOGITS, labels=target, attention_mask=MASK)
     with opened(tmp_path / "rows.npz", shift=True, mask_name="attention_mask") as dataset:
@@ -153,14 +153,14 @@ def test_targets_that_are_probabilities_are_shifted_too(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 4), (3, 0, 4), (3, 1, 0), (3, 1, 4)])
-def test_sequences_of_nothing_have_no_rows_when_shifted(shape, tmp_path):
+def test_empty_sequences_have_no_rows(shape, tmp_path):
     np.savez(tmp_path / "rows.npz", logits=np.zeros(shape), labels=np.zeros(shape[:2], int))
     with opened(tmp_path / "rows.npz", shift=True) as dataset:
         assert list(dataset.batches(3)) == []
 
 
 @pytest.mark.parametrize("shift", [False, True])
-def test_file_whose_mask_leaves_nothing_has_no_rows(shift, tmp_path):
+def test_mask_that_leaves_nothing(shift, tmp_path):
     np.savez(tmp_path / "rows.npz", logits=LOGITS, labels=TARGET, mask=MASK * 0)
     with opened(tmp_path / "rows.npz", shift=shift, classes_last=True, mask_name="mask") as dataset:
         assert list(dataset.batches(3)) == []
@@ -194,7 +194,7 @@ def test_arrays_that_do_not_fit_are_named(arrays, selection, problem, tmp_path):
     assert problem in str(error.value)
 
 
-def test_mask_that_is_wrong_is_told_by_its_place_in_the_file(tmp_path):
+def test_wrong_mask_is_told_by_its_place(tmp_path):
     mask = MASK.copy()
     mask[3, 2] = -1
     np.savez(tmp_path / "rows.npz", logits=LOGITS, labels=TARGET, mask=mask)
