@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
+from losswire import v1
+from losswire.tensors import encode
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import Client, LosswireError
-from losswire_client._request import losses as _losses
-from losswire_client._transports.unary import whole_request
 from losswire_server import launch
 from tests.helpers import eventually
 from tests.present import present
@@ -108,7 +109,9 @@ def test_too_few_open_files_are_refused():
 
 def test_draining_server_answers_but_is_unfit():
     """Calls are answered still, and the health check says not serving."""
-    request = whole_request(_losses.nll_loss([1.0, 2.0], 0, None, -100, "mean"))
+    request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, nll_loss=v1.NllLoss()))
+    encode(np.array([1.0, 2.0]), request.input, "input")
+    encode(np.array(0), request.target, "target")
     with launch(drain_seconds=60) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]

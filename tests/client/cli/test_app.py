@@ -1,6 +1,8 @@
+import re
 import sys
 from typing import get_args
 
+import numpy as np
 import pytest
 from typer import BadParameter
 
@@ -103,9 +105,13 @@ def test_fault_of_our_own_is_not_hidden():
 
 
 def test_choices_are_those_of_the_sdk():
-    assert get_args(Transport) == TRANSPORTS
-    assert get_args(Dtype) == FLOATING
-    assert set(get_args(WireDtype)) < set(FLOATING)
+    with pytest.raises(InvalidArgumentError) as raised:
+        Client(transport="pigeon")
+    assert tuple(re.findall(r"'(\w+)'", str(raised.value))) == (*get_args(Transport), "pigeon")
+    with pytest.raises(InvalidArgumentError) as raised:
+        Client("localhost:1").cross_entropy(np.zeros((1, 2), complex), [0])
+    assert f"expected one of the dtypes {', '.join(get_args(Dtype))}, got complex128" in str(raised.value)
+    assert set(get_args(WireDtype)) < set(get_args(Dtype))
     assert {loss.value for loss in Loss} == {
         field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields
     }

@@ -1,10 +1,9 @@
 import inspect
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from ce_engine._plans.options import Common
 from losswire import v1
 from losswire.errors import FieldError
 from losswire_server.errors import NotServedError
@@ -150,7 +149,9 @@ def fields_on_the_way(path):
 def test_arguments_of_the_engine_that_can_be_wrong_have_a_field_of_the_contract(loss):
     of_loss: dict[str, Any] = {loss: {}}
     spec = v1.LossSpec(**of_loss)
-    for argument in {*inspect.signature(PLANS[loss]).parameters, *Common.__annotations__} - {"common"}:
+    arguments = dict(inspect.signature(PLANS[loss]).parameters)
+    (common,) = get_args(arguments.pop("common").annotation)
+    for argument in {*arguments, *common.__annotations__}:
         assert all(fields_on_the_way(field_of(argument, spec))), argument
 
 

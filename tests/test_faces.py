@@ -1,0 +1,133 @@
+"""Tests go through doors too: into a room by its own tests alone, and by all others through its face.
+
+A name is private if a part of it starts with an underscore, or if it is a module of the server's: the server is used as
+a process, and its face is `losswire_server` itself. Each folder of tests may know the inside of the room that it tests,
+and what stands at the top of that room's package. So a room can be rebuilt, and only its own tests with it.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SOURCES = {"ce_engine": "ce_engine", "losswire_client": "client", "losswire_server": "server", "losswire": "proto"}
+ROOMS = {  # by folder of tests, of which the longest counts
+    "ce_engine": "ce_engine",
+    "ce_engine/cpu": "ce_engine.cpu",
+    "ce_engine/engine": "ce_engine._batching",
+    "ce_engine/losses": "ce_engine._plans",
+    "gpu": "ce_engine.gpu",
+    "client": "losswire_client",
+    "client/cli": "losswire_client.cli",
+    "client/many": "losswire_client._many",
+    "client/request": "losswire_client._request",
+    "client/torch": "losswire_client.torch",
+    "client/transports": "losswire_client._transports",
+    "client/wires": "losswire_client._wires",
+    "server": "losswire_server",
+}
+WHOLE = {"server"}  # whose rooms have no faces among each other; test_boundaries.py keeps their doors
+FACES = {
+    "losswire_server.health",  # a command
+    "losswire_server.errors",  # what a server may say
+    "losswire_server.in_process",  # which losswire_client.testing stands on
+}
+EXCEPTIONS = {  # rooms that single files know, and why
+    "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, so that all runs by operators too
+    "client/request/verdicts.py": {"losswire_client._transports", "losswire_server.requests"},  # sides of one verdict
+    "client/test_async_client.py": {"losswire_server.calls"},  # makes the server slow
+    "client/transports/test_shared_memory_failures.py": {
+        "losswire_server.calls",
+        "losswire_client._wires",
+    },  # misleads both
+    "client/test_client.py": {"losswire_client._transports"},  # makes messages small
+    "client/test_errors.py": {"losswire_server.rpc"},  # makes the server fail
+    "client/wires/test_coalesce.py": {"losswire_server.calls", "losswire_server.rpc"},  # makes it slow, and fail
+    "e2e/test_wheels.py": {"losswire_client._install"},  # types what errors tell people to type
+}
+
+
+def names(source: Path) -> set[str]:
+    """What a file imports, and what it names in quotes, as monkeypatch takes it."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+(\.\w+)+", str(node.value)):
+            found.add(str(node.value))
+    return {name for name in found if name.partition(".")[0] in SOURCES}
+
+
+def is_private(name: str) -> bool:
+    package, *parts = name.split(".")
+    inside = package == "losswire_server" and is_module(f"{package}.{parts[0]}")
+    return inside or any(re.match(r"_(?!_)", part) for part in parts)
+
+
+def is_module(name: str) -> bool:
+    package = name.partition(".")[0]
+    path = TESTS.parent / SOURCES[package] / "src" / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+def is_within(name: str, room: str) -> bool:
+    return f"{name}.".startswith(f"{room}.")
+
+
+def may_know(source: Path, name: str) -> bool:
+    """Whether a name lies in the room that a file's folder tests, at the top of its package, or among exceptions."""
+    file = source.relative_to(TESTS)
+    folder = next((str(each) for each in file.parents if str(each) in ROOMS), None)
+    known = FACES | EXCEPTIONS.get(str(file), set())
+    if any(is_within(name, room) for room in known):
+        return True
+    if folder is None:
+        return False
+    package, first = name.split(".")[:2]
+    at_the_top = package == ROOMS[folder].partition(".")[0] and (folder in WHOLE or not is_room(f"{package}.{first}"))
+    return at_the_top or (is_within(name, ROOMS[folder]) and ROOMS[folder] != package)
+
+
+def is_room(name: str) -> bool:
+    package, first = name.split(".")
+    return (TESTS.parent / SOURCES[package] / "src" / package / first).is_dir()
+
+
+FILES = sorted(set(TESTS.rglob("*.py")) - {Path(__file__)})
+
+
+@pytest.mark.parametrize("source", FILES, ids=lambda source: str(source.relative_to(TESTS)))
+def test_tests_go_through_faces(source):
+    assert [name for name in sorted(names(source)) if is_private(name) and not may_know(source, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "may"),
+    [
+        ("ce_engine/cpu/test_native.py", "ce_engine.cpu._native", True),
+        ("ce_engine/losses/test_nll_loss.py", "ce_engine.cpu._native", False),
+        ("ce_engine/losses/test_nll_loss.py", "ce_engine._slab.Slab", True),
+        ("client/cli/test_app.py", "losswire_client._request.form_checks", False),
+        ("client/cli/test_app.py", "losswire_client.cli.load._batches", True),
+        ("client/cli/test_app.py", "ce_engine._slab", False),
+        ("server/calls/test_packs.py", "ce_engine._plans.options", False),
+        ("server/calls/test_packs.py", "losswire_server.requests.pack", True),
+        ("e2e/test_process.py", "losswire_server.rpc.service", False),
+    ],
+)
+def test_room_is_known_to_its_tests(file, name, may):
+    assert is_private(name)
+    assert may_know(TESTS / file, name) is may
+
+
+@pytest.mark.parametrize("name", ["losswire_server.Server", "losswire_server.__version__", "ce_engine.cpu.evaluate"])
+def test_faces_are_not_private(name):
+    assert not is_private(name)
+
+
+def test_folders_of_tests_are_there():
+    assert all((TESTS / folder).is_dir() for folder in ROOMS)
