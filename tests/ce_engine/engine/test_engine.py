@@ -1,10 +1,9 @@
-"""What the engine promises to many callers: merged or not, the same results; none starves or is harmed by another."""
+"""What the engine promises: merged or not, the same results, in time, whatever fails and whoever closes it."""
 
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError, Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
 from typing import Any
 
 import pytest
@@ -12,48 +11,9 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, slabs
-from ce_engine._batching import launchers as launchers
+from tests.ce_engine.engine.holding import alone, assert_same_bits, held, slab
 from tests.helpers import eventually
-
-
-def slab(rows=2, classes=5, seed=0, **options):
-    generator = torch.Generator().manual_seed(seed)
-    input = torch.randn(rows, classes, generator=generator)
-    return slabs.cross_entropy(input, torch.randint(classes, (rows,), generator=generator), **options)
-
-
-@contextmanager
-def held(monkeypatch, **settings):
-    """An engine that launches nothing until it is let go, and a record of the slabs of each launch."""
-    go, launches, launch_merged = threading.Event(), [], launchers.launch_merged
-
-    def launch(batch):
-        launches.append(list(batch))
-        assert go.wait(20)
-        return launch_merged(batch)
-
-    monkeypatch.setattr(launchers, "launch_merged", launch)
-    with Engine(**settings) as engine:
-        blocker = engine.submit(slab(classes=7))  # of a kind of its own
-        while not launches:
-            time.sleep(0.001)
-        launches.clear()
-        try:
-            yield engine, go, launches
-        finally:
-            go.set()
-            blocker.result(20)
-
-
-def alone(one):
-    return ce_engine.evaluate(one)
-
-
-def assert_same_bits(ours, theirs):
-    assert torch.equal(ours.loss, theirs.loss)
-    assert ours.loss_sum == theirs.loss_sum
-    if theirs.grad is not None:
-        assert torch.equal(ours.grad, theirs.grad)
+from tests.present import present
 
 
 def test_slabs_of_one_kind_merge(monkeypatch):
@@ -72,7 +32,7 @@ def test_slabs_of_one_kind_merge(monkeypatch):
     assert launches == [submitted]
     for one, result in zip(submitted, results, strict=True):
         assert_same_bits(result, alone(one))
-        assert result.grad.shape == one.input.shape
+        assert present(result.grad).shape == one.input.shape
 
 
 @pytest.mark.parametrize(
@@ -138,25 +98,6 @@ def test_large_slab_does_not_wait():
         assert engine.submit(slab(rows=9), caller="large").result(20)
 
 
-def test_kinds_of_one_caller_take_turns(monkeypatch):
-    with held(monkeypatch, max_batch_rows=4) as (engine, go, launches):
-        for _ in range(6):
-            engine.submit(slab(classes=5))
-        engine.submit(slab(classes=6))
-        go.set()
-    assert [batch[0].kind.class_count for batch in launches[:2]] == [5, 6]
-
-
-def test_companions_come_from_each_caller(monkeypatch):
-    with held(monkeypatch, max_batch_rows=6) as (engine, go, launches):
-        submitted = {caller: [slab() for _ in range(5)] for caller in "abc"}
-        for caller, waiting in submitted.items():
-            for one in waiting:
-                engine.submit(one, caller=caller)
-        go.set()
-    assert all(sum(one in waiting for one in launches[0]) == 1 for waiting in submitted.values())
-
-
 def test_close_does_not_wait_for_a_delay():
     engine = Engine(max_queue_delay_us=60_000_000)
     future = engine.submit(slab())
@@ -164,84 +105,9 @@ def test_close_does_not_wait_for_a_delay():
     assert future.result(0)
 
 
-def test_empty_slabs_fill_the_queue_too(monkeypatch):
-    with held(monkeypatch, max_queue_rows=8) as (engine, _, _):
-        for _ in range(4):
-            engine.submit(slab(rows=0))
-        with pytest.raises(ce_engine.QueueFullError):
-            engine.submit(slab(rows=0))
-
-
-def test_oversized_slab_leaves_room(monkeypatch):
-    with held(monkeypatch, max_queue_rows=16) as (engine, _, _):
-        engine.submit(slab(rows=100), caller="large")
-        assert engine.submit(slab(), caller="small")
-
-
-def test_flood_does_not_starve_others(monkeypatch):
-    with held(monkeypatch, max_batch_rows=4) as (engine, go, launches):
-        flood = [engine.submit(slab(), caller="flood") for _ in range(100)]
-        quiet = slab(seed=1)
-        future = engine.submit(quiet, caller="quiet")
-        go.set()
-        future.result(20)
-        wait(flood, 20)
-    assert quiet in launches[0]
-
-
-def test_callers_take_turns_unmerged(monkeypatch):
-    with held(monkeypatch, max_batch_rows=1) as (engine, go, launches):
-        for number in range(3):
-            for caller in "aab":
-                engine.submit(slab(rows=3 if caller == "a" else 2, classes=5 + number), caller=caller)
-        go.set()
-    assert [batch[0].row_count for batch in launches[:6]] == [3, 2, 3, 2, 3, 2]
-
-
-def test_flood_leaves_room_in_the_queue(monkeypatch):
-    with held(monkeypatch, max_queue_rows=16) as (engine, _, _):
-        for _ in range(4):
-            engine.submit(slab(), caller="flood")
-        with pytest.raises(ce_engine.QueueFullError, match="8 rows wait, 8 of them this caller's: no room for 2 more"):
-            engine.submit(slab(), caller="flood")
-        for _ in range(2):
-            engine.submit(slab(), caller="quiet")
-        with pytest.raises(ce_engine.QueueFullError):
-            engine.submit(slab(), caller="quiet")
-        assert engine.submit(slab(rows=1), caller="third")
-
-
-def test_empty_queue_takes_any_slab():
-    with Engine(max_queue_rows=1) as engine:
-        assert engine.submit(slab(rows=50)).result(20).row_count == 50
-
-
-def test_cancelled_slab_leaves_the_queue(monkeypatch):
-    with held(monkeypatch) as (engine, go, launches):
-        stays, leaves = engine.submit(slab()), engine.submit(slab(rows=3))
-        assert leaves.cancel()
-        assert engine.waiting_rows == 2
-        go.set()
-        assert stays.result(20)
-        with pytest.raises(CancelledError):
-            leaves.result(0)
-    assert [len(batch) for batch in launches] == [1]
-
-
-def test_late_slab_is_not_launched(monkeypatch):
-    with held(monkeypatch) as (engine, go, launches):
-        late = engine.submit(slab(), deadline=time.monotonic() - 1)
-        in_time = engine.submit(slab(), deadline=time.monotonic() + 60)
-        go.set()
-        assert in_time.result(20)
-        with pytest.raises(ce_engine.DeadlineExceededError):
-            late.result(20)
-    assert [len(batch) for batch in launches] == [1]
-
-
 def test_slab_that_fails_fails_alone(monkeypatch):
     guilty, innocent = slab(), [slab(seed=1), slab(seed=2, grad=False)]
-    guilty.rows.classes[0] = 10**6  # as if its owner had written to it after it was checked
+    present(guilty.rows.classes)[0] = 10**6  # as if its owner had written to it after it was checked
     with held(monkeypatch) as (engine, go, launches):
         futures = [engine.submit(one) for one in (innocent[0], guilty, innocent[1])]
         go.set()
@@ -253,7 +119,7 @@ def test_slab_that_fails_fails_alone(monkeypatch):
 
 def test_engine_outlives_a_failed_slab():
     guilty = slab()
-    guilty.rows.classes[0] = 10**6
+    present(guilty.rows.classes)[0] = 10**6
     with Engine() as engine:
         assert engine.submit(guilty).exception(20)
         assert engine.submit(slab()).result(20)
