@@ -1,4 +1,4 @@
-"""Completion as a shell asks for it: with variables, of a process."""
+"""Completion as a shell asks for it: with variables."""
 
 import os
 import shutil
@@ -18,11 +18,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return processes.run(command, capture_output=True, text=True, env=ENVIRONMENT | environment)
 
 
-def completed(words: str) -> list[str]:
+def asked(words: str) -> dict[str, str]:
+    """What a shell tells a command of which it wants to know how the words may go on."""
     position = str(len(words.split(" ")) - 1)
-    done = run(_LOSSWIRE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position)
-    assert done.returncode == 0
-    return done.stdout.split()
+    return {"_LOSSWIRE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
 
 
 @pytest.mark.parametrize(
@@ -36,8 +35,15 @@ def completed(words: str) -> list[str]:
         ("losswire ping --token", ["--token", "--token-file"]),
     ],
 )
-def test_shell_is_offered_what_fits(words, offered):
-    assert completed(words) == offered
+def test_shell_is_offered_what_fits(losswire, words, offered):
+    result = losswire(**asked(words))
+    assert result.exit_code == 0
+    assert result.stdout.split() == offered
+
+
+def test_process_answers_a_shell():
+    done = run(**asked("losswire be"))
+    assert (done.returncode, done.stdout.split()) == (0, ["bench"])
 
 
 def test_script_is_for_the_command():
