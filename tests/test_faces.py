@@ -36,7 +36,11 @@ FACES = {
 }
 EXCEPTIONS = {  # rooms that single files know, and why
     "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, so that all runs by operators too
-    "client/request/verdicts.py": {"losswire_client._transports", "losswire_server.requests"},  # sides of one verdict
+    "client/request/verdicts.py": {  # the sides of one verdict
+        "losswire_client._many",
+        "losswire_client._transports",
+        "losswire_server.requests",
+    },
     "client/test_async_client.py": {"losswire_server.calls"},  # makes the server slow
     "client/transports/test_shared_memory_failures.py": {
         "losswire_server.calls",
@@ -45,6 +49,13 @@ EXCEPTIONS = {  # rooms that single files know, and why
     "client/test_client.py": {"losswire_client._transports"},  # makes messages small
     "client/test_errors.py": {"losswire_server.rpc"},  # makes the server fail
     "client/wires/test_coalesce.py": {"losswire_server.calls", "losswire_server.rpc"},  # makes it slow, and fail
+    "client/wires/test_coalescing.py": {"losswire_client._transports"},  # the limits of a message
+    "test_tables.py": {  # everywhere that a loss must be
+        "losswire_client._request",
+        "losswire_client.cli",
+        "losswire_server.requests",
+        "ce_engine._slab",
+    },
     "e2e/test_wheels.py": {"losswire_client._install"},  # types what errors tell people to type
 }
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def numbers(enum: EnumDescriptor) -> set[int]:
     return {value.number for value in enum.values if value.number}
 
 
-def tensors(fields: list[FieldDescriptor]) -> list[str]:
+def tensors(fields: Sequence[FieldDescriptor]) -> list[str]:
     return [field.name for field in fields if field.message_type is v1.Tensor.DESCRIPTOR]
 
 
@@ -99,7 +100,7 @@ def test_fields_of_requests_are_of_arguments():
     assert set(paths(v1.EvaluateRequest.DESCRIPTOR.fields, "")) - own == set(FIELDS.values())
 
 
-def paths(fields: list[FieldDescriptor], prefix: str) -> list[str]:
+def paths(fields: Sequence[FieldDescriptor], prefix: str) -> list[str]:
     found = []
     for field in fields:
         found.append(prefix + field.name)

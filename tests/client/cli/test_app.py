@@ -8,8 +8,7 @@ from typer import BadParameter
 
 import losswire_client
 from losswire import v1
-from losswire.dtypes import FLOATING
-from losswire_client._transports.session import TRANSPORTS
+from losswire_client import Client, InvalidArgumentError
 from losswire_client.cli import _failures
 from losswire_client.cli._failures import CODES, CommandError, ExitCode, exit_code, line
 from losswire_client.cli.bench import Dtype, Transport

@@ -91,12 +91,12 @@ CLASSES: dict[str, dict[str, Any]] = {
     "second class wrong beside an ignored one": {"target": np.array([7, 8]), "ignore_index": 7},
 }
 LABELS: dict[str, dict[str, Any]] = {
-    "target half": {"target": np.float32([[1, 0, 0.5], [0, 0, 1]]), "weight": "balanced"},
+    "target half": {"target": np.array([[1, 0, 0.5], [0, 0, 1]], np.float32), "weight": "balanced"},
     "target NaN": {"target": np.full((2, 3), np.nan, ml_dtypes.bfloat16), "weight": "complement"},
 }
 IN_UNIT_INTERVAL: dict[str, dict[str, Any]] = {
-    "input above one": {"input": np.float32([[0, 1, np.nextafter(np.float32(1), np.float32(2))], [0, 0, 0]])},
-    "input negative": {"input": np.float64([[0, 1, -5e-324], [-0.0, 0, 0]])},
+    "input above one": {"input": np.array([[0, 1, np.nextafter(np.float32(1), np.float32(2))], [0, 0, 0]], np.float32)},
+    "input negative": {"input": np.array([[0, 1, -5e-324], [-0.0, 0, 0]], np.float64)},
     "input NaN": {"input": np.full((2, 3), np.nan, np.float16)},
     "input infinite": {"input": np.full((2, 3), np.inf, ml_dtypes.bfloat16)},
     "input of the other byte order above one": {"input": np.full((2, 3), 1.5, ">f4")},

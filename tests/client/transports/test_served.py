@@ -49,13 +49,14 @@ class Calls:
             return list(self._client.map(batches, grad=True))
 
         async def collect() -> list[Any]:
-            return [result async for result in self._client.map(batches, grad=True)]
+            client: Any = self._client
+            return [result async for result in client.map(batches, grad=True)]
 
         return self._runner.run(collect())
 
     def reaches(self) -> bool:
         try:
-            return self.one(lambda client: client.ping()) > 0
+            return bool(self.one(lambda client: client.ping()) > 0)
         except LosswireError:
             return False
 
@@ -178,7 +179,7 @@ def test_server_that_takes_more_than_it_did_gets_it_after_a_while(kind, monkeypa
             eventually(calls.reaches)
             results_of(calls)
             assert calls_of(second, "GetCapabilities") == calls_of(second, "BatchEvaluate") == 0
-            monkeypatch.setattr(served.time, "monotonic", later(time.monotonic))
+            monkeypatch.setattr("losswire_client._transports.served.time.monotonic", later(time.monotonic))
             calls.one(evaluated(LARGE))
             results_of(calls)
             assert calls_of(second, "GetCapabilities") == 1

@@ -120,7 +120,8 @@ def _hasty(monkeypatch):
 def test_client_closes_in_the_thread_that_delivers_the_events(target):
     with Client(target, timeout=20) as client:
         place, closed = client.empty(3), threading.Event()
-        call = client._connection.wire()._evaluate_stream(iter(()), timeout=20)
+        wire: Any = client._connection.wire()
+        call = wire._evaluate_stream(iter(()), timeout=20)
         began = time.monotonic()
 
         def close() -> None:

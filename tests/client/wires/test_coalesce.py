@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,10 @@ def test_thread_that_gives_up_leaves_the_others_their_answers(held_up):
         assert [future.result().row_count for future in waiting] == [call(client, n).row_count for n in range(10)]
 
 
+def is_in_state(callers: Any, state: tuple[int, int]) -> bool:
+    return (callers._in_flight, len(callers._waiting)) == state
+
+
 def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobody(target, monkeypatch):
     send, go_on = GrpcWire.evaluate_together, threading.Event()
 
@@ -210,11 +215,12 @@ def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobo
     monkeypatch.setattr(GrpcWire, "evaluate_together", never_together)
     with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(4) as pool:
         client.capabilities()
-        callers, waiting = client._connection.wire()._coalescing._callers, []
+        wire: Any = client._connection.wire()
+        callers, waiting = wire._coalescing._callers, list[Any]()
         for timeout, queued in ((20, 0), (20, 0), (0.5, 1), (20, 2)):
             waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
             state = min(len(waiting), 2), queued
-            eventually(lambda state=state: (callers._in_flight, len(callers._waiting)) == state)
+            eventually(partial(is_in_state, callers, state))
         go_on.set()
         with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
             waiting.pop(2).result(10)

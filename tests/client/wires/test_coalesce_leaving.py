@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,14 @@ def interruption(client) -> bool:
     return False
 
 
+def callers_of(client: Any) -> Any:
+    return client._connection.wire()._coalescing._callers
+
+
+def is_in_flight(callers: Any, count: int) -> bool:
+    return bool(callers._in_flight == count)
+
+
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_interrupted_thread_keeps_nobody_waiting(target, monkeypatch, role):
     send, wait, go_on = GrpcWire.evaluate_together, _Caller.wait, threading.Event()
@@ -44,10 +54,10 @@ def test_interrupted_thread_keeps_nobody_waiting(target, monkeypatch, role):
     monkeypatch.setattr(_Caller, "wait", interrupted)
     with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(16) as pool:
         client.capabilities()
-        callers, calls = client._connection.wire()._coalescing._callers, []
+        callers, calls = callers_of(client), list[Any]()
         for in_flight in (1,) if role == "leader" else (1, 2):
             calls.append(pool.submit(client.cross_entropy, *ROWS))
-            eventually(lambda in_flight=in_flight: callers._in_flight == in_flight)
+            eventually(partial(is_in_flight, callers, in_flight))
         callers._company = 100  # for whom a leader waits
         thread = threading.Thread(target=lambda: calls.append(interruption(client)), name="interrupted")
         thread.start()
@@ -64,7 +74,7 @@ def test_tasks_that_leave_before_their_message_does_keep_nobody_waiting(target):
         async with AsyncClient(target, coalesce=True, timeout=20) as client:
             await client.capabilities()
             tasks = [asyncio.create_task(client.cross_entropy(*ROWS)) for _ in range(20)]
-            callers = client._connection.wire()._coalescing._callers
+            callers = callers_of(client)
             await asyncio.sleep(0)  # they have joined, and nobody has sent
             for task in tasks[:10]:
                 task.cancel()

@@ -34,7 +34,7 @@ def request() -> v1.EvaluateRequest:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # small ones never wait
-    gate = Gate(losswire_server.calls.unary.evaluate)
+    gate = Gate(losswire_server.calls.unary.evaluate)  # type: ignore[attr-defined]
     monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
     yield gate
     gate.opened.set()

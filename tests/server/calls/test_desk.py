@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -42,7 +43,7 @@ class Work:
         ends: What comes of it. A function is called, before what it returns comes; an error is raised.
     """
 
-    def __init__(self, seconds: float, *ends: object) -> None:
+    def __init__(self, seconds: float, *ends: Any) -> None:
         self.seconds = seconds
         self.where: list[str] = []
         self._ends = ends
@@ -222,7 +223,11 @@ def test_error_ends_the_call_counts_for_nothing_and_holds_nothing(server, second
 @pytest.mark.parametrize("seconds", [SHORT, LONG])
 def test_seconds_are_those_of_the_requests_own_group_and_an_equal_share_of_the_rest(server, seconds):
     def after(pause: float, end: End) -> Callable[[], End]:
-        return lambda: [time.sleep(pause), end][1]
+        def late() -> End:
+            time.sleep(pause)
+            return end
+
+        return late
 
     class SlowlyRead(Work):
         def read(self, data: bytes) -> Work:
@@ -283,20 +288,21 @@ def test_evaluation_that_is_closed_holds_what_it_held_last_until_its_piece_of_wo
 class Reader:
     """What a kind of call says of its messages: in place of a desk."""
 
-    async def answer(self, data, read):
+    async def answer(self, data: bytes, read: Any) -> Any:
         return read(data).seconds
 
     answer_pack = answer
 
 
 def unread(*shape: int) -> v1.EvaluateRequest:
-    return v1.EvaluateRequest(input=v1.Tensor(shape=shape, shared_memory={}))
+    return v1.EvaluateRequest(input=v1.Tensor(shape=shape, shared_memory=v1.SharedMemorySpan()))
 
 
 def is_short(message: v1.EvaluateRequest | bytes) -> bool:
-    if isinstance(message, bytes):
-        return asyncio.run(Packs(Reader(), OFF, 256)(message)) < AT_ONCE_SECONDS
-    return asyncio.run(Unary(Reader(), OFF)(message.SerializeToString())) < AT_ONCE_SECONDS
+    reader: Any = Reader()
+    call: Any = Packs(reader, OFF, 256) if isinstance(message, bytes) else Unary(reader, OFF)
+    data = message if isinstance(message, bytes) else message.SerializeToString()
+    return bool(asyncio.run(call(data)) < AT_ONCE_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from grpc_status import rpc_status
 import losswire_server.calls.desk
 import losswire_server.requests.pack
 from losswire import v1
-from tests.helpers import eventually, serving
+from tests.helpers import call_of, eventually, serving
+from tests.present import present
 from tests.server.calls.gate import Gate
 from tests.server.memory.shared_memory import connected, leased
 from tests.server.packs import packed, small
@@ -35,7 +36,7 @@ def stub(server):
 @pytest.fixture
 def gate(monkeypatch):
     monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # short ones never wait
-    gate = Gate(losswire_server.requests.pack.evaluate)
+    gate = Gate(losswire_server.requests.pack.evaluate)  # type: ignore[attr-defined]
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
     yield gate
     gate.opened.set()

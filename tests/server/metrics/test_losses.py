@@ -4,7 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from losswire import v1
-from losswire_server.metrics.losses import LOSSES, REASONS, LossMetrics
+from losswire.losses import LOSSES
+from losswire_server.metrics.losses import REASONS, LossMetrics
 
 UNSUMMED = "losswire_unsummed_evaluations_total"
 
