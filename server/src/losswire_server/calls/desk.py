@@ -132,12 +132,12 @@ class Evaluation:
             seconds: That it probably takes.
         """
         if _is_for_here(seconds):
-            return self.do_here(work)
-        self._work = future = self._executor.submit(self.do_here, work)
+            return self._timed(work)
+        self._work = future = self._executor.submit(self._timed, work)
         return await asyncio.wrap_future(future)
 
-    def do_here(self, work: Callable[[], T]) -> T:
-        """Does a piece of work in this thread."""
+    def _timed(self, work: Callable[[], T]) -> T:
+        """Does a piece of work in this thread, and adds its time to the others'."""
         start = time.perf_counter()
         try:
             return work()
