@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 from torch import tensor
 
 import ce_engine
@@ -22,6 +21,8 @@ def complement(target, classes):
 
 
 def balanced(target, classes):
+    from sklearn.utils.class_weight import compute_class_weight  # takes seconds, of every worker if it stood above
+
     return tensor(compute_class_weight("balanced", classes=np.arange(classes), y=target.flatten().numpy()))
 
 

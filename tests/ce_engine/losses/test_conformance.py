@@ -6,12 +6,11 @@ constraints.txt pins. They are asserted, so that samples that were not found can
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.common_modules import module_db
 
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, HALVES, TOLERANCES, Problem, assert_close, assert_no_worse
@@ -34,6 +33,21 @@ LOSSES = {
 }
 
 
+# Both are imported where a test needs them: it takes seconds, and every worker of pytest-xdist collects all tests.
+@cache
+def operators() -> dict[str, Any]:
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return {op.name: op for op in op_db if op.name in FUNCTIONS}
+
+
+@cache
+def modules() -> dict[str, Any]:
+    from torch.testing._internal.common_modules import module_db
+
+    return {module.name: module for module in module_db if module.name in MODULES}
+
+
 @cache
 def samples(name: str, dtype: torch.dtype) -> list[Problem]:
     torch.manual_seed(0)
@@ -41,14 +55,13 @@ def samples(name: str, dtype: torch.dtype) -> list[Problem]:
 
 
 def function_samples(name: str, dtype: torch.dtype) -> Iterator[Problem]:
-    (op,) = (op for op in op_db if op.name == name)
-    for sample in op.sample_inputs("cpu", dtype):
+    for sample in operators()[name].sample_inputs("cpu", dtype):
         (target,) = sample.args
         yield Problem(name.removeprefix("nn.functional."), sample.input, target, sample.kwargs)
 
 
 def module_samples(name: str, dtype: torch.dtype) -> Iterator[Problem]:
-    (module,) = (module for module in module_db if module.name == name)
+    module = modules()[name]
     for sample in module.module_inputs_func(module, device="cpu", dtype=dtype, requires_grad=False, training=True):
         assert not sample.constructor_input.args
         input, target = sample.forward_input.args
@@ -82,7 +95,7 @@ def test_halves_are_no_worse_than_torch(name, dtype):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_samples_agree_with_their_reference(name):
-    (module,) = (module for module in module_db if module.name == name)
+    module = modules()[name]
     torch.manual_seed(0)
     inputs = module.module_inputs_func(module, device="cpu", dtype=torch.float64, requires_grad=False, training=True)
     assert len(inputs) == sum(sample.reference_fn is not None for sample in inputs) == MODULES[name]
@@ -111,7 +124,7 @@ ERRORS: dict[str, list[str | None]] = {
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("name", ERRORS)
 def test_error_inputs_are_refused(name, dtype):
-    (module,) = (module for module in module_db if module.name == name)
+    module = modules()[name]
     errors = module.module_error_inputs_func(module, device="cpu", dtype=dtype, requires_grad=False, training=True)
     for error, message in zip(errors, ERRORS[name], strict=True):
         sample = error.module_error_input
@@ -127,5 +140,5 @@ def test_error_inputs_are_refused(name, dtype):
 
 
 def test_error_inputs_are_all_there():
-    assert {m.name for m in module_db if m.name in MODULES and m.module_error_inputs_func} == set(ERRORS)
-    assert not any(op.error_inputs_func for op in op_db if op.name in FUNCTIONS)
+    assert {name for name, module in modules().items() if module.module_error_inputs_func} == set(ERRORS)
+    assert not any(op.error_inputs_func for op in operators().values())
