@@ -1,6 +1,7 @@
 """How what a service runs on starts and stops, with sockets around it or without."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,13 @@ from losswire_server.backend import Backend
 from losswire_server.in_process import InProcess
 from tests.server.packs import small
 
+
+class Caller:
+    def peer(self) -> str:
+        return "unix:"
+
+
+CALLER: Any = Caller()
 LARGE = 2**17  # elements, which are evaluated beside the event loop
 
 
@@ -38,19 +46,14 @@ def test_calls_end_after_leases_and_before_what_they_run_on():
 
         async def stop_calls() -> None:
             seen.append("leases are over" if [lease async for lease in leases] == [] else "a lease goes on")
-            seen.append(f"{len(await backend.service.Evaluate(request, None)) > 0}")
+            seen.append(f"{len(await backend.service.Evaluate(request, CALLER)) > 0}")
 
         request = small(rows=LARGE // 10).SerializeToString()
-        leases = backend.service.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=1), Caller())
+        leases = backend.service.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=1), CALLER)
         await anext(leases)
         await backend.stop(stop_calls)
         with pytest.raises(RuntimeError, match="after shutdown"):
-            await backend.service.Evaluate(request, None)
+            await backend.service.Evaluate(request, CALLER)
         return seen
 
     assert asyncio.run(start_and_stop()) == ["leases are over", "True"]
-
-
-class Caller:
-    def peer(self) -> str:
-        return "unix:"
