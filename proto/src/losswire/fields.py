@@ -1,7 +1,5 @@
 """Where the arguments of a loss are in a request, and which argument a field is of."""
 
-from collections.abc import Iterator
-
 from losswire import v1
 from losswire.losses import LOSSES, loss_of, options_of
 
@@ -47,14 +45,16 @@ def tensor_in(request: v1.EvaluateRequest, argument: str) -> v1.Tensor:
     return tensor
 
 
-def tensors_in(request: v1.EvaluateRequest) -> Iterator[tuple[str, v1.Tensor]]:
+def tensors_in(request: v1.EvaluateRequest) -> list[tuple[str, v1.Tensor]]:
     """The arguments that are tensors and are set, by their names. The request has a loss."""
-    options = options_of(request.spec)
-    for name in ("input", "target", "sample_weight"):
-        if request.HasField(name):
-            yield name, getattr(request, name)
-    if request.outputs.gradient.HasField("grad_output"):
-        yield "grad_output", request.outputs.gradient.grad_output
-    for name in OWN_TENSORS:
-        if name in LOSSES[loss_of(request.spec)].options and options.HasField(name):
-            yield name, getattr(options, name)
+    options, gradient = options_of(request.spec), request.outputs.gradient
+    owners = {
+        "sample_weight": request,
+        "grad_output": gradient,
+        **dict.fromkeys(TENSORS_OF[loss_of(request.spec)], options),
+    }
+    found = [("input", request.input), ("target", request.target)]
+    return found + [(name, getattr(owner, name)) for name, owner in owners.items() if owner.HasField(name)]
+
+
+TENSORS_OF = {loss: [name for name in OWN_TENSORS if name in kind.options] for loss, kind in LOSSES.items()}

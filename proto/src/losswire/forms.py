@@ -5,9 +5,7 @@ No element is looked at: whether a target is a class, or a number a probability,
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -15,7 +13,7 @@ from losswire import v1
 from losswire.dtypes import BY_WIRE, FLOATING, INTEGERS
 from losswire.errors import FieldError
 from losswire.fields import field_of, tensors_in
-from losswire.losses import LOSSES, LossKind, is_weighted_by_targets, loss_of, options_of
+from losswire.losses import LOSSES, is_weighted_by_targets, loss_of, options_of
 from losswire.rows import class_count, row_shape
 from losswire.tensors import read_form
 
@@ -80,33 +78,17 @@ def needs_all_targets(request: v1.EvaluateRequest, target_dtype: str) -> bool:
     return is_weighted_by_targets(request.spec) or (is_divided and target_dtype in INTEGERS)
 
 
-@dataclass(frozen=True)
 class _Subject:
-    """A request that is checked."""
+    """A request that is checked, with what several rules want to know."""
 
-    request: v1.EvaluateRequest
-    forms: Mapping[str, Form]
-
-    @cached_property
-    def kind(self) -> LossKind:
-        return LOSSES[loss_of(self.request.spec)]
-
-    @cached_property
-    def options(self) -> Any:
-        return options_of(self.request.spec)
-
-    @property
-    def shape(self) -> Shape:
-        """Of the input."""
-        return self.forms["input"].shape
-
-    @property
-    def row_shape(self) -> Shape:
-        return self.shape if self.kind.elementwise else row_shape(self.shape)
-
-    @property
-    def has_probability_targets(self) -> bool:
-        return self.kind.name == "cross_entropy" and self.forms["target"].is_floating
+    def __init__(self, request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
+        self.request = request
+        self.forms = forms
+        self.kind = LOSSES[loss_of(request.spec)]
+        self.options = options_of(request.spec)
+        self.shape = forms["input"].shape
+        self.row_shape = self.shape if self.kind.elementwise else row_shape(self.shape)
+        self.has_probability_targets = self.kind.name == "cross_entropy" and forms["target"].is_floating
 
     def refuse(self, argument: str, problem: str) -> FieldError:
         return FieldError(field_of(argument, self.request.spec), problem)

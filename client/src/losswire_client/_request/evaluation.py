@@ -175,15 +175,14 @@ class Evaluation:
             check(self.request, {name: _form(array) for name, array in arrays.items()})
         except FieldError as error:
             raise invalid_argument(argument_of(error.field), error.problem) from error
-        for name in arrays:
-            self._describe(name, arrays[name].shape)
+        for name, array in arrays.items():
+            tensor_in(self.request, name).MergeFrom(v1.Tensor(dtype=self._wire_number(name), shape=array.shape))
         for name, array in self.inline.items():
             tensor_in(self.request, name).data = to_bytes(array)
 
-    def _describe(self, name: str, shape: tuple[int, ...]) -> None:
-        message = tensor_in(self.request, name)
-        message.dtype = BY_NAME[self.wire_dtype_of(name).name].wire
-        message.shape.extend(shape)
+    def _wire_number(self, name: str) -> v1.Dtype.ValueType:
+        element = of_numpy(self.wire_dtype_of(name))
+        return v1.Dtype.DTYPE_UNSPECIFIED if element is None else element.wire
 
     def _ask_for_gradient(self, grad: bool, grad_output: npt.ArrayLike | None, *, by_rows: bool) -> None:
         check_choice("grad", grad, (False, True))
