@@ -5,8 +5,8 @@ import math
 from losswire import v1
 from losswire.tensors import MAX_ELEMENTS
 
-# What each adds of work during which the event loop could go on, if it were done beside. A group takes some 400 us and
-# each of its requests 25, but most of that holds the interpreter's lock, wherever it is done.
+# Measured were some 10 ns an element, 400 us a group and 25 a request in it. The latter two count for a sixth: they are
+# mostly Python, which holds the interpreter's lock wherever it is done, so that handing it over would gain little.
 GROUP_SECONDS, REQUEST_SECONDS, ELEMENT_SECONDS = 65e-6, 3.3e-6, 10e-9
 
 
