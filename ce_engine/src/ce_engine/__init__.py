@@ -20,9 +20,9 @@ from ce_engine._errors import (
     InvalidArgumentError,
     QueueFullError,
 )
-from ce_engine._pieces import Pieces, PlannedPieces, TargetSums
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import RowResults, Slab
+from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
 from ce_engine._stacked import evaluate_stacked
 from ce_engine.functional import (
     binary_cross_entropy,
@@ -39,11 +39,11 @@ __all__ = [
     "EngineError",
     "InvalidArgumentError",
     "LossResult",
-    "Pieces",
-    "PlannedPieces",
+    "PlannedSlabBySlab",
     "QueueFullError",
     "RowResults",
     "Slab",
+    "SlabBySlab",
     "StackedResult",
     "TargetSums",
     "__version__",

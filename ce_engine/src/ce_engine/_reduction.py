@@ -101,7 +101,7 @@ def row_order_sums(
 
 
 class RowOrderSum:
-    """`row_order_sum` of numbers that come in pieces, with the same bits."""
+    """`row_order_sum` of numbers that come in slabs, with the same bits."""
 
     def __init__(self) -> None:
         self._groups = 0.0

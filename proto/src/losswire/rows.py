@@ -18,13 +18,13 @@ def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Piece:
+class SlabRows:
     """Some consecutive rows of a batch: whole samples, or some positions of one sample.
 
     Attributes:
         first_row: Number of the first row.
         row_count: How many.
-        input_shape: Of the piece's input; of one sample's positions (1, C, row_count).
+        input_shape: Of the slab's input; of one sample's positions (1, C, row_count).
         row_shape: Of what has one number a row, as targets that are class indices.
     """
 
@@ -74,19 +74,19 @@ class RowLayout:
         """Of what has one number a row."""
         return self.shape if self.elementwise else row_shape(self.shape)
 
-    def pieces(self, row_count: int) -> Iterator[Piece]:
-        """Cuts the batch into pieces of up to so many rows."""
+    def slabs(self, row_count: int) -> Iterator[SlabRows]:
+        """Cuts the batch into slabs of up to so many rows."""
         if row_count < self.positions:
             for sample in range(0, self.row_count, self.positions):
                 for position in range(0, self.positions, row_count):
-                    yield self.piece(sample + position, min(row_count, self.positions - position))
+                    yield self.slab_rows(sample + position, min(row_count, self.positions - position))
         elif self.row_count:
             step = row_count // self.positions * self.positions
             for first in range(0, self.row_count, step):
-                yield self.piece(first, min(step, self.row_count - first))
+                yield self.slab_rows(first, min(step, self.row_count - first))
 
-    def piece(self, first_row: int, row_count: int) -> Piece:
-        """The piece of these rows.
+    def slab_rows(self, first_row: int, row_count: int) -> SlabRows:
+        """The slab of these rows.
 
         Raises:
             FieldError: They are no rows of this batch, or neither whole samples nor of one sample.
@@ -95,13 +95,13 @@ class RowLayout:
             came = f"{row_count} from row {first_row} on"
             raise FieldError("slab.row_count", f"expected rows of a batch that has {self.row_count}, got {came}")
         if self.elementwise:
-            return Piece(first_row, row_count, (row_count,), (row_count,))
+            return SlabRows(first_row, row_count, (row_count,), (row_count,))
         if len(self.shape) == 1:
-            return Piece(first_row, row_count, self.shape, ())
+            return SlabRows(first_row, row_count, self.shape, ())
         if first_row % self.positions == 0 and row_count % self.positions == 0:
             samples, rest = row_count // self.positions, self.shape[2:]
-            return Piece(first_row, row_count, (samples, self.classes, *rest), (samples, *rest))
+            return SlabRows(first_row, row_count, (samples, self.classes, *rest), (samples, *rest))
         if first_row // self.positions != (first_row + row_count - 1) // self.positions:
             problem = f"expected whole samples of {self.positions} rows, or rows of one sample"
             raise FieldError("slab.row_count", f"{problem}, got {row_count} from row {first_row} on")
-        return Piece(first_row, row_count, (1, self.classes, row_count), (1, row_count))
+        return SlabRows(first_row, row_count, (1, self.classes, row_count), (1, row_count))

@@ -143,7 +143,7 @@ class Batch:
         return self._cut(self._arrays[name], first, count).tobytes()
 
     def slabs(self, rows: int, *names: str) -> list[bytes]:
-        return [self.slab(piece.first_row, piece.row_count, *names) for piece in self.layout.pieces(rows)]
+        return [self.slab(slab.first_row, slab.row_count, *names) for slab in self.layout.slabs(rows)]
 
     def _cut(self, array: np.ndarray, first: int, count: int) -> np.ndarray:
         layout = self.layout

@@ -59,14 +59,14 @@ def test_tensors_that_take_turns_in_cuts_of_their_own(slab_channel, shape):
     rng = np.random.default_rng(1)
     batch = classes(shape, outputs=ALL, sample_weight=rng.random(shape))
     slabs = {name: batch.slabs(rows, name) for name, rows in (("target", 7), ("sample_weight", 4), ("input", 3))}
-    pieces = {
-        name: list(batch.layout.pieces(rows)) for name, rows in (("target", 7), ("sample_weight", 4), ("input", 3))
+    rows_of = {
+        name: list(batch.layout.slabs(rows)) for name, rows in (("target", 7), ("sample_weight", 4), ("input", 3))
     }
     messages = [batch.header()]
-    for i, piece in enumerate(pieces["input"]):  # each just in time
+    for i, rows in enumerate(rows_of["input"]):  # each just in time
         for name in ("target", "sample_weight"):
-            while pieces[name] and pieces[name][0].first_row < piece.end_row:
-                pieces[name].pop(0)
+            while rows_of[name] and rows_of[name][0].first_row < rows.end_row:
+                rows_of[name].pop(0)
                 messages.append(slabs[name].pop(0))
         messages.append(slabs["input"][i])
     batch.check(slab_channel, answers(slab_channel, messages))
@@ -105,9 +105,9 @@ def test_slab_is_answered_before_the_next_one_is_sent(slab_channel):
 def test_slabs_that_another_writer_wrote_are_taken(slab_channel):
     batch = classes(outputs=GRADIENT)
     messages = [batch.header()]
-    for piece in batch.layout.pieces(7):
-        elements = {name: batch.elements(name, piece.first_row, piece.row_count) for name in ("target", "input")}
-        slab = v1.Slab(first_row=piece.first_row, row_count=piece.row_count, padding=b"xyz", **elements)
+    for rows in batch.layout.slabs(7):
+        elements = {name: batch.elements(name, rows.first_row, rows.row_count) for name in ("target", "input")}
+        slab = v1.Slab(first_row=rows.first_row, row_count=rows.row_count, padding=b"xyz", **elements)
         messages.append(v1.EvaluateStreamRequest(slab=slab).SerializeToString())
     batch.check(slab_channel, answers(slab_channel, messages))
 

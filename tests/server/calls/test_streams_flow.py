@@ -130,12 +130,12 @@ def test_small_batches_take_turns_with_the_slabs_of_a_stream_that_does_not_stop(
 def test_slabs_that_take_long_leave_the_event_loop_to_others(server, monkeypatch, short_seconds, at_once):
     batch, in_event_loop = classes((60,), outputs=GRADIENT), []
 
-    class Watched(streams.StreamBatch):  # type: ignore[misc,name-defined]
+    class Watched(streams.StreamRequest):  # type: ignore[misc,name-defined]
         def accept(self, frame: SlabFrame) -> Any:
             in_event_loop.append(asyncio._get_running_loop() is not None)
             return super().accept(frame)
 
-    monkeypatch.setattr(streams, "StreamBatch", Watched)
+    monkeypatch.setattr(streams, "StreamRequest", Watched)
     monkeypatch.setattr(desk, "AT_ONCE_SECONDS", short_seconds)
     with connection(server) as channel:
         batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))

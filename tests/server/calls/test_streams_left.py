@@ -41,7 +41,7 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
 def alive(monkeypatch: pytest.MonkeyPatch) -> "Iterator[weakref.WeakSet[object]]":
     """The streams and batches that the server still knows of, without a garbage collection."""
     known: weakref.WeakSet[object] = weakref.WeakSet()
-    for name in ("_Stream", "StreamBatch"):
+    for name in ("_Stream", "StreamRequest"):
         base: Any = getattr(losswire_server.calls.streams, name)
 
         class Watched(base):  # type: ignore[misc]

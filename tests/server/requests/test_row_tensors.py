@@ -26,17 +26,17 @@ def test_message_is_kept_only_for_payloads_that_are_much_of_it(padding, kept):
     tensor, layout = coming(5000)
     data = message(0, bytes(5000), padding)
     references = sys.getrefcount(data)
-    tensor.add(slab_frame(data).payloads["target"], layout.piece(0, 5000))
+    tensor.add(slab_frame(data).payloads["target"], layout.slab_rows(0, 5000))
     assert (sys.getrefcount(data) > references) == kept
-    assert tensor.take(layout.piece(0, 5000)).tolist() == [0] * 5000
+    assert tensor.take(layout.slab_rows(0, 5000)).tolist() == [0] * 5000
     assert sys.getrefcount(data) == references
 
 
 def test_small_parts_count_for_more_than_their_elements():
     tensor, layout = coming(1000)
     for row in range(1000):
-        tensor.add(slab_frame(message(row, b"\1")).payloads["target"], layout.piece(row, 1))
+        tensor.add(slab_frame(message(row, b"\1")).payloads["target"], layout.slab_rows(row, 1))
     assert tensor.held_bytes > 1000 * 1500  # measured: 1,800 bytes each
-    assert tensor.take(layout.piece(0, 600)).tolist() == [1] * 600
-    assert tensor.take(layout.piece(600, 400)).tolist() == [1] * 400
+    assert tensor.take(layout.slab_rows(0, 600)).tolist() == [1] * 600
+    assert tensor.take(layout.slab_rows(600, 400)).tolist() == [1] * 400
     assert tensor.held_bytes == 0

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from losswire.rows import Piece, RowLayout
+from losswire.rows import RowLayout, SlabRows
 
 
 class RowElements:
@@ -22,9 +22,9 @@ class RowElements:
         self._scratch = np.empty(0, self._dtype)
         self.row_bytes = array.size // layout.row_count * self._dtype.itemsize
 
-    def elements(self, piece: Piece) -> memoryview:
-        """The bytes of a piece, good until the next one is asked for: a view of the array where it can be one."""
-        part = part_of(self._array, self._layout, piece)
+    def elements(self, slab: SlabRows) -> memoryview:
+        """The bytes of a slab, good until the next one is asked for: a view of the array where it can be one."""
+        part = part_of(self._array, self._layout, slab)
         if part.dtype != self._dtype or not part.flags.c_contiguous:
             part = self._converted(part)
         return part.reshape(-1).view(np.uint8).data
@@ -38,20 +38,20 @@ class RowElements:
         return converted
 
 
-def part_of(array: npt.NDArray[Any], layout: RowLayout, piece: Piece) -> npt.NDArray[Any]:
-    """The part of an array, of the input's shape or of the shape of rows, that belongs to a piece.
+def part_of(array: npt.NDArray[Any], layout: RowLayout, slab: SlabRows) -> npt.NDArray[Any]:
+    """The part of an array, of the input's shape or of the shape of rows, that belongs to a slab.
 
-    A view where there can be one, as of any contiguous array; else a copy of the piece.
+    A view where there can be one, as of any contiguous array; else a copy of the slab.
     """
     if layout.elementwise or array.shape != layout.shape:
         numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat
-        return numbers[piece.first_row : piece.end_row]
+        return numbers[slab.first_row : slab.end_row]
     if array.ndim == 1:
         return array
-    sample, position = divmod(piece.first_row, layout.positions)
-    if piece.row_count >= layout.positions:
-        return array[sample : sample + piece.row_count // layout.positions]
-    return _some_positions(array[sample], position, position + piece.row_count)
+    sample, position = divmod(slab.first_row, layout.positions)
+    if slab.row_count >= layout.positions:
+        return array[sample : sample + slab.row_count // layout.positions]
+    return _some_positions(array[sample], position, position + slab.row_count)
 
 
 def _some_positions(sample: npt.NDArray[Any], start: int, end: int) -> npt.NDArray[Any]:  # (C, d1, ..., dk) -> (C, n)

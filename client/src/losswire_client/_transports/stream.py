@@ -91,9 +91,9 @@ class Stream:
 
     def _slabs(self, arrays: dict[str, RowElements]) -> Iterator[bytes]:
         rows = max(1, self._slab_bytes // max(1, self._row_bytes(arrays)))
-        for piece in self._layout.pieces(rows) if arrays else ():
-            payloads = {name: array.elements(piece) for name, array in arrays.items()}
-            yield REQUESTS.write(piece.first_row, piece.row_count, payloads)
+        for slab in self._layout.slabs(rows) if arrays else ():
+            payloads = {name: array.elements(slab) for name, array in arrays.items()}
+            yield REQUESTS.write(slab.first_row, slab.row_count, payloads)
 
     def _row_bytes(self, arrays: dict[str, RowElements]) -> int:
         return sum(array.row_bytes for array in arrays.values())
@@ -104,14 +104,14 @@ class Stream:
         return needs_all_targets(self._evaluation.request, target.dtype.name)
 
     def _take_slab(self, slab: SlabFrame) -> None:
-        piece = self._layout.piece(slab.first_row, slab.row_count)
-        if piece.first_row != self._rows_received:
-            raise InternalError(f"the server sent rows from {piece.first_row} on, not from {self._rows_received} on")
+        rows = self._layout.slab_rows(slab.first_row, slab.row_count)
+        if rows.first_row != self._rows_received:
+            raise InternalError(f"the server sent rows from {rows.first_row} on, not from {self._rows_received} on")
         for field, data in slab.payloads.items():
             dtype = self._dtype(field)
-            into = part_of(self._result(field), self._layout, piece)
+            into = part_of(self._result(field), self._layout, rows)
             np.copyto(into, np.frombuffer(data, dtype).reshape(into.shape), casting="unsafe")
-        self._rows_received = piece.end_row
+        self._rows_received = rows.end_row
 
     def _result(self, field: str) -> npt.NDArray[Any]:
         """The array that a field's slabs are put together in, the gradient in the dtype of the caller's input."""

@@ -15,7 +15,7 @@ from losswire_server.calls.desk import UNKNOWN_SECONDS, Desk, Evaluation
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests.one import evaluate
 from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
-from losswire_server.requests.slabs.stream_request import StreamBatch
+from losswire_server.requests.slabs.stream_request import StreamRequest
 
 MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
 LEAVING_SECONDS = 0.01  # in which grpcio says that a caller left, after it said that no more messages come
@@ -33,7 +33,7 @@ class Streams:
             OverloadedError: Too much is in flight.
             TooLargeError: A row fits no message, or what must be held at once does not fit what may be in flight.
             DecodeError: A message is none of the contract.
-            FieldError: A field is wrong; see `StreamHeader` and `StreamBatch`.
+            FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
         with closing(self._desk.evaluation()) as evaluation:
@@ -53,7 +53,7 @@ class _Stream:
         self._pace = UNKNOWN_SECONDS  # of work for a byte of the last message
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._ended_for_others = False
-        self._batch: StreamBatch | None = None
+        self._batch: StreamRequest | None = None
         self._header_bytes = 0
 
     async def answer(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -113,7 +113,7 @@ class _Stream:
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)
             self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes: it may never do
-            self._batch = StreamBatch(checked)
+            self._batch = StreamRequest(checked)
         else:
             self._summary = evaluate(header)
 

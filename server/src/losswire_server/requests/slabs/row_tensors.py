@@ -1,4 +1,4 @@
-"""Tensors that have something for each row of a batch, and give it out piece by piece."""
+"""Tensors that have something for each row of a batch, and give it out slab by slab."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from losswire.errors import FieldError
-from losswire.rows import Piece, RowLayout
+from losswire.rows import RowLayout, SlabRows
 from losswire_server.requests.decoding import from_bytes
 
 PART_BYTES = 2048  # that a part takes beside its elements: objects of ours and of torch's
@@ -16,7 +16,7 @@ LEAST_SHARE = 4  # of what is at least a quarter of its message, the message is 
 
 
 class RowTensor(Protocol):
-    """Gives out what it has for rows, piece by piece.
+    """Gives out what it has for rows, slab by slab.
 
     Attributes:
         held_bytes: Memory that its elements take.
@@ -25,8 +25,8 @@ class RowTensor(Protocol):
     @property
     def held_bytes(self) -> int: ...
 
-    def take(self, piece: Piece) -> Tensor:
-        """What it has for the rows of a piece, which follow those taken before."""
+    def take(self, slab: SlabRows) -> Tensor:
+        """What it has for the rows of a slab, which follow those taken before."""
         ...
 
 
@@ -38,10 +38,10 @@ class Narrow:
         self.held_bytes = tensor.untyped_storage().nbytes()
         self._shape = layout.row_shape
 
-    def take(self, piece: Piece) -> Tensor:
+    def take(self, slab: SlabRows) -> Tensor:
         if self.tensor.numel() == 1:
-            return self.tensor.reshape(()).expand(piece.row_shape)
-        return flat_part(self.tensor.expand(self._shape), piece.first_row, piece.row_count).view(piece.row_shape)
+            return self.tensor.reshape(()).expand(slab.row_shape)
+        return flat_part(self.tensor.expand(self._shape), slab.first_row, slab.row_count).view(slab.row_shape)
 
 
 class Wide:
@@ -51,12 +51,12 @@ class Wide:
         self.held_bytes = tensor.nbytes
         self._rows = tensor.reshape(layout.samples, layout.classes, layout.positions)
 
-    def take(self, piece: Piece) -> Tensor:
+    def take(self, slab: SlabRows) -> Tensor:
         positions = self._rows.shape[2]
-        sample, position = divmod(piece.first_row, positions)
-        samples, count = max(1, piece.row_count // positions), min(piece.row_count, positions)
+        sample, position = divmod(slab.first_row, positions)
+        samples, count = max(1, slab.row_count // positions), min(slab.row_count, positions)
         part = self._rows[sample : sample + samples, :, position : position + count]
-        return part.reshape(piece.input_shape)
+        return part.reshape(slab.input_shape)
 
 
 class ClassWeights:
@@ -67,8 +67,8 @@ class ClassWeights:
         self._target = target
         self._weights = weights
 
-    def take(self, piece: Piece) -> Tensor:
-        return self._weights[(self._target.take(piece) == 1).to(torch.int64)]
+    def take(self, slab: SlabRows) -> Tensor:
+        return self._weights[(self._target.take(slab) == 1).to(torch.int64)]
 
 
 class Coming:
@@ -96,33 +96,33 @@ class Coming:
     def complete(self) -> bool:
         return self._next_row == self._layout.row_count
 
-    def add(self, payload: memoryview, piece: Piece) -> None:
+    def add(self, payload: memoryview, slab: SlabRows) -> None:
         """Takes in the elements of some rows.
 
         Raises:
             FieldError: They are not the next rows, or not as many elements as these have.
         """
-        if piece.first_row != self._next_row:
-            came = f"from row {piece.first_row} on"
+        if slab.first_row != self._next_row:
+            came = f"from row {slab.first_row} on"
             raise FieldError(self.field, f"expected elements from row {self._next_row} on, got some {came}")
-        shape = piece.input_shape if self._wide else piece.row_shape
-        self._parts.append(_Part(piece, from_bytes(_by_itself(payload), self._dtype, shape, self.field)))
-        self._next_row = piece.end_row
+        shape = slab.input_shape if self._wide else slab.row_shape
+        self._parts.append(_Part(slab, from_bytes(_by_itself(payload), self._dtype, shape, self.field)))
+        self._next_row = slab.end_row
         self._element_bytes += len(payload)
 
-    def take(self, piece: Piece) -> Tensor:
-        """What it has for the rows of a piece.
+    def take(self, slab: SlabRows) -> Tensor:
+        """What it has for the rows of a slab.
 
         Raises:
             FieldError: It has not come yet.
         """
-        if self._next_row < piece.end_row:
+        if self._next_row < slab.end_row:
             came = f"rows up to {self._next_row}"
-            raise FieldError(self.field, f"expected the elements of all rows up to {piece.end_row} by now, got {came}")
-        if self._parts[0].piece == piece:
+            raise FieldError(self.field, f"expected the elements of all rows up to {slab.end_row} by now, got {came}")
+        if self._parts[0].slab == slab:
             part = self._parts.popleft().tensor
         else:
-            part = self._from_rows(torch.cat(list(self._rows_until(piece.end_row))), piece)
+            part = self._from_rows(torch.cat(list(self._rows_until(slab.end_row))), slab)
         self._element_bytes -= part.nbytes
         return part
 
@@ -136,27 +136,27 @@ class Coming:
         return whole.view(self._layout.row_shape)
 
     def _rows_until(self, end: int) -> Iterator[Tensor]:
-        """Takes out rows that came in other pieces than they are wanted in."""
-        while self._parts and self._parts[0].piece.first_row < end:
+        """Takes out rows that came in other slabs than they are wanted in."""
+        while self._parts and self._parts[0].slab.first_row < end:
             part = self._parts.popleft()
-            first, last, rows = part.piece.first_row, part.piece.end_row, self._rows(part)
+            first, last, rows = part.slab.first_row, part.slab.end_row, self._rows(part)
             yield rows[: end - first]
             if end < last:
-                self._parts.appendleft(_Part(Piece(end, last - end, (), ()), rows[end - first :], as_rows=True))
+                self._parts.appendleft(_Part(SlabRows(end, last - end, (), ()), rows[end - first :], as_rows=True))
 
     def _rows(self, part: "_Part") -> Tensor:  # (rows), or if wide (rows, C)
         if part.as_rows or not self._wide:
             return part.tensor if part.as_rows else part.tensor.reshape(-1)
         return _classes_last(part.tensor).reshape(-1, self._layout.classes)
 
-    def _from_rows(self, rows: Tensor, piece: Piece) -> Tensor:
-        if not self._wide or len(piece.input_shape) < 3:
-            return rows.view(piece.input_shape if self._wide else piece.row_shape)
-        return rows.view(*piece.row_shape, -1).movedim(-1, 1).contiguous()
+    def _from_rows(self, rows: Tensor, slab: SlabRows) -> Tensor:
+        if not self._wide or len(slab.input_shape) < 3:
+            return rows.view(slab.input_shape if self._wide else slab.row_shape)
+        return rows.view(*slab.row_shape, -1).movedim(-1, 1).contiguous()
 
 
 class _Part(NamedTuple):
-    piece: Piece
+    slab: SlabRows
     tensor: Tensor
     as_rows: bool = False
 

@@ -8,7 +8,7 @@ from losswire.dtypes import BY_NAME
 from losswire.errors import FieldError
 from losswire.frames import RESPONSES, SlabFrame
 from losswire.losses import RESULT_TENSORS
-from losswire.rows import Piece
+from losswire.rows import SlabRows
 from losswire_server.errors import NotServedError
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
@@ -23,17 +23,17 @@ RESULTS: dict[str, str] = {
 WIDE = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
 
 
-class StreamBatch:
+class StreamRequest:
     """Evaluates a batch slab by slab, in row order."""
 
     def __init__(self, header: StreamHeader) -> None:
         self._header = header
         self._by_rows = dict(header.by_rows)
         self._dtypes: dict[str, torch.dtype] = {}  # of the fields of results
-        self._pieces: ce_engine.Pieces | ce_engine.PlannedPieces | None = None
+        self._evaluation: ce_engine.SlabBySlab | ce_engine.PlannedSlabBySlab | None = None
         self._next_row = 0
         if header.can_be_planned:
-            self._pieces = ce_engine.PlannedPieces(header.plan())
+            self._evaluation = ce_engine.PlannedSlabBySlab(header.plan())
             self._by_rows = {}
 
     @property
@@ -58,13 +58,13 @@ class StreamBatch:
         """
         if frame.unknown:
             raise NotServedError("slab", f"this server does not know its field number {frame.unknown[0]}")
-        piece = self._header.layout.piece(frame.first_row, frame.row_count)
+        slab = self._header.layout.slab_rows(frame.first_row, frame.row_count)
         if not frame.payloads:
             raise FieldError("slab", "expected elements of a tensor, got none")
         for name, data in frame.payloads.items():
             if name != "input":
-                self._coming(name).add(data, piece)
-        return self._evaluate(piece, frame.payloads["input"]) if "input" in frame.payloads else None
+                self._coming(name).add(data, slab)
+        return self._evaluate(slab, frame.payloads["input"]) if "input" in frame.payloads else None
 
     def summary(self) -> v1.EvaluateResponse:
         """What all rows add up to.
@@ -72,15 +72,15 @@ class StreamBatch:
         Raises:
             FieldError: Some of them did not come.
         """
-        pieces, row_count = self._pieces, self._header.layout.row_count
-        if pieces is None or not self.is_complete:
+        evaluation, row_count = self._evaluation, self._header.layout.row_count
+        if evaluation is None or not self.is_complete:
             raise FieldError("slab.input", f"expected all {row_count} rows, got only the first {self._next_row}")
         summary = v1.EvaluateResponse(
-            loss_sum=pieces.loss_sum,
-            weight_sum=pieces.weight_sum,
-            row_count=pieces.row_count,
-            ignored_count=pieces.ignored_count,
-            correct_count=pieces.correct_count if "predictions" in self._dtypes else None,
+            loss_sum=evaluation.loss_sum,
+            weight_sum=evaluation.weight_sum,
+            row_count=evaluation.row_count,
+            ignored_count=evaluation.ignored_count,
+            correct_count=evaluation.correct_count if "predictions" in self._dtypes else None,
         )
         for field, dtype in self._dtypes.items():
             message, layout = getattr(summary, field), self._header.layout
@@ -88,7 +88,7 @@ class StreamBatch:
             message.shape.extend(layout.shape if field in WIDE else layout.row_shape)
         if self._header.options["reduction"] != "none":
             summary.loss.Clear()
-            fill(summary.loss, torch.tensor(pieces.loss(), dtype=self._dtypes["loss"]))
+            fill(summary.loss, torch.tensor(evaluation.loss(), dtype=self._dtypes["loss"]))
         return summary
 
     def _coming(self, name: str) -> Coming:
@@ -98,21 +98,21 @@ class StreamBatch:
         came = "it is complete" if name in self._header.by_rows else "it has none"
         raise FieldError(f"slab.{name}", f"expected no elements, since the header says that {came}")
 
-    def _evaluate(self, piece: Piece, data: memoryview) -> bytes | None:
-        if piece.first_row != self._next_row:
-            came = f"rows from {piece.first_row} on"
+    def _evaluate(self, slab: SlabRows, data: memoryview) -> bytes | None:
+        if slab.first_row != self._next_row:
+            came = f"rows from {slab.first_row} on"
             raise FieldError("slab.first_row", f"expected input from row {self._next_row} on, got {came}")
-        if self._pieces is None:
-            self._pieces = self._begin()
+        if self._evaluation is None:
+            self._evaluation = self._begin()
         header = self._header
-        x = from_bytes(data, header.dtype, piece.input_shape, "slab.input")
+        x = from_bytes(data, header.dtype, slab.input_shape, "slab.input")
         with by_field(header.request.spec):
-            by_rows = {name: tensor.take(piece) for name, tensor in self._by_rows.items()}
-            results = self._pieces.evaluate(x, **by_rows)
-        self._next_row = piece.end_row
-        return self._reply(piece, results)
+            by_rows = {name: tensor.take(slab) for name, tensor in self._by_rows.items()}
+            results = self._evaluation.evaluate(x, **by_rows)
+        self._next_row = slab.end_row
+        return self._reply(slab, results)
 
-    def _begin(self) -> ce_engine.Pieces:
+    def _begin(self) -> ce_engine.SlabBySlab:
         header = self._header
         options, weight_sum = dict(header.options), float(header.layout.row_count)
         if header.needs_all_targets:
@@ -122,7 +122,7 @@ class StreamBatch:
                 options["weight"] = sums.class_weight
             elif options.pop("weight") and sums.class_weight is not None:
                 self._by_rows["weight"] = ClassWeights(self._by_rows["target"], sums.class_weight)
-        return ce_engine.Pieces(PLANS[header.loss], weight_sum=weight_sum, **options)
+        return ce_engine.SlabBySlab(PLANS[header.loss], weight_sum=weight_sum, **options)
 
     def _sums(self) -> ce_engine.TargetSums:
         header, target = self._header, self._all_targets()
@@ -142,7 +142,7 @@ class StreamBatch:
             raise TypeError("only targets with one number a row are needed ahead")
         return target.tensor
 
-    def _reply(self, piece: Piece, results: ce_engine.RowResults) -> bytes | None:
+    def _reply(self, slab: SlabRows, results: ce_engine.RowResults) -> bytes | None:
         tensors = {field: getattr(results, name) for field, name in RESULTS.items()}
         tensors = {field: tensor for field, tensor in tensors.items() if tensor is not None}
         self._dtypes = {field: tensor.dtype for field, tensor in tensors.items()}
@@ -151,4 +151,4 @@ class StreamBatch:
         if not tensors:
             return None
         payloads = {field: elements(tensor) for field, tensor in tensors.items()}
-        return RESPONSES.write(piece.first_row, piece.row_count, payloads)
+        return RESPONSES.write(slab.first_row, slab.row_count, payloads)

@@ -1,4 +1,4 @@
-"""Batches that come in pieces of consecutive rows: what comes of them has the bits that one piece would give."""
+"""Requests that are evaluated slab by slab. Results have the bits that one slab of all rows would give."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -79,8 +79,8 @@ def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarge
         raise error.further_on(i * PART_ROWS) from error
 
 
-class PlannedPieces:
-    """Evaluates a batch of which all but the input is here: planned as a whole, evaluated piece by piece, in row order.
+class PlannedSlabBySlab:
+    """Evaluates a batch of which all but the input is here: planned as a whole, evaluated slab by slab, in row order.
 
     Args:
         slab: The batch, of a loss with class indices. Of its input only dtype and shape count.
@@ -119,8 +119,8 @@ class PlannedPieces:
         return self._slab.reduction.reduced(self.loss_sum)
 
 
-class Pieces:
-    """Evaluates a batch piece by piece, each planned by itself, in row order, and adds it up.
+class SlabBySlab:
+    """Evaluates a batch slab by slab, each planned by itself, in row order, and adds it up.
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.
@@ -154,7 +154,7 @@ class Pieces:
         self.correct_count = 0
 
     def evaluate(self, input: Tensor, target: Tensor, **by_rows: Tensor) -> RowResults:
-        """Evaluates the rows that come next; of tensors with a number a row there are this piece's.
+        """Evaluates the rows that come next; of tensors with a number a row there are this slab's.
 
         Raises:
             InvalidArgumentError: An argument is wrong; rows are numbered from the start of the batch.
