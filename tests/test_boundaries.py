@@ -47,7 +47,7 @@ def test_package_imports_no_more_than_it_may(statement, ours, absent):
         ("server", {"losswire_server", "losswire", "ce_engine"}),
     ],
 )
-def test_no_line_of_a_package_imports_what_the_package_may_not(folder, ours):
+def test_no_line_imports_what_it_may_not(folder, ours):
     sources = list((ROOT / folder / "src").rglob("*.py"))
     assert sources
     for source in sources:
@@ -146,7 +146,7 @@ def requirements(distribution: str) -> set[str]:
     return found
 
 
-def test_tests_start_processes_by_what_ends_them():
+def test_tests_start_ending_processes():
     folder = Path(__file__).parent
     own = {folder / name for name in ("processes.py", "timeouts.py", "test_timeouts.py")}
     others = set(folder.rglob("*.py")) - own - set((folder / "gpu").rglob("*.py"))  # which are to run alone

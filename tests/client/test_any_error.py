@@ -118,7 +118,7 @@ def attempted(call: Callable[[], Any]) -> Any:
 
 @settings(max_examples=100)
 @given(loss=losses, data=st.data())
-def test_call_with_anything_ends_with_an_error_of_the_tree(unconnected, loss, data):
+def test_any_call_ends_in_the_error_tree(unconnected, loss, data):
     wrong = data.draw(st.dictionaries(st.sampled_from(ARGUMENTS[loss]), junk, min_size=1, max_size=2))
     arguments = RIGHT[loss] | {"grad": True, "reduction": "none"} | wrong
     with pytest.raises(LosswireError, match=r"."):
@@ -127,7 +127,7 @@ def test_call_with_anything_ends_with_an_error_of_the_tree(unconnected, loss, da
 
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["target", "timeout", "transport", "token", "tls", "retry", "coalesce"]), junk))
-def test_client_of_anything_is_one_or_an_error_of_the_tree(told):
+def test_any_client_ends_in_the_error_tree(told):
     client = attempted(lambda: Client(**{"target": "127.0.0.1:1", "timeout": 5, "retry": None} | told))
     if isinstance(client, Client):
         assert isinstance(attempted(lambda: client.ping(timeout=0.05)), LosswireError)
@@ -137,7 +137,7 @@ def test_client_of_anything_is_one_or_an_error_of_the_tree(told):
 
 @settings(max_examples=40)
 @given(kind=st.sampled_from([TLS, Retry]), data=st.data())
-def test_settings_of_anything_are_some_or_an_error_of_the_tree(kind, data):
+def test_any_settings_end_in_the_error_tree(kind, data):
     names = {TLS: ("ca", "cert", "key", "server_name"), Retry: ("seconds", "first_pause", "longest_pause")}[kind]
     told = data.draw(st.dictionaries(st.sampled_from(names), junk))
     made = attempted(lambda: kind(**told))
@@ -150,14 +150,14 @@ def test_settings_of_anything_are_some_or_an_error_of_the_tree(kind, data):
 
 @settings(max_examples=40)
 @given(shape=junk | st.tuples(junk, junk), dtype=junk)
-def test_array_of_anything_is_refused_or_needs_a_server(unconnected, shape, dtype):
+def test_array_of_anything_is_refused_or_sent(unconnected, shape, dtype):
     array = attempted(lambda: unconnected.empty(shape, dtype))
     assert isinstance(array, LosswireError) or array.size == 0
 
 
 @settings(max_examples=40)
 @given(batches=junk | st.lists(junk, max_size=2), loss=junk, window=junk, timeout=junk)
-def test_map_of_anything_ends_with_an_error_of_the_tree(unconnected, batches, loss, window, timeout):
+def test_any_map_ends_in_the_error_tree(unconnected, batches, loss, window, timeout):
     for told in ({}, {"loss": loss}, {"window": window}, {"timeout": timeout}):
         try:
             results = attempted(lambda: list(unconnected.map(batches, **told)))  # noqa: B023

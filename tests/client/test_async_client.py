@@ -42,7 +42,7 @@ def test_both_clients_have_the_same_surface():
 
 
 @pytest.mark.parametrize("transport", ["auto", "unary", "stream", "shared_memory"])
-def test_results_have_the_bits_that_the_other_client_gets(client, target, transport):
+def test_both_clients_get_the_same_bits(client, target, transport):
     calls = [
         lambda c: c.cross_entropy(LOGITS, TARGET, grad=True, reduction="none", outputs=("lse", "predictions")),
         lambda c: c.nll_loss(np.log(PROBABILITIES), TARGET[:40] % 50, grad=True),
@@ -61,7 +61,7 @@ def test_results_have_the_bits_that_the_other_client_gets(client, target, transp
         assert (got.loss_sum, got.weight_sum) == (want.loss_sum, want.weight_sum)
 
 
-def test_capabilities_and_ping_are_those_of_the_server(client, target):
+def test_capabilities_and_ping_work(client, target):
     async def ask():
         async with AsyncClient(target) as awaited:
             return await awaited.capabilities(), await awaited.ping()
@@ -84,7 +84,7 @@ def test_resident_array_is_not_copied(target):
     assert result.grad.shape == LOGITS.shape
 
 
-def test_arrays_may_be_collected_in_another_thread_and_after_the_loop():
+def test_arrays_may_outlive_the_loop():
     with serving() as server:
 
         async def place():
@@ -98,7 +98,7 @@ def test_arrays_may_be_collected_in_another_thread_and_after_the_loop():
         eventually(lambda: leased_bytes(server) == 0)
 
 
-def test_one_client_serves_one_event_loop_after_another(target):
+def test_client_serves_loop_after_loop(target):
     client = AsyncClient(target)
     losses = {float(asyncio.run(evaluated(client)).loss) for _ in range(3)}
     assert len(losses) == 1
@@ -118,7 +118,7 @@ def test_many_tasks_share_a_client(target):
             assert k % 20 or result.loss == client.cross_entropy(SMALL[0] * k, SMALL[1]).loss
 
 
-def test_invalid_argument_is_refused_when_it_is_awaited(target):
+def test_invalid_argument_is_refused_if_awaited(target):
     async def evaluate():
         async with AsyncClient(target) as client:
             call = client.cross_entropy(SMALL[0], SMALL[1][:2])
@@ -145,7 +145,7 @@ def held_up(monkeypatch):
 
 
 @pytest.mark.parametrize("transport", ["unary", "shared_memory"])
-def test_cancelled_task_is_over_and_the_next_call_works(held_up, transport):
+def test_cancelled_task_harms_no_other_call(held_up, transport):
     target, begun, go_on = held_up
 
     async def evaluate():
@@ -161,7 +161,7 @@ def test_cancelled_task_is_over_and_the_next_call_works(held_up, transport):
     assert asyncio.run(evaluate()).row_count == 8
 
 
-def test_closing_ends_the_calls_under_way_with_an_error(held_up):
+def test_closing_ends_calls_under_way(held_up):
     target, begun, _ = held_up
 
     async def close():
@@ -177,7 +177,7 @@ def test_closing_ends_the_calls_under_way_with_an_error(held_up):
     asyncio.run(close())
 
 
-def test_no_server_and_no_answer_are_errors_of_the_tree(silent_target):
+def test_no_server_is_an_error_of_the_tree(silent_target):
     async def call(target, timeout):
         async with AsyncClient(target, timeout=timeout, retry=None) as client:
             await client.cross_entropy(*SMALL)

@@ -47,7 +47,7 @@ def test_face_of_the_package_is_what_it_was():
     ]
 
 
-def test_batch_of_three_has_the_known_loss_and_gradient(client):
+def test_batch_of_three_has_known_numbers(client):
     result = client.cross_entropy(LOGITS, TARGET, grad=True)
     assert round(float(result.loss), 4) == 0.3458
     softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
@@ -91,7 +91,7 @@ def test_every_option_gives_what_torch_gives(client, shape, reduction):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
-def test_gradient_has_the_dtype_of_the_input_and_may_be_written_to(client, dtype):
+def test_gradient_has_the_inputs_dtype(client, dtype):
     result = client.cross_entropy(LOGITS.astype(dtype), TARGET, grad=True, reduction="none")
     assert result.grad.dtype == dtype
     assert result.loss.dtype == (np.float64 if dtype is np.float64 else np.float32)
@@ -101,11 +101,11 @@ def test_gradient_has_the_dtype_of_the_input_and_may_be_written_to(client, dtype
 @pytest.mark.parametrize(
     "dtype", [np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, np.uint32, np.uint64, ">i4"]
 )
-def test_target_may_be_of_any_integer_dtype_that_int64_holds(client, dtype):
+def test_target_takes_any_integer_dtype(client, dtype):
     assert client.cross_entropy(LOGITS, TARGET.astype(dtype)).loss == client.cross_entropy(LOGITS, TARGET).loss
 
 
-def test_lists_of_whole_numbers_are_numbers_and_empty_ones_are_empty_batches(client):
+def test_lists_of_whole_numbers_are_floats(client):
     assert client.cross_entropy([[1, 2, 3]], [2], [1, 2, 3], grad=True, grad_output=2).loss.dtype == np.float64
     assert client.cross_entropy(np.zeros((0, 3)), []).row_count == 0
 
@@ -114,7 +114,7 @@ def test_gradient_is_absent_unless_asked_for(client):
     assert client.cross_entropy(LOGITS, TARGET).grad is None
 
 
-def test_empty_mean_is_nan_as_in_torch_or_zero_if_asked_for(client):
+def test_empty_mean_is_nan_or_zero(client):
     assert math.isnan(client.cross_entropy(LOGITS, [-100] * 3).loss)
     assert client.cross_entropy(LOGITS, [-100] * 3, empty="zero").loss == 0
 
@@ -126,7 +126,7 @@ def test_series_names_the_sums_in_the_metrics(client, server):
     assert server.registry.get_sample_value("losswire_weight_sum_total", labels) == 3
 
 
-def test_capabilities_are_told_in_the_words_of_the_sdk(client):
+def test_capabilities_use_the_sdks_names(client):
     told = client.capabilities()
     assert told.version == losswire_client.__version__
     assert told.torch_version == torch.__version__
@@ -223,7 +223,7 @@ def test_no_server_is_unavailable():
     assert isinstance(raised.value, ConnectionError)
 
 
-def test_deadline_is_that_of_the_client_unless_the_call_has_one(silent_target):
+def test_call_deadline_overrides_the_clients(silent_target):
     with Client(silent_target, timeout=0.2) as client:
         with pytest.raises(
             DeadlineExceededError, match=rf"no answer from {silent_target} within 0.2 seconds"
@@ -234,7 +234,7 @@ def test_deadline_is_that_of_the_client_unless_the_call_has_one(silent_target):
     assert isinstance(raised.value, TimeoutError)
 
 
-def test_deadline_is_set_even_if_nobody_asked_for_one(silent_target):
+def test_deadline_is_always_set(silent_target):
     with Client(silent_target) as client:
         assert client._timeout == 60
 
@@ -246,20 +246,20 @@ def test_request_beyond_the_limit_says_so():
         assert client.capabilities().max_message_bytes == 4096
 
 
-def test_batch_that_fits_no_message_says_so_before_it_is_sent(target, monkeypatch):
+def test_too_large_message_is_never_sent(target, monkeypatch):
     monkeypatch.setattr("losswire_client._transports.unary.MAX_BATCH_BYTES", 100)  # in place of 2 GiB
     with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
 
-def test_answer_larger_than_the_default_limit_of_grpc_comes_back(client):
+def test_answer_above_grpcs_limit_comes_back(client):
     logits = np.zeros((300, 5000), np.float32)  # 6 MB; the default is 4
     assert client.cross_entropy(logits, np.zeros(300, np.int64), grad=True).grad.shape == (300, 5000)
 
 
 @pytest.mark.parametrize("call", ["ping", "capabilities", "cross_entropy", "map", "empty"])
 @pytest.mark.parametrize("options", [{}, {"coalesce": True}, {"transport": "shared_memory"}], ids=str)
-def test_every_call_of_a_closed_client_is_an_error_of_the_tree(target, call, options):
+def test_closed_client_refuses_every_call(target, call, options):
     client = Client(target, **options)
     client.ping()
     client.close()

@@ -40,7 +40,7 @@ def test_status_becomes_the_error_of_the_table(code):
     assert str(error)
 
 
-def test_every_error_is_in_the_table_or_below_one_that_is():
+def test_every_error_is_in_the_table():
     errors = {
         value
         for value in vars(losswire_client).values()
@@ -70,7 +70,7 @@ def test_tree_in_the_docstring_is_the_tree():
     ids=["no message", "nothing", "no loss", "too few bytes"],
 )
 @pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
-def test_answer_that_is_not_of_the_contract_is_an_error_of_the_servers(monkeypatch, answer, transport):
+def test_answer_outside_the_contract_is_internal(monkeypatch, answer, transport):
     async def evaluate(*_):
         return answer
 
@@ -86,7 +86,7 @@ def test_answer_that_is_not_of_the_contract_is_an_error_of_the_servers(monkeypat
             client.cross_entropy(logits, target)
 
 
-def test_failure_of_an_unknown_code_is_an_error_of_the_servers():
+def test_unknown_failure_code_is_internal():
     assert type(from_failure(v1.Failure(code=99, message="new"))) is InternalError
 
 
@@ -113,7 +113,7 @@ def test_overload_says_when_to_come_back():
     assert overloaded.retry_seconds == 0.25
 
 
-def test_details_that_contradict_the_status_are_no_reason_to_fail_otherwise():
+def test_contradicting_details_are_ignored():
     error = ServerOverloadedError("too much is in flight", 250)
     metadata = trailers(error, to_status(error))
     assert type(raised_for(Failed(grpc.StatusCode.INTERNAL, "other", metadata))) is InternalError

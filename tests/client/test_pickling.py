@@ -21,7 +21,7 @@ def evaluate(client: Client) -> float:
         return float(client.cross_entropy(*ROW).loss)
 
 
-def test_pickled_client_connects_anew_in_another_process(target):
+def test_pickled_client_connects_anew(target):
     program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).cross_entropy([[0.5, 1.5, -1.0]], [1]).loss)"
     with Client(target) as client:
         loss = client.cross_entropy([[0.5, 1.5, -1.0]], [1]).loss  # so that it is connected
@@ -29,7 +29,7 @@ def test_pickled_client_connects_anew_in_another_process(target):
     assert float(done.stdout) == loss
 
 
-def test_pickled_async_client_is_awaited_as_the_first_is(target):
+def test_pickled_async_client_works(target):
     async def loss(client):
         async with client:
             return float((await client.cross_entropy(*ROW)).loss)
@@ -49,7 +49,7 @@ def test_what_a_client_was_told_goes_along(kind, how):
     assert again._retry == Retry(seconds=3)
 
 
-def test_what_it_was_not_told_is_that_of_the_new_environment(monkeypatch):
+def test_pickled_client_reads_the_environment(monkeypatch):
     monkeypatch.setenv("LOSSWIRE_TARGET", "here")
     monkeypatch.setenv("LOSSWIRE_TOKEN", "secret")
     monkeypatch.setenv("LOSSWIRE_TLS", "1")
@@ -70,7 +70,7 @@ def test_token_goes_along_as_it_was_told(tmp_path):
     assert server.tokens == ["Bearer as-text", "Bearer from-file"]
 
 
-def test_client_of_a_service_in_the_process_stays_there():
+def test_in_process_client_is_not_pickled():
     with testing.Service() as service, service.client() as client, pytest.raises(LosswireError, match="cannot leave"):
         pickle.dumps(client)
 

@@ -45,7 +45,7 @@ def server():
 
 @pytest.mark.parametrize("refusal", [UNAVAILABLE, CANCELLED, overloaded(1)], ids=lambda refusal: refusal[0].name)
 @pytest.mark.parametrize(("transport", "batch"), [("unary", SMALL), ("unary", LARGE), ("stream", LARGE)])
-def test_what_may_pass_is_tried_again_until_it_does(server, refusal, transport, batch):
+def test_passing_failure_is_tried_again(server, refusal, transport, batch):
     with Client(server.target, transport=transport, retry=QUICK) as client:
         expected = client.cross_entropy(*batch)
         server.refusals += [refusal] * 5
@@ -79,14 +79,14 @@ def test_what_does_not_pass_is_not_tried_again(server, code, error):
     assert server.methods == ["Evaluate"]
 
 
-def test_client_that_retries_nothing_gives_the_first_error(server):
+def test_no_retry_gives_the_first_error(server):
     server.refusals.append(UNAVAILABLE)
     with Client(server.target, retry=None) as client, pytest.raises(UnavailableError, match="on its way"):
         client.cross_entropy(*SMALL)
     assert server.methods == ["Evaluate"]
 
 
-def test_no_pause_is_shorter_than_the_server_asks_for(server):
+def test_pause_is_as_long_as_asked_for(server):
     server.refusals += [overloaded(200)] * 2
     with Client(server.target, retry=QUICK) as client:
         client.ping()
@@ -109,7 +109,7 @@ def test_pushback_of_grpcs_own_is_honoured_too(server, code):
     assert raised.value.retry_seconds == float("inf")
 
 
-def test_no_call_is_tried_again_past_its_deadline(server):
+def test_retry_ends_at_the_deadline(server):
     server.refusals += [overloaded(10_000), UNAVAILABLE]
     with Client(server.target, timeout=5) as client:
         start = time.monotonic()
@@ -120,7 +120,7 @@ def test_no_call_is_tried_again_past_its_deadline(server):
     assert len(server.methods) == 1
 
 
-def test_no_call_is_tried_again_after_the_seconds_of_the_retry():
+def test_retry_ends_after_its_seconds():
     start = time.monotonic()
     with Client("127.0.0.1:1", retry=Retry(seconds=0.3, first_pause=0.05)) as client, pytest.raises(UnavailableError):
         client.cross_entropy(*SMALL)
@@ -137,7 +137,7 @@ def test_first_retry_is_told_in_the_log(server, caplog, monkeypatch):
     assert record.getMessage().startswith("trying again for up to 30 seconds: no server to be reached at 127.0.0.1:")
 
 
-def test_server_that_has_come_back_is_asked_what_it_serves(server):
+def test_returned_server_is_asked_anew(server):
     with Client(server.target, transport="stream", retry=QUICK) as client:
         client.cross_entropy(*LARGE)
         server.refusals.append(UNAVAILABLE)

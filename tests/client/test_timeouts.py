@@ -90,7 +90,7 @@ def test_error_tells_the_timeout_that_was_given(silent_target, slow_target, kind
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_map_is_over_for_all_batches_that_travel_together_and_says_which(slow_target, kind, coalesce):
+def test_late_chunk_ends_a_map(slow_target, kind, coalesce):
     start = time.monotonic()
     # With coalescing, a busy machine may be late with what the server takes, before there is any batch.
     message = rf"^{'(batch 0: )?' if coalesce else 'batch 0: '}no answer from {slow_target} within 0\.125 seconds$"
@@ -108,7 +108,7 @@ def test_batch_of_a_map_may_bring_its_own_timeout(slow_target, kind, coalesce):
 
 
 @BOTH
-def test_each_of_those_who_travel_together_has_its_own_timeout(slow_target, kind):
+def test_coalesced_calls_keep_their_timeouts(slow_target, kind):
     timeouts = (0.2, 0.25, 0.3, 0.15, 0.35, 0.1)
     if kind is Client:
         with Client(slow_target, coalesce=True) as client, ThreadPoolExecutor(len(timeouts)) as pool:
@@ -140,7 +140,7 @@ def test_timeout_is_told_as_it_was_written(timeout, told):
             client.cross_entropy(*ROW)
 
 
-def test_call_that_was_tried_again_tells_all_of_its_timeout():
+def test_retried_call_tells_its_whole_timeout():
     with answering() as server, Client(server.target, timeout=7, retry=Retry(first_pause=0.01)) as client:
         server.refusals += [
             (grpc.StatusCode.UNAVAILABLE, "on its way", ()),

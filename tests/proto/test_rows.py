@@ -70,12 +70,12 @@ def test_any_number_is_a_piece_or_an_error(layout, first_row, row_count):
         ((4, 5, 1, 1), (1, 1), SlabRows(1, 1, (1, 5, 1, 1), (1, 1, 1))),
     ],
 )
-def test_slab_is_of_whole_samples_or_of_positions_of_one(shape, rows, slab):
+def test_slab_has_whole_samples_or_one(shape, rows, slab):
     assert RowLayout.of(shape, elementwise=False).slab_rows(*rows) == slab
 
 
 @pytest.mark.parametrize("rows", [(0, 0), (0, -1), (-1, 1), (-1, 25), (24, 1), (23, 2), (0, 25), (0, 2**62)])
-def test_rows_that_are_none_of_the_batch_are_refused(rows):
+def test_rows_outside_the_batch_are_refused(rows):
     for layout in (RowLayout.of((4, 5, 2, 3), elementwise=False), RowLayout.of((4, 6), elementwise=True)):
         with pytest.raises(FieldError, match=r"slab.row_count: expected rows of a batch that has 24, got"):
             layout.slab_rows(*rows)

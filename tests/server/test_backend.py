@@ -25,7 +25,7 @@ LARGE = 2**17  # elements, which are evaluated beside the event loop
 
 
 @pytest.mark.parametrize("elements", [10, LARGE])
-def test_service_without_sockets_computes_on_as_many_threads_as_the_settings_say(monkeypatch, elements):
+def test_in_process_service_sets_threads(monkeypatch, elements):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         seen.append(torch.get_num_threads())
         return v1.EvaluateResponse()
@@ -39,7 +39,7 @@ def test_service_without_sockets_computes_on_as_many_threads_as_the_settings_say
     assert seen == [1, 3]
 
 
-def test_calls_end_after_leases_and_before_what_they_run_on():
+def test_backend_stops_in_order():
     async def start_and_stop() -> list[str]:
         backend, seen = Backend(Settings(), CollectorRegistry()), []
         backend.start()

@@ -43,7 +43,7 @@ def test_error_has_its_code_and_reason(error, code, reason):
     assert (info.reason, info.domain) == (reason, "losswire")
 
 
-def test_every_reason_of_the_contract_has_an_error():
+def test_every_reason_has_an_error():
     reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118
     assert reasons - {"UNSPECIFIED"} == {reason for *_, reason in RAISED}
 
@@ -53,7 +53,7 @@ def test_wrong_field_is_named_in_a_violation():
     assert (violation.field, violation.description) == ("spec.reduction", "expected one, got none")
 
 
-def test_overload_says_when_to_come_back_in_both_ways():
+def test_overload_says_when_in_both_ways():
     error = OverloadedError("too much", 250)
     assert unpack(details_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 250
     assert ("grpc-retry-pushback-ms", "250") in trailers(error, to_status(error))
@@ -65,7 +65,7 @@ def test_unknown_error_leaks_nothing():
     assert "secret" not in repr((status.code, status.details, trailers(error, status)))
 
 
-def test_error_about_something_long_stays_below_the_limit_of_metadata():
+def test_long_error_fits_the_metadata():
     error = FieldError("series", "got " + "ä" * 100_000)
     status = to_status(error)
     percent_encoded = 3 * len(status.details.encode())

@@ -43,18 +43,18 @@ async def fail_to_start(**settings: Any) -> str:
 
 
 @pytest.mark.parametrize("setting", ["port", "metrics_port"])
-def test_no_grpc_server_is_made_where_a_port_is_taken(setting, taken, monkeypatch):
+def test_taken_port_makes_no_grpc_server(setting, taken, monkeypatch):
     monkeypatch.setattr(Server, "_make_grpc_server", None)
     said = uvloop.run(fail_to_start(**{setting: taken}))
     assert f"{setting}: cannot listen on 127.0.0.1:{taken}; is another server there?" in said
 
 
-def test_grpc_server_is_taken_down_whole_where_another_comes_first(taken, monkeypatch):
+def test_grpc_is_taken_down_if_too_late(taken, monkeypatch):
     monkeypatch.setattr(Address, "check", lambda _: None)  # as if the other had come just after it
     assert f"port: cannot listen on 127.0.0.1:{taken}" in uvloop.run(fail_to_start(port=taken))
 
 
-def test_start_that_is_cancelled_leaves_nothing_behind():
+def test_cancelled_start_leaves_nothing():
     async def start_and_cancel() -> None:
         before, server = running(), make()
         starting = asyncio.ensure_future(server.start())
@@ -68,7 +68,7 @@ def test_start_that_is_cancelled_leaves_nothing_behind():
     uvloop.run(start_and_cancel())
 
 
-def test_server_that_has_stopped_lets_go_of_grpc_and_of_its_ports():
+def test_stopped_server_frees_its_ports():
     async def start_and_stop() -> None:
         before, server = running(), make()
         await server.start()
@@ -81,7 +81,7 @@ def test_server_that_has_stopped_lets_go_of_grpc_and_of_its_ports():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_is_noted_at_once_and_acted_on_where_it_is_waited_for(number):
+def test_signal_is_noted_at_once(number):
     with StopSignal() as stop:
         os.kill(os.getpid(), number)
         assert stop.received
@@ -97,7 +97,7 @@ def test_signal_ends_the_wait():
         uvloop.run(wait(stop))
 
 
-def test_second_signal_has_its_ordinary_effect_and_handlers_come_back(monkeypatch):
+def test_second_signal_ends_the_process(monkeypatch):
     before, raised = signal.getsignal(signal.SIGTERM), []
     monkeypatch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
     with StopSignal():

@@ -12,13 +12,13 @@ def address(host: str, port: int = 0) -> Address:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "127.1"])
-def test_addresses_of_this_machine_can_be_listened_on(host):
+def test_own_addresses_can_be_listened_on(host):
     address(host).check()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this machine has no IPv6")
 @pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
-def test_addresses_of_ipv6_have_brackets_or_none(host):
+def test_ipv6_needs_no_brackets(host):
     address(host).check()
     assert str(address(host, 5)) == f"[{host.strip('[]')}]:5"
 
@@ -27,7 +27,7 @@ def test_addresses_of_ipv6_have_brackets_or_none(host):
     "host",
     ["999.1.1.1", "203.0.113.1", "no such host", "http://localhost", "a\0b", "a" * 300, "::g", "[::1", "1.2.3.4.5"],
 )
-def test_host_that_is_none_of_this_machine_is_refused_by_name(host):
+def test_foreign_host_is_refused_by_name(host):
     if host == "[::1":
         address(host).check()  # brackets are taken off wherever they are
         return
@@ -36,7 +36,7 @@ def test_host_that_is_none_of_this_machine_is_refused_by_name(host):
     assert str(refused.value) == f"host: expected an address or a name of this machine, got {host!r}"
 
 
-def test_port_that_is_taken_is_told_with_its_setting():
+def test_taken_port_names_its_setting():
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
         pytest.raises(OSError, match=r"port: cannot listen") as raised,
@@ -45,12 +45,12 @@ def test_port_that_is_taken_is_told_with_its_setting():
     assert raised.value.errno == errno.EADDRINUSE
 
 
-def test_port_that_is_taken_at_one_of_the_addresses_is_taken():
+def test_port_taken_at_one_address_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError, match="is another server there"):
         address("localhost", other.getsockname()[1]).check()
 
 
-def test_port_that_this_user_may_not_have_is_refused(monkeypatch):
+def test_forbidden_port_is_refused(monkeypatch):
     def bind(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -59,7 +59,7 @@ def test_port_that_this_user_may_not_have_is_refused(monkeypatch):
         address("127.0.0.1", 80).check()
 
 
-def test_running_out_of_files_is_not_the_host_s_fault(monkeypatch):
+def test_lack_of_files_is_not_the_hosts_fault(monkeypatch):
     def listen(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -68,7 +68,7 @@ def test_running_out_of_files_is_not_the_host_s_fault(monkeypatch):
         address("127.0.0.1").check()
 
 
-def test_server_that_follows_another_at_once_may_listen():
+def test_port_is_free_at_once_again():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:

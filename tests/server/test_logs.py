@@ -12,7 +12,7 @@ def fail_with_a_secret() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_event_has_its_fields_and_its_traceback_but_no_local_variables(format, capsys):
+def test_event_has_fields_and_traceback(format, capsys):
     logs.configure("info", format)
     try:
         fail_with_a_secret()
@@ -33,7 +33,7 @@ def test_events_below_the_level_are_not_logged(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_caller_that_leaves_while_results_are_on_their_way_is_no_news(capsys):
+def test_leaving_caller_is_no_news(capsys):
     logs.configure("info", "json")
     grpcio = logging.getLogger("grpc._cython.cygrpc")
     grpcio.error("ExecuteBatchError raised in core by servicer method [%s]", "/losswire.v1.LossService/EvaluateStream")
@@ -43,7 +43,7 @@ def test_caller_that_leaves_while_results_are_on_their_way_is_no_news(capsys):
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_text_of_a_caller_forges_no_line_and_is_cut(format, capsys):
+def test_callers_text_forges_no_line(format, capsys):
     logs.configure("info", format)
     foreign = "a\nlosswire: all is well\r\x1b[31m" + "x" * 10_000
     logging.getLogger("losswire_server").info("call", extra={"peer": foreign})

@@ -17,7 +17,7 @@ def config(tmp_path):
     return path
 
 
-def test_flag_wins_over_variable_and_variable_over_file(config, monkeypatch):
+def test_flag_wins_over_variable_over_file(config, monkeypatch):
     monkeypatch.setenv("LOSSWIRE_PORT", "2")
     monkeypatch.setenv("LOSSWIRE_HOST", "variable")
     settings = CliApp.run(Settings, ["--config", str(config), "--port", "3"])
@@ -29,7 +29,7 @@ def test_file_may_be_named_by_a_variable(config, monkeypatch):
     assert Settings().port == 1
 
 
-def test_largest_request_must_fit_what_may_be_in_flight():
+def test_largest_request_must_fit_in_flight():
     with pytest.raises(ValidationError, match="max_inflight_bytes must be at least max_message_bytes"):
         Settings(max_message_bytes=8192, max_inflight_bytes=4096)
 
@@ -76,7 +76,7 @@ def test_largest_request_must_fit_what_may_be_in_flight():
         ([f"--port={'9' * 5000}"], r"port: .*, got '9{100,250}\.\.\.$"),
     ],
 )
-def test_wrong_settings_end_with_2_and_say_why_in_one_line(arguments, said, capsys, monkeypatch):
+def test_wrong_settings_end_with_2(arguments, said, capsys, monkeypatch):
     monkeypatch.setattr(settings_module, "MOST_THREADS", 32)  # as on a machine of two cores
     assert_refused(arguments, said, capsys)
 
@@ -87,7 +87,7 @@ NUMBERS = [name for name in Settings.model_fields if name not in TEXTS]
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "-inf", "1e300", str(2**63), "true", "", True, float("inf")])
 @pytest.mark.parametrize("name", NUMBERS)
-def test_number_that_no_machine_can_serve_by_is_refused_by_name(name, value):
+def test_absurd_number_is_refused_by_name(name, value):
     with pytest.raises(ValidationError) as refused:
         Settings(**{name: value})
     assert [problem["loc"] for problem in refused.value.errors()] == [(name,)]
@@ -106,7 +106,7 @@ def test_flag_tells_the_version(capsys):
     assert capsys.readouterr().out == f"losswire-server {__version__}\n"
 
 
-def test_variables_that_are_nearly_settings_are_told_of_and_others_are_not(monkeypatch):
+def test_misspelt_variables_are_told(monkeypatch):
     for name in ("PRT", "MAX_SERIE", "METRICS_URL", "TARGET", "TLS_CA", "TIMEOUT"):
         monkeypatch.setenv(f"LOSSWIRE_{name}", "1")
     assert mistyped_variables() == {

@@ -20,7 +20,7 @@ BATCHES = [(RNG.standard_normal((n % 7 + 1, 5), np.float32), RNG.integers(0, 5, 
 
 @BOTH
 @pytest.mark.parametrize("window", [1, 3, 100])
-def test_results_come_in_order_and_are_those_of_single_calls(client, target, kind, window):
+def test_results_are_those_of_single_calls(client, target, kind, window):
     results = list(mapped(kind(target), iter(BATCHES), window=window, reduction="sum", grad=True))
     assert len(results) == len(BATCHES)
     for batch, result in zip(BATCHES, results, strict=True):
@@ -37,7 +37,7 @@ def test_batches_may_be_mappings_of_any_loss(client, target, kind):
 
 
 @BOTH
-def test_no_more_batches_than_a_window_are_taken_ahead(target, kind):
+def test_map_takes_one_window_ahead(target, kind):
     taken = []
 
     def batches():
@@ -91,7 +91,7 @@ def test_error_says_which_batch_it_is_of(target, kind):
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_batch_that_does_not_come_is_told_in_its_turn_and_with_its_own_error(target, kind, coalesce):
+def test_missing_batch_is_told_in_its_turn(target, kind, coalesce):
     class MissingFileError(OSError):
         pass
 
@@ -109,7 +109,7 @@ def test_batch_that_does_not_come_is_told_in_its_turn_and_with_its_own_error(tar
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_error_of_the_server_keeps_all_that_it_says(target, kind, coalesce):
+def test_server_error_keeps_its_details(target, kind, coalesce):
     batches = [*BATCHES[:3], (BATCHES[3][0], BATCHES[3][1] * 0 - 1)]
     with unchecked(), pytest.raises(InvalidArgumentError, match=r"^batch 3: target: .* ignore_index=-1$") as raised:
         list(mapped(kind(target, coalesce=coalesce), batches))
@@ -125,14 +125,14 @@ def test_what_is_no_batch_is_refused(target, kind, coalesce, batch):
         list(mapped(kind(target, coalesce=coalesce), [BATCHES[0], batch]))
 
 
-def test_loss_that_somebody_has_wrapped_takes_what_it_takes(target, monkeypatch):
+def test_wrapped_loss_keeps_its_arguments(target, monkeypatch):
     evaluate = Client.cross_entropy
     monkeypatch.setattr(Client, "cross_entropy", lambda *arguments, **options: evaluate(*arguments, **options))
     with Client(target) as client:
         assert sum(1 for _ in client.map(BATCHES, reduction="sum", ignore_index=0)) == len(BATCHES)
 
 
-def test_generator_goes_on_after_a_map_that_was_left(target):
+def test_generator_outlives_a_map_left_early(target):
     batches = iter(BATCHES)
     rest = (batch for batch in batches)
     with Client(target) as client:
@@ -160,13 +160,13 @@ def test_wrong_option_is_refused_at_once(target, kind, options, message):
 
 
 @BOTH
-def test_what_gives_no_batches_is_refused_at_once(target, kind):
+def test_no_iterable_is_refused_at_once(target, kind):
     with pytest.raises(InvalidArgumentError, match=r"batches: expected what gives batches, .*, got 5"):
         kind(target).map(5)
 
 
 @BOTH
-def test_bar_shows_how_many_have_come_and_their_exact_mean(client, target, kind, capsys):
+def test_bar_shows_count_and_exact_mean(client, target, kind, capsys):
     list(mapped(kind(target), BATCHES, progress=True))
     bar = capsys.readouterr().err
     results = list(client.map(BATCHES))

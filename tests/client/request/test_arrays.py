@@ -92,7 +92,7 @@ for dtype in ("float32", "float16", "bfloat16", "int32"):
 """)
 
 
-def test_array_of_jax_on_several_devices_is_put_together():
+def test_sharded_jax_array_is_put_together():
     program = """
 import jax, numpy as np
 from losswire_client._request.arrays import floating_array
@@ -103,7 +103,7 @@ assert floating_array("input", jax.device_put(numbers, mesh)).tolist() == number
     run(program, XLA_FLAGS="--xla_force_host_platform_device_count=4")
 
 
-def test_array_that_jax_traces_is_refused_by_its_name():
+def test_traced_jax_array_is_refused():
     run("""
 import re
 import jax, jax.numpy as jnp
@@ -170,13 +170,13 @@ def test_read_only_arrays_stay_so():
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.uint32, np.uint64, ">u2"])
-def test_classes_of_a_dtype_that_does_not_travel_become_int64(dtype):
+def test_unsent_integer_dtypes_become_int64(dtype):
     given = target_array("target", np.array([[0, 1], [2, 100]], dtype))
     assert (given.dtype, given.tolist()) == (np.dtype(np.int64), [[0, 1], [2, 100]])
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int16, np.uint8, ">i4"])
-def test_classes_of_other_dtypes_are_not_copied(dtype):
+def test_sent_integer_dtypes_are_not_copied(dtype):
     classes = np.array([0, 1], dtype)
     assert target_array("target", classes) is classes
 
@@ -201,7 +201,7 @@ def test_classes_of_other_dtypes_are_not_copied(dtype):
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("read", [floating_array, target_array])
-def test_what_is_no_array_is_refused_with_what_came(read, value, message):
+def test_no_array_is_refused_with_what_came(read, value, message):
     with pytest.raises(InvalidArgumentError, match=f"sample_weight: expected an array, {message}") as raised:
         read("sample_weight", value)
     assert raised.value.argument == "sample_weight"
@@ -226,14 +226,14 @@ def test_what_is_no_array_is_refused_with_what_came(read, value, message):
     ],
     ids=str,
 )
-def test_array_of_another_dtype_is_refused_by_its_dtype(client, value, dtype):
+def test_other_dtype_is_refused_by_name(client, value, dtype):
     with pytest.raises(InvalidArgumentError, match=f"input: expected one of the dtypes float64, .*, got {dtype}$"):
         client.cross_entropy(value, [0, 1])
     with pytest.raises(InvalidArgumentError, match=f"sample_weight: expected one of the dtypes .*, got {dtype}$"):
         client.cross_entropy(NUMBERS, [0, 1], sample_weight=value)
 
 
-def test_losses_are_the_same_whatever_the_library(client):
+def test_loss_is_the_same_for_all_libraries(client):
     target = np.array([2, 0])
     expected = client.cross_entropy(NUMBERS, target, grad=True)
     libraries: tuple[Any, ...] = (torch.from_numpy, Shared, OldShared, OnGpu, LikeCupy, np.ndarray.tolist, memoryview)

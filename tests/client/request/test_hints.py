@@ -109,7 +109,7 @@ def test_what_a_hint_says_is_right(client):
     assert client.cross_entropy(np.moveaxis(logits, -1, 1), target, ignore_index=255).ignored_count == 2
 
 
-def test_wrong_row_of_a_batch_in_parts_is_counted_from_its_first(clients):
+def test_wrong_row_counts_from_the_first_slab(clients):
     logits, target = np.zeros((200_000, 3), np.float32), np.zeros(200_000, np.int64)
     target[123_456] = -1
     wrong = np.full(300_000, 0.5)

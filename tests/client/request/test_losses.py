@@ -53,7 +53,7 @@ def test_sample_weight_scales_the_losses(client, name, input, labels, options):
     assert weighted.weight_sum == plain.weight_sum
 
 
-def test_class_weights_may_be_computed_by_the_server(client):
+def test_server_computes_class_weights(client):
     target = np.array([0, 0, 1])
     balanced = client.cross_entropy(LOGITS.numpy(), target, "balanced")
     assert balanced.loss == client.cross_entropy(LOGITS.numpy(), target, [3 / (3 * 2), 3 / (3 * 1), 0]).loss
@@ -61,7 +61,7 @@ def test_class_weights_may_be_computed_by_the_server(client):
     assert complement.loss == client.nll_loss(LOGITS.numpy(), target, [1 - 2 / 3, 1 - 1 / 3, 1]).loss
 
 
-def test_outputs_come_back_as_attributes_of_their_names(client):
+def test_outputs_are_attributes(client):
     names = ("lse", "probabilities", "log_probabilities", "predictions")
     result = client.cross_entropy(LOGITS.numpy(), CLASSES.numpy(), outputs=names)
     np.testing.assert_allclose(result.lse, LOGITS.logsumexp(1), rtol=1e-12)
@@ -106,7 +106,7 @@ def test_tensors_of_pytorch_go_in_as_they_are(target, dtype, transport):
     assert present(result.grad).dtype.name == str(dtype).removeprefix("torch.")
 
 
-def test_arrays_of_other_libraries_go_in_by_the_array_interface(client):
+def test_array_interface_is_accepted(client):
     class Foreign:  # as of JAX, whose bfloat16 is that of ml_dtypes
         dtype = ml_dtypes.bfloat16
 

@@ -72,7 +72,7 @@ def test_numbers_that_are_hardly_meant_are_named(wrong, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("right", RIGHT)
-def test_right_numbers_are_accepted_in_every_dtype(right, dtype):
+def test_right_numbers_pass_in_every_dtype(right, dtype):
     loss, input, target = RIGHT[right]
     target = target if target.dtype.kind == "i" else target.astype(dtype)
     check_plausible(loss, input.astype(dtype), target, -100)
@@ -87,7 +87,7 @@ def test_rounding_is_not_taken_for_a_wrong_sum(classes, dtype):
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (4, 7, 2), (2, 7, 3, 2)])
-def test_classes_are_the_dimension_that_the_loss_takes(shape):
+def test_plausibility_knows_the_class_dimension(shape):
     axis, rows = min(1, len(shape) - 1), (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
     logits, target = RNG.standard_normal(shape), np.zeros(rows, np.int64)
     check_plausible("nll_loss", log_softmax(logits, axis), target, -100)
@@ -96,7 +96,7 @@ def test_classes_are_the_dimension_that_the_loss_takes(shape):
         check_plausible("cross_entropy", softmax(logits, axis), target, -100)
 
 
-def test_wrong_row_is_counted_over_samples_and_positions():
+def test_wrong_row_counts_samples_and_positions():
     log_probs = log_softmax(RNG.standard_normal((4, 5, 3)), 1)
     log_probs[2, :, 1] += 1
     with pytest.raises(InvalidArgumentError, match=r"at row 7$"):
@@ -118,11 +118,11 @@ def test_numbers_that_are_none_tell_nothing(loss):
         check_plausible(loss, np.zeros(shape), np.zeros(shape), -100)
 
 
-def test_one_row_of_many_disproves_that_all_are_probabilities():
+def test_one_row_disproves_a_suspicion():
     check_plausible("cross_entropy", np.vstack([softmax(LOGITS, 1), LOGITS[:1]]), np.append(TARGET, 0), -100)
 
 
-def test_some_rows_of_each_batch_may_be_looked_at():
+def test_some_rows_may_be_looked_at():
     plausibility, looked_at = Plausibility("nll_loss"), log_softmax(np.zeros((100, 3)), 1)
     looked_at[50] += 5
     plausibility.add(looked_at, np.zeros(100, np.int64), most=2)  # the first and the last
@@ -132,7 +132,7 @@ def test_some_rows_of_each_batch_may_be_looked_at():
     assert (finding.argument, finding.row) == ("input", 1000)
 
 
-def test_strict_call_is_refused_before_it_is_sent(client):
+def test_strict_call_is_never_sent(client):
     probabilities = softmax(LOGITS, 1)
     assert client.cross_entropy(probabilities, TARGET).row_count == 40
     assert client.cross_entropy(LOGITS, TARGET, strict=True).row_count == 40

@@ -38,7 +38,7 @@ def refusal(call) -> InvalidArgumentError:
         ("Retry", lambda _: Retry(second=1)),  # type: ignore[call-arg]
     ],
 )
-def test_misspelt_keyword_is_refused_by_the_public_name_with_the_nearest(client, name, call):
+def test_misspelt_keyword_names_the_nearest(client, name, call):
     error = refusal(lambda: call(client))
     nearest = {
         "label_smooth": "label_smoothing",
@@ -70,7 +70,7 @@ def test_misspelt_keyword_is_refused_by_the_public_name_with_the_nearest(client,
         ("TLS() takes 1 positional argument but 2 were given", lambda _: TLS("ca.pem")),  # type: ignore[call-arg]
     ],
 )
-def test_other_misfits_are_told_in_pythons_words(client, message, call):
+def test_other_misfits_are_told_as_by_python(client, message, call):
     assert str(refusal(lambda: call(client))) == message
 
 
@@ -84,7 +84,7 @@ def test_awaited_calls_are_refused_likewise():
     assert str(refusal(lambda: client.cross_entropy(*ROW, weigth=None))).endswith("'weight'?")
 
 
-def test_what_methods_look_like_from_outside_stays():
+def test_signatures_of_methods_stay():
     assert list(inspect.signature(Client.ping).parameters) == ["self", "timeout"]
     assert inspect.iscoroutinefunction(AsyncClient.ping)
     assert not inspect.iscoroutinefunction(Client.ping)
@@ -92,14 +92,14 @@ def test_what_methods_look_like_from_outside_stays():
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_misspelt_name_in_a_batch_is_told_with_the_batch(target, kind, coalesce):
+def test_misspelt_name_tells_its_batch(target, kind, coalesce):
     batches = [ROW, {"input": ROW[0], "targets": ROW[1]}]
     error = refusal(lambda: list(mapped(kind(target, coalesce=coalesce), batches)))
     unexpected = "got an unexpected keyword argument 'targets'; did you mean 'target'?"
     assert str(error) == f"batch 1: {kind.__name__}.cross_entropy() {unexpected}"
 
 
-def test_error_from_within_a_call_stays_what_it_is(client):
+def test_error_from_within_a_call_stays(client):
     class Wrong:
         def __iter__(self):
             raise TypeError("of the caller's own")
@@ -108,6 +108,6 @@ def test_error_from_within_a_call_stays_what_it_is(client):
         client.cross_entropy(*ROW, outputs=type("Outputs", (Wrong, set), {})())
 
 
-def test_clients_of_a_service_in_the_process_have_the_public_names():
+def test_in_process_clients_have_public_names():
     with testing.Service() as service:
         assert str(refusal(lambda: service.client(tmeout=3))).startswith("Client() got an unexpected keyword")

@@ -153,7 +153,7 @@ def test_first_call_to_a_restarted_server_is_right(kind, call):
 
 
 @BOTH
-def test_rows_that_were_too_large_are_not_once_the_server_takes_them(kind):
+def test_raised_limit_is_noticed(kind):
     with ExitStack() as servers:
         first = servers.enter_context(serving(**FEW_BYTES))
         with calling(kind, first.port, transport="stream") as calls:
@@ -169,7 +169,7 @@ def test_rows_that_were_too_large_are_not_once_the_server_takes_them(kind):
 
 
 @BOTH
-def test_server_that_takes_more_than_it_did_gets_it_after_a_while(kind, monkeypatch):
+def test_new_abilities_are_used_in_time(kind, monkeypatch):
     with ExitStack() as servers:
         first = servers.enter_context(serving(max_batch_requests=0, shared_memory_bytes=0))
         with calling(kind, first.port, coalesce=True) as calls:

@@ -34,7 +34,7 @@ WANTED = {"grad": True, "reduction": "none", "outputs": ("lse", "predictions")}
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
-def test_result_has_the_bits_of_one_whose_batch_was_sent(client, shared, dtype):
+def test_shared_memory_has_the_bits_of_unary(client, shared, dtype):
     logits = LOGITS.astype(dtype)
     sent = client.cross_entropy(logits, TARGET, **WANTED)
     place = resident(client, logits)
@@ -76,7 +76,7 @@ def test_class_dimension_need_not_be_the_last(client, shared, shape):
 @pytest.mark.parametrize(
     "view", [lambda x: x[3:], lambda x: x[5], lambda x: x.reshape(500, 512), lambda x: torch.from_numpy(x)[1:].numpy()]
 )
-def test_contiguous_view_of_a_resident_array_is_not_copied(client, view):
+def test_view_of_resident_array_is_not_copied(client, view):
     place = resident(client, LOGITS)
     part = view(place)
     assert in_a_region(client, part)
@@ -93,7 +93,7 @@ def test_other_views_are_copied_and_right(client, shared, view):
     assert client.cross_entropy(part, target).loss == shared.cross_entropy(part, target).loss == expected
 
 
-def test_torch_tensor_over_a_resident_array_is_not_copied(client):
+def test_tensor_of_resident_array_is_not_copied(client):
     place = torch.from_numpy(resident(client, LOGITS))
     result = client.cross_entropy(place, torch.from_numpy(TARGET), grad=True)
     assert in_a_region(client, result.grad)
@@ -107,7 +107,7 @@ def test_small_arrays_travel_in_the_request(alone):
     assert leased_bytes(server) == 0
 
 
-def test_big_endian_input_is_copied_in_the_order_of_the_contract(shared):
+def test_big_endian_input_is_converted(shared):
     swapped = LOGITS.astype(">f4")
     result = shared.cross_entropy(swapped, TARGET, grad=True)
     assert result.loss == shared.cross_entropy(LOGITS, TARGET).loss
@@ -137,7 +137,7 @@ def target_of(name: str) -> str:
         return ""
 
 
-def test_region_goes_to_the_next_array_when_the_last_view_is_gone(alone):
+def test_region_is_used_again_without_views(alone):
     server, client = alone
     place = client.empty(SHAPE)
     address, view = place.ctypes.data, place[3:, 5]
@@ -148,14 +148,14 @@ def test_region_goes_to_the_next_array_when_the_last_view_is_gone(alone):
     assert leased_bytes(server) <= 3 * MIB
 
 
-def test_gradients_are_not_overwritten_while_somebody_has_them(shared):
+def test_held_gradients_are_not_overwritten(shared):
     gradients = [shared.cross_entropy(LOGITS * k, TARGET, grad=True).grad for k in range(6)]
     again = [shared.cross_entropy(LOGITS * k, TARGET, grad=True).grad for k in range(6)]
     assert all(np.array_equal(a, b) for a, b in zip(gradients, again, strict=True))
     assert len({gradient.ctypes.data for gradient in gradients + again}) == 12
 
 
-def test_idle_regions_beyond_the_bound_go_back_to_the_server(alone, monkeypatch):
+def test_idle_regions_go_back_to_the_server(alone, monkeypatch):
     server, client = alone
     monkeypatch.setattr(region_pool, "KEPT_BYTES", 2 * MIB)
     places = [client.empty(MIB, "uint8") for _ in range(6)]
@@ -164,7 +164,7 @@ def test_idle_regions_beyond_the_bound_go_back_to_the_server(alone, monkeypatch)
     eventually(lambda: leased_bytes(server) == 2 * MIB)
 
 
-def test_memory_that_is_used_up_is_said_so_and_idle_regions_make_room(alone):
+def test_idle_regions_make_room(alone):
     _, client = alone
     place = client.empty(5 * MIB, "uint8")
     with pytest.raises(OverloadedError, match="leased") as raised:
@@ -182,14 +182,14 @@ def had(client: Client, size: int) -> bool:
     return True
 
 
-def test_array_larger_than_the_quota_is_said_never_to_fit(alone):
+def test_array_above_the_quota_never_fits(alone):
     _, client = alone
     with pytest.raises(ResourceExhaustedError, match="never fits") as raised:
         client.empty(9 * MIB, "uint8")
     assert not isinstance(raised.value, OverloadedError)
 
 
-def test_resident_batch_whose_gradient_finds_no_room_takes_another_transport(alone):
+def test_gradient_without_room_is_sent(alone):
     _, client = alone
     place = resident(client, np.resize(LOGITS, (1024, 1000)))
     rest = client.empty(3 * MIB, "uint8")
@@ -220,7 +220,7 @@ def test_closed_client_gives_no_memory(server):
         client.empty(3)
 
 
-def test_collecting_arrays_after_the_client_was_closed_does_no_harm(server):
+def test_arrays_may_outlive_the_client(server):
     with connected(server) as client:
         place = client.empty(SHAPE)
     del place

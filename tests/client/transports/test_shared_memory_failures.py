@@ -25,7 +25,7 @@ from tests.helpers import eventually, serving
 from tests.server.memory.shared_memory import leased_bytes
 
 
-def test_server_that_shares_no_memory_is_said_so_and_other_calls_work():
+def test_server_without_shared_memory_says_so():
     with serving(shared_memory_bytes=0) as server:
         with connected(server) as client:
             assert client.capabilities().shared_memory_bytes == 0
@@ -36,7 +36,7 @@ def test_server_that_shares_no_memory_is_said_so_and_other_calls_work():
             client.cross_entropy(LOGITS, TARGET)
 
 
-def test_restarted_server_gets_batches_of_the_old_ones_regions(monkeypatch):
+def test_old_regions_are_copied_after_restart(monkeypatch):
     with serving() as first:
         port = first.port
         client = connected(first, transport="shared_memory")
@@ -93,7 +93,7 @@ def test_file_that_could_shrink_is_never_mapped():
     os.close(descriptor)
 
 
-def test_wrong_target_is_named_as_the_user_wrote_it_and_the_next_call_works(shared):
+def test_wrong_target_is_named(shared):
     with unchecked(), pytest.raises(InvalidArgumentError, match="got 1000 at row 7") as raised:
         shared.cross_entropy(LOGITS, np.where(np.arange(256) == 7, 1000, TARGET))
     assert raised.value.argument == "target"
@@ -109,7 +109,7 @@ def test_wrong_target_is_named_as_the_user_wrote_it_and_the_next_call_works(shar
         (lambda r: r.outputs.gradient.destination.CopyFrom(r.input.shared_memory), "grad"),
     ],
 )
-def test_wrong_span_is_told_by_the_arguments_name(shared, monkeypatch, change, argument):
+def test_wrong_span_names_the_argument(shared, monkeypatch, change, argument):
     wire = shared._connection.wire()
     call = wire._stub.Evaluate
 
@@ -123,7 +123,7 @@ def test_wrong_span_is_told_by_the_arguments_name(shared, monkeypatch, change, a
     assert raised.value.argument == argument
 
 
-def test_region_of_a_call_that_was_given_up_is_not_used_again(alone, monkeypatch):
+def test_region_of_a_left_call_is_discarded(alone, monkeypatch):
     server, _ = alone
     opened, evaluate = threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
 

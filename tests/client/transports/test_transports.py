@@ -67,7 +67,7 @@ def classes(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("grad", [False, True])
-def test_stream_of_class_targets_gives_the_bits_of_one_message(unary, stream, shape, reduction, grad):
+def test_stream_of_classes_has_the_bits(unary, stream, shape, reduction, grad):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal(shape, np.float32), classes(shape, rng)
     options = {"reduction": reduction, "grad": grad, "outputs": ("lse", "predictions")}
@@ -84,7 +84,7 @@ def test_stream_of_class_targets_gives_the_bits_of_one_message(unary, stream, sh
 @pytest.mark.parametrize("weight", [None, "balanced", "complement"])
 @pytest.mark.parametrize("target_dtype", [np.int64, np.int32, np.int16, np.uint8])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_stream_of_few_classes_takes_targets_in_slabs(unary, stream, weight, target_dtype, reduction):
+def test_stream_of_few_classes_sends_targets(unary, stream, weight, target_dtype, reduction):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal((9000, 2), np.float32), rng.integers(0, 2, 9000).astype(target_dtype)
     for grad in (False, True):
@@ -94,7 +94,7 @@ def test_stream_of_few_classes_takes_targets_in_slabs(unary, stream, weight, tar
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
-def test_stream_of_probability_targets_gives_the_bits_of_one_message(unary, stream, shape, dtype):
+def test_stream_of_probabilities_has_the_bits(unary, stream, shape, dtype):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal(shape).astype(dtype), rng.random(shape, np.float32)
     options = {"grad": True, "label_smoothing": 0.1, "outputs": ("probabilities", "log_probabilities")}
@@ -105,7 +105,7 @@ def test_stream_of_probability_targets_gives_the_bits_of_one_message(unary, stre
 @pytest.mark.parametrize("shape", [(), (5000,), (60, 50), (3, 4, 5, 60)])
 @pytest.mark.parametrize("weight", [None, "balanced", "complement", "elements", "broadcast"])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_stream_of_elements_gives_the_bits_of_one_message(unary, stream, shape, weight, reduction):
+def test_stream_of_elements_has_the_bits(unary, stream, shape, weight, reduction):
     rng = np.random.default_rng(0)
     x, target = rng.random(shape, np.float32), np.asarray(rng.random(shape) < 0.3, np.float32)
     if weight == "elements":
@@ -134,7 +134,7 @@ def test_stream_of_elements_gives_the_bits_of_one_message(unary, stream, shape, 
         lambda x: x.byteswap().view(x.dtype.newbyteorder()),
     ],
 )
-def test_stream_of_an_array_of_any_layout_gives_the_bits_of_a_contiguous_one(unary, stream, view):
+def test_stream_of_any_layout_has_the_bits(unary, stream, view):
     rng = np.random.default_rng(0)
     logits = view(rng.standard_normal((4, 20, 30, 12), np.float32))
     target = classes(logits.shape, rng)
@@ -149,7 +149,7 @@ def test_stream_of_an_array_of_any_layout_gives_the_bits_of_a_contiguous_one(una
 
 @pytest.mark.parametrize("client", ["unary", "stream"])
 @pytest.mark.parametrize("wire_dtype", ["bfloat16", "float16"])
-def test_narrower_dtype_on_the_wire_evaluates_what_it_rounds_to(request, client, wire_dtype):
+def test_wire_dtype_evaluates_rounded_input(request, client, wire_dtype):
     client = request.getfixturevalue(client)
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal((500, 20), np.float32), rng.integers(0, 20, 500)
@@ -172,7 +172,7 @@ def test_wire_dtype_that_is_none_says_so(unary, wire_dtype, message):
         unary.cross_entropy(np.zeros((2, 3), np.float32), [0, 1], wire_dtype=wire_dtype)
 
 
-def test_errors_of_a_stream_number_rows_from_the_start_of_the_batch(stream):
+def test_stream_errors_count_from_the_first_row(stream):
     logits, target = np.zeros((5000, 3), np.float32), np.zeros(5000, np.int64)
     target[4321] = 3
     message = r"target: expected classes in \[0, 3\) .*, got 3 at row 4321"
@@ -196,7 +196,7 @@ def test_row_that_no_message_holds_says_so():
 
 
 @pytest.mark.parametrize("shape", [(0,), (5, 0), (0, 3), (0, 0), (2, 3, 0), (2, 0, 4), (0, 3, 4)], ids=str)
-def test_empty_batch_has_the_same_end_by_any_way(unary, stream, shared, shape):
+def test_empty_batch_ends_alike_everywhere(unary, stream, shared, shape):
     input, ignored = np.zeros(shape, np.float32), np.full(row_shape(shape), -100)
     kinds = (
         ("cross_entropy", input),

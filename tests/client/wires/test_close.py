@@ -69,7 +69,7 @@ def said(target: str, body: str) -> list[str]:
     return lines
 
 
-def test_process_without_threads_to_spare_is_told_so_and_the_next_call_works(target):
+def test_lack_of_threads_is_told(target):
     body = """
 for call in calls:
     no_threads()
@@ -84,7 +84,7 @@ close(streaming)
     assert said(target, body) == [NO_THREADS, NO_THREADS, "ndarray", NO_THREADS, NO_THREADS, "Result", *["closed"] * 2]
 
 
-def test_clients_end_though_nobody_delivers_the_events_of_a_call(target):
+def test_close_without_an_event_thread(target):
     body = """
 for call in calls:
     no_threads(after=1)
@@ -95,7 +95,7 @@ print("gone")
     assert said(target, body) == [NO_THREADS, NO_THREADS, "gone"]
 
 
-def test_interrupt_that_leaves_a_lock_of_grpcs_locked_does_not_hold_up_what_follows(target):
+def test_interrupt_amid_grpcs_lock_is_survived(target):
     body = """
 for call in calls:
     threading.Condition.__exit__ = interrupt
@@ -117,7 +117,7 @@ def _hasty(monkeypatch):
 
 
 @pytest.mark.usefixtures("_hasty")
-def test_client_closes_in_the_thread_that_delivers_the_events(target):
+def test_close_in_the_event_thread(target):
     with Client(target, timeout=20) as client:
         place, closed = client.empty(3), threading.Event()
         wire: Any = client._connection.wire()

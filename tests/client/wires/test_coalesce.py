@@ -76,7 +76,7 @@ def assert_same(got, want):
 
 
 @pytest.mark.parametrize("how", ["threads", "tasks"])
-def test_results_have_the_bits_of_single_calls_and_come_in_few_messages(client, how):
+def test_packs_have_the_bits_of_single_calls(client, how):
     with serving() as server:
         if how == "threads":
             with Client(target_of(server), coalesce=True) as together:
@@ -102,7 +102,7 @@ def error_or_loss(client, n: int):
 
 
 @pytest.mark.parametrize("how", ["threads", "tasks"])
-def test_wrong_request_fails_alone_and_as_it_would_alone(client, target, how):
+def test_wrong_request_fails_alone(client, target, how):
     with unchecked():
         if how == "threads":
             with Client(target, coalesce=True) as together:
@@ -128,7 +128,7 @@ def test_large_and_resident_batches_travel_alone(server, target):
 
 
 @pytest.mark.parametrize("max_requests", [0, 1, 3])
-def test_messages_hold_no_more_than_the_server_takes(max_requests):
+def test_packs_hold_what_the_server_takes(max_requests):
     with serving(max_batch_requests=max_requests) as server, Client(target_of(server), coalesce=True) as client:
         assert len(in_threads(client)) == len(in_tasks(target_of(server))) == len(SMALL)
         assert sum(1 for _ in client.map(SMALL)) == len(SMALL)
@@ -185,7 +185,7 @@ def held_up(monkeypatch):
         go_on.set()
 
 
-def test_thread_that_gives_up_leaves_the_others_their_answers(held_up):
+def test_thread_that_leaves_harms_no_other(held_up):
     target, go_on = held_up
     with Client(target, coalesce=True, timeout=20) as client, ThreadPoolExecutor(16) as pool:
         waiting = [pool.submit(call, client, n) for n in range(10)]
@@ -202,7 +202,7 @@ def is_in_state(callers: Any, state: tuple[int, int]) -> bool:
     return (callers._in_flight, len(callers._waiting)) == state
 
 
-def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobody(target, monkeypatch):
+def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
     send, go_on = GrpcWire.evaluate_together, threading.Event()
 
     async def never_together(self, requests, deadline):
@@ -227,7 +227,7 @@ def test_thread_that_sends_for_others_is_bound_by_its_own_timeout_and_binds_nobo
         assert [future.result(10).row_count for future in waiting] == [len(SMALL[0][1])] * 3
 
 
-def test_task_that_gives_up_leaves_the_others_their_answers(held_up):
+def test_task_that_leaves_harms_no_other(held_up):
     target, go_on = held_up
 
     async def evaluate():
@@ -258,7 +258,7 @@ def test_closed_client_says_so_to_those_who_wait(held_up):
     assert all(str(error) == "this client is closed" for error in asyncio.run(evaluate()))
 
 
-def test_interrupted_sender_costs_the_others_another_try(target, monkeypatch):
+def test_interrupted_leader_costs_a_try(target, monkeypatch):
     send, interrupted = GrpcWire.evaluate_together, threading.Event()
 
     async def interrupt(self, requests, deadline):
@@ -289,7 +289,7 @@ def test_interrupted_sender_costs_the_others_another_try(target, monkeypatch):
 
 @pytest.mark.parametrize("answer", [b"\xff", b""], ids=["no message", "no results"])
 @pytest.mark.parametrize("how", ["threads", "tasks"])
-def test_answer_that_is_none_is_an_error_of_the_servers(monkeypatch, how, answer):
+def test_wrong_pack_answer_is_internal(monkeypatch, how, answer):
     async def wrong(*_):
         return answer
 
@@ -312,7 +312,7 @@ def error_or_result(client, n: int):
 
 
 @BOTH
-def test_map_sends_few_messages_and_keeps_order_and_bits(client, kind):
+def test_map_keeps_order_and_bits(client, kind):
     with serving() as server:
         batches = [*SMALL[:50], LARGE, *SMALL[50:]]
         results = list(mapped(kind(target_of(server), coalesce=True), batches, window=16, grad=True))
@@ -331,7 +331,7 @@ def test_map_says_which_batch_is_wrong(target, kind):
     assert raised.value.batch == 21
 
 
-def test_awaited_map_takes_batches_as_they_come(target):
+def test_awaited_map_takes_what_comes(target):
     async def batches():
         for batch in SMALL:
             await asyncio.sleep(0)

@@ -38,7 +38,7 @@ def is_in_flight(callers: Any, count: int) -> bool:
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
-def test_interrupted_thread_keeps_nobody_waiting(target, monkeypatch, role):
+def test_interrupted_thread_frees_its_slot(target, monkeypatch, role):
     send, wait, go_on = GrpcWire.evaluate_together, _Caller.wait, threading.Event()
 
     async def held_up(self, requests, deadline):
@@ -69,7 +69,7 @@ def test_interrupted_thread_keeps_nobody_waiting(target, monkeypatch, role):
     assert (callers._in_flight, callers._travelling, len(callers._waiting)) == (0, 0, 0)
 
 
-def test_tasks_that_leave_before_their_message_does_keep_nobody_waiting(target):
+def test_tasks_that_leave_free_their_slots(target):
     async def evaluate():
         async with AsyncClient(target, coalesce=True, timeout=20) as client:
             await client.capabilities()

@@ -121,7 +121,7 @@ class Callers(RuleBasedStateMachine):
 TestCallers = Callers.TestCase
 
 
-def test_first_caller_leads_and_goes_alone_at_once():
+def test_first_caller_leads_at_once():
     callers, first = Coalescing[Caller](), caller()
     assert callers.join(first)
     assert not callers.gather(first)
@@ -129,7 +129,7 @@ def test_first_caller_leads_and_goes_alone_at_once():
     assert callers.next_leader() is None
 
 
-def test_others_wait_while_messages_are_in_flight_and_one_of_them_leads_when_one_arrives():
+def test_next_leader_follows_an_answer():
     callers = Coalescing[Caller]()
     for _ in range(MAX_IN_FLIGHT):
         first = caller()
@@ -153,7 +153,7 @@ def test_many_go_in_two_halves(count, first, second):
     assert leader is None or callers.take(leader) == all_of_them[first:]
 
 
-def test_leader_gathers_until_its_share_of_those_who_were_here_is_back():
+def test_leader_gathers_its_share():
     callers, all_of_them = Coalescing[Caller](), [caller() for _ in range(16)]
     for each in all_of_them:
         callers.join(each)
@@ -194,5 +194,5 @@ def test_leader_that_leaves_is_followed_by_another():
         ([(10, (9, 99)), (10, (9, 20))], 1),
     ],
 )
-def test_message_holds_what_all_of_its_callers_know_that_it_may(requests, expected):
+def test_message_fits_all_known_limits(requests, expected):
     assert fitting((b"x" * size, taking(*limits)) for size, limits in requests) == expected

@@ -27,7 +27,7 @@ def test_what_it_raises_is_raised_as_it_is(error):
     assert raised.value is error
 
 
-def test_coroutine_that_waits_for_an_event_loop_is_a_fault_and_is_ended():
+def test_suspended_coroutine_is_a_fault():
     ended = []
 
     async def waits():

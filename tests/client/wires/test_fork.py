@@ -50,7 +50,7 @@ def run(target: str, body: str, **environment: str) -> subprocess.CompletedProce
     return processes.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_client_that_was_used_connects_anew_and_its_parent_goes_on(target):
+def test_used_client_connects_anew_in_a_child(target):
     lines = said(
         target,
         """
@@ -85,7 +85,7 @@ print(client._session.shared.holds(place), client.cross_entropy(place, target).r
     assert lines == ["True", "True 256"]
 
 
-def test_client_works_in_children_that_are_forked_amid_calls(target):
+def test_fork_amid_calls_works(target):
     lines = said(
         target,
         """
@@ -107,11 +107,11 @@ print("parent", client.cross_entropy(logits, target).row_count)
     assert lines == ["3"] * 5 + ["parent 256"]
 
 
-def test_awaited_client_works_in_a_child_if_its_parent_was_not_using_it(target):
+def test_unused_async_client_works_in_a_child(target):
     assert said(target, "client.ping(); in_child(lambda: asyncio.run(evaluate()))") == ["2"]
 
 
-def test_awaited_client_works_in_a_child_once_its_parent_had_closed_it(target):
+def test_closed_async_client_works_in_a_child(target):
     body = """
 async def use():
     async with AsyncClient(awaited._endpoint.name) as client:
@@ -122,7 +122,7 @@ in_child(lambda: asyncio.run(evaluate()))
     assert said(target, body) == ["True", "2"]
 
 
-def test_awaited_client_that_was_used_says_what_to_use_instead(target):
+def test_used_async_client_names_its_substitute(target):
     lines = said(
         target, "print(asyncio.run(evaluate())); in_child(lambda: asyncio.run(evaluate())); in_child(client.ping)"
     )
@@ -133,7 +133,7 @@ def test_awaited_client_that_was_used_says_what_to_use_instead(target):
     assert float(lines[2]) > 0
 
 
-def test_awaited_client_ends_where_somebody_else_had_used_grpc_aio(target):
+def test_aio_used_elsewhere_is_refused_in_a_child(target):
     other = f"""
 import grpc.aio
 async def ask():
@@ -160,13 +160,13 @@ print(asyncio.run_coroutine_threadsafe(evaluate(), loop).result())
 
 
 @pytest.mark.parametrize("action", ["default", "error"])
-def test_fork_while_a_client_is_awaited_is_warned_of_and_the_parent_goes_on(target, action):
+def test_fork_of_an_awaited_client_warns(target, action):
     ran = run(target, IN_A_LOOP + "os.fork() or os._exit(0); client.ping()", PYTHONWARNINGS=action)
     assert ran.returncode == 0, ran.stderr
     assert "RuntimeWarning: gRPC may end the child of a process that is using AsyncClient" in ran.stderr
 
 
-def test_fork_while_a_client_is_awaited_is_safe_without_grpcs_support(target):
+def test_fork_without_grpcs_support_is_safe(target):
     body = IN_A_LOOP + "for _ in range(5): in_child(lambda: 'well'); in_child(client.ping)"
     first, *others = said(target, body, GRPC_ENABLE_FORK_SUPPORT="0")
     assert (first, others[::2]) == ("2", ["well"] * 5)

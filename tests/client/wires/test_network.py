@@ -47,14 +47,14 @@ def test_calls_are_spread_over_all_targets():
         assert len(one.methods) - before[0] == len(other.methods) - before[1] == 10
 
 
-def test_targets_may_be_written_with_commas_and_names():
+def test_targets_may_have_commas_and_names():
     with answering() as one, answering() as other:
         names = ",".join(server.target.replace("127.0.0.1", "localhost") for server in (one, other))
         with Client(names) as client:
             eventually(lambda: all([client.cross_entropy(LOGITS, TARGET).row_count, one.methods, other.methods]))
 
 
-def test_server_that_says_it_is_not_well_gets_no_more_calls():
+def test_unwell_server_gets_no_more_calls():
     with answering() as one, answering() as other, Client([one.target, other.target]) as client:
         eventually(lambda: all([client.cross_entropy(LOGITS, TARGET).row_count, one.methods, other.methods]))
         one.health.set(NAME, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -76,7 +76,7 @@ def test_server_that_is_gone_is_left_out():
             assert client.cross_entropy(LOGITS, TARGET).row_count == 1
 
 
-def test_large_batches_of_several_targets_take_no_shared_memory():
+def test_several_targets_share_no_memory():
     with serving() as one, serving() as other:
         targets = [f"127.0.0.1:{server.port}" for server in (one, other)]
         with Client(targets) as client:
@@ -140,7 +140,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         sink.close()
 
 
-def test_proxy_of_the_environment_is_taken_but_not_to_this_machine(proxy, monkeypatch):
+def test_proxy_is_not_taken_to_this_machine(proxy, monkeypatch):
     url, asked = proxy
     monkeypatch.setenv("http_proxy", url)
     with answering() as server:
@@ -197,7 +197,7 @@ def test_name_of_the_certificate_may_be_another(authority, tmp_path):
             client.ping()
 
 
-def test_several_targets_are_known_by_the_name_of_the_first(authority, tmp_path):
+def test_several_targets_have_the_first_name(authority, tmp_path):
     tls, credentials = write(tmp_path, authority, "caller"), server_credentials(authority, "localhost")
     with (
         answering("localhost:0", credentials) as one,
@@ -216,7 +216,7 @@ def test_caller_is_known_by_its_certificate(authority, tmp_path):
             client.ping()
 
 
-def test_replaced_certificates_are_taken_and_calls_go_on(authority, tmp_path, monkeypatch):
+def test_replaced_certificates_are_taken(authority, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CHECK_SECONDS", 0)
     tls = write(tmp_path, trustme.CA(), "caller")  # whom this server does not trust, nor it the server
     with (
@@ -254,7 +254,7 @@ def answers(client: Client) -> bool:
         ({"token": "secret", "target": "losses.example:1"}, "token: expected tls beside it"),
     ],
 )
-def test_wrong_credentials_are_refused_by_their_names(options, message):
+def test_wrong_credentials_are_named(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
         Client(**{"target": "localhost:1", **options})
 
@@ -278,7 +278,7 @@ def test_token_goes_with_every_call(authority, tmp_path):
         assert server.tokens == ["Bearer secret"] * 3
 
 
-def test_replaced_token_is_taken_by_the_next_call(tmp_path, monkeypatch):
+def test_replaced_token_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CHECK_SECONDS", 0)
     file = tmp_path / "token"
     file.write_text("first\n")
@@ -300,7 +300,7 @@ def test_refused_token_is_an_error_of_its_own():
 # What a server does not have.
 
 
-def test_server_without_health_checks_says_so_to_a_ping():
+def test_server_without_health_says_so():
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -340,7 +340,7 @@ def test_ping_waits_no_longer_than_its_timeout():
     assert time.monotonic() - start < 5
 
 
-def test_ping_of_a_server_that_is_leaving_is_unavailable():
+def test_ping_of_a_leaving_server_fails():
     with answering() as server, Client(server.target, retry=None) as client:
         assert client.ping() > 0
         server.health.set(NAME, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -354,7 +354,7 @@ def pings(client: Client) -> bool:
         return False
 
 
-def test_connection_is_kept_alive_and_no_message_is_too_large_for_the_client():
+def test_channel_options_are_set():
     options = dict(Endpoint("localhost:1", None, None)._options())
     assert options["grpc.keepalive_time_ms"] == 30_000
     assert options["grpc.max_receive_message_length"] == 2**31 - 1

@@ -92,7 +92,7 @@ def test_server_at_the_default_port_is_found(target, monkeypatch):
         (["host:1", ""], "an address"),
     ],
 )
-def test_what_is_no_address_is_refused_with_what_to_write(target, instead):
+def test_wrong_address_is_told_what_to_write(target, instead):
     every_options: tuple[dict[str, Any], ...] = ({}, {"tls": TLS()})
     for options in every_options:
         with pytest.raises(InvalidArgumentError) as raised:

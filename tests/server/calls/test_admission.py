@@ -8,7 +8,7 @@ from losswire_server.calls.admission import SILENT_SECONDS, Admission
 from losswire_server.errors import OverloadedError, TooLargeError
 
 
-def test_requests_are_admitted_up_to_the_limit_and_again_after_release():
+def test_admission_ends_at_the_limit():
     admission = Admission(max_bytes=10)
     admission.reserve(6)
     with pytest.raises(OverloadedError, match="6 of at most 10 bytes are in flight, and this request has 5"):
@@ -20,7 +20,7 @@ def test_requests_are_admitted_up_to_the_limit_and_again_after_release():
     assert admission.inflight_bytes == 9
 
 
-def test_reservation_grows_and_shrinks_within_the_limit():
+def test_reservation_grows_and_shrinks():
     admission = Admission(max_bytes=10)
     held = admission.reservation()
     for size in (4, 10, 3):
@@ -34,14 +34,14 @@ def test_reservation_grows_and_shrinks_within_the_limit():
     assert admission.inflight_bytes == 6
 
 
-def test_reservation_that_never_fits_is_no_overload():
+def test_too_large_reservation_is_no_overload():
     held = Admission(max_bytes=10).reservation()
     held.resize(10)
     with pytest.raises(TooLargeError, match="this call needs 11 bytes, and at most 10 may be in flight"):
         held.resize(11)
 
 
-def test_what_is_announced_is_checked_and_not_held():
+def test_announced_bytes_are_not_held():
     admission = Admission(max_bytes=10)
     held = admission.reservation()
     held.resize(2)
@@ -54,7 +54,7 @@ def test_what_is_announced_is_checked_and_not_held():
     assert admission.inflight_bytes == 5
 
 
-def test_callers_that_are_silent_for_long_are_ended_when_others_need_what_they_hold():
+def test_silent_callers_make_room():
     ended: list[int] = []
     clock = itertools.count(0, SILENT_SECONDS / 2).__next__
     admission = Admission(max_bytes=10, clock=clock)

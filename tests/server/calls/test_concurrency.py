@@ -55,7 +55,7 @@ def inflight_bytes(server: Server) -> float | None:
     return server.registry.get_sample_value("losswire_inflight_bytes")
 
 
-def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
+def test_overload_says_when_to_come_back(gate):
     with serving(max_message_bytes=4096, max_inflight_bytes=6144) as server, connected(server) as stub:
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
@@ -70,7 +70,7 @@ def test_overload_is_refused_with_a_time_to_come_back_and_passes(gate):
 
 
 @pytest.mark.parametrize("leave", ["cancel", "deadline"])
-def test_caller_that_leaves_while_it_waits_is_never_evaluated(gate, leave):
+def test_leaving_the_queue_costs_no_work(gate, leave):
     with serving(engine_workers=1) as server, connected(server) as stub:
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
@@ -86,7 +86,7 @@ def test_caller_that_leaves_while_it_waits_is_never_evaluated(gate, leave):
         assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 2
 
 
-def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_added_up(gate):
+def test_leaving_amid_work_holds_memory(gate):
     with serving() as server, connected(server) as stub:
         call = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
@@ -98,7 +98,7 @@ def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_add
         assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 0
 
 
-def test_call_under_way_is_answered_when_the_server_stops(gate):
+def test_stopping_server_answers_calls(gate):
     with serving() as server:
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
@@ -124,7 +124,7 @@ def test_call_that_outlasts_the_grace_is_cancelled(gate):
     channel.close()
 
 
-def test_caller_that_watches_health_does_not_hold_up_the_end():
+def test_health_watch_ends_with_the_server():
     watched, statuses = threading.Event(), []
 
     def watch(port: int) -> None:
@@ -145,7 +145,7 @@ def test_caller_that_watches_health_does_not_hold_up_the_end():
 
 
 @pytest.mark.parametrize("elements", [2, 100_000])  # where they arrive, and beside that
-def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch, elements):
+def test_settings_say_the_threads(monkeypatch, elements):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         seen.append(torch.get_num_threads())
         return v1.EvaluateResponse()
@@ -161,7 +161,7 @@ def test_batches_are_computed_on_as_many_threads_as_the_settings_say(monkeypatch
 
 
 @pytest.mark.parametrize(("elements", "beside"), [(8192, False), (100_000, True)])
-def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, beside):
+def test_small_batches_stay_on_the_event_loop(monkeypatch, elements, beside):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         threads.append(threading.current_thread().name)
         return v1.EvaluateResponse()
@@ -175,7 +175,7 @@ def test_small_batches_are_evaluated_where_they_arrive(monkeypatch, elements, be
     assert [name.startswith("losswire-engine") for name in threads] == [beside]
 
 
-def test_many_callers_at_once_each_get_their_own_answer():
+def test_many_callers_get_their_own_answers():
     with serving(engine_workers=3) as server, connected(server) as stub:
 
         def sized(rows: int) -> v1.EvaluateRequest:

@@ -119,21 +119,21 @@ def test_short_work_is_done_where_it_arrives(server):
     assert work.where == ["read 4 here", "evaluate here"]
 
 
-def test_long_work_is_done_beside_and_waits_as_bytes(server):
+def test_long_work_is_done_beside(server):
     work = Work(LONG, evaluated())
     assert answer(server, work) == b"answer"
     assert work.where == ["read 4 here", "read 4 beside", "evaluate beside"]
 
 
 @pytest.mark.parametrize(("size", "place"), [(READ_AT_ONCE_BYTES, "here"), (READ_AT_ONCE_BYTES + 1, "beside")])
-def test_large_message_is_not_even_read_where_it_arrives(size, place):
+def test_large_message_is_read_beside(size, place):
     server, work = Server(2 * READ_AT_ONCE_BYTES), Work(SHORT, evaluated())
     assert answer(server, work, bytes(size)) == b"answer"
     assert work.where == [f"read {size} {place}", f"evaluate {place}"]
     server.executor.shutdown()
 
 
-def test_work_that_turns_out_to_take_long_is_done_again_beside_and_counts_once(server):
+def test_work_done_again_counts_once(server):
     work = WorkThatTakesLong(SHORT, evaluated(), INVALID)
     assert answer_pack(server, work) == b"answer"
     assert work.where == ["read 4 here", "begin here", "read 4 beside", "evaluate beside"]
@@ -171,7 +171,7 @@ async def leave(call: Awaitable[bytes], begun: Callable[[], bool]) -> None:
         await task
 
 
-def test_caller_that_leaves_in_its_turn_holds_its_bytes_until_the_work_is_done_and_counts_for_nothing(server):
+def test_leaving_amid_work_holds_bytes(server):
     go_on, begun = threading.Event(), threading.Event()
 
     def wait() -> Evaluated:
@@ -186,7 +186,7 @@ def test_caller_that_leaves_in_its_turn_holds_its_bytes_until_the_work_is_done_a
     assert (server.counted("rows_total"), server.ended("OK")) == (0, 0)
 
 
-def test_caller_that_leaves_before_its_turn_costs_no_more(server):
+def test_leaving_before_the_turn_costs_nothing(server):
     go_on, work = threading.Event(), Work(LONG, evaluated())
     server.executor.submit(go_on.wait, 20)
     asyncio.run(leave(server.desk.answer(b"data", work.read), lambda: server.admission.inflight_bytes == 4))
@@ -203,7 +203,7 @@ def test_requests_are_counted_as_they_end(server, seconds):
     assert server.counted("evaluation_seconds_count") == server.counted("rows_total") == 4
 
 
-def test_single_request_is_counted_as_an_evaluation_and_as_no_pack(server):
+def test_single_request_is_no_pack(server):
     answer(server, Work(SHORT, evaluated()))
     assert (server.counted("rows_total"), server.counted("evaluation_seconds_count")) == (1, 1)
     assert server.ended("OK") == 0
@@ -211,7 +211,7 @@ def test_single_request_is_counted_as_an_evaluation_and_as_no_pack(server):
 
 @pytest.mark.parametrize("error", [FieldError("input", "is wrong"), RuntimeError()])
 @pytest.mark.parametrize("seconds", [SHORT, LONG])
-def test_error_ends_the_call_counts_for_nothing_and_holds_nothing(server, seconds, error):
+def test_error_counts_and_holds_nothing(server, seconds, error):
     with pytest.raises(type(error)) as raised:
         answer(server, Work(seconds, evaluated(), error))
     assert raised.value is error
@@ -221,7 +221,7 @@ def test_error_ends_the_call_counts_for_nothing_and_holds_nothing(server, second
 
 
 @pytest.mark.parametrize("seconds", [SHORT, LONG])
-def test_seconds_are_those_of_the_requests_own_group_and_an_equal_share_of_the_rest(server, seconds):
+def test_seconds_are_shared_within_a_group(server, seconds):
     def after(pause: float, end: End) -> Callable[[], End]:
         def late() -> End:
             time.sleep(pause)
@@ -248,7 +248,7 @@ def test_waiting_is_in_no_seconds(server):
     assert server.seconds < 0.3
 
 
-def test_pieces_of_one_evaluation_take_no_time_but_their_own_and_are_counted_together(server):
+def test_evaluation_adds_up_its_work(server):
     async def evaluate() -> list[str]:
         evaluation = server.desk.evaluation()
         names = [await evaluation.do(name, seconds) for seconds in (SHORT, LONG, UNKNOWN_SECONDS, SHORT)]
@@ -264,7 +264,7 @@ def test_pieces_of_one_evaluation_take_no_time_but_their_own_and_are_counted_tog
     assert server.counted("rows_total") == 1
 
 
-def test_evaluation_that_is_closed_holds_what_it_held_last_until_its_piece_of_work_is_done(server):
+def test_closed_evaluation_holds_until_done(server):
     async def evaluate() -> None:
         evaluation = server.desk.evaluation()
         evaluation.held.resize(50)
@@ -326,5 +326,5 @@ def is_short(message: v1.EvaluateRequest | bytes) -> bool:
         (packed([small(), *[v1.EvaluateRequest(input=v1.Tensor(shape=[2**62] * 20))] * 2]), False),
     ],
 )
-def test_work_is_short_if_few_evaluations_of_few_elements_are_in_it(message, short):
+def test_little_work_is_short(message, short):
     assert is_short(message) is short

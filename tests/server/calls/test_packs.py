@@ -67,13 +67,13 @@ def inflight_bytes(server):
     return value(server, "losswire_inflight_bytes")
 
 
-def test_answers_come_in_the_order_of_the_requests_and_are_those_of_single_calls(stub):
+def test_pack_answers_in_order(stub):
     requests = [small(rows=rows) for rows in (3, 1, 2)] + [small(seed) for seed in range(5)]
     results = stub.BatchEvaluate(batch(*requests)).results
     assert [result.response for result in results] == [stub.Evaluate(request) for request in requests]
 
 
-def test_wrong_request_fails_with_the_status_of_a_single_call_and_its_neighbours_are_answered(stub):
+def test_wrong_request_harms_no_neighbour(stub):
     results = stub.BatchEvaluate(batch(small(1), wrong(), small(2))).results
     assert [result.WhichOneof("result") for result in results] == ["response", "failure", "response"]
     with pytest.raises(grpc.RpcError) as raised:
@@ -83,7 +83,7 @@ def test_wrong_request_fails_with_the_status_of_a_single_call_and_its_neighbours
     assert status.code == code_pb2.INVALID_ARGUMENT
 
 
-def test_internal_fault_of_one_request_leaks_nothing_and_is_logged(stub, monkeypatch, caplog):
+def test_internal_fault_leaks_nothing(stub, monkeypatch, caplog):
     def fail(*_):
         raise RuntimeError("the secret is 42")
 
@@ -100,19 +100,19 @@ def test_internal_fault_of_one_request_leaks_nothing_and_is_logged(stub, monkeyp
 
 
 @pytest.mark.parametrize("count", [0, 257])
-def test_no_requests_or_too_many_are_refused_as_a_whole_and_named(stub, count):
+def test_wrong_number_of_requests_is_refused(stub, count):
     assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).limits.max_batch_requests == 256
     code, text = refused(lambda: stub.BatchEvaluate(batch(*[small(rows=1)] * count)))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert text.startswith("requests: expected at ")
 
 
-def test_as_many_requests_as_there_may_be_are_answered(stub):
+def test_largest_pack_is_answered(stub):
     results = stub.BatchEvaluate(batch(*[small(rows=1)] * 256)).results
     assert [result.response.row_count for result in results] == [1] * 256
 
 
-def test_server_that_takes_one_batch_a_call_says_so():
+def test_server_without_packs_says_so():
     with serving(max_batch_requests=0) as server, connected(f"127.0.0.1:{server.port}") as stub:
         assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).limits.max_batch_requests == 0
         code, text = refused(lambda: stub.BatchEvaluate(batch(small())))
@@ -121,7 +121,7 @@ def test_server_that_takes_one_batch_a_call_says_so():
         assert stub.Evaluate(small()).row_count == 32
 
 
-def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
+def test_overload_refuses_the_whole_pack(gate):
     large = small(rows=70)  # about 3,400 bytes: one fits the smallest server that may be had, two do not
     with (
         serving(max_message_bytes=4096, max_inflight_bytes=6144) as server,
@@ -138,7 +138,7 @@ def test_overload_is_refused_as_a_whole_with_a_time_to_come_back(gate):
         eventually(lambda: inflight_bytes(server) == 0)
 
 
-def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_added_up(gate):
+def test_leaving_amid_work_holds_memory(gate):
     with serving() as server, connected(f"127.0.0.1:{server.port}") as stub:
         call = stub.BatchEvaluate.future(batch(small()))
         assert gate.arrived.acquire(timeout=20)
@@ -155,7 +155,7 @@ def test_caller_that_leaves_in_its_turn_keeps_its_memory_reserved_and_is_not_add
     [([small()] * 3, {False}), ([small()] * 200, {True}), ([small(), wrong(), small()], {False, True})],
     ids=["short", "long", "short but wrong"],
 )
-def test_only_short_messages_with_nothing_wrong_are_evaluated_where_they_arrive(stub, monkeypatch, requests, beside):
+def test_only_right_short_packs_stay_here(stub, monkeypatch, requests, beside):
     def evaluate(*arguments):
         threads.add(threading.current_thread().name.startswith("losswire-engine"))
         return together(*arguments)
@@ -167,7 +167,7 @@ def test_only_short_messages_with_nothing_wrong_are_evaluated_where_they_arrive(
     assert threads == beside
 
 
-def test_every_request_counts_as_if_it_had_come_alone():
+def test_every_request_counts():
     requests = [small(seed, series=series) for seed in range(4) for series in ("train", "eval")]
     with serving() as packing, connected(f"127.0.0.1:{packing.port}") as packed_stub:
         packed_stub.BatchEvaluate(batch(*requests, wrong()))
@@ -185,11 +185,11 @@ def test_every_request_counts_as_if_it_had_come_alone():
         assert value(packing, "losswire_batch_requests_total", grpc_code="InvalidArgument") == 1
 
 
-def test_codes_of_requests_are_counted_from_the_start(server):
+def test_request_codes_are_there_from_the_start(server):
     assert value(server, "losswire_batch_requests_total", grpc_code="Internal") is not None
 
 
-def test_requests_in_shared_memory_are_answered_beside_others(stub):
+def test_pack_takes_shared_memory(stub):
     with leased(stub) as region:
         inside = small()
         inside.input.shared_memory.CopyFrom(region.span())

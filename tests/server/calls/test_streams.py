@@ -10,7 +10,7 @@ from tests.server.calls.raw_streams import METHOD, RawStream, answers, connectio
 from tests.server.requests.stream_requests import ALL, GRADIENT, MEAN, SUM, binary, classes, probabilities
 
 
-def test_header_with_all_elements_needs_no_slabs(slab_channel):
+def test_full_header_needs_no_slabs(slab_channel):
     batch = classes(outputs=ALL)
     batch.open = []
     batch.check(slab_channel, answers(slab_channel, [batch.header()]))
@@ -27,7 +27,7 @@ def test_batch_without_elements_needs_no_slabs(slab_channel):
         batch.check(slab_channel, answers(slab_channel, [batch.header()]))
 
 
-def test_slabs_of_every_size_give_the_bits_of_one_message(slab_channel):
+def test_slabs_of_every_size_have_the_bits(slab_channel):
     batch = classes((4, 3, 2), outputs=ALL)
     for rows in range(1, 25):
         batch.check(slab_channel, answers(slab_channel, [batch.header(), *batch.slabs(rows)]))
@@ -49,13 +49,13 @@ def test_slabs_of_every_size_give_the_bits_of_one_message(slab_channel):
 )
 @pytest.mark.parametrize("target_rows", [1, 3, 4, 7, 12, 60])
 @pytest.mark.parametrize("input_rows", [1, 5, 8, 60])
-def test_targets_cut_otherwise_than_the_input_and_ahead_of_it(slab_channel, batch, target_rows, input_rows):
+def test_targets_ahead_in_other_cuts(slab_channel, batch, target_rows, input_rows):
     messages = [batch.header(), *batch.slabs(target_rows, "target"), *batch.slabs(input_rows, "input")]
     batch.check(slab_channel, answers(slab_channel, messages))
 
 
 @pytest.mark.parametrize("shape", [(60,), (5, 4, 3), (1, 60)])
-def test_tensors_that_take_turns_in_cuts_of_their_own(slab_channel, shape):
+def test_tensors_take_turns_in_own_cuts(slab_channel, shape):
     rng = np.random.default_rng(1)
     batch = classes(shape, outputs=ALL, sample_weight=rng.random(shape))
     slabs = {name: batch.slabs(rows, name) for name, rows in (("target", 7), ("sample_weight", 4), ("input", 3))}
@@ -77,13 +77,13 @@ def test_tensors_that_take_turns_in_cuts_of_their_own(slab_channel, shape):
     [{"weighting": v1.ClassWeighting.CLASS_WEIGHTING_BALANCED}, {"outputs": GRADIENT, "reduction": MEAN}],
     ids=["weighting", "gradient of mean"],
 )
-def test_targets_that_are_needed_ahead_in_cuts_of_their_own(slab_channel, fields):
+def test_needed_targets_in_own_cuts(slab_channel, fields):
     batch = classes((5, 4, 3), sample_weight=np.random.default_rng(1).random((5, 4, 3)), **fields)
     messages = [batch.header(), *batch.slabs(7, "target"), *batch.slabs(4, "sample_weight", "input")]
     batch.check(slab_channel, answers(slab_channel, messages))
 
 
-def test_weight_and_incoming_gradient_of_elements_come_in_slabs(slab_channel):
+def test_element_factors_come_in_slabs(slab_channel):
     rng = np.random.default_rng(1)
     incoming = v1.OutputSpec(gradient=v1.GradientSpec(grad_output=tensor(rng.standard_normal((6, 10)))))
     batch = binary((6, 10), weight=tensor(rng.random((6, 10))), outputs=incoming, sample_weight=rng.random((6, 10)))
@@ -93,7 +93,7 @@ def test_weight_and_incoming_gradient_of_elements_come_in_slabs(slab_channel):
     batch.check(slab_channel, answers(slab_channel, messages))
 
 
-def test_slab_is_answered_before_the_next_one_is_sent(slab_channel):
+def test_slab_is_answered_at_once(slab_channel):
     batch = classes(outputs=GRADIENT)
     stream, results = RawStream(slab_channel).send(batch.header()), []
     for slab in batch.slabs(20):
@@ -102,7 +102,7 @@ def test_slab_is_answered_before_the_next_one_is_sent(slab_channel):
     batch.check(slab_channel, [*results, stream.end().read()])
 
 
-def test_slabs_that_another_writer_wrote_are_taken(slab_channel):
+def test_slabs_of_another_writer_are_taken(slab_channel):
     batch = classes(outputs=GRADIENT)
     messages = [batch.header()]
     for rows in batch.layout.slabs(7):
@@ -127,7 +127,7 @@ def sample(server: Server, name: str, **labels: str) -> float:
     return server.registry.get_sample_value(name, labels) or 0.0
 
 
-def test_stream_is_counted_with_its_messages_its_rows_and_its_sums():
+def test_stream_is_counted():
     with serving() as server, connection(server) as channel:
         batch = classes(outputs=GRADIENT, reduction=MEAN)
         summary = answers(

@@ -58,7 +58,7 @@ def stalled(server: Server, batch: Batch) -> Iterator[RawStream]:
         yield stream
 
 
-def test_server_takes_no_more_slabs_than_there_is_room_for_results(server):
+def test_unread_results_hold_up_slabs(server):
     batch, before = classes((60 * ROWS,), 1024, outputs=GRADIENT), received(server)
     with stalled(server, batch) as stream:
         assert received(server) < before + 24  # 16 MiB is the most that gRPC's windows grow to on one machine
@@ -70,7 +70,7 @@ def test_server_takes_no_more_slabs_than_there_is_room_for_results(server):
         assert stream.read().row_count == 60 * ROWS
 
 
-def test_caller_that_leaves_without_reading_holds_nothing(server):
+def test_leaving_without_reading_holds_nothing(server):
     with stalled(server, classes((60 * ROWS,), 1024, outputs=GRADIENT)) as stream:
         stream.call.cancel()
         eventually(lambda: server.registry.get_sample_value("losswire_inflight_bytes") == 0)
@@ -111,7 +111,7 @@ def endless(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("rows", [10, 100], ids=["in the event loop", "in the executor"])
-def test_small_batches_take_turns_with_the_slabs_of_a_stream_that_does_not_stop(server, rows):
+def test_endless_stream_takes_turns(server, rows):
     request = classes((rows,), 500).request
     with connection(server) as channel, endless(server):
         stub = loss_service_pb2_grpc.LossServiceStub(channel)
@@ -127,7 +127,7 @@ def test_small_batches_take_turns_with_the_slabs_of_a_stream_that_does_not_stop(
 
 
 @pytest.mark.parametrize(("short_seconds", "at_once"), [(0, 0), (math.inf, 11)], ids=["long", "short"])
-def test_slabs_that_take_long_leave_the_event_loop_to_others(server, monkeypatch, short_seconds, at_once):
+def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, at_once):
     batch, in_event_loop = classes((60,), outputs=GRADIENT), []
 
     class Watched(streams.StreamRequest):  # type: ignore[misc,name-defined]

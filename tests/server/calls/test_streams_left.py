@@ -89,7 +89,7 @@ def inflight_bytes(server: Server) -> float:
 
 @pytest.mark.parametrize("fields", [{}, {"outputs": GRADIENT}, {"outputs": GRADIENT, "reduction": MEAN}])
 @pytest.mark.parametrize("leave", ["cancel", "deadline", "disconnect"])
-def test_caller_that_leaves_in_the_middle_holds_nothing(alive, server, channel, leave, fields):
+def test_leaving_in_the_middle_holds_nothing(alive, server, channel, leave, fields):
     batch, before, left_before = classes(**WIDE, **fields), counts(server)["received"], left(counts(server))
     ahead = batch.slabs(40 * ROWS, "target")
     stream = RawStream(channel, timeout=0.4 if leave == "deadline" else 30)
@@ -106,7 +106,7 @@ def test_caller_that_leaves_in_the_middle_holds_nothing(alive, server, channel, 
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-def test_caller_that_leaves_at_any_moment_holds_nothing(alive, server, channel, reads):
+def test_leaving_at_any_moment_holds_nothing(alive, server, channel, reads):
     batch, before = classes(**WIDE, outputs=GRADIENT), counts(server)
     messages = [batch.header(), *batch.slabs(ROWS)]
     for i in range(50):

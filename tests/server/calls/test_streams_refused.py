@@ -51,7 +51,7 @@ TARGETS = bytes(20 * 8)
         ([b"\x0a\x02\xff\xff"], "request: expected a message of the contract, got bytes that are none"),
     ],
 )
-def test_messages_that_make_no_batch_are_refused(slab_channel, messages, problem):
+def test_incomplete_messages_are_refused(slab_channel, messages, problem):
     check_refused(slab_channel, messages, problem)
 
 
@@ -81,7 +81,7 @@ def test_messages_that_make_no_batch_are_refused(slab_channel, messages, problem
         ([slab(0, 20)], "slab: expected elements of a tensor, got none"),
     ],
 )
-def test_rows_that_are_not_the_next_ones_are_refused(slab_channel, messages, problem):
+def test_rows_must_come_in_order(slab_channel, messages, problem):
     header = NARROW.header() if "first_row" in problem else BATCH.header()
     check_refused(slab_channel, [header, *messages], problem)
 
@@ -111,7 +111,7 @@ def test_rows_that_are_not_the_next_ones_are_refused(slab_channel, messages, pro
         ([slab(0, 20, target=b"\x09" + TARGETS[1:], input=ROWS)], "target: expected classes in [0, 5)"),
     ],
 )
-def test_elements_that_do_not_fit_the_rows_are_refused(slab_channel, messages, problem):
+def test_elements_must_fit_the_rows(slab_channel, messages, problem):
     check_refused(slab_channel, [BATCH.header(), *messages], problem)
 
 
@@ -136,23 +136,23 @@ def test_elements_that_do_not_fit_the_rows_are_refused(slab_channel, messages, p
         ),
     ],
 )
-def test_slabs_that_do_not_fit_the_header_are_refused(slab_channel, header, messages, problem):
+def test_slabs_must_fit_the_header(slab_channel, header, messages, problem):
     check_refused(slab_channel, [header.header(), *messages], problem)
 
 
-def test_targets_after_all_of_them_have_been_used_are_refused(slab_channel):
+def test_late_targets_are_refused(slab_channel):
     messages = [MEANS.header(), *MEANS.slabs(60, "target"), MEANS.slab(0, 20, "input"), MEANS.slab(0, 60, "target")]
     check_refused(slab_channel, messages, "slab.target: expected")
 
 
-def test_slabs_of_a_batch_whose_elements_are_in_the_header_are_refused(slab_channel):
+def test_slabs_after_a_full_header_are_refused(slab_channel):
     batch = classes()
     batch.open = []
     problem = "slab: expected none, since the header has all elements of the input"
     check_refused(slab_channel, [batch.header(), BATCH.slab(0, 20)], problem)
 
 
-def test_targets_left_open_beside_an_input_in_the_header_are_refused(slab_channel):
+def test_open_targets_need_an_open_input(slab_channel):
     batch = classes()
     batch.open = ["target"]
     check_refused(slab_channel, [batch.header()], "target: expected 480 bytes for int64 of shape (60,), got 0")

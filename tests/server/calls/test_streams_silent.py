@@ -63,7 +63,7 @@ def silent(server, channel: grpc.Channel, *messages: bytes) -> RawStream:
     return stream
 
 
-def test_targets_that_are_announced_and_do_not_come_keep_nobody_out(server, channel):
+def test_announced_targets_keep_nobody_out(server, channel):
     header = ahead().header()
     streams = [RawStream(channel).send(header) for _ in range(20)]
     eventually(lambda: inflight_bytes(server) > 0)
@@ -81,7 +81,7 @@ def test_targets_that_came_are_held(server, channel):
     eventually(lambda: inflight_bytes(server) == 0)
 
 
-def test_silent_stream_is_refused_when_others_need_what_it_holds(server, channel, monkeypatch):
+def test_silent_stream_makes_room(server, channel, monkeypatch):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
     with pytest.raises(grpc.RpcError) as raised:
@@ -97,7 +97,7 @@ def test_silent_stream_is_refused_when_others_need_what_it_holds(server, channel
     assert evaluate(channel) == 128
 
 
-def test_of_streams_that_need_each_other_s_memory_one_goes_on(server, channel):
+def test_one_of_two_starved_streams_goes_on(server, channel):
     batch, ends = ahead(), []
 
     def run() -> None:

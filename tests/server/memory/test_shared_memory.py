@@ -81,7 +81,7 @@ def lease_of(stub, size):
 # The lease.
 
 
-def test_region_is_as_large_as_asked_for_and_cannot_change_its_size(stub):
+def test_region_cannot_change_its_size(stub):
     with leased(stub, PAGE + 1) as region:
         assert len(region.mapping) == os.fstat(region.descriptor).st_size == 2 * PAGE
         for size in (0, PAGE, 100 * PAGE):
@@ -91,7 +91,7 @@ def test_region_is_as_large_as_asked_for_and_cannot_change_its_size(stub):
             fcntl.fcntl(region.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
 
 
-def test_hole_that_the_caller_punches_reads_as_zeros(stub):
+def test_punched_hole_reads_as_zeros(stub):
     with leased(stub) as region:
         input, target = region.put(LOGITS), region.put(TARGET, 2**19)
         expected = stub.Evaluate(request(sent(np.zeros_like(LOGITS)), target))
@@ -107,7 +107,7 @@ def test_size_that_is_not_positive_is_refused(stub, size):
     assert violations == {"size_bytes": f"expected at least 1, got {size}"}
 
 
-def test_quota_bounds_all_regions_and_is_there_again_when_one_goes():
+def test_quota_bounds_all_regions():
     with serving(shared_memory_bytes=4 * PAGE) as server, connected(f"127.0.0.1:{server.port}") as stub:
         with leased(stub, 3 * PAGE):
             assert leased_bytes(server) == 3 * PAGE
@@ -119,7 +119,7 @@ def test_quota_bounds_all_regions_and_is_there_again_when_one_goes():
 
 
 @pytest.mark.parametrize("size", [4 * PAGE + 1, 2**63 - 1])
-def test_size_beyond_the_quota_is_said_never_to_fit(size):
+def test_size_above_the_quota_never_fits(size):
     with serving(shared_memory_bytes=4 * PAGE) as server, connected(f"127.0.0.1:{server.port}") as stub:
         assert refused(lambda: lease_of(stub, size))[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE")
         assert leased_bytes(server) == 0
@@ -136,7 +136,7 @@ def test_regions_are_bounded_in_number_too(monkeypatch):
     assert regions.leased_bytes == 0
 
 
-def test_machine_without_memory_to_give_refuses_and_forgets(monkeypatch):
+def test_lack_of_memory_is_refused(monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
@@ -173,7 +173,7 @@ def test_only_callers_on_this_machine_are_local(peer, local):
     assert is_local(peer) is local
 
 
-def test_caller_from_elsewhere_is_refused_whatever_it_asks_for():
+def test_remote_caller_is_refused():
     regions = Regions(2**20)
 
     async def lease():
@@ -185,7 +185,7 @@ def test_caller_from_elsewhere_is_refused_whatever_it_asks_for():
     assert regions.leased_bytes == 0
 
 
-def test_server_with_shared_memory_off_leases_none_and_says_so():
+def test_shared_memory_may_be_off():
     with serving(shared_memory_bytes=0) as server, connected(f"127.0.0.1:{server.port}") as stub:
         told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
         assert v1.Transport.TRANSPORT_SHARED_MEMORY not in told.transports
@@ -211,7 +211,7 @@ def test_lease_ends_with_its_deadline(server, stub):
     eventually(lambda: leased_bytes(server) == 0)
 
 
-def test_server_stops_at_once_however_many_leases_last():
+def test_leases_do_not_hold_up_the_stop():
     stopped = threading.Event()
     with connected_to_a_server(stopped) as (server, stub), leased(stub):
         assert leased_bytes(server) == 2**20
@@ -240,7 +240,7 @@ class connected_to_a_server:  # noqa: N801 - reads as a function
 
 
 @pytest.mark.parametrize("offset", [0, 4, 64, 4096])
-def test_batch_in_a_region_has_the_bits_of_one_that_is_sent(stub, offset):
+def test_region_has_the_bits_of_a_message(stub, offset):
     expected = stub.Evaluate(request(sent(LOGITS), sent(TARGET)))
     with leased(stub) as region:
         assert stub.Evaluate(request(region.put(LOGITS, offset), region.put(TARGET, 2**19))) == expected
@@ -297,7 +297,7 @@ def wire(dtype: torch.dtype):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("kind", PROBLEMS)
-def test_every_tensor_may_lie_in_a_region_and_the_gradient_comes_back_in_one(regions, kind, dtype, shape):
+def test_every_tensor_may_lie_in_a_region(regions, kind, dtype, shape):
     given = request_of(problem(kind, shape[0], dtype))
     expected, placed = evaluate(given), in_region(regions, given)
     response = evaluate(placed, regions)
@@ -305,7 +305,7 @@ def test_every_tensor_may_lie_in_a_region_and_the_gradient_comes_back_in_one(reg
 
 
 @pytest.mark.parametrize("grad_dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_gradient_of_another_dtype_comes_back_in_a_region(regions, grad_dtype):
+def test_gradient_of_other_dtype_in_a_region(regions, grad_dtype):
     given = request_of(problem("cross_entropy", (4, 5, 3), torch.float16), dtype=wire(grad_dtype))
     expected, placed = evaluate(given), in_region(regions, given)
     assert_same_but_for_the_gradients_place(evaluate(placed, regions), expected, placed, regions)
@@ -346,7 +346,7 @@ def test_last_bytes_of_a_region_may_be_used(stub):
         assert response.loss == stub.Evaluate(request(sent(LOGITS), sent(TARGET))).loss
 
 
-def test_tensor_without_elements_may_lie_at_the_end_of_a_region_but_not_beyond(regions):
+def test_empty_tensor_may_lie_at_the_end(regions):
     lease = regions.lease(PAGE)
     span = v1.SharedMemorySpan(region_id=lease.region_id, offset_bytes=PAGE)
     assert regions.view(span, "input", torch.float32, (0, 5)).shape == (0, 5)
@@ -374,14 +374,14 @@ def test_region_whose_lease_is_over_is_refused(server, stub):
     assert list(refused(lambda: stub.Evaluate(wanted))[2]) == ["input.shared_memory.region_id"]
 
 
-def test_ids_are_never_the_same_and_cannot_be_guessed(regions):
+def test_region_ids_cannot_be_guessed(regions):
     ids = {regions.lease(1).region_id for _ in range(50)}
     assert len(ids) == 50
     assert min(map(len, ids)) == 22
 
 
 @pytest.mark.parametrize("offset", [0, 4, LOGITS.nbytes - 4, 2**19 - 4])
-def test_gradient_that_would_overwrite_what_it_is_computed_from_is_refused(stub, offset):
+def test_overlapping_gradient_is_refused(stub, offset):
     probabilities = np.full_like(LOGITS, 0.01)
     with leased(stub) as region:
         wanted = request(region.put(LOGITS), region.put(probabilities, 2**19))
@@ -392,7 +392,7 @@ def test_gradient_that_would_overwrite_what_it_is_computed_from_is_refused(stub,
 # Misuse while an evaluation is under way.
 
 
-def test_memory_outlives_its_lease_until_the_evaluation_is_over(regions):
+def test_memory_outlives_its_lease(regions):
     lease = regions.lease(2**16)
     span = v1.SharedMemorySpan(region_id=lease.region_id)
     used = regions.view(span, "input", torch.float32, (100,))
@@ -404,7 +404,7 @@ def test_memory_outlives_its_lease_until_the_evaluation_is_over(regions):
 
 
 @pytest.mark.parametrize("scribbled", ["target", "input", "everything"])
-def test_writing_during_evaluation_harms_nobody_but_the_writer(stub, scribbled):
+def test_writing_harms_the_writer_alone(stub, scribbled):
     logits, target = np.repeat(LOGITS, 32, 0), np.repeat(TARGET, 32)
     with leased(stub, 4 * logits.nbytes) as region:
         wanted = request(region.put(logits), region.put(target, 2 * logits.nbytes))
@@ -449,7 +449,7 @@ def evaluated(stub, wanted) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-def test_several_hundred_leases_leave_nothing_behind(server, stub):
+def test_hundreds_of_leases_leave_nothing(server, stub):
     def lease_and_evaluate():
         with leased(stub) as region:
             stub.Evaluate(request(region.put(LOGITS), sent(TARGET)))

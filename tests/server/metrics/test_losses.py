@@ -31,7 +31,7 @@ def value(registry, name, **labels):
     return registry.get_sample_value(name, {"loss": "cross_entropy", **labels})
 
 
-def test_sums_add_up_by_series_so_that_their_ratio_is_the_exact_mean(registry, metrics):
+def test_sums_give_the_exact_mean(registry, metrics):
     count(metrics, 1.0, 2.0, "a")
     count(metrics, 5.0, 1.0, "a")
     count(metrics, 7.0, 7.0)
@@ -43,7 +43,7 @@ def test_sums_add_up_by_series_so_that_their_ratio_is_the_exact_mean(registry, m
     assert value(registry, "losswire_evaluation_seconds_sum") == 1.5
 
 
-def test_evaluations_that_were_one_count_as_many(registry, metrics):
+def test_evaluations_together_count_as_many(registry, metrics):
     request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()))
     sums = [(1.0, 2.0), (math.nan, 1.0), (3.0, 4.0)]
     responses = [v1.EvaluateResponse(loss_sum=loss, weight_sum=weight, row_count=3) for loss, weight in sums]
@@ -79,9 +79,7 @@ def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
     ],
 )
 @pytest.mark.parametrize("series", ["default", "a", "other"])
-def test_what_a_counter_cannot_hold_is_counted_by_series_and_reason(
-    registry, metrics, loss_sum, weight_sum, reason, series
-):
+def test_unsummed_evaluations_have_a_reason(registry, metrics, loss_sum, weight_sum, reason, series):
     for name in ("x", "y") if series == "other" else ():
         count(metrics, series=name)
     count(metrics, loss_sum, weight_sum, series if series != "other" else "z")

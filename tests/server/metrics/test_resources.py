@@ -13,7 +13,7 @@ def test_memory_is_what_it_is_when_somebody_looks():
     assert registry.get_sample_value("losswire_shared_memory_bytes") == 9
 
 
-def test_registry_of_the_process_tells_its_memory_and_the_versions_of_what_runs():
+def test_process_registry_tells_versions():
     registry = process_registry()
     (build,) = [metric for metric in registry.collect() if metric.name == "losswire_build"]
     assert build.samples[0].labels["version"] == __version__

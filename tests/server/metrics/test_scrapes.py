@@ -51,7 +51,7 @@ def metrics():
 
 @pytest.mark.parametrize("query", ["", f"name[]={LOSS}&name[]={WEIGHT}"])
 @pytest.mark.parametrize("series", ["a", "default"])
-def test_scraper_sees_a_new_series_at_0_before_its_first_sum(metrics, series, query):
+def test_new_series_is_seen_at_0_first(metrics, series, query):
     metrics.scrape(series)
     metrics.add(series)
     assert metrics.scrape(series, query=query) == (0, 0)
@@ -66,13 +66,13 @@ def test_every_scraper_sees_it_at_0(metrics):
     assert [metrics.scrape("a", f"10.0.0.{i}") for i in range(3)] == [(3, 2)] * 3
 
 
-def test_who_is_no_scraper_sees_what_is_and_takes_no_0_from_those_who_are(metrics):
+def test_other_readers_take_no_0_away(metrics):
     metrics.add("a")
     assert [sums(metrics.text(), "a") for _ in range(3)] == [(3, 2)] * 3
     assert metrics.scrape("a") == (0, 0)
 
 
-def test_series_that_is_new_no_more_is_seen_as_it_is(metrics):
+def test_old_series_is_seen_as_it_is(metrics):
     metrics.add("a")
     metrics.now += NEW_SECONDS
     assert metrics.scrape("a") == (3, 2)
@@ -89,7 +89,7 @@ def test_series_is_never_seen_to_fall(metrics):
     assert seen == [0] + [3] * (len(seen) - 1)
 
 
-def test_series_that_begins_while_metrics_are_read_is_seen_at_0_and_seen_at_0_again(metrics, monkeypatch):
+def test_series_amid_a_scrape_is_seen_at_0(metrics, monkeypatch):
     collect = metrics.registry.collect
 
     def beginning():
@@ -102,7 +102,7 @@ def test_series_that_begins_while_metrics_are_read_is_seen_at_0_and_seen_at_0_ag
     assert metrics.scrape("late") == (9, 6)
 
 
-def test_more_scrapers_than_are_remembered_see_what_is(metrics):
+def test_forgotten_scraper_sees_the_present(metrics):
     metrics.add("a")
     seen = [metrics.scrape("a", f"scraper {i}") for i in range(MAX_SCRAPERS + 2)]
     assert seen == [(0, 0)] * MAX_SCRAPERS + [(3, 2)] * 2
@@ -111,7 +111,7 @@ def test_more_scrapers_than_are_remembered_see_what_is(metrics):
     assert metrics.scrape("b", "another") == (0, 0)
 
 
-def test_evaluations_that_are_in_no_sum_begin_at_0_too(metrics):
+def test_unsummed_evaluations_begin_at_0(metrics):
     metrics.add("a", float("nan"))
     line = 'losswire_unsummed_evaluations_total{loss="cross_entropy",reason="nonfinite",series="a"}'
     asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
@@ -119,7 +119,7 @@ def test_evaluations_that_are_in_no_sum_begin_at_0_too(metrics):
     assert f"{line} 1.0" in metrics.text(**asked)
 
 
-def test_server_shows_prometheus_a_series_at_0_first():
+def test_server_shows_a_series_at_0_first():
     with serving() as server, Client(f"127.0.0.1:{server.port}") as client:
         loss = client.cross_entropy([[1.0, 2.0]], [0], series="once").loss_sum
         address = f"http://127.0.0.1:{server.metrics_port}/metrics"

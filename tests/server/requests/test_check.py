@@ -38,7 +38,7 @@ def test_right_request_is_evaluated():
     assert (response.weight_sum, response.row_count, response.ignored_count) == (2, 2, 0)
 
 
-def test_unset_ignore_index_is_that_of_torch_and_zero_is_zero():
+def test_unset_ignore_index_is_torchs():
     assert evaluate(request()).ignored_count == 0
     assert evaluate(changed(lambda r: setattr(r.spec.cross_entropy, "ignore_index", 0))).ignored_count == 2
 
@@ -132,7 +132,7 @@ def test_wrong_field_is_refused_by_its_path(change, field, problem):
         (lambda r: r.input.shared_memory.SetInParent(), "input.shared_memory"),
     ],
 )
-def test_field_that_is_not_served_is_refused_by_its_path(change, field):
+def test_unserved_field_is_named(change, field):
     with pytest.raises(NotServedError) as raised:
         evaluate(changed(change))
     assert raised.value.field == field
@@ -147,7 +147,7 @@ def fields_on_the_way(path):
 
 
 @pytest.mark.parametrize("loss", PLANS)
-def test_arguments_of_the_engine_that_can_be_wrong_have_a_field_of_the_contract(loss):
+def test_engine_arguments_have_fields(loss):
     of_loss: dict[str, Any] = {loss: {}}
     spec = v1.LossSpec(**of_loss)
     arguments = dict(inspect.signature(PLANS[loss]).parameters)
@@ -156,7 +156,7 @@ def test_arguments_of_the_engine_that_can_be_wrong_have_a_field_of_the_contract(
         assert all(fields_on_the_way(field_of(argument, spec))), argument
 
 
-def test_shape_without_elements_takes_no_memory_whatever_its_classes():
+def test_empty_shape_takes_no_memory():
     immense = request()
     immense.input.CopyFrom(tensor(v1.Dtype.DTYPE_FLOAT32, [0, 2**60], 0))
     immense.target.CopyFrom(tensor(v1.Dtype.DTYPE_INT64, [0], 0))
@@ -168,7 +168,7 @@ def test_shape_without_elements_takes_no_memory_whatever_its_classes():
 @pytest.mark.parametrize("loss", PLANS)
 @pytest.mark.parametrize("wide", [2**40, 2**60, 2**62, 2**63 - 1])
 @pytest.mark.parametrize("dtype", ["FLOAT64", "FLOAT32", "FLOAT16"])
-def test_immense_dimensions_of_what_is_empty_are_no_fault_of_the_server_s(loss, wide, dtype):
+def test_immense_empty_shapes_are_no_fault(loss, wide, dtype):
     binary = "binary" in loss
     for shape in ([0, wide], [wide, 0], [0, wide, 3], [0, 2, wide], [wide, 2, 0]):
         of_loss: dict[str, Any] = {loss: {}}
@@ -187,7 +187,7 @@ def test_immense_dimensions_of_what_is_empty_are_no_fault_of_the_server_s(loss, 
 
 
 @pytest.mark.parametrize("replaced", ["target", "spec"])
-def test_field_that_replaces_one_we_know_is_not_served_rather_than_the_known_one_missing(replaced):
+def test_unknown_field_comes_before_missing_ones(replaced):
     newer = changed(lambda r: r.ClearField(replaced))
     newer.MergeFromString(b"\xa0\x06\x01")  # field 100, a varint
     with pytest.raises(NotServedError, match="does not know its field number 100"):
@@ -195,7 +195,7 @@ def test_field_that_replaces_one_we_know_is_not_served_rather_than_the_known_one
 
 
 @pytest.mark.parametrize("path", ["", "spec", "spec.cross_entropy", "outputs", "outputs.gradient", "target"])
-def test_field_of_a_newer_caller_is_refused_not_ignored(path):
+def test_unknown_field_is_refused(path):
     newer = changed(lambda r: r.outputs.gradient.SetInParent())
     message = newer
     for name in path.split(".") if path else ():

@@ -48,5 +48,5 @@ def test_payload_of_another_length_is_refused(shape, size):
         from_bytes(memoryview(bytes(size)), torch.float32, shape, "slab.input")
 
 
-def test_payload_of_no_elements_is_an_empty_tensor():
+def test_empty_payload_is_an_empty_tensor():
     assert from_bytes(memoryview(b""), torch.float32, (0, 3), "slab.input").shape == (0, 3)

@@ -25,7 +25,7 @@ def groups_of(*requests):
     return sorted([request.number for request in group.requests] for group in groups)
 
 
-def test_requests_that_differ_in_the_elements_of_their_own_tensors_are_put_together():
+def test_differing_elements_are_grouped():
     weighted = [small(seed, sample_weight=small().input) for seed in range(2)]
     weighted[1].sample_weight.data = bytes(len(weighted[1].sample_weight.data))
     assert groups_of(small(1), weighted[0], small(2), weighted[1]) == [[0, 2], [1, 3]]
@@ -45,7 +45,7 @@ def test_requests_that_differ_in_the_elements_of_their_own_tensors_are_put_toget
         lambda request: request.input.MergeFromString(field(99, VARINT, 1)),
     ],
 )
-def test_requests_that_differ_in_anything_else_are_not(change):
+def test_other_differences_keep_requests_apart(change):
     assert groups_of(small(), changed(change), small(1)) == [[0, 2], [1]]
 
 
@@ -60,7 +60,7 @@ def test_requests_that_differ_in_anything_else_are_not(change):
         lambda request: setattr(request.input, "data", bytes(MAX_STACKED_BYTES)),
     ],
 )
-def test_requests_that_need_more_than_their_own_rows_or_are_large_are_left_alone(change):
+def test_special_requests_are_left_alone(change):
     assert groups_of(changed(change), changed(change)) == [[0], [1]]
 
 
@@ -68,6 +68,6 @@ def test_bytes_that_are_no_request_are_left_alone():
     assert groups_of(b"\xff", small(), b"\xff", small(1)) == [[0], [1, 3], [2]]
 
 
-def test_request_without_a_loss_may_be_put_together_with_others_and_is_refused_later():
+def test_requests_without_a_loss_are_grouped():
     empty = v1.EvaluateRequest(spec=v1.LossSpec(reduction=MEAN))
     assert groups_of(empty, empty) == [[0, 1]]

@@ -67,7 +67,7 @@ def ending(result: v1.EvaluateResult) -> bytes:
 
 
 @given(companies())
-def test_each_request_ends_with_the_bytes_that_it_ends_with_alone(messages):
+def test_pack_has_the_bytes_of_single_calls(messages):
     assert [ending(result) for result in results(messages)] == [alone(message) for message in messages]
 
 
@@ -90,14 +90,14 @@ def test_alike_requests_are_evaluated_together(evaluated_alone):
     assert evaluated_alone == []
 
 
-def test_wrong_request_takes_few_of_those_that_are_like_it_apart(evaluated_alone):
+def test_wrong_request_takes_few_apart(evaluated_alone):
     requests = [small(seed) for seed in range(64)]
     requests[17].target.data = b"\xff" * len(requests[17].target.data)
     assert [result.HasField("failure") for result in results(requests)] == [number == 17 for number in range(64)]
     assert len(evaluated_alone) == 2
 
 
-def test_requests_that_cannot_be_evaluated_together_are_evaluated_alone(evaluated_alone, monkeypatch):
+def test_failing_groups_are_evaluated_alone(evaluated_alone, monkeypatch):
     def fail(*_):
         raise MemoryError
 
@@ -106,7 +106,7 @@ def test_requests_that_cannot_be_evaluated_together_are_evaluated_alone(evaluate
     assert len(evaluated_alone) == 5
 
 
-def test_requests_are_cut_out_of_what_protobuf_writes():
+def test_requests_of_protobuf_are_cut():
     requests = [small(rows=rows) for rows in (0, 1, 100)]
     data = v1.BatchEvaluateRequest(requests=requests).SerializeToString()
     assert [bytes(request) for request in cut(data, 3)] == [request.SerializeToString() for request in requests]
@@ -121,13 +121,13 @@ def test_requests_are_cut_out_of_what_protobuf_writes():
         (b"\x0a", "request: expected a varint at byte 1, got none that ends"),
     ],
 )
-def test_message_without_requests_or_with_too_many_is_refused(data, problem):
+def test_wrong_number_of_requests_is_refused(data, problem):
     with pytest.raises(FieldError) as raised:
         cut(data, 3)
     assert str(raised.value) == problem
 
 
 @pytest.mark.parametrize("unknown", [field(2, LENGTH_DELIMITED, b"abc"), field(1, VARINT, 1)])
-def test_field_of_the_message_that_this_server_does_not_know_is_not_served(unknown):
+def test_unknown_field_of_a_pack_is_refused(unknown):
     with pytest.raises(NotServedError, match="does not know its field number"):
         cut(packed([small()]) + unknown, 3)

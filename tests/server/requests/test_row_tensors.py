@@ -22,7 +22,7 @@ def message(first_row: int, target: bytes, padding: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize(("padding", "kept"), [(0, True), (1000, True), (100_000, False)])
-def test_message_is_kept_only_for_payloads_that_are_much_of_it(padding, kept):
+def test_message_is_kept_for_large_payloads(padding, kept):
     tensor, layout = coming(5000)
     data = message(0, bytes(5000), padding)
     references = sys.getrefcount(data)
@@ -32,7 +32,7 @@ def test_message_is_kept_only_for_payloads_that_are_much_of_it(padding, kept):
     assert sys.getrefcount(data) == references
 
 
-def test_small_parts_count_for_more_than_their_elements():
+def test_small_parts_count_for_more():
     tensor, layout = coming(1000)
     for row in range(1000):
         tensor.add(slab_frame(message(row, b"\1")).payloads["target"], layout.slab_rows(row, 1))

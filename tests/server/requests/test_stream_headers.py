@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("neighbour")
 
 
 @pytest.mark.parametrize("open_tensors", [[], ["target", "input"]], ids=["in the header", "in slabs"])
-def test_gradient_to_a_place_of_its_own_is_not_served_in_a_stream(slab_channel, open_tensors):
+def test_stream_refuses_a_destination(slab_channel, open_tensors):
     batch = classes(outputs=v1.OutputSpec(gradient=v1.GradientSpec(destination=v1.SharedMemorySpan(region_id="x"))))
     batch.open = open_tensors
     error = RawStream(slab_channel).send(batch.header()).error()
@@ -31,7 +31,7 @@ def test_gradient_to_a_place_of_its_own_is_not_served_in_a_stream(slab_channel, 
 
 
 @pytest.mark.parametrize("name", ["target", "sample_weight", "input"])
-def test_tensor_in_shared_memory_is_not_served_in_a_stream(slab_channel, name):
+def test_stream_refuses_shared_memory(slab_channel, name):
     batch = classes(sample_weight=np.ones(60))
     header = v1.EvaluateStreamRequest.FromString(batch.header())
     getattr(header.header, name).shared_memory.region_id = "x"
@@ -78,7 +78,7 @@ def test_forms_that_no_batch_has_are_refused(slab_channel, header, problem):
 
 
 @pytest.mark.parametrize("shape", [[HUGE, 1], [HUGE - 1, 2], [1, 1, HUGE], [2**20, 5, 2**20]])
-def test_batch_larger_than_any_memory_is_taken_as_far_as_it_comes(slab_channel, shape):
+def test_immense_batch_is_taken_as_it_comes(slab_channel, shape):
     header = huge(shape, shape[:1] + shape[2:])
     check_refused(slab_channel, [header], "slab.input: expected all")
     problem = "slab.target: expected 8 bytes for int64"
@@ -100,9 +100,7 @@ def too_large(channel: grpc.Channel, header: bytes) -> str:
 @pytest.mark.parametrize("class_count", [2**24 + 1, 2**31, HUGE])
 @pytest.mark.parametrize("weighting", [None, v1.ClassWeighting.CLASS_WEIGHTING_BALANCED])
 @pytest.mark.parametrize("targets", [b"", bytes(8)], ids=["in slabs", "in the header"])
-def test_row_that_fits_no_message_is_refused_before_anything_as_large_is_made(
-    slab_channel, class_count, weighting, targets
-):
+def test_row_above_a_message_is_refused(slab_channel, class_count, weighting, targets):
     header = v1.EvaluateStreamRequest.FromString(huge([1, class_count], [1])).header
     header.spec.cross_entropy.MergeFrom(v1.CrossEntropy(weighting=weighting))
     if targets:
@@ -112,7 +110,7 @@ def test_row_that_fits_no_message_is_refused_before_anything_as_large_is_made(
     assert too_large(slab_channel, message) == expected
 
 
-def test_targets_ahead_that_fit_no_memory_are_not_waited_for(slab_channel):
+def test_too_many_targets_are_not_waited_for(slab_channel):
     message = too_large(slab_channel, huge([HUGE, 1], [HUGE], outputs=GRADIENT))
     assert "and at most 536870912 may be in flight" in message
 
@@ -129,7 +127,7 @@ def test_targets_ahead_that_fit_no_memory_are_not_waited_for(slab_channel):
         ({"nll_loss": {"weight": {"dtype": INT64, "shape": [5]}}}, "spec.nll_loss.weight: expected one of the dtypes"),
     ],
 )
-def test_options_that_are_wrong_are_refused_before_any_slab(slab_channel, spec, problem):
+def test_wrong_options_need_no_slab(slab_channel, spec, problem):
     batch = classes()
     batch.request.spec.CopyFrom(v1.LossSpec(reduction=MEAN, **spec))
     check_refused(slab_channel, [batch.header()], problem, ended=False)

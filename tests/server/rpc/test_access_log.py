@@ -29,7 +29,7 @@ def call(server, *requests):
             stub.Evaluate.future(each).exception()
 
 
-def test_call_is_a_line_with_its_method_peer_code_bytes_and_time(lines):
+def test_call_is_a_line_of_the_log(lines):
     with serving() as server:
         call(server, request(), v1.EvaluateRequest())
         eventually(lambda: len(lines()) == 2)
@@ -56,7 +56,7 @@ def test_messages_of_a_stream_are_added_up(lines):
     assert (line.method, line.received_bytes, line.sent_bytes) == ("EvaluateStream", len(message), len(answer))
 
 
-def test_calls_above_the_rate_are_left_out_and_counted(lines, monkeypatch):
+def test_calls_above_the_rate_are_counted(lines, monkeypatch):
     monkeypatch.setattr(access_log, "WINDOW_SECONDS", 3600.0)
     with serving(access_log_per_second=2) as server:
         call(server, *[request()] * 7)
@@ -64,7 +64,7 @@ def test_calls_above_the_rate_are_left_out_and_counted(lines, monkeypatch):
     assert said == [("call", None), ("call", None), ("calls left out", 5)]
 
 
-def test_count_of_those_left_out_comes_without_another_call(lines, monkeypatch):
+def test_left_out_calls_are_told_in_time(lines, monkeypatch):
     monkeypatch.setattr(access_log, "WINDOW_SECONDS", 0.5)
     with serving(access_log_per_second=1) as server:
         call(server, *[request()] * 20)
@@ -91,7 +91,7 @@ class EndedContext:
         return "ipv4:127.0.0.1:1"
 
 
-def test_call_that_has_ended_asks_grpcio_for_nothing(lines):
+def test_ended_call_asks_grpcio_nothing(lines):
     metrics = RpcMetrics(CollectorRegistry(), SERVICE).method("Evaluate")
     context: Any = EndedContext()
     call = Call(metrics, AccessLog(10), context)

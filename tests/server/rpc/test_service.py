@@ -60,7 +60,7 @@ def test_face_of_the_package_is_what_it_was():
     assert losswire_server.__all__ == ["RunningServer", "Server", "Settings", "__version__", "launch"]
 
 
-def test_wrong_request_gets_invalid_argument_that_names_the_field_and_the_server_lives_on(stub, server):
+def test_wrong_request_names_its_field(stub, server):
     before = handled(server, "InvalidArgument")
     wrong = request()
     wrong.spec.ClearField("reduction")
@@ -83,14 +83,14 @@ def test_empty_request_gets_invalid_argument(stub):
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 100, b"\x0a\xff"], ids=["garbage", "truncated"])
-def test_bytes_that_are_no_message_get_invalid_argument(channel, data):
+def test_junk_gets_invalid_argument(channel, data):
     with pytest.raises(grpc.RpcError) as raised:
         channel.unary_unary("/losswire.v1.LossService/Evaluate")(data)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert details(raised.value, error_details_pb2.ErrorInfo).reason == "INVALID_REQUEST"
 
 
-def test_internal_fault_leaks_nothing_and_the_server_lives_on(stub, server, monkeypatch):
+def test_internal_fault_leaks_nothing(stub, server, monkeypatch):
     def fail(*_: object) -> v1.EvaluateResponse:
         raise RuntimeError("the secret is 42")
 
@@ -128,7 +128,7 @@ def test_capabilities_are_what_is_served(stub):
 
 
 @pytest.mark.parametrize("loss", v1.Loss.values()[1:], ids=v1.Loss.Name)
-def test_every_loss_and_output_that_is_told_is_served(stub, loss):
+def test_capabilities_are_served(stub, loss):
     told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
     assert loss in told.losses
     name = v1.Loss.Name(loss).removeprefix("LOSS_").lower()
@@ -163,7 +163,7 @@ def test_limit_told_is_the_limit_kept():
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_health_is_serving_for_the_server_and_the_service(channel):
+def test_health_is_serving(channel):
     health: Any = health_pb2_grpc.HealthStub(channel)
     for service in ("", "losswire.v1.LossService"):
         status = health.Check(health_pb2.HealthCheckRequest(service=service)).status
