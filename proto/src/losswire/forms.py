@@ -45,10 +45,11 @@ def forms_of(request: v1.EvaluateRequest) -> dict[str, Form]:
     Raises:
         FieldError: The request has no loss or no reduction, or a tensor's dtype or shape is none that there can be.
     """
-    _check_spec(request.spec)
+    spec = request.spec
+    _check_spec(spec)
     forms = {}
     for argument, tensor in tensors_in(request):
-        element, shape = read_form(tensor, field_of(argument, request.spec))
+        element, shape = read_form(tensor, field_of(argument, spec))
         forms[argument] = Form(element.name, shape)
     return forms
 
@@ -127,6 +128,8 @@ def _check_series(subject: _Subject) -> None:
 
 def _check_outputs(subject: _Subject) -> None:
     outputs = subject.request.outputs.outputs
+    if not outputs:
+        return
     for output in outputs:
         _check_enum("outputs.outputs", output, v1.Output.DESCRIPTOR)
     if len(set(outputs)) < len(outputs):

@@ -36,7 +36,8 @@ def binary_cross_entropy(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = Options(reduction, **common)
-    check_elements(input, target, weight, options)
+    if not options.checked:
+        check_elements(input, target, weight, options)
     check_probabilities("input", input)
     check_probabilities("target", target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
@@ -67,8 +68,9 @@ def binary_cross_entropy_with_logits(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = Options(reduction, **common)
-    check_elements(input, target, weight, options)
-    if pos_weight is not None:
+    if not options.checked:
+        check_elements(input, target, weight, options)
+    if pos_weight is not None and not options.checked:
         check_broadcasts("pos_weight", pos_weight, input.shape)
     return _slab("binary_cross_entropy_with_logits", input, target, weight, pos_weight, options)
 

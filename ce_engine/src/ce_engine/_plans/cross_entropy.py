@@ -48,8 +48,9 @@ def cross_entropy(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = Options(reduction, **common)
-    _check(input, target, weight, ignore_index, label_smoothing)
-    check_factors_of_rows(options, target_shape(input))
+    if not options.checked:
+        _check(input, target, weight, ignore_index, label_smoothing)
+        check_factors_of_rows(options, target_shape(input))
     label_smoothing = float(label_smoothing)
     if isinstance(weight, str) or not target.dtype.is_floating_point:
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)

@@ -33,11 +33,12 @@ def nll_loss(
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
     options = Options(reduction, **common)
-    check_type("ignore_index", ignore_index, int)
-    check_class_input(input)
-    check_index_target(target, input)
-    check_weight_of_classes(weight, input)
-    check_factors_of_rows(options, target_shape(input))
+    if not options.checked:
+        check_type("ignore_index", ignore_index, int)
+        check_class_input(input)
+        check_index_target(target, input)
+        check_weight_of_classes(weight, input)
+        check_factors_of_rows(options, target_shape(input))
     checked = IndexTarget.of(target, class_count(input), ignore_index)
     row_weight, weight_sum = checked.row_weight(checked.class_weight(weight))
     factor = product(row_weight, sample_weight(options))

@@ -27,6 +27,7 @@ class Common(TypedDict, total=False):
         outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
             ``predictions``; `LossResult` says what they are.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
+        checked: Whether another has checked types, shapes and options already. Numbers are checked all the same.
     """
 
     sample_weight: Tensor | None
@@ -35,6 +36,7 @@ class Common(TypedDict, total=False):
     grad_dtype: torch.dtype | None
     outputs: Collection[str]
     empty: str
+    checked: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +50,11 @@ class Options:
     grad_dtype: torch.dtype | None = None
     outputs: Collection[str] = field(default=())
     empty: str = "nan"
+    checked: bool = False
 
     def __post_init__(self) -> None:
+        if self.checked:
+            return
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("empty", self.empty, EMPTY_MEANS)
         check_type("grad", self.grad, bool)

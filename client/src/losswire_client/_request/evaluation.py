@@ -67,6 +67,7 @@ class Evaluation:
 
     Attributes:
         request: Once it is complete, all but the elements of `arrays`.
+        options: The message of the loss's own options, in the request.
         arrays: By names of arguments, those that have something for each row; the input comes last.
         inline: The others, which travel within the request whatever the transport.
         wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
@@ -102,17 +103,13 @@ class Evaluation:
         assign(self.request, "series", series, "text")
         self.request.spec.reduction = REDUCTIONS[reduction]
         self.request.spec.zero_when_empty = empty == "zero"
+        self.options: Any = getattr(self.request.spec, loss)
         self.options.SetInParent()
         self.request.outputs.outputs.extend(_outputs(outputs))
         if sample_weight is not None:
             self.arrays["sample_weight"] = floating_array("sample_weight", sample_weight)
         self._ask_for_gradient(grad, grad_output, by_rows=reduction == "none")
         self.arrays["input"] = x
-
-    @property
-    def options(self) -> Any:
-        """The message of the loss's own options."""
-        return getattr(self.request.spec, self.loss)
 
     @property
     def is_elementwise(self) -> bool:
@@ -176,7 +173,9 @@ class Evaluation:
         except FieldError as error:
             raise invalid_argument(argument_of(error.field), error.problem) from error
         for name, array in arrays.items():
-            tensor_in(self.request, name).MergeFrom(v1.Tensor(dtype=self._wire_number(name), shape=array.shape))
+            message = tensor_in(self.request, name)
+            message.dtype = self._wire_number(name)
+            message.shape.extend(array.shape)
         for name, array in self.inline.items():
             tensor_in(self.request, name).data = to_bytes(array)
 

@@ -78,4 +78,5 @@ def _common_options(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]
         "grad_dtype": getattr(torch, BY_WIRE[gradient.dtype].name) if gradient.HasField("dtype") else None,
         "outputs": [OUTPUT_NAMES[output] for output in outputs.outputs],
         "empty": "zero" if request.spec.zero_when_empty else "nan",
+        "checked": True,  # by `check_request`
     }
