@@ -98,3 +98,11 @@ def test_wrong_value_is_refused_by_its_name(arguments, message):
 def test_wrong_type_is_refused_by_its_name(arguments, message):
     with pytest.raises(ce_engine.InvalidArgumentError, match=message):
         ce_engine.cross_entropy(**({"input": INPUT, "target": TARGET} | arguments))
+
+
+def test_checked_call_still_checks_numbers():
+    assert ce_engine.cross_entropy(INPUT, TARGET, checked=True).loss == ce_engine.cross_entropy(INPUT, TARGET).loss
+    with pytest.raises(ce_engine.InvalidArgumentError, match="expected classes in"):
+        ce_engine.cross_entropy(INPUT, TARGET + 99, checked=True)
+    with pytest.raises(ce_engine.InvalidArgumentError, match="expected probabilities in"):
+        ce_engine.binary_cross_entropy(INPUT + 99, INPUT, checked=True)
