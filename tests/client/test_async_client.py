@@ -118,7 +118,7 @@ def test_many_tasks_share_a_client(target):
             assert k % 20 or result.loss == client.cross_entropy(SMALL[0] * k, SMALL[1]).loss
 
 
-def test_invalid_argument_is_refused_if_awaited(target):
+def test_invalid_argument_fails_when_awaited(target):
     async def evaluate():
         async with AsyncClient(target) as client:
             call = client.cross_entropy(SMALL[0], SMALL[1][:2])

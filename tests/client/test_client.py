@@ -57,7 +57,7 @@ def test_batch_of_three_has_known_numbers(client):
 
 
 @pytest.mark.parametrize(("weight", "loss"), [(None, 1.7955), ([1.0, 9.0], 1.1617)])
-def test_k_dimensional_batch_has_the_known_loss(client, weight, loss):
+def test_k_dimensional_loss_is_known(client, weight, loss):
     input = np.array([[[1, 2], [3, 5]], [[4, 7], [4, 6]]], np.float32)
     assert round(float(client.cross_entropy(input, [[0, 0], [1, 1]], weight).loss), 4) == loss
 

@@ -13,7 +13,7 @@ from tests.client.wires.test_network import server_credentials, write
 SMALL = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 
 
-def test_client_without_arguments_finds_its_server(monkeypatch):
+def test_bare_client_finds_its_server(monkeypatch):
     with answering() as server:
         monkeypatch.setenv("LOSSWIRE_TARGET", server.target)
         monkeypatch.setenv("LOSSWIRE_TOKEN", "secret")

@@ -70,7 +70,7 @@ def test_tree_in_the_docstring_is_the_tree():
     ids=["no message", "nothing", "no loss", "too few bytes"],
 )
 @pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
-def test_answer_outside_the_contract_is_internal(monkeypatch, answer, transport):
+def test_answer_off_contract_is_internal(monkeypatch, answer, transport):
     async def evaluate(*_):
         return answer
 

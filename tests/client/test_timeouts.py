@@ -80,7 +80,7 @@ def slow_target() -> Iterator[str]:
 
 @BOTH
 @pytest.mark.parametrize("case", CALLS)
-def test_error_tells_the_timeout_that_was_given(silent_target, slow_target, kind, case):
+def test_error_tells_the_given_timeout(silent_target, slow_target, kind, case):
     options, call = CALLS[case]
     target = silent_target if case in ("its own", "ping", "capabilities") else slow_target
     with pytest.raises(DeadlineExceededError) as raised:
@@ -101,7 +101,7 @@ def test_late_chunk_ends_a_map(slow_target, kind, coalesce):
 
 @BOTH
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_batch_of_a_map_may_bring_its_own_timeout(slow_target, kind, coalesce):
+def test_map_batch_may_have_a_timeout(slow_target, kind, coalesce):
     batches = [{"input": ROW[0], "target": ROW[1], "timeout": 0.125}]
     with pytest.raises(DeadlineExceededError, match=r"within 0\.125 seconds"):
         list(mapped(kind(slow_target, coalesce=coalesce), batches, timeout=30))
@@ -150,7 +150,7 @@ def test_retried_call_tells_its_whole_timeout():
             client.cross_entropy(*ROW)
 
 
-def test_log_tells_how_long_a_call_is_tried_again(caplog, monkeypatch):
+def test_log_tells_the_time_of_retries(caplog, monkeypatch):
     monkeypatch.setattr(_retry, "_last_news", -_retry.NEWS_SECONDS)
     with answering() as server, Client(server.target, retry=Retry(first_pause=0.01)) as client:
         server.refusals.append((grpc.StatusCode.UNAVAILABLE, "on its way", ()))

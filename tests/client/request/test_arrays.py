@@ -118,7 +118,7 @@ else:
 """)
 
 
-def test_loss_of_arrays_of_jax_is_that_of_numpys(client, target):
+def test_loss_of_jax_arrays_is_numpys(client, target):
     expected = client.cross_entropy(NUMBERS, [2, 0]).loss
     run(f"""
 import jax.numpy as jnp

@@ -63,7 +63,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("wrong", WRONG)
-def test_numbers_that_are_hardly_meant_are_named(wrong, dtype):
+def test_unlikely_numbers_are_named(wrong, dtype):
     loss, input, target, words = WRONG[wrong]
     with pytest.raises(InvalidArgumentError, match=words) as raised:
         check_plausible(loss, input.astype(dtype), target, -100)
@@ -87,7 +87,7 @@ def test_rounding_is_not_taken_for_a_wrong_sum(classes, dtype):
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 7), (4, 7, 2), (2, 7, 3, 2)])
-def test_plausibility_knows_the_class_dimension(shape):
+def test_plausibility_knows_class_dimension(shape):
     axis, rows = min(1, len(shape) - 1), (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
     logits, target = RNG.standard_normal(shape), np.zeros(rows, np.int64)
     check_plausible("nll_loss", log_softmax(logits, axis), target, -100)
@@ -96,7 +96,7 @@ def test_plausibility_knows_the_class_dimension(shape):
         check_plausible("cross_entropy", softmax(logits, axis), target, -100)
 
 
-def test_wrong_row_counts_samples_and_positions():
+def test_wrong_row_is_sample_and_position():
     log_probs = log_softmax(RNG.standard_normal((4, 5, 3)), 1)
     log_probs[2, :, 1] += 1
     with pytest.raises(InvalidArgumentError, match=r"at row 7$"):

@@ -128,7 +128,7 @@ def test_server_is_asked_once(kind, options):
     ],
     ids=str,
 )
-def test_restarted_server_may_serve_something_else(kind, before, after):
+def test_restarted_server_may_differ(kind, before, after):
     with ExitStack() as servers:
         first = servers.enter_context(serving(**before))
         with calling(kind, first.port, coalesce=True) as calls:
@@ -141,7 +141,7 @@ def test_restarted_server_may_serve_something_else(kind, before, after):
 
 @BOTH
 @pytest.mark.parametrize("call", [evaluated(SMALL[0]), evaluated(MIDDLE), evaluated(LARGE)], ids=["s", "m", "l"])
-def test_first_call_to_a_restarted_server_is_right(kind, call):
+def test_first_call_after_restart_is_right(kind, call):
     with ExitStack() as servers:
         first = servers.enter_context(serving())
         with calling(kind, first.port, coalesce=True) as calls:
@@ -192,7 +192,7 @@ def later(clock: Callable[[], float]) -> Callable[[], float]:
 
 
 @BOTH
-def test_refusal_that_has_another_reason_stands(kind):
+def test_other_refusals_stand(kind):
     with serving(**FEW_BYTES) as server, calling(kind, server.port, transport="unary") as calls:
         calls.one(lambda client: client.capabilities())
         with pytest.raises(ResourceExhaustedError):

@@ -93,7 +93,7 @@ def test_other_views_are_copied_and_right(client, shared, view):
     assert client.cross_entropy(part, target).loss == shared.cross_entropy(part, target).loss == expected
 
 
-def test_tensor_of_resident_array_is_not_copied(client):
+def test_resident_tensor_is_not_copied(client):
     place = torch.from_numpy(resident(client, LOGITS))
     result = client.cross_entropy(place, torch.from_numpy(TARGET), grad=True)
     assert in_a_region(client, result.grad)

@@ -70,7 +70,7 @@ def reaches(client: Client) -> bool:
     ],
     ids=["no file", "other file", "other region", "other size"],
 )
-def test_path_that_leads_elsewhere_is_never_mapped(alone, monkeypatch, change, said):
+def test_path_elsewhere_is_never_mapped(alone, monkeypatch, change, said):
     server, client = alone
 
     def misled(lease, *more):
@@ -83,7 +83,7 @@ def test_path_that_leads_elsewhere_is_never_mapped(alone, monkeypatch, change, s
     eventually(lambda: leased_bytes(server) == 0)
 
 
-def test_file_that_could_shrink_is_never_mapped():
+def test_shrinkable_file_is_never_mapped():
     descriptor = os.memfd_create("losswire-unsealed", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, mmap.PAGESIZE)
     path = f"/proc/{os.getpid()}/fd/{descriptor}"
@@ -159,7 +159,7 @@ def test_wrong_shape_or_dtype_is_refused(client, shape, dtype, argument):
 
 
 @pytest.mark.parametrize("shape", [(), 3, (0, 5), (2, 3, 4), np.int64(4)])
-def test_array_has_the_shape_that_was_asked_for(client, shape):
+def test_array_has_the_asked_shape(client, shape):
     array = client.empty(shape, np.int16)
     assert array.shape == np.empty(shape).shape
     array[...] = 7
@@ -172,7 +172,7 @@ def test_unknown_transport_is_refused(target):
     assert raised.value.argument == "transport"
 
 
-def test_hundreds_of_calls_leave_nothing_behind(alone):
+def test_hundreds_of_calls_leave_nothing(alone):
     server, _ = alone
     with connected(server, transport="shared_memory") as client:
         client.cross_entropy(LOGITS, TARGET, grad=True)

@@ -172,7 +172,7 @@ def test_wire_dtype_that_is_none_says_so(unary, wire_dtype, message):
         unary.cross_entropy(np.zeros((2, 3), np.float32), [0, 1], wire_dtype=wire_dtype)
 
 
-def test_stream_errors_count_from_the_first_row(stream):
+def test_stream_errors_count_from_first_row(stream):
     logits, target = np.zeros((5000, 3), np.float32), np.zeros(5000, np.int64)
     target[4321] = 3
     message = r"target: expected classes in \[0, 3\) .*, got 3 at row 4321"

@@ -135,7 +135,7 @@ def test_close_in_the_event_thread(target):
 
 
 @pytest.mark.usefixtures("_hasty")
-def test_client_closes_while_names_are_looked_up(target, monkeypatch):
+def test_client_closes_during_name_lookup(target, monkeypatch):
     known, opens, opened = threading.Event(), threading.Event(), Endpoint.open
 
     def open_late(*arguments: Any) -> Any:

@@ -118,7 +118,7 @@ def test_wrong_request_fails_alone(client, target, how):
             assert outcome.loss == expected.loss
 
 
-def test_large_and_resident_batches_travel_alone(server, target):
+def test_large_or_resident_travels_alone(server, target):
     with Client(target, coalesce=True) as client:
         before = calls_of(server, "BatchEvaluate")
         place = client.empty(LARGE[0].shape)
@@ -245,7 +245,7 @@ def test_task_that_leaves_harms_no_other(held_up):
     assert all(result.row_count for result in results)
 
 
-def test_closed_client_says_so_to_those_who_wait(held_up):
+def test_closed_client_tells_waiting_calls(held_up):
     target, _ = held_up
 
     async def evaluate():

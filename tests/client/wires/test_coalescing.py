@@ -171,7 +171,7 @@ def test_leader_gathers_its_share():
     assert callers.take(first) == [first, *others]
 
 
-def test_leader_that_leaves_is_followed_by_another():
+def test_leader_that_leaves_is_followed():
     callers, first, second = Coalescing[Caller](), caller(), caller()
     assert callers.join(first)
     assert not callers.join(second)

@@ -122,7 +122,7 @@ in_child(lambda: asyncio.run(evaluate()))
     assert said(target, body) == ["True", "2"]
 
 
-def test_used_async_client_names_its_substitute(target):
+def test_used_async_client_names_substitute(target):
     lines = said(
         target, "print(asyncio.run(evaluate())); in_child(lambda: asyncio.run(evaluate())); in_child(client.ping)"
     )
@@ -133,7 +133,7 @@ def test_used_async_client_names_its_substitute(target):
     assert float(lines[2]) > 0
 
 
-def test_aio_used_elsewhere_is_refused_in_a_child(target):
+def test_aio_used_elsewhere_is_refused(target):
     other = f"""
 import grpc.aio
 async def ask():
@@ -174,6 +174,6 @@ def test_fork_without_grpcs_support_is_safe(target):
 
 
 @pytest.mark.parametrize("call", ["client.ping", "lambda: Client(client._endpoint.name).ping()"])
-def test_fork_that_grpc_does_not_support_is_told(target, call):
+def test_unsupported_fork_is_told(target, call):
     (line,) = said(target, f"in_child({call})", GRPC_ENABLE_FORK_SUPPORT="0")
     assert line.startswith("LosswireError gRPC does not work in this process, which was forked with GRPC_ENABLE_FORK")

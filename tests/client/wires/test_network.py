@@ -188,7 +188,7 @@ def test_server_is_known_by_its_certificate(authority, tmp_path):
                 client.cross_entropy(LOGITS, TARGET)
 
 
-def test_name_of_the_certificate_may_be_another(authority, tmp_path):
+def test_certificate_name_may_differ(authority, tmp_path):
     tls = write(tmp_path, authority, "caller")
     with answering("127.0.0.1:0", server_credentials(authority, "losses.example")) as server:
         with Client(server.target, tls=TLS(ca=tls.ca, server_name="losses.example")) as client:
@@ -310,7 +310,7 @@ def test_server_without_health_says_so():
 
 
 @BOTH
-def test_ping_waits_for_a_server_that_is_starting(kind):
+def test_ping_waits_for_a_starting_server(kind):
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
     with ThreadPoolExecutor(1) as pool:

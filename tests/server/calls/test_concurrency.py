@@ -110,7 +110,7 @@ def test_stopping_server_answers_calls(gate):
     channel.close()
 
 
-def test_call_that_outlasts_the_grace_is_cancelled(gate):
+def test_call_past_grace_is_cancelled(gate):
     with serving(grace_seconds=0.2) as server:
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())

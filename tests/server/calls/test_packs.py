@@ -185,7 +185,7 @@ def test_every_request_counts():
         assert value(packing, "losswire_batch_requests_total", grpc_code="InvalidArgument") == 1
 
 
-def test_request_codes_are_there_from_the_start(server):
+def test_request_codes_exist_from_the_start(server):
     assert value(server, "losswire_batch_requests_total", grpc_code="Internal") is not None
 
 

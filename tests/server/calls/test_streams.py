@@ -16,7 +16,7 @@ def test_full_header_needs_no_slabs(slab_channel):
     batch.check(slab_channel, answers(slab_channel, [batch.header()]))
 
 
-def test_input_in_slabs_beside_targets_in_the_header(slab_channel):
+def test_input_slabs_with_header_targets(slab_channel):
     batch = classes(outputs=ALL, reduction=MEAN)
     batch.open = ["input"]
     batch.check(slab_channel, answers(slab_channel, [batch.header(), *batch.slabs(7)]))

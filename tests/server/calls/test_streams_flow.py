@@ -76,7 +76,7 @@ def test_leaving_without_reading_holds_nothing(server):
         eventually(lambda: server.registry.get_sample_value("losswire_inflight_bytes") == 0)
 
 
-def test_callers_that_do_not_read_hold_up_nobody(server):
+def test_slow_readers_hold_up_nobody(server):
     batch = classes((60 * ROWS,), 1024, outputs=GRADIENT)
     with stalled(server, batch), stalled(server, batch), stalled(server, batch), connection(server) as another:
         check_served(another)

@@ -171,7 +171,7 @@ def test_unknown_field_of_a_slab_is_not_served(slab_channel, message):
     check_refused(slab_channel, [BATCH.header(), message], problem, grpc.StatusCode.UNIMPLEMENTED)
 
 
-def test_unknown_field_of_a_header_is_not_served(slab_channel):
+def test_unknown_header_field_is_refused(slab_channel):
     header = v1.EvaluateStreamRequest.FromString(BATCH.header()).header.SerializeToString() + field(99, VARINT, 1)
     message = field(1, LENGTH_DELIMITED, header)
     problem = "request: this server does not know its field number 99"

@@ -169,7 +169,7 @@ def test_lack_of_memory_is_refused(monkeypatch):
         ("", False),
     ],
 )
-def test_only_callers_on_this_machine_are_local(peer, local):
+def test_only_this_machine_is_local(peer, local):
     assert is_local(peer) is local
 
 

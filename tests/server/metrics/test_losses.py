@@ -57,7 +57,7 @@ def test_evaluations_together_count_as_many(registry, metrics):
     assert value(registry, "losswire_evaluation_seconds_bucket", le="0.5") == 3
 
 
-def test_series_past_the_limit_are_added_up_as_other(registry, metrics):
+def test_series_past_limit_are_other(registry, metrics):
     for name in ("a", "b", "c", "d", "a"):
         count(metrics, series=name)
     assert value(registry, "losswire_loss_sum_total", series="a") == 2

@@ -5,7 +5,7 @@ from losswire_server.metrics.resources import process_registry, show_memory
 from tests.present import present
 
 
-def test_memory_is_what_it_is_when_somebody_looks():
+def test_memory_is_read_when_scraped():
     registry, taken = CollectorRegistry(), {"inflight": 0, "leased": 0}
     show_memory(registry, lambda: taken["inflight"], lambda: taken["leased"])
     taken.update(inflight=7, leased=9)

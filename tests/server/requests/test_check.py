@@ -187,7 +187,7 @@ def test_immense_empty_shapes_are_no_fault(loss, wide, dtype):
 
 
 @pytest.mark.parametrize("replaced", ["target", "spec"])
-def test_unknown_field_comes_before_missing_ones(replaced):
+def test_unknown_field_precedes_missing_ones(replaced):
     newer = changed(lambda r: r.ClearField(replaced))
     newer.MergeFromString(b"\xa0\x06\x01")  # field 100, a varint
     with pytest.raises(NotServedError, match="does not know its field number 100"):

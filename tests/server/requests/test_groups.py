@@ -64,7 +64,7 @@ def test_special_requests_are_left_alone(change):
     assert groups_of(changed(change), changed(change)) == [[0], [1]]
 
 
-def test_bytes_that_are_no_request_are_left_alone():
+def test_bytes_of_no_request_are_left_alone():
     assert groups_of(b"\xff", small(), b"\xff", small(1)) == [[0], [1, 3], [2]]
 
 
