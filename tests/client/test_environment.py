@@ -7,8 +7,8 @@ import pytest
 import trustme
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
+from tests.client.wires.certificates import server_credentials, write
 from tests.client.wires.grpc_servers import answering
-from tests.client.wires.test_network import server_credentials, write
 
 SMALL = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
 

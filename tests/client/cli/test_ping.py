@@ -6,8 +6,8 @@ import pytest
 import trustme
 
 from losswire_client import __version__
+from tests.client.wires.certificates import server_credentials, write
 from tests.client.wires.grpc_servers import answering
-from tests.client.wires.test_network import server_credentials, write
 
 
 def test_line_tells_who_answers_and_how_fast(losswire, target):

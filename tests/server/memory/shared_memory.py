@@ -8,12 +8,20 @@ from dataclasses import dataclass
 
 import grpc
 import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
+from tests.helpers import call_of
 from tests.present import present
+
+PAGE = mmap.PAGESIZE
+LOGITS = np.random.default_rng(0).standard_normal((64, 100), np.float32)
+TARGET = np.arange(64) % 100
 
 
 @dataclass(frozen=True)
@@ -72,3 +80,29 @@ def regions_open_in(pid: int) -> int:
         except FileNotFoundError:  # closed meanwhile
             continue
     return count
+
+
+def request(input: v1.Tensor, target: v1.Tensor) -> v1.EvaluateRequest:
+    spec = v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy())
+    return v1.EvaluateRequest(spec=spec, input=input, target=target)
+
+
+def sent(array: np.ndarray) -> v1.Tensor:
+    return v1.Tensor(dtype=v1.Dtype.Value(f"DTYPE_{array.dtype.name.upper()}"), shape=array.shape, data=array.tobytes())
+
+
+def refused(call) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Status, reason and violations of a call that fails."""
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    found = {}
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in rpc_status.from_call(call_of(raised.value)).details:
+        detail.Unpack(info)
+        if detail.Unpack(request):
+            found = {violation.field: violation.description for violation in request.field_violations}
+    return raised.value.code(), info.reason, found
+
+
+def lease_of(stub, size):
+    return next(stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=size)))

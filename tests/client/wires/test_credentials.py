@@ -1,0 +1,141 @@
+"""Certificates and tokens: who is known to whom, and by what."""
+
+import os
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import trustme
+
+from losswire_client import (
+    TLS,
+    Client,
+    InvalidArgumentError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from losswire_client._wires import files
+from tests.client.wires.certificates import server_credentials, write
+from tests.client.wires.grpc_servers import answering
+from tests.helpers import eventually
+
+LOGITS, TARGET = np.array([[0.5, 1.5, -1.0]], np.float32), [1]
+LARGE = np.zeros((300, 1000), np.float32), np.zeros(300, np.int64)
+
+
+def test_server_is_known_by_its_certificate(authority, tmp_path):
+    tls = write(tmp_path, authority, "caller")
+    with answering("localhost:0", server_credentials(authority, "localhost")) as server:
+        with Client(server.target, tls=TLS(ca=tls.ca)) as client:
+            assert client.cross_entropy(LOGITS, TARGET).row_count == 1
+            assert client.cross_entropy(*LARGE, grad=True).row_count == 300
+        for stranger in (True, TLS(ca=write(tmp_path, trustme.CA(), "caller").ca), False):
+            with Client(server.target, tls=stranger, retry=None) as client, pytest.raises(UnavailableError):
+                client.cross_entropy(LOGITS, TARGET)
+
+
+def test_certificate_name_may_differ(authority, tmp_path):
+    tls = write(tmp_path, authority, "caller")
+    with answering("127.0.0.1:0", server_credentials(authority, "losses.example")) as server:
+        with Client(server.target, tls=TLS(ca=tls.ca, server_name="losses.example")) as client:
+            assert client.cross_entropy(LOGITS, TARGET).row_count == 1
+        with Client(server.target, tls=TLS(ca=tls.ca), retry=None) as client, pytest.raises(UnavailableError):
+            client.ping()
+
+
+def test_several_targets_have_the_first_name(authority, tmp_path):
+    tls, credentials = write(tmp_path, authority, "caller"), server_credentials(authority, "localhost")
+    with (
+        answering("localhost:0", credentials) as one,
+        answering("localhost:0", credentials) as other,
+        Client([one.target, other.target], tls=TLS(ca=tls.ca)) as client,
+    ):
+        eventually(lambda: all([client.cross_entropy(LOGITS, TARGET).row_count, one.methods, other.methods]))
+
+
+def test_caller_is_known_by_its_certificate(authority, tmp_path):
+    tls = write(tmp_path, authority, "caller")
+    with answering("localhost:0", server_credentials(authority, "localhost", asks=True)) as server:
+        with Client(server.target, tls=tls) as client:
+            assert client.cross_entropy(LOGITS, TARGET).row_count == 1
+        with Client(server.target, tls=TLS(ca=tls.ca), retry=None) as client, pytest.raises(UnavailableError):
+            client.ping()
+
+
+def test_replaced_certificates_are_taken(authority, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0)
+    tls = write(tmp_path, trustme.CA(), "caller")  # whom this server does not trust, nor it the server
+    with (
+        answering("localhost:0", server_credentials(authority, "localhost", asks=True)) as server,
+        Client(server.target, tls=tls, retry=None) as client,
+    ):
+        with pytest.raises(UnavailableError):
+            client.ping()
+        write(tmp_path, authority, "caller")
+        eventually(lambda: answers(client))
+        (tmp_path / "key.pem").unlink()  # between two versions
+        assert answers(client)
+        write(tmp_path, trustme.CA(), "caller")
+        eventually(lambda: not answers(client))
+
+
+def answers(client: Client) -> bool:
+    try:
+        return client.cross_entropy(LOGITS, TARGET).row_count == 1
+    except UnavailableError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"tls": TLS(ca="no/such.pem")},
+            r"tls\.ca: expected a file that can be read, got 'no/such\.pem': .*No such file",
+        ),
+        ({"tls": "yes"}, "tls: expected"),
+        ({"token": Path("no/such")}, "token: expected a file that can be read, got 'no/such'"),
+        ({"token": "a b"}, "token: expected printable characters"),
+        ({"token": ""}, "token: expected printable characters"),
+        ({"token": "secret", "target": "losses.example:1"}, "token: expected tls beside it"),
+    ],
+)
+def test_wrong_credentials_are_named(options, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        Client(**{"target": "localhost:1", **options})
+
+
+def test_certificate_needs_its_key():
+    with pytest.raises(InvalidArgumentError, match=r"tls\.key: expected a file beside tls\.cert, got None"):
+        TLS(cert="cert.pem")
+
+
+def test_token_goes_with_every_call(authority, tmp_path):
+    tls = TLS(ca=write(tmp_path, authority, "caller").ca)
+    with answering("localhost:0", server_credentials(authority, "localhost")) as server:
+        with Client(server.target, tls=tls, token="secret", transport="stream") as client:
+            client.cross_entropy(LOGITS, TARGET)
+        with Client(server.target, tls=tls, token="secret") as client:
+            client.cross_entropy(LOGITS, TARGET)
+        assert server.methods == ["GetCapabilities", "EvaluateStream", "Evaluate"]
+        assert server.tokens == ["Bearer secret"] * 3
+
+
+def test_replaced_token_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0)
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    with answering() as server, Client(server.target, token=file) as client:
+        for text in ("first\n", "second\n", ""):
+            file.write_text(text)
+            os.utime(file, ns=(len(server.tokens), len(server.tokens)))  # which a quick test might not change
+            client.cross_entropy(LOGITS, TARGET)
+    assert server.tokens == ["Bearer first", "Bearer second", "Bearer second"]
+
+
+def test_refused_token_is_an_error_of_its_own():
+    with answering() as server, Client(server.target, token="wrong") as client:
+        server.refusals.append((grpc.StatusCode.UNAUTHENTICATED, "who is that?", ()))
+        with pytest.raises(UnauthenticatedError, match="who is that"):
+            client.cross_entropy(LOGITS, TARGET)
