@@ -19,7 +19,7 @@ layouts = st.one_of(
 
 
 @given(layouts, st.integers(1, 300))
-def test_pieces_cover_rows_in_order(layout, row_count):
+def test_slabs_cover_rows_in_order(layout, row_count):
     next_row = 0
     for slab in layout.slabs(row_count):
         assert slab.first_row == next_row
@@ -30,7 +30,7 @@ def test_pieces_cover_rows_in_order(layout, row_count):
 
 
 @given(layouts, st.integers(1, 300))
-def test_pieces_are_as_large_as_asked_for(layout, row_count):
+def test_slabs_are_as_large_as_asked_for(layout, row_count):
     whole_samples = row_count // max(1, layout.positions) * layout.positions
     for slab in layout.slabs(row_count):
         ends = slab.end_row == layout.row_count or (not whole_samples and slab.end_row % layout.positions == 0)
@@ -38,7 +38,7 @@ def test_pieces_are_as_large_as_asked_for(layout, row_count):
 
 
 @given(layouts, st.integers(1, 300))
-def test_shapes_of_pieces_hold_their_rows(layout, row_count):
+def test_shapes_of_slabs_hold_their_rows(layout, row_count):
     for slab in layout.slabs(row_count):
         assert math.prod(slab.row_shape) == slab.row_count
         assert math.prod(slab.input_shape) == slab.row_count * layout.classes
@@ -54,7 +54,7 @@ def test_layout_counts_as_numpy_does(shape, binary):
 
 
 @given(layouts, st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1))
-def test_any_number_is_a_piece_or_an_error(layout, first_row, row_count):
+def test_any_number_is_a_slab_or_an_error(layout, first_row, row_count):
     with suppress(FieldError):
         slab = layout.slab_rows(first_row, row_count)
         assert 0 <= slab.first_row < slab.end_row <= layout.row_count
