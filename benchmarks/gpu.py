@@ -81,23 +81,23 @@ class TensorSet:
     """What one run of a case works on."""
 
     def __init__(self, case: Case, nbytes: int) -> None:
-        from ce_engine.gpu._batch import Batch  # needs Triton
+        from ce_engine.gpu._transfer import Transfer  # needs Triton
 
         self._case = case
         self.input, self.target = case.tensors(nbytes)
         slab = getattr(slabs, case.loss)(self.input, self.target, reduction="sum", grad=case.grad, **case.options)
-        self._batch = Batch([slab])
+        self._transfer = Transfer([slab])
         self._inputs, self._outputs = (
             torch.empty(packing.nbytes, dtype=torch.uint8, device="cuda")
-            for packing in (self._batch.inputs, self._batch.outputs)
+            for packing in (self._transfer.inputs, self._transfer.outputs)
         )
-        self._batch.fill(self._inputs)
+        self._transfer.fill(self._inputs)
         self.nbytes = self._inputs.numel() + self._outputs.numel()
         if case.loss == "nll_loss":  # needs one number of each row
             self.nbytes += len(self.target) * SECTOR_BYTES - self.input.nbytes
 
     def ours(self) -> None:
-        self._batch.launch(self._inputs, self._outputs)
+        self._transfer.launch(self._inputs, self._outputs)
 
     def theirs(self, function: Loss) -> tuple[Tensor, ...]:
         if not self._case.grad:
@@ -112,7 +112,7 @@ class TensorSet:
     def check(self) -> None:
         """Holds the first rows against PyTorch in float64."""
         self.ours()
-        views, first = self._batch.outputs.views(self._outputs), slice(0, CHECKED_ROWS)
+        views, first = self._transfer.outputs.views(self._outputs), slice(0, CHECKED_ROWS)
         leaf = self.input[first].double().requires_grad_()
         target = self.target[first].double() if self.target.is_floating_point() else self.target[first]
         loss = self._case.function(leaf, target)

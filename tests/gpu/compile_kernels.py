@@ -20,7 +20,7 @@ from triton.runtime.jit import JITFunction
 
 from ce_engine import slabs
 from ce_engine._slab import Slab
-from ce_engine.gpu._batch import Batch
+from ce_engine.gpu._transfer import Transfer
 
 OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
 CUOBJDUMP = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
@@ -94,8 +94,9 @@ def main() -> None:
 
     JITFunction.__getitem__ = compile_instead
     for name, slab in launches().items():
-        batch = Batch([slab])
-        batch.launch(*(torch.empty(packing.nbytes, dtype=torch.uint8) for packing in (batch.inputs, batch.outputs)))
+        transfer = Transfer([slab])
+        buffers = (torch.empty(packing.nbytes, dtype=torch.uint8) for packing in (transfer.inputs, transfer.outputs))
+        transfer.launch(*buffers)
         reports[name], found[:] = list(found), []
     json.dump(reports, sys.stdout, indent=1)
 

@@ -85,10 +85,10 @@ class Settings(BaseSettings):
     """Callers on this machine may lease this much shared memory together; 0 turns shared memory off."""
 
     engine_workers: Annotated[Whole, WITHIN_THREADS] | None = Field(None, ge=1)
-    """Batches evaluated at the same time, so that a large one does not hold up small ones; unset, one for each core."""
+    """Launches at the same time, so that a large one does not hold up small ones; unset, one for each core."""
 
     torch_threads: Annotated[Whole, WITHIN_THREADS] = Field(1, ge=1)
-    """Threads of PyTorch's for one batch. They spin while they wait, so more than one pays only with cores to spare."""
+    """PyTorch's threads for one launch. They spin while they wait, so more than one pays only with cores to spare."""
 
     max_series: Whole = Field(100, ge=1, le=1_000_000)
     """Distinct names of series in the metrics; those past the limit are added up as `other`."""

@@ -29,10 +29,10 @@ def held(
     go, launch_merged = threading.Event(), launchers.launch_merged
     launches: list[list[Slab]] = []
 
-    def launch(batch: Sequence[Slab]) -> Any:
-        launches.append(list(batch))
+    def launch(slabs: Sequence[Slab]) -> Any:
+        launches.append(list(slabs))
         assert go.wait(20)
-        return launch_merged(batch)
+        return launch_merged(slabs)
 
     monkeypatch.setattr(launchers, "launch_merged", launch)
     with Engine(**settings) as engine:

@@ -59,10 +59,10 @@ def test_slabs_of_two_kinds_do_not_merge(monkeypatch, other):
 def test_batch_has_limits_of_rows_and_bytes(monkeypatch, limits):
     with held(monkeypatch, **limits) as (engine, go, launches):
         futures = [engine.submit(slab()) for _ in range(9)]
-        futures.append(engine.submit(slab(rows=100)))  # larger than a batch may be, so alone
+        futures.append(engine.submit(slab(rows=100)))  # larger than a launch may be, so alone
         go.set()
         assert all(future.result(20).row_count for future in futures)
-    assert [sum(one.row_count for one in batch) for batch in launches] == [8, 8, 2, 100]
+    assert [sum(one.row_count for one in launch) for launch in launches] == [8, 8, 2, 100]
 
 
 def test_launch_waits_for_its_delay():
@@ -84,7 +84,7 @@ def test_large_slab_is_launched_alone(monkeypatch):
         futures = [engine.submit(slab(rows=rows), caller=rows) for rows in (2, 3, 2)]
         go.set()
         wait(futures, 20)
-    assert sorted(sorted(one.row_count for one in batch) for batch in launches) == [[2, 2], [3]]
+    assert sorted(sorted(one.row_count for one in launch) for launch in launches) == [[2, 2], [3]]
 
 
 def test_launch_full_of_bytes_does_not_wait():

@@ -23,26 +23,26 @@ class Launcher:
         self.started, self.finished, self.closed = [], [], False
         self.guilty_to_start, self.guilty_to_finish = set(), set()
 
-    def start(self, batch):
-        if self.guilty_to_start & set(batch):
+    def start(self, together):
+        if self.guilty_to_start & set(together):
             raise RuntimeError("cannot start")
-        self.started.append(batch)
-        return Ticket(self, batch)
+        self.started.append(together)
+        return Ticket(self, together)
 
     def close(self):
         self.closed = True
 
 
 class Ticket:
-    def __init__(self, launcher, batch):
-        self.launcher, self.batch = launcher, batch
+    def __init__(self, launcher, together):
+        self.launcher, self.together = launcher, together
 
     def result(self):
         assert self.launcher.let.wait(20)
-        self.launcher.finished.append(self.batch)
-        if self.launcher.guilty_to_finish & set(self.batch):
+        self.launcher.finished.append(self.together)
+        if self.launcher.guilty_to_finish & set(self.together):
             raise RuntimeError("cannot finish")
-        return launch_merged(self.batch)
+        return launch_merged(self.together)
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def test_close_finishes_what_is_in_flight(launcher):
 @pytest.mark.parametrize("when", ["start", "finish"])
 def test_slab_that_fails_fails_alone(launcher, when):
     launcher.let.set()
-    batch = [slab() for _ in range(4)]
-    getattr(launcher, f"guilty_to_{when}").add(batch[2])
+    together = [slab() for _ in range(4)]
+    getattr(launcher, f"guilty_to_{when}").add(together[2])
     with Engine(max_queue_delay_us=20_000) as engine:
-        futures = [engine.submit(one) for one in batch]
+        futures = [engine.submit(one) for one in together]
         wait(futures, 20)
-    for future, one in zip(futures, batch, strict=True):
-        if one is batch[2]:
+    for future, one in zip(futures, together, strict=True):
+        if one is together[2]:
             assert str(future.exception()) == f"cannot {when}"
         else:
             assert torch.equal(future.result().loss, ce_engine.evaluate(one).loss)

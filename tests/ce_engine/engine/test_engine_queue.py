@@ -16,7 +16,7 @@ def test_kinds_of_one_caller_take_turns(monkeypatch):
             engine.submit(slab(classes=5))
         engine.submit(slab(classes=6))
         go.set()
-    assert [batch[0].kind.class_count for batch in launches[:2]] == [5, 6]
+    assert [launch[0].kind.class_count for launch in launches[:2]] == [5, 6]
 
 
 def test_companions_come_from_each_caller(monkeypatch):
@@ -60,7 +60,7 @@ def test_callers_take_turns_unmerged(monkeypatch):
             for caller in "aab":
                 engine.submit(slab(rows=3 if caller == "a" else 2, classes=5 + number), caller=caller)
         go.set()
-    assert [batch[0].row_count for batch in launches[:6]] == [3, 2, 3, 2, 3, 2]
+    assert [launch[0].row_count for launch in launches[:6]] == [3, 2, 3, 2, 3, 2]
 
 
 def test_flood_leaves_room_in_the_queue(monkeypatch):
@@ -90,7 +90,7 @@ def test_cancelled_slab_leaves_the_queue(monkeypatch):
         assert stays.result(20)
         with pytest.raises(CancelledError):
             leaves.result(0)
-    assert [len(batch) for batch in launches] == [1]
+    assert [len(launch) for launch in launches] == [1]
 
 
 def test_late_slab_is_not_launched(monkeypatch):
@@ -101,4 +101,4 @@ def test_late_slab_is_not_launched(monkeypatch):
         assert in_time.result(20)
         with pytest.raises(ce_engine.DeadlineExceededError):
             late.result(20)
-    assert [len(batch) for batch in launches] == [1]
+    assert [len(launch) for launch in launches] == [1]

@@ -67,9 +67,9 @@ def same_bits(ours, theirs):
 
 
 @given(companions())
-def test_merging_changes_no_bit(batch):
-    assert len({slab.kind for slab in batch}) == 1
-    for slab, merged in zip(batch, launch_merged(batch), strict=True):
+def test_merging_changes_no_bit(together):
+    assert len({slab.kind for slab in together}) == 1
+    for slab, merged in zip(together, launch_merged(together), strict=True):
         alone = launch(slab)
         for name, ours, theirs in zip(alone._fields, merged, alone, strict=True):
             assert same_bits(ours, theirs), name
@@ -77,8 +77,8 @@ def test_merging_changes_no_bit(batch):
 
 
 def test_result_frees_its_companions():
-    batch = [slabs.cross_entropy(torch.randn(rows, 5), torch.zeros(rows).long(), grad=True) for rows in (1, 1000)]
-    small, _ = launch_merged(batch)
+    together = [slabs.cross_entropy(torch.randn(rows, 5), torch.zeros(rows).long(), grad=True) for rows in (1, 1000)]
+    small, _ = launch_merged(together)
     for x in (small.losses, present(small.grad)):
         assert x.untyped_storage().nbytes() == x.nbytes
 
@@ -88,8 +88,8 @@ def test_missing_column_is_neutral(missing):
     input, target = torch.randn(3, 5), torch.tensor([0, 1, -100])
     options = [{"weight": torch.rand(5), "sample_weight": torch.rand(3)}, {}]
     targets = [target, target.clamp(min=0)]
-    batch = [
+    together = [
         slabs.cross_entropy(input, targets[index], grad=True, **options[index]) for index in (missing, 1 - missing)
     ]
-    for slab, merged in zip(batch, launch_merged(batch), strict=True):
+    for slab, merged in zip(together, launch_merged(together), strict=True):
         assert torch.equal(present(merged.grad), present(launch(slab).grad))

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import torch
 
 from ce_engine._batching.launchers import Launcher, launchable, launcher_for
-from ce_engine._batching.queue import BatchLimits, Entry, FairQueue
+from ce_engine._batching.queue import Entry, FairQueue, LaunchLimits
 from ce_engine._errors import DeadlineExceededError, EngineClosedError, InvalidArgumentError
 from ce_engine._plans.validation import check_least, check_type
 from ce_engine._result import LossResult
@@ -80,7 +80,7 @@ class Engine:
             )
         torch_threads = torch.get_num_threads() if torch_threads is None else torch_threads
         check_least(1, torch_threads=torch_threads)
-        limits = BatchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
+        limits = LaunchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
         self._queue = FairQueue(limits, max_queue_rows)
         self._torch_threads = torch_threads
         self._process = os.getpid()
@@ -146,21 +146,21 @@ class Engine:
         torch.set_num_threads(self._torch_threads)
         in_flight: deque[_InFlight] = deque()
         # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
-        while (batch := self._queue.take(wait=not in_flight)) is not None or in_flight:
-            if batch:
-                in_flight.append(_InFlight(launcher, batch))
-            if in_flight and (not batch or len(in_flight) >= launcher.depth):
+        while (entries := self._queue.take(wait=not in_flight)) is not None or in_flight:
+            if entries:
+                in_flight.append(_InFlight(launcher, entries))
+            if in_flight and (not entries or len(in_flight) >= launcher.depth):
                 in_flight.popleft().finish()
-            del batch
+            del entries
         launcher.close()
 
 
 class _InFlight:
-    """A batch in flight."""
+    """A launch in flight."""
 
-    def __init__(self, launcher: Launcher, batch: Sequence[Entry]) -> None:
+    def __init__(self, launcher: Launcher, entries: Sequence[Entry]) -> None:
         self._launcher = launcher
-        self._entries = [entry for entry in batch if _claim(entry)]
+        self._entries = [entry for entry in entries if _claim(entry)]
         self._fetch = _start(launcher, [entry.slab for entry in self._entries])
 
     def finish(self) -> None:

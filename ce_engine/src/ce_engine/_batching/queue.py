@@ -1,4 +1,4 @@
-"""What waits to be evaluated: fair between callers, and given out in batches of slabs that merge."""
+"""What waits to be evaluated: fair between callers, and given out launch by launch."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from ce_engine._slab import Kind, Slab
 
 
 @dataclass(frozen=True)
-class BatchLimits:
+class LaunchLimits:
     """How much may be merged into one launch. Merging copies, so a slab of more than a quarter of it is launched alone.
 
     Attributes:
@@ -65,13 +65,13 @@ class _Caller:
 
 
 class FairQueue:
-    """Callers take turns: each batch is led by the next one's slab, and filled with one slab of each caller in turn.
+    """Callers take turns: each launch is led by the next one's slab, and filled with one slab of each caller in turn.
 
     Of the rows that may wait, a caller gets no more than are left free: one that floods the queue fills half of it, a
     second one a quarter, and so on, so that there is always room for the next.
     """
 
-    def __init__(self, limits: BatchLimits, max_rows: int) -> None:
+    def __init__(self, limits: LaunchLimits, max_rows: int) -> None:
         self._limits = limits
         self._max_rows = max_rows
         self._rows = self._bytes = 0
@@ -139,13 +139,13 @@ class FairQueue:
                 self._remove(entry)
 
     def take(self, *, wait: bool = True) -> list[Entry] | None:
-        """The next batch; None when there will be no more. Without waiting, nothing may be ready: an empty one."""
+        """The entries of the next launch, or None after the last. Without waiting, the list may be empty."""
         with self._changed:
             while True:
                 self._forget_discarded()
                 pause = self._pause()
                 if pause == 0:
-                    return self._batch()
+                    return self._next_launch()
                 if pause is None and self._closed:
                     return None
                 if not wait:
@@ -159,7 +159,7 @@ class FairQueue:
             self._changed.notify_all()
 
     def _pause(self) -> float | None:
-        """Seconds until the next batch is to be given out; None if nothing waits."""
+        """Seconds until the next launch is given out; None if nothing waits."""
         if not self._callers:
             return None
         leader = self._leader()
@@ -177,9 +177,9 @@ class FairQueue:
     def _merges(self, entry: Entry) -> bool:
         return entry.slab.row_count < self._limits.rows and 4 * entry.slab.nbytes <= self._limits.bytes
 
-    def _batch(self) -> list[Entry]:
+    def _next_launch(self) -> list[Entry]:
         leader = self._leader()
-        batch = [leader]
+        entries = [leader]
         self._remove(leader)
         self._end_turn(leader)
         if self._merges(leader):
@@ -188,9 +188,9 @@ class FairQueue:
                 rows, nbytes = rows + entry.slab.row_count, nbytes + entry.slab.nbytes
                 if rows > self._limits.rows or nbytes > self._limits.bytes:
                     break
-                batch.append(entry)
+                entries.append(entry)
                 self._remove(entry)
-        return batch
+        return entries
 
     def _companions(self, leader: Entry) -> Iterator[Entry]:
         """Entries of the leader's kind, one of each caller in turn. Those that are taken must be removed on the way."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ce_engine._memory import rounded
 from ce_engine._slab import RowResults, Slab
-from ce_engine.gpu._batch import Batch
 from ce_engine.gpu._streams import Device, E
+from ce_engine.gpu._transfer import Transfer
 
 MIB = 2**20
 
@@ -107,12 +107,12 @@ class Pipeline(Generic[E]):
     @torch.no_grad()
     def start(self, slabs: Sequence[Slab]) -> Ticket:
         """Launches slabs of the same kind as one. When this returns, their inputs and targets may change."""
-        batch = Batch(slabs)
-        if not batch.has_elements:
-            return Ticket(batch.empty_results)
+        transfer = Transfer(slabs)
+        if not transfer.has_elements:
+            return Ticket(transfer.empty_results)
         berth = self._free_berth()
         try:
-            ticket = self._launch(batch, berth)
+            ticket = self._launch(transfer, berth)
         except BaseException:
             self._wait_for_all()
             self._idle.append(berth)
@@ -130,14 +130,14 @@ class Pipeline(Generic[E]):
             self._in_flight[0].finish()
         return self._idle.pop()
 
-    def _launch(self, batch: Batch, berth: Berth) -> Ticket:
-        host_inputs, inputs = berth.host_inputs.take(batch.inputs.nbytes), berth.inputs.take(batch.inputs.nbytes)
-        outputs = berth.outputs.take(batch.outputs.nbytes)
-        host_outputs = berth.host_outputs.take(batch.outputs.nbytes)
-        batch.fill(host_inputs)
+    def _launch(self, transfer: Transfer, berth: Berth) -> Ticket:
+        host_inputs, inputs = berth.host_inputs.take(transfer.inputs.nbytes), berth.inputs.take(transfer.inputs.nbytes)
+        outputs = berth.outputs.take(transfer.outputs.nbytes)
+        host_outputs = berth.host_outputs.take(transfer.outputs.nbytes)
+        transfer.fill(host_inputs)
         self._copies_in.copy(inputs, host_inputs)
         self._kernels.wait(self._copies_in.record())
-        self._kernels.run(partial(batch.launch, inputs, outputs))
+        self._kernels.run(partial(transfer.launch, inputs, outputs))
         self._copies_out.wait(self._kernels.record())
         self._copies_out.copy(host_outputs, outputs)
         arrived = self._copies_out.record()
@@ -146,7 +146,7 @@ class Pipeline(Generic[E]):
             self._in_flight.remove(ticket)
             try:
                 arrived.wait()
-                return batch.results(host_outputs)
+                return transfer.results(host_outputs)
             finally:
                 berth.trim()
                 self._idle.append(berth)

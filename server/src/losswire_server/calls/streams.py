@@ -53,7 +53,7 @@ class _Stream:
         self._pace = UNKNOWN_SECONDS  # of work for a byte of the last message
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._ended_for_others = False
-        self._batch: StreamRequest | None = None
+        self._stream_request: StreamRequest | None = None
         self._header_bytes = 0
 
     async def answer(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -74,7 +74,7 @@ class _Stream:
                     yield results
                 del results
                 message = await self._wait_for(coming)
-        if self._batch is not None and not self._batch.is_complete:
+        if self._stream_request is not None and not self._stream_request.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._evaluation.do(self._finish, UNKNOWN_SECONDS)
         self._evaluation.count(self._request, self._summary)  # before the caller hears of it
@@ -97,8 +97,8 @@ class _Stream:
         self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def _hold(self, message_bytes: int) -> None:
-        batch_bytes = 0 if self._batch is None else self._batch.held_bytes
-        self._held.resize(max(self._header_bytes, batch_bytes) + MESSAGES_AT_ONCE * message_bytes)
+        request_bytes = 0 if self._stream_request is None else self._stream_request.held_bytes
+        self._held.resize(max(self._header_bytes, request_bytes) + MESSAGES_AT_ONCE * message_bytes)
 
     async def _take(self, message: bytes) -> bytes | None:
         """The results of a slab, which probably takes as long for its size as the last one."""
@@ -113,7 +113,7 @@ class _Stream:
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)
             self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes: it may never do
-            self._batch = StreamRequest(checked)
+            self._stream_request = StreamRequest(checked)
         else:
             self._summary = evaluate(header)
 
@@ -131,13 +131,13 @@ class _Stream:
     def _evaluate(self, slab: v1.EvaluateRequest | SlabFrame) -> bytes | None:
         if not isinstance(slab, SlabFrame):
             raise FieldError("header", "expected one header, got another")
-        if self._batch is None:
+        if self._stream_request is None:
             raise FieldError("slab", "expected none, since the header has all elements of the input")
-        return self._batch.accept(slab)
+        return self._stream_request.accept(slab)
 
     def _finish(self) -> bytes:
-        if self._batch is not None:
-            self._summary = self._batch.summary()
+        if self._stream_request is not None:
+            self._summary = self._stream_request.summary()
         return v1.EvaluateStreamResponse(summary=self._summary).SerializeToString()
 
 

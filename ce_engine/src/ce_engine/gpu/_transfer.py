@@ -1,4 +1,4 @@
-"""Slabs of the same kind as one launch: what it reads and what it writes, in a buffer of bytes each."""
+"""The slabs of one launch on their way to the device and back, in one buffer of bytes each way."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ META = torch.device("meta")
 RESULTS = RowResults._fields
 
 
-class Batch:
+class Transfer:
     def __init__(self, slabs: Sequence[Slab]) -> None:
         self._slabs, self._kind = slabs, slabs[0].kind
         counts = [slab.row_count for slab in slabs]
