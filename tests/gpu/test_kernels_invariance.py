@@ -1,4 +1,4 @@
-"""The bits of a row depend neither on its companions, nor on its place among them, nor on columns of theirs."""
+"""The bits of a row depend neither on its companions, nor on its position among them, nor on columns of theirs."""
 
 from dataclasses import replace
 from typing import Any

@@ -8,20 +8,20 @@ class InvalidArgumentError(EngineError, ValueError):
     Attributes:
         argument: Its name, as in ``target``.
         problem: What was expected and what came.
-        place: In what and where it is, as in ``("row", 5)``; None if it is everywhere.
+        position: Of the wrong element, as in ``("row", 5)``; None if no one element is wrong.
     """
 
-    def __init__(self, argument: str, problem: str, place: tuple[str, int] | None = None) -> None:
+    def __init__(self, argument: str, problem: str, position: tuple[str, int] | None = None) -> None:
         self.argument = argument
-        self.problem = problem if place is None else f"{problem} at {place[0]} {place[1]}"
-        self.place = place
+        self.problem = problem if position is None else f"{problem} at {position[0]} {position[1]}"
+        self.position = position
         self._what = problem
         super().__init__(f"{argument}: {self.problem}")
 
     def further_on(self, rows: int) -> "InvalidArgumentError":
-        """The same error in a batch of which this one's rows come after so many others."""
-        place = self.place and (self.place[0], self.place[1] + rows)
-        return InvalidArgumentError(self.argument, self._what, place)
+        """The same error in a larger batch, where so many rows come before this one's."""
+        position = self.position and (self.position[0], self.position[1] + rows)
+        return InvalidArgumentError(self.argument, self._what, position)
 
 
 class QueueFullError(EngineError):

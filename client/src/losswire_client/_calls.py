@@ -85,5 +85,5 @@ def _called(owner: object, method: Callable[..., object]) -> str:
 
 
 def _was_entered(error: TypeError) -> bool:
-    """Whether a method raised it, and not Python in its place."""
+    """Whether a method raised it, rather than Python when it called the method."""
     return error.__traceback__ is None or error.__traceback__.tb_next is not None

@@ -14,7 +14,7 @@ MAX_ELEMENTS = 2**63 - 1
 
 
 def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> None:
-    """Fills a message in its place, since protobuf copies whatever is put together first and then assigned.
+    """Fills a message in place, since protobuf copies a message that is assigned.
 
     Raises:
         FieldError: The array's dtype has no counterpart in the contract.

@@ -1,4 +1,4 @@
-"""The bits of a row's results do not depend on its companions, on its place among them, on memory, or on threads."""
+"""The bits of a row's results do not depend on its companions, on its position among them, on memory, or on threads."""
 
 import itertools
 from typing import Any
@@ -132,7 +132,7 @@ def test_class_dimension_changes_no_bit(kind, outputs, dtype):
 
 
 @pytest.mark.parametrize("kind", ["binary", "with_logits"])
-def test_place_of_an_element_changes_no_bit(kind):
+def test_position_of_an_element_changes_no_bit(kind):
     # Steps of 3: all remainders of the 8 or 16 elements of a vector, before and after.
     torch.manual_seed(0)
     one = rows_of(kind, 1, 70, torch.float32)

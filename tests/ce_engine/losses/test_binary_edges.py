@@ -60,9 +60,9 @@ def test_no_probability_is_refused(size, value):
     input[-1, 0] = value
     with pytest.raises(ce_engine.InvalidArgumentError) as raised:
         ce_engine.binary_cross_entropy(input, torch.rand(size, 2))
-    place = 2 * (size - 1)
+    position = 2 * (size - 1)
     assert str(raised.value) == (
-        f"input: expected probabilities in [0, 1], got {float(input[-1, 0])} at element {place}"
+        f"input: expected probabilities in [0, 1], got {float(input[-1, 0])} at element {position}"
     )
 
 

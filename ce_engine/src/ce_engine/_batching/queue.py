@@ -108,7 +108,7 @@ class FairQueue:
             self._changed.notify()
 
     def _check_room(self, entry: Entry) -> None:
-        # A slab without rows takes a place too, and one that is larger than the queue leaves room for others.
+        # A slab without rows counts as one row. A large one counts as half the queue at most, so that others have room.
         entry.size = max(1, min(entry.slab.row_count, self._max_rows // 2))
         count, free = entry.size, self._max_rows - self._rows
         caller = self._callers.get(entry.caller)

@@ -23,11 +23,11 @@ class NllKernel:
         _weighted(out.losses.neg_(), self._rows)
 
     def _evaluate(self, block: Block, out: RowResults) -> None:
-        out, place = out.part(block), (block.samples, block.positions)
-        x, index = self._x[place], self._index[place]
+        out, at = out.part(block), (block.samples, block.positions)
+        x, index = self._x[at], self._index[at]
         out.losses.copy_(x.gather(2, index).view(-1))
         if out.grad is not None:
-            out.grad.zero_().scatter_(2, index, present(self._slope)[place].to(out.grad.dtype))
+            out.grad.zero_().scatter_(2, index, present(self._slope)[at].to(out.grad.dtype))
         if out.probabilities is not None:
             out.probabilities.copy_(x).exp_()
         if out.log_probabilities is not None:

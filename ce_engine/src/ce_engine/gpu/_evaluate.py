@@ -60,8 +60,8 @@ def _to_device(numbers: dict[str, Tensor], device: torch.device) -> dict[str, Te
         return {}
     packing = Packing.of(numbers)
     buffer = torch.empty(packing.nbytes, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    for name, place in packing.views(buffer).items():
-        place.copy_(numbers[name])
+    for name, view in packing.views(buffer).items():
+        view.copy_(numbers[name])
     return packing.views(buffer.to(device, non_blocking=True))
 
 

@@ -11,7 +11,7 @@ ALIGNMENT = 16  # bytes: the widest load of a thread
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Extent:
     start: int
     shape: Size
     dtype: torch.dtype
@@ -24,22 +24,22 @@ class _Place:
 class Packing:
     """Where tensors lie in a buffer of bytes."""
 
-    def __init__(self, places: Mapping[str, _Place], nbytes: int) -> None:
-        self._places = places
+    def __init__(self, extents: Mapping[str, _Extent], nbytes: int) -> None:
+        self._extents = extents
         self.nbytes = nbytes
 
     @classmethod
     def of(cls, like: Mapping[str, Tensor]) -> Self:
-        """A place for each tensor of such a shape and dtype; its device does not matter."""
-        places, end = {}, 0
+        """Room for each tensor of such a shape and dtype; its device does not matter."""
+        extents, end = {}, 0
         for name, tensor in like.items():
-            places[name] = _Place(end, tensor.shape, tensor.dtype)
-            end = -(-places[name].stop // ALIGNMENT) * ALIGNMENT
-        return cls(places, end)
+            extents[name] = _Extent(end, tensor.shape, tensor.dtype)
+            end = -(-extents[name].stop // ALIGNMENT) * ALIGNMENT
+        return cls(extents, end)
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """The tensors, in a buffer."""
         return {
-            name: buffer[place.start : place.stop].view(place.dtype).view(place.shape)
-            for name, place in self._places.items()
+            name: buffer[extent.start : extent.stop].view(extent.dtype).view(extent.shape)
+            for name, extent in self._extents.items()
         }

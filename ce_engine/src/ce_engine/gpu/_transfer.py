@@ -30,13 +30,13 @@ class Transfer:
 
     def fill(self, inputs: Tensor) -> None:
         """Writes the bytes that are copied to the device: of each slab, once."""
-        places = self.inputs.views(inputs)
+        views = self.inputs.views(inputs)
         for name, numbers in self._numbers.items():
-            places[name].copy_(numbers)
+            views[name].copy_(numbers)
         for slab, rows in self._parts():
-            self._fill_rows(places["x"][rows], slab.input)
+            self._fill_rows(views["x"][rows], slab.input)
             if slab.target is not None:
-                self._fill_rows(places["target"][rows], slab.target)
+                self._fill_rows(views["target"][rows], slab.target)
 
     def launch(self, inputs: Tensor, outputs: Tensor) -> None:
         """Reads and writes bytes of the device."""
@@ -64,9 +64,9 @@ class Transfer:
             yield slab, slice(start, start + slab.row_count)
             start += slab.row_count
 
-    def _fill_rows(self, place: Tensor, x: Tensor) -> None:  # (R, C); of a slab's shape
+    def _fill_rows(self, into: Tensor, x: Tensor) -> None:  # (R, C); of a slab's shape
         rows = self._kind.as_rows(x)
-        place.view(rows.shape).copy_(rows)
+        into.view(rows.shape).copy_(rows)
 
     def _results(self, outputs: Tensor) -> RowResults:
         views = self.outputs.views(outputs)

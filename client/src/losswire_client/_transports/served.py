@@ -26,7 +26,7 @@ KNOWN_SECONDS = 60.0
 
 
 class Served:
-    """The one place that knows what the server serves. It is asked once, by the first call that wants to know.
+    """Knows what the server serves. The first call that needs this asks for it.
 
     May be used from any thread.
     """

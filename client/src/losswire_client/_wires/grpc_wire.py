@@ -137,7 +137,7 @@ def check_threads(count: int = 1) -> None:
     finally:
         go_on.set()
         for thread in started:
-            thread.join()  # others may want its place
+            thread.join()  # others may want to start theirs
 
 
 def no_thread(error: RuntimeError) -> LosswireError:

@@ -1,4 +1,4 @@
-"""The one place where evaluations are admitted, dispatched, timed, counted and answered, whatever the RPC."""
+"""The desk admits, dispatches, times, counts and answers every evaluation, whatever the RPC."""
 
 import asyncio
 import math
@@ -39,7 +39,7 @@ class Work(Protocol):
         """Evaluates it on the event loop, and gives one end after the other.
 
         Raises:
-            TakesLongError: This is not the place for it.
+            TakesLongError: It takes too long for the event loop.
         """
 
     def evaluate(self) -> Iterator[End]:

@@ -9,7 +9,7 @@ from losswire.dtypes import BY_NAME
 
 
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
-    """Fills a message in its place with a tensor that is on the CPU and of a dtype of the contract."""
+    """Fills a message in place with a tensor on the CPU, of a dtype of the contract."""
     _describe(message, tensor)
     message.data = _data(tensor)
 

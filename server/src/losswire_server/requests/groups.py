@@ -129,7 +129,7 @@ def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, by
 
 
 def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:
-    """Fills the answers of all requests in their places."""
+    """Fills the answers of all requests in place."""
     for name in RESULT_NUMBERS:
         values = getattr(result, name)
         if values is not None:

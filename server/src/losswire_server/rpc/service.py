@@ -54,7 +54,7 @@ class LossService:
     def add_to(self, server: grpc.aio.Server, edge: Edge) -> None:
         """Registers the methods within the edge, as generated code would, but that evaluations get and give bytes.
 
-        Parsing and serialising a large message takes long, and the event loop is no place for it.
+        Parsing and serialising a large message takes too long for the event loop.
         """
         methods: dict[str, Handler] = {
             "Evaluate": grpc.unary_unary_rpc_method_handler(self.Evaluate),
