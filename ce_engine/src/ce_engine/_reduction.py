@@ -125,7 +125,7 @@ class RowOrderSum:
         self._rest, self._rest_rows = [x[grouped:].clone()], len(x) - grouped
 
     def add_weights(self, weights: Tensor | None, rows: int, ignored: int) -> None:
-        """Adds rows' weights, of which None stands for ones, but 0 of rows that are ignored."""
+        """Adds rows' weights. None stands for 1 a row, and 0 a row that is ignored."""
         if weights is None and ignored < rows:
             self._count += rows - ignored
         else:

@@ -132,7 +132,7 @@ class RowResults(NamedTuple):
         )
 
     def map(self, numbers: Callable[[Tensor], Tensor], elements: Callable[[Tensor], Tensor]) -> "RowResults":
-        """The same of each tensor: numbers of those with a number a row, elements of those of the input's shape."""
+        """Applies ``numbers`` to tensors with a number a row, and ``elements`` to tensors of the input's shape."""
         return RowResults(
             losses=numbers(self.losses),
             lse=None if self.lse is None else numbers(self.lse),
@@ -144,13 +144,13 @@ class RowResults(NamedTuple):
         )
 
     def part(self, block: Block) -> "RowResults":
-        """Those of a block, of results whose tensors of the input's shape are viewed as rows."""
+        """The results of a block. Tensors of the input's shape must be viewed as rows."""
         return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
 
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """Rows of one request that were checked, and how they become its result. ``ce_engine.slabs`` makes them.
+    """Checked rows of one request, and how they become its result. ``ce_engine.slabs`` makes them.
 
     Attributes:
         kind: What slabs must have in common to be evaluated together.

@@ -80,7 +80,7 @@ def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarge
 
 
 class PlannedSlabBySlab:
-    """Evaluates a batch of which all but the input is here: planned as a whole, evaluated slab by slab, in row order.
+    """Evaluates a batch slab by slab, in row order, planned as a whole: only its input comes later.
 
     Args:
         slab: The batch, of a loss with class indices. Of its input only dtype and shape count.
@@ -120,7 +120,7 @@ class PlannedSlabBySlab:
 
 
 class SlabBySlab:
-    """Evaluates a batch slab by slab, each planned by itself, in row order, and adds it up.
+    """Evaluates a batch slab by slab, in row order, and adds it up. Each slab is planned by itself.
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.
@@ -128,7 +128,7 @@ class SlabBySlab:
         empty: What ``mean`` is when nothing counts.
         grad_output: The incoming gradient of a reduced loss, a scalar; one if None.
         weight_sum: What ``mean`` divides by: needed for its gradient alone.
-        options: Other arguments of the loss, but those that have a number a row.
+        options: Other arguments of the loss, except arguments with a number a row.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What this server asks of malloc: to keep the memory of messages that are gone for those that come.
+"""What this server asks of malloc: to keep the memory of old messages for new ones.
 
 glibc gives freed blocks of more than some 128 KiB back to the kernel, which then hands out and zeroes their pages one
 by one, several times slower than they are written. See mallopt(3).

@@ -28,7 +28,7 @@ class Backend:
     """The parts of the service, put together. To be started once and stopped once, in the event loop of its calls.
 
     Attributes:
-        scrapes: Answers those who ask for metrics.
+        scrapes: Answers scrapers of the metrics.
         service: Answers calls.
     """
 

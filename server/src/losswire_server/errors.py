@@ -84,7 +84,7 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
 
 
 def log_failure(error: Exception, code: grpc.StatusCode, method: str) -> None:
-    """Tells those who run the server what is its fault; what is a caller's, only where details are wanted."""
+    """Logs the server's own faults as errors, and callers' faults only where details are wanted."""
     if code is grpc.StatusCode.INTERNAL:
         log.error("internal error", extra={"method": method}, exc_info=error)
     else:

@@ -90,7 +90,7 @@ def _forget_what_cannot_be_said() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Opens those that are closed, or the next connection would have their number, and get what is printed."""
+    """Opens closed standard streams, or the next connection would take their number and get what is printed."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""The settings of a command line, and what is said of those that cannot be."""
+"""The settings of a command line, and messages about wrong ones."""
 
 import os
 import re

@@ -41,16 +41,16 @@ class Engine:
     where a merged launch fails its slabs are launched one by one, so that only the guilty fails.
 
     Args:
-        device: Where slabs are evaluated, whose tensors are on the CPU: there, or on ``cuda``, with copies beside
-            computation.
+        device: Where slabs are evaluated: ``cpu``, or ``cuda``, with copies beside computation. Their tensors are on
+            the CPU.
         workers: Threads that launch. Each has its own threads of PyTorch's.
-        torch_threads: Threads of PyTorch's for one launch; as many as the calling thread has if None. PyTorch gives as
-            many to threads that are started later, by whomever.
+        torch_threads: Threads of PyTorch's for one launch; as many as the calling thread has if None. PyTorch gives
+            the same number to all threads that are started later.
         max_batch_rows: Rows that are merged at most.
         max_batch_bytes: Bytes of input that are merged at most. Merging copies: it pays only for slabs so small that a
-            launch costs more than the copy, so those of more than a quarter of this are launched alone. If None,
+            launch costs more than the copy. Slabs of more than a quarter of this are launched alone. If None,
             256 KiB on a CPU and 64 MiB on a GPU, where a copy is made anyway.
-        max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes what is there.
+        max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes the slabs that wait already.
         max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
             always leaves room for others.
 

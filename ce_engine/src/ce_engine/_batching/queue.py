@@ -29,7 +29,7 @@ class LaunchLimits:
 
 @dataclass(eq=False)
 class Entry:
-    """A slab that waits. Times are those of ``time.monotonic``."""
+    """A slab that waits. Times are by ``time.monotonic``."""
 
     slab: Slab
     caller: Hashable
@@ -193,7 +193,7 @@ class FairQueue:
         return entries
 
     def _companions(self, leader: Entry) -> Iterator[Entry]:
-        """Entries of the leader's kind, one of each caller in turn. Those that are taken must be removed on the way."""
+        """Entries of the leader's kind, one of each caller in turn. Remove each before the next."""
         kind = leader.slab.kind
         found = True
         while found:

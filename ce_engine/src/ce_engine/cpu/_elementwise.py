@@ -1,7 +1,7 @@
 """Binary cross-entropy, block by block of elements, from probabilities or logits.
 
-Only operators whose bits do not depend on where an element stands: ``torch.sigmoid`` computes the last few of a tensor,
-those that do not fill a vector, differently from the others.
+It uses only operators whose bits do not depend on an element's position. ``torch.sigmoid`` is not one: it computes the
+last few elements of a tensor, which do not fill a vector, differently from the others.
 """
 
 from abc import ABC, abstractmethod

@@ -19,7 +19,7 @@ from ce_engine.cpu._dense import row_sums
 
 
 class Target(ABC):
-    """The targets of all rows of a launch, of which a block is asked for at a time."""
+    """The targets of all rows of a launch, given out block by block."""
 
     def __init__(
         self,

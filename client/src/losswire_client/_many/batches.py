@@ -58,7 +58,7 @@ def evaluator(losses: Losses[T], loss: str, options: Mapping[str, Any]) -> Calla
 
 
 def taken(batches: Iterable[S]) -> Iterator[S | Missing]:
-    """Batches as they come, and in place of the first that cannot be had its error."""
+    """Batches as they come. If one cannot be had, its error comes last."""
     try:
         for batch in batches:  # noqa: UP028 - which would close a generator that the caller may go on with
             yield batch

@@ -98,11 +98,11 @@ class Chunk:
             pass
 
     def left(self) -> list[Prepared]:
-        """What cannot go, or has failed, with others: each alone is tried again, or finds out what is wrong."""
+        """Batches that cannot go with others, or failed with them. Each is tried alone, which tells what is wrong."""
         return [result for result in self._results if isinstance(result, Prepared)]
 
     def settled(self, alone: Iterable[Result | Exception]) -> Settled:
-        """What came of each batch, given what came of those that were left."""
+        """The outcome of each batch, given the outcomes of the batches that were left."""
         others = iter(alone)
         return [next(others) if isinstance(result, Prepared) else result for result in self._results]
 

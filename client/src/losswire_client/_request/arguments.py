@@ -28,7 +28,7 @@ def put_together(
         target: Likewise.
         reduction: ``none``, ``mean`` or ``sum``.
         own_options: The loss's own, by their names.
-        **options: Those that all losses have.
+        **options: Options that all losses have.
 
     Raises:
         InvalidArgumentError: A dtype, a shape or an option is wrong.

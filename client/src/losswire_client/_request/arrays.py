@@ -21,7 +21,7 @@ def floating_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def target_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Targets; those of an integer dtype that the contract has no type for travel as int64."""
+    """Targets. Integers of a dtype that the contract lacks travel as int64."""
     array = to_numpy(argument, value)
     if array.size == 0 and _is_list(value):
         return array.astype(np.int64)

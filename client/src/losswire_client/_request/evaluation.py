@@ -68,7 +68,7 @@ class Evaluation:
     Attributes:
         request: Once it is complete, all but the elements of `arrays`.
         options: The message of the loss's own options, in the request.
-        arrays: By names of arguments, those that have something for each row; the input comes last.
+        arrays: Arguments with something for each row, by name; the input comes last.
         inline: The others, which travel within the request whatever the transport.
         wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
         strict: Whether numbers that can hardly be meant are refused.

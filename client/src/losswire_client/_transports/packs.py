@@ -22,12 +22,12 @@ GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:
-    """Whether a request, whose bytes are these, is one for company."""
+    """Whether a request, of these bytes, may travel with others."""
     return len(data) <= MAX_REQUEST_BYTES and not request.input.HasField("shared_memory")
 
 
 def pack(requests: Sequence[bytes]) -> bytes:
-    """A BatchEvaluateRequest of requests that are bytes already, which protobuf would have to parse first."""
+    """A BatchEvaluateRequest of requests in bytes, joined by hand since protobuf would have to parse them first."""
     return b"".join(part for request in requests for part in (TAG, varint(len(request)), request))
 
 

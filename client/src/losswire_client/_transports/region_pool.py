@@ -100,7 +100,7 @@ class RegionPool:
                 self._lock.release()
 
     def _settle(self) -> None:
-        """Keeps what has come back, the latest of it if that is too much."""
+        """Keeps the regions that came back, or the latest of them if all are too much."""
         while self._returned:
             self._idle.append(self._returned.popleft())
         kept, room = [], 0 if self._closed else KEPT_BYTES

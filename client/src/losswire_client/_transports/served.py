@@ -17,11 +17,11 @@ from losswire_client._transports.wire import Wire
 
 T = TypeVar("T")
 
-# A server that restarts may serve something else, and that it has restarted is not to be seen from here. Only calls
-# under way fail. gRPC tells of connections, at a price: `grpc` polls in a thread for every channel, which forks have to
-# stop, and `grpc.aio` knows the state of now, where a restart between two calls leaves no trace. Neither sees a server
-# behind a proxy, or that one of several servers is another. So it is the server's own word that counts: where it
-# refuses what it is known to take, it is asked again; and after a while anyhow, since it may take more than it did.
+# A server that restarts may serve something else, and a client cannot see the restart: only calls under way fail. gRPC
+# tells of connections, at a price. `grpc` polls in a thread for every channel, which forks have to stop. `grpc.aio`
+# knows only the present state, where a restart between two calls leaves no trace. Neither sees a server behind a proxy,
+# or the exchange of one of several servers. So the server's own word counts: the client asks again when the server
+# refuses what it is known to take, and after a while anyhow, since it may take more than before.
 KNOWN_SECONDS = 60.0
 
 

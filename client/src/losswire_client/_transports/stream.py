@@ -1,4 +1,4 @@
-"""Evaluations as a stream of slabs. No I/O: a client sends the messages, and hands in those that come."""
+"""Evaluations as a stream of slabs. No I/O: a client sends the messages, and hands in the answers."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The calls of the contract as those see them who make them: the same for wires that block and for wires that await."""
+"""The calls of the contract, in one form for wires that block and for wires that await."""
 
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
@@ -20,7 +20,7 @@ class Wire(Protocol):
     The methods of a wire that blocks never suspend: see `losswire_client._flow.run`.
 
     Attributes:
-        is_broken: Whether calls may wait here for ever, and another wire is to be opened.
+        is_broken: Whether calls may wait here for ever, so that another wire must be opened.
     """
 
     is_broken: bool
@@ -37,7 +37,7 @@ class Wire(Protocol):
         """Sends requests in one message, which they must fit; one that is alone as it is."""
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
-        """Sends the messages of a stream, and hands in those that come."""
+        """Sends the messages of a stream, and hands in the answers."""
 
     async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse: ...
 

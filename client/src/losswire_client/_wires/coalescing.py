@@ -11,12 +11,12 @@ from losswire_client._transports.packs import MAX_IN_FLIGHT, Outcome, fitting
 
 Send: TypeAlias = Callable[[Sequence[bytes], Deadline], Awaitable[list[Outcome]]]  # of requests, in one message
 
-MAX_PACK_BYTES = 2**20  # larger messages gain nothing, and all who travel in them wait for all
-LEAST_TO_HALVE = 8  # of fewer callers, a message of its own costs more than it gains
+MAX_PACK_BYTES = 2**20  # larger messages gain nothing, and each caller in one waits for all
+LEAST_TO_HALVE = 8  # a second message for fewer callers costs more than it gains
 
 
 class Caller:
-    """One who waits for an answer, and perhaps for the turn to send.
+    """A caller waits for its answer, and perhaps for its turn to send.
 
     Attributes:
         request: What it sends.
@@ -36,13 +36,13 @@ CallerT = TypeVar("CallerT", bound=Caller)
 class Coalescing(Generic[CallerT]):
     """The callers of one wire.
 
-    Some of those who wait lead: each sends for others too, whom it may gather a moment. No more messages are put
-    together or in flight than `MAX_IN_FLIGHT`; while they are, callers wait. Of many who wait while none is in flight,
-    a leader takes half along, and the others follow in the next: so two halves take turns, and one is computed while
-    the other is put together.
+    Some callers lead: a leader sends for others too, and may wait a moment to gather them. At most `MAX_IN_FLIGHT`
+    messages are put together or in flight; the other callers wait. If many wait and no message is in flight, a leader
+    takes half of them along, and the others follow in the next message. So two halves take turns: one is computed
+    while the other is put together.
 
     Attributes:
-        gathering: The leader for whom all who come wait; None if there is none.
+        gathering: The leader that gathers: callers that come wait for it. None if no leader gathers.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Coalescing(Generic[CallerT]):
         self._company = 0  # callers who waited or travelled when last a message left
 
     def join(self, caller: CallerT) -> bool:
-        """Whether a caller is to lead, and gathers from now on; else it waits."""
+        """Whether a caller leads, and gathers from now on; else it waits."""
         if self.gathering is not None or not self._may_lead():
             self._waiting.append(caller)
             return False
@@ -63,18 +63,18 @@ class Coalescing(Generic[CallerT]):
         return True
 
     def gather(self, leader: CallerT) -> bool:
-        """Whether a leader is to wait for others before it takes them along."""
+        """Whether a leader must wait for others before it takes them along."""
         if self.gathering is None:
             self.gathering = leader
         return self.gathering is leader and not self.has_company
 
     @property
     def has_company(self) -> bool:
-        """Whether there is no reason to gather any longer: of those who were here lately, its share is back."""
+        """Whether a leader need not gather any longer: its share of the callers that were here lately is back."""
         return 1 + len(self._waiting) >= self._company // MAX_IN_FLIGHT
 
     def take(self, leader: CallerT) -> list[CallerT]:
-        """Who travels in the message that leaves now: the leader, and who has waited longest; nobody if it has left."""
+        """The callers of the message that leaves now: the leader and the longest waiting. Empty if the leader left."""
         if leader not in self._leaders:
             return []
         self._stop_leading(leader)
@@ -90,7 +90,7 @@ class Coalescing(Generic[CallerT]):
         self._in_flight -= 1
 
     def next_leader(self) -> CallerT | None:
-        """Who is to lead now; to be asked whenever some have left or a message is over, until there is nobody."""
+        """The caller that leads now, or None. Ask until None, whenever callers have left or a message is over."""
         if not self._waiting or not self._may_lead():
             return None
         leader = self._waiting.popleft()

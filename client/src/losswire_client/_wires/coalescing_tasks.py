@@ -54,7 +54,7 @@ class CoalescingTasks:
             self._have_lead(leader, send)
 
     async def _lead(self, leader: "_Caller", send: Send) -> None:
-        """Sends for one and for those who wait by the time that this begins, which is one turn of the loop later."""
+        """Sends for the leader and for callers that wait when this begins, which is one turn of the loop later."""
         callers = self._callers.take(leader)
         if not callers:  # the leader has left
             return

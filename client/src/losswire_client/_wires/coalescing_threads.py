@@ -55,7 +55,7 @@ class CoalescingThreads:
         raise late(self._target, caller.deadline.seconds)
 
     async def _lead(self, leader: "_Caller", send: Send) -> None:
-        """Sends for one and for those who wait, and has the next of them do so."""
+        """Sends for the leader and for callers that wait, and has the next leader do so."""
         self._gather(leader)
         with self._lock:
             callers = self._callers.take(leader)

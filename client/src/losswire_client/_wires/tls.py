@@ -21,8 +21,8 @@ class TLS:
     The server has no TLS of its own yet: what is called server here is a proxy in front of it.
 
     Attributes:
-        ca: File of the authorities' certificates to trust; those that gRPC brings along if None.
-        cert: File of the client's own certificate and those that lead up to it, for a server that asks for one.
+        ca: File of the authorities' certificates to trust; gRPC's own if None.
+        cert: File of the client's own certificate and its chain, for a server that asks for one.
         key: File of the private key of `cert`.
         server_name: Name that the server's certificate is for, if it is not the target's.
     """

@@ -48,11 +48,11 @@ class Scrapes:
         return app(environ, start_response)
 
     def _settled(self, scraper: str) -> Collection[Key]:
-        """The series that a scraper is to see as they are. It will see the others so when it comes again."""
+        """The series that a scraper sees as they are. It sees the others at 0, and as they are when it comes again."""
         now, began = self._clock(), dict(self._began)
         new = {key for key, at in began.items() if now - at < NEW_SECONDS}
         with self._lock:
-            # Whoever has not come for so long knows of none that is still new.
+            # A scraper that has not come for so long has seen no series that is still new.
             self._seen = {name: seen for name, seen in self._seen.items() if now - seen[0] < NEW_SECONDS}
             _, seen = self._seen.get(scraper, (now, ()))
             if scraper not in self._seen and len(self._seen) == MAX_SCRAPERS:

@@ -1,4 +1,4 @@
-"""How requests end, for those who count them."""
+"""How requests end, for the metrics that count them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -29,7 +29,7 @@ class Request(NamedTuple):
     Attributes:
         number: Which of them it is, from 0 on.
         data: Its bytes, an EvaluateRequest.
-        elements: Those of its own tensors, by the names of their fields.
+        elements: Elements of its own tensors, by the names of their fields.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Requests that have all in common but the elements of their own tensors; or one that is to be evaluated alone.
+    """Requests that differ in the elements of their own tensors alone; or one request, evaluated alone.
 
     Attributes:
         requests: At least one.
@@ -54,7 +54,7 @@ class Group(NamedTuple):
 
 
 def grouped(requests: Sequence[memoryview]) -> list[Group]:
-    """Puts those together that are alike."""
+    """Puts requests together that are alike."""
     groups: list[Group] = []
     alike: dict[bytes, list[Request]] = {}
     for number, data in enumerate(requests):

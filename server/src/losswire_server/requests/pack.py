@@ -39,10 +39,10 @@ class Pack:
         self._results = [self._response.results.add() for _ in requests]
 
     def evaluate(self, *, take_apart: bool = True) -> Iterator[End]:
-        """Evaluates them: those that are alike together, others one by one. Gives one end after the other.
+        """Evaluates the requests: alike ones together, others one by one. Gives one end after the other.
 
         Args:
-            take_apart: Whether to find out, where that fails, which are wrong; otherwise the error is raised.
+            take_apart: Whether to find out which requests are wrong when a group fails; if not, the error is raised.
         """
         for group in self.groups:
             yield from self._evaluate(group, take_apart)
@@ -64,13 +64,13 @@ class Pack:
             yield self._together(group.requests)
 
     def _in_halves(self, requests: list[Request]) -> Iterator[End]:
-        """Evaluates them together, or else each half likewise, so that in the end only those that are wrong fail."""
+        """Evaluates requests together, or else each half likewise, so that in the end only wrong ones fail."""
         if len(requests) == 1:
             yield self._alone(requests[0])
             return
         try:
             end = self._together(requests)
-        except Exception as error:  # noqa: BLE001 - it will come again, with the request that is to blame
+        except Exception as error:  # noqa: BLE001 - it will come again, with the request at fault
             log.debug("requests taken apart", extra={"requests": len(requests), "problem": str(error)})
         else:
             yield end

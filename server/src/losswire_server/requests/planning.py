@@ -49,7 +49,7 @@ def arguments(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:
 
 @contextmanager
 def by_field(spec: v1.LossSpec) -> Iterator[None]:
-    """Turns errors of the engine's arguments into those of the fields that they come from."""
+    """Turns errors of the engine's arguments into errors of the fields that they come from."""
     try:
         yield
     except ce_engine.InvalidArgumentError as error:
@@ -57,7 +57,7 @@ def by_field(spec: v1.LossSpec) -> Iterator[None]:
 
 
 def _own_options(options: Message, path: str, read: Reader) -> dict[str, Any]:
-    """Those of the loss's message that are set; their names are those of the engine's arguments."""
+    """The options that the loss's message sets, by the names of the engine's arguments."""
     arguments: dict[str, Any] = {}
     for field, value in options.ListFields():
         if field.name == "weighting":

@@ -1,4 +1,4 @@
-"""Tensors that lie in shared memory: those that are read there, and the gradient that is written there."""
+"""Tensors in shared memory: the server reads inputs there, and writes the gradient there."""
 
 import torch
 from torch import Tensor

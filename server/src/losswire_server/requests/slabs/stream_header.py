@@ -98,16 +98,16 @@ class StreamHeader:
 
 
 def leaves_input_open(request: v1.EvaluateRequest) -> bool:
-    """Whether the input has elements, and they are to come in slabs."""
+    """Whether the input has elements, and they come in slabs."""
     return request.HasField("input") and 0 not in request.input.shape and not request.input.WhichOneof("storage")
 
 
 class _Reader:
-    """Reads a header's tensors, and as placeholders those whose elements come in slabs.
+    """Reads a header's tensors. A tensor whose elements come in slabs is read as a placeholder.
 
     Attributes:
         by_rows: Names of arguments that have something for each row.
-        open: Names of those whose elements come in slabs.
+        open: Names of the tensors whose elements come in slabs.
     """
 
     def __init__(self, request: v1.EvaluateRequest) -> None:
