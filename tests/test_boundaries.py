@@ -1,6 +1,5 @@
 """Who may import whom. In a process of its own, since this one has imported everything."""
 
-import ast
 import re
 import sys
 from importlib.metadata import requires
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.imports import imported_names
 from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
@@ -51,18 +51,7 @@ def test_no_line_imports_what_it_may_not(folder, ours):
     sources = list((ROOT / folder / "src").rglob("*.py"))
     assert sources
     for source in sources:
-        assert imported(source) & OURS <= ours, source
-
-
-def imported(source: Path) -> set[str]:
-    """Packages that are imported anywhere in a file, in its functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").partition(".")[0])
-    return found
+        assert {name.partition(".")[0] for name in imported_names(source)} & OURS <= ours, source
 
 
 LAYERS = {  # each room may open into those below it; what stands at the top of a package is open to all but the faces
@@ -92,14 +81,8 @@ def test_rooms_open_downwards(package):
 
 
 def inner_imports(source: Path, package: str) -> set[str]:
-    """What stands at the top of a package and is imported anywhere in a file: rooms and modules."""
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in found if name.startswith(f"{package}.")}
+    """Rooms and modules at the top of a package that are imported anywhere in a file."""
+    return {name.split(".")[1] for name in imported_names(source) if name.startswith(f"{package}.")}
 
 
 MOST_MODULES = 16

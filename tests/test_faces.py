@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.imports import imported_names
+
 TESTS = Path(__file__).parent
 SOURCES = {"ce_engine": "ce_engine", "losswire_client": "client", "losswire_server": "server", "losswire": "proto"}
 ROOMS = {  # by folder of tests, of which the longest counts
@@ -62,15 +64,9 @@ EXCEPTIONS = {  # rooms that single files know, and why
 
 def names(source: Path) -> set[str]:
     """What a file imports, and what it names in quotes, as monkeypatch takes it."""
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+(\.\w+)+", str(node.value)):
-            found.add(str(node.value))
-    return {name for name in found if name.partition(".")[0] in SOURCES}
+    texts = [str(node.value) for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Constant)]
+    quoted = {text for text in texts if re.fullmatch(r"\w+(\.\w+)+", text)}
+    return {name for name in imported_names(source) | quoted if name.partition(".")[0] in SOURCES}
 
 
 def is_private(name: str) -> bool:

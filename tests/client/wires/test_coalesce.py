@@ -23,17 +23,13 @@ from losswire_client import (
 )
 from losswire_client._errors import late
 from losswire_client._wires.grpc_wire import GrpcWire
-from losswire_server import Server
 from losswire_server.errors import OverloadedError
 from losswire_server.rpc.service import LossService
-from tests.client.many.mapping import BOTH, mapped
+from tests.client.many.mapping import mapped
 from tests.client.request.verdicts import unchecked
+from tests.client.wires.small_calls import LARGE, SMALL, assert_same, calls_of, target_of
 from tests.helpers import eventually, serving
-from tests.present import present
 
-RNG = np.random.default_rng(0)
-SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(200)]
-LARGE = np.zeros((200, 1000), np.float32), np.zeros(200, np.int64)
 CALLS = [
     lambda c, n: c.cross_entropy(*SMALL[n], grad=True, reduction="none", outputs=("predictions",)),
     lambda c, n: c.cross_entropy(*SMALL[n], label_smoothing=0.1),
@@ -44,15 +40,6 @@ CALLS = [
 
 def call(client, n: int):
     return CALLS[n % len(CALLS)](client, n)
-
-
-def target_of(server: Server) -> str:
-    return f"127.0.0.1:{server.port}"
-
-
-def calls_of(server: Server, method: str) -> float:
-    labels = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": method}
-    return present(server.registry.get_sample_value("grpc_server_started_total", labels))
 
 
 def in_threads(client: Client, evaluate=call) -> list[Any]:
@@ -66,13 +53,6 @@ def in_tasks(target: str, evaluate=call, **options: Any) -> list[Any]:
             return await asyncio.gather(*(evaluate(client, n) for n in range(len(SMALL))), return_exceptions=True)
 
     return asyncio.run(gather())
-
-
-def assert_same(got, want):
-    for name in ("loss", "grad", "predictions"):
-        a, b = getattr(got, name), getattr(want, name)
-        assert (a is None and b is None) or np.array_equal(a, b), name
-    assert (got.loss_sum, got.weight_sum, got.row_count) == (want.loss_sum, want.weight_sum, want.row_count)
 
 
 @pytest.mark.parametrize("how", ["threads", "tasks"])
@@ -309,48 +289,3 @@ def error_or_result(client, n: int):
         return call(client, n)
     except LosswireError as error:
         return error
-
-
-@BOTH
-def test_map_keeps_order_and_bits(client, kind):
-    with serving() as server:
-        batches = [*SMALL[:50], LARGE, *SMALL[50:]]
-        results = list(mapped(kind(target_of(server), coalesce=True), batches, window=16, grad=True))
-        assert calls_of(server, "BatchEvaluate") + calls_of(server, "Evaluate") <= len(batches) // 8 + 2
-    for batch, result in zip(batches, results, strict=True):
-        assert_same(result, client.cross_entropy(*batch, grad=True))
-
-
-@BOTH
-def test_map_says_which_batch_is_wrong(target, kind):
-    wrong = [*SMALL[:21], (SMALL[21][0], SMALL[21][1] + 7), *SMALL[22:]]
-    results = mapped(kind(target, coalesce=True), wrong, window=8)
-    assert [next(results).row_count for _ in range(21)] == [len(target) for _, target in SMALL[:21]]
-    with pytest.raises(InvalidArgumentError, match="target: expected classes") as raised:
-        next(results)
-    assert raised.value.batch == 21
-
-
-def test_awaited_map_takes_what_comes(target):
-    async def batches():
-        for batch in SMALL:
-            await asyncio.sleep(0)
-            yield batch
-
-    assert sum(1 for _ in mapped(AsyncClient(target, coalesce=True), batches(), window=6)) == len(SMALL)
-
-
-@BOTH
-@pytest.mark.parametrize(("window", "expected"), [(1, 1), (2, 2), (6, 6), (7, 6)])
-def test_map_takes_no_more_than_a_window_ahead(target, kind, window, expected):
-    taken: list[int] = []
-
-    def batches():
-        for n in range(50):
-            taken.append(n)
-            yield SMALL[0]
-
-    results: Any = mapped(kind(target, coalesce=True), batches(), window=window)
-    next(results)
-    assert len(taken) == expected
-    results.close()

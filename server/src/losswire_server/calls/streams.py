@@ -118,7 +118,7 @@ class _Stream:
             self._summary = evaluate(header)
 
     def _check_row(self, row_bytes: int) -> None:
-        # An array with one number a class, as their counts, is thus no larger than what will come.
+        # An array with one number a class, as their counts, thus takes a few times what a message may have at most.
         if row_bytes > self._max_message_bytes:
             raise TooLargeError(f"a row has {row_bytes} bytes, and a message at most {self._max_message_bytes}")
 
