@@ -70,7 +70,7 @@ def check(request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
 
 
 def needs_all_targets(request: v1.EvaluateRequest, target_dtype: str) -> bool:
-    """Whether a row's result depends on all targets, so that they come ahead of the input (see `Slab` there).
+    """Whether a row's result depends on all targets, so that they come ahead of the input: see `Slab` in the contract.
 
     So it is where class weights are computed from them, and where the gradient of a mean is divided by what the weights
     of index targets add up to.
