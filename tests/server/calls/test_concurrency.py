@@ -74,7 +74,7 @@ def test_leaving_the_queue_costs_no_work(gate, leave):
     with serving(engine_workers=1) as server, connected(server) as stub:
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
-        second = stub.Evaluate.future(request(), timeout=0.3 if leave == "deadline" else None)
+        second = stub.Evaluate.future(request(), timeout=2 if leave == "deadline" else None)
         eventually(lambda: inflight_bytes(server) == 2 * request().ByteSize())
         if leave == "cancel":
             second.cancel()
