@@ -183,10 +183,12 @@ def is_in_state(callers: Any, state: tuple[int, int]) -> bool:
 
 
 def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
-    send, go_on = GrpcWire.evaluate_together, threading.Event()
+    send, first, second = GrpcWire.evaluate_together, threading.Event(), threading.Event()
+    held = [second, first]
 
     async def never_together(self, requests, deadline):
-        go_on.wait(20)
+        if held:
+            held.pop().wait(20)
         if len(requests) > 1:
             time.sleep(deadline.remaining())  # noqa: ASYNC251 - as a wire does that blocks
             raise late("who knows", deadline.seconds)
@@ -201,9 +203,10 @@ def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
             waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
             state = min(len(waiting), 2), queued
             eventually(partial(is_in_state, callers, state))
-        go_on.set()
+        first.set()  # and not the second, whose place the last caller would take, to send alone
         with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
             waiting.pop(2).result(10)
+        second.set()
         assert [future.result(10).row_count for future in waiting] == [len(SMALL[0][1])] * 3
 
 
