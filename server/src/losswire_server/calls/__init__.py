@@ -1,1 +1,1 @@
-"""Calls, from bytes to bytes, in asyncio: one file a kind of call. Opens into `requests`, `memory` and `metrics`."""
+"""Calls, from bytes to bytes, in asyncio: one file a kind of call. May import `requests`, `memory` and `metrics`."""

@@ -1,4 +1,4 @@
-"""How much may be in flight: what does not fit is turned away at once, with a time to come back."""
+"""How much may be in flight. A request that does not fit is refused at once, with a time to try again."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from losswire_server.errors import OverloadedError, TooLargeError
 
 RETRY_MILLISECONDS = 100
-SILENT_SECONDS = 10.0  # a caller that has nothing to say for longer holds what it has until others need it
+SILENT_SECONDS = 10.0  # a caller that sends nothing for longer keeps its bytes only until others need them
 
 
 class Admission:
@@ -29,7 +29,7 @@ class Admission:
         """Admits a request of that many bytes, which must be released later.
 
         Raises:
-            OverloadedError: It does not fit beside what is in flight. Callers that are silent have been told to end.
+            OverloadedError: It does not fit in addition to the requests in flight. Silent callers are told to end.
         """
         with self._lock:
             self._check_fits(size)
@@ -49,12 +49,12 @@ class Admission:
             self._bytes -= size
 
     def reservation(self) -> "Reservation":
-        """Of one caller, who holds nothing yet."""
+        """A reservation for one caller, which holds nothing yet."""
         return Reservation(self)
 
     @contextmanager
     def silence(self, held: "Reservation", end: Callable[[], object]) -> Iterator[None]:
-        """While a caller is waited for. If that takes long and others need what it holds, `end` is called, once."""
+        """Marks a caller as waited for. If that takes long and others need its bytes, `end` is called once."""
         self._silent[held] = self._clock(), end
         try:
             yield
@@ -69,7 +69,7 @@ class Admission:
             raise OverloadedError(problem, RETRY_MILLISECONDS)
 
     def _end_silent(self, missing: int) -> None:
-        """Ends as many callers as hold what is missing, if so many have been silent for long."""
+        """Ends callers that have been silent for long, until they hold as many bytes as are missing."""
         for held, (since, end) in list(self._silent.items()):
             if missing <= 0 or self._clock() - since < SILENT_SECONDS:
                 break
@@ -79,9 +79,9 @@ class Admission:
 
 
 class Reservation:
-    """What one caller holds, which grows and shrinks while it goes on; to be closed once nothing is held.
+    """The bytes that one caller holds. It grows and shrinks during the call; close it at the end.
 
-    It never waits for more while it holds some: two callers that did might wait for each other.
+    It never waits for more bytes while it holds some: two callers that waited could wait for each other.
     """
 
     def __init__(self, admission: Admission) -> None:
@@ -92,8 +92,8 @@ class Reservation:
         """Holds that many bytes from now on.
 
         Raises:
-            OverloadedError: They do not fit beside what is in flight; as many as before are held.
-            TooLargeError: They would not fit if nothing else were.
+            OverloadedError: They do not fit in addition to the requests in flight; as many as before are held.
+            TooLargeError: They would not fit even if nothing else were in flight.
         """
         self._check_ever_fits(size)
         if size > self.size:
@@ -103,7 +103,7 @@ class Reservation:
         self.size = size
 
     def check_fits(self, size: int) -> None:
-        """Checks whether `resize` would succeed now, for what is announced and may never come.
+        """Checks whether `resize` would succeed now, for bytes that are announced and may never come.
 
         Raises:
             Exception: As `resize`.
@@ -112,7 +112,7 @@ class Reservation:
         self._admission.check_fits(size - self.size)
 
     def silence(self, end: Callable[[], object]) -> AbstractContextManager[None]:
-        """While the caller is waited for: see `Admission.silence`."""
+        """Marks the caller as waited for: see `Admission.silence`."""
         return self._admission.silence(self, end)
 
     def close(self) -> None:

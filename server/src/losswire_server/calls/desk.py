@@ -19,21 +19,21 @@ from losswire_server.requests.ends import End, Evaluated
 
 T = TypeVar("T")
 
-AT_ONCE_SECONDS = 0.0005  # work that takes less is done on the event loop: handing it over takes half as long
-READ_AT_ONCE_BYTES = 2**17  # a message that is larger is not even read there
+AT_ONCE_SECONDS = 0.0005  # shorter work is done on the event loop: handing it to a thread takes half as long
+READ_AT_ONCE_BYTES = 2**17  # larger messages are not even read on the event loop
 UNKNOWN_SECONDS = math.inf
 
 
 class TakesLongError(Exception):
-    """Work that was to be done at once turned out to take long. It is done again, beside the event loop."""
+    """Work on the event loop turned out to take long. It is done again in the executor."""
 
 
 class Work(Protocol):
-    """What one message asks for, read and not yet evaluated."""
+    """The work that one message asks for, read and not yet evaluated."""
 
     @property
     def seconds(self) -> float:
-        """That evaluating it probably takes."""
+        """Seconds that evaluating it probably takes."""
 
     def at_once(self) -> Iterator[End]:
         """Evaluates it on the event loop, and gives one end after the other.
@@ -53,7 +53,7 @@ Read = Callable[[bytes], Work]
 
 
 class Desk:
-    """Takes the evaluations of all calls. To be used in the event loop."""
+    """Takes the evaluations of all calls. Use it in the event loop."""
 
     def __init__(self, admission: Admission, executor: Executor, losses: LossMetrics, packs: PackMetrics) -> None:
         self._admission = admission
@@ -62,19 +62,19 @@ class Desk:
         self._packs = packs
 
     def evaluation(self) -> "Evaluation":
-        """A new one, for calls of many messages; to be closed."""
+        """A new evaluation, for a call of many messages. Close it at the end."""
         return Evaluation(self._admission, self._executor, self._losses)
 
     async def answer(self, data: bytes, read: Read) -> bytes:
-        """Answers the message of one request. A caller that leaves before its turn costs no more.
+        """Answers the message of one request. If the caller leaves before its turn, no work is done for it.
 
         Args:
             data: The message.
-            read: Makes work of it.
+            read: Turns the message into work.
 
         Raises:
             OverloadedError: Too much is in flight.
-            TooLargeError: The message would not fit if nothing else were.
+            TooLargeError: The message would not fit even if nothing else were in flight.
             Exception: What `read` or its work raises.
         """
         return (await self._answered(data, read)).data
@@ -114,7 +114,7 @@ class Evaluation:
 
     Attributes:
         held: The bytes that are in flight for it.
-        seconds: That its work took so far, without waiting.
+        seconds: How long its work took so far, without waiting.
     """
 
     def __init__(self, admission: Admission, executor: Executor, losses: LossMetrics) -> None:
@@ -125,11 +125,11 @@ class Evaluation:
         self._work: Future[Any] | None = None
 
     async def do(self, work: Callable[[], T], seconds: float) -> T:
-        """Does a piece of work: at once if it probably takes no longer than that is worth, or else beside.
+        """Does a piece of work: on the event loop if it is probably short, or else in the executor.
 
         Args:
-            work: One call of it does all.
-            seconds: That it probably takes.
+            work: The work; it is called once.
+            seconds: How long it probably takes.
         """
         if _is_for_here(seconds):
             return self._timed(work)
@@ -137,7 +137,7 @@ class Evaluation:
         return await asyncio.wrap_future(future)
 
     def _timed(self, work: Callable[[], T]) -> T:
-        """Does a piece of work in this thread, and adds its time to the others'."""
+        """Does a piece of work in this thread, and adds its time to `seconds`."""
         start = time.perf_counter()
         try:
             return work()
@@ -145,13 +145,13 @@ class Evaluation:
             self.seconds += time.perf_counter() - start
 
     def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse) -> None:
-        """Counts what came of all the work."""
+        """Counts the evaluation, once all work is done."""
         self._losses.count(request, response, self.seconds)
 
     def close(self) -> None:
-        """Holds nothing any more. If the caller leaves, memory is in use until the executor is done with it."""
+        """Releases the bytes. If the caller left, they stay in use until the executor has finished its work."""
         work, held = self._work, self.held
-        self._work = None  # whose error knows its frames, and these know this evaluation
+        self._work = None  # its error holds its frames, and they hold this evaluation
         if work is None:
             held.close()
         else:
@@ -159,12 +159,12 @@ class Evaluation:
 
 
 class _Answer(NamedTuple):
-    """What came of one message.
+    """The answer to one message, and how long it took.
 
     Attributes:
         data: The message that answers it.
         ends: How its requests ended, and the seconds that each end took.
-        shared_seconds: That the two messages took, which are of all requests alike.
+        shared_seconds: Seconds for reading the message and writing its answer, which all requests share.
     """
 
     data: bytes
@@ -173,12 +173,15 @@ class _Answer(NamedTuple):
 
 
 def _is_for_here(seconds: float) -> bool:
-    """The one rule of what is done on the event loop."""
+    """Whether work of so many seconds is done on the event loop."""
     return seconds < AT_ONCE_SECONDS
 
 
 def _answer_at_once(data: bytes, read: Read) -> _Answer | None:
-    """None if that is for the executor, where the message is read again: it waits as the bytes that are counted."""
+    """The answer, or None if the work is for the executor.
+
+    The executor reads the message again, so that only its bytes wait there: these are counted.
+    """
     start = time.perf_counter()
     work = read(data)
     if not _is_for_here(work.seconds):

@@ -1,4 +1,4 @@
-"""Several requests in one message, each of which ends by itself."""
+"""Several requests in one message. Each of them succeeds or fails by itself."""
 
 import math
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ class Packs:
         self._max_requests = max_requests
 
     async def __call__(self, data: bytes) -> bytes:
-        """Answers a BatchEvaluateRequest with a BatchEvaluateResponse. What is wrong with one request is in its result.
+        """Answers a BatchEvaluateRequest with a BatchEvaluateResponse. An error of one request is in its result.
 
         Raises:
             OverloadedError: Too much is in flight.
             FieldError: There are no requests, or too many, or the bytes are no message.
-            NotServedError: Of several requests in a call, or of a field of the message.
+            NotServedError: This server takes no packs, or does not know a field of the message.
         """
         if not self._max_requests:
             raise NotServedError("BatchEvaluate", "this server takes one batch a call; send each to Evaluate")

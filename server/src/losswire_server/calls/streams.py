@@ -17,8 +17,8 @@ from losswire_server.requests.one import evaluate
 from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
 from losswire_server.requests.slabs.stream_request import StreamRequest
 
-MESSAGES_AT_ONCE = 3  # one that comes, one that is evaluated, and one with results that leaves
-LEAVING_SECONDS = 0.01  # in which grpcio says that a caller left, after it said that no more messages come
+MESSAGES_AT_ONCE = 3  # one arrives, one is evaluated, and one with results is sent
+LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
 
 
 class Streams:
@@ -27,12 +27,12 @@ class Streams:
         self._max_message_bytes = max_message_bytes
 
     async def __call__(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Answers the messages of one stream. Takes the next one only when results are read and evaluation keeps up.
+        """Answers the messages of one stream. Takes a message only when results are read and evaluation keeps up.
 
         Raises:
             OverloadedError: Too much is in flight.
-            TooLargeError: A row fits no message, or what must be held at once does not fit what may be in flight.
-            DecodeError: A message is none of the contract.
+            TooLargeError: A row fits no message, or the call must hold more bytes than may be in flight.
+            DecodeError: A message does not follow the contract.
             FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
@@ -42,7 +42,7 @@ class Streams:
 
 
 class _Stream:
-    """One stream, which may grow and shrink what it holds."""
+    """One stream, which resizes its reservation as it goes on."""
 
     def __init__(self, evaluation: Evaluation, max_message_bytes: int) -> None:
         self._evaluation = evaluation
@@ -50,7 +50,7 @@ class _Stream:
         self._max_message_bytes = max_message_bytes
         self._request = v1.EvaluateRequest()
         self._summary = v1.EvaluateResponse()
-        self._pace = UNKNOWN_SECONDS  # of work for a byte of the last message
+        self._pace = UNKNOWN_SECONDS  # seconds of work for a byte of the last message
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._ended_for_others = False
         self._stream_request: StreamRequest | None = None
@@ -67,7 +67,7 @@ class _Stream:
         message = await self._wait_for(anext(messages, None))
         while message is not None:
             self._hold(len(message))
-            with _next(messages) as coming:  # which the caller may send only when it has these results
+            with _next(messages) as coming:  # the caller may send it only when it has these results
                 results = await self._take(message)
                 del message
                 if results:
@@ -77,11 +77,11 @@ class _Stream:
         if self._stream_request is not None and not self._stream_request.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._evaluation.do(self._finish, UNKNOWN_SECONDS)
-        self._evaluation.count(self._request, self._summary)  # before the caller hears of it
+        self._evaluation.count(self._request, self._summary)  # before the caller gets it
         yield summary
 
     async def _wait_for(self, coming: Awaitable[bytes | None]) -> bytes | None:
-        """The next message; or else others need what this stream holds."""
+        """The next message. Raises if others need the memory that this stream holds."""
         try:
             with self._held.silence(self._end_for_others):
                 return await coming
@@ -101,7 +101,7 @@ class _Stream:
         self._held.resize(max(self._header_bytes, request_bytes) + MESSAGES_AT_ONCE * message_bytes)
 
     async def _take(self, message: bytes) -> bytes | None:
-        """The results of a slab, which probably takes as long for its size as the last one."""
+        """The results of a slab. For its size it probably takes as long as the last slab."""
         return await self._evaluation.do(partial(self._accept, message), self._pace * len(message))
 
     def _open(self, message: bytes) -> None:
@@ -112,18 +112,18 @@ class _Stream:
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)
-            self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes: it may never do
+            self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes, which may be never
             self._stream_request = StreamRequest(checked)
         else:
             self._summary = evaluate(header)
 
     def _check_row(self, row_bytes: int) -> None:
-        # An array with one number a class, as their counts, thus takes a few times what a message may have at most.
+        # So an array with one number a class, such as class counts, takes at most a few times the largest message.
         if row_bytes > self._max_message_bytes:
             raise TooLargeError(f"a row has {row_bytes} bytes, and a message at most {self._max_message_bytes}")
 
     def _accept(self, message: bytes) -> bytes | None:
-        start = time.thread_time()  # without the time in which others have the interpreter's lock
+        start = time.thread_time()  # without time in which others hold the interpreter's lock
         results = self._evaluate(REQUESTS.read(message))
         self._pace = (time.thread_time() - start) / len(message)
         return results
@@ -143,7 +143,7 @@ class _Stream:
 
 @contextmanager
 def _next(messages: AsyncIterator[bytes]) -> Iterator[Awaitable[bytes | None]]:
-    """The next message, which is received meanwhile; None at the end."""
+    """The next message, received while the block runs; None at the end."""
     coming = asyncio.ensure_future(anext(messages, None))
     try:
         yield coming

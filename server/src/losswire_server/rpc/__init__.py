@@ -1,1 +1,1 @@
-"""gRPC: one method an RPC, errors to statuses, health. Opens into `calls`."""
+"""gRPC: one method an RPC, errors to statuses, health. May import the room `calls`."""

@@ -1,4 +1,4 @@
-"""One line a call in the log, and no more lines a second than anybody reads."""
+"""A line in the log for each call, up to a limit of lines a second."""
 
 import asyncio
 import logging
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """To be used in the event loop.
+    """Use it in the event loop.
 
     Args:
-        per_second: The most calls that are written in a second; of the others it says how many. 0 writes none.
+        per_second: The most calls that are written in a second; calls past the limit are counted. 0 writes none.
     """
 
     def __init__(self, per_second: int) -> None:
@@ -33,7 +33,7 @@ class AccessLog:
         sent_bytes: int,
         seconds: float,
     ) -> None:
-        """Tells of a call that has ended."""
+        """Logs a call that has ended."""
         if not self._per_second or not log.isEnabledFor(logging.INFO):
             return
         if not self._has_room():
@@ -53,7 +53,7 @@ class AccessLog:
         )
 
     def tell_left_out(self) -> None:
-        """Says how many calls were not written since it was said last."""
+        """Logs how many calls were left out since the last such line."""
         if self._left_out:
             log.info("calls left out", extra={"calls": self._left_out})
         self._left_out = 0

@@ -11,7 +11,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Call:
-    """Counts one call in the metrics, and tells the access log of it once it has ended, however that came."""
+    """Counts one call in the metrics, and writes it to the access log once it has ended, whatever the reason."""
 
     def __init__(self, metrics: MethodMetrics, access_log: AccessLog, context: Context) -> None:
         self.method = metrics.name
@@ -19,7 +19,7 @@ class Call:
         self._metrics = metrics
         self._access_log = access_log
         self._received_bytes = self._sent_bytes = 0
-        self._peer = context.peer()  # now: asked once the server has stopped, grpcio crashes
+        self._peer = context.peer()  # now: grpcio crashes if asked after the server has stopped
         self._start = metrics.start()
 
     def received(self, message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What this server serves, as told to callers; a test holds it against what it does."""
+"""What callers are told that this server serves. A test compares it with what the server does."""
 
 import torch
 

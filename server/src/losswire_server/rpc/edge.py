@@ -1,4 +1,4 @@
-"""The edge of the service: where exceptions become statuses, and where calls are told of, however they end."""
+"""The edge of the service. Here exceptions become statuses, and calls are counted and logged, however they end."""
 
 import asyncio
 import traceback
@@ -24,18 +24,18 @@ HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the 
 
 
 class Edge:
-    """Stands around every method of the service, from when it is registered; not around health checks and the like."""
+    """Wraps every method of the service when it is registered, but not the methods of health checks and reflection."""
 
     def __init__(self, metrics: RpcMetrics, access_log: AccessLog) -> None:
         self._metrics = metrics
         self._access_log = access_log
 
     def around(self, name: str, handler: Handler) -> Handler:
-        """The handler of the method of that name, with all that ends its calls seen to."""
+        """The handler of the method of that name, wrapped to count and log its calls and to translate its errors."""
         wrap = _many_answers if handler.response_streaming else _one_answer
         return HANDLERS[handler.request_streaming, handler.response_streaming](
             wrap(handler, partial(Call, self._metrics.method(name), self._access_log)),
-            request_deserializer=None,  # done here, where its errors are translated
+            request_deserializer=None,  # the wrapper parses, and translates its errors
             response_serializer=handler.response_serializer,
         )
 
@@ -75,7 +75,7 @@ def _many_answers(handler: Handler, begin: Callable[[Context], Call]) -> Callabl
 
 
 def _receive(handler: Handler, request: Any, call: Call) -> Any:
-    """Counts and parses what comes, be it one message or many."""
+    """Counts and parses the incoming message or messages."""
     parse = handler.request_deserializer
 
     def receive(data: bytes) -> Any:
@@ -90,21 +90,21 @@ def _receive(handler: Handler, request: Any, call: Call) -> Any:
 
 
 async def _fail(error: BaseException, call: Call) -> None:
-    """Counts a call that did not end well, and tells the caller why, who may have left."""
+    """Counts a failed call, and tells the caller why, unless the caller has left."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         call.end(_why_cancelled(call.context))
-    elif isinstance(error, Exception):  # whatever it is, the server lives on
+    elif isinstance(error, Exception):  # whatever it is, the server goes on
         status = to_status(error)
         log_failure(error, status.code, call.method)
         _forget_frames(error)
-        call.end(status.code)  # before the caller hears of it, who may then look at the metrics
+        call.end(status.code)  # before the caller gets the status and may look at the metrics
         await call.context.abort(status.code, status.details, trailers(error, status))
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Lets go of requests, and regions of shared memory, that the error's frames hold.
+    """Frees requests, and regions of shared memory, that the error's frames hold.
 
-    An aborted call is part of a cycle of grpcio's with its error, so that they would stay until a garbage collection.
+    grpcio keeps an aborted call and its error in a reference cycle, so they would stay until a garbage collection.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)

@@ -1,4 +1,4 @@
-"""The standard health service, whose watchers do not hold up the end of the server."""
+"""The standard health service. Its watchers do not keep the server from stopping."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ from grpc_health.v1 import health, health_pb2
 
 
 class HealthService(health.aio.HealthServicer):
-    """Ends the streams of `Watch` when told to; grpcio's own last until their callers leave."""
+    """Ends the streams of `Watch` when told to. In grpcio's own service they last until their callers leave."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,9 +52,9 @@ class LossService:
             yield v1.LeaseSharedMemoryResponse(**lease._asdict())
 
     def add_to(self, server: grpc.aio.Server, edge: Edge) -> None:
-        """Registers the methods within the edge, as generated code would, but that evaluations get and give bytes.
+        """Registers the methods as generated code would, wrapped by the edge.
 
-        Parsing and serialising a large message takes too long for the event loop.
+        Evaluations take and return bytes: parsing and serialising a large message takes too long for the event loop.
         """
         methods: dict[str, Handler] = {
             "Evaluate": grpc.unary_unary_rpc_method_handler(self.Evaluate),
