@@ -19,7 +19,7 @@ __version__ = version("losswire-server")
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because it brings torch: health checks, and programs that launch a server, do without.
+    # Imported late, because it loads torch: health checks, and programs that launch a server, do not need it.
     if name != "Server":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from losswire_server.server import Server

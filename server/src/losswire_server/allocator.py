@@ -1,7 +1,7 @@
-"""What this server asks of malloc: to keep the memory of old messages for new ones.
+"""Tells malloc to keep the memory of old messages for new ones.
 
-glibc gives freed blocks of more than some 128 KiB back to the kernel, which then hands out and zeroes their pages one
-by one, several times slower than they are written. See mallopt(3).
+glibc gives freed blocks larger than about 128 KiB back to the kernel. The kernel then hands out and zeroes pages one by
+one, which takes several times longer than writing to them. See mallopt(3).
 """
 
 import ctypes
@@ -9,13 +9,13 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-MAPPED_FROM_BYTES = 32 * 2**20  # blocks from here on are given back at once; the most that glibc takes
-KEPT_BYTES = 256 * 2**20  # free memory at the end of a heap that is not given back: five copies of 32 MB, and room
-ARENAS = 1  # heaps; each thread's own would keep what others have freed: 30 MiB more after streams, and nothing gained
+MAPPED_FROM_BYTES = 32 * 2**20  # larger blocks are given back at once; glibc takes no larger threshold
+KEPT_BYTES = 256 * 2**20  # free memory kept at the end of a heap: five copies of 32 MB, and some to spare
+ARENAS = 1  # heaps; one for each thread would keep freed memory from the others: 30 MiB more after streams, no gain
 
 
 def keep_freed_memory() -> bool:
-    """Sets this process's malloc, unless its environment does. Returns whether it did; only glibc can."""
+    """Sets this process's malloc, unless its environment does. Returns whether it did: only glibc can be set."""
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     chosen = "glibc.malloc" in tunables or any(name.startswith("MALLOC_") for name in os.environ)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not chosen else None

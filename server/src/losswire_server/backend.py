@@ -1,4 +1,4 @@
-"""The service and all that it runs on, but for how calls reach it."""
+"""The service and everything that it runs on, except how calls reach it."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ from losswire_server.settings import Settings
 
 
 class Backend:
-    """The parts of the service, put together. To be started once and stopped once, in the event loop of its calls.
+    """The parts of the service, put together. Start it once and stop it once, in the event loop of its calls.
 
     Attributes:
         scrapes: Answers scrapers of the metrics.
@@ -55,14 +55,14 @@ class Backend:
         )
 
     def start(self) -> None:
-        """Has this thread, which evaluates what is short, take as many threads of PyTorch's as the executor's do."""
+        """Gives this thread as many PyTorch threads as the executor's threads have: it evaluates small requests."""
         torch.set_num_threads(self._torch_threads)
 
     async def stop(self, stop_calls: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Computes what has begun, and no more.
+        """Finishes work that has begun, and starts no more.
 
         Args:
-            stop_calls: Gives the calls under way their time to end. Leases are over before, since they last until then.
+            stop_calls: Gives running calls time to end. Leases end first, since their calls last until then.
         """
         self._leases.end()
         if stop_calls is not None:

@@ -1,4 +1,4 @@
-"""What can go wrong, and the one table that says what the caller hears of it."""
+"""The server's errors, and the one table that translates them into statuses for the caller."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
 
 DOMAIN = "losswire"
-MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and what came may be long
+MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and a caller's values may be long
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class OverloadedError(Exception):
 
 
 class TooLargeError(Exception):
-    """What is asked for is more than this server ever gives."""
+    """The request asks for more than this server ever gives."""
 
 
 class NotPermittedError(Exception):
@@ -53,7 +53,7 @@ def to_status(error: Exception) -> grpc.Status:
 
 
 def to_rpc_status(error: Exception) -> status_pb2.Status:
-    """Translates an exception; the text of one that is not in this table stays on the server."""
+    """Translates an exception. If it is not in this table, its text stays on the server."""
     match error:
         case FieldError():
             details = _bad_request(error.field, error.problem)
@@ -84,7 +84,7 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
 
 
 def log_failure(error: Exception, code: grpc.StatusCode, method: str) -> None:
-    """Logs the server's own faults as errors, and callers' faults only where details are wanted."""
+    """Logs the server's own faults as errors, and callers' faults at level debug."""
     if code is grpc.StatusCode.INTERNAL:
         log.error("internal error", extra={"method": method}, exc_info=error)
     else:

@@ -9,11 +9,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from losswire_server.listening import Address
 from losswire_server.read_settings import WrongSettingsError, read_settings
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a server is that listens everywhere
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach a server that listens on all interfaces
 
 
 def main() -> None:
-    """Asks the server of this machine, where the settings have it listen."""
+    """Asks the server on this machine, at the address in the settings."""
     try:
         settings = read_settings([])
     except WrongSettingsError as error:

@@ -1,4 +1,4 @@
-"""The service without a server: what ``losswire_client.testing`` puts behind a client, found by its entry point."""
+"""The service without a server. ``losswire_client.testing`` finds it by its entry point and puts it behind a client."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class CallFailedError(grpc.RpcError):
-    """A failed call, as a stub of gRPC's would raise it."""
+    """A failed call, as a gRPC stub would raise it."""
 
     def __init__(self, code: grpc.StatusCode, details: str | None, trailing_metadata: Any = ()) -> None:
         super().__init__(details)
@@ -33,7 +33,7 @@ class CallFailedError(grpc.RpcError):
 
 
 class InProcess:
-    """Answers the bytes of requests as a server of these settings would, in a thread of this process.
+    """Answers the bytes of requests as a server with these settings would, in a thread of this process.
 
     Args:
         settings: Any of ``losswire_server.Settings`` that are not about sockets.
@@ -51,7 +51,7 @@ class InProcess:
         self._loop.call_soon_threadsafe(self._backend.start)
 
     def call(self, method: str, request: Any, timeout: float) -> Any:
-        """Answers one message by the RPC of that name.
+        """Answers one message with the RPC of that name.
 
         Raises:
             CallFailedError: As the server would answer.
@@ -59,7 +59,7 @@ class InProcess:
         return self._wait(_failing(getattr(self._backend.service, method)(request, None)), timeout)
 
     def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
-        """Answers many messages by the RPC of that name.
+        """Answers many messages with the RPC of that name.
 
         Raises:
             CallFailedError: As the server would answer.
@@ -82,7 +82,7 @@ class InProcess:
 
 
 async def _failing(answer: Coroutine[Any, Any, T]) -> T:
-    """Raises what the edge of a server would send."""
+    """Raises the error that the edge of a server would send."""
     try:
         return await answer
     except Exception as error:

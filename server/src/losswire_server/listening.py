@@ -1,4 +1,4 @@
-"""Where a server can listen, found out before anything is built that would have to be taken down again."""
+"""Addresses to listen on, checked before anything is built that would have to be taken down again."""
 
 import errno
 import socket
@@ -29,22 +29,22 @@ class Address(NamedTuple):
         """The families and socket addresses of the host, the preferred one first.
 
         Raises:
-            AddressError: There are none.
+            AddressError: The host has no address.
         """
         try:
             found = socket.getaddrinfo(
                 self.host.strip("[]"), self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-        except (socket.gaierror, ValueError):  # a ValueError, for text that can be no name at all
+        except (socket.gaierror, ValueError):  # a ValueError for text that cannot be a name
             raise AddressError(self._expected_host()) from None
         return [(family, address) for family, _, _, _, address in found]
 
     def check(self) -> None:
-        """Listens for a moment, as the server is about to.
+        """Listens for a moment, to find out whether the server can.
 
         Raises:
             AddressError: This machine or this user cannot listen there.
-            OSError: The port is taken, or the machine has run out of something.
+            OSError: The port is taken, or the machine has run out of a resource.
         """
         failures = []
         addresses = self.resolve()
@@ -61,7 +61,7 @@ class Address(NamedTuple):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Says of an OSError within which setting it is about."""
+        """Replaces an OSError with an error that names the setting."""
         try:
             yield
         except OSError as error:
@@ -85,7 +85,7 @@ class Address(NamedTuple):
 
 def _listen(family: int, address: tuple[Any, ...]) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, which follow one another at once
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: one may follow another at once
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(address)

@@ -1,7 +1,7 @@
-"""Structured logs on standard error: an event, and what belongs to it as fields.
+"""Structured logs on standard error: each line is an event with fields.
 
-The rest of the package logs with the standard library, the fields in ``extra``, so that a program that embeds the
-server decides for itself what becomes of them.
+The rest of the package logs with the standard library, with the fields in ``extra``, so that a program that embeds the
+server decides what becomes of its logs.
 """
 
 import logging
@@ -47,5 +47,5 @@ def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    # That a caller leaves while results are on their way to it is an error to grpcio, with a traceback.
+    # grpcio logs an error with a traceback when a caller leaves while results are on their way to it.
     return not (record.name == "grpc._cython.cygrpc" and str(record.msg).startswith("ExecuteBatchError"))

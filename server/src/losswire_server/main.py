@@ -1,4 +1,4 @@
-"""``losswire-server``: reads the settings, serves until a signal says otherwise."""
+"""``losswire-server``: reads the settings, and serves until a signal stops it."""
 
 import logging
 import os
@@ -13,19 +13,19 @@ from losswire_server.read_settings import WrongSettingsError, mistyped_variables
 from losswire_server.settings import Settings
 from losswire_server.stop_signal import StopSignal
 
-LEAST_OPEN_FILES = 64  # that an idle server has, and some callers
+LEAST_OPEN_FILES = 64  # enough for an idle server and some callers
 
 log = logging.getLogger(__name__)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the server; exits with 2 for settings that cannot be, 1 if a port is taken, 0 after SIGTERM or SIGINT."""
+    """Runs the server. Exits with 2 for wrong settings, 1 if a port is taken, 0 after SIGTERM or SIGINT."""
     if args is None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # before it serves and after, an interrupt needs no traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt before or after serving needs no traceback
     _open_standard_streams()
     status = _run(sys.argv[1:] if args is None else args)
     _forget_what_cannot_be_said()
-    sys.exit(status)  # here, where no exception holds on to a part of the server any more
+    sys.exit(status)  # here, where no exception keeps parts of the server alive any more
 
 
 def _run(args: list[str]) -> int:
@@ -51,7 +51,7 @@ def _run(args: list[str]) -> int:
 
 def _serve(settings: Settings, stop: StopSignal) -> None:
     """Serves until SIGTERM or SIGINT."""
-    import uvloop  # here, since all of this takes seconds to load, with torch
+    import uvloop  # here, since these imports load torch, which takes seconds
     from prometheus_client import disable_created_metrics
 
     from losswire_server.allocator import keep_freed_memory
@@ -70,7 +70,7 @@ def _serve(settings: Settings, stop: StopSignal) -> None:
 
 
 def _check_addresses(settings: Settings) -> None:
-    # The server does it too. Who has mistaken a port need not wait for torch to hear of it.
+    # The server checks them too. Here a wrong port is reported before torch is loaded, which takes seconds.
     Address(settings.host, settings.port, "host", "port").check()
     Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
 
@@ -82,7 +82,7 @@ def _check_open_files() -> None:
 
 
 def _forget_what_cannot_be_said() -> None:
-    """Keeps the exit status: Python ends with 120 where standard error takes no more, as on a full disk."""
+    """Keeps the exit status: Python exits with 120 if it cannot flush standard error, as on a full disk."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -90,7 +90,7 @@ def _forget_what_cannot_be_said() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Opens closed standard streams, or the next connection would take their number and get what is printed."""
+    """Opens closed standard streams: the next connection would get their descriptor, and everything printed."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -21,7 +21,7 @@ class RunningServer:
     Attributes:
         target: For ``losswire_client.Client``, as in ``127.0.0.1:50051``.
         metrics_url: Where its metrics can be scraped.
-        pid: Its process.
+        pid: Its process id.
     """
 
     target: str
@@ -33,17 +33,17 @@ class RunningServer:
 def launch(
     *, log_level: str = "warning", start_seconds: float = 60.0, stop_seconds: float = 30.0, **settings: object
 ) -> Iterator[RunningServer]:
-    """Runs ``losswire-server`` for the length of a ``with`` block, on loopback and on free ports unless given.
+    """Runs ``losswire-server`` for the length of a ``with`` block, on loopback and free ports unless given others.
 
     Args:
         log_level: The least severe events that the server passes on to this process's standard error, as JSON lines.
         start_seconds: How long the server may take to come up.
         stop_seconds: How long the server may take to stop before it is killed.
-        settings: Any others of ``losswire_server.Settings``. ``LOSSWIRE_*`` variables do not count.
+        settings: Any other ``losswire_server.Settings``. ``LOSSWIRE_*`` variables are ignored.
 
     Raises:
-        ValueError: There is no such level.
-        RuntimeError: The server did not come up; the message is what it said.
+        ValueError: The log level is unknown.
+        RuntimeError: The server did not come up; the message has its log.
     """
     if log_level.upper() not in LEVELS:
         raise ValueError(f"log_level: expected one of {', '.join(LEVELS).lower()}, got {log_level!r}")
@@ -74,7 +74,7 @@ def launch(
 
 
 def _wait_until_serving(process: subprocess.Popen[str], log: IO[str], seconds: float) -> dict[str, Any]:
-    late = threading.Timer(seconds, process.kill)  # which ends its log
+    late = threading.Timer(seconds, process.kill)  # the end of the process ends its log
     late.start()
     said = []
     try:

@@ -16,18 +16,18 @@ from losswire_server.text import one_line
 
 PREFIX = "LOSSWIRE_"
 NEAR = 0.7
-VERY_NEAR = 0.85  # for variables, since other programs have theirs
+VERY_NEAR = 0.85  # for variables, since other programs have variables too
 
 
 class WrongSettingsError(ValueError):
-    """Settings that cannot be; the message has a line for each of them."""
+    """Wrong settings. The message has a line for each of them."""
 
 
 def read_settings(args: list[str]) -> Settings:
     """The settings of flags, variables and the file that they name. Ends the process for ``--help`` and ``--version``.
 
     Raises:
-        WrongSettingsError: Some are unknown, or cannot be.
+        WrongSettingsError: A setting is unknown or wrong.
     """
     source: CliSettingsSource[Settings] = CliSettingsSource(Settings, cli_exit_on_error=False)
     parser: Any = source.root_parser
@@ -43,7 +43,7 @@ def read_settings(args: list[str]) -> Settings:
 
 
 def mistyped_variables() -> dict[str, str]:
-    """Variables that are no settings but look as if they were meant to be, and what was meant."""
+    """Variables that look like misspelled settings, and the settings that were probably meant."""
     settings = [name.upper() for name in Settings.model_fields]
     given = [name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)]
     near = {name: get_close_matches(name, settings, 1, VERY_NEAR) for name in given if name not in settings}

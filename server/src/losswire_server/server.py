@@ -21,18 +21,18 @@ from losswire_server.rpc.health_service import HealthService
 from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
-LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC receives of a stream unasked: less slows slabs down, more is uncounted memory
+LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows slabs down, more is uncounted memory
 
 log = logging.getLogger(__name__)
 
 
 class Server:
-    """A server in the running event loop. To be started once and stopped once.
+    """A server in the running event loop. Start it once and stop it once.
 
-    Where it starts, PyTorch's operators take `torch_threads` threads from then on.
+    PyTorch's operators in the thread that starts it take `torch_threads` threads from then on.
 
     Attributes:
-        registry: Its metrics, beside those of the process if it made the registry itself.
+        registry: Its metrics; also those of the process if the server made the registry itself.
         port: Where the service listens, once started.
         metrics_port: Where Prometheus may scrape, once started.
     """
@@ -50,10 +50,10 @@ class Server:
         self._serving = False
 
     async def start(self) -> None:
-        """Listens on both ports. Where that fails, nothing is left behind.
+        """Listens on both ports. If that fails, nothing is left behind.
 
         Raises:
-            AddressError: A host is none of this machine, or a port not for this user.
+            AddressError: A host is not an address of this machine, or this user may not listen on a port.
             OSError: A port is taken.
         """
         self._backend.start()
@@ -74,7 +74,7 @@ class Server:
         log.info("serving", extra={"target": str(target), "metrics": str(metrics)})
 
     async def stop(self) -> None:
-        """Tells health checks first, then takes no more calls, and gives those under way their time to end."""
+        """Tells health checks first, then takes no more calls, and gives running calls time to end."""
         drain, grace = self._settings.drain_seconds, self._settings.grace_seconds
         log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
         self._serving = False
@@ -89,7 +89,7 @@ class Server:
     async def _start_grpc_server(self) -> None:
         self._server = self._make_grpc_server()
         self.port = _bind(self._server, str(self._address))
-        starting = asyncio.ensure_future(self._server.start())  # bound or not: grpcio takes apart only what has started
+        starting = asyncio.ensure_future(self._server.start())  # bound or not: grpcio can stop only a started server
         try:
             await asyncio.shield(starting)
         except BaseException:
@@ -101,7 +101,7 @@ class Server:
             raise self._address.taken()
 
     async def _stop_grpc_server(self, grace: float) -> None:
-        """Stops it to its end, and lets go of it while the event loop runs that its threads wake."""
+        """Stops the gRPC server, and drops it while the event loop still runs, which its threads wake."""
         await self._server.stop(grace)
         del self._server
 
@@ -110,10 +110,10 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
-                ("grpc.http2.bdp_probe", 0),  # on a busy machine it had gRPC read tens of MB ahead
+                ("grpc.http2.bdp_probe", 0),  # on a busy machine it made gRPC read tens of MB ahead
                 ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # callers who ping oftener are sent away
-                ("grpc.so_reuseport", 0),  # two servers on one port by mistake would share its connections unseen
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # more frequent pings end a connection
+                ("grpc.so_reuseport", 0),  # else two servers on one port would share its connections unnoticed
             ],
         )
         self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log))
@@ -124,7 +124,7 @@ class Server:
 
 
 def _bind(server: grpc.aio.Server, address: str) -> int:
-    """The port, or 0 where another server came first. What grpcio raises would hold on to the server."""
+    """The port, or 0 if another server has it. The error that grpcio raises would keep the server alive."""
     try:
         return server.add_insecure_port(address)
     except RuntimeError:

@@ -10,13 +10,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 MIB = 2**20
 CORES = os.cpu_count() or 1
 MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-THREADS_A_CORE = 16  # more gain nothing, and with far more the operating system gives none
+THREADS_A_CORE = 16  # more gain nothing, and the operating system refuses far more
 MOST_THREADS = THREADS_A_CORE * CORES
 DAY = 24 * 60 * 60
 
 
 def _no_bool(value: object) -> object:
-    if isinstance(value, bool):  # which Python takes for 0 or 1
+    if isinstance(value, bool):  # Python takes it for 0 or 1
         raise ValueError("expected a number")  # noqa: TRY004 - what pydantic reports
     return value
 
@@ -76,22 +76,22 @@ class Settings(BaseSettings):
     """The most requests that one BatchEvaluate may have; 0 turns it off."""
 
     slab_bytes: Whole = Field(MIB, ge=4096, lt=2**31)
-    """How large callers are told to make the slabs of a stream. Larger ones fit caches worse, smaller ones are more."""
+    """The size that callers are told to give slabs. Larger slabs fit caches worse; smaller slabs take more messages."""
 
     max_inflight_bytes: Annotated[Whole, WITHIN_MEMORY] = Field(512 * MIB, ge=4096)
-    """Messages of requests being evaluated or waiting may take this much; past it, new ones are told to come back."""
+    """Messages of requests that wait or are evaluated may take this much; beyond it, callers are told to try later."""
 
     shared_memory_bytes: Annotated[Whole, WITHIN_MEMORY] = Field(1024 * MIB, ge=0)
-    """Callers on this machine may lease this much shared memory together; 0 turns shared memory off."""
+    """Shared memory that all callers on this machine together may lease; 0 turns shared memory off."""
 
     engine_workers: Annotated[Whole, WITHIN_THREADS] | None = Field(None, ge=1)
-    """Launches at the same time, so that a large one does not hold up small ones; unset, one for each core."""
+    """How many launches run at a time, so that large ones do not hold up small ones; unset, one for each core."""
 
     torch_threads: Annotated[Whole, WITHIN_THREADS] = Field(1, ge=1)
     """PyTorch's threads for one launch. They spin while they wait, so more than one pays only with cores to spare."""
 
     max_series: Whole = Field(100, ge=1, le=1_000_000)
-    """Distinct names of series in the metrics; those past the limit are added up as `other`."""
+    """The most names of series in the metrics; series past the limit are added up as `other`."""
 
     drain_seconds: Seconds = 0.0
     """On SIGTERM, keep serving this long while health checks already say NOT_SERVING, so that balancers notice."""
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     """Log lines for people or for machines; `auto` writes for people if standard error is a terminal."""
 
     access_log_per_second: Whole = Field(10, ge=0, le=1_000_000)
-    """The most calls that are logged in a second, at level info; of the others it says how many. 0 logs none."""
+    """The most calls that are logged in a second, at level info; calls past the limit are counted. 0 logs none."""
 
     @model_validator(mode="after")
     def _one_message_must_fit(self) -> Self:
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
 
     @property
     def told_slab_bytes(self) -> int:
-        """How large callers are told to make slabs, of which a message holds at least two."""
+        """The slab size that callers are told. A message holds at least two such slabs."""
         return min(self.slab_bytes, self.max_message_bytes // 2)
 
     @classmethod
@@ -161,7 +161,7 @@ class Settings(BaseSettings):
 
 
 class _ConfigFile(TomlConfigSettingsSource):
-    """The TOML file that a source before this one, a flag or a variable, has named as `config`."""
+    """The TOML file that a flag or a variable has named as `config`: their sources come before this one."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls, toml_file=None)

@@ -15,7 +15,7 @@ class StopSignal:
     half-made. A second signal has its ordinary effect, and ends the process at once.
 
     Attributes:
-        received: Whether one has come.
+        received: Whether a signal has come.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class StopSignal:
             signal.signal(number, handler)
 
     async def wait(self) -> None:
-        """Waits until one has come."""
+        """Waits until a signal has come."""
         while not self.received:  # noqa: ASYNC110 - uvloop can miss a signal that comes while the loop sets up
             await asyncio.sleep(LOOK_SECONDS)
 

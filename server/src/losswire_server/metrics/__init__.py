@@ -1,1 +1,1 @@
-"""Metrics, one file a family, and how Prometheus gets them. Opens into no other room."""
+"""Metrics, one file a family, and how Prometheus gets them. May import no other room."""

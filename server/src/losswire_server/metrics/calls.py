@@ -18,7 +18,7 @@ TYPES = {  # by whether the request and the response are streams
 
 
 class RpcMetrics:
-    """Counts the calls of one service. All labels are closed sets, so every series is there from the start."""
+    """Counts the calls of one service. All labels are closed sets, so every time series exists from the start."""
 
     def __init__(self, registry: CollectorRegistry, service: ServiceDescriptor) -> None:
         self._started = Counter("grpc_server_started", "RPCs started.", LABELS, registry=registry)
@@ -63,12 +63,12 @@ class MethodMetrics:
     seconds: Histogram
 
     def start(self) -> float:
-        """Counts the start of a call; returns what `end` wants to know."""
+        """Counts the start of a call; returns what `end` needs."""
         self.started.inc()
         return time.perf_counter()
 
     def end(self, start: float, code: grpc.StatusCode) -> float:
-        """Counts the end of a call, however it came; returns the seconds that it took."""
+        """Counts the end of a call, whatever the reason; returns the seconds that the call took."""
         seconds = time.perf_counter() - start
         self.seconds.observe(seconds)
         self.handled[code].inc()
@@ -76,9 +76,9 @@ class MethodMetrics:
 
 
 class PackMetrics:
-    """Counts the requests of ``BatchEvaluate``, whose ends the call's own code does not tell.
+    """Counts the requests of ``BatchEvaluate``, since the call's own code does not tell how each of them ended.
 
-    Divided by its calls they are how many come together.
+    Their number divided by the number of calls is the mean number of requests in a call.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -18,8 +18,8 @@ START_PAGE = b"""<!DOCTYPE html>
 <ul><li><a href="/metrics">Metrics</a></li><li><a href="/healthz">Health</a></li></ul>
 </html>
 """
-IDLE_SECONDS = 30  # that a connection may say nothing
-POLL_SECONDS = 0.1  # until it notices that it is to end
+IDLE_SECONDS = 30  # that a connection may be silent
+POLL_SECONDS = 0.1  # until the server notices that it should stop
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class MetricsServer:
 
     Args:
         address: Where to listen.
-        metrics: Answers ``/metrics``, an application of WSGI.
-        is_serving: What ``/healthz`` tells: 200 if true, and 503 if not.
+        metrics: The WSGI application that answers ``/metrics``.
+        is_serving: Whether ``/healthz`` answers 200; else it answers 503.
 
     Raises:
         AddressError: This machine or this user cannot listen there.
@@ -62,7 +62,7 @@ class MetricsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Gives the port back, whether started or not."""
+        """Frees the port, whether or not the server was started."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -77,14 +77,14 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class _QuietServer(ThreadingWSGIServer):
-    """A thread a connection. A connection that breaks is no news, and has no traceback."""
+    """Has one thread for each connection. A broken connection is logged at level debug, without a traceback."""
 
     def __init__(self, family: int, address: tuple[Any, ...]) -> None:
         self.address_family = family
         super().__init__(address, _QuietHandler)
 
     def server_bind(self) -> None:
-        """Binds without asking DNS for its own name, which may take its time to know nothing."""
+        """Binds without asking DNS for the host's own name, which may be slow and find nothing."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()

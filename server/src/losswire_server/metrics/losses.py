@@ -1,4 +1,4 @@
-"""The losses served, in Prometheus's terms: base units, labels from closed sets."""
+"""Metrics of the losses served, by Prometheus's rules: base units, labels from closed sets."""
 
 import logging
 import math
@@ -13,18 +13,18 @@ from losswire.losses import LOSSES, loss_of
 
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (
-    *(1e-5, 2e-5, 5e-5),  # shares of what was evaluated together
+    *(1e-5, 2e-5, 5e-5),  # for requests that were evaluated together: each gets a share of the time
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
 )
 
-MAX_SUM = 2.0**53  # one evaluation past it, as of a run that diverged, and the sum would no longer resolve ones
+MAX_SUM = 2.0**53  # after one larger evaluation, as of a diverged model, the sum would no longer resolve ones
 REASONS = ("nonfinite", "negative", "immense")  # why an evaluation is in no sum
 
 log = logging.getLogger(__name__)
 
 
 class _Counts(NamedTuple):
-    """What is counted of one loss."""
+    """The counters of one loss."""
 
     seconds: Histogram
     rows: Counter
@@ -32,10 +32,10 @@ class _Counts(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """What is added up of one loss in one series.
+    """The sums of one loss in one series.
 
     Attributes:
-        unsummed: How many evaluations were left out of the others, by the reason.
+        unsummed: How many evaluations were left out of the sums, by reason.
     """
 
     loss: Counter
@@ -44,10 +44,10 @@ class _Sums(NamedTuple):
 
 
 class LossMetrics:
-    """Adds up what evaluations answered.
+    """Adds up the losses and weights of evaluations.
 
-    Use it for means over any set of replicas and any time, which are left to the reader's ``sum by (series, loss)
-    (rate(losswire_loss_sum_total[5m])) / sum by (series, loss) (rate(losswire_weight_sum_total[5m]))``: a gauge of
+    Readers compute means over any set of replicas and any time: ``sum by (series, loss)
+    (rate(losswire_loss_sum_total[5m])) / sum by (series, loss) (rate(losswire_weight_sum_total[5m]))``. A gauge of
     means would average averages.
 
     Attributes:
@@ -84,7 +84,7 @@ class LossMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        # A counter that is first seen above zero has lost its first increase for every rate().
+        # A counter that Prometheus first sees above zero loses its first increase in every rate().
         self._counts = {
             loss: _Counts(seconds.labels(loss), rows.labels(loss), ignored_rows.labels(loss)) for loss in LOSSES
         }
@@ -97,9 +97,9 @@ class LossMetrics:
     def count_alike(
         self, request: v1.EvaluateRequest, responses: Sequence[v1.EvaluateResponse], seconds: float
     ) -> None:
-        """Counts evaluations of one loss in one series that took so many seconds together, each an equal share.
+        """Counts evaluations of one loss in one series that took so many seconds together. Each gets an equal share.
 
-        So the histogram's count is how many there were, and its sum is the time that went into them.
+        So the histogram's count is the number of evaluations, and its sum is the time that they took.
         """
         loss = loss_of(request.spec)
         counts = self._counts[loss]

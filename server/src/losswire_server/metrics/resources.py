@@ -1,4 +1,4 @@
-"""What the server holds of its machine, and what it runs on."""
+"""Metrics of the server's process, versions and memory."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,7 +20,7 @@ def process_registry() -> CollectorRegistry:
 def show_memory(
     registry: CollectorRegistry, inflight_bytes: Callable[[], float], leased_bytes: Callable[[], float]
 ) -> None:
-    """Shows how much memory callers take, as asked for when somebody looks."""
+    """Shows how much memory callers take at the time of each scrape."""
     inflight = Gauge("losswire_inflight_bytes", "Requests being evaluated or waiting.", registry=registry)
     inflight.set_function(inflight_bytes)
     leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=registry)

@@ -1,8 +1,8 @@
-"""Metrics over HTTP, where Prometheus sees a new series at 0 once before it sees what has been added up in it.
+"""Metrics over HTTP. Prometheus sees a new series at 0 once, before it sees the sums in it.
 
-A counter that Prometheus first sees above zero has lost its first increase for every ``rate()``, and a series that is
-evaluated once has no other. What a scraper has seen is known by its address and name, so that several do not take it
-from each other. People and programs that look on their own, as ``curl`` and ``losswire top``, always see what is.
+A counter that Prometheus first sees above zero loses its first increase in every ``rate()``, and a series that is
+evaluated once has no other increase. Scrapers are told apart by address and name, so that each of them sees the 0.
+People, and programs that do not scrape, such as ``curl`` and ``losswire top``, always see the sums.
 """
 
 import threading
@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
-SCRAPER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"  # which Prometheus sends, and agents that are built on it
-NEW_SECONDS = 300.0  # longer than anybody waits between two scrapes; a series that is older is shown as it is
+SCRAPER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"  # header of Prometheus, and of agents that are built on it
+NEW_SECONDS = 300.0  # longer than any time between two scrapes; an older series is shown as it is
 MAX_SCRAPERS = 100
 
 Key = tuple[str, str]  # series and loss
@@ -26,7 +26,7 @@ class Scrapes:
     """A WSGI application.
 
     Args:
-        registry: What is shown.
+        registry: The metrics to show.
         began: When each series began, in seconds of the clock.
     """
 
@@ -37,7 +37,7 @@ class Scrapes:
         self._began = began
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[float, Collection[Key]]] = {}  # when each scraper came last, and what it saw
+        self._seen: dict[str, tuple[float, Collection[Key]]] = {}  # each scraper's last time, and the series seen
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         shown: Any = self._registry
@@ -48,7 +48,7 @@ class Scrapes:
         return app(environ, start_response)
 
     def _settled(self, scraper: str) -> Collection[Key]:
-        """The series that a scraper sees as they are. It sees the others at 0, and as they are when it comes again."""
+        """The series that a scraper sees as they are. It sees all other series at 0 now, and as they are next time."""
         now, began = self._clock(), dict(self._began)
         new = {key for key, at in began.items() if now - at < NEW_SECONDS}
         with self._lock:
@@ -62,7 +62,7 @@ class Scrapes:
 
 
 class _NewAtZero:
-    """A registry whose series are at 0 unless they are settled, also those that begin while it is read."""
+    """A registry that shows series at 0 unless they are settled, also series that begin while it is read."""
 
     def __init__(self, registry: CollectorRegistry, settled: Collection[Key]) -> None:
         self._registry = registry
