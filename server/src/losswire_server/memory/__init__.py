@@ -1,1 +1,1 @@
-"""Shared memory that callers lease. Opens into no other room."""
+"""Shared memory that callers lease. May import no other room."""

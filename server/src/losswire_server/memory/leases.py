@@ -1,4 +1,4 @@
-"""Who is leased a region, and for how long."""
+"""Which callers get a lease on a region, and for how long."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ class Leases:
         self._ended = asyncio.Event()
 
     async def lease(self, size_bytes: int, peer: str) -> AsyncIterator[Lease]:
-        """Gives one region, and takes it back when the call that it is for ends or `end` is called.
+        """Gives one region, and takes it back when the caller's call ends or `end` is called.
 
         Raises:
             NotPermittedError: The caller is not on this machine.
@@ -31,16 +31,16 @@ class Leases:
             await self._ended.wait()
         finally:
             if not self._ended.is_set():
-                # Beside the event loop, since giving a gigabyte back to the kernel takes a tenth of a second.
+                # In a thread, since giving a gigabyte back to the kernel takes a tenth of a second.
                 asyncio.get_running_loop().run_in_executor(None, self._regions.release, lease.region_id)
 
     def end(self) -> None:
-        """Ends all calls. The regions stay for the evaluations under way, until they are closed."""
+        """Ends all leases. The regions stay for running evaluations until `Regions.close`."""
         self._ended.set()
 
 
 def is_local(peer: str) -> bool:
-    """Whether a peer, named as gRPC does, is on this machine: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``, ``unix:``."""
+    """Whether a peer, as gRPC names it, is on this machine: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``, ``unix:``."""
     kind, _, address = unquote(peer).partition(":")
     if kind in ("unix", "unix-abstract"):
         return True

@@ -1,10 +1,10 @@
 """Regions of shared memory. The server owns them; callers on its machine map them, so that nothing needs to be sent.
 
-A caller can do anything to a region but change its size, at any time. So what is read from it may differ from one
-reading to the next, and nothing that memory safety rests on may stay there: see `losswire_server.requests.decoding`.
+A caller can write to a region at any time, but cannot change its size. So two reads of the same bytes may differ, and
+data that memory safety rests on must be copied before it is checked: see `losswire_server.requests.shared_memory`.
 
 A region is a file without a name (memfd). Its size is sealed, since a file that shrinks would end the server with a
-SIGBUS. Callers open it under the server's /proc entry, which only those can do who might also attach a debugger.
+SIGBUS. Callers open it under the server's /proc entry, which requires the right to attach a debugger to the server.
 """
 
 import fcntl
@@ -38,14 +38,14 @@ class Lease(NamedTuple):
 
 class _Region(NamedTuple):
     descriptor: int
-    mapping: mmap.mmap  # never closed: tensors lie in it, and it ends with the last of them
+    mapping: mmap.mmap  # never closed: it is freed with the last tensor that lies in it
 
 
 class Regions:
     """The regions that are leased. May be used from any thread.
 
-    A region counts against the quota until its lease is over and no evaluation uses it any more. What a caller keeps
-    mapped after that is memory of the caller's process.
+    A region counts against the quota until its lease is over and no evaluation uses it any more. Memory that a
+    caller keeps mapped after that belongs to the caller's process.
 
     Args:
         max_bytes: The quota of all regions together; 0 leases none.
@@ -55,7 +55,7 @@ class Regions:
         self.max_bytes = max_bytes
         self._bytes = 0
         self._regions: dict[str, _Region] = {}
-        # Entered again by the same thread where a garbage collection in here ends a mapping.
+        # Reentrant: a garbage collection while it is held may free a mapping, which needs it too.
         self._lock = threading.RLock()
 
     @property
@@ -67,7 +67,7 @@ class Regions:
 
         Raises:
             FieldError: The size is not positive.
-            NotServedError: No memory is leased here.
+            NotServedError: This server leases no memory.
             TooLargeError: No region can be so large.
             OverloadedError: The quota is used up.
         """
@@ -89,7 +89,7 @@ class Regions:
         return Lease(region_id, f"/proc/{os.getpid()}/fd/{region.descriptor}", size)
 
     def release(self, region_id: str) -> None:
-        """Ends a lease: the region is unknown from now on, and its memory ends with the evaluations that use it."""
+        """Ends a lease. The region is unknown from now on, and its memory is freed once no evaluation uses it."""
         with self._lock:
             region = self._regions.pop(region_id, None)
         if region is not None:
@@ -101,11 +101,11 @@ class Regions:
             self.release(region_id)
 
     def view(self, span: v1.SharedMemorySpan, field: str, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
-        """A tensor that lies where a span says. The caller may write to it at any time.
+        """A tensor at the place that a span names. The caller may write to it at any time.
 
         Raises:
             FieldError: There is no such region, or the tensor is not within it.
-            NotServedError: No memory is leased here.
+            NotServedError: This server leases no memory.
         """
         if not self.max_bytes:
             raise NotServedError(field, "shared memory is not served here; send the elements in data")
@@ -152,7 +152,7 @@ def supported() -> bool:
 
 
 def _make(region_id: str, size: int) -> _Region:
-    # Named after the region, so that whoever opens the path sees whether it is still the one.
+    # Named after the region, so that a caller that opens the path sees whether it is still the same region.
     descriptor = os.memfd_create(f"losswire-{region_id}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)
@@ -164,6 +164,9 @@ def _make(region_id: str, size: int) -> _Region:
 
 
 def _most_regions() -> int:
-    """Each takes a descriptor, and a mapping another (Python's mmap duplicates it); connections need some too."""
+    """How many regions the limit of open files allows.
+
+    A region takes one descriptor, and its mapping another: Python's mmap duplicates it. Connections need some too.
+    """
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most // 4 if most != resource.RLIM_INFINITY else 2**20

@@ -1,1 +1,1 @@
-"""From a message to slabs, and from results to a message. Knows nothing of gRPC or asyncio. Opens into `memory`."""
+"""From a message to slabs, and from results to a message. Uses no gRPC calls and no asyncio. May import `memory`."""

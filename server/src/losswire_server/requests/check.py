@@ -1,4 +1,4 @@
-"""What of the contract this server does not serve, and what a request must be before its elements are looked at."""
+"""Checks a request before its elements are looked at: whether it is right, and whether this server serves it."""
 
 import math
 from functools import cache
@@ -13,17 +13,17 @@ from losswire.losses import LOSSES, loss_of
 from losswire.rows import class_count, row_shape
 from losswire_server.errors import NotServedError
 
-MAX_ROWS_WITHOUT_CLASSES = 65536  # which take no bytes to send, and some to answer
+MAX_ROWS_WITHOUT_CLASSES = 65536  # such rows take no bytes to send, but some to answer
 
 
 def check_request(request: v1.EvaluateRequest) -> None:
-    """Checks all of a request but what only its tensors' elements tell.
+    """Checks everything in a request except the elements of its tensors.
 
     Raises:
         FieldError: A field is wrong.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    _check_known(request, "")  # first: unknown fields may replace what a newer caller leaves unset
+    _check_known(request, "")  # first: a newer caller may set unknown fields in place of known ones
     for required in ("spec", "target", "input"):
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")

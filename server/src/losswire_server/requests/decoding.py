@@ -13,16 +13,16 @@ from losswire_server.errors import NotServedError
 from losswire_server.requests.encoding import dtype_name
 
 with warnings.catch_warnings():
-    # Once in a process torch warns of a read-only buffer. Received bytes are one, and nothing here writes to them.
+    # torch warns once in a process of a read-only buffer, as received bytes are. Nothing here writes to them.
     warnings.simplefilter("ignore")
     torch.frombuffer(b"\0", dtype=torch.uint8)
 
 
 def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
-    """Views a received tensor, without a copy of torch's own; not to be written to.
+    """Views a received tensor without a copy. Do not write to it.
 
     Raises:
-        FieldError: The tensor contradicts itself, or its dtype is unset.
+        FieldError: Its dtype, shape and data do not match, or its dtype is unset.
         NotServedError: It lies in shared memory.
     """
     if tensor.HasField("shared_memory"):
@@ -43,7 +43,7 @@ def placeholder(tensor: v1.Tensor, field: str) -> torch.Tensor:
 
 
 def from_bytes(data: memoryview, dtype: torch.dtype, shape: Sequence[int], field: str) -> torch.Tensor:
-    """Views a payload, or copies it if it does not lie where elements of its dtype may; not to be written to.
+    """Views a payload, or copies it if it is not aligned for its dtype. Do not write to it.
 
     Raises:
         FieldError: It is too long or too short.

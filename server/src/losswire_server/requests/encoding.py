@@ -37,8 +37,8 @@ def _describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
 
 def _data(tensor: torch.Tensor) -> bytes:
     if not tensor.numel():
-        return b""  # numpy refuses other dimensions that are immense
-    bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # which numpy does not know
+        return b""  # numpy refuses immense dimensions, even of an empty tensor
+    bits = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor  # numpy does not know it
     return bits.numpy().tobytes()
 
 
@@ -48,5 +48,5 @@ def elements(tensor: torch.Tensor) -> memoryview:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Its name in the contract's table of element types."""
+    """A dtype's name in the contract's table of element types."""
     return str(dtype).removeprefix("torch.")

@@ -9,10 +9,10 @@ from losswire import v1
 
 
 class Evaluated(NamedTuple):
-    """Requests that were evaluated together, or one that was alone.
+    """Requests that were evaluated together, or one request alone.
 
     Attributes:
-        request: One of them; they have their loss and their series in common.
+        request: One of them; all have the same loss and the same series.
         responses: The answers to all of them.
     """
 
@@ -20,4 +20,4 @@ class Evaluated(NamedTuple):
     responses: Sequence[v1.EvaluateResponse]
 
 
-End = Evaluated | grpc.StatusCode  # the latter of one request that failed, and whose failure is in the answer
+End = Evaluated | grpc.StatusCode  # a status stands for one failed request; the answer has its failure

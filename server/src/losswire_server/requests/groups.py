@@ -1,4 +1,4 @@
-"""Requests that differ in their numbers alone: put together, and read, checked, planned and evaluated once."""
+"""Groups requests that differ in their numbers alone. A group is read, checked, planned and evaluated once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -19,15 +19,15 @@ from losswire_server.requests.encoding import fill_each
 from losswire_server.requests.planning import PLANS, arguments
 
 Own = Literal["target", "sample_weight", "input"]
-OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # whose elements differ among requests that are alike
-MAX_STACKED_BYTES = 2**16  # of a request: joining the elements of larger ones costs more than it saves
+OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # fields whose elements may differ in a group
+MAX_STACKED_BYTES = 2**16  # joining the elements of larger requests costs more than it saves
 
 
 class Request(NamedTuple):
     """One of the requests of a message.
 
     Attributes:
-        number: Which of them it is, from 0 on.
+        number: Its position among them, from 0 on.
         data: Its bytes, an EvaluateRequest.
         elements: Elements of its own tensors, by the names of their fields.
     """
@@ -38,13 +38,13 @@ class Request(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Requests that differ in the elements of their own tensors alone; or one request, evaluated alone.
+    """Requests that differ in the elements of their own tensors alone, or one request.
 
     Attributes:
         requests: At least one.
         can_be_stacked: Whether they may be evaluated together.
-        elements: Of the inputs of all of them, if they may.
-        problem: What is wrong with each of them, if that is known already.
+        elements: How many the inputs of all of them have, if they may be evaluated together.
+        problem: The error of each of them, if it is known already.
     """
 
     requests: list[Request]
@@ -54,7 +54,7 @@ class Group(NamedTuple):
 
 
 def grouped(requests: Sequence[memoryview]) -> list[Group]:
-    """Puts requests together that are alike."""
+    """Puts requests into groups."""
     groups: list[Group] = []
     alike: dict[bytes, list[Request]] = {}
     for number, data in enumerate(requests):
@@ -74,7 +74,7 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
 
 
 def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
-    """All of a request but the elements of its own tensors, unknown fields too; and these elements.
+    """A request without the elements of its own tensors, but with unknown fields; and these elements.
 
     Raises:
         FieldError: See `parse`.
@@ -96,7 +96,7 @@ def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
 
 def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]:
     try:
-        if len(requests) > 1:  # what is alone is checked when it is evaluated
+        if len(requests) > 1:  # a single request is checked when it is evaluated
             check_request(form)
     except (FieldError, NotServedError) as error:
         return [Group(requests, problem=error)]
@@ -106,21 +106,21 @@ def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]
 
 
 def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
-    """Whether all that differs between requests of this form is in their messages, and counts for the rows only."""
+    """Whether requests of this form differ only in elements of single rows that are in their messages."""
     if is_weighted_by_targets(form.spec) or form.outputs.gradient.HasField("destination"):
         return False
     return not any(getattr(form, name).HasField("shared_memory") for name in OWN)
 
 
 def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:
-    """Evaluates requests that have all in common with the first but the elements of some tensors.
+    """Evaluates requests that differ from the first in the elements of some tensors alone.
 
     Args:
         first: One of them, which passes `check_request`.
-        elements: Of each of them, by the names of the tensors' fields.
+        elements: These elements for each request, by the names of the tensors' fields.
 
     Raises:
-        Exception: Something is wrong with one of them. `evaluate` tells what, and with which.
+        Exception: One of them is wrong. Evaluating each alone tells which one, and why.
     """
     options = arguments(first, to_torch)
     for name in elements[0]:

@@ -1,4 +1,4 @@
-"""The requests of one pack to one answer, in which each of them ends by itself."""
+"""From the requests of one pack to one answer. Each request succeeds or fails by itself."""
 
 import logging
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class Pack:
-    """The requests of one message. To be evaluated once.
+    """The requests of one message. Evaluate them once.
 
     Attributes:
-        groups: They, put together as they may be evaluated.
+        groups: The requests in groups.
 
     Raises:
-        FieldError: There are none, or too many, or the bytes are no message.
+        FieldError: There are no requests, or too many, or the bytes are no message.
         NotServedError: The message has fields that this server does not know.
     """
 
@@ -39,7 +39,7 @@ class Pack:
         self._results = [self._response.results.add() for _ in requests]
 
     def evaluate(self, *, take_apart: bool = True) -> Iterator[End]:
-        """Evaluates the requests: alike ones together, others one by one. Gives one end after the other.
+        """Evaluates the requests: groups together, others one by one. Gives one end after the other.
 
         Args:
             take_apart: Whether to find out which requests are wrong when a group fails; if not, the error is raised.
@@ -64,7 +64,7 @@ class Pack:
             yield self._together(group.requests)
 
     def _in_halves(self, requests: list[Request]) -> Iterator[End]:
-        """Evaluates requests together, or else each half likewise, so that in the end only wrong ones fail."""
+        """Evaluates requests together. If that fails, it does so with each half, so that only wrong requests fail."""
         if len(requests) == 1:
             yield self._alone(requests[0])
             return
@@ -103,11 +103,11 @@ class Pack:
 
 
 def cut(data: bytes, max_requests: int) -> list[memoryview]:
-    """The bytes of each request, by hand: parsed, what takes two bytes in a message takes a hundred.
+    """The bytes of each request. They are not parsed: two bytes of a message can take a hundred once parsed.
 
     Raises:
-        FieldError: There are none, or too many, or the bytes are no message.
-        NotServedError: It has fields that this server does not know.
+        FieldError: There are no requests, or too many, or the bytes are no message.
+        NotServedError: The message has fields that this server does not know.
     """
     requests = []
     for number, kind, value in read_fields(memoryview(data), "request", max_requests + 1):

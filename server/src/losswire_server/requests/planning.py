@@ -1,4 +1,4 @@
-"""From a request to a slab of the engine's: everything is checked, nothing is computed."""
+"""From a request to a slab for the engine: everything is checked, nothing is computed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def plan(request: v1.EvaluateRequest, read: Reader = to_torch) -> ce_engine.Slab
 
 
 def arguments(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:
-    """The arguments of the engine's function, of a request that passes `check_request`."""
+    """The arguments of the engine's function, for a request that passes `check_request`."""
     return {
         "input": read(request.input, "input"),
         "target": read(request.target, "target"),

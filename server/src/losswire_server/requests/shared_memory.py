@@ -25,17 +25,17 @@ def _in_region(tensor: v1.Tensor, field: str, regions: Regions) -> Tensor:
     element, shape = read_form(tensor, field)
     dtype = getattr(torch, element.name)
     view = regions.view(tensor.shared_memory, f"{field}.shared_memory", dtype, shape)
-    # Integers tell where to read and write, and the caller can still change them: what is checked must be what is used.
-    # Of floats nothing but the caller's own numbers can go wrong.
+    # Integers tell where to read and write, and the caller can still change them, so they are copied before they are
+    # checked. A change of floats can only spoil the caller's own numbers.
     return view if dtype.is_floating_point else view.clone()
 
 
 def destination(gradient: v1.GradientSpec, slab: ce_engine.Slab, regions: Regions) -> Tensor | None:
-    """Where the gradient is to be written; None if that was left open.
+    """Where the gradient is to be written; None if the request does not say.
 
     Raises:
-        FieldError: It does not fit there, or would overwrite what it is computed from.
-        NotServedError: No memory is leased here.
+        FieldError: It does not fit there, or would overwrite the input or the target.
+        NotServedError: This server leases no memory.
     """
     if not gradient.HasField("destination"):
         return None

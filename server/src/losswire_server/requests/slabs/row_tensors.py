@@ -1,4 +1,4 @@
-"""Tensors that have something for each row of a batch, and give it out slab by slab."""
+"""Tensors that have numbers for each row of a batch, and give them out slab by slab."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from losswire.errors import FieldError
 from losswire.rows import RowLayout, SlabRows
 from losswire_server.requests.decoding import from_bytes
 
-PART_BYTES = 2048  # that a part takes beside its elements: objects of ours and of torch's
-LEAST_SHARE = 4  # of what is at least a quarter of its message, the message is kept
+PART_BYTES = 2048  # that a part takes in addition to its elements, for objects of Python and torch
+LEAST_SHARE = 4  # a payload of at least a quarter of its message keeps the message; a smaller one is copied
 
 
 class RowTensor(Protocol):
-    """Gives out what it has for rows, slab by slab.
+    """Gives out its numbers for rows, slab by slab.
 
     Attributes:
         held_bytes: Memory that its elements take.
@@ -26,12 +26,12 @@ class RowTensor(Protocol):
     def held_bytes(self) -> int: ...
 
     def take(self, slab: SlabRows) -> Tensor:
-        """What it has for the rows of a slab, which follow those taken before."""
+        """Its numbers for the rows of a slab, which must follow the rows taken before."""
         ...
 
 
 class Narrow:
-    """A tensor that is here, with one number a row, or that broadcasts to that."""
+    """A complete tensor with one number a row, or one that broadcasts to such a tensor."""
 
     def __init__(self, tensor: Tensor, layout: RowLayout) -> None:
         self.tensor = tensor
@@ -45,7 +45,7 @@ class Narrow:
 
 
 class Wide:
-    """A tensor of the input's shape that is here, with C numbers a row."""
+    """A complete tensor of the input's shape, with C numbers a row."""
 
     def __init__(self, tensor: Tensor, layout: RowLayout) -> None:
         self.held_bytes = tensor.nbytes
@@ -60,7 +60,7 @@ class Wide:
 
 
 class ClassWeights:
-    """The weights of a binary loss's elements that hang on their class alone."""
+    """The weights of a binary loss's elements, which depend on their class alone."""
 
     def __init__(self, target: RowTensor, weights: Tensor) -> None:  # weights: (2)
         self.held_bytes = 0
@@ -72,7 +72,7 @@ class ClassWeights:
 
 
 class Coming:
-    """A tensor whose elements come in slabs, with their rows or ahead of them.
+    """A tensor whose elements come in slabs, with the input of their rows or ahead of it.
 
     Attributes:
         field: Path of its field in a slab.
@@ -89,7 +89,7 @@ class Coming:
 
     @property
     def held_bytes(self) -> int:
-        """Of what came and was not taken yet."""
+        """Memory of the elements that came and were not taken yet."""
         return self._element_bytes + PART_BYTES * len(self._parts)
 
     @property
@@ -100,7 +100,7 @@ class Coming:
         """Takes in the elements of some rows.
 
         Raises:
-            FieldError: They are not the next rows, or not as many elements as these have.
+            FieldError: The rows are not the next ones, or the number of elements is wrong.
         """
         if slab.first_row != self._next_row:
             came = f"from row {slab.first_row} on"
@@ -111,10 +111,10 @@ class Coming:
         self._element_bytes += len(payload)
 
     def take(self, slab: SlabRows) -> Tensor:
-        """What it has for the rows of a slab.
+        """Its numbers for the rows of a slab.
 
         Raises:
-            FieldError: It has not come yet.
+            FieldError: They have not come yet.
         """
         if self._next_row < slab.end_row:
             came = f"rows up to {self._next_row}"
@@ -129,14 +129,14 @@ class Coming:
     def take_all(self) -> Tensor:
         """All of a tensor with one number a row, in the shape of rows."""
         whole, first = torch.empty(self._next_row, dtype=self._dtype), 0
-        while self._parts:  # each is let go of before the next is copied, so that they are never here twice
+        while self._parts:  # each is freed before the next is copied, so that elements are never all here twice
             part = self._parts.popleft().tensor.reshape(-1)
             whole[first : first + len(part)] = part
             first += len(part)
         return whole.view(self._layout.row_shape)
 
     def _rows_until(self, end: int) -> Iterator[Tensor]:
-        """Takes out rows that came in other slabs than they are wanted in."""
+        """Takes out rows that came in other slabs than the one that needs them."""
         while self._parts and self._parts[0].slab.first_row < end:
             part = self._parts.popleft()
             first, last, rows = part.slab.first_row, part.slab.end_row, self._rows(part)
@@ -162,7 +162,7 @@ class _Part(NamedTuple):
 
 
 def _by_itself(payload: memoryview) -> memoryview:
-    """A payload, which may be held for long, without a message that is mostly something else, as padding."""
+    """A payload that may be held for long. It is copied if its message is mostly something else, as padding."""
     whole = payload.obj
     small = isinstance(whole, bytes) and LEAST_SHARE * len(payload) < len(whole)
     return memoryview(bytes(payload)) if small else payload

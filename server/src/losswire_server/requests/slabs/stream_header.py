@@ -1,4 +1,4 @@
-"""The first message of a stream: what it says of the slabs that will come, all of it checked before they do."""
+"""The first message of a stream. It describes the slabs that will come, and is checked before they come."""
 
 import math
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class StreamHeader:
         loss: Name of the loss.
         layout: How its rows lie in its input.
         dtype: Of the input.
-        options: Arguments of the loss but `by_rows` and the input.
-        by_rows: Arguments that have something for each row.
+        options: Arguments of the loss except `by_rows` and the input.
+        by_rows: Arguments that have numbers for each row.
         index_targets: Whether targets are class indices.
     """
 
@@ -46,7 +46,7 @@ class StreamHeader:
 
     @classmethod
     def of(cls, request: v1.EvaluateRequest) -> "StreamHeader":
-        """Checks a request whose input has elements, which it leaves open.
+        """Checks a request whose input has elements that come in slabs.
 
         Raises:
             FieldError: A field is wrong.
@@ -66,7 +66,7 @@ class StreamHeader:
 
     @property
     def row_bytes(self) -> int:
-        """Of a row's input."""
+        """Bytes of the input of a row."""
         return self.layout.classes * self.dtype.itemsize
 
     @property
@@ -77,7 +77,7 @@ class StreamHeader:
 
     @property
     def can_be_planned(self) -> bool:
-        """Whether all but the input is here, and little enough to be planned as a whole."""
+        """Whether everything except the input is here, and small enough to be planned as a whole."""
         here = all(isinstance(tensor, Narrow) for tensor in self.by_rows.values())
         return here and self.index_targets and self.layout.row_count <= PLANNED_ROWS
 
@@ -106,7 +106,7 @@ class _Reader:
     """Reads a header's tensors. A tensor whose elements come in slabs is read as a placeholder.
 
     Attributes:
-        by_rows: Names of arguments that have something for each row.
+        by_rows: Names of arguments that have numbers for each row.
         open: Names of the tensors whose elements come in slabs.
     """
 

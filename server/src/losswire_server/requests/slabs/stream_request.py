@@ -16,7 +16,7 @@ from losswire_server.requests.planning import PLANS, by_field
 from losswire_server.requests.slabs.row_tensors import ClassWeights, Coming, Narrow
 from losswire_server.requests.slabs.stream_header import StreamHeader
 
-# Fields of results, and the engine's names for them of which there is one a row.
+# Fields of results, and the engine's names for the results of rows.
 RESULTS: dict[str, str] = {
     tensor.field: "losses" if tensor.name == "loss" else tensor.name for tensor in RESULT_TENSORS
 }
@@ -50,7 +50,7 @@ class StreamRequest:
         """Takes in a slab, and evaluates its rows if it has their input.
 
         Returns:
-            The message with their results; None if all that is wanted of them is in the summary.
+            The message with their results; None if the summary has all that is wanted.
 
         Raises:
             FieldError: A field is wrong, or the slab is not the next one.
@@ -67,10 +67,10 @@ class StreamRequest:
         return self._evaluate(slab, frame.payloads["input"]) if "input" in frame.payloads else None
 
     def summary(self) -> v1.EvaluateResponse:
-        """What all rows add up to.
+        """The summary of all rows.
 
         Raises:
-            FieldError: Some of them did not come.
+            FieldError: Some rows did not come.
         """
         evaluation, row_count = self._evaluation, self._header.layout.row_count
         if evaluation is None or not self.is_complete:
