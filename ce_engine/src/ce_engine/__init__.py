@@ -5,8 +5,8 @@
     >>> result.loss
     tensor(0.4076)
 
-The arguments are those of ``torch.nn.functional``, and so are the results; ``docs/numerics.md`` lists the promises.
-Nothing here knows of gRPC or protobuf.
+Arguments and results are those of ``torch.nn.functional``; ``docs/numerics.md`` lists the promises. This package needs
+neither gRPC nor protobuf.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,5 +1,5 @@
 class EngineError(Exception):
-    """Base of what the engine raises."""
+    """Base of the engine's errors."""
 
 
 class InvalidArgumentError(EngineError, ValueError):
@@ -25,11 +25,11 @@ class InvalidArgumentError(EngineError, ValueError):
 
 
 class QueueFullError(EngineError):
-    """Too many rows wait already, or too many of this caller's. Nothing was queued; it may be tried again later."""
+    """Too many rows wait already, or too many of this caller's. Nothing was queued; try again later."""
 
 
 class EngineClosedError(EngineError):
-    """The engine takes nothing more."""
+    """The engine takes no more slabs."""
 
 
 class DeadlineExceededError(EngineError, TimeoutError):

@@ -1,4 +1,4 @@
-"""Memory for results and for work in between, kept and used again: on a CPU, fresh memory costs more than the losses.
+"""Keeps memory for results and intermediate values, and uses it again: on a CPU, fresh memory costs more than losses.
 
 The kernel gives and zeroes fresh memory page by page, which takes several times longer than writing to it (512 x 32,768
 float32: 28 ms for the loss and its gradient into fresh memory, 9 ms into memory that was used before).
@@ -41,7 +41,7 @@ class Recycler:
         return _fresh(nbytes, torch.uint8)
 
     def _give_back(self, memory: Tensor) -> None:
-        # Never waits: a garbage collection may have come in the midst of `_take`. Then the memory is simply freed.
+        # Never waits for the lock: a garbage collection during `_take` may have led here. Then the memory is freed.
         if memory.numel() > self._kept_bytes or not self._lock.acquire(blocking=False):
             return
         try:
@@ -53,13 +53,13 @@ class Recycler:
 
 
 def _fresh(count: int, dtype: torch.dtype) -> Tensor:
-    """On a CPU whatever the default device, and to be written to in and out of inference mode."""
+    """Memory on the CPU, whatever the default device is, that can be written to in and out of inference mode."""
     with torch.inference_mode(False):
         return torch.empty(count, dtype=dtype, device="cpu")
 
 
 def rounded(nbytes: int) -> int:
-    """A size up to an eighth larger, so that tensors of about the same size can have each other's memory."""
+    """A size up to an eighth larger, so that tensors of about the same size can reuse each other's memory."""
     step: int = 2 ** max(0, nbytes.bit_length() - 4)
     return -(-nbytes // step) * step
 
@@ -75,13 +75,13 @@ def empty(shape: Size | tuple[int, ...], *, dtype: torch.dtype, device: torch.de
 
 
 class Scratch(threading.local):
-    """Memory for the work on one block, each thread's own, and used again for each block."""
+    """Memory for the work on one block. Each thread has its own, and uses it again for each block."""
 
     def __init__(self) -> None:
         self._memory: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def like(self, x: Tensor, dtype: torch.dtype, name: str = "") -> Tensor:
-        """Contiguous memory of x's shape; of the same name it is the same memory."""
+        """Contiguous memory of x's shape. The same name gives the same memory."""
         return self.empty(x.shape, dtype, name)
 
     def empty(self, shape: Size | tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""From the losses of rows to the loss of a batch: in float64 and in row order, so that it is always the same."""
+"""From the losses of rows to the loss of a batch: in float64 and in row order, so that its bits never vary."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from ce_engine._plans.options import EMPTY_MEANS
 
 GROUP_ROWS = 1024
-PART_ROWS = 256 * GROUP_ROWS  # that are widened to float64 at a time
+PART_ROWS = 256 * GROUP_ROWS  # rows that are widened to float64 at a time
 
 
 class Reduction(NamedTuple):
@@ -21,7 +21,7 @@ class Reduction(NamedTuple):
         shape: The loss's shape with kind ``none``.
         weight_sum: What ``mean`` divides by.
         ignored_count: Rows that do not count.
-        row_weight: (R) float64, what `weight_sum` is the sum of; None if it is the number of rows that count.
+        row_weight: (R) float64, whose sum is `weight_sum`; None if that is the number of rows that count.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Reduction(NamedTuple):
         self,
         grad_output: Tensor | None,  # of the loss's shape
         dtype: torch.dtype,
-    ) -> Tensor:  # (R), a view of one number where that is all
+    ) -> Tensor:  # (R), a view of one number if all rows share it
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
         if grad_output is None:
             scale = torch.tensor(_quotient(1.0, self.divisor), dtype=dtype, device="cpu")
@@ -62,7 +62,7 @@ class Reduction(NamedTuple):
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
-        # Not a scalar_tensor, which takes no number beyond the dtype's.
+        # Not a scalar_tensor, which refuses numbers beyond the dtype's range.
         return torch.tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
 
     def reduced(self, loss_sum: float) -> float:
@@ -73,15 +73,15 @@ class Reduction(NamedTuple):
 
 
 def _quotient(a: float, b: float) -> float:
-    """As IEEE 754 divides, where Python would raise."""
+    """Divides as IEEE 754 does. Python would raise for a divisor of 0."""
     return a / b if b else a * math.copysign(math.inf, b)
 
 
 def row_order_sum(x: Tensor) -> float:
-    """Adds up (R) in float64: groups of rows, and these first to last.
+    """Adds up (R) in float64: rows within groups, and then the groups from first to last.
 
-    The groups depend on R alone, and PyTorch adds up within a group on one thread, so that the sum has the same bits on
-    any number of threads. A plain ``sum`` has not; a plain ``cumsum`` has, but takes as long as the losses of elements.
+    The groups depend on R alone, and PyTorch adds up a group on one thread, so that the sum has the same bits on any
+    number of threads. A plain ``sum`` does not. A plain ``cumsum`` does, but takes as long as the losses of elements.
     """
     return row_order_sums(x).item()
 
@@ -125,7 +125,7 @@ class RowOrderSum:
         self._rest, self._rest_rows = [x[grouped:].clone()], len(x) - grouped
 
     def add_weights(self, weights: Tensor | None, rows: int, ignored: int) -> None:
-        """Adds rows' weights. None stands for 1 a row, and 0 a row that is ignored."""
+        """Adds the weights of rows. None stands for 1 for each row, and for 0 for each ignored row."""
         if weights is None and ignored < rows:
             self._count += rows - ignored
         else:

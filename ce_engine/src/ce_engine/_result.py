@@ -11,8 +11,9 @@ class LossResult:
     Results merge exactly: the mean over several batches is the sum of their ``loss_sum`` divided by the sum of their
     ``weight_sum``.
 
-    Shapes are given by two of them. The shape of rows is that of index targets: the input's without C; for the binary
-    losses, whose rows are elements, the input's own. Floating outputs are float64 for float64 input, else float32.
+    Tensors have the input's shape or the shape of rows. The shape of rows is the shape of index targets: the input's
+    without C. The rows of the binary losses are elements, so their shape is the input's. Floating outputs are float64
+    for float64 input, else float32.
 
     Attributes:
         loss: Of the shape of rows for reduction ``none``, else a scalar.
@@ -21,14 +22,15 @@ class LossResult:
             probability targets the number of rows, for the binary losses the number of elements.
         row_count: Rows that counted.
         ignored_count: Rows that were ignored because of ``ignore_index``.
-        grad: Gradient of the loss with respect to the input, of its shape, and of its dtype if no other was asked for.
+        grad: Gradient of the loss with respect to the input, of its shape, and of its dtype unless another was wanted.
         lse: Logarithm of the sum of the exponentials of a row's input, of the shape of rows.
         probabilities: Softmax or sigmoid of logits, exponential of log-probabilities; of the input's shape.
-        log_probabilities: Their logarithms, for probabilities clamped at -100; of the input's shape.
-        predictions: int64, of the shape of rows: the class with the largest input, the first of them in a tie; for the
+        log_probabilities: Logarithms of the probabilities, of the input's shape; clamped at -100 for probability input.
+        predictions: int64, of the shape of rows: the class with the largest input, the first one in a tie; for the
             binary losses 1 where the probability is above one half.
-        correct_count: With ``predictions``, the rows that counted and whose prediction is the target; of a probability
-            target that is its largest class, of a binary one whether it is above one half.
+        correct_count: With ``predictions``, the number of rows that counted and whose prediction is the target. For a
+            probability target this is the class of its largest probability, for a binary target whether it is above
+            one half.
     """
 
     loss: Tensor
@@ -46,7 +48,7 @@ class LossResult:
 
 @dataclass(frozen=True, eq=False)
 class StackedResult:
-    """The results of G requests, by the names of `LossResult`: of each number a list, of each tensor one (G, ...)."""
+    """The results of G requests, named as in `LossResult`: a list for each number, and (G, ...) for each tensor."""
 
     loss: Tensor
     loss_sum: list[float]

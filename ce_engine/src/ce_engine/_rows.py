@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
-# For each thread of PyTorch's, of the dtype that is computed in. Larger than most L2 caches, but well within a share of
-# L3: smaller ones spend more on Python than they save, larger ones on memory (docs/performance.md).
+# For each PyTorch thread, in the dtype that is computed in. Larger than most L2 caches, but well within a share of L3:
+# smaller blocks cost more in Python than they save, larger blocks cost more in memory (docs/performance.md).
 BLOCK_BYTES = 2 * 2**20
 
 
@@ -53,9 +53,9 @@ def block_rows(class_count: int, itemsize: int) -> int:
 
 
 def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
-    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each thread of PyTorch's.
+    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each PyTorch thread.
 
-    No result depends on how they are cut, since none depends on a row's neighbours.
+    No result depends on the cuts, since no result depends on a row's neighbours.
     """
     samples, positions, classes = rows.shape
     if rows.numel() == 0:

@@ -1,4 +1,4 @@
-"""The slab: whole rows of one request, checked, with all that is needed to evaluate them anywhere, in any company."""
+"""The slab: checked whole rows of one request, with all that is needed to evaluate them, alone or merged."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ ELEMENTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits")  # lo
 
 
 class Shared:
-    """A tensor that all rows share. Equal to itself alone, so that comparing kinds costs nothing."""
+    """A tensor that all rows share. It equals only itself, so that comparing kinds costs nothing."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 class Kind(NamedTuple):
-    """What rows must have in common to be evaluated together: all that is not a number of each row.
+    """What rows must have in common to be evaluated together: everything except the numbers of each row.
 
     Attributes:
         loss: Its name.
@@ -35,10 +35,9 @@ class Kind(NamedTuple):
         class_count: C; 1 for the binary losses, whose rows are elements.
         target_dtype: Of targets of the input's shape; None for class indices.
         label_smoothing: Share of the target that is spread evenly over all classes.
-        class_weight: (C), where more of it is needed than each row's own number: for label smoothing and probability
-            targets.
+        class_weight: (C), where a row needs the weights of all classes: for label smoothing and probability targets.
         grad_dtype: Of the gradient; None if it is not wanted.
-        outputs: What else is wanted.
+        outputs: The other outputs that are wanted.
     """
 
     loss: str
@@ -62,16 +61,16 @@ class Kind(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What is asked of each of R rows. Factors are of the dtype that is computed in; None stands for ones.
+    """Targets and factors of R rows. Factors are of the dtype that is computed in; None stands for ones.
 
     Attributes:
         classes: (R) int64, target classes; any valid one for ignored rows.
         ignored: (R) bool; None if no row is.
-        weight: (R), factor of the loss: the target class's or the element's weight; without label smoothing and
-            probability targets times the sample's weight.
+        weight: (R), factor of the loss: the weight of the target's class or of the element. It includes the sample's
+            weight, except for label smoothing and probability targets.
         pos_weight: (R), of the binary losses.
-        sample_weight: (R), with label smoothing and probability targets, where it is not in `weight`.
-        scale: (R), factor of the gradient that comes after the loss: the reduction's and the incoming gradient.
+        sample_weight: (R), for label smoothing and probability targets, where `weight` does not include it.
+        scale: (R), further factor of the gradient: the reduction's, times the incoming gradient.
     """
 
     classes: Tensor | None = None
@@ -93,13 +92,13 @@ def present(x: T | None) -> T:
 
 
 class RowResults(NamedTuple):
-    """What comes of R rows: one number a row, or tensors of the input's shape, each None if it is not wanted.
+    """The results of R rows: one number a row, or tensors of the input's shape. Each is None if it is not wanted.
 
     Attributes:
-        losses: (R), as `lse`.
+        losses: (R), like `lse`.
         predictions: (R) int64.
         correct: (R) bool: whether the row counts and its prediction is its target.
-        grad: Of the input's shape, as `probabilities` and `log_probabilities`.
+        grad: Of the input's shape, like `probabilities` and `log_probabilities`.
     """
 
     losses: Tensor
@@ -112,7 +111,7 @@ class RowResults(NamedTuple):
 
     @classmethod
     def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
-        """Memory to write to, that of the gradient if it is given; of rows without elements all is 0."""
+        """Memory to write results to; the gradient's can be given. Results of rows without elements are 0."""
         dtype, outputs = kind.compute_dtype, kind.outputs
 
         def new(shape: Size, dtype: torch.dtype) -> Tensor:
@@ -150,15 +149,15 @@ class RowResults(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """Checked rows of one request, and how they become its result. ``ce_engine.slabs`` makes them.
+    """Checked rows of one request, and how they become its result. ``ce_engine.slabs`` makes slabs.
 
     Attributes:
         kind: What slabs must have in common to be evaluated together.
         input: As the caller gave it; it must not change until the result is there.
         target: Of the input's shape, for probability targets and the binary losses.
-        rows: What is asked of each row.
-        reduction: What becomes of the rows' losses.
-        grad_into: Where the gradient is written, as `with_grad_into` checks; fresh memory if None.
+        rows: Targets and factors of the rows.
+        reduction: How the losses of the rows are reduced.
+        grad_into: Memory for the gradient, as `with_grad_into` checks it; fresh memory if None.
     """
 
     kind: Kind
@@ -169,11 +168,11 @@ class Slab:
     grad_into: Tensor | None = None
 
     def with_grad_into(self, memory: Tensor) -> "Slab":
-        """The same slab, whose gradient is written into memory of the caller's, and comes back as that tensor.
+        """The same slab, whose gradient is written into the caller's memory, and comes back as that tensor.
 
         Args:
-            memory: Contiguous, of the input's shape and the gradient's dtype; not any memory that the slab is read
-                from. What is in it before the result is there, or after an error, means nothing.
+            memory: Contiguous, of the input's shape and the gradient's dtype; it must not overlap memory that the slab
+                is read from. Before the result is there, or after an error, its content means nothing.
 
         Raises:
             InvalidArgumentError: No gradient was asked for, or it cannot be written there.
@@ -192,7 +191,7 @@ class Slab:
         return self.input.nbytes
 
     def result(self, results: RowResults) -> LossResult:
-        """Reduces what came of the rows."""
+        """Reduces the results of the rows."""
         grad = results.grad
         if self.grad_into is not None and grad is not None and grad is not self.grad_into:
             grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere

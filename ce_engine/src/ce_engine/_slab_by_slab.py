@@ -14,12 +14,12 @@ from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._reduction import Reduction, RowOrderSum
 from ce_engine._slab import RowResults, Slab
 
-PART_ROWS = 2**18  # of a target that are widened at a time
+PART_ROWS = 2**18  # rows of a target that are widened at a time
 
 
 @dataclass(frozen=True, eq=False)
 class TargetSums:
-    """What a row's result may depend on beside the row itself.
+    """Sums of all targets, which a row's result may depend on.
 
     Attributes:
         class_weight: (C) float64, computed from the targets or as given; None for ones.
@@ -37,10 +37,10 @@ class TargetSums:
         ignore_index: int = -100,
         weight: Tensor | str | None = None,  # (C)
     ) -> "TargetSums":
-        """Of all class indices of a batch, for the losses that take them.
+        """The sums of all class indices of a batch.
 
         Raises:
-            InvalidArgumentError: One of them is no class.
+            InvalidArgumentError: A target is no class.
         """
         parts = torch.split(target.reshape(-1), PART_ROWS)
         if isinstance(weight, str):
@@ -58,10 +58,10 @@ class TargetSums:
         target: Tensor,  # any shape
         weighting: str,
     ) -> "TargetSums":
-        """Of all targets of a batch for a binary loss that weighs classes as ``weighting`` says.
+        """The sums of all targets of a batch, for a binary loss that weighs classes as ``weighting`` says.
 
         Raises:
-            InvalidArgumentError: One of them is neither 0 nor 1.
+            InvalidArgumentError: A target is neither 0 nor 1.
         """
         counts = torch.zeros(2, dtype=torch.int64)
         for i, part in enumerate(torch.split(target.reshape(-1), PART_ROWS)):
@@ -80,10 +80,10 @@ def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarge
 
 
 class PlannedSlabBySlab:
-    """Evaluates a batch slab by slab, in row order, planned as a whole: only its input comes later.
+    """Evaluates a batch slab by slab, in row order. It is planned as a whole: only its input comes later.
 
     Args:
-        slab: The batch, of a loss with class indices. Of its input only dtype and shape count.
+        slab: The batch, for a loss with class indices. Only the dtype and shape of its input count.
     """
 
     def __init__(self, slab: Slab) -> None:
@@ -99,7 +99,7 @@ class PlannedSlabBySlab:
         self,
         input: Tensor,  # (n, C, d1, ..., dk)
     ) -> RowResults:
-        """Evaluates the rows that come next."""
+        """Evaluates the next rows."""
         whole, count = self._slab, input.numel() // self._slab.kind.class_count
         rows = whole.rows.part(slice(self._rows, self._rows + count))
         reduction = whole.reduction._replace(shape=torch.Size((count,)))
@@ -120,14 +120,14 @@ class PlannedSlabBySlab:
 
 
 class SlabBySlab:
-    """Evaluates a batch slab by slab, in row order, and adds it up. Each slab is planned by itself.
+    """Evaluates a batch slab by slab, in row order, and adds up its losses. Each slab is planned by itself.
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.
         reduction: Of the batch.
         empty: What ``mean`` is when nothing counts.
         grad_output: The incoming gradient of a reduced loss, a scalar; one if None.
-        weight_sum: What ``mean`` divides by: needed for its gradient alone.
+        weight_sum: What ``mean`` divides by; needed for its gradient alone.
         options: Other arguments of the loss, except arguments with a number a row.
     """
 
@@ -154,7 +154,7 @@ class SlabBySlab:
         self.correct_count = 0
 
     def evaluate(self, input: Tensor, target: Tensor, **by_rows: Tensor) -> RowResults:
-        """Evaluates the rows that come next; of tensors with a number a row there are this slab's.
+        """Evaluates the next rows. Tensors with a number a row are the slab's own parts.
 
         Raises:
             InvalidArgumentError: An argument is wrong; rows are numbered from the start of the batch.

@@ -1,6 +1,6 @@
-"""Requests that differ in their numbers alone, stacked, and evaluated as one slab whose rows are reduced apart.
+"""Stacks requests that differ in their numbers alone, evaluates them as one slab, and reduces each by itself.
 
-Checking and planning a small batch takes longer than its losses; here it is done once for all.
+Checking and planning a small batch takes longer than its losses. Here both are done once for all requests.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def evaluate_stacked(
     grad_output: Tensor | None = None,
     **options: Any,
 ) -> StackedResult:
-    """Computes a loss for each of G requests here and now. Each result has the bits that it has alone.
+    """Computes a loss for each of G requests at once. Each result has the same bits as if evaluated alone.
 
         >>> logits, target = torch.randn(100, 32, 10), torch.randint(10, (100, 32))
         >>> means = ce_engine.evaluate_stacked(slabs.cross_entropy, logits, target).loss  # (100)
@@ -39,20 +39,20 @@ def evaluate_stacked(
         input: The requests' inputs, one after the other along the first dimension.
         target: Their targets, likewise.
         sample_weight: The weights of their samples, likewise.
-        reduction: What becomes of the losses of each request.
+        reduction: How the losses of each request are reduced.
         empty: What ``mean`` is for a request in which nothing counts.
         grad_output: The incoming gradient of each request's loss.
-        **options: The loss's other arguments, shared as the last three are. A ``weight`` must not be computed from the
-            targets.
+        **options: The loss's other arguments. All requests share them, as they share the last three. A ``weight`` must
+            not be computed from the targets.
 
     Raises:
-        InvalidArgumentError: An argument is wrong, be it in one request only; nothing was computed.
+        InvalidArgumentError: An argument is wrong, even if for one request only; nothing was computed.
     """
     own = {"input": input, "target": target} | ({} if sample_weight is None else {"sample_weight": sample_weight})
     _check(own, options)
     shared = {"reduction": reduction, "empty": empty, "grad_output": grad_output}
     first = plan(**{name: x[0] for name, x in own.items()}, **shared, **options)
-    if input.dim() > 2 and first.kind.loss not in ELEMENTWISE:  # requests of several samples, as one of all samples
+    if input.dim() > 2 and first.kind.loss not in ELEMENTWISE:  # the samples of all requests, as of one request
         own = {name: x.flatten(0, 1) for name, x in own.items()}
     slab = plan(**own, reduction="none", **options)
     reductions = _reductions(first.reduction, slab, input.shape[0])

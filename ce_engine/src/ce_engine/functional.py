@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 def evaluate(slab: Slab, *, grad_into: Tensor | None = None) -> LossResult:
-    """Computes a slab here and now.
+    """Computes a slab at once in the caller's thread.
 
     Args:
         slab: From one of the functions in ``ce_engine.slabs``.

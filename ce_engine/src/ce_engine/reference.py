@@ -1,7 +1,7 @@
 """A slow and obvious twin of each loss: one row at a time, in float64, straight from the definition. For tests.
 
-Each takes the arguments of the function of the same name in ``ce_engine`` that change numbers, and answers as it does
-with ``grad=True``.
+Each takes those arguments of the function of the same name in ``ce_engine`` that change numbers, and returns what that
+function returns with ``grad=True``.
 """
 
 import torch
@@ -91,7 +91,7 @@ def binary_cross_entropy_with_logits(
 
 
 class _Twin:
-    """Loss, gradient and share in what ``mean`` divides by, of each row; 0 of rows that are not added."""
+    """The loss and gradient of each row, and its share of what ``mean`` divides by; 0 for rows that are not added."""
 
     def __init__(self, rows: Tensor) -> None:  # (R, C)
         self.rows = rows
@@ -130,7 +130,7 @@ def _class_rows(x: Tensor) -> Tensor:  # (R, C)
 
 
 def _numbers(x: Tensor | None, *shape: int) -> Tensor:
-    """In float64, and of that shape if one is given; ones for None."""
+    """A tensor in float64, expanded to that shape if one is given; ones for None."""
     numbers = torch.ones(()) if x is None else x.detach()
     return numbers.to(torch.float64).expand(shape or numbers.shape)
 

@@ -1,1 +1,1 @@
-"""Slabs of many callers, merged into launches and apart again."""
+"""Slabs of many callers, merged into launches and split again."""

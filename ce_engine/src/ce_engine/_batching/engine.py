@@ -1,4 +1,4 @@
-"""The engine: slabs of many callers in, futures out, small ones of the same kind merged into one launch."""
+"""The engine takes slabs of many callers, returns futures, and merges small slabs of the same kind into one launch."""
 
 import atexit
 import logging
@@ -37,22 +37,22 @@ class Engine:
         tensor(0.4076)
 
     Slabs of the same kind, that is of the same loss, dtype, class count and wanted outputs, are merged into one launch
-    whatever their reductions, weights and callers. A result has the same bits in any company. Callers take turns, and
-    where a merged launch fails its slabs are launched one by one, so that only the guilty fails.
+    whatever their reductions, weights and callers. A result has the same bits, alone or merged. Callers take turns. If
+    a merged launch fails, its slabs are launched one by one, so that only wrong slabs fail.
 
     Args:
-        device: Where slabs are evaluated: ``cpu``, or ``cuda``, with copies beside computation. Their tensors are on
-            the CPU.
-        workers: Threads that launch. Each has its own threads of PyTorch's.
-        torch_threads: Threads of PyTorch's for one launch; as many as the calling thread has if None. PyTorch gives
-            the same number to all threads that are started later.
-        max_batch_rows: Rows that are merged at most.
-        max_batch_bytes: Bytes of input that are merged at most. Merging copies: it pays only for slabs so small that a
+        device: Where slabs are evaluated: ``cpu``, or ``cuda``, where copies overlap computation. The tensors of slabs
+            are on the CPU.
+        workers: Threads that launch. Each has its own PyTorch threads.
+        torch_threads: PyTorch threads for one launch; as many as the calling thread has if None. PyTorch gives the same
+            number to all threads that are started later.
+        max_batch_rows: The most rows that are merged.
+        max_batch_bytes: The most bytes of input that are merged. Merging copies: it pays only for slabs so small that a
             launch costs more than the copy. Slabs of more than a quarter of this are launched alone. If None,
             256 KiB on a CPU and 64 MiB on a GPU, where a copy is made anyway.
         max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes the slabs that wait already.
-        max_queue_rows: Rows that may wait. A caller gets no more of them than are left free, so that a flood of one
-            always leaves room for others.
+        max_queue_rows: Rows that may wait. A caller's waiting rows may be no more than are left free, so that a flood
+            from one caller always leaves room for others.
 
     Raises:
         InvalidArgumentError: A number is too small, or PyTorch has no such device.
@@ -90,7 +90,7 @@ class Engine:
         ]
         for thread in self._threads:
             thread.start()
-        atexit.register(self.close)  # a thread that Python ends in the midst of a launch would crash
+        atexit.register(self.close)  # a thread that Python ends during a launch would crash
 
     @property
     def waiting_rows(self) -> int:
@@ -98,7 +98,7 @@ class Engine:
         return self._queue.rows
 
     def submit(self, slab: Slab, *, caller: Hashable = None, deadline: float | None = None) -> "Future[LossResult]":
-        """Lets a slab wait for its turn. Cancelling the future takes it out of the queue.
+        """Queues a slab. Cancelling the future takes the slab out of the queue.
 
         Args:
             slab: From one of the functions in ``ce_engine.slabs``.
@@ -107,7 +107,7 @@ class Engine:
 
         Raises:
             QueueFullError: There is no room in the queue.
-            EngineClosedError: The engine was closed, or left behind by a fork of its process.
+            EngineClosedError: The engine was closed, or belongs to the process that this one was forked from.
             InvalidArgumentError: An argument is of the wrong type.
         """
         check_type("slab", slab, Slab)
@@ -127,7 +127,7 @@ class Engine:
             self._queue.discard(entry)
 
     def close(self) -> None:
-        """Takes nothing more, and waits until what was submitted is done; not so in a callback of a future."""
+        """Takes no more slabs, and waits until submitted slabs are done. In a callback of a future it does not wait."""
         self._queue.close()
         atexit.unregister(self.close)
         if threading.current_thread() not in self._threads:
@@ -145,7 +145,7 @@ class Engine:
     def _work(self, launcher: Launcher) -> None:
         torch.set_num_threads(self._torch_threads)
         in_flight: deque[_InFlight] = deque()
-        # While nothing more waits, what is in flight is finished; a thread that waits holds no slab.
+        # While no slab waits, launches in flight are finished, so that a waiting thread holds no slab.
         while (entries := self._queue.take(wait=not in_flight)) is not None or in_flight:
             if entries:
                 in_flight.append(_InFlight(launcher, entries))
@@ -186,7 +186,7 @@ class _InFlight:
 
 
 def _start(launcher: Launcher, slabs: Sequence[Slab]) -> Callable[[], list[RowResults]]:
-    """Starts a launch, and gives what waits for its results or raises what kept it from starting."""
+    """Starts a launch. Returns a function that waits for its results, or raises the error that stopped it."""
     if not slabs:
         return list
     try:
@@ -217,7 +217,7 @@ def _answer(entry: Entry, compute: Callable[[], LossResult]) -> None:
 
 
 def _settle(settle: Callable[[T], None], value: T) -> None:
-    """Settles a future. What its owner has done to it, or does in its callbacks, must not end the engine's thread."""
+    """Settles a future. No error from its callbacks, or because its owner settled it, may end the engine's thread."""
     try:
         settle(value)
     except BaseException:  # even SystemExit

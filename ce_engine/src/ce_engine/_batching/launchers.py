@@ -1,4 +1,4 @@
-"""Evaluates slabs of a kind as one launch, on a CPU here and now, or on a GPU with several launches in flight."""
+"""Evaluates slabs of a kind as one launch, on a CPU at once, or on a GPU with several launches in flight."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,7 +13,7 @@ from ce_engine._slab import Kind, RowResults, Rows, Slab
 
 
 def launch(slab: Slab) -> RowResults:
-    """Evaluates a slab where its input is."""
+    """Evaluates a slab on the device of its input."""
     operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
     if slab.kind.device.type == "cpu":
         return cpu.evaluate(*operands, grad_into=slab.grad_into)
@@ -30,7 +30,7 @@ def launch_merged(slabs: Sequence[Slab]) -> list[RowResults]:
 def _evaluate(kind: Kind) -> Callable[[Kind, Tensor, Tensor | None, Rows, int], RowResults]:
     if kind.device.type == "cpu":
         return cpu.evaluate
-    from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs bring along
+    from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
 
     return gpu.evaluate
 
@@ -45,7 +45,7 @@ class Launcher(Protocol):
     """Launches slabs for one thread.
 
     Attributes:
-        depth: Launches that are in flight at most.
+        depth: The most launches in flight.
     """
 
     depth: int
@@ -56,7 +56,7 @@ class Launcher(Protocol):
 
 
 class CpuLauncher:
-    """One launch at a time, over when it has started."""
+    """One launch at a time, which is over when `start` returns."""
 
     depth = 1
 

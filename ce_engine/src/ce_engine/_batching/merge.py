@@ -1,4 +1,4 @@
-"""Several slabs of the same kind as one, and its results apart again."""
+"""Merges several slabs of the same kind into one, and splits its results again."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -10,7 +10,7 @@ from ce_engine._slab import ELEMENTWISE, RowResults, Rows, Slab
 
 
 def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
-    """Input, target and rows of all of them: (R, C), for the binary losses (R)."""
+    """Input, target and rows of all slabs: (R, C), for the binary losses (R)."""
     inputs = [_flat(slab.input, slab) for slab in slabs]
     targets = [_flat(slab.target, slab) for slab in slabs if slab.target is not None]
     columns = [_merged_column(columns, slabs) for columns in zip(*(slab.rows for slab in slabs), strict=True)]
@@ -18,7 +18,7 @@ def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:
 
 
 def split(results: RowResults, slabs: Sequence[Slab]) -> Iterator[RowResults]:
-    """What is each slab's own, in memory of its own: a small result must not keep a large launch alive."""
+    """The results of each slab, in memory of their own: a small result must not keep a large launch alive."""
     ends = list(accumulate(slab.row_count for slab in slabs))
     for slab, start, end in zip(slabs, [0, *ends], ends, strict=False):
         yield _part(results, slab, slice(start, end))

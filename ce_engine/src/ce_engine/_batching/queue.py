@@ -1,4 +1,4 @@
-"""What waits to be evaluated: fair between callers, and given out launch by launch."""
+"""The queue of slabs: fair between callers, and given out launch by launch."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ class Entry:
 
 
 class _Caller:
-    """What waits for one caller: kinds in the order of their turns, of each its entries as they came."""
+    """The waiting entries of one caller: kinds in the order of their turns, and each kind's entries as they came."""
 
     def __init__(self) -> None:
         self.kinds: OrderedDict[Kind, OrderedDict[Entry, None]] = OrderedDict()
@@ -59,16 +59,16 @@ class _Caller:
             del self.kinds[entry.slab.kind]
 
     def first(self, kind: Kind | None = None) -> Entry | None:
-        """The oldest entry of a kind; without one, of the kind whose turn it is."""
+        """The oldest entry of a kind; if none is given, of the kind whose turn it is."""
         entries = next(iter(self.kinds.values())) if kind is None else self.kinds.get(kind)
         return next(iter(entries)) if entries else None
 
 
 class FairQueue:
-    """Callers take turns: each launch is led by the next one's slab, and filled with one slab of each caller in turn.
+    """Callers take turns: the next caller's slab leads a launch, which is filled with one slab of each caller in turn.
 
-    Of the rows that may wait, a caller gets no more than are left free: one that floods the queue fills half of it, a
-    second one a quarter, and so on, so that there is always room for the next.
+    A caller's waiting rows may be no more than are left free. So a caller that floods the queue fills half of it, a
+    second caller fills a quarter, and so on: there is always room for the next.
     """
 
     def __init__(self, limits: LaunchLimits, max_rows: int) -> None:
@@ -90,10 +90,10 @@ class FairQueue:
             return self._rows
 
     def put(self, entry: Entry) -> None:
-        """Lets an entry wait for its turn.
+        """Queues an entry.
 
         Raises:
-            EngineClosedError: Nothing more is taken.
+            EngineClosedError: The queue takes no more entries.
             QueueFullError: There is no room.
         """
         with self._changed:
@@ -120,9 +120,9 @@ class FairQueue:
             )
 
     def discard(self, entry: Entry) -> None:
-        """Forgets an entry, if it still waits: now, or before anything else is done with the queue.
+        """Removes an entry if it still waits: now, or before the next operation on the queue.
 
-        Never waits for the lock: a garbage collection in the midst of what is done under it may have led here.
+        Never waits for the lock: a garbage collection in code that holds it may have led here.
         """
         self._discarded.append(entry)
         if self._lock.acquire(blocking=False):
@@ -153,7 +153,7 @@ class FairQueue:
                 self._changed.wait(pause)
 
     def close(self) -> None:
-        """Takes nothing more; what waits is still given out."""
+        """Takes no more entries; waiting entries are still given out."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -164,7 +164,7 @@ class FairQueue:
             return None
         leader = self._leader()
         full = self._rows >= self._limits.rows or self._bytes >= self._limits.bytes
-        if self._closed or full or self._large:  # a slab that waits for no others must not wait for their delay
+        if self._closed or full or self._large:  # a slab that is launched alone must not wait for others
             return 0
         return max(0.0, leader.arrival + self._limits.delay_seconds - time.monotonic())
 
