@@ -11,18 +11,18 @@ Every error of a call or of a constructor is a :class:`LosswireError`::
 
     LosswireError
     ├── InvalidArgumentError (a ValueError)      an argument is wrong: correct the one it names
-    ├── NotServedError                           this server does not serve what was asked for
-    ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more of it
+    ├── NotServedError                           this server does not serve what the call asks for
+    ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more time
     ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
     ├── ResourceExhaustedError                   the request is larger than the server accepts
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
     ├── UnauthenticatedError                     a proxy in front of the server does not know who is calling
-    ├── PermissionDeniedError                    what was asked for is not for this caller
+    ├── PermissionDeniedError                    this caller may not have what it asks for
     ├── CallCancelledError                       cancelled by a server in its last moments: retry
-    └── InternalError                            a fault of the server's: report it
+    └── InternalError                            a fault of the server: report it
 
-A call that does not fit a signature, as of a misspelt keyword, is an InvalidArgumentError that is a TypeError too. What
-the iterable of a `map` raises stays what it is, and a missing extra is an ImportError.
+A call that does not fit a signature, for example because a keyword is misspelt, is an InvalidArgumentError that is a
+TypeError too. An error that the iterable of a `map` raises keeps its type. A missing extra is an ImportError.
 """
 
 from importlib.metadata import version

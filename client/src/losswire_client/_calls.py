@@ -1,4 +1,4 @@
-"""Calls that do not fit a signature, refused by the name that the caller wrote, with the argument that is nearest."""
+"""Refuses calls that do not fit a signature. Errors name what the caller wrote, and the nearest argument."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +14,7 @@ KindT = TypeVar("KindT", bound=type)
 
 
 def checks_call(method: Callable[P, T]) -> Callable[P, T]:
-    """Has a method raise an error of the tree where Python would raise a TypeError, with the name of a base class."""
+    """Has a method raise an error of the tree where Python would raise a TypeError that names a base class."""
     method_of_any: Any = method
     known = keywords_of(method)
 
@@ -42,7 +42,7 @@ def checks_call(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def checks_construction(kind: KindT) -> KindT:
-    """The same of a class whose constructor is made for it, as that of a dataclass."""
+    """The same for the generated constructor of a class, as a dataclass has one."""
     kind.__init__ = checks_call(kind.__init__)  # type: ignore[misc]
     return kind
 
@@ -50,7 +50,7 @@ def checks_construction(kind: KindT) -> KindT:
 def check_keywords(
     owner: object, method: Callable[..., object], given: Iterable[str], known: Collection[str] | None
 ) -> None:
-    """Refuses a keyword that is unknown, as Python does, and names the nearest one, as Python does from 3.13 on."""
+    """Refuses an unknown keyword, as Python does, and names the nearest one, as Python does from 3.13 on."""
     unknown = None if known is None else next((name for name in given if name not in known), None)
     if unknown is None or known is None:
         return
@@ -62,7 +62,7 @@ def check_keywords(
 
 
 def keywords_of(method: Callable[..., object]) -> Collection[str] | None:
-    """The names of a method's parameters, those of a TypedDict of further ones among them; None if it takes any."""
+    """The names of a method's parameters, with the keys of a TypedDict of keywords; None if it takes any keyword."""
     known: list[str] = []
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:
@@ -79,11 +79,11 @@ def _misfit(owner: object, method: Callable[..., object], error: TypeError) -> S
 
 
 def _called(owner: object, method: Callable[..., object]) -> str:
-    """What a caller wrote, as in ``Client.ping()``, or ``Client()`` of a constructor."""
+    """What a caller wrote, as in ``Client.ping()``, or ``Client()`` for a constructor."""
     kind = getattr(owner, "_public_name", type(owner).__name__)
     return f"{kind}()" if method.__name__ == "__init__" else f"{kind}.{method.__name__}()"
 
 
 def _was_entered(error: TypeError) -> bool:
-    """Whether a method raised it, rather than Python when it called the method."""
+    """Whether the method raised the error, rather than Python when it called the method."""
     return error.__traceback__ is None or error.__traceback__.tb_next is not None

@@ -13,13 +13,13 @@ class Capabilities:
 
     Attributes:
         version: The server's version.
-        torch_version: Version of PyTorch that computes there.
-        device: Where it computes: ``cpu`` or ``cuda``.
+        torch_version: The server's version of PyTorch.
+        device: Where the server computes: ``cpu`` or ``cuda``.
         device_name: The device's model; empty if unknown.
         losses: Names as in ``cross_entropy``.
         input_dtypes: Names as in ``float32``.
         target_dtypes: Names as in ``int64``.
-        outputs: Optional outputs beside the gradient, as in ``lse``.
+        outputs: Optional outputs other than the gradient, as in ``lse``.
         transports: Any of ``unary``, ``stream`` and ``shared_memory``.
         max_message_bytes: The largest request that fits one message.
         slab_bytes: A good size for the messages of a stream.
@@ -43,7 +43,7 @@ class Capabilities:
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
-    """Reads the server's answer; what a newer server says beyond this SDK's contract is left out."""
+    """Reads the server's answer. Values of a newer server that this SDK's contract does not have are left out."""
     return Capabilities(
         version=response.version,
         torch_version=response.torch_version,
@@ -62,6 +62,6 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
 
 
 def _names(numbers: Iterable[int], enum: EnumDescriptor) -> tuple[str, ...]:
-    """The enum's names as the SDK spells them: LOSS_CROSS_ENTROPY of Loss is ``cross_entropy``."""
+    """The enum's names as the SDK spells them: Loss.LOSS_CROSS_ENTROPY is ``cross_entropy``."""
     known, prefix = enum.values_by_number, enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     return tuple(known[number].name.removeprefix(prefix).lower() for number in numbers if number in known)

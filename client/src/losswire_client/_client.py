@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class Client(Base[Result]):
-    """A connection to a server, or to several that are as good as each other.
+    """A connection to a server, or to several equivalent servers.
 
     Any number of threads may use it at once. The losses have the names, the arguments and the results of
-    ``torch.nn.functional``; what follows those arguments is keyword-only. In the child of a fork it connects anew, and
-    so does a pickled one where it is loaded, with what it was told.
+    ``torch.nn.functional``; all further arguments are keyword-only. In the child of a fork the client connects anew. A
+    pickled client keeps its arguments, and connects anew where it is loaded.
     """
 
     @checks_call
@@ -44,7 +44,7 @@ class Client(Base[Result]):
 
     @checks_call
     def ping(self, *, timeout: float | None = None) -> float:
-        """Seconds that the server takes to say that it is well. One that is starting is waited for, as by all calls.
+        """Seconds that the server takes to say that it is well. Like all calls, it waits for a server that is starting.
 
         Raises:
             UnavailableError: No server can be reached, or it is about to leave.
@@ -56,22 +56,23 @@ class Client(Base[Result]):
     def empty(
         self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = "float32", *, timeout: float | None = None
     ) -> npt.NDArray[Any]:
-        """An array in memory that a server on this machine reads where it is, so that evaluating it copies nothing.
+        """An array in memory that it shares with a server on this machine, so that evaluating it copies nothing.
 
-        Of its views, those that are contiguous may be evaluated so too. The memory is the server's, which may have only
-        so much of it (`Capabilities.shared_memory_bytes`), until the last of them is gone or the client is closed; they
-        stay valid after that, and are evaluated like any other array.
+        Contiguous views of the array are evaluated without a copy too. The server shares only a limited amount of
+        memory (`Capabilities.shared_memory_bytes`). It gets this part back when the array and all its views are gone,
+        or when the client is closed. Arrays stay valid when the client is closed, and are then evaluated like any other
+        array.
 
         Args:
             shape: Lengths of its dimensions.
-            dtype: Any that the server takes, as in ``float32`` or ``bfloat16``.
-            timeout: Seconds that it may take; the client's if None.
+            dtype: Any dtype that the server takes, as in ``float32`` or ``bfloat16``.
+            timeout: Seconds that this call may take; the client's timeout if None.
 
         Raises:
             NotServedError: This server shares no memory.
             PermissionDeniedError: The server is not on this machine, or belongs to another user.
-            OverloadedError: Its memory is used up by now.
-            ResourceExhaustedError: It never has so much.
+            OverloadedError: The server's shared memory is used up for now.
+            ResourceExhaustedError: The server never shares so much memory.
             InvalidArgumentError: There is no such shape or dtype.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
@@ -89,29 +90,31 @@ class Client(Base[Result]):
     ) -> Iterator[Result]:
         """Evaluates many batches with a window of them in flight, and gives their results in order.
 
-        Batches are taken from the iterable as results are taken from here, so that any number of them passes. Small
-        ones are answered several times as fast by a client with ``coalesce=True``.
+        Batches are taken from the iterable as results are taken from the `map`, so their number is not limited. Small
+        batches are answered several times as fast by a client with ``coalesce=True``.
 
         Args:
-            batches: The loss's first arguments, as in ``(input, target)``, or a mapping of any by their names.
+            batches: For each batch the first arguments of the loss, as in ``(input, target)``, or a mapping of argument
+                names to arguments.
             loss: Name of the loss.
-            window: How many are in flight: each in a thread of its own; with ``coalesce=True`` in two messages.
+            window: How many batches are in flight: each in its own thread, or with ``coalesce=True`` in two messages.
             progress: Whether to show a bar, with the exact mean so far. Needs the extra ``progress``.
             **options: Arguments that all batches have.
 
         Raises:
             InvalidArgumentError: An argument is wrong.
-            LosswireError: A batch failed, as the message and the attribute ``batch`` say; raised where its result would
-                come. So is what the iterable raises, with a note of the batch.
+            LosswireError: A batch failed. The message and the attribute ``batch`` say which one. The error is raised
+                where the batch's result would come. An error of the iterable is raised there too, with a note that
+                names the batch.
         """
         check_map(self, loss, options, batches, ITERABLE)
         results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown(results, batches) if wants_bar(progress) else results
 
     def close(self) -> None:
-        """Ends the connection, and with it the calls under way, which raise errors.
+        """Ends the connection. Calls under way raise errors.
 
-        Takes milliseconds, and never more than 5 seconds, whatever the server and the other threads do.
+        This takes milliseconds, and never more than 5 seconds, whatever the server and the other threads do.
         """
         run(self._close())
 

@@ -1,4 +1,4 @@
-"""How long a call may take, in all that it does."""
+"""How long a call may take in all."""
 
 import time
 from numbers import Real
@@ -21,7 +21,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds, which may be none any more."""
+        """Seconds that are left, at least 0."""
         return max(0.0, self._end - time.monotonic())
 
 

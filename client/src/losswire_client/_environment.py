@@ -1,4 +1,4 @@
-"""What a client takes from the environment where it is not told."""
+"""Values from the environment for arguments that a client was not given."""
 
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def token_or_default(token: str | os.PathLike[str] | None) -> str | os.PathLike[
 
 
 def tls_or_default(tls: bool | TLS | None) -> TLS | None:
-    """By ``LOSSWIRE_TLS``, or by any of the files' variables being there."""
+    """TLS if ``LOSSWIRE_TLS`` says so, or if the variable of any file is set."""
     if isinstance(tls, TLS):
         return tls
     given = {

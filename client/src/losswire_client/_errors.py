@@ -21,8 +21,8 @@ class LosswireError(Exception):
 
     Attributes:
         code: The gRPC status of the call; None if it was not sent.
-        retry_seconds: When to come back, if the server says so: not before; infinity for never.
-        batch: Which batch of a `map` it is of, counted from 0, as the message says too; None if it is of none.
+        retry_seconds: How long the server says to wait at least before a retry; infinity for never.
+        batch: The batch of a `map` that failed, counted from 0; the message says it too. None outside a `map`.
     """
 
     retry_seconds = 0.0
@@ -41,7 +41,7 @@ class InvalidArgumentError(LosswireError, ValueError):
 
     Attributes:
         argument: Its name, as in ``target``; empty if the server named none.
-        hint: What the caller may have meant, which ends the message; empty if nothing suggests itself.
+        hint: What the caller may have meant. It ends the message; empty if there is no guess.
     """
 
     argument = ""
@@ -52,11 +52,11 @@ class InvalidArgumentError(LosswireError, ValueError):
 
 
 class SignatureError(InvalidArgumentError, TypeError):
-    """A call does not fit the signature of what is called: what Python calls a TypeError is one of ours too."""
+    """A call does not fit a signature: Python's TypeError as an error of the tree."""
 
 
 class RegionLostError(InvalidArgumentError):
-    """The server does not know a region of shared memory any more; the SDK knows what to do."""
+    """The server does not know a region of shared memory any more. The SDK handles this error itself."""
 
 
 class NotServedError(LosswireError):
@@ -84,19 +84,19 @@ class UnauthenticatedError(LosswireError):
 
 
 class PermissionDeniedError(LosswireError):
-    """What was asked for is not for this caller, as memory of the server's is not for one on another machine."""
+    """This caller may not have what it asks for: a caller on another machine, for example, cannot share memory."""
 
 
 class CallCancelledError(LosswireError):
-    """The call was cancelled on its way, as by a server in its last moments; not by its caller."""
+    """The call was cancelled on its way, not by its caller, but for example by a server in its last moments."""
 
 
 class InternalError(LosswireError):
-    """A fault of the server's; its log says more."""
+    """A fault of the server; its log says more."""
 
 
 class StreamEndedError(InternalError):
-    """A server ended a stream amid a message, for a reason that gRPC has lost; the SDK asks whether it has changed."""
+    """A server ended a stream amid a message, and gRPC lost the reason. The SDK asks whether the server has changed."""
 
 
 ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
@@ -124,17 +124,17 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def invalid_argument(argument: str, problem: str, code: grpc.StatusCode | None = None) -> InvalidArgumentError:
-    """The error of an argument, named as the user wrote it."""
+    """The error about an argument, which it names as the user wrote it."""
     error = InvalidArgumentError(f"{argument}: {problem}", code)
     error.argument = argument
     return error
 
 
 def shown(value: object) -> str:
-    """A value in a message: what anybody may hand in can be long, or have no text at all."""
+    """A value for a message. A user's value may be long, or have no text at all."""
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 - as of an integer with too many digits
+    except Exception:  # noqa: BLE001 - an integer with too many digits raises one, for example
         return f"a {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
@@ -167,8 +167,8 @@ def translated(target: str, timeout: float) -> Iterator[None]:
 
 
 def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
-    """The error of the tree that a failed call's error stands for."""
-    call = cast(grpc.Call, error)  # what a stub raises is both
+    """The error of the tree that corresponds to a failed call's error."""
+    call = cast(grpc.Call, error)  # a stub's errors are calls too
     code, text, details = call.code(), call.details() or "", _details(call)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return late(target, timeout)
@@ -178,8 +178,8 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
 
 
 def from_failure(failure: v1.Failure) -> LosswireError:
-    """The error that stands for the failure of one of several requests, as if it had been a call's."""
-    details = status_pb2.Status.FromString(failure.SerializeToString())  # which the contract says it is
+    """The error for the failure of one of several requests, the same as for a failed call."""
+    details = status_pb2.Status.FromString(failure.SerializeToString())  # by the contract the two are wire-compatible
     return _from_status(CODES.get(failure.code, grpc.StatusCode.UNKNOWN), failure.message, details, None)
 
 
@@ -206,7 +206,7 @@ def _of_argument(code: grpc.StatusCode, violation: error_details_pb2.BadRequest.
 
 
 def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | None:
-    """Seconds that the caller is to stay away, said as google.rpc says it or as gRPC does; None if it is not said."""
+    """Seconds that the caller is to stay away, from google.rpc's detail or gRPC's trailer; None if neither is there."""
     if retry := _detail(details, error_details_pb2.RetryInfo()):
         return float(retry.retry_delay.ToTimedelta().total_seconds())
     told = dict(call.trailing_metadata() or ()).get("grpc-retry-pushback-ms")
@@ -219,7 +219,7 @@ def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | Non
 def _details(call: grpc.Call) -> status_pb2.Status | None:
     try:
         status: status_pb2.Status | None = rpc_status.from_call(call)
-    except (ValueError, DecodeError):  # something between us and the server has changed one but not the other
+    except (ValueError, DecodeError):  # a proxy has changed the status but not its details
         return None
     return status
 

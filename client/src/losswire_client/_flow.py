@@ -1,4 +1,4 @@
-"""What a call does is written once, in coroutines that await a wire. Here they run over a wire that blocks."""
+"""Calls are written once, as coroutines that await a wire. This module runs them over a wire that blocks."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar, cast
@@ -7,10 +7,10 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns or raises, whose wire blocks, so that nothing in it ever suspends.
+    """What a coroutine returns or raises. Its wire blocks, so it never suspends.
 
     Raises:
-        RuntimeError: Something did, which is a fault of this package's.
+        RuntimeError: The coroutine suspended, which is a fault of this package.
     """
     try:
         coroutine.send(None)

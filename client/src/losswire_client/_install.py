@@ -1,10 +1,10 @@
-"""How what is missing is installed: from a clone of the repository, since Losswire is on no package index yet."""
+"""How to install what is missing: from a clone of the repository, since Losswire is on no package index yet."""
 
-FOLDERS = {"testing": "./proto ./ce_engine ./server"}  # of the clone, that an extra needs beside the client's
+FOLDERS = {"testing": "./proto ./ce_engine ./server"}  # folders of the clone that an extra needs besides the client's
 
 
 def missing(what: str, extra: str) -> str:
-    """Says that something is missing, and which command installs the extra that brings it."""
+    """Says that something is missing, and which command installs the extra that contains it."""
     return f"{what}: in a clone of Losswire, {command(extra)}"
 
 

@@ -11,8 +11,8 @@ class Result:
     Results merge exactly: the mean over several batches is the sum of their ``loss_sum`` divided by the sum of their
     ``weight_sum``, never the mean of their losses.
 
-    The shape of rows is that of index targets: the input's without C; for the binary losses, whose rows are elements,
-    the input's own. Floating outputs are float64 for float64 input, else float32.
+    The shape of rows is the shape of index targets: the input's shape without C. The rows of the binary losses are
+    elements, so there it is the input's shape. Floating outputs are float64 for float64 input, else float32.
 
     Attributes:
         loss: Of the shape of rows for reduction ``none``, else a scalar array of shape ().
@@ -21,12 +21,13 @@ class Result:
         row_count: Rows that counted.
         ignored_count: Rows that were ignored because of ``ignore_index``.
         grad: Gradient of the loss with respect to the input, of the input's shape and dtype.
-        lse: Logarithm of the sum of the exponentials of a row's input, of the shape of rows.
+        lse: Logarithm of the sum of the exponentials of each row's input, of the shape of rows.
         probabilities: Softmax or sigmoid of logits, exponential of log-probabilities; of the input's shape.
-        log_probabilities: Their logarithms, for probabilities clamped at -100; of the input's shape.
-        predictions: int64, of the shape of rows: the class with the largest input, the first of them in a tie; for the
-            binary losses 1 where the probability is above one half.
-        correct_count: With ``predictions``, the rows that counted and whose prediction is the target.
+        log_probabilities: Logarithms of the probabilities; clamped at -100 where the input is probabilities; of the
+            input's shape.
+        predictions: int64, of the shape of rows: the class with the largest input, in a tie the first such class; for
+            the binary losses 1 where the probability is above one half.
+        correct_count: With ``predictions``, how many of the rows that counted have their target as prediction.
     """
 
     loss: npt.NDArray[Any]

@@ -1,4 +1,4 @@
-"""When to try again what failed: evaluations are pure, so it is safe wherever it may help."""
+"""When to retry a failed call. Evaluations are pure, so a retry is always safe."""
 
 import logging
 import math
@@ -28,7 +28,7 @@ from losswire_client._errors import (
     shown,
 )
 
-# What may be over when a call is tried again; calls that reach a server in its last moments are cancelled by it.
+# Conditions that may pass before a retry. A server cancels calls that reach it in its last moments.
 PASSING = (UnavailableError, OverloadedError, CallCancelledError)
 
 T = TypeVar("T")
@@ -44,13 +44,13 @@ log = logging.getLogger("losswire_client")
 class Retry:
     """How long, and how often, a call is tried again when no server can be reached or the server has too much to do.
 
-    The pauses grow, and are random, so that callers do not come back together. Where the server says when to come back,
-    none is shorter. No call is tried again past its deadline.
+    The pauses grow, and are random, so that callers do not come back together. If the server says how long to wait, no
+    pause is shorter. No call is tried again past its deadline.
 
     Attributes:
         seconds: How long after its first failure a call may be tried again: a restart takes some seconds.
-        first_pause: What the first pause is at most, in seconds; later ones are longer.
-        longest_pause: What any pause is at most, unless the server says otherwise.
+        first_pause: Upper bound of the first pause, in seconds. The bounds of later pauses are larger.
+        longest_pause: Upper bound of all pauses, in seconds, unless the server says otherwise.
     """
 
     seconds: float = 30.0
@@ -72,13 +72,13 @@ def _is_positive(value: object) -> bool:
 
 
 class Retries:
-    """What `Retry` says, for one call.
+    """The retries of one call.
 
     Args:
-        retry: None for no second try.
-        deadline: Of the call, its pauses included.
+        retry: How to retry; None for no retry.
+        deadline: Deadline of the call with all its pauses.
         before_retry: Called before each pause.
-        sleep: Pauses.
+        sleep: Pauses for some seconds.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Retries:
         self._backoff = wait_random_exponential(retry.first_pause, retry.longest_pause) if retry else wait_none()
 
     async def go_on(self, attempt: Callable[[], Awaitable[T]], failure: Exception) -> T:
-        """What comes of an attempt whose first time has failed: calls that never fail do not pay for what looks on."""
+        """Retries an attempt that has failed once. Calls that succeed at once never come here, and pay nothing."""
         failures = [failure]
 
         async def try_again() -> T:
@@ -131,7 +131,7 @@ class Retries:
 
 
 def _is_news() -> bool:
-    """Whether nothing was told for a while: what fails, fails for many calls, and again and again."""
+    """Whether there was no warning for a while. A failure mostly meets many calls, again and again."""
     global _last_news
     now = time.monotonic()
     told, _last_news = now < _last_news + NEWS_SECONDS, now

@@ -1,4 +1,4 @@
-"""The losses as callers see them, said once for clients that wait and clients that are awaited."""
+"""The losses as callers see them, declared once for clients that wait and clients that are awaited."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Losses(ABC, Generic[AnswerT]):
 
     @property
     def _public_name(self) -> str:
-        """What errors and texts call the class."""
+        """The name of the class in errors and texts."""
         return type(self).__name__
 
     @checks_call
@@ -38,8 +38,8 @@ class Losses(ABC, Generic[AnswerT]):
         Args:
             input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16.
             target: Class indices of the input's shape without C, in any integer dtype, each in [0, C) or equal to
-                ``ignore_index``; or, of the input's shape and in a floating dtype, probabilities of the classes.
-            weight: A factor for each class, of shape (C), in a floating dtype. Or, for class indices, how to compute it
+                ``ignore_index``; or probabilities of the classes, of the input's shape, in a floating dtype.
+            weight: A factor for each class, of shape (C), in a floating dtype. For class indices also how to compute it
                 from them: ``balanced``, N / (C n_c) for a class that occurs n_c times in N rows, or ``complement``,
                 1 - n_c / N.
             ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
@@ -67,8 +67,8 @@ class Losses(ABC, Generic[AnswerT]):
         """Negative log-likelihood of log-probabilities, as ``torch.nn.functional.nll_loss``.
 
         Args:
-            input: Log-probabilities, which are not checked to be such, of shape (C), (N, C) or (N, C, d1, ..., dk), in
-                float64, float32, float16 or bfloat16.
+            input: Log-probabilities of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or
+                bfloat16. Whether they are log-probabilities is not checked.
             target: Class indices, as in `cross_entropy`.
             weight: As in `cross_entropy`.
             ignore_index: As in `cross_entropy`.
@@ -96,8 +96,8 @@ class Losses(ABC, Generic[AnswerT]):
         Args:
             input: Probabilities of any shape, each in [0, 1], in float64, float32, float16 or bfloat16.
             target: Of the input's shape, in a floating dtype.
-            weight: A factor for each element, which broadcasts to the input's shape, in a floating dtype. Or how to
-                compute it from the targets, which must all be 0 or 1 then: ``balanced`` or ``complement``.
+            weight: A factor for each element, which broadcasts to the input's shape, in a floating dtype. If all
+                targets are 0 or 1, also how to compute it from them: ``balanced`` or ``complement``.
             reduction: ``none``, ``mean`` or ``sum``.
             **common: See `Common`.
 
@@ -137,4 +137,4 @@ class Losses(ABC, Generic[AnswerT]):
 
     @abstractmethod
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> AnswerT:
-        """Evaluates what `put_together` makes of the options among `common`."""
+        """Evaluates the evaluation that `put_together` makes with the options among `common`."""

@@ -1,10 +1,10 @@
-"""Clients for the tests of programs that use this package: their service runs in the process, without a socket.
+"""Clients for the tests of programs that use this package. Their service runs in the process, without a socket.
 
     >>> from losswire_client import testing
     >>> with testing.Service() as service, service.client() as client:
     ...     client.cross_entropy([[1.0, 2.0, 3.0]], [2]).loss
 
-The losses, the checks and the errors are the server's own, which the extra ``testing`` installs.
+The losses, the checks and the errors come from the real server, which the extra ``testing`` installs.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ __all__ = ["Service"]
 
 
 class Service:
-    """A service in this process, for any number of clients, which need nothing of it to be closed.
+    """A service in this process for any number of clients. Closing a client does not close it.
 
     Args:
         settings: Any of ``losswire_server.Settings`` that are not about sockets, as in ``max_message_bytes=4096``.
@@ -33,7 +33,7 @@ class Service:
         ImportError: No server is installed.
 
     Attributes:
-        registry: The service's metrics, of ``prometheus_client``.
+        registry: The ``prometheus_client`` registry of the service's metrics.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -42,17 +42,17 @@ class Service:
         self._failures = deque[LosswireError]()
 
     def client(self, **options: Any) -> Client:
-        """A client of it; options are those of `Client`, but for where the server is."""
+        """A client of this service, with any options of `Client` that do not say where the server is."""
         return _Client(InProcessWire(self._in_process, self._failures, awaited=False), **options)
 
     def async_client(self, **options: Any) -> AsyncClient:
-        """The same, to be awaited."""
+        """An `AsyncClient` of this service, with the same options."""
         return _AsyncClient(InProcessWire(self._in_process, self._failures, awaited=True), **options)
 
     def fail_next(self, *errors: LosswireError) -> None:
         """Has the next calls end with these errors, one each, as in ``UnavailableError("on its way")``.
 
-        What a client tries again, it tries again: give as many as it should meet, or it ``retry=None``.
+        A client retries as usual: give one error for each attempt, or give the client ``retry=None``.
         """
         self._failures.extend(errors)
 
@@ -69,7 +69,7 @@ class Service:
 
 
 class _InProcess:
-    """What clients do here in place of those that connect."""
+    """Overrides the methods of clients that have to do with connections."""
 
     _wire: InProcessWire
 
@@ -100,7 +100,7 @@ class _AsyncClient(_InProcess, AsyncClient):
 
 
 def _find() -> Callable[..., Any]:
-    """The server's part, which this package has no other ties to."""
+    """The server's part. This is the package's only tie to the server."""
     found = entry_points(group="losswire.in_process")
     if not found:
         raise ImportError(missing("losswire_client.testing needs a server", "testing"))
