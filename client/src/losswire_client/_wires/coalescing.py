@@ -9,9 +9,9 @@ from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._transports.packs import MAX_IN_FLIGHT, Outcome, fitting
 
-Send: TypeAlias = Callable[[Sequence[bytes], Deadline], Awaitable[list[Outcome]]]  # of requests, in one message
+Send: TypeAlias = Callable[[Sequence[bytes], Deadline], Awaitable[list[Outcome]]]  # requests go in one message
 
-MAX_PACK_BYTES = 2**20  # larger messages gain nothing, and each caller in one waits for all
+MAX_PACK_BYTES = 2**20  # larger messages gain nothing, and each of their callers waits for all the others
 LEAST_TO_HALVE = 8  # a second message for fewer callers costs more than it gains
 
 
@@ -19,9 +19,9 @@ class Caller:
     """A caller waits for its answer, and perhaps for its turn to send.
 
     Attributes:
-        request: What it sends.
-        served: What the server serves, as far as it knows.
-        deadline: Until when it waits.
+        request: The request that it sends.
+        served: What the server serves, as far as the caller knows.
+        deadline: Until when the caller waits.
     """
 
     def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
@@ -42,7 +42,7 @@ class Coalescing(Generic[CallerT]):
     while the other is put together.
 
     Attributes:
-        gathering: The leader that gathers: callers that come wait for it. None if no leader gathers.
+        gathering: The leader that gathers: new callers wait for it. None if no leader gathers.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Coalescing(Generic[CallerT]):
 
     @property
     def has_company(self) -> bool:
-        """Whether a leader need not gather any longer: its share of the callers that were here lately is back."""
+        """Whether a leader need not gather any longer, because its share of the recent callers is back."""
         return 1 + len(self._waiting) >= self._company // MAX_IN_FLIGHT
 
     def take(self, leader: CallerT) -> list[CallerT]:
@@ -85,7 +85,7 @@ class Coalescing(Generic[CallerT]):
         return [leader, *(self._waiting.popleft() for _ in range(count - 1))]
 
     def arrived(self, count: int) -> None:
-        """The message of so many callers is over, however it ended."""
+        """Notes that the message of so many callers is over, however it ended."""
         self._travelling -= count
         self._in_flight -= 1
 
@@ -98,7 +98,7 @@ class Coalescing(Generic[CallerT]):
         return leader
 
     def leave(self, caller: CallerT) -> None:
-        """A caller gives up. One that travels is let go."""
+        """Removes a caller that gives up. A caller whose request is in flight needs no removal."""
         if caller in self._leaders:
             self._stop_leading(caller)
         elif caller in self._waiting:

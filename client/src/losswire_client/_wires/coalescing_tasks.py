@@ -14,10 +14,12 @@ from losswire_client._wires.connection import CLOSING_SECONDS
 
 
 class CoalescingTasks:
-    """The callers of a wire that awaits: who comes in one turn of the event loop, or while messages are in flight.
+    """The callers of a wire that awaits.
+
+    Callers share a message if they come in the same turn of the event loop, or while messages are in flight.
 
     Args:
-        target: Where to, for errors.
+        target: The server's address, for errors.
     """
 
     def __init__(self, target: str) -> None:
@@ -39,7 +41,7 @@ class CoalescingTasks:
             raise
 
     async def close(self) -> None:
-        """Waits for the messages to end, whose calls are over by now."""
+        """Waits for the tasks that sent messages. Their calls have been ended before."""
         if self._senders:
             await asyncio.wait(self._senders, timeout=CLOSING_SECONDS)
 
@@ -54,7 +56,7 @@ class CoalescingTasks:
             self._have_lead(leader, send)
 
     async def _lead(self, leader: "_Caller", send: Send) -> None:
-        """Sends for the leader and for callers that wait when this begins, which is one turn of the loop later."""
+        """Sends for the leader and for the callers that wait one turn of the loop later, when this task begins."""
         callers = self._callers.take(leader)
         if not callers:  # the leader has left
             return
@@ -69,7 +71,7 @@ class CoalescingTasks:
             self._callers.arrived(len(callers))
             for caller, outcome in zip(callers, outcomes, strict=True):
                 caller.settle(outcome)
-            if not _is_cancelled():  # else the loop is about to end, and takes no more tasks
+            if not _is_cancelled():  # otherwise the loop is about to end, and takes no more tasks
                 self._have_next_ones_lead(send)
 
 
@@ -87,7 +89,7 @@ class _Caller(Caller):
         self._future: asyncio.Future[v1.EvaluateResponse] = self._loop.create_future()
 
     def settle(self, outcome: Outcome) -> None:
-        if self._future.done():  # who asked for it has left
+        if self._future.done():  # the caller has left
             return
         if isinstance(outcome, LosswireError):
             self._future.set_exception(copy.copy(outcome))

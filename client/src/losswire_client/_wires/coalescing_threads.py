@@ -11,14 +11,14 @@ from losswire_client._errors import DeadlineExceededError, LosswireError, late
 from losswire_client._transports.packs import GIVEN_UP, Outcome
 from losswire_client._wires.coalescing import Caller, Coalescing, Send
 
-GATHERING_SECONDS = 0.001  # that a message waits for company, where there was some lately
+GATHERING_SECONDS = 0.001  # how long a leader waits for other callers, if there were any recently
 
 
 class CoalescingThreads:
-    """The callers of a wire that blocks. There is no thread beside theirs: one of them sends for others.
+    """The callers of a wire that blocks. They need no further thread: one of them sends for others.
 
     Args:
-        target: Where to, for errors.
+        target: The server's address, for errors.
     """
 
     def __init__(self, target: str) -> None:
@@ -36,7 +36,7 @@ class CoalescingThreads:
         except BaseException:
             self._leave(caller)
             raise
-        if isinstance(caller.outcome, DeadlineExceededError):  # of who led, and may have had less time
+        if isinstance(caller.outcome, DeadlineExceededError):  # the leader's time ran out: this caller may have more
             (caller.outcome,) = await send([request], deadline)
         return caller.answer()
 
@@ -62,7 +62,7 @@ class CoalescingThreads:
             self._call_next_leaders()
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
-            # Those with less time leave by themselves; those with more go on alone if this is too little.
+            # Callers with less time leave by themselves. Callers with more time go on alone if this is too little.
             outcomes = await send([caller.request for caller in callers], leader.deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
@@ -94,21 +94,21 @@ class _Caller(Caller):
     """A thread that waits.
 
     Attributes:
-        outcome: What came; None if nothing yet.
+        outcome: The outcome of its request; None if there is none yet.
     """
 
     def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
         super().__init__(request, served, deadline)
         self.outcome: Outcome | None = None
-        self._called = threading.Lock()  # released when it is called; the cheapest of signals
+        self._called = threading.Lock()  # released by `call`: a lock is the cheapest signal
         self._called.acquire()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was called in time."""
+        """Whether the caller was called in time."""
         return self._called.acquire(timeout=seconds)
 
     def call(self) -> None:
-        """Has it go on. It is never called by two threads at a time."""
+        """Has the caller go on. Two threads never do this for a caller at the same time."""
         if self._called.locked():
             self._called.release()
 

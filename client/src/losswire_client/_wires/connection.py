@@ -1,4 +1,4 @@
-"""The wire to use now: one of this process and event loop, opened with the certificates as they are now."""
+"""The wire to use now. It belongs to this process and event loop, and was opened with the present certificates."""
 
 import threading
 from collections.abc import Callable
@@ -8,16 +8,17 @@ from losswire_client._transports.wire import Wire
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
 
-CLOSING_SECONDS = 2.0  # that each step of closing may take, which takes milliseconds as a rule
+CLOSING_SECONDS = 2.0  # the most that each step of closing may take; it mostly takes milliseconds
 
 
 class Connection:
     """Opens wires as they are needed, the first with the first call. May be used from any thread.
 
     Args:
-        endpoint: Where to.
+        endpoint: Where the server is.
         open_wire: `GrpcWire` or `AioWire`.
-        running_loop: Tells in which event loop it is asked for a wire, since a wire belongs to one; None for in none.
+        running_loop: Returns the event loop of the caller, since a wire of ``grpc.aio`` belongs to one loop. Returns
+            None for wires that need no loop.
     """
 
     def __init__(
@@ -36,10 +37,10 @@ class Connection:
         self._left: object = None
 
     def wire(self) -> Wire:
-        """The wire for a call. One that it replaces lasts until the calls under way have ended.
+        """The wire for a call. A wire that it replaces lasts until the calls under way have ended.
 
         Raises:
-            LosswireError: The connection is closed, or cannot be in this process.
+            LosswireError: The connection is closed, or gRPC does not work in this process.
         """
         loop, opened = self._running_loop(), self._open
         if opened is None or opened[0] is not loop or opened[1].is_broken or self._endpoint.has_changed():
@@ -51,17 +52,17 @@ class Connection:
         return self._closed
 
     def renew(self) -> None:
-        """Starts anew in the child of a fork, where what was opened is not to be touched."""
+        """Starts anew in the child of a fork, and leaves the parent's wires alone."""
         self._left = self._open, self._broken
         self._lock = threading.Lock()
         self._broken = []
         self._open = None
 
     def close(self) -> list[Wire]:
-        """Opens no more, and returns the wires that are to be closed."""
+        """Opens no more wires, and returns the wires that are to be closed."""
         self._closed = True
         if not self._lock.acquire(timeout=CLOSING_SECONDS):
-            return []  # whoever looks up names for a new wire finds the connection closed when it has them
+            return []  # a thread looks up names for a new wire, and then finds the connection closed
         opened, self._open = self._open, None
         broken, self._broken = self._broken, []
         self._lock.release()
@@ -72,7 +73,7 @@ class Connection:
             if self._closed:
                 raise closed()
             PROCESS.check_grpc()
-            if self._open is known or self._open is None:  # else another thread has been here
+            if self._open is known or self._open is None:  # otherwise another thread has opened one
                 with PROCESS.call():
                     opened = loop, self._open_wire(self._endpoint)
                 if self._closed:

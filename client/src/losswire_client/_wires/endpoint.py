@@ -24,23 +24,23 @@ SERVICE_CONFIG = {
 }
 OPTIONS = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # answers that fit a message, whatever their outputs
-    ("grpc.keepalive_time_ms", 30_000),  # finds out that a server, or the way there, is gone
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # any answer in one message, whatever its outputs
+    ("grpc.keepalive_time_ms", 30_000),  # notices that a server or the network is gone
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),  # gRPC's own two minutes are far longer than a restart takes
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # gRPC's default of two minutes is far longer than a restart takes
 )
 
 log = logging.getLogger("losswire_client")
 
 
 class Endpoint:
-    """One server, or several that are as good as each other.
+    """One server, or several equivalent servers.
 
     Args:
-        target: Address of gRPC's, as in ``localhost:50051``, ``dns:///losses:50051`` or ``unix:/run/losswire.sock``; or
-            several of hosts and ports.
-        tls: How to encrypt; None for not at all.
+        target: A gRPC address, as in ``localhost:50051``, ``dns:///losses:50051`` or ``unix:/run/losswire.sock``; or
+            several hosts with ports.
+        tls: How to encrypt; None for no encryption.
         token: Sent with every call, to servers that are trusted by `tls` or are on this machine.
 
     Raises:
@@ -70,23 +70,23 @@ class Endpoint:
         return all(_is_local(target) for target in self._targets)
 
     def told(self) -> dict[str, str]:
-        """What a client's text says of it: no secret."""
+        """The arguments that a client's text shows, without secrets."""
         told = {} if self._tls is None else {"tls": "True" if self._tls == TLS() else repr(self._tls)}
         return told if self._token is None else {**told, "token": "***"}
 
     def has_changed(self) -> bool:
-        """Whether channels are to be opened anew, since certificates are others now."""
+        """Whether channels are to be opened anew, because certificates have changed."""
         if self._tls is None or not self._watch.has_changed():
             return False
         try:
             self._credentials = self._tls.credentials()
-        except InvalidArgumentError as error:  # half replaced, perhaps: the old ones may do until they change again
+        except InvalidArgumentError as error:  # perhaps half replaced: use the old ones until they change again
             log.warning("certificates cannot be read: %s", error)
             return False
         return True
 
     def metadata(self) -> Metadata | None:
-        """What every call says of the caller."""
+        """The metadata of every call: the caller's token."""
         return self._token.metadata() if self._token else None
 
     def open(self, library: Any) -> Any:
@@ -101,9 +101,9 @@ class Endpoint:
     def _options(self) -> list[tuple[str, Any]]:
         options: list[tuple[str, Any]] = list(OPTIONS)
         if self.is_local:
-            options.append(("grpc.enable_http_proxy", 0))  # no proxy knows this machine as we do
+            options.append(("grpc.enable_http_proxy", 0))  # "localhost" means another machine to a proxy
         if PROCESS.is_child:
-            options.append(("grpc.use_local_subchannel_pool", 1))  # the other has the parent's connections
+            options.append(("grpc.use_local_subchannel_pool", 1))  # the global pool has the parent's connections
         if name := self._server_name():
             options += [("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)]
         return options
@@ -115,7 +115,7 @@ class Endpoint:
 
 
 def _static_addresses(targets: Sequence[str]) -> str:
-    """The one address of gRPC's that stands for all of them, whose names are looked up now."""
+    """The one gRPC address for several targets. Their names are looked up now."""
     found = [_look_up(*host_and_port(target)) for target in targets]
     versions = {family for family, _ in found}
     if len(versions) > 1:
@@ -127,7 +127,7 @@ def _static_addresses(targets: Sequence[str]) -> str:
 def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # which a label too long is to Python
+    except (OSError, UnicodeError) as error:  # Python raises UnicodeError for a label that is too long
         raise invalid_argument("target", f"expected hosts that are known, got {host!r}: {error}") from error
     family, *_, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
     return family, f"[{address[0]}]:{port}" if family is socket.AF_INET6 else f"{address[0]}:{port}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from losswire_client._errors import invalid_argument, shown
 
-CHECK_SECONDS = 1.0  # looking at a file takes some microseconds, which not every call has to pay
+CHECK_SECONDS = 1.0  # a look at a file takes some microseconds, too much for every call
 
 
 class Watch:
@@ -19,7 +19,7 @@ class Watch:
         self._next = time.monotonic() + CHECK_SECONDS
 
     def has_changed(self) -> bool:
-        """Whether they are others than when this last said so."""
+        """Whether any file has been replaced since the last call."""
         if not self._files or time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + CHECK_SECONDS
@@ -31,7 +31,7 @@ class Watch:
 
 
 def check_path(argument: str, file: object) -> None:
-    """Checks that something is a path, if it is there; a path that no file can have will not be read."""
+    """Checks that a value is a path or None. `read_file` refuses a path that no file can have."""
     if file is not None and not isinstance(file, str | os.PathLike):
         raise invalid_argument(argument, f"expected the path of a file, got {shown(file)}")
 
@@ -39,13 +39,13 @@ def check_path(argument: str, file: object) -> None:
 def read_file(argument: str, file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except (OSError, ValueError) as error:  # which a character that no path may have is to Python
+    except (OSError, ValueError) as error:  # Python raises ValueError for a character that no path may have
         raise invalid_argument(argument, f"expected a file that can be read, got {str(file)!r}: {error}") from error
 
 
 def _identity(file: Path) -> object:
     try:
         found = file.stat()
-    except (OSError, ValueError):  # between two versions, or none that there can be
+    except (OSError, ValueError):  # the file is being replaced, or its path is impossible
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

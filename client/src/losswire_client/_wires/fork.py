@@ -1,4 +1,4 @@
-"""What becomes of clients in the child of a fork: gRPC's threads are not there, and locks may be held by nobody."""
+"""Clients in the child of a fork. The child lacks gRPC's threads, and locks that they held stay locked there."""
 
 import os
 import threading
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 
 from losswire_client._errors import LosswireError
 
-QUIET_SECONDS = 2.0  # that a fork waits for calls under way to end
-SETTLE_SECONDS = 0.1  # in which gRPC's own threads are done with what the calls have left them
+QUIET_SECONDS = 2.0  # how long a fork waits for calls under way to end
+SETTLE_SECONDS = 0.1  # how long gRPC's own threads may still work after the last call
 FALSE = ("0", "f", "false", "n", "no")  # as gRPC reads its variables
 
 
 class Process:
-    """What gRPC can do in this process. A child whose parent forked amid a call would hang in one of ten cases.
+    """What gRPC can do in this process. If a parent forked amid a call, one child in ten would hang.
 
     Attributes:
-        is_child: Whether it was forked from one that had imported this package.
+        is_child: Whether this process was forked from a process that had imported this package.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Process:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Around all that goes into ``grpc``: forks wait for it, and it waits for forks."""
+        """Surrounds all use of ``grpc``: forks wait for its end, and it waits for the end of forks."""
         with self._lock:
             self._changed.wait_for(lambda: not self._forks)
             self._calls += 1
@@ -44,12 +44,12 @@ class Process:
                 self._changed.notify_all()
 
     def check_grpc(self) -> None:
-        """Raises an error where any call might hang."""
+        """Raises an error if any call might hang."""
         if self._trouble:
             raise LosswireError(f"gRPC does not work in this process, which was forked {self._trouble}")
 
     def use_aio(self, user: object) -> None:
-        """Raises an error where any call of ``grpc.aio`` would hang; takes note that there will be some."""
+        """Raises an error if any call of ``grpc.aio`` would hang. Notes that the user will make such calls."""
         if self._aio_trouble:
             raise LosswireError(self._aio_trouble)
         self._aio_users.add(user)
@@ -58,14 +58,14 @@ class Process:
         self._aio_users.discard(user)
 
     def before_fork(self) -> None:
-        supported = _grpc_supports_forks()  # else children call nothing, and nothing of theirs is to be waited for
+        supported = _grpc_supports_forks()  # otherwise children make no calls, and a fork need not wait
         with self._lock:
             self._forks += 1
             self._changed.wait_for(lambda: not self._calls, QUIET_SECONDS if supported else 0)
         if supported and self._has_called:
             time.sleep(SETTLE_SECONDS)
         if supported and self._aio_users:
-            _warn_of_aio()  # last: it raises where warnings are errors, which Python shows and goes on
+            _warn_of_aio()  # last, since it raises where warnings are errors; Python shows that and forks
 
     def after_fork(self) -> None:
         with self._lock:
@@ -84,7 +84,7 @@ class Process:
         self._start_counting()
 
     def _start_counting(self) -> None:
-        self._lock = threading.RLock()  # taken itself: an interrupt in a method of the condition would leave it locked
+        self._lock = threading.RLock()  # taken directly: an interrupt in a method of Condition would leave it locked
         self._changed = threading.Condition(self._lock)
         self._calls = 0
         self._forks = 0
@@ -96,7 +96,7 @@ def _grpc_supports_forks() -> bool:
 
 
 def _warn_of_aio() -> None:
-    # gRPC's threads go on in the child, with what pollers that are not there had left half done.
+    # gRPC's threads go on in the child, with half-done work of pollers that do not exist there.
     problem = "gRPC may end the child of a process that is using AsyncClient (SIGSEGV, SIGABRT)"
     remedy = "close it before, set GRPC_ENABLE_FORK_SUPPORT=0, or start processes by the spawn method"
     warnings.warn(f"{problem}: {remedy}", RuntimeWarning, stacklevel=3)
@@ -107,7 +107,7 @@ _to_call: set[weakref.WeakMethod[Callable[[], None]]] = set()
 
 
 def call_after_fork(method: Callable[[], None]) -> None:
-    """Has a method called in every child before anything else runs there, as long as its object lives."""
+    """Has a method called first of all in every child, as long as its object lives."""
     _to_call.add(weakref.WeakMethod(method, _to_call.discard))
 
 

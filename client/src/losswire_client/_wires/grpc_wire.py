@@ -55,7 +55,7 @@ class GrpcWire(ChannelWire):
                 call.cancel()
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
-        """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
+        """Memory that is ours as long as the call lasts. The call therefore has no timeout of its own."""
         with self._calling(deadline):
             request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
             call = self._begin(self._stub.LeaseSharedMemory, request, metadata=metadata)
@@ -79,14 +79,14 @@ class GrpcWire(ChannelWire):
         closing = threading.Thread(target=self._channel.close, name="losswire-close", daemon=True)
         try:
             closing.start()
-        except RuntimeError:  # there is no thread to be had
+        except RuntimeError:  # no thread can be started
             if not self.is_broken:
                 self._channel.close()
         else:
             closing.join(0 if self.is_broken else CLOSING_SECONDS)
 
     def _begin(self, method: Callable[..., T], *arguments: object, **options: object) -> T:
-        """Begins a call whose events a thread of gRPC's delivers, which gRPC starts when the call has begun already."""
+        """Begins a call whose events a gRPC thread delivers. gRPC starts the thread only after the call has begun."""
         check_threads()
         return method(*arguments, **options)
 
@@ -104,7 +104,7 @@ class GrpcWire(ChannelWire):
                 raise closed() from error
             raise
         except BaseException as error:
-            if self._closed and isinstance(error, ValueError):  # as grpcio says it of a channel that was closed before
+            if self._closed and isinstance(error, ValueError):  # grpcio's error for a channel that is closed already
                 raise closed() from error
             self._break()
             if isinstance(error, RuntimeError):
@@ -112,20 +112,20 @@ class GrpcWire(ChannelWire):
             raise
 
     def _break(self) -> None:
-        """Gives the channel up after an interrupt, or where gRPC found no thread for its events.
+        """Gives the channel up after an interrupt, or if gRPC could start no thread for its events.
 
-        An interrupt between two lines of grpcio may leave a lock of it locked. Then other calls may wait for ever, and
-        so does the end of the channel, which therefore is never to come.
+        An interrupt between two lines of grpcio may leave one of grpcio's locks locked. Then other calls may hang, and
+        so would the destruction of the channel. An extra reference keeps the channel from being destroyed.
         """
         self.is_broken = True
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._channel))
 
 
-_: type[Wire] = GrpcWire  # which mypy refuses if a call is missing
+_: type[Wire] = GrpcWire  # mypy refuses this if a call is missing
 
 
 def check_threads(count: int = 1) -> None:
-    """Raises an error where no thread, or not so many at a time, can be started."""
+    """Raises an error if the process cannot start so many threads at a time."""
     started, go_on = list[threading.Thread](), threading.Event()
     try:
         for _ in range(count):
@@ -137,7 +137,7 @@ def check_threads(count: int = 1) -> None:
     finally:
         go_on.set()
         for thread in started:
-            thread.join()  # others may want to start theirs
+            thread.join()  # other callers may be about to start threads
 
 
 def no_thread(error: RuntimeError) -> LosswireError:

@@ -1,4 +1,4 @@
-"""The wire of `losswire_client.testing`, which ends in this process."""
+"""The wire of `losswire_client.testing`. It ends in this process."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class InProcessEndpoint(Endpoint):
-    """Where the service is that needs no address."""
+    """Stands for the service of this process, which needs no address."""
 
     def __init__(self) -> None:
         super().__init__("localhost", tls=None, token=None)
@@ -38,8 +38,8 @@ class InProcessWire(Wire):
 
     Args:
         service: A ``losswire_server.in_process.InProcess``.
-        failures: What the next calls end with instead of an answer.
-        awaited: Whether an event loop goes on meanwhile.
+        failures: Errors with which the next calls end, one each, instead of an answer.
+        awaited: Whether the calls are awaited in an event loop, which must not be blocked.
     """
 
     def __init__(self, service: Any, failures: deque[LosswireError], *, awaited: bool) -> None:
@@ -57,7 +57,7 @@ class InProcessWire(Wire):
         served: Capabilities,  # noqa: ARG002 - a wire's arguments
         deadline: Deadline,
     ) -> v1.EvaluateResponse:
-        return await self._evaluate(request, deadline)  # to wait for company would save nothing here
+        return await self._evaluate(request, deadline)  # to wait for other callers would save nothing here
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
         if len(requests) == 1:
@@ -89,7 +89,7 @@ class InProcessWire(Wire):
         return function(*arguments, **keywords)
 
     async def close(self) -> None:
-        """The service may have other clients."""
+        """Does nothing: the service may have other clients."""
 
     async def _evaluate(self, request: bytes, deadline: Deadline) -> v1.EvaluateResponse:
         return v1.EvaluateResponse.FromString(await self._answer("Evaluate", request, deadline))

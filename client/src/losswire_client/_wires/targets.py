@@ -1,4 +1,4 @@
-"""Addresses of servers, from how users write them to how gRPC takes them: each host has a port then."""
+"""Turns addresses as users write them into addresses as gRPC takes them, in which each host has a port."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from losswire_client._errors import InvalidArgumentError, invalid_argument, show
 
 DEFAULT_PORT = 50051  # with TLS too
 HTTPS_PORT = 443
-SOCKETS = ("unix:", "unix-abstract:", "vsock:", "xds:")  # which have no host and port
+SOCKETS = ("unix:", "unix-abstract:", "vsock:", "xds:")  # addresses without host and port
 LITERALS = ("ipv4:", "ipv6:")
 OF_GRPC = ("dns:", *LITERALS, *SOCKETS)
 DNS = re.compile(r"dns:(?://[^/]*/)?")
@@ -17,10 +17,10 @@ HOST_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^\[\]:/,@?#\s]+)(?::([0-9]{1,5}))?")
 
 
 def checked_targets(target: str | Sequence[str]) -> tuple[str, ...]:
-    """One target of gRPC's, or several hosts and ports.
+    """One gRPC target, or several hosts with ports.
 
     Raises:
-        InvalidArgumentError: It is none.
+        InvalidArgumentError: The target is not valid.
     """
     given = _split(target) if isinstance(target, str) else target
     if not isinstance(given, Sequence) or not given or not all(_is_text(one) for one in given):
@@ -31,7 +31,7 @@ def checked_targets(target: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def host_and_port(target: str) -> tuple[str, int]:
-    """The two, the host without brackets, of a target that is a host with or without a port."""
+    """The host, without brackets, and the port of a target that is a host with or without a port."""
     if _is_ipv6(target):
         return target, DEFAULT_PORT
     found = HOST_AND_PORT.fullmatch(target)
@@ -68,7 +68,7 @@ def _with_port(target: str) -> str:
 
 
 def _is_host(host: str) -> bool:
-    return _is_ipv6(host[1:-1]) if host.startswith("[") else not host.isdecimal()  # which is a port alone
+    return _is_ipv6(host[1:-1]) if host.startswith("[") else not host.isdecimal()  # digits are a port alone
 
 
 def _is_ipv6(host: str) -> bool:
@@ -89,7 +89,7 @@ def _refuse(target: str) -> NoReturn:
 
 
 def _refuse_url(target: str) -> NoReturn:
-    """Says what to write in place of ``http://localhost:50051`` and the like."""
+    """Refuses a URL, and says what to write in place of ``http://localhost:50051``."""
     scheme, _, rest = target.partition("://")
     encrypts = scheme.lower() in ("https", "grpcs")
     host = re.split("[/?#]", rest)[0].rpartition("@")[2]

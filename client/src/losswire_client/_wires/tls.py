@@ -1,4 +1,4 @@
-"""How a client knows its server, and is known to it."""
+"""How a client and its server authenticate to each other."""
 
 import os
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ StrPath = str | os.PathLike[str]
 @checks_construction
 @dataclass(frozen=True, kw_only=True)
 class TLS:
-    """How a client knows its server, and is known to it. Files are PEM, and may be replaced while the client runs.
+    """How a client and its server authenticate to each other. Files are PEM, and may be replaced while the client runs.
 
-    The server has no TLS of its own yet: what is called server here is a proxy in front of it.
+    The server has no TLS of its own yet. The server in these attributes is a proxy in front of it.
 
     Attributes:
-        ca: File of the authorities' certificates to trust; gRPC's own if None.
-        cert: File of the client's own certificate and its chain, for a server that asks for one.
-        key: File of the private key of `cert`.
-        server_name: Name that the server's certificate is for, if it is not the target's.
+        ca: File with the certificates of the authorities to trust; gRPC's own authorities if None.
+        cert: File with the client's certificate and its chain, for a server that asks for one.
+        key: File with the private key of `cert`.
+        server_name: Name in the server's certificate, if it is not the name in the target.
     """
 
     ca: StrPath | None = None
@@ -49,7 +49,7 @@ class TLS:
         """Reads the files.
 
         Raises:
-            InvalidArgumentError: One of them cannot be read.
+            InvalidArgumentError: A file cannot be read.
         """
         ca, key, cert = (
             None if file is None else read_file(f"tls.{name}", Path(file))

@@ -1,4 +1,4 @@
-"""Who the caller is, for a proxy in front of the server to believe."""
+"""Authenticates the caller to a proxy in front of the server."""
 
 import logging
 import os
@@ -16,10 +16,10 @@ class Token:
     """A bearer token, sent with every call.
 
     Args:
-        token: The token, or the file in which it is, which may be replaced.
+        token: The token, or the path of a file that contains it. The file may be replaced.
 
     Raises:
-        InvalidArgumentError: It is none, or the file cannot be read.
+        InvalidArgumentError: The token is not valid, or the file cannot be read.
     """
 
     def __init__(self, token: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ class Token:
         if self._file is not None and self._watch.has_changed():
             try:
                 self._metadata = _bearer(_read(self._file))
-            except InvalidArgumentError as error:  # half written, perhaps: the old one may do until it changes again
+            except InvalidArgumentError as error:  # perhaps half written: use the old one until it changes again
                 log.warning("%s", error)
         return self._metadata
 
