@@ -27,8 +27,8 @@ def binary_cross_entropy(
     Args:
         input: Probabilities, each in [0, 1], in float64, float32, float16 or bfloat16.
         target: Probabilities of the positive class, each in [0, 1], in any of the input's dtypes.
-        weight: A factor for each element, in any of the input's dtypes. Or how to compute it from the targets, which
-            must all be 0 or 1 then: ``balanced`` or ``complement``, as in `cross_entropy` with two classes.
+        weight: A factor for each element, in any of the input's dtypes. Or how to compute it from the targets, all of
+            which must then be 0 or 1: ``balanced`` or ``complement``, as in `cross_entropy` with two classes.
         reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the number of elements, whatever the weights.
         **common: See `Common`.
 
@@ -116,7 +116,7 @@ def binary_counts(
     target: Tensor,  # (R)
     weighting: str,
 ) -> Tensor:  # (2) int64
-    """How many elements are 0 and 1, which are all they may be where classes are weighed."""
+    """How many elements are 0 and how many are 1. Where classes are weighed, no others are allowed."""
     positive = target == 1
     wrong = ~(positive | (target == 0))
     if wrong.any():

@@ -1,4 +1,4 @@
-"""What the arguments of several losses must be beside each other. No element is looked at."""
+"""Checks of arguments against each other, for several losses. No element is looked at."""
 
 from torch import Size, Tensor
 
@@ -24,7 +24,7 @@ def check_weight_of_classes(weight: Tensor | str | None, input: Tensor) -> None:
 
 
 def check_factors_of_rows(options: Options, shape: Size) -> None:
-    """Checks what has a number for each row, or for the loss, of rows of this shape."""
+    """Checks arguments with a number for each row, or for the loss, given the shape of rows."""
     if options.sample_weight is not None:
         check_shape("sample_weight", options.sample_weight, shape, "the loss's")
     check_grad_output(options.grad_output, shape if options.reduction == "none" else Size(), grad=options.grad)

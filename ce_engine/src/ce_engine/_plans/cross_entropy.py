@@ -37,8 +37,8 @@ def cross_entropy(
         weight: A factor for each class, in any of the input's dtypes; may be negative or zero. Or, for index targets,
             how to compute it from them: ``balanced``, N / (C n_c) for a class that occurs n_c times in N rows, or
             ``complement``, 1 - n_c / N.
-        ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``. Not for
-            probability targets, which it must be negative for.
+        ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``. It must be
+            negative for probability targets, which ignore no row.
         reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the sum of the weights of the targets' classes;
             for probability targets by the number of rows.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].

@@ -11,12 +11,12 @@ from ce_engine._reduction import row_order_sum
 
 
 class IndexTarget(NamedTuple):
-    """Class indices that were checked.
+    """Checked class indices.
 
     Attributes:
         classes: (R) int64, 0 for ignored rows.
         ignored: (R) bool; None if no row is.
-        ignored_count: How many are.
+        ignored_count: How many rows are ignored.
         class_count: C.
     """
 

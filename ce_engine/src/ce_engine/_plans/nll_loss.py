@@ -19,10 +19,10 @@ def nll_loss(
     reduction: str = "mean",
     **common: Unpack[Common],
 ) -> Slab:
-    """Negative log-likelihood, as ``torch.nn.functional.nll_loss``: of each row, the input at its target.
+    """Negative log-likelihood, as ``torch.nn.functional.nll_loss``: for each row, the negated input at its target.
 
     Args:
-        input: Log-probabilities, which are not checked to be such, in float64, float32, float16 or bfloat16.
+        input: Log-probabilities, in float64, float32, float16 or bfloat16; not checked to be log-probabilities.
         target: Class indices in any integer dtype, each in [0, C) or equal to ``ignore_index``.
         weight: As in `cross_entropy`.
         ignore_index: As in `cross_entropy`.

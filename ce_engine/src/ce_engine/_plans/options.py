@@ -1,4 +1,4 @@
-"""What every loss has in common: how it is reduced, and what else is wanted of it."""
+"""Options that all losses share: the reduction and the other outputs."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Common(TypedDict, total=False):
         outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
             ``predictions``; `LossResult` says what they are.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
-        checked: Whether another has checked types, shapes and options already. Numbers are checked all the same.
+        checked: Whether the caller has checked types, shapes and options already. Numbers are checked anyway.
     """
 
     sample_weight: Tensor | None
@@ -41,7 +41,7 @@ class Common(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """The same, checked as far as they can be without the input."""
+    """The reduction and the keywords of `Common`, checked as far as possible without the input."""
 
     reduction: str
     sample_weight: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What an argument must be, said so that the caller can mend it. Everything here runs before anything is computed."""
+"""Checks of arguments, whose errors tell the caller what to correct. They run before anything is computed."""
 
 from collections.abc import Collection
 from typing import Any
@@ -65,7 +65,7 @@ def check_class_input(input: Tensor) -> None:
 
 
 def check_probabilities(name: str, tensor: Tensor) -> None:
-    """Checks that all are in [0, 1], which NaN is not; one pass, and a second only to say where it is wrong."""
+    """Checks that all elements are in [0, 1]; NaN is not. A second pass runs only to find the wrong element."""
     if tensor.numel() == 0:
         return
     least, most = tensor.aminmax()
@@ -167,7 +167,7 @@ def check_grad_output(grad_output: Tensor | None, loss_shape: Size, *, grad: boo
 
 
 def check_same_device(target: Tensor, input: Tensor) -> None:
-    """Of targets that are as large as the input; others are checked, and so copied to the host, anyway."""
+    """For targets as large as the input. Other targets are copied to the host anyway, to be checked."""
     if target.device != input.device:
         raise InvalidArgumentError("target", f"expected it on the input's device {input.device}, got {target.device}")
 

@@ -1,4 +1,4 @@
-"""What the blocks of all losses do with tensors of the input's shape: where they are computed, and the gradient."""
+"""Memory and sums for blocks of tensors of the input's shape, for all losses."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def working_memory(
     dtype: torch.dtype,
     name: str,
 ) -> Tensor:  # contiguous, of the dtype that is computed in
-    """The result's own memory if it can be computed there; else scratch memory, to be copied from by `deliver`."""
+    """The result's own memory if it can be computed there; else scratch memory, which `deliver` copies from."""
     if out is not None and out.dtype == dtype and out.is_contiguous():
         return out
     return scratch.like(like, dtype, name)
@@ -45,5 +45,5 @@ def log_sum_exp(
     largest: Tensor,  # of a row's input
     log_p_largest: Tensor,  # its log-probability
 ) -> Tensor:
-    """From the softmax of rows, as exact as it is. ``torch.logsumexp`` splits few rows over threads."""
+    """As exact as the softmax that it comes from. ``torch.logsumexp`` would split few rows over threads."""
     return torch.where(largest.isinf(), largest, largest - log_p_largest)

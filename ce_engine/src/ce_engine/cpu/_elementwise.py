@@ -59,11 +59,11 @@ class ElementKernel(ABC):
 
     @abstractmethod
     def _losses(self, x: Tensor, target: Tensor, rows: Rows, out: Tensor) -> None:
-        """But for their weights."""
+        """The losses without their weights."""
 
     @abstractmethod
     def _slope(self, x: Tensor, target: Tensor, rows: Rows, out: Tensor) -> None:
-        """The derivative of the losses, but for their weights."""
+        """The derivative of the losses without their weights."""
 
     @abstractmethod
     def _probabilities(self, x: Tensor, out: Tensor) -> Tensor: ...

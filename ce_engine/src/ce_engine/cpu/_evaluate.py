@@ -1,4 +1,4 @@
-"""Evaluates rows on a CPU, block by block, so that what is between the input and the results stays in the cache."""
+"""Evaluates rows on a CPU, block by block, so that intermediate values stay in the cache."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Negative log-likelihood, block by block, which takes one number of each row: the loss is -w_y x_y."""
+"""Negative log-likelihood, block by block. It takes one number of each row: the loss is -w_y x_y."""
 
 import torch
 from torch import Tensor

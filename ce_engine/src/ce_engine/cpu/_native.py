@@ -1,6 +1,6 @@
-"""Softmax cross-entropy by compiled code, ``native/softmax.cpp``, where building the package found a compiler.
+"""Softmax cross-entropy by compiled code, ``native/softmax.cpp``, if the build of the package found a compiler.
 
-It takes the losses that are asked for most: of class indices, without label smoothing, in half precision or float32.
+It computes the most common losses: for class indices, without label smoothing, in half precision or float32.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from ce_engine.cpu._dense import deliver, working_memory
 
 STEP = 32  # classes that are computed at a time, as in native/lanes.h
 ROWS = 8  # rows that are computed at a time where their logits lie side by side, as in native/columns.h
-FEW = 16  # classes: of fewer, rows are computed so wherever they lie
+FEW = 16  # classes: rows of fewer are computed in this way, whatever their layout
 ENTRY_POINTS = {
     torch.float32: "softmax_float32",
     torch.float16: "softmax_float16",
@@ -31,7 +31,7 @@ class _Strides(ctypes.Structure):
 
 
 class _Arguments(ctypes.Structure):
-    """Of one call: as in ``native/launch.h``, which says what they are."""
+    """The arguments of one call; ``native/launch.h`` says what they are."""
 
     _fields_ = (
         ("logits", ctypes.c_void_p),
@@ -61,7 +61,7 @@ def _load(path: Path) -> dict[torch.dtype, Callable[..., bool]]:
         return {}
     try:
         library = ctypes.CDLL(str(path))
-    except OSError as error:  # for another machine, or another OpenMP than PyTorch's
+    except OSError as error:  # built for another machine, or for another OpenMP than PyTorch's
         warnings.warn(f"PyTorch's operators, which are slower, stand in for compiled ones: {error}", stacklevel=2)
         return {}
     softmax = {dtype: getattr(library, name) for dtype, name in ENTRY_POINTS.items()}
@@ -74,12 +74,12 @@ _softmax = _load(Path(__file__).with_name("libsoftmax.so"))
 
 
 def compiled() -> bool:
-    """Whether there is compiled code at all."""
+    """Whether compiled code was loaded."""
     return bool(_softmax)
 
 
 def serves(kind: Kind) -> bool:
-    """Whether rows of this kind, whatever their layout and company, are evaluated here."""
+    """Whether rows of this kind are evaluated here, whatever their layout and neighbours."""
     return (
         kind.loss == "cross_entropy"
         and kind.dtype in _softmax
@@ -152,7 +152,7 @@ class NativeSoftmaxKernel:
 
 
 def _is_readable(x: Tensor) -> bool:
-    """Whether x, (samples, positions, C), is in memory as one of the ways of ``native`` reads it."""
+    """Whether ``native`` can read x, (samples, positions, C), as it lies in memory."""
     return not x.is_neg() and (_by_columns(x) or _lie_apart(x))
 
 
@@ -162,7 +162,7 @@ def _by_columns(x: Tensor) -> bool:
 
 
 def _lie_apart(x: Tensor) -> bool:
-    """Whether x is rows of C numbers side by side, the same distance apart."""
+    """Whether the C numbers of a row of x lie side by side, and its rows are equally far apart."""
     return x.stride(2) == 1 and (x.shape[0] == 1 or x.is_contiguous())
 
 

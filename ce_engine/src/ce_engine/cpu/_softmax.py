@@ -14,7 +14,7 @@ from ce_engine.cpu._targets import target_of
 class _Dense(NamedTuple):
     """Tensors of a block, (rows, C), contiguous and of the dtype that is computed in.
 
-    Each that is not wanted shares the memory of the one after it, since it is needed only until that is computed.
+    An unwanted tensor shares the memory of the next tensor, since it is needed only until the next is computed.
     """
 
     x: Tensor

@@ -1,9 +1,9 @@
-"""What rows are held against: from log-probabilities to losses, and from probabilities to gradients.
+"""Targets turn log-probabilities into losses, and probabilities into gradients.
 
 With class weights w, C classes, label smoothing e and a target distribution y, which for a class index is 1 at that
 class, a row's target is t_c = w_c ((1 - e) y_c + e / C), its loss is -sum_c t_c log p_c, and its gradient with respect
-to logit j is p_j sum_c t_c - t_j (https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html). What
-comes after that, a sample's weight, a reduction or an incoming gradient, is one factor for the row.
+to logit j is p_j sum_c t_c - t_j (https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html). The
+sample's weight, the reduction and the incoming gradient come after that, as one factor for the row.
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +38,7 @@ class Target(ABC):
         block: Block,
         out: Tensor,  # (rows)
     ) -> None:
-        """The losses, but for their sign, weights and ignored rows: `finish` sees to these for all rows at once."""
+        """The losses without their sign, weights and ignored rows: `finish` applies these to all rows at once."""
 
     @abstractmethod
     def grad(
@@ -47,11 +47,11 @@ class Target(ABC):
         block: Block,
         out: Tensor,  # as p, may be the same memory
     ) -> None:
-        """The gradient, but for ignored rows."""
+        """The gradient, in which ignored rows are not 0 yet."""
 
     @abstractmethod
     def largest(self, block: Block) -> Tensor:  # (rows) int64
-        """The class that a prediction is right to be."""
+        """The class that a correct prediction has."""
 
     def finish(
         self,
@@ -89,7 +89,7 @@ class ClassTarget(Target):
 
 
 class SmoothedTarget(ClassTarget):
-    """One class a row, of which label smoothing has spread a share over all classes."""
+    """One class a row. Label smoothing spreads a share of it over all classes."""
 
     def __init__(self, rows: Rows, kind: Kind) -> None:
         super().__init__(rows, rows.sample_weight)

@@ -1,6 +1,6 @@
-"""The losses on a GPU, by Triton kernels: `evaluate` for tensors that are there, `Pipeline` for those on the host.
+"""The losses on a GPU, by Triton kernels: `evaluate` for tensors on the GPU, `Pipeline` for tensors on the host.
 
-Not imported by ``ce_engine``, which needs neither a GPU nor Triton. PyTorch's CUDA builds bring Triton along.
+Not imported by ``ce_engine``, which needs neither a GPU nor Triton. PyTorch's CUDA builds include Triton.
 """
 
 from ce_engine.gpu._evaluate import evaluate

@@ -1,4 +1,4 @@
-"""Evaluates rows that are on a GPU; the same as ``ce_engine.cpu._evaluate.evaluate`` for those on a CPU."""
+"""Evaluates rows that are on a GPU, as ``ce_engine.cpu._evaluate`` does for rows on a CPU."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,8 +25,8 @@ def evaluate(
     """Launches on the device's current stream and does not wait.
 
     The kernels take rows one behind the other in memory. If the class dimension is not the last one, the input is
-    copied to such rows, and results of its shape back: were such rows read in another order, their sums would have
-    other bits than the same rows of a plain batch.
+    copied to such rows, and results of its shape are copied back. A kernel that read the input in another order would
+    give its sums other bits than those of the same rows in a plain batch.
     """
     _check_device(input)
     with _current(input.device):
@@ -50,12 +50,12 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
 def _plain(kind: Kind, x: Tensor) -> Tensor:  # (R, C)
     rows = kind.as_rows(x).reshape(-1, kind.class_count)
     rows = rows if rows.is_contiguous() else rows.contiguous()
-    # What is compiled, and with it a row's bits, also depends on whether memory starts at a multiple of this.
+    # The compiled code, and with it a row's bits, also depends on whether memory starts at a multiple of this.
     return rows if rows.data_ptr() % ALIGNMENT == 0 else rows.clone()
 
 
 def _to_device(numbers: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """In one copy from pinned memory, which PyTorch keeps until the copy is over."""
+    """Makes one copy from pinned memory, which PyTorch keeps until the copy is over."""
     if not numbers:
         return {}
     packing = Packing.of(numbers)

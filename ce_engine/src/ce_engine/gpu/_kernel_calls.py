@@ -16,15 +16,15 @@ from ce_engine.gpu.kernels.nll import argmax_kernel, nll_kernel
 from ce_engine.gpu.kernels.softmax import softmax_kernel
 
 BINARY_BLOCK = 1024
-# A product and a sum fused into one rounding in some compilations, and not in others, would be other bits with a column
-# of ones than without the column.
+# If only some compilations fused a product and a sum into one rounding, a column of ones would give other bits than no
+# column.
 OPTIONS: dict[str, Any] = {"enable_fp_fusion": False}
 
 
 def launch(
     kind: Kind,
     operands: Operands,
-    out: RowResults,  # numbers are (R); what is of the input's shape is (R, C), contiguous
+    out: RowResults,  # numbers are (R); tensors of the input's shape are (R, C), contiguous
 ) -> None:
     """Computes on the device of the tensors and its current stream, and writes all results there."""
     LAUNCHES[kind.loss](kind, operands, out)

@@ -1,4 +1,4 @@
-"""What a launch reads beside the input: columns of numbers of rows, and what all rows of a kind share."""
+"""What a launch reads in addition to the input: columns of a number a row, and numbers that all rows share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Operands:
         target: As x, of the kind's target dtype.
         rows: Contiguous; a scale that is the same for all rows is (1).
         keep: (1), 1 - e with label smoothing e.
-        smooth: (C) or, the same for all classes, (1): w_c e / C.
-        class_weight: (C), of probability targets.
+        smooth: (C), or (1) if it is the same for all classes: w_c e / C.
+        class_weight: (C), for probability targets.
     """
 
     x: Tensor
@@ -41,7 +41,7 @@ class Operands:
 
 
 def columns(all_rows: Sequence[Rows], counts: Sequence[int]) -> dict[str, Tensor]:
-    """The columns that any of the rows have, one behind the other."""
+    """The columns that any of the rows have, each with the rows one behind the other."""
     found = {name: column(name, all_rows, counts) for name in COLUMNS}
     return {name: numbers for name, numbers in found.items() if numbers is not None}
 
@@ -60,7 +60,7 @@ def column(name: str, all_rows: Sequence[Rows], counts: Sequence[int]) -> Tensor
 
 
 def shared_numbers(kind: Kind) -> dict[str, Tensor]:
-    """What all rows of the kind share, on the host and of the dtype that is computed in."""
+    """The numbers that all rows of the kind share, on the host and of the dtype that is computed in."""
     dtype = kind.compute_dtype
     weight = None if kind.class_weight is None else kind.class_weight.tensor.cpu()
     numbers = {}

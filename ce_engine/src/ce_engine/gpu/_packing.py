@@ -30,7 +30,7 @@ class Packing:
 
     @classmethod
     def of(cls, like: Mapping[str, Tensor]) -> Self:
-        """Room for each tensor of such a shape and dtype; its device does not matter."""
+        """Room for tensors of these shapes and dtypes; their devices do not matter."""
         extents, end = {}, 0
         for name, tensor in like.items():
             extents[name] = _Extent(end, tensor.shape, tensor.dtype)

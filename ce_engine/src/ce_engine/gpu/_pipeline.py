@@ -1,9 +1,9 @@
-"""Evaluates slabs of the host on a device, several launches in flight.
+"""Evaluates slabs of the host on a device, with several launches in flight.
 
-A launch passes through three queues: its bytes are copied in, computed on, and its results copied out. The queues work
-beside each other, so that one launch's copies overlap another's kernels. From `Pipeline.start` until its results were
-fetched a launch has memory of its own on both sides, its berth: no memory is used again before the work on it is over,
-and the thread that drives the pipeline waits for nothing but the event that a launch's results are there.
+A launch passes through three queues: one copies its bytes in, one computes, and one copies its results out. The queues
+work at the same time, so that one launch's copies overlap another's kernels. From `Pipeline.start` until its results
+are fetched, a launch has memory of its own on the host and on the device: its berth. So no memory is used again before
+the work on it is over, and the thread that drives the pipeline waits only for the results of a launch.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ MIB = 2**20
 
 
 class Memory:
-    """Bytes that are used again and again; more of them than `kept_bytes` only once."""
+    """Bytes that are used again, unless they are more than `kept_bytes`."""
 
     def __init__(self, allocate: Callable[[int], Tensor], kept_bytes: int) -> None:
         self._allocate, self._kept_bytes = allocate, kept_bytes
@@ -32,7 +32,7 @@ class Memory:
 
     def take(self, nbytes: int) -> Tensor:
         if self._bytes is None or self._bytes.numel() < nbytes:
-            self._bytes = None  # first, so that there are never both
+            self._bytes = None  # first, so that both never exist at once
             self._bytes = self._allocate(rounded(nbytes))
         return self._bytes[:nbytes]
 
@@ -70,7 +70,7 @@ class Ticket:
             return
         try:
             self._results.set_result(self._fetch())
-        except Exception as error:  # noqa: BLE001 - `result` raises it, for whom it concerns
+        except Exception as error:  # noqa: BLE001 - `result` raises it
             self._results.set_exception(error)
 
 
@@ -84,10 +84,10 @@ class Pipeline(Generic[E]):
 
     Args:
         device: Where the slabs are evaluated.
-        depth: Launches in flight at most: with 3, one is copied in, one is computed, and one is copied out. Starting
+        depth: The most launches in flight: with 3, one is copied in, one is computed, and one is copied out. Starting
             one more waits for the oldest, whose ticket keeps its results.
-        kept_bytes: Up to this size memory is kept for the next launch. Each of the `depth` berths has four of them:
-            pinned and on the device, for what is copied in and out. More is given back after the launch that took it.
+        kept_bytes: Memory up to this size is kept for the next launch, and larger memory is freed after its launch.
+            Each of the `depth` berths has four memories: pinned and on the device, for inputs and for results.
     """
 
     def __init__(self, device: Device[E], *, depth: int = 3, kept_bytes: int = 64 * MIB) -> None:
@@ -121,7 +121,7 @@ class Pipeline(Generic[E]):
         return ticket
 
     def close(self) -> None:
-        """Waits until all that was started is done. Before that, a pipeline must not be let go."""
+        """Waits until all launches are done. Before that, a pipeline must not be dropped."""
         while self._in_flight:
             self._in_flight[0].finish()
 

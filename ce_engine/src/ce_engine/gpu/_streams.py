@@ -1,4 +1,4 @@
-"""What a pipeline needs of a device: queues of work, events between them, and memory. Tests have one without a GPU."""
+"""What a pipeline needs of a device: queues of work, events between them, memory. Tests implement it without a GPU."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -9,28 +9,28 @@ from torch import Tensor
 
 class Event(Protocol):
     def wait(self) -> None:
-        """Keeps the calling thread until what was queued before the event is done."""
+        """Blocks the calling thread until all work queued before the event is done."""
 
 
 E = TypeVar("E", bound=Event)
 
 
 class Queue(Protocol[E]):
-    """Work of a device that is done one after the other, beside that of other queues. Nothing here waits for it."""
+    """Work that a device does in order, at the same time as that of other queues. No method waits for it."""
 
     def memory(self, nbytes: int) -> Tensor:
-        """Bytes on the device, to be used here first. They must not be let go before the work on them is done."""
+        """Bytes on the device, which this queue uses first. They must not be freed before the work on them is done."""
 
     def copy(self, destination: Tensor, source: Tensor) -> None: ...
 
     def run(self, work: Callable[[], None]) -> None:
-        """Calls what launches kernels."""
+        """Calls a function that launches kernels."""
 
     def record(self) -> E:
-        """An event after all that was queued so far."""
+        """An event after all work that was queued so far."""
 
     def wait(self, event: E) -> None:
-        """What is queued from now on waits for the event."""
+        """Makes work that is queued from now on wait for the event."""
 
 
 class Device(Protocol[E]):
@@ -53,7 +53,7 @@ class CudaQueue:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def memory(self, nbytes: int) -> Tensor:
-        # PyTorch hands out memory that work of the current stream may still use, so it must come from this one's.
+        # PyTorch hands out memory that work of the current stream may still use, so this stream must be current.
         with torch.cuda.stream(self._stream):
             return torch.empty(nbytes, dtype=torch.uint8, device=self._stream.device)
 

@@ -1,8 +1,8 @@
 """How much of a tensor one program of a kernel takes.
 
 Chosen from the class count and the dtype alone, never from the row count: how a row is cut decides in what order its
-sums are added, and a row's bits must not depend on its companions. The sizes are argued from registers and caches as
-the compiler reports them for Hopper; none of them is measured yet.
+sums are added, and a row's bits must not depend on its neighbours. The sizes follow from registers and caches as the
+compiler reports them for Hopper; none of them is measured yet.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ WARP = 32  # threads
 WIDEST_LOAD_BYTES = 16  # of a thread
 NARROW = 1024  # classes; up to here a program takes several rows
 NARROW_NUMBERS, NARROW_ROWS = 4096, 128  # of such a program at most, padding included; 128 rows are one for each thread
-KEPT_NUMBERS = 32  # float32 numbers of a row that a thread keeps in registers, beside what it computes with
+KEPT_NUMBERS = 32  # float32 numbers of a row that a thread keeps in registers, not counting those it computes with
 REREAD_NUMBERS = 16  # the same for rows that are read twice, whose code needs more registers
 KEPT_WARPS = 8
 REREAD_WARPS = 16  # two programs of this size share a multiprocessor, so that one loads while the other stores
@@ -49,7 +49,7 @@ def row_tile(class_count: int, dtype: torch.dtype, *, elements: bool) -> Tile:
 
 
 def element_tile(class_count: int) -> Tile:
-    """For kernels that need nothing of a row but a column."""
+    """For kernels that compute each column of a row by itself."""
     block = min(power_of_two(class_count), NARROW)
     return Tile(NARROW // block, block, lanes=block, warps=4)
 
@@ -60,5 +60,5 @@ def row_alignment(class_count: int) -> int:
 
 
 def power_of_two(count: int) -> int:
-    """The least that is not less."""
+    """The smallest power of two that is not less than the count."""
     return 1 << (count - 1).bit_length()

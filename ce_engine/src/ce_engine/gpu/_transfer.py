@@ -29,7 +29,7 @@ class Transfer:
         self.has_elements = shape.numel() > 0
 
     def fill(self, inputs: Tensor) -> None:
-        """Writes the bytes that are copied to the device: of each slab, once."""
+        """Writes the bytes that are copied to the device. Each slab is written once."""
         views = self.inputs.views(inputs)
         for name, numbers in self._numbers.items():
             views[name].copy_(numbers)
@@ -44,7 +44,7 @@ class Transfer:
         launch(self._kind, Operands.of(operands["x"], operands.get("target"), operands), self._results(outputs))
 
     def results(self, outputs: Tensor) -> list[RowResults]:
-        """Copies each slab's own out of the bytes that came from the device."""
+        """Copies the results of each slab out of the bytes that came from the device."""
         together, results = self._results(outputs), self.empty_results()
         for (_, rows), own in zip(self._parts(), results, strict=True):
             views = own.map(lambda x: x, self._kind.as_rows)
@@ -55,7 +55,7 @@ class Transfer:
         return results
 
     def empty_results(self) -> list[RowResults]:
-        """Memory for each slab's own; of slabs without elements, these are the results."""
+        """Memory for the results of each slab. For slabs without elements, it already has the results."""
         return [RowResults.allocate(self._kind, slab.input.shape, slab.row_count) for slab in self._slabs]
 
     def _parts(self) -> Iterator[tuple[Slab, slice]]:

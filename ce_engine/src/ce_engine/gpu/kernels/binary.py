@@ -8,7 +8,7 @@ from ce_engine.gpu.kernels.blocks import narrowed
 
 @triton.jit
 def log1p(x):
-    """Exact to a few roundings where log(1 + x) loses all of a small x: the rounding of 1 + x cancels."""
+    """Exact to a few roundings, where log(1 + x) would lose a small x: here the rounding of 1 + x cancels."""
     u = 1.0 + x
     return tl.where(u == 1.0, x, tl.log(u) * (x / (u - 1.0)))
 
@@ -33,7 +33,7 @@ def binary_kernel(
     log_probabilities_ptr,
     row_count,
     LOGITS: tl.constexpr,
-    SCALE_STRIDE: tl.constexpr,  # 0 where one factor is all rows'
+    SCALE_STRIDE: tl.constexpr,  # 0 if all rows share one factor
     BLOCK: tl.constexpr,
     LEAST_LOG: tl.constexpr,
     LEAST_VARIANCE: tl.constexpr,

@@ -1,4 +1,4 @@
-"""A block of rows and columns of tensors of the input's shape: what is read of it, and what is written."""
+"""Reads and writes a block of rows and columns of tensors of the input's shape."""
 
 import triton
 import triton.language as tl
@@ -48,7 +48,7 @@ def load_spread(
 
 @triton.jit
 def narrowed(x, dtype: tl.constexpr):
-    """As PyTorch, by way of float32; the interpreter knows no other way from float64 to bfloat16."""
+    """Rounds as PyTorch does, through float32. The interpreter has no other conversion from float64 to bfloat16."""
     between: tl.constexpr = tl.float64 if dtype == tl.float64 else tl.float32
     return x.to(between).to(dtype)
 
@@ -60,7 +60,7 @@ def store_grad(
     t,
     slope,  # (ROWS, 1), sum of t times factor
     factor,  # (ROWS, 1)
-    at_class,  # (ROWS, 1), what the class y gets less
+    at_class,  # (ROWS, 1), subtracted at the class y
     y,  # (ROWS, 1)
     ignored,  # (ROWS, 1)
     offsets,

@@ -1,4 +1,4 @@
-"""Negative log-likelihood, which takes one number of each row; and the largest column of rows."""
+"""Negative log-likelihood, which takes one number of each row, and the argmax of rows."""
 
 import triton
 import triton.language as tl
@@ -23,7 +23,7 @@ def nll_kernel(
     row_count,
     class_groups,  # C / GROUP
     GROUP: tl.constexpr,
-    SCALE_STRIDE: tl.constexpr,  # 0 where one factor is all rows'
+    SCALE_STRIDE: tl.constexpr,  # 0 if all rows share one factor
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -41,7 +41,7 @@ def nll_kernel(
         factor = tl.load(weight_ptr + row, mask=live, other=0.0)
 
     if tl.program_id(1) == 0:
-        # Classes were checked on the host; one that is out of range all the same reads nothing, and is NaN.
+        # Classes were checked on the host. If one is out of range nevertheless, nothing is read and the loss is NaN.
         in_range = live & (y >= 0) & (y < class_count)
         x_y = tl.load(x_ptr + start + y, mask=in_range, other=float("nan")).to(dtype)
         tl.store(losses_ptr + row, tl.where(ignored, 0.0, -x_y * factor), mask=live)

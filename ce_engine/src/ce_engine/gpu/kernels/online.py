@@ -1,10 +1,10 @@
 """What kernels keep of a row while they read it, block after block.
 
-A row's columns are dealt out to lanes, and each lane keeps numbers of its own until all of the row is read: until then,
-threads need not wait for each other. Exponentials are relative to the lane's largest column so far.
+A row's columns are dealt out to lanes. Each lane keeps numbers of its own until all of the row is read, so that threads
+need not wait for each other until then. Exponentials are relative to the lane's largest column so far.
 
-Infinities need care in one place: relative to an infinite column, `finite` makes it 0, and then what IEEE 754 makes of
-the exponentials is right: +inf for a row that has +inf, 0 for one of -inf alone.
+Infinities need care in one place. If the largest column is infinite, `finite` makes it 0, and then the exponentials of
+IEEE 754 are right: +inf for a row that has +inf, 0 for a row of -inf alone.
 """
 
 import triton

@@ -1,8 +1,8 @@
 """Softmax cross-entropy of rows of logits.
 
-A program reads its rows block after block, once. The last block, for most rows the only one, stays in registers; where
+A program reads its rows block after block, once. The last block stays in registers; most rows have only one. If
 tensors of the input's shape are wanted, the blocks before it are read a second time, the latest first, so that they
-come from the L2 cache where it is large enough.
+come from the L2 cache if it is large enough.
 
 With t_c = w_c ((1 - e) y_c + e / C) as in ``ce_engine.cpu._targets``, m the largest logit and s = sum_c exp(x_c - m):
 
@@ -49,8 +49,8 @@ def softmax_kernel(
     row_count,
     class_groups,  # C / GROUP
     GROUP: tl.constexpr,
-    SCALE_STRIDE: tl.constexpr,  # 0 where one factor is all rows'
-    SMOOTH_STRIDE: tl.constexpr,  # 0 where one is all classes'
+    SCALE_STRIDE: tl.constexpr,  # 0 if all rows share one factor
+    SMOOTH_STRIDE: tl.constexpr,  # 0 if all classes share one
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     LANES: tl.constexpr,
@@ -60,7 +60,7 @@ def softmax_kernel(
     INDEX: tl.constexpr = target_ptr is None
     SPREAD: tl.constexpr = target_ptr is not None or keep_ptr is not None
     ELEMENTS: tl.constexpr = grad_ptr is not None or probabilities_ptr is not None or log_probabilities_ptr is not None
-    class_count = class_groups * GROUP  # the compiler knows by it at what multiples rows start
+    class_count = class_groups * GROUP  # tells the compiler at what multiples rows start
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     live = row < row_count
     start = row * class_count
@@ -120,7 +120,7 @@ def softmax_kernel(
     row_s = tl.where(infinite, float("nan"), row_s)  # as in PyTorch, where inf - inf makes NaN of the whole row
     log_s = tl.log(row_s)
 
-    # What is asked of the row.
+    # The row's target and factors.
     y = tl.full([ROWS, 1], 0, tl.int64)
     if classes_ptr is not None:
         y = tl.load(classes_ptr + row, mask=live, other=0)
@@ -142,7 +142,7 @@ def softmax_kernel(
         loss = log_s * row_t_sum - row_dot
         whole = row_t_sum
     if INDEX:
-        # Classes were checked on the host; one that is out of range all the same reads nothing, and is NaN.
+        # Classes were checked on the host. If one is out of range nevertheless, nothing is read and the loss is NaN.
         in_range = live & (y >= 0) & (y < class_count)
         x_y = tl.load(x_ptr + start + y, mask=in_range, other=float("nan")).to(dtype)
         loss += hard * (m - x_y + log_s)
