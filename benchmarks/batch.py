@@ -1,4 +1,4 @@
-"""What is evaluated, what comes of it, and whether that is right. Every contestant's process imports it."""
+"""Batches to evaluate, their answers, and a check of these. Every contestant's process imports this file."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-CHECKED_ROWS = 8  # at a time: a large temporary tensor would leave its mark on the contestant's malloc
+CHECKED_ROWS = 8  # at a time: a large temporary tensor would change the contestant's malloc
 # Relative errors of the loss and of each gradient. In bfloat16 PyTorch itself rounds a log-softmax near -11 by up to
 # 0.03, and its mean of 65,536 losses is 1.3 % too small.
 TOLERANCES = {"float32": (1e-5, 1e-3), "bfloat16": (1.5e-2, 1e-1)}
@@ -56,10 +56,10 @@ Prepare = Callable[[Batch], AbstractContextManager[Run]]  # for one caller: call
 
 
 def check(batch: Batch, answer: Answer) -> None:
-    """Holds an answer against PyTorch in float64.
+    """Compares an answer with PyTorch in float64.
 
     Raises:
-        WrongAnswerError: It is not the same but for rounding.
+        WrongAnswerError: The two differ by more than rounding.
     """
     logits, target = batch.tensors()
     loss_tolerance, grad_tolerance = TOLERANCES[batch.dtype]
@@ -85,7 +85,7 @@ def _hold(batch: Batch, what: str, actual: Tensor, truth: Tensor, relative: floa
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A view of a tensor, for those who want numpy."""
+    """A view of a tensor, as a numpy array."""
     if tensor.dtype != torch.bfloat16:
         return tensor.numpy()
     import ml_dtypes  # brings bfloat16 to numpy
@@ -94,7 +94,7 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
 
 
 def as_tensor(array: npt.NDArray[Any]) -> Tensor:
-    """A view of an array, as `as_array` makes them."""
+    """A view of an array that `as_array` made, as a tensor."""
     if array.dtype.name != "bfloat16":
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)

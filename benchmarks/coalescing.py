@@ -29,7 +29,7 @@ HEADINGS = ("way", "gradient", "one by one, /s", "together, /s", "ratio, median 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of a server.
+    """The calls that a server gets.
 
     Attributes:
         target: The server.
@@ -69,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def compare(rate: Callable[[bool], float], turns: int) -> list[str]:
-    """A row of the table, less its first two cells."""
+    """A row of the table, without its first two cells."""
     pairs = [(rate(False), rate(True)) for _ in range(turns)]
     ratios = sorted(together / alone for alone, together in pairs)
     rates = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -137,7 +137,7 @@ async def timed_async(load: Load, coalesce: bool, run: Callable[[AsyncClient], A
 
 @contextmanager
 def timed(load: Load) -> Iterator[list[float]]:
-    """Gives evaluations a second, when they are over."""
+    """Gives a list, to which it adds the evaluations a second when they are over."""
     rates: list[float] = []
     start = time.perf_counter()
     yield rates
@@ -145,7 +145,7 @@ def timed(load: Load) -> Iterator[list[float]]:
 
 
 def latencies(target: str, count: int = 400) -> list[float]:
-    """Microseconds of one call after another, the medians of both ways, which take turns."""
+    """Microseconds of one call after another: the medians of both ways, which take turns."""
     times: tuple[list[float], list[float]] = ([], [])
     with Client(target) as one_by_one, Client(target, coalesce=True) as together:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Contestants: ways to compute a loss, each in a process of its own, so that none lives in another's memory."""
+"""Contestants: ways to compute a loss, each in a process of its own, so that they share no memory."""
 
 import os
 import subprocess
@@ -14,21 +14,21 @@ from benchmarks.batch import Batch, WrongAnswerError
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers"
-SETTLE_SECONDS = 0.01  # PyTorch's threads spin for a while after their work, and would slow down whoever comes next
-# glibc keeps freed memory instead of giving it back to the kernel, and faulting it in again the next time.
+SETTLE_SECONDS = 0.01  # PyTorch's threads spin for a while after their work, and would slow down the next contestant
+# Makes glibc keep freed memory instead of giving it back to the kernel and faulting it in again the next time.
 MALLOC_KEEPS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 STOP_SECONDS = 40.0  # Triton gives its models 30
 
 
 @dataclass(frozen=True)
 class Way:
-    """What a contestant is.
+    """How a contestant is run.
 
     Attributes:
-        function: Where it is, as in ``package.module:function``. It returns a context, a server that runs if there is
-            any, whose value is a `Prepare`.
+        function: A function, as in ``package.module:function``. It returns a context, which runs a server if the way
+            has one, and whose value is a `Prepare`.
         peer: Whether it needs the peers' environment, and not this one.
-        environment: Variables that its process gets beside its parent's.
+        environment: Variables that its process gets in addition to its parent's.
     """
 
     function: str
@@ -45,7 +45,7 @@ class Way:
 
 
 class Contestant:
-    """A process that is told over a pipe what to do. The methods that ask it are those of ``worker.Worker``."""
+    """A process that takes orders over a pipe. The methods here call those of ``worker.Worker``."""
 
     def __init__(self, way: Way) -> None:
         self._way = way
@@ -60,12 +60,12 @@ class Contestant:
 
         Raises:
             RuntimeError: It cannot compute this batch.
-            WrongAnswerError: It can, and is wrong.
+            WrongAnswerError: Its answer is wrong.
         """
         self._ask("prepare", batch)
 
     def seconds(self) -> float:
-        """Seconds of the second of two runs, after whatever ran before has come to rest."""
+        """Seconds of the second of two runs, once the threads of earlier runs rest."""
         time.sleep(SETTLE_SECONDS)
         return float(self._ask("seconds"))
 
@@ -81,7 +81,7 @@ class Contestant:
         return float(self._ask("rate", callers, seconds))
 
     def dismiss(self) -> None:
-        """Lets it leave, and take its server with it. `stop` does so too, and waits until that is done."""
+        """Tells it to end, and to stop its server. `stop` does so too, and waits until it has ended."""
         self._connection.close()
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Measures the kernels on a GPU beside PyTorch and a copy within its memory. Run it with ``make bench-gpu``.
 
 The kernels' tensors are on the device, and each run takes another set of them, so that none comes from a cache. Times
-are medians by CUDA events. Bytes are those that a loss must read and write at least; a copy reads and writes its own.
+are medians by CUDA events. Bytes are the least that a loss must read and write; a copy reads its input and writes it.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def cases() -> Iterator[Case]:
 
 
 class TensorSet:
-    """What one run of a case works on."""
+    """The tensors of one run of a case."""
 
     def __init__(self, case: Case, nbytes: int) -> None:
         from ce_engine.gpu._transfer import Transfer  # needs Triton
@@ -106,11 +106,11 @@ class TensorSet:
         return torch.autograd.grad(function(leaf, self.target), leaf)
 
     def copy(self) -> None:
-        """Of the input, to where it was copied from it before."""
+        """Copies the input to where it was copied before."""
         self._inputs[: self.input.nbytes].view(self.input.dtype).copy_(self.input.view(-1))
 
     def check(self) -> None:
-        """Holds the first rows against PyTorch in float64."""
+        """Compares the first rows with PyTorch in float64."""
         self.ours()
         views, first = self._transfer.outputs.views(self._outputs), slice(0, CHECKED_ROWS)
         leaf = self.input[first].double().requires_grad_()
@@ -124,7 +124,7 @@ class TensorSet:
 
 
 def peers(case: Case) -> dict[str, Loss]:
-    torch.compiler.reset()  # else it would settle for code that fits all shapes so far
+    torch.compiler.reset()  # else it would reuse code that fits all shapes so far
     found: dict[str, Loss] = {"eager": case.function, "compiled": torch.compile(case.function, dynamic=False)}
     if case.loss == "cross_entropy" and not case.probabilities:
         try:
@@ -169,7 +169,7 @@ def median(candidate: Callable[[TensorSet], object], sets: list[TensorSet], runs
 
 
 def measure_pipeline(runs: int) -> Iterator[str]:
-    """From host memory and back: what is the least for a service."""
+    """From host memory and back, which is the least for a service."""
     from ce_engine.gpu import CudaDevice, Pipeline  # needs Triton
 
     x, target = torch.randn(32, 32_000), torch.randint(32_000, (32,))

@@ -1,7 +1,8 @@
 """Measures what a narrower dtype on the wire costs in precision, on logits of models. Run: ``make bench-precision``.
 
-The models are trained here, in a minute, on what every machine has: a classifier of scikit-learn's handwritten digits,
-and a language model of the words in Python's own docstrings, whose vocabulary is large. Truth is float64 in process.
+The models are trained here, in a minute, on data that every machine has: a classifier of scikit-learn's handwritten
+digits, and a language model of the words in Python's own docstrings, whose vocabulary is large. The reference is
+float64 in process.
 """
 
 import argparse
@@ -31,7 +32,7 @@ SMOKE_VOCABULARY = 200
 
 @dataclass(frozen=True)
 class Logits:
-    """What a model says of held-out rows.
+    """A model's logits of held-out rows.
 
     Attributes:
         name: Of the model.
@@ -63,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(client: Client, model: Logits) -> Iterator[list[str]]:
-    """A row of the table for each dtype; of the gradient it gives the error of all of it, relative in the 2-norm."""
+    """A row of the table for each dtype. The error of the gradient is relative, in the 2-norm of all of it."""
     wide = model.logits.double().requires_grad_()
     losses = F.cross_entropy(wide, model.target, reduction="none")
     (grad,) = torch.autograd.grad(losses.mean(), wide)
@@ -102,7 +103,7 @@ def digits(steps: int) -> Logits:
 
 
 def words(steps: int, vocabulary: int) -> Logits:
-    """The next word after two others."""
+    """A model that predicts the next word after two words."""
     tokens = words_of_docstrings()
     known = {word: number for number, (word, _) in enumerate(Counter(tokens).most_common(vocabulary - 1))}
     numbers = torch.tensor([known.get(word, vocabulary - 1) for word in tokens])
@@ -115,7 +116,7 @@ def words(steps: int, vocabulary: int) -> Logits:
 
 
 def words_of_docstrings() -> list[str]:
-    """Of the standard library's modules that come without side effects: those that are loaded here already."""
+    """The words of loaded modules of the standard library: to import others could have side effects."""
     names = sorted({module.name for module in pkgutil.iter_modules()} & set(sys.stdlib_module_names) & set(sys.modules))
     members: list[object] = [sys.modules[name] for name in names]
     members += [member for module in list(members) for _, member in inspect.getmembers(module, callable)]

@@ -1,4 +1,4 @@
-"""Times things side by side: in turns, so that a machine that slows down slows all of them, and as medians."""
+"""Times candidates in turns, so that a machine that slows down slows all of them, and takes medians."""
 
 import statistics
 import time

@@ -19,7 +19,7 @@ def eager() -> Iterator[Prepare]:
 @contextmanager
 def compiled() -> Iterator[Prepare]:
     def prepare(batch: Batch) -> AbstractContextManager[Run]:
-        torch.compiler.reset()  # else it would settle for code that fits all shapes so far
+        torch.compiler.reset()  # else it would reuse code that fits all shapes so far
         return nullcontext(_torch_run(batch, torch.compile(F.cross_entropy, dynamic=False)))
 
     yield prepare
@@ -38,7 +38,7 @@ def _torch_run(batch: Batch, cross_entropy: Callable[..., Tensor]) -> Run:
 def torch_answer(
     logits: Tensor, target: Tensor, *, grad: bool, cross_entropy: Callable[..., Tensor] = F.cross_entropy
 ) -> Answer:
-    """What anybody would write, and what the peers' servers do too."""
+    """The code that anybody would write, and that the peers' servers run too."""
     if not grad:
         return Answer(cross_entropy(logits, target))
     leaf = logits.detach().requires_grad_()

@@ -26,7 +26,7 @@ class Worker:
         self._run: Run = lambda: Answer(0.0)
 
     def prepare(self, batch: Batch) -> None:
-        if self._prepare is None:  # here and not at the start, so that who asks learns what went wrong
+        if self._prepare is None:  # here and not at the start, so that the asking process gets errors
             self._prepare = self._server.enter_context(self._contestant())
         self._run = lambda: Answer(0.0)
         self._client.close()
@@ -62,7 +62,7 @@ def _timed(run: Run) -> float:
     start = time.perf_counter()
     answer = run()
     end = time.perf_counter()
-    del answer  # frees a gradient, which is part of no one's time
+    del answer  # frees a gradient, outside of the time
     return end - start
 
 
@@ -75,7 +75,7 @@ def _count(end: float, run: Run) -> int:
 
 
 def serve(worker: Worker, connection: Connection) -> None:
-    """Answers until whoever asks has left."""
+    """Answers until the asking process has left."""
     while True:
         try:
             name, *arguments = connection.recv()

@@ -1,1 +1,1 @@
-"""How time grows with a batch, and whether memory grows with their number."""
+"""How time grows with the size of a batch, and whether memory grows with the number of batches."""

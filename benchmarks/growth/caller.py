@@ -1,7 +1,7 @@
-"""The process of a client, whose memory nobody else's is in: ``python -m benchmarks.growth.caller TARGET``.
+"""A client in a process of its own, so that its memory can be measured: ``python -m benchmarks.growth.caller TARGET``.
 
-It reads lines like ``evaluations 500`` or ``connections 50``, does so much, and answers each with what came
-out, in JSON.
+It reads lines like ``evaluations 500`` or ``connections 50``, makes so many, and answers each line with their outcomes,
+in JSON.
 """
 
 import ctypes
@@ -28,16 +28,16 @@ class Caller:
         self._small, self._large = (np.zeros(shape, np.float32) for shape in (SMALL, LARGE))
 
     def evaluations(self, count: int) -> dict[str, int]:
-        """On one connection, which lasts."""
+        """Makes evaluations on one connection, which lasts."""
         outcomes = [self._mix.evaluate() for _ in range(count)]
         return Counter(kind for kind, _ in outcomes)
 
     def connections(self, count: int) -> dict[str, int]:
-        """Each opened, used for a few calls, and closed."""
+        """Opens connections, uses each for a few calls, and closes it."""
         return Counter(self._connection() for _ in range(count))
 
     def trim(self, _: int) -> dict[str, int]:
-        """Has malloc give back what is free between blocks in use, as the slices that a slow moment left behind."""
+        """Makes malloc give back free memory between blocks in use, such as slices that a slow moment left behind."""
         ctypes.CDLL(None).malloc_trim(0)
         return {}
 

@@ -1,4 +1,4 @@
-"""Resident memory of a process, as the kernel tells it."""
+"""Resident memory of a process, as the kernel reports it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ class Resident:
     """Bytes of a process that are in memory.
 
     Attributes:
-        own: All but shared memory: what the process has to itself, and the files that it maps, as its libraries. This
-            is what would grow if something leaked, in Python, in gRPC's core or in malloc.
+        own: All except shared memory: the process's private memory, and files that it maps, such as its libraries.
+            These bytes would grow if something leaked, in Python, in gRPC's core or in malloc.
         shared: Regions that the process maps and has touched. They have a quota, and belong to two processes at once.
     """
 
@@ -21,7 +21,7 @@ class Resident:
 
 
 def resident(pid: int) -> Resident:
-    """Of a process of this user."""
+    """The resident memory of a process of this user."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     kib = {name: int(fields[name].split()[0]) for name in ("VmRSS", "RssShmem")}

@@ -1,4 +1,4 @@
-"""Evaluations of mixed sizes, losses and transports, of which some fail: what a server sees on a long day."""
+"""Evaluations of mixed sizes, losses and transports, as a server sees them on a long day. Some of them fail."""
 
 import random
 from collections.abc import Callable
@@ -19,8 +19,8 @@ SHARES = (40, 20, 15, 12, 8, 5)  # of each shape, in percent
 TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 REDUCTIONS = ("none", "mean", "sum")
-WRONG, LATE, CANCELLED = 0.05, 0.03, 0.02  # shares of evaluations that fail so
-SHORT_SECONDS = (0.0002, 0.001, 0.003)  # of which even the longest is over before a large batch is there
+WRONG, LATE, CANCELLED = 0.05, 0.03, 0.02  # shares of evaluations that fail in this way
+SHORT_SECONDS = (0.0002, 0.001, 0.003)  # even the longest is over before a large batch has arrived
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -31,11 +31,11 @@ class Outcome(NamedTuple):
 
 
 class Mix:
-    """Evaluates whatever comes next. The same seed gives the same evaluations."""
+    """Makes random evaluations. The same seed gives the same evaluations."""
 
     def __init__(self, target: str, seed: int = 0) -> None:
         self._random = random.Random(seed)
-        self._arrays = {shape: _arrays(*shape) for shape in SHAPES}  # made once, so that no memory is the mix's own
+        self._arrays = {shape: _arrays(*shape) for shape in SHAPES}  # made once, so that the mix allocates none later
         self._open = ExitStack()
         # One connection: gRPC's channels of one process share it if they have the same target and options.
         self._clients = {name: self._open.enter_context(Client(target, transport=name)) for name in TRANSPORTS}
@@ -78,7 +78,7 @@ class Mix:
         return "answered"
 
     def _cancelled(self, arrays: Arrays) -> str:
-        """By hand, since the SDK's calls end with their answer or their deadline."""
+        """Calls the stub, since calls of the SDK end with their answer or their deadline."""
         request = v1.EvaluateRequest()
         request.spec.cross_entropy.SetInParent()
         request.spec.reduction = v1.Reduction.REDUCTION_SUM
@@ -93,5 +93,5 @@ def _arrays(rows: int, classes: int) -> Arrays:
     logits = rng.standard_normal((rows, classes), np.float32)
     targets = rng.integers(classes, size=rows)
     wrong = targets.copy()
-    wrong[-1] = classes  # which is found after all before it have come
+    wrong[-1] = classes  # it is found after all targets before it
     return {"logits": logits, "probabilities": 1 / (1 + np.exp(-logits)), "classes": targets, "wrong": wrong}

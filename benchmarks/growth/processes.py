@@ -15,15 +15,15 @@ from benchmarks.growth.memory import Resident, resident
 from losswire_server import launch
 
 AS_SHIPPED: Mapping[str, str] = {}
-# glibc's malloc keeps tens of megabytes of what is freed, scattered over a heap for each of many threads: a leak could
-# hide there for long, and what is resident goes up and down with none. Told so, it has one heap and gives blocks from
-# 64 KiB on back at once, and the server leaves malloc alone. What grows then is what is in use.
+# glibc's malloc keeps tens of megabytes of freed memory, scattered over a heap for each of many threads. A leak could
+# hide there for long, and resident memory goes up and down even without one. With these variables malloc has one heap
+# and gives blocks of 64 KiB or more back at once, and the server leaves malloc alone. Then only memory in use can grow.
 GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": str(2**16)}
-SETTLE_SECONDS = 0.3  # after which nobody is at work any more, not even for callers that have left
+SETTLE_SECONDS = 0.3  # after which all work is over, also work for callers that have left
 
 
 class Sample(NamedTuple):
-    """What client and server have in memory after so many calls."""
+    """The memory of client and server after so many calls."""
 
     calls: int
     client: Resident
@@ -39,7 +39,7 @@ class Watched:
         self.outcomes: Counter[str] = Counter()
 
     def run(self, kind: str, count: int) -> None:
-        """Has the client make so many ``evaluations`` or ``connections``, or ``trim`` its memory.
+        """Makes the client do so many ``evaluations`` or ``connections``, or ``trim`` its memory.
 
         Raises:
             RuntimeError: The client ended.
@@ -60,7 +60,7 @@ class Watched:
 
 @contextmanager
 def watched(environment: Mapping[str, str] = AS_SHIPPED) -> Iterator[Watched]:
-    """Both processes, with these variables beside their parent's."""
+    """Runs both processes, with these variables in addition to their parent's."""
     with _variables(environment), launch(log_level="error") as server:
         command = [sys.executable, "-m", "benchmarks.growth.caller", server.target]
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:

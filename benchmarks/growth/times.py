@@ -12,11 +12,11 @@ from benchmarks.timing import medians
 from losswire_client import Client
 
 STRAIGHT_FROM_BYTES = 10**6
-CLASSES, FEW_CLASSES = 32_000, 256  # the latter for batches of less than a megabyte, where rows of the former are few
-REAL_BYTES = 2**29  # of larger batches all rows are one row's memory
+CLASSES, FEW_CLASSES = 32_000, 256  # few for batches of less than a megabyte, so that their rows are many
+REAL_BYTES = 2**29  # in larger batches all rows share the memory of one
 MOST_RUNS, LEAST_RUNS, BYTES_A_CELL = 51, 3, 2**33
 TIMEOUT = 300.0
-SINGLE = ("stream", "shared_memory")  # auto is the latter up to half the server's quota and the former above: two lines
+SINGLE = ("stream", "shared_memory")  # auto is shared memory up to half the server's quota, a stream above: two lines
 
 
 class Timing(NamedTuple):
@@ -32,7 +32,7 @@ class Line(NamedTuple):
     """Seconds as a straight line of bytes.
 
     Attributes:
-        deviation: The largest, as a share of what was measured.
+        deviation: The largest deviation, as a share of the measured time.
     """
 
     offset: float
@@ -52,28 +52,28 @@ def measure(target: str, sizes: list[int], transports: tuple[str, ...], runs: in
 
 
 def fit(timings: list[Timing], transport: str) -> Line | None:
-    """The line through what took a megabyte or more; None if that is too little."""
+    """The line through the times of a megabyte or more; None if they are too few."""
     straight = [each for each in timings if each.nbytes >= STRAIGHT_FROM_BYTES and transport in each.seconds]
     if len(straight) < 3:
         return None
     nbytes = np.array([each.nbytes for each in straight], np.float64)
     seconds = np.array([each.seconds[transport] for each in straight])
-    # Least squares of relative deviations, or else the largest batch alone would say where the line is.
+    # Least squares of relative deviations: otherwise the largest batch alone would determine the line.
     slope, offset = np.polyfit(nbytes, seconds, 1, w=1 / seconds)
     deviation = float(np.abs((offset + slope * nbytes) / seconds - 1).max())
     return Line(float(offset), float(slope), deviation)
 
 
 def shape_of(size: int) -> tuple[int, int]:
-    """Of about so many bytes of float32."""
+    """A shape of about so many bytes of float32."""
     classes = CLASSES if size >= STRAIGHT_FROM_BYTES else FEW_CLASSES
     return max(1, round(size / (4 * classes))), classes
 
 
 def logits_of(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Of the largest batches all rows are one row's memory, so that nobody needs gigabytes for them.
+    """Random logits. In the largest batches all rows share the memory of one, so that nobody needs gigabytes for them.
 
-    A stream copies its slabs out of them one by one: once more than of other arrays, but from a cache.
+    A stream copies slabs out of such batches one by one: once more than out of other arrays, but from a cache.
     """
     rng = np.random.default_rng(0)
     if 4 * shape[0] * shape[1] <= REAL_BYTES:
@@ -82,7 +82,7 @@ def logits_of(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 
 def _able(clients: dict[str, Client], size: int, room: int) -> dict[str, Client]:
-    fits = 2 * size <= room  # half of it, since what others hold counts too
+    fits = 2 * size <= room  # half of it, since regions that others hold count too
     return {name: client for name, client in clients.items() if name != "shared_memory" or fits}
 
 

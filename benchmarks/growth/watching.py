@@ -13,7 +13,7 @@ AT_ENDS = 5  # samples whose medians are compared, since single ones differ by b
 
 
 class Watch(NamedTuple):
-    """What to make, and how much of it."""
+    """What the client makes, and how many of it."""
 
     kind: str  # evaluations or connections
     warm_up: int
@@ -22,7 +22,7 @@ class Watch(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """What came of a watch."""
+    """The result of a watch."""
 
     samples: list[Sample]
     outcomes: Counter[str]
@@ -39,22 +39,22 @@ class Growth(NamedTuple):
 
     @property
     def client_spread(self) -> int:
-        """Between the least and the most that the client had."""
+        """Bytes between the least and the most that the client had."""
         return _spread([sample.client.own for sample in self.samples])
 
     @property
     def server_spread(self) -> int:
-        """Between the least and the most that the server had."""
+        """Bytes between the least and the most that the server had."""
         return _spread([sample.server.own for sample in self.samples])
 
 
 def measure(watch: Watch, environment: Mapping[str, str] = AS_SHIPPED, *, trimmed: bool = False) -> Growth:
-    """In processes of their own. The warm-up is counted in the outcomes, and in nothing else.
+    """Watches client and server in processes of their own. The warm-up is counted in the outcomes alone.
 
     Args:
-        watch: What to make.
+        watch: What the client makes.
         environment: Variables of both processes.
-        trimmed: Whether the client gives back all that is free before each sample, which glibc's malloc can.
+        trimmed: Whether the client gives back all free memory before each sample, which only glibc's malloc can.
     """
     with watched(environment) as both:
         both.run(watch.kind, watch.warm_up)

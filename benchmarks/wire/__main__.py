@@ -1,7 +1,7 @@
 """Measures Losswire beside its peers: ways to get a batch to a server, and its loss and gradient back.
 
-Server and caller are on this machine, each in a process of its own. Run it with ``make bench``, which measures what
-is there, or with ``make bench-peers``, which installs the peers before.
+Server and caller are on this machine, each in a process of its own. Run it with ``make bench``, which measures
+what is installed, or with ``make bench-peers``, which installs the peers first.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What grpcio itself takes: raw messages, nothing parsed, nothing checked, no threads handed to.
+"""The time that grpcio itself takes: raw messages, nothing parsed or checked, no work handed to threads.
 
 The server is asyncio, as Losswire's, with the same event loop and malloc. A stream has messages of 1 MB, and each is
 evaluated where it arrives with the same engine. A unary call is evaluated only the first time that its message comes;
-then its answer is remembered. What is faster than these needs another gRPC library.
+then its answer is remembered. Anything faster needs another gRPC library.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Arrow Flight, the peer for moving bytes: DoExchange with record batches of about 1 MB.
 
 A row of logits is a fixed-size binary value, which holds any dtype (Arrow has no bfloat16), and record batches are
-views of the tensors. The server computes each with PyTorch in place, while the next ones are on their way, and answers
-with the rows' gradients, if they are asked for, as they come; at the end with the loss. The client gathers gradients
-in memory that it has used before.
+views of the tensors. The server computes each with PyTorch in place, while the next ones are on their way. If
+gradients are asked for, it sends those of each record batch as they come. At the end it sends the loss. The client
+gathers gradients in memory that it has used before.
 """
 
 import json
@@ -45,7 +45,7 @@ def _client(port: int, batch: Batch) -> Iterator[Run]:
         def run() -> Answer:
             writer, reader = client.do_exchange(descriptor)
             with writer:
-                # In a thread, because gradients come back from the first rows on, and somebody must take them.
+                # In a thread, because gradients come back from the first rows on, and must be received meanwhile.
                 thread = threading.Thread(target=_send, args=(writer, logits, target))
                 thread.start()
                 loss = _receive(reader, grad)

@@ -1,4 +1,4 @@
-"""Who takes part in the benchmark of the wire."""
+"""The contestants of the benchmark of the wire."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,11 +16,11 @@ _UNARY = Way("benchmarks.wire.losswire:unary")
 
 
 def _tuned(way: Way) -> Way:
-    """On both sides. Nobody starts them so by default, and large messages gain a lot by it."""
+    """The way with malloc tuned on both sides. This is nobody's default, and large messages gain a lot by it."""
     return replace(way, environment=MALLOC_KEEPS)
 
 
-# Large batches, of which one caller sends one at a time.
+# Large batches: one caller sends one at a time.
 LARGE: Mapping[str, Way] = {
     LOCAL: Way("benchmarks.ways:eager"),
     "raw TCP": _TCP,

@@ -1,4 +1,4 @@
-"""Losswire itself: its server as ``losswire-server`` starts it, and its SDK, one way of transport after the other."""
+"""Losswire itself: its server as ``losswire-server`` starts it, and its SDK, with one transport after the other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ automatic = partial(_way, "auto")
 def _client(target: str, transport: str, resident: bool, batch: Batch) -> Iterator[Run]:
     logits, classes = (as_array(tensor) for tensor in batch.tensors())
     with Client(target, transport=transport) as client:
-        if resident:  # as of a caller that computes its logits right there
+        if resident:  # as for a caller that computes its logits in the region
             place = client.empty(logits.shape, logits.dtype)
             place[...] = logits
             logits = place

@@ -18,7 +18,7 @@ Contestants = Mapping[str, Contestant]
 
 @dataclass(frozen=True)
 class Small:
-    """What small batches get: medians over the turns.
+    """The results of small batches: medians over the turns.
 
     Attributes:
         p50: Median seconds of one caller's evaluations.
@@ -33,7 +33,7 @@ class Small:
 
 @contextmanager
 def running(ways: Mapping[str, Way]) -> Iterator[Contestants]:
-    """Those whose environment is there."""
+    """Runs the contestants whose environment is installed."""
     contestants = {name: Contestant(way) for name, way in ways.items() if way.installed}
     try:
         yield contestants
@@ -59,7 +59,7 @@ def small(ways: Mapping[str, Way], turns: int, runs: int, seconds: float) -> dic
 
 
 def prepared(ways: Mapping[str, Way], contestants: Contestants, batch: Batch) -> Contestants:
-    """Those that are ready for a batch. A peer may fail, on a machine that it was not built for; nobody else may."""
+    """The contestants that are ready for a batch. Only a peer may fail, on a machine that it was not built for."""
     able = {}
     for name, contestant in contestants.items():
         try:

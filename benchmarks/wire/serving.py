@@ -1,4 +1,4 @@
-"""Servers of the peers, each in a process of its own that lives no longer than whoever started it."""
+"""Servers of the peers, each in a process of its own that ends with the process that started it."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def serving(module: str) -> Iterator[int]:
 
 
 def serve_until_left(port: int) -> None:
-    """Tells the port, and returns when whoever started this process has left, however that came about."""
+    """Prints the port, and returns once the process that started this one has left, whatever the reason."""
     print(port, flush=True)
     sys.stdin.read()
 

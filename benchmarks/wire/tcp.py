@@ -1,8 +1,8 @@
-"""Raw TCP over loopback: what moving the bytes costs, with no protocol to speak of.
+"""Raw TCP over loopback: the cost of moving the bytes, with almost no protocol.
 
 The client sends a header of 12 bytes, the target and the logits from where they lie. The server receives them into
-memory that it has used before, and when all is there computes with PyTorch; it sends the loss, and the gradient from
-where autograd left it. The client receives that into memory used before.
+memory that it has used before. When all is there it computes with PyTorch, and sends the loss, and the gradient from
+where autograd left it. The client receives the gradient into memory that it has used before.
 """
 
 import socket
@@ -23,7 +23,7 @@ from benchmarks.wire.serving import serve_until_left, serving
 HEADER = struct.Struct("<IIHH")  # rows, classes, the dtype's number, whether to send the gradient
 LOSS = struct.Struct("<d")
 DTYPES = ("float32", "bfloat16")
-SOCKET_BYTES = 2**18  # what is under way stays in a cache: half the time of the megabytes that the kernel would allow
+SOCKET_BYTES = 2**18  # bytes under way stay in a cache: half the time of the megabytes that the kernel would allow
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _set_options(connection: socket.socket) -> None:
 
 
 def _receive(connection: socket.socket, into: memoryview) -> bool:
-    """Whether it came: not, if the other side has left."""
+    """Whether all bytes came; False if the other side has left."""
     while into:
         count = connection.recv_into(into)
         if not count:

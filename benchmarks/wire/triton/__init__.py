@@ -1,1 +1,1 @@
-"""NVIDIA Triton, a real one: what the nvidia-pytriton wheel carries, started as NVIDIA's container starts it."""
+"""NVIDIA Triton itself, from the nvidia-pytriton wheel, started as NVIDIA's container starts it."""

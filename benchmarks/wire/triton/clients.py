@@ -1,7 +1,7 @@
 """Triton's own client, over gRPC and over system shared memory.
 
-bfloat16 goes as it is: over gRPC in ml_dtypes' arrays, which Triton's client sends without converting them. Through
-shared memory, a run copies the batch into a region and reads the results where they lie; regions and the objects that
+bfloat16 is sent as it is: over gRPC in ml_dtypes' arrays, which Triton's client does not convert. Through shared
+memory, a run copies the batch into a region and reads the results where they lie; regions and the objects that
 describe tensors in them are made once. Each caller has a client of its own, because threads must not share one.
 """
 
@@ -22,7 +22,7 @@ from benchmarks.batch import Answer, Batch, Prepare, Run, as_array, as_bytes, as
 from benchmarks.wire.triton.server import tritonserver
 
 DATATYPES = {torch.float32: "FP32", torch.bfloat16: "BF16", torch.int64: "INT64"}
-LOSS_BYTES = 64  # of which four are used: the gradient after them is aligned
+LOSS_BYTES = 64  # only four are used: so the gradient after them is aligned
 
 warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # PyTorch warns; nobody writes to it
 

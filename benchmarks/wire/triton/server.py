@@ -1,4 +1,4 @@
-"""Starts tritonserver with its Python backend, on loopback, from what the wheel carries."""
+"""Starts tritonserver with its Python backend, on loopback, from the files of the wheel."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ NO_BATCHING = {"max_batch_size": 0, "batching": ""}
 
 @contextmanager
 def tritonserver(*, batching: bool) -> Iterator[str]:
-    """Runs it for the length of a ``with`` block, and gives its address.
+    """Runs tritonserver for the length of a ``with`` block, and gives its address.
 
     Args:
         batching: Whether it merges requests that wait, without any delay, or takes them one by one.
@@ -64,7 +64,7 @@ def _environment() -> dict[str, str]:
 
 
 def _write_backend(folder: Path) -> None:
-    """The wheel has the backend's process apart from the backend, once for each version of Python."""
+    """Puts the backend together. In the wheel its process lies elsewhere, once for each version of Python."""
     folder.mkdir(parents=True)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = _wheel() / "python_backend_stubs" / version / "triton_python_backend_stub"
