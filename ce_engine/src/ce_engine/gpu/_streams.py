@@ -16,7 +16,7 @@ E = TypeVar("E", bound=Event)
 
 
 class Queue(Protocol[E]):
-    """Work that a device does in order, at the same time as that of other queues. No method waits for it."""
+    """Work that a device does in order, while other queues do theirs. No method waits for it."""
 
     def memory(self, nbytes: int) -> Tensor:
         """Bytes on the device, which this queue uses first. They must not be freed before the work on them is done."""
