@@ -1,1 +1,1 @@
-"""Many evaluations with a window of them in flight. Opens into `_wires`."""
+"""Many evaluations with a window of them in flight. Imports `_wires`."""

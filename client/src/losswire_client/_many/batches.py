@@ -1,4 +1,4 @@
-"""The batches of a `map`: how they are taken, what makes a call of each, and how errors tell which one they are of."""
+"""The batches of a `map`: how they are taken and evaluated, and how errors name their batch."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from losswire_client._surface import Losses
 S = TypeVar("S")
 T = TypeVar("T")
 
-Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any by their names
+Batch: TypeAlias = Sequence[Any] | Mapping[str, Any]  # the first arguments of a loss, or any arguments by their names
 Coming: TypeAlias = Iterable[T] | AsyncIterable[T]
 
 ITERABLE = ("__iter__", "__getitem__")
@@ -24,15 +24,15 @@ ASYNC_ITERABLE = ("__aiter__", *ITERABLE)
 
 @dataclass(frozen=True)
 class Missing:
-    """Stands for a batch that did not come, so that its error is raised where its result would be."""
+    """Stands for a batch that the iterable failed to give, so that the error is raised where its result would be."""
 
     error: Exception
 
 
 def check_map(losses: Losses[Any], loss: str, options: Iterable[str], batches: object, ways: Sequence[str]) -> None:
-    """Checks the arguments of a `map` that are the same for all batches, before any is taken."""
+    """Checks the arguments of a `map` that are the same for all batches, before any batch is taken."""
     check_choice("loss", loss, LOSSES)
-    map_of = getattr(type(losses), "map")  # noqa: B009 - which not all that have losses have
+    map_of = getattr(type(losses), "map")  # noqa: B009 - not all classes with losses have a `map`
     known = keywords_of(getattr(losses, loss))
     check_keywords(losses, map_of, options, known and {*known, "window", "progress"})
     if not any(hasattr(type(batches), way) for way in ways):
@@ -58,16 +58,16 @@ def evaluator(losses: Losses[T], loss: str, options: Mapping[str, Any]) -> Calla
 
 
 def taken(batches: Iterable[S]) -> Iterator[S | Missing]:
-    """Batches as they come. If one cannot be had, its error comes last."""
+    """Batches as they come. If the iterable raises an error, a `Missing` with the error comes last."""
     try:
-        for batch in batches:  # noqa: UP028 - which would close a generator that the caller may go on with
+        for batch in batches:  # noqa: UP028 - `yield from` would close a generator that the caller may still use
             yield batch
     except Exception as error:  # noqa: BLE001 - it is raised again
         yield Missing(error)
 
 
 async def taken_async(batches: Coming[S]) -> AsyncIterator[S | Missing]:
-    """The same, however they come."""
+    """Like `taken`, for an iterable or an asynchronous iterable."""
     if not isinstance(batches, AsyncIterable):
         for each in taken(batches):
             yield each
@@ -75,18 +75,18 @@ async def taken_async(batches: Coming[S]) -> AsyncIterator[S | Missing]:
     try:
         async for batch in batches:
             yield batch
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - it is raised again
         yield Missing(error)
 
 
 @contextmanager
 def naming(number: int) -> Iterator[None]:
-    """Says in errors which batch they are of, counted from 0: in the message of ours, in a note of others'."""
+    """Names the batch in errors, counted from 0: in the message of our own errors, in a note of all other errors."""
     try:
         yield
     except Exception as error:
         if not isinstance(error, LosswireError):
             error.add_note(f"in batch {number}")
-        with suppress(AttributeError):  # as of an error that takes none
-            setattr(error, "batch", number)  # noqa: B010 - which others' errors have not
+        with suppress(AttributeError):  # some errors take no attributes
+            setattr(error, "batch", number)  # noqa: B010 - not every error declares it
         raise

@@ -1,4 +1,4 @@
-"""Chunks of batches, each in one message: who has many batches at hand need not wake a thread or a task for each."""
+"""Chunks of batches, each in one message. So many batches do not need a thread or a task each."""
 
 import copy
 from collections.abc import (
@@ -34,11 +34,11 @@ Settled: TypeAlias = list[Result | Exception]  # of a chunk: exceptions are rais
 
 @dataclass(frozen=True)
 class Prepared:
-    """A loss that is put together and not evaluated.
+    """An evaluation that is put together but not sent.
 
     Attributes:
-        evaluation: It.
-        timeout: Seconds that it may take; None if that was not said.
+        evaluation: The evaluation.
+        timeout: Seconds that it may take; None for the client's timeout.
     """
 
     evaluation: Evaluation
@@ -46,14 +46,14 @@ class Prepared:
 
 
 class Preparation(Losses[Prepared]):
-    """The losses, put together and not evaluated, in the name of a client."""
+    """The losses of a client, put together but not sent. Errors name the client's class."""
 
     def __init__(self, client: Losses[Any]) -> None:
         self._client = client
 
     @property
     def _public_name(self) -> str:
-        return self._client._public_name  # noqa: SLF001 - in whose name it is
+        return self._client._public_name  # noqa: SLF001 - errors name the client's class
 
     def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Prepared:
         timeout = common.pop("timeout", None)
@@ -67,10 +67,10 @@ class Chunk:
     Args:
         prepare: Puts a batch together.
         batches: The batches.
-        timeout: Of the message, as `Prepared` has it. A batch that brings another goes alone.
+        timeout: Timeout of the message, as in `Prepared`. A batch with another timeout goes alone.
 
     Attributes:
-        requests: What goes in the message.
+        requests: The requests that go in the message.
     """
 
     def __init__(self, prepare: Callable[[Batch], Prepared], batches: Sequence[Batch], timeout: float | None) -> None:
@@ -80,7 +80,7 @@ class Chunk:
         self.requests = [data for data in small.values() if data]
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Takes what came of the requests."""
+        """Takes the outcomes of the requests."""
         for number, outcome in zip(self._numbers, outcomes, strict=True):
             prepared = self._results[number]
             if isinstance(outcome, v1.EvaluateResponse) and isinstance(prepared, Prepared):
@@ -88,7 +88,7 @@ class Chunk:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Around the message: if it fails, all that is in it is left, unless there is no time for that any more."""
+        """Surrounds the sending of the message. If that fails, its batches are left, unless their time has run out."""
         try:
             yield
         except DeadlineExceededError as error:
@@ -98,7 +98,7 @@ class Chunk:
             pass
 
     def left(self) -> list[Prepared]:
-        """Batches that cannot go with others, or failed with them. Each is tried alone, which tells what is wrong."""
+        """Batches that cannot go with others, or failed with them. Each is then sent alone, and gets its own error."""
         return [result for result in self._results if isinstance(result, Prepared)]
 
     def settled(self, alone: Iterable[Result | Exception]) -> Settled:
@@ -108,14 +108,14 @@ class Chunk:
 
 
 def chunk_size(window: int, max_requests: int) -> int:
-    """So many that half of a window is computed while the other half is put together."""
+    """The size with which half of a window is computed while the other half is put together."""
     return min(max(1, window // MAX_IN_FLIGHT), max_requests)
 
 
 def evaluate_in_chunks(
     evaluate: Callable[[Sequence[Batch]], Settled], batches: Iterable[Batch], window: int, size: int
 ) -> Iterator[Result]:
-    """Results in order; as many chunks of a size are in flight as fit a window."""
+    """Results in order. As many chunks of this size are in flight as fit the window."""
     number = 0
     for results in evaluate_in_threads(evaluate, _chunks(batches, size), window // size, size):
         for result in results:
@@ -127,7 +127,7 @@ def evaluate_in_chunks(
 async def evaluate_in_awaited_chunks(
     evaluate: Callable[[Sequence[Batch]], Coroutine[Any, Any, Settled]], batches: Coming[Batch], window: int, size: int
 ) -> AsyncGenerator[Result, None]:
-    """The same in the running event loop."""
+    """Like `evaluate_in_chunks`, in the running event loop."""
     number = 0
     async with aclosing(evaluate_in_tasks(evaluate, _awaited_chunks(batches, size), window // size, size)) as chunks:
         async for results in chunks:
@@ -138,18 +138,18 @@ async def evaluate_in_awaited_chunks(
 
 
 def attempted(function: Callable[[S], T], argument: S) -> T | Exception:
-    """What a function returns or raises, which is raised again in its turn."""
+    """What a function returns or raises. An error is raised again when its result would come."""
     try:
         return function(argument)
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - it is raised again
         return error
 
 
 async def attempted_async(function: Callable[[S], Awaitable[T]], argument: S) -> T | Exception:
-    """The same of a function that is awaited."""
+    """Like `attempted`, for a function that is awaited."""
     try:
         return await function(argument)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - it is raised again
         return error
 
 

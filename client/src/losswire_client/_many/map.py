@@ -1,4 +1,4 @@
-"""Many evaluations with a window of them in flight: results come in the order of what is evaluated."""
+"""Many evaluations with a window of them in flight. Results come in the order of the items."""
 
 import asyncio
 from collections import deque
@@ -21,7 +21,7 @@ def checked_window(window: int) -> int:
 def evaluate_in_threads(
     evaluate: Callable[[Any], T], items: Iterable[object], window: int, size: int = 1
 ) -> Iterator[T]:
-    """Takes an item, of so many batches, as a result is taken, so that no more than a window of them is in memory."""
+    """Takes an item of `size` batches for each result that is taken, so that at most a window of items is in memory."""
     threads = ThreadPoolExecutor(window, "losswire-map")
     in_flight = deque[tuple[int, Future[T]]]()
     try:
@@ -32,13 +32,13 @@ def evaluate_in_threads(
         while in_flight:
             yield _result(*in_flight.popleft())
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)  # whoever breaks off need not wait for what is in flight
+        threads.shutdown(wait=False, cancel_futures=True)  # a caller that stops need not wait
 
 
 async def evaluate_in_tasks(
     evaluate: Callable[[Any], Coroutine[Any, Any, T]], items: Coming[object], window: int, size: int = 1
 ) -> AsyncGenerator[T, None]:
-    """The same in the running event loop."""
+    """Like `evaluate_in_threads`, in the running event loop."""
     in_flight = deque[tuple[int, asyncio.Task[T]]]()
     number = 0
     try:
@@ -56,7 +56,7 @@ async def evaluate_in_tasks(
 
 
 async def _evaluated(evaluate: Callable[[Any], Coroutine[Any, Any, T]], item: object) -> T:
-    return await evaluate(item)  # which may raise before there is anything to await
+    return await evaluate(item)  # the call itself may raise, here within the task
 
 
 def _result(number: int, future: Future[T]) -> T:

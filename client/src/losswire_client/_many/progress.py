@@ -10,7 +10,7 @@ from losswire_client._result import Result
 
 
 def wants_bar(progress: bool) -> bool:
-    """The argument, if it can be had."""
+    """The argument `progress`, if the extra for it is installed."""
     check_choice("progress", progress, (False, True))
     if progress and find_spec("tqdm") is None:
         raise ImportError(missing("progress=True needs tqdm", "progress"))
@@ -18,7 +18,7 @@ def wants_bar(progress: bool) -> bool:
 
 
 def shown(results: Iterator[Result], batches: object) -> Iterator[Result]:
-    """Results as they come, with a bar of how many have, and of their mean."""
+    """Results as they come, with a bar of their number and their mean."""
     with _bar(batches) as count:
         for result in results:
             count(result)

@@ -1,1 +1,1 @@
-"""From a caller's arguments to an evaluation. Opens into no other room."""
+"""From a caller's arguments to an evaluation. Imports no other folder of this package."""

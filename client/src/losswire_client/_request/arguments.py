@@ -20,14 +20,14 @@ def put_together(
     own_options: Mapping[str, Any],
     **options: Unpack[Options],
 ) -> Evaluation:
-    """Puts together and checks what is to be evaluated.
+    """Puts an evaluation together and checks it.
 
     Args:
-        loss: Its name.
-        input: What the loss takes.
-        target: Likewise.
+        loss: Name of the loss.
+        input: The input of the loss.
+        target: The target of the loss.
         reduction: ``none``, ``mean`` or ``sum``.
-        own_options: The loss's own, by their names.
+        own_options: Options of this loss alone, by their names.
         **options: Options that all losses have.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From what callers hand in to arrays that the contract can carry. Whether they are right, others check."""
+"""From callers' values to arrays that the contract can carry. Other modules check the arrays."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ MAX_CLASS = np.iinfo(np.int64).max
 
 
 def floating_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Logits, weights, gradients. Whole numbers in a list are meant as numbers; an array of integers is a mistake."""
+    """Logits, weights or gradients. Integers in a list become floats, but an array of integers is a mistake."""
     array = to_numpy(argument, value)
     if array.dtype.kind in "iu" and _is_list(value):
         return array.astype(np.float64)

@@ -26,20 +26,21 @@ class Options(TypedDict, total=False):
     """Keywords that every loss takes after those of PyTorch.
 
     Attributes:
-        sample_weight: A factor for each row's loss, of the shape that the loss has with reduction ``none``, in a
-            floating dtype. It does not change what ``mean`` divides by. Ones if None.
+        sample_weight: A factor for each row's loss, of the loss's shape with reduction ``none``, in a floating dtype.
+            It does not change what ``mean`` divides by. Ones if None.
         grad: Whether to return the gradient with respect to the input.
         grad_output: The incoming gradient, of the loss's shape; ones if None.
         outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
-            ``predictions``, each at most once; `Result` says what they are.
-        empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
+            ``predictions``, each at most once; `Result` describes them.
+        empty: The value of ``mean`` if no row counts: ``nan``, as in PyTorch, or ``zero``.
         series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of
             ``_.:/-``.
-        wire_dtype: A narrower dtype in which the input travels, and its gradient back: fewer bytes for less precision,
-            as ``docs/numerics.md`` measures. Results are as if the input had been rounded to it, but the gradient still
-            has the input's dtype. The input's own if None.
-        strict: Whether to refuse numbers that the loss takes but can hardly mean: probabilities as logits, logits as
-            log-probabilities, targets of several classes as probabilities. To look at them takes up to a pass.
+        wire_dtype: A narrower dtype in which the input and its gradient travel: fewer bytes for less precision, as
+            ``docs/numerics.md`` measures. Results are as if the input had been rounded to it, but the gradient still
+            has the input's dtype. The input's dtype if None.
+        strict: Whether to refuse numbers that the loss accepts but that are hardly meant for it: probabilities as
+            logits, logits as log-probabilities, targets of several classes as probabilities. The check takes up to a
+            pass over the arrays.
     """
 
     sample_weight: npt.ArrayLike | None
@@ -63,15 +64,15 @@ class Common(Options, total=False):
 
 
 class Evaluation:
-    """A request, and beside it the arrays whose elements are not in it yet.
+    """A request, and the arrays whose elements are not in it yet.
 
     Attributes:
-        request: Once it is complete, all but the elements of `arrays`.
+        request: The request; when complete it has everything except the elements of `arrays`.
         options: The message of the loss's own options, in the request.
-        arrays: Arguments with something for each row, by name; the input comes last.
-        inline: The others, which travel within the request whatever the transport.
-        wire_dtype: In which the input travels, and its gradient unless it is asked for in another.
-        strict: Whether numbers that can hardly be meant are refused.
+        arrays: Arguments with elements for each row, by name; the input comes last.
+        inline: All other arrays. They travel within the request, whatever the transport.
+        wire_dtype: The dtype in which the input travels, and its gradient unless another dtype is asked for.
+        strict: Whether numbers that are hardly meant are refused.
     """
 
     def __init__(
@@ -122,12 +123,12 @@ class Evaluation:
 
     @property
     def grad_dtype(self) -> np.dtype[Any]:
-        """Of the gradient that the caller gets."""
+        """The dtype of the gradient that the caller gets."""
         return self.input.dtype.newbyteorder("=")
 
     @property
     def layout(self) -> RowLayout:
-        """Of an input that has elements."""
+        """The row layout of the input, which must have elements."""
         return RowLayout.of(self.input.shape, elementwise=self.is_elementwise)
 
     @property
@@ -136,13 +137,13 @@ class Evaluation:
         return sum(array.size * self.wire_dtype_of(name).itemsize for name, array in self.arrays.items())
 
     def wire_dtype_of(self, name: str) -> np.dtype[Any]:
-        """In which an array travels."""
+        """The dtype in which an array travels."""
         if name == "input":
             return self.wire_dtype
         return (self.inline if name in self.inline else self.arrays)[name].dtype
 
     def new_request(self) -> v1.EvaluateRequest:
-        """A copy of `request` to be filled, since an evaluation may be sent more than once."""
+        """A copy of `request` to be filled. It is a copy because an evaluation may be sent more than once."""
         request = v1.EvaluateRequest()
         request.CopyFrom(self.request)
         return request
@@ -162,10 +163,10 @@ class Evaluation:
                 self.inline[name] = array
 
     def complete(self) -> None:
-        """Checks dtypes, shapes and options, and has the request say them.
+        """Checks dtypes, shapes and options, and writes them into the request. The server checks elements.
 
         Raises:
-            InvalidArgumentError: One of them is wrong. Elements are checked by the server.
+            InvalidArgumentError: A dtype, a shape or an option is wrong.
         """
         arrays = {**self.arrays, **self.inline}
         try:
@@ -193,12 +194,12 @@ class Evaluation:
 
 
 def _form(array: npt.NDArray[Any]) -> Form:
-    element = of_numpy(array.dtype)  # whose name knows no byte order
+    element = of_numpy(array.dtype)  # its name has no byte order
     return Form(str(array.dtype) if element is None else element.name, array.shape)
 
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:
-    """Sets a field that has the argument's name."""
+    """Sets the field that has the argument's name."""
     try:
         setattr(message, argument, value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -206,7 +207,7 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
 
 
 def check_choice(argument: str, value: object, choices: Collection[object]) -> None:
-    # By type too, since an array is equal to nothing and everything, and 1 to True.
+    # The type must match too: an array compares element by element, and 1 equals True.
     for choice in choices:
         if type(value) is type(choice) and value == choice:
             return
@@ -227,7 +228,7 @@ def _wire_dtype(name: str | None, x: npt.NDArray[Any]) -> np.dtype[Any]:
     if name is None:
         return x.dtype
     check_choice("wire_dtype", name, FLOATING)
-    if not _form(x).is_floating:  # and so not to be made right by the way
+    if not _form(x).is_floating:  # a wire dtype must not turn a wrong input into a right one
         return x.dtype
     wire = BY_NAME[name].numpy
     if wire != x.dtype and wire.itemsize >= x.dtype.itemsize:

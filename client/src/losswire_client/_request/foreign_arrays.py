@@ -1,4 +1,4 @@
-"""Arrays of any library as numpy's, without a copy where they lie in this machine's memory. No library is imported."""
+"""Turns arrays of any library into numpy arrays, without a copy if they lie in host memory. Imports no such library."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from losswire_client._errors import invalid_argument
 
-ON_CPU = 1  # DLPack's number
+ON_CPU = 1  # DLPack's number of the device
 Array = npt.NDArray[Any]
 
 
 def to_numpy(argument: str, value: Any) -> Array:
-    """The same elements as numpy's array.
+    """The same elements as a numpy array.
 
     Raises:
-        InvalidArgumentError: There is none, or it would lack something that came.
+        InvalidArgumentError: The value cannot become a numpy array, or would lose its mask or its autograd graph.
     """
     if type(value) is np.ndarray:
         return value
@@ -28,7 +28,7 @@ def to_numpy(argument: str, value: Any) -> Array:
     for convert in _ways(value):
         try:
             return convert(value)
-        except Exception as error:  # noqa: BLE001 - a library that will not convert may say so by any
+        except Exception as error:  # noqa: BLE001 - a library may refuse to convert with any error
             problem = problem or error
     first_line = str(problem).partition("\n")[0] or type(problem).__name__
     raise invalid_argument(argument, f"{_what_came(value)} {first_line}") from problem
@@ -43,12 +43,12 @@ def _reason_to_refuse(value: Any) -> str:
 
 
 def _ways(value: Any) -> Iterator[Callable[[Any], Array]]:
-    """How to get at the elements. A library's own way comes first: it knows dtypes and devices that DLPack does not."""
+    """Ways to convert a value. A library's own way comes first: it knows dtypes and devices that DLPack does not."""
     if _is_tensor(value):
         yield _from_torch
         return
     shared, on_gpu = hasattr(value, "__dlpack__"), hasattr(value, "__cuda_array_interface__")
-    if hasattr(value, "__array__") or not (shared or on_gpu):  # else it would be a list to numpy, or one object
+    if hasattr(value, "__array__") or not (shared or on_gpu):  # otherwise numpy would see a list or a single object
         yield np.asarray
     if shared:
         yield _from_dlpack
@@ -57,21 +57,21 @@ def _ways(value: Any) -> Iterator[Callable[[Any], Array]]:
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # of the caller's: this package has no need of it
+    torch = sys.modules.get("torch")  # only if the caller has imported it: this package does not
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _from_torch(tensor: Any) -> Array:
     torch: Any = sys.modules["torch"]
-    if tensor.dtype is torch.bfloat16:  # which PyTorch does not hand to numpy, and numpy knows by `ml_dtypes` alone
+    if tensor.dtype is torch.bfloat16:  # PyTorch cannot hand it to numpy, which needs `ml_dtypes` for it
         return _from_torch(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
-    array: Array = tensor.numpy(force=True)  # brought over from a GPU
+    array: Array = tensor.numpy(force=True)  # `force` copies from a GPU
     return array
 
 
 def _from_dlpack(value: Any) -> Array:
     here = value.__dlpack_device__()[0] == ON_CPU
-    return np.from_dlpack(value) if here else np.from_dlpack(value, device="cpu")  # which older libraries do not know
+    return np.from_dlpack(value) if here else np.from_dlpack(value, device="cpu")  # older libraries have no `device`
 
 
 def _from_cupy(value: Any) -> Array:

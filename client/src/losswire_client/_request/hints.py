@@ -1,4 +1,4 @@
-"""What a caller may have meant whose target is refused: common mistakes, told beside the verdict of either side."""
+"""Hints at common mistakes for a caller whose target is refused, by the client or by the server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from losswire_client._request.evaluation import Evaluation
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
-VOID = (255, 65535)  # what images of labels have where there is none
+VOID = (255, 65535)  # the values of pixels without a label in label images
 ONE_LOGIT_A_ROW = (
     "for one logit a row use binary_cross_entropy_with_logits, and for one probability binary_cross_entropy, "
     "with a target of floats"
@@ -27,7 +27,7 @@ FLOATS = "if they are class indices, pass them in an integer dtype, as in target
 
 @contextmanager
 def hinting(evaluation: Evaluation) -> Iterator[None]:
-    """Adds a hint to the error of a target, whoever refused it."""
+    """Adds a hint to the error of a target, whether the client or the server refused it."""
     try:
         yield
     except InvalidArgumentError as error:
@@ -59,7 +59,7 @@ def _hint_of_shape(shape: Shape, target_shape: Shape) -> str:
 
 
 def hint_of_classes(target: Array, classes: int, ignore_index: int) -> str:
-    """What class indices may mean that are no classes; empty if nothing suggests itself."""
+    """A hint at the meaning of class indices out of range; empty if there is no guess."""
     wrong = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if not wrong.any():
         return ""

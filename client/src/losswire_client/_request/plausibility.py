@@ -1,6 +1,6 @@
-"""Whether batches hold what their loss takes, going by their numbers.
+"""Checks by their numbers whether batches hold what their loss takes.
 
-The check reads a batch once more, so it is made on request alone.
+The check reads a batch once more, so it is made only on request.
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from losswire.rows import row_shape
 from losswire_client._errors import invalid_argument
 from losswire_client._request.suspicions import SUSPICIONS, Finding
 
-BLOCK = 2**16  # numbers that are looked at together, and stay in a core's cache
+BLOCK = 2**16  # how many numbers are checked together, few enough for a core's cache
 
 Array = npt.NDArray[Any]
 
 
 class Plausibility:
-    """Looks at batches of a loss: at all rows, or at some of each.
+    """Looks at batches of a loss: at all rows, or at some rows of each batch.
 
     Args:
-        loss: Its name.
-        ignore_index: Target of rows that do not count, and so may hold anything.
+        loss: Name of the loss.
+        ignore_index: Target of rows that do not count, and so may hold any numbers.
     """
 
     def __init__(self, loss: str, ignore_index: int = -100) -> None:
@@ -33,13 +33,13 @@ class Plausibility:
         self._suspicions = SUSPICIONS[loss]()
 
     def add(self, input: Array, target: Array, *, first_row: int = 0, most: int | None = None) -> None:
-        """Looks at a batch that is right as far as dtypes and shapes go.
+        """Looks at a batch whose dtypes and shapes are right.
 
         Args:
-            input: What the loss takes.
-            target: Likewise.
-            first_row: The number that its first row has in findings.
-            most: Rows to look at, evenly spread over the batch; all if None.
+            input: The input of the loss.
+            target: The target of the loss.
+            first_row: Number of the batch's first row in findings.
+            most: How many rows to look at, evenly spread over the batch; all if None.
         """
         shape = input.shape if self._is_elementwise else row_shape(input.shape)
         x, y, shape = (input, target, shape) if shape else (input[None], target[None], (1,))
@@ -48,7 +48,7 @@ class Plausibility:
                 self._add(_numbers(x, shape, rows), _numbers(y, shape, rows), rows + first_row)
 
     def findings(self) -> list[Finding]:
-        """What is wrong so far, of each argument the first that is."""
+        """The first finding so far about each argument."""
         found: dict[str, Finding] = {}
         for suspicion in self._suspicions:
             if finding := suspicion.finding():
@@ -68,10 +68,10 @@ class Plausibility:
 
 
 def check_plausible(loss: str, input: Array, target: Array, ignore_index: int) -> None:
-    """Looks at all rows of a batch that is right as far as dtypes and shapes go.
+    """Looks at all rows of a batch whose dtypes and shapes are right.
 
     Raises:
-        InvalidArgumentError: An argument is something else than the loss takes.
+        InvalidArgumentError: An argument is not what the loss takes.
     """
     plausibility = Plausibility(loss, ignore_index)
     plausibility.add(input, target)
@@ -80,7 +80,7 @@ def check_plausible(loss: str, input: Array, target: Array, ignore_index: int) -
 
 
 def _blocks(shape: tuple[int, ...], size: int, most: int | None) -> Iterator[Array]:
-    """The numbers of the rows to look at, some at a time."""
+    """The numbers of the rows to look at, in blocks."""
     count = int(np.prod(shape))
     rows = np.arange(count) if most is None else np.linspace(0, count - 1, min(most, count), dtype=np.int64)
     step = max(1, BLOCK * count // size)

@@ -1,4 +1,4 @@
-"""Numbers that a loss accepts and that are hardly meant for it, as probabilities in place of logits."""
+"""Finds numbers that a loss accepts but that are hardly meant for it, such as probabilities in place of logits."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
@@ -11,7 +11,7 @@ FEWEST = 8  # numbers: fewer logits may well lie in [0, 1] by chance
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]  # (rows)
-Numbers = npt.NDArray[np.float64]  # (rows, C); of binary losses, whose rows are elements, (rows, 1)
+Numbers = npt.NDArray[np.float64]  # (rows, C); (rows, 1) for binary losses, whose rows are elements
 
 
 class Finding(NamedTuple):
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
     Attributes:
         argument: ``input`` or ``target``.
         problem: What was expected, and what came.
-        row: The first that is wrong, counted as in the flattened loss of reduction ``none``; None if all are alike.
+        row: The first wrong row, counted as in the flattened loss of reduction ``none``; None if all rows are alike.
     """
 
     argument: str
@@ -29,10 +29,10 @@ class Finding(NamedTuple):
 
 
 class Suspicion(Protocol):
-    """The suspicion that an argument is something else than it should be.
+    """The suspicion that an argument is not what it should be.
 
     Attributes:
-        argument: Its name.
+        argument: Name of the argument.
         settled: Whether no further row can change the finding.
     """
 
@@ -48,7 +48,7 @@ class Suspicion(Protocol):
 
 
 class AllAlike:
-    """The suspicion that all rows are of a kind that the loss does not take. One row of another kind disproves it."""
+    """The suspicion that all rows are of the same wrong kind. One row of another kind disproves it."""
 
     def __init__(self, argument: str, problem: str, alike: Callable[[Numbers], Mask], fewest: int = 2) -> None:
         self.argument = argument
@@ -59,7 +59,7 @@ class AllAlike:
         self._count = 0
         self._least, self._most = np.inf, -np.inf
 
-    def add(self, numbers: Numbers, rows: Array) -> None:  # noqa: ARG002 - none is told
+    def add(self, numbers: Numbers, rows: Array) -> None:  # noqa: ARG002 - the finding names no row
         if numbers.size:
             self.settled = not self._alike(numbers).all()
             self._count += numbers.size
@@ -69,7 +69,7 @@ class AllAlike:
     def finding(self) -> Finding | None:
         if self.settled or self._count < self._fewest:
             return None
-        is_constant = self._least == self._most  # as the logits of an untrained model are, whatever it is
+        is_constant = self._least == self._most  # so are the logits of some untrained models
         return None if is_constant else Finding(self.argument, self._problem)
 
 
@@ -118,7 +118,7 @@ def _are_zeros_and_ones(numbers: Numbers) -> Mask:
 
 
 def _are_no_log_distributions(numbers: Numbers) -> Mask:
-    # The rounding error of a logarithm is in proportion to it, and the logarithms' mean is log C at most.
+    # The rounding error of a logarithm is proportional to it, and the logarithms' mean is log C at most.
     tolerance = TOLERANCE * (1 + np.log(numbers.shape[1]))
     wrong: Mask = np.abs(_sum_of_exponentials(numbers) - 1) > tolerance
     return wrong

@@ -1,1 +1,1 @@
-"""How an evaluation travels: in one message, as a stream of slabs, in shared memory. Opens into `_request`."""
+"""How an evaluation travels: in one message, as a stream of slabs, in shared memory. Imports `_request`."""

@@ -21,7 +21,7 @@ FIELDS = tuple(tensor.field for tensor in RESULT_TENSORS)
 
 @contextmanager
 def understood() -> Iterator[None]:
-    """Turns what is wrong with an answer into an error of the tree."""
+    """Turns the error of a malformed answer into an error of the tree."""
     try:
         yield
     except (DecodeError, KeyError, ValueError) as error:

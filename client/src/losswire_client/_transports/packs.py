@@ -11,9 +11,9 @@ from losswire.wire import LENGTH_DELIMITED, tag, varint
 from losswire_client._capabilities import Capabilities
 from losswire_client._errors import CallCancelledError, InternalError, LosswireError, from_failure
 
-MAX_REQUEST_BYTES = 2**16  # larger ones gain nothing by company, and hold it up
+MAX_REQUEST_BYTES = 2**16  # larger requests gain nothing in a pack, and hold up the other requests
 MAX_IN_FLIGHT = 2  # messages: while the server works on one, the next is put together
-FIELD_BYTES = 6  # at most, that a message has beside each request
+FIELD_BYTES = 6  # at most so many bytes of a message come before each request
 
 TAG = tag(v1.BatchEvaluateRequest.REQUESTS_FIELD_NUMBER, LENGTH_DELIMITED)
 
@@ -22,20 +22,20 @@ GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:
-    """Whether a request, of these bytes, may travel with others."""
+    """Whether a request, serialized as these bytes, may travel with others."""
     return len(data) <= MAX_REQUEST_BYTES and not request.input.HasField("shared_memory")
 
 
 def pack(requests: Sequence[bytes]) -> bytes:
-    """A BatchEvaluateRequest of requests in bytes, joined by hand since protobuf would have to parse them first."""
+    """A BatchEvaluateRequest of serialized requests. They are joined by hand, since protobuf would parse them first."""
     return b"".join(part for request in requests for part in (TAG, varint(len(request)), request))
 
 
 def unpack(answer: bytes, count: int) -> list[Outcome]:
-    """What came of each request.
+    """The outcome of each request.
 
     Raises:
-        InternalError: It is no message, or not one result for each request.
+        InternalError: The answer is no such message, or does not have one result for each request.
     """
     try:
         results = v1.BatchEvaluateResponse.FromString(answer).results
@@ -50,11 +50,11 @@ def unpack(answer: bytes, count: int) -> list[Outcome]:
 
 
 def fitting(requests: Iterable[tuple[bytes, Capabilities]], max_bytes: int = sys.maxsize) -> int:
-    """How many of the first requests go into one message, by what is known to each of their callers: at least one.
+    """How many of the first requests go into one message, by the limits that each caller knows: at least one.
 
     Args:
-        requests: Each with what the server serves, as far as its caller knows: one of them may know better.
-        max_bytes: How large the message may be, where the server takes more.
+        requests: Each request with what the server serves, as far as the request's caller knows.
+        max_bytes: How large the message may be, even if the server takes larger ones.
     """
     count = nbytes = 0
     max_requests = sys.maxsize

@@ -1,4 +1,4 @@
-"""Where the arrays of one call are, when they are not sent."""
+"""Places in shared memory for the arrays of one call."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -21,10 +21,10 @@ LEAST_BYTES = 64 * 2**10  # smaller arrays are sent with the request: a place co
 
 
 class Placement:
-    """Finds or makes places for an evaluation's arrays, for the length of a `with` block around the call.
+    """Finds or makes places for an evaluation's arrays. They last as long as a `with` block around the call.
 
     Attributes:
-        is_complete: Whether all of them have been found or made.
+        is_complete: Whether all places have been found or made.
     """
 
     def __init__(self, evaluation: Evaluation, pool: RegionPool, wire: Wire, deadline: Deadline) -> None:
@@ -37,10 +37,10 @@ class Placement:
         self._gradient: npt.NDArray[Any] | None = None
 
     async def request(self) -> v1.EvaluateRequest:
-        """The request, which refers to where the arrays lie, and to where the gradient is to be written.
+        """The request, with the places of the arrays, and the place where the server is to write the gradient.
 
         Raises:
-            LosswireError: There is no region to be had.
+            LosswireError: No region can be leased.
         """
         request = self._evaluation.new_request()
         for name in self._evaluation.arrays:
@@ -51,7 +51,7 @@ class Placement:
         return request
 
     def result(self, response: v1.EvaluateResponse) -> Result:
-        """The result, whose gradient lies in its region if it was given one."""
+        """The result. Its gradient lies in shared memory if it has a place there."""
         with understood():
             arrays = read_arrays(response)
             if self._gradient is not None and response.gradient.HasField("shared_memory"):
@@ -70,7 +70,7 @@ class Placement:
         self._gradient = None
 
     def _undo(self) -> None:
-        # The server may still write the gradient of a call that was given up, where another's arrays would be.
+        # The server may still write the gradient of a call that was given up, so other calls must not get its regions.
         for held in self._held:
             self._pool.discard(held)
 
@@ -78,7 +78,7 @@ class Placement:
         array, dtype = self._evaluation.arrays[name], self._evaluation.wire_dtype_of(name)
         span = self._pool.find(array) if array.dtype == dtype else None
         if span is None and array.size * dtype.itemsize < LEAST_BYTES:
-            with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+            with np.errstate(over="ignore"):  # infinity is right if the wire dtype is too narrow
                 message.data = to_bytes(array.astype(dtype, copy=False))
             return
         message.shared_memory.CopyFrom(span or await self._copied(array, dtype))
@@ -103,5 +103,5 @@ class Placement:
 
 
 def _copy(into: npt.NDArray[Any], array: npt.NDArray[Any]) -> None:
-    with np.errstate(over="ignore"):  # as above
+    with np.errstate(over="ignore"):  # as in `_place`
         np.copyto(into, array, casting="unsafe")

@@ -1,4 +1,4 @@
-"""A region of the server's memory, mapped here."""
+"""Regions: the server's shared memory, mapped into this process."""
 
 import ctypes
 import mmap
@@ -17,12 +17,12 @@ class Region:
     """A region that is leased and mapped. Its memory lasts as long as this object, even when the lease is over.
 
     Args:
-        lease: What the server says of it.
+        lease: The server's description of the region.
         is_leased: Tells whether the lease lasts.
         end: Ends the lease.
 
     Raises:
-        PermissionDeniedError: It cannot be opened here, or the path leads to something else.
+        PermissionDeniedError: The region cannot be opened here, or the path leads to something else.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Region:
         return not self._lost and self._is_leased()
 
     def lose(self) -> None:
-        """Takes the server's word that there is no such region."""
+        """Notes that the server knows no such region any more."""
         self._lost = True
 
     def span_of(self, array: npt.NDArray[np.generic]) -> v1.SharedMemorySpan | None:
-        """Where an array lies in this region; None if it does not, or not as the contract wants it."""
+        """Where an array lies in this region; None if it lies elsewhere, or is not laid out as the contract wants."""
         offset = array.__array_interface__["data"][0] - self.address
         if offset < 0 or offset + array.nbytes > self.size or offset % array.itemsize:
             return None
@@ -53,7 +53,7 @@ class Region:
 
 
 class Held:
-    """A region in use: for a call, or by arrays. What becomes of the region when nobody holds it is up to its pool."""
+    """A region in use by a call or by arrays. Its pool decides what happens to it when nobody holds it."""
 
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -63,7 +63,7 @@ class Held:
         return {"version": 3, "typestr": "|u1", "shape": (self.region.size,), "data": (self.region.address, False)}
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-        """An array at the start of the region, which it and every view of it hold."""
+        """An array at the start of the region. The array and all its views hold the region."""
         dtype = np.dtype(dtype)
         nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         return np.asarray(self)[:nbytes].view(dtype).reshape(shape)
@@ -72,7 +72,7 @@ class Held:
 def _map(lease: v1.LeaseSharedMemoryResponse) -> mmap.mmap:
     name = f"/memfd:losswire-{lease.region_id} (deleted)"
     try:
-        # Behind a proxy the server may be elsewhere, and the path be that of something else here.
+        # Behind a proxy the server may be on another machine, and the path may lead to something else on this one.
         if os.readlink(lease.path) == name:
             descriptor = os.open(lease.path, os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -86,8 +86,8 @@ def _map(lease: v1.LeaseSharedMemoryResponse) -> mmap.mmap:
 
 
 def _is_sealed(descriptor: int, size: int) -> bool:
-    """Whether neither side can take memory away under the other."""
-    import fcntl  # where there is no such module, there is no such path
+    """Whether neither side can shrink the memory while the other uses it."""
+    import fcntl  # platforms without this module have no such path
 
     wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
     return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & wanted == wanted and os.fstat(descriptor).st_size == size

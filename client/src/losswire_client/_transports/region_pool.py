@@ -1,4 +1,4 @@
-"""Regions that are kept and used again: a lease costs a call, and its fresh pages ten times what copying there does."""
+"""Keeps regions to use them again. A lease costs a call, and fresh pages cost ten times as much as a copy to them."""
 
 import os
 import threading
@@ -14,8 +14,8 @@ from losswire_client._errors import LosswireError, OverloadedError
 from losswire_client._transports.region import Held, Region
 from losswire_client._transports.wire import Wire
 
-KEPT_BYTES = 256 * 2**20  # that nobody holds
-LEAST_BYTES = 2**20  # of a region
+KEPT_BYTES = 256 * 2**20  # the most that is kept in regions that nobody holds
+LEAST_BYTES = 2**20  # the smallest region
 
 
 class RegionPool:
@@ -23,17 +23,17 @@ class RegionPool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._regions: dict[str, Region] = {}  # all that are leased, by their id
+        self._regions: dict[str, Region] = {}  # all leased regions, by their id
         self._idle: list[Region] = []
-        self._returned: deque[Region] = deque()  # idle too, as soon as somebody has the lock
+        self._returned: deque[Region] = deque()  # become idle when a thread next has the lock
         self._closed = False
         self._process = os.getpid()
 
     async def take(self, nbytes: int, wire: Wire, deadline: Deadline) -> Held:
-        """A region of at least that size, whose bytes may be anything.
+        """A region of at least that size, with arbitrary content.
 
         Raises:
-            LosswireError: It cannot be had.
+            LosswireError: No region can be leased.
         """
         region = self._take_idle(nbytes) or await self._lease(_rounded(nbytes), wire, deadline)
         held = Held(region)
@@ -49,12 +49,12 @@ class RegionPool:
         return next((span for span in spans if span is not None), None)
 
     def discard(self, held: Held) -> None:
-        """Ends a lease, where the server may still read or write what it should not."""
+        """Ends the lease of a region that the server may still read or write, so that it is not used again."""
         held.region.lose()
         held.region.end()
 
     def lose_all(self) -> None:
-        """Takes the server's word that it does not know our regions."""
+        """Notes that the server does not know our regions any more."""
         for region in tuple(self._regions.values()):
             region.lose()
 
@@ -84,15 +84,15 @@ class RegionPool:
             fitting = [region for region in reversed(self._idle) if nbytes <= region.size <= 2 * _rounded(nbytes)]
             if not fitting:
                 return None
-            best = min(fitting, key=lambda region: region.size)  # the latest of them, which caches may still hold
+            best = min(fitting, key=lambda region: region.size)  # of equal sizes the latest: caches may still hold it
             self._idle.remove(best)
             return best
 
     def _give_back(self, region: Region) -> None:
-        if os.getpid() != self._process:  # a fork's copy is gone, not the array
+        if os.getpid() != self._process:  # the child of a fork dropped its copy of the array
             return
         self._returned.append(region)
-        # Never waits: a garbage collection may have come while this very thread had the lock.
+        # Never waits: the garbage collector may call this in the thread that has the lock.
         if self._lock.acquire(blocking=False):
             try:
                 self._settle()
@@ -100,7 +100,7 @@ class RegionPool:
                 self._lock.release()
 
     def _settle(self) -> None:
-        """Keeps the regions that came back, or the latest of them if all are too much."""
+        """Keeps the regions that came back, or only the latest ones if all take too much memory."""
         while self._returned:
             self._idle.append(self._returned.popleft())
         kept, room = [], 0 if self._closed else KEPT_BYTES
@@ -113,7 +113,7 @@ class RegionPool:
         self._idle[:] = reversed(kept)
 
     def _end_idle(self) -> bool:
-        """Ends the leases that nobody needs; returns whether there were any."""
+        """Ends the leases of idle regions; returns whether there were any."""
         with self._lock:
             self._settle()
             ended, self._idle = self._idle, []
@@ -127,6 +127,6 @@ class RegionPool:
 
 
 def _rounded(nbytes: int) -> int:
-    """A size up to an eighth larger, so that arrays of about the same size can have each other's regions."""
+    """A size up to an eighth larger, so that arrays of about the same size can use the same region in turn."""
     step: int = 2 ** max(0, nbytes.bit_length() - 4)
     return max(LEAST_BYTES, -(-nbytes // step) * step)

@@ -1,4 +1,4 @@
-"""Parts of arrays for some rows of a batch, to be sent or to be filled."""
+"""Parts of arrays for some rows of a batch, to be sent or filled."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class RowElements:
         self.row_bytes = array.size // layout.row_count * self._dtype.itemsize
 
     def elements(self, slab: SlabRows) -> memoryview:
-        """The bytes of a slab, good until the next one is asked for: a view of the array where it can be one."""
+        """The bytes of a slab, valid until the next call. They are a view of the array where possible."""
         part = part_of(self._array, self._layout, slab)
         if part.dtype != self._dtype or not part.flags.c_contiguous:
             part = self._converted(part)
@@ -33,15 +33,15 @@ class RowElements:
         if self._scratch.size < part.size:
             self._scratch = np.empty(part.size, self._dtype)
         converted = self._scratch[: part.size].reshape(part.shape)
-        with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+        with np.errstate(over="ignore"):  # infinity is right if the wire dtype is too narrow
             np.copyto(converted, part, casting="unsafe")
         return converted
 
 
 def part_of(array: npt.NDArray[Any], layout: RowLayout, slab: SlabRows) -> npt.NDArray[Any]:
-    """The part of an array, of the input's shape or of the shape of rows, that belongs to a slab.
+    """The part of an array that belongs to a slab. The array has the input's shape or the shape of rows.
 
-    A view where there can be one, as of any contiguous array; else a copy of the slab.
+    The part is a view where possible, for example if the array is contiguous, and otherwise a copy.
     """
     if layout.elementwise or array.shape != layout.shape:
         numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat

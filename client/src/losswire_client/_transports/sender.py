@@ -1,4 +1,4 @@
-"""How whole requests are sent: each alone, or several in one message."""
+"""Sends whole requests: each alone, or several in one message."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ class Sender:
         return await wire.evaluate(request, deadline)
 
     async def send_together(self, requests: Sequence[bytes], wire: Wire, deadline: Deadline) -> list[Outcome]:
-        """Sends requests in as few messages as the server takes them, one after another."""
+        """Sends requests in as few messages as the server's limits allow, one after another."""
         served = await self._served.get(wire, deadline)
         outcomes: list[Outcome] = []
         while left := requests[len(outcomes) :]:

@@ -18,10 +18,10 @@ from losswire_client._transports.wire import Wire
 T = TypeVar("T")
 
 # A server that restarts may serve something else, and a client cannot see the restart: only calls under way fail. gRPC
-# tells of connections, at a price. `grpc` polls in a thread for every channel, which forks have to stop. `grpc.aio`
-# knows only the present state, where a restart between two calls leaves no trace. Neither sees a server behind a proxy,
-# or the exchange of one of several servers. So the server's own word counts: the client asks again when the server
-# refuses what it is known to take, and after a while anyhow, since it may take more than before.
+# can report the state of connections, at a price. `grpc` polls in a thread for every channel, which forks have to stop.
+# `grpc.aio` knows only the present state, where a restart between two calls leaves no trace. Neither sees a server
+# behind a proxy, or the exchange of one of several servers. So the client asks the server again when it refuses a call
+# that it should take by its last answer. The client also asks again after a while, since the server may take more.
 KNOWN_SECONDS = 60.0
 
 
@@ -37,15 +37,15 @@ class Served:
 
     @property
     def known(self) -> Capabilities | None:
-        """What is known without asking."""
+        """The server's last answer; None if there is none yet."""
         return self._known
 
     async def get(self, wire: Wire, deadline: Deadline) -> Capabilities:
-        """What the server serves, which may have been so some time ago."""
+        """What the server serves, by an answer that may be some time old."""
         known = self._known
         if known is not None and time.monotonic() < self._until:
             return known
-        self._until = time.monotonic() + KNOWN_SECONDS  # others go on with what is known, while this one asks
+        self._until = time.monotonic() + KNOWN_SECONDS  # other calls use the old answer while this one asks
         return await self.ask(wire, deadline)
 
     async def ask(self, wire: Wire, deadline: Deadline) -> Capabilities:
@@ -56,11 +56,11 @@ class Served:
         return served
 
     def forget(self) -> None:
-        """The server may be another from now on."""
+        """Forgets the answer, since the next calls may reach another server."""
         self._known = None
 
     async def trusting(self, attempt: Callable[[], Awaitable[T]], wire: Wire, deadline: Deadline) -> T:
-        """What comes of an attempt that goes by what is known; of a second one, if that was no longer so."""
+        """The outcome of an attempt that relies on the last answer. Attempts again if the answer was out of date."""
         known = self._known
         try:
             return await attempt()
@@ -71,13 +71,13 @@ class Served:
 
     async def _has_changed(self, known: Capabilities, wire: Wire, deadline: Deadline) -> bool:
         now = self._known
-        if now is None or now == known:  # else another call has found out
+        if now is None or now == known:  # otherwise another call has asked already
             now = await self.ask(wire, deadline)
         return now != known
 
 
 def _may_be_of_limits(refusal: Exception) -> bool:
-    """Whether a server may refuse a call so because it was put together by the limits of another server."""
+    """Whether the reason for a refusal may be that the call was made by the limits of another server."""
     if isinstance(refusal, InvalidArgumentError):
-        return refusal.argument == "requests"  # more than a message may have
+        return refusal.argument == "requests"  # too many requests in a message
     return not isinstance(refusal, OverloadedError)

@@ -1,4 +1,4 @@
-"""Batches that are not sent: their arrays lie, or are copied, where the server reads them."""
+"""Batches whose arrays are not sent. The arrays lie in, or are copied to, memory that the server reads too."""
 
 import math
 import time
@@ -29,7 +29,7 @@ from losswire_client._transports.region_pool import RegionPool
 from losswire_client._transports.sender import Sender
 from losswire_client._transports.wire import Wire
 
-MAX_ELEMENTS = 2**58  # whose bytes int64 counts, those of a region a little larger too
+MAX_ELEMENTS = 2**58  # int64 can count their bytes, and the bytes of a region a little larger
 WIDE_OUTPUTS = {OUTPUTS[tensor.name] for tensor in RESULT_TENSORS if tensor.wide and tensor.name in OUTPUTS}
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
 
@@ -45,7 +45,7 @@ class SharedMemory:
         self._sender = sender
         self._pool = RegionPool()
         self._not_before = 0.0  # by time.monotonic: when there may be memory again
-        self._refused_by: Capabilities | None = None  # the server as it was when it shared none with us
+        self._refused_by: Capabilities | None = None  # what the server served when it refused to share
 
     async def empty(
         self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, wire: Wire, deadline: Deadline
@@ -59,11 +59,11 @@ class SharedMemory:
         return held.array(lengths, known)
 
     def holds(self, array: npt.NDArray[Any]) -> bool:
-        """Whether an array lies where the server reads it."""
+        """Whether an array lies in shared memory."""
         return self._pool.find(array) is not None
 
     def suits(self, evaluation: Evaluation, served: Capabilities) -> bool:
-        """Whether a batch is one for shared memory: answers come in a message, which must hold their arrays."""
+        """Whether a batch suits shared memory. Wide outputs do not, since they come in a message."""
         in_message = WIDE_OUTPUTS.intersection(evaluation.request.outputs.outputs)
         return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
@@ -73,21 +73,22 @@ class SharedMemory:
         Raises:
             NotServedError: This server shares no memory.
             PermissionDeniedError: The server is not on this machine, or belongs to another user.
-            ResourceExhaustedError: It never shares so much memory; as OverloadedError: not now.
+            ResourceExhaustedError: The server never shares so much memory; as OverloadedError: not now.
             LosswireError: The call failed.
         """
         try:
             return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
-        except RegionLostError:  # the server has restarted since; now all is copied, to regions of the new one
+        except RegionLostError:  # the server has restarted: copy all arrays to regions of the new server
             self._pool.lose_all()
         return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
 
     async def try_evaluate(
         self, evaluation: Evaluation, served: Capabilities, wire: Wire, deadline: Deadline
     ) -> Result | None:
-        """The same, but None where there is no memory to be had, and another transport is to be taken.
+        """Evaluates a batch like `evaluate`, but returns None if the server does not share enough memory.
 
-        Costs nothing once the server has refused: until it is asked again what it serves, or for as long as it said.
+        After a refusal this returns None at once: until the server is asked again what it serves, or for as long as
+        the refusal said.
 
         Raises:
             LosswireError: The call failed.
@@ -100,7 +101,7 @@ class SharedMemory:
         except RegionLostError:
             self._pool.lose_all()
         except REFUSALS as error:
-            if placement.is_complete:  # it is the evaluation that was refused
+            if placement.is_complete:  # the server refused the evaluation, not the memory
                 raise
             self._put_off(error, served)
         return None
@@ -117,7 +118,7 @@ class SharedMemory:
     def _put_off(self, refusal: Exception, served: Capabilities) -> None:
         if isinstance(refusal, OverloadedError):
             self._not_before = time.monotonic() + refusal.retry_seconds
-        elif not isinstance(refusal, ResourceExhaustedError):  # which a smaller batch need not be
+        elif not isinstance(refusal, ResourceExhaustedError):  # it may share less memory, for a smaller batch
             self._refused_by = served
 
 

@@ -1,4 +1,4 @@
-"""Evaluations as a stream of slabs. No I/O: a client sends the messages, and hands in the answers."""
+"""Evaluations as a stream of slabs. No I/O: a wire sends the messages, and hands in the answers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,9 +26,9 @@ class Stream:
     """One evaluation, cut into slabs.
 
     Args:
-        evaluation: Of an input that has elements.
-        slab_bytes: How large a slab should be; of rows that are larger, each is a slab of its own.
-        max_message_bytes: The most that the server takes.
+        evaluation: The evaluation. Its input must have elements.
+        slab_bytes: How large a slab should be. A larger row is a slab of its own.
+        max_message_bytes: The largest message that the server takes.
 
     Raises:
         ResourceExhaustedError: A row is larger than a message may be.
@@ -53,17 +53,17 @@ class Stream:
             raise ResourceExhaustedError(f"{size}, and the server takes messages of {max_message_bytes}")
 
     def messages(self) -> Iterator[bytes]:
-        """What is to be sent, made as it is asked for."""
+        """The messages to send, made one by one on demand."""
         yield self._header()
         ahead = {"target"} & set(self._in_slabs) if self._needs_all_targets() else set()
         yield from self._slabs({name: self._in_slabs[name] for name in ahead})
         yield from self._slabs({name: array for name, array in self._in_slabs.items() if name not in ahead})
 
     def take(self, message: bytes) -> None:
-        """Takes in what came.
+        """Takes a message of the answer.
 
         Raises:
-            InternalError: It is not what the contract says comes next.
+            InternalError: By the contract another message should come now.
         """
         with understood():
             answer = RESPONSES.read(message)
@@ -73,10 +73,10 @@ class Stream:
                 self._outcome = self._finished(answer)
 
     def result(self) -> Result:
-        """What came in all.
+        """The whole result.
 
         Raises:
-            InternalError: There was no summary.
+            InternalError: No summary came.
         """
         if self._outcome is None:
             raise InternalError("the server ended the stream without a summary")
@@ -114,7 +114,7 @@ class Stream:
         self._rows_received = rows.end_row
 
     def _result(self, field: str) -> npt.NDArray[Any]:
-        """The array that a field's slabs are put together in, the gradient in the dtype of the caller's input."""
+        """The array that collects a field's slabs. The gradient's array has the dtype of the caller's input."""
         if field not in self._results:
             wide = field in WIDE_FIELDS
             dtype = self._evaluation.grad_dtype if field == "gradient" else self._dtype(field)
@@ -122,7 +122,7 @@ class Stream:
         return self._results[field]
 
     def _dtype(self, field: str) -> np.dtype[Any]:
-        """In which a field travels, as the contract says."""
+        """The dtype in which a field travels by the contract."""
         if field == "gradient":
             return self._evaluation.wire_dtype
         if field == "predictions":

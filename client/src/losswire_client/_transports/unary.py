@@ -18,13 +18,13 @@ def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
     """The request with all of its elements.
 
     Raises:
-        ResourceExhaustedError: They are more than a message holds.
+        ResourceExhaustedError: The elements are more than a message holds.
     """
     if evaluation.nbytes > MAX_BATCH_BYTES:
         size = f"{evaluation.nbytes} bytes"
         raise ResourceExhaustedError(f"input and target have {size}, and a message holds {MAX_BATCH_BYTES}")
     request = evaluation.new_request()
-    with np.errstate(over="ignore"):  # of a narrower dtype infinity is the right answer
+    with np.errstate(over="ignore"):  # infinity is right if the wire dtype is too narrow
         for name, array in evaluation.arrays.items():
             tensor_in(request, name).data = to_bytes(array.astype(evaluation.wire_dtype_of(name), copy=False))
     return request

@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class Wire(Protocol):
-    """Does the I/O. Whatever fails raises errors of the tree.
+    """Does the I/O. All errors are errors of the tree.
 
     The methods of a wire that blocks never suspend: see `losswire_client._flow.run`.
 
     Attributes:
-        is_broken: Whether calls may wait here for ever, so that another wire must be opened.
+        is_broken: Whether calls over this wire may hang, so that another wire must be opened.
     """
 
     is_broken: bool
@@ -31,10 +31,10 @@ class Wire(Protocol):
     async def evaluate_with_others(
         self, request: bytes, served: Capabilities, deadline: Deadline
     ) -> v1.EvaluateResponse:
-        """Sends a request together with those of other callers, if there are any at this time."""
+        """Sends a request together with other callers' requests, if there are any at this time."""
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
-        """Sends requests in one message, which they must fit; one that is alone as it is."""
+        """Sends requests in one message, which they must fit. A single request is sent as it is."""
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
         """Sends the messages of a stream, and hands in the answers."""
@@ -42,13 +42,13 @@ class Wire(Protocol):
     async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse: ...
 
     async def check_health(self, deadline: Deadline) -> float:
-        """Seconds that the answer took."""
+        """Checks the server's health. Returns the seconds that the answer took."""
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
-        """Memory of the server's, which is ours as long as the lease lasts."""
+        """A region of the server's memory, which is ours as long as the lease lasts."""
 
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-        """Does what takes long without any I/O."""
+        """Calls a function that takes long without I/O. Does not hold up an event loop."""
 
     async def close(self) -> None:
         """Ends the calls under way."""

@@ -1,1 +1,1 @@
-"""The I/O: connections, TLS, tokens, and the calls themselves. Opens into `_transports`."""
+"""The I/O: connections, TLS, tokens, and the calls themselves. Imports `_transports`."""
