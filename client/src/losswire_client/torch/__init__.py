@@ -1,30 +1,31 @@
 """PyTorch's cross-entropy family with autograd, evaluated by a server: the same names, the same arguments.
 
-A training script changes one import, by what stands in front of ``torch``, and finds the server by the environment
+A training script only puts ``losswire_client.`` before ``torch`` in one import. It finds the server by the environment
 variable ``LOSSWIRE_TARGET``, as in ``localhost:50051``::
 
     from losswire_client.torch import nn                       # for: from torch import nn
     import losswire_client.torch.nn.functional as F            # for: import torch.nn.functional as F
     from losswire_client.torch.nn import CrossEntropyLoss      # for: from torch.nn import CrossEntropyLoss
 
-The losses that this module names are evaluated by the server; whatever else `nn` has is PyTorch's own. Of the losses:
+The server evaluates the losses that this module names. Everything else in `nn` is PyTorch's own. About the losses:
 
-- The loss has the input's dtype and device, as in PyTorch: float16 and bfloat16 give float32 under autocast alone. The
-  server computes half precision in float32, and what it answers is rounded once.
-- A forward pass is one call, which brings the loss and, if the input requires a gradient, the gradient. A backward pass
-  calls nobody. Where no gradient can be wanted, as under ``torch.no_grad``, none is computed and none is sent.
-- float16 that requires a gradient travels as float32. The gradient of a mean over many rows vanishes in float16 before
-  a loss scale of `torch.amp.GradScaler` can save it.
-- Only the input gets a gradient. Targets and weights that require one are refused before anything is sent.
+- The loss has the input's dtype and device, as in PyTorch. For float16 and bfloat16 it is float32 only under autocast.
+  The server computes half precision in float32, and its result is rounded once.
+- A forward pass is one call. It returns the loss and, if the input requires a gradient, the gradient. A backward pass
+  makes no call. If no gradient can be wanted, as under ``torch.no_grad``, none is computed and none is sent.
+- A float16 input that requires a gradient travels as float32. Otherwise the gradient of a mean over many rows would
+  vanish in float16 before a loss scale of `torch.amp.GradScaler` could save it.
+- Only the input gets a gradient. Targets and weights that require a gradient are refused before anything is sent.
 - Derivatives of any order, forward mode, batches of incoming gradients and `torch.func` are served, and cost no further
   call. `torch.vmap` over a loss is refused with `NotServedError`: give all samples in one batch.
-- Compiled code calls out: `torch.compile` breaks its graph there, and refuses ``fullgraph=True``.
+- Compiled code makes the call outside its graph: `torch.compile` breaks the graph there, and refuses
+  ``fullgraph=True``.
 - ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process; a
   warning says so.
-- Errors are those of `losswire_client`, and name the argument. A wrong argument is a `TorchArgumentError`, which is all
-  that PyTorch raises for one, too.
+- Errors are the errors of `losswire_client`, and name the argument. A wrong argument is a `TorchArgumentError`, which
+  also has all types of errors that PyTorch raises for wrong arguments.
 
-Without a client of their own, losses are evaluated by one that the process shares: see `set_default_client`.
+Losses that were given no client use one that the process shares: see `set_default_client`.
 """
 
 from losswire_client._install import missing

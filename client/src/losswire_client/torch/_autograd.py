@@ -1,4 +1,4 @@
-"""A loss whose gradient comes with it: one call in the forward pass, none in any derivative."""
+"""A loss and its gradient from one call in the forward pass. Derivatives make no further call."""
 
 import inspect
 from collections.abc import Iterator
@@ -33,11 +33,11 @@ def evaluate(
     client: Client | None,
     **options: Any,
 ) -> Tensor:
-    """One of the client's losses as a tensor that autograd knows how to differentiate, any number of times."""
+    """One of the client's losses as a tensor that autograd can differentiate any number of times."""
     evaluated = _evaluate
     if torch.compiler.is_exporting():
         raise NotServedError("torch.export of a loss is not served: export what gives the logits")
-    if torch.compiler.is_compiling():  # as a decorator it would import the compiler where nothing is ever compiled
+    if torch.compiler.is_compiling():  # a decorator would import the compiler in programs that compile nothing
         evaluated = torch.compiler.disable(_evaluate)  # type: ignore[no-untyped-call]
     constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
     return evaluated(name, input, constants, client, options)
@@ -64,7 +64,7 @@ def _errors_of_torch() -> Iterator[None]:
 
 
 def _constant(argument: str, value: Tensor | None) -> Tensor | None:
-    """An argument that no gradient is wanted of."""
+    """The argument, detached, after a check that it needs no gradient; None if there is none."""
     if value is None and argument != "target":
         return None
     if not isinstance(value, Tensor):
@@ -75,7 +75,7 @@ def _constant(argument: str, value: Tensor | None) -> Tensor | None:
 
 
 def _is_gradient_wanted(input: Tensor) -> bool:
-    """Whether a backward pass may come, or a forward derivative is taken now."""
+    """Whether a backward pass may follow, or a forward derivative is taken now."""
     if torch.is_grad_enabled() and input.requires_grad:
         return True
     return forward_ad.unpack_dual(input).tangent is not None  # type: ignore[no-untyped-call]
@@ -83,7 +83,7 @@ def _is_gradient_wanted(input: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Call:
-    """A loss of a client's, of which the tensors are missing."""
+    """A loss of a client with its options, to be called with tensors."""
 
     loss: str
     client: Client
@@ -97,8 +97,8 @@ class _Call:
 class _Loss(torch.autograd.Function):
     """The loss and, as a second output, its gradient for an incoming gradient of one.
 
-    Since the gradient is an output, autograd knows that it hangs on the input: a derivative of the first derivative
-    comes back to `backward` as the gradient of that output, where the closed forms of `_curvature` take it.
+    Since the gradient is an output, autograd knows that it depends on the input. A second derivative then comes to
+    `backward` as the gradient of that output, and the closed forms of `_curvature` compute it.
     """
 
     @staticmethod
@@ -110,7 +110,7 @@ class _Loss(torch.autograd.Function):
         call: _Call,
         grad: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        # In float16 gradients of a mean over many rows would vanish on their way, before a loss scale can save them.
+        # In float16 gradients of a mean over many rows would vanish on their way, before a loss scale could save them.
         widen = grad and input.dtype is torch.float16
         constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
         result = call((input.float() if widen else input).detach(), constants, grad=grad)
@@ -124,7 +124,8 @@ class _Loss(torch.autograd.Function):
         ctx.loss_dtype = loss.dtype
         ctx.set_materialize_grads(False)
         if gradient is not None:
-            # The same memory twice: an output, which has derivatives, and its numbers, which autograd may hand out.
+            # The same memory twice: the output, which has derivatives, and its detached numbers, which `backward` may
+            # return.
             saved = gradient, gradient.detach(), logits if ctx.call.loss in NEEDS_INPUT else None, *constants
             ctx.save_for_backward(*saved)
             ctx.save_for_forward(*saved)
@@ -135,10 +136,10 @@ class _Loss(torch.autograd.Function):
         found = None
         if of_loss is not None:
             found = _times(gradient, of_loss) if torch.is_grad_enabled() else _scaled(numbers, of_loss)
-        if of_gradient is not None:  # as in a backward pass through a gradient that create_graph=True gave
+        if of_gradient is not None:  # a second derivative, for example through a gradient made by create_graph=True
             curved = hessian_product(ctx.call.loss, gradient, of_gradient, _arguments(ctx, tensors))
             found = curved if found is None else found + curved
-        return found, *[None] * 5  # and autograd brings it to the input's dtype
+        return found, *[None] * 5  # autograd casts it to the input's dtype
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
@@ -157,7 +158,7 @@ class _Loss(torch.autograd.Function):
         )
 
 
-# PyTorch asks for the signature with every call, and inspect takes as long for it as all the rest of the call here.
+# PyTorch asks for the signature with every call, and inspect takes as long for it as all the rest of this code.
 _Loss.forward.__signature__ = inspect.signature(_Loss.forward)  # type: ignore[attr-defined]
 
 
@@ -166,34 +167,34 @@ def _arguments(ctx: Any, tensors: list[Any]) -> Arguments:
 
 
 def _loss_dtype(input: Tensor) -> torch.dtype:
-    """The one that PyTorch's loss has, which autocast computes in float32."""
+    """The dtype of PyTorch's loss, which autocast computes in float32."""
     if input.dtype in HALVES and torch.is_autocast_enabled(input.device.type):
         return torch.float32
     return input.dtype
 
 
 def _scaled(grad: Tensor, grad_output: Tensor) -> Tensor:
-    """The gradient times that of the loss: a scalar, or one number a row."""
+    """The gradient times the incoming gradient, which is a scalar or has one number for each row."""
     if grad_output.ndim == 0 and grad_output.device.type == "cpu" and _is_one(grad_output):
-        return grad  # as in loss.backward(): a product of the same numbers would take longer than all the rest
+        return grad  # loss.backward() comes here: a multiplication by 1 would take longer than all the rest
     return _times(grad, grad_output)
 
 
 def _is_one(scalar: Tensor) -> bool:
     try:
         return bool(scalar == 1)
-    except RuntimeError:  # one of a batch under vmap, whose numbers nobody may look at
+    except RuntimeError:  # vmap hides the numbers of its tensors
         return False
 
 
 def _times(grad: Tensor, grad_output: Tensor) -> Tensor:
-    if 0 < grad_output.ndim < grad.ndim:  # (N, d1, ..., dk), of rows
+    if 0 < grad_output.ndim < grad.ndim:  # (N, d1, ..., dk): one number for each row
         grad_output = grad_output.unsqueeze(1)
     return grad * grad_output
 
 
 def _to_tensor(array: npt.NDArray[Any]) -> Tensor:
-    """Without a copy. PyTorch knows nothing of `ml_dtypes`, so the bits of bfloat16 go over as integers."""
+    """The array as a tensor, without a copy. PyTorch does not know `ml_dtypes`, so bfloat16 passes as integers."""
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""Which client evaluates: the one that was given, or else the one that the process shares."""
+"""The client that evaluates a loss: the given client, or else the client that the process shares."""
 
 import threading
 from typing import Any
@@ -13,14 +13,14 @@ _default_lock = threading.Lock()
 def set_default_client(client: Client | None) -> None:
     """Sets the client of all losses and metrics in this process that were given none.
 
-    Until it is called, the first of them that is evaluated makes one without arguments: of what ``LOSSWIRE_TARGET`` and
-    the other variables of the environment say.
+    Without this call, the first such loss or metric that is evaluated makes a client without arguments. That client
+    goes by ``LOSSWIRE_TARGET`` and the other variables of the environment.
 
     Args:
-        client: Stays the caller's to close. None goes back to the environment.
+        client: The client, which the caller has to close. None goes back to the environment.
 
     Raises:
-        InvalidArgumentError: It is no `Client`.
+        InvalidArgumentError: The argument is neither a `Client` nor None.
     """
     global _default
     with _default_lock:
@@ -33,10 +33,10 @@ def client_or_default(client: Client | None) -> Client:
 
 
 class ClientHandle:
-    """The client of a module or a metric, whose copies share it. What is pickled takes it along: see `Client`.
+    """The client of a module or a metric. Copies of the owner share it, and a pickled owner contains it: see `Client`.
 
     Attributes:
-        client: None for the default client, which is that of the process where the owner is.
+        client: None for the default client of the process where the owner is.
     """
 
     def __init__(self, client: Client | None) -> None:

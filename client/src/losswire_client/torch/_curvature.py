@@ -1,6 +1,6 @@
-"""Second derivatives of the losses in closed form, computed here from the gradients that came.
+"""Second derivatives of the losses in closed form, computed here from the server's gradients.
 
-All is said in terms of tensors that autograd tracks, so that derivatives of any order follow.
+All formulas use tensors that autograd tracks, so derivatives of any order follow.
 """
 
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from typing import cast
 
 from torch import Tensor
 
-NEEDS_INPUT = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})  # others need the gradient alone
+NEEDS_INPUT = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})  # the rest need only gradients
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a loss was given; shapes are those of ``torch.nn.functional``, tensors in any dtype and on any device.
+    """The arguments of a loss. Shapes are as in ``torch.nn.functional``; dtypes and devices may be any.
 
     Attributes:
-        input: None where the loss is not one of ``NEEDS_INPUT``.
+        input: None if the loss is not one of ``NEEDS_INPUT``.
         weight: None for ones.
         pos_weight: None for ones.
     """
@@ -32,19 +32,19 @@ class Arguments:
 
 
 def hessian_product(loss: str, gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:
-    """The Hessian of a loss times a vector; with reduction ``none``, that of the sum of its rows.
+    """The Hessian of a loss times a vector; with reduction ``none``, the Hessian of the sum of the loss's rows.
 
     Args:
         loss: One of the client's losses.
-        gradient: Of the loss, for an incoming gradient of ones. In its dtype and on its device the product is computed.
-        vector: Of the gradient's shape.
-        arguments: What the loss was given.
+        gradient: Gradient of the loss for an incoming gradient of ones. Its dtype and device are used throughout.
+        vector: The vector, of the gradient's shape.
+        arguments: The arguments of the loss.
     """
     return PRODUCTS[loss](gradient, vector, arguments)
 
 
 def _softmax(gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:
-    """Of loss = sum_c m_c (lse(x) - x_c), whose gradient is k p - m with k = sum_c m_c, and p the softmax of x.
+    """For loss = sum_c m_c (lse(x) - x_c). Its gradient is k p - m with k = sum_c m_c and p = softmax(x).
 
     The Hessian is k (diag(p) - p p^T). Since k p is the gradient plus m, x itself is not needed.
     """
@@ -61,14 +61,14 @@ def _linear(gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:  
 
 
 def _probabilities(gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:
-    """Of loss = -t log p - (1 - t) log(1 - p), kept finite at its poles as PyTorch keeps its own."""
+    """For loss = -t log p - (1 - t) log(1 - p), kept finite at its poles as in PyTorch."""
     p, t = _like(cast(Tensor, arguments.input), gradient), _like(arguments.target, gradient)
     poles = ((p + 1e-12) * (1 - p + 1e-12)).square()
     return vector * _scale(gradient, arguments) * (p * p - 2 * p * t + t) / poles
 
 
 def _sigmoid(gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:
-    """Of loss = (1 + (pos_weight - 1) t) softplus(-x) + (1 - t) x."""
+    """For loss = (1 + (pos_weight - 1) t) softplus(-x) + (1 - t) x."""
     x, t = _like(cast(Tensor, arguments.input), gradient), _like(arguments.target, gradient)
     positive = 1.0 if arguments.pos_weight is None else 1 + (_like(arguments.pos_weight, gradient) - 1) * t
     return vector * _scale(gradient, arguments) * positive * x.sigmoid() * (-x).sigmoid()
@@ -87,7 +87,7 @@ def class_dimension(input: Tensor) -> int:
 
 
 def _mass_of_classes(gradient: Tensor, arguments: Arguments) -> Tensor:
-    """What multiplies the log-probability of each class of each row, where targets are class indices."""
+    """The factor of the log-probability of each class in each row, for targets that are class indices."""
     classes = class_dimension(gradient)
     target = arguments.target.to(gradient.device).long().unsqueeze(classes)
     counts = target != arguments.ignore_index
@@ -103,7 +103,7 @@ def _mass_of_classes(gradient: Tensor, arguments: Arguments) -> Tensor:
 
 
 def _mass_of_probabilities(gradient: Tensor, arguments: Arguments) -> Tensor:
-    """The same, where targets are probabilities."""
+    """The same factor, for targets that are probabilities."""
     count = gradient.shape[class_dimension(gradient)]
     smooth = arguments.label_smoothing
     mass = (_like(arguments.target, gradient) * (1 - smooth) + smooth / max(count, 1)) * _factors(gradient, arguments)

@@ -1,4 +1,4 @@
-"""What ``nn`` and ``functional`` have from PyTorch, and which of it may be mistaken for the server's."""
+"""Attributes that ``nn`` and ``functional`` take from PyTorch. Some of them may be mistaken for the server's losses."""
 
 import warnings
 from types import ModuleType
@@ -8,7 +8,7 @@ MISTAKABLE = {"LinearCrossEntropyLoss", "NLLLoss2d", "linear_cross_entropy"}
 
 
 def of_torch(module: ModuleType, name: str) -> Any:
-    """PyTorch's own thing of this name, with a warning if it is of the family that a server evaluates."""
+    """PyTorch's own attribute of this name, with a warning if it may be mistaken for a loss of the server."""
     found = getattr(module, name)
     if name in MISTAKABLE:
         message = f"{name} is PyTorch's own, evaluated in this process and not by a server"

@@ -25,14 +25,14 @@ def cross_entropy(
         input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk), in float64, float32, float16 or bfloat16, on any
             device. The only argument that gets a gradient.
         target: Class indices of the input's shape without C, in any integer dtype, each in [0, C) or equal to
-            ``ignore_index``; or, of the input's shape and in a floating dtype, probabilities of the classes.
+            ``ignore_index``; or probabilities of the classes, of the input's shape, in a floating dtype.
         weight: A factor for each class, of shape (C), in a floating dtype.
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
-        client: What evaluates it; the process's if None (`set_default_client`).
+        client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
         The loss, a scalar or for reduction ``none`` of the shape of index targets, in the input's dtype and on its
@@ -68,14 +68,14 @@ def nll_loss(
     """Negative log-likelihood of log-probabilities, as ``torch.nn.functional.nll_loss``.
 
     Args:
-        input: Log-probabilities, which are not checked to be such; as in `cross_entropy`.
+        input: Log-probabilities, as the logits in `cross_entropy`. Whether they are log-probabilities is not checked.
         target: Class indices, as in `cross_entropy`.
         weight: As in `cross_entropy`.
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         ignore_index: As in `cross_entropy`.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
-        client: What evaluates it; the process's if None (`set_default_client`).
+        client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
         The loss, as in `cross_entropy`.
@@ -115,7 +115,7 @@ def binary_cross_entropy(
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
-        client: What evaluates it; the process's if None (`set_default_client`).
+        client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
         The loss, a scalar or for reduction ``none`` of the input's shape, in the input's dtype and on its device.
@@ -156,7 +156,7 @@ def binary_cross_entropy_with_logits(
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
         pos_weight: A factor for the positive part of each element's loss, which broadcasts to the input's shape.
-        client: What evaluates it; the process's if None (`set_default_client`).
+        client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
         The loss, as in `binary_cross_entropy`.
@@ -177,7 +177,7 @@ def binary_cross_entropy_with_logits(
 
 
 def _reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """The deprecated arguments win, with PyTorch's own warning."""
+    """The reduction. The deprecated arguments take precedence, with PyTorch's own warning."""
     if size_average is None and reduce is None:
         return reduction
     return _reduction.legacy_get_string(size_average, reduce)

@@ -1,4 +1,4 @@
-"""Modules of ``torch.nn``, of which all but the forward pass is PyTorch's own."""
+"""Modules of ``torch.nn`` whose forward pass calls a server. Everything else about them is PyTorch's own."""
 
 from torch import Tensor, nn
 
@@ -10,8 +10,8 @@ from losswire_client.torch._clients import ClientHandle
 class CrossEntropyLoss(nn.CrossEntropyLoss):
     """Softmax cross-entropy of logits: ``torch.nn.CrossEntropyLoss``, evaluated by a server.
 
-    A copy of the module shares its client. A pickled one takes it along, if it was given one, and connects anew where
-    it is loaded.
+    A copy of the module shares its client. A pickled module contains the client that it was given, if any, which
+    connects anew where the module is loaded.
 
     Args:
         weight: A factor for each class, of shape (C), in a floating dtype: a buffer, as in PyTorch.
@@ -20,10 +20,10 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
-        client: What evaluates it; the process's if None (`set_default_client`).
+        client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Raises:
-        InvalidArgumentError: The client is none. Other arguments are checked when the loss is evaluated.
+        InvalidArgumentError: The client is not a `Client`. Other arguments are checked when the loss is evaluated.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         self._handle = ClientHandle(client)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss, as of `losswire_client.torch.cross_entropy`, which says more of shapes, dtypes and errors.
+        """The loss, as `losswire_client.torch.cross_entropy`, where shapes, dtypes and errors are documented.
 
         Args:
             input: Logits of shape (C), (N, C) or (N, C, d1, ..., dk).
@@ -67,10 +67,10 @@ class NLLLoss(nn.NLLLoss):
         ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
-        client: As of `CrossEntropyLoss`.
+        client: As for `CrossEntropyLoss`.
 
     Raises:
-        InvalidArgumentError: The client is none. Other arguments are checked when the loss is evaluated.
+        InvalidArgumentError: The client is not a `Client`. Other arguments are checked when the loss is evaluated.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class NLLLoss(nn.NLLLoss):
         self._handle = ClientHandle(client)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss, as of `losswire_client.torch.nll_loss`, which says more of shapes, dtypes and errors.
+        """The loss, as `losswire_client.torch.nll_loss`, where shapes, dtypes and errors are documented.
 
         Args:
             input: Log-probabilities of shape (C), (N, C) or (N, C, d1, ..., dk).
@@ -111,10 +111,10 @@ class BCELoss(nn.BCELoss):
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
-        client: As of `CrossEntropyLoss`.
+        client: As for `CrossEntropyLoss`.
 
     Raises:
-        InvalidArgumentError: The client is none. Other arguments are checked when the loss is evaluated.
+        InvalidArgumentError: The client is not a `Client`. Other arguments are checked when the loss is evaluated.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class BCELoss(nn.BCELoss):
         self._handle = ClientHandle(client)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss, as of `losswire_client.torch.binary_cross_entropy`, which says more of dtypes and errors.
+        """The loss, as `losswire_client.torch.binary_cross_entropy`, where dtypes and errors are documented.
 
         Args:
             input: Probabilities of any shape, each in [0, 1].
@@ -151,10 +151,10 @@ class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
         reduction: ``none``, ``mean`` or ``sum``.
         pos_weight: A factor for the positive part of each element's loss, which broadcasts to the input's shape: a
             buffer, as in PyTorch.
-        client: As of `CrossEntropyLoss`.
+        client: As for `CrossEntropyLoss`.
 
     Raises:
-        InvalidArgumentError: The client is none. Other arguments are checked when the loss is evaluated.
+        InvalidArgumentError: The client is not a `Client`. Other arguments are checked when the loss is evaluated.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
         self._handle = ClientHandle(client)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss, as of `losswire_client.torch.binary_cross_entropy_with_logits`, which says more of errors.
+        """The loss, as `losswire_client.torch.binary_cross_entropy_with_logits`, where errors are documented.
 
         Args:
             input: Logits of any shape.

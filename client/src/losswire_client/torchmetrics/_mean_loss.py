@@ -1,4 +1,4 @@
-"""What the metrics share: two sums that add up exactly, and the client that they come from."""
+"""The base of the metrics: two sums that add up exactly, and the client that they come from."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,8 @@ class MeanLoss(Metric):
         self._handle = ClientHandle(client)
         for name in ("loss_sum", "weight_sum"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        # A MetricCollection takes metrics for one that have equal states after the first batch, as all have after one
-        # that is empty, and updates but one of them from then on. NaN is equal to nothing.
+        # A MetricCollection merges metrics whose states are equal after the first batch, and then updates only one of
+        # them. After an empty batch all states would be equal. NaN prevents this: it is equal to nothing.
         self.add_state("_unequal", torch.tensor(math.nan), dist_reduce_fx="max")
 
     def compute(self) -> Tensor:
@@ -38,13 +38,13 @@ class MeanLoss(Metric):
     def _add(self, loss: str, preds: Tensor, target: Tensor, **options: object) -> None:
         evaluate: Callable[..., Result] = getattr(client_or_default(self._handle.client), loss)
         with _input_called_preds():
-            # "sum" brings back the fewest bytes, and the answer has both sums whatever the reduction.
+            # "sum" needs the fewest bytes, and the answer has both sums whatever the reduction.
             result = evaluate(preds.detach(), target.detach(), **options, reduction="sum")
         self.loss_sum += result.loss_sum
         self.weight_sum += result.weight_sum
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> torch.nn.Module:
-        """Moves tensors, and changes their dtype for `set_dtype` alone. TorchMetrics lets ``.to(dtype)`` through."""
+        """Moves tensors, but changes their dtype only for `set_dtype`. TorchMetrics would obey ``.to(dtype)`` too."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(fn(tensor.new_empty(0)).device)

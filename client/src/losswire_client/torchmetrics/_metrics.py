@@ -10,24 +10,25 @@ from losswire_client.torchmetrics._mean_loss import MeanLoss
 class CrossEntropy(MeanLoss):
     """The mean of ``torch.nn.functional.cross_entropy`` over all rows of all batches and workers.
 
-    Its sums are float64 and stay so when a model that it belongs to changes its dtype; `set_dtype` changes them, for a
-    device that has no float64. Predictions may be on another device than the metric. A copy shares the client; a
-    pickled metric takes along the one that it was given, which connects anew where it is loaded.
+    Its sums are float64, and stay float64 when the model that contains the metric changes its dtype. `set_dtype`
+    changes them, for a device that has no float64. Predictions may be on another device than the metric. A copy shares
+    the client. A pickled metric contains the client that it was given, which connects anew where it is loaded.
 
     Args:
         weight: A factor for each class, of shape (C), in a floating dtype; ``mean`` divides by the sum of the weights
             of the targets' classes, as in PyTorch.
         ignore_index: Rows with this target do not count.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
-        client: What evaluates it; the process's if None (`losswire_client.torch.set_default_client`).
-        **kwargs: Those of `torchmetrics.Metric`.
+        client: The client that evaluates it; the process's default client if None
+            (`losswire_client.torch.set_default_client`).
+        **kwargs: Keyword arguments of `torchmetrics.Metric`.
 
     Attributes:
         loss_sum: Sum of the losses so far.
         weight_sum: What the mean divides by.
 
     Raises:
-        InvalidArgumentError: The client is none. Other arguments are checked when a batch is evaluated.
+        InvalidArgumentError: The client is not a `Client`. Other arguments are checked when a batch is evaluated.
     """
 
     weight: Tensor | None
@@ -42,7 +43,7 @@ class CrossEntropy(MeanLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(client, **kwargs)
-        self.register_buffer("weight", weight, persistent=False)  # an option, and no state of the metric's
+        self.register_buffer("weight", weight, persistent=False)  # an option, not a state of the metric
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
@@ -70,23 +71,24 @@ class CrossEntropy(MeanLoss):
 class BinaryCrossEntropy(MeanLoss):
     """The mean of ``torch.nn.functional.binary_cross_entropy_with_logits`` over all elements, batches and workers.
 
-    Dtypes, devices and copies are as of `CrossEntropy`.
+    Dtypes, devices and copies are as for `CrossEntropy`.
 
     Args:
         weight: A factor for each element, which broadcasts to the shape of every batch, in a floating dtype. The mean
             divides by the number of elements, as in PyTorch.
         pos_weight: A factor for the positive part of each element's loss, which broadcasts likewise; for logits only.
-        from_logits: Whether predictions are logits. If not, they are probabilities, as of
+        from_logits: Whether predictions are logits. If not, they are probabilities, as in
             ``torch.nn.functional.binary_cross_entropy``.
-        client: What evaluates it; the process's if None (`losswire_client.torch.set_default_client`).
-        **kwargs: Those of `torchmetrics.Metric`.
+        client: The client that evaluates it; the process's default client if None
+            (`losswire_client.torch.set_default_client`).
+        **kwargs: Keyword arguments of `torchmetrics.Metric`.
 
     Attributes:
         loss_sum: Sum of the losses so far.
         weight_sum: What the mean divides by: the number of elements.
 
     Raises:
-        InvalidArgumentError: The client is none, or there is a ``pos_weight`` for probabilities.
+        InvalidArgumentError: The client is not a `Client`, or there is a ``pos_weight`` for probabilities.
     """
 
     weight: Tensor | None
@@ -113,7 +115,7 @@ class BinaryCrossEntropy(MeanLoss):
 
         Args:
             preds: Logits or probabilities of any shape, in float64, float32, float16 or bfloat16.
-            target: Of that shape: 0 and 1 in any dtype, or what lies between in a floating one.
+            target: Labels of that shape: 0 and 1 in any dtype, or numbers between them in a floating dtype.
 
         Raises:
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.

@@ -1,4 +1,4 @@
-"""``torch.nn.functional``, of which a server evaluates the cross-entropy family. Everything else is PyTorch's own."""
+"""``torch.nn.functional`` with the cross-entropy family evaluated by a server. Everything else is PyTorch's own."""
 
 from typing import Any
 
