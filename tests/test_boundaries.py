@@ -15,27 +15,54 @@ OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
 NOT_OURS = {".venv", ".venv-proto", ".venv-peers", "node_modules", "out"}
 
 
-def modules_after(statement: str) -> set[str]:
-    program = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    return set(run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split())
+# Runs each statement in a child of a process that has imported what comes first, which may take seconds.
+IMPORTS = """
+import os, sys
+exec(sys.argv[1])
+for statement in sys.argv[2:]:
+    if not os.fork():
+        exec(statement)
+        print(*{name.partition(".")[0] for name in sys.modules}, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+def modules_after(*statements: str, first: str = "pass") -> list[set[str]]:
+    """The modules that a process has after each of the statements alone."""
+    done = run([sys.executable, "-c", IMPORTS, first, *statements], check=True, capture_output=True, text=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("statement", "ours", "absent"),
+    ("first", "packages"),
     [
-        ("import losswire.tensors", {"losswire"}, {"grpc", "torch"}),
-        ("import ce_engine", {"ce_engine"}, {"grpc", "google", "triton"}),
-        ("import losswire_client", {"losswire_client", "losswire"}, {"torch"}),
-        ("import losswire_client.torch", {"losswire_client", "losswire"}, {"torchmetrics", "sympy"}),  # of the compiler
-        ("import losswire_client.torchmetrics", {"losswire_client", "losswire"}, set()),
-        ("from losswire_server import launch, health", {"losswire_server"}, {"torch"}),
-        ("from losswire_server import Server", {"losswire_server", "losswire", "ce_engine"}, set()),
+        (
+            "pass",
+            {
+                "import losswire.tensors": ({"losswire"}, {"grpc", "torch"}),
+                "import losswire_client": ({"losswire_client", "losswire"}, {"torch"}),
+                "from losswire_server import launch, health": ({"losswire_server"}, {"torch"}),
+            },
+        ),
+        (
+            "import torch",
+            {
+                "import ce_engine": ({"ce_engine"}, {"grpc", "google", "triton"}),
+                "import losswire_client.torch": (
+                    {"losswire_client", "losswire"},
+                    {"torchmetrics", "sympy"},  # the compiler imports sympy
+                ),
+                "import losswire_client.torchmetrics": ({"losswire_client", "losswire"}, set()),
+                "from losswire_server import Server": ({"losswire_server", "losswire", "ce_engine"}, set()),
+            },
+        ),
     ],
 )
-def test_package_imports_no_more_than_it_may(statement, ours, absent):
-    loaded = modules_after(statement)
-    assert loaded & OURS == ours
-    assert not loaded & absent
+def test_package_imports_no_more_than_it_may(first, packages):
+    for loaded, (ours, absent) in zip(modules_after(*packages, first=first), packages.values(), strict=True):
+        assert loaded & OURS == ours
+        assert not loaded & absent
 
 
 @pytest.mark.parametrize(
@@ -99,7 +126,9 @@ from losswire_client import Client
 with Client({target!r}) as client:
     client.cross_entropy([[1.0, 2.0, 3.0]], [2], grad=True)
 """
-    assert "torch" not in modules_after(evaluate)
+    (loaded,) = modules_after(evaluate)
+    assert "losswire_client" in loaded
+    assert "torch" not in loaded
 
 
 def test_client_pulls_nothing_heavy():

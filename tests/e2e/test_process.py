@@ -133,10 +133,9 @@ def test_health_check_needs_a_server():
 
 @pytest.mark.parametrize("setting", ["port", pytest.param("metrics_port", marks=pytest.mark.slow)])
 def test_port_that_is_taken_is_said_so(setting):
-    with launch() as server:
-        address = server.target if setting == "port" else server.metrics_url.split("/")[2]
-        taken: dict[str, Any] = {setting: address.rpartition(":")[2]}
-        with pytest.raises(RuntimeError, match=rf"cannot listen on {address}"), launch(**taken):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port: dict[str, Any] = {setting: other.getsockname()[1]}
+        with pytest.raises(RuntimeError, match=rf"cannot listen on 127.0.0.1:{port[setting]}"), launch(**port):
             pass
 
 
@@ -153,19 +152,15 @@ def test_launch_says_why_nothing_starts():
         pass
 
 
-def test_launch_ignores_the_environment(monkeypatch):
-    monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "error")
-    monkeypatch.setenv("LOSSWIRE_HOST", "0.0.0.0")
-    with launch() as server:
-        assert server.target.startswith("127.0.0.1:")
-
-
 @pytest.mark.parametrize(
     ("level", "events"), [pytest.param("error", [], marks=pytest.mark.slow), ("info", ["draining", "stopped"])]
 )
-def test_launch_passes_on_the_log(level, events, capsys):
-    with launch(log_level=level):
-        pass
+def test_launch_takes_its_own_settings(level, events, monkeypatch, capsys):
+    """And passes on the log, and ignores the environment."""
+    monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "critical")
+    monkeypatch.setenv("LOSSWIRE_HOST", "0.0.0.0")
+    with launch(log_level=level) as server:
+        assert server.target.startswith("127.0.0.1:")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
 
 

@@ -57,7 +57,7 @@ def caller(server: RunningServer) -> Iterator[None]:
 
 
 def test_killed_callers_leave_nothing_behind(server):
-    for _ in range(3):
+    for _ in range(2):
         with caller(server):
             assert leased_bytes(server) >= 5 * 256 * 4000 * 4
             assert regions_open_in(server.pid) > 0

@@ -28,7 +28,7 @@ def server() -> Iterator[RunningServer]:
 
 
 @pytest.mark.parametrize("grad", [False, True], ids=["losses", "gradients"])
-@pytest.mark.parametrize("slabs", [256, pytest.param(4096, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("slabs", [128, pytest.param(4096, marks=pytest.mark.slow)])
 def test_server_does_not_grow_by_a_stream(server, slabs, grad):
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # forgets its peak
     before = memory(server, "VmRSS")

@@ -20,10 +20,10 @@ ODD_END = 2 * BLOCK + 311  # three blocks, and rows that start at odd addresses
 # that share a program and one not. test_kernels_properties.py has any numbers and options.
 CASES = [
     *itertools.product(CLASS_COUNTS, (torch.float32,)),
-    *itertools.product((3, NARROW + 1, BLOCK, BLOCK + 1), (torch.bfloat16,)),
+    *itertools.product((3, NARROW + 1, BLOCK + 1), (torch.bfloat16,)),
     *(pytest.param(ODD_END, dtype, marks=pytest.mark.slow) for dtype in (torch.float32, torch.bfloat16)),
     *itertools.product((3, NARROW + 1), (torch.float64, torch.float16)),
-    (BLOCK + 1, torch.float64),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((BLOCK, torch.bfloat16), (BLOCK + 1, torch.float64))),
 ]
 ROWS = 3
 

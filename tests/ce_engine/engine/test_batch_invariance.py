@@ -73,7 +73,7 @@ def bits(one, outputs):
     thread_counts=st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3])),
     data=st.data(),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_company_changes_no_bit(kind, classes, outputs, dtype, layouts, thread_counts, data):
     torch.manual_seed(data.draw(st.integers(0, 2**32)))
     count = data.draw(st.integers(1, 40 if classes < 10_000 else 8))

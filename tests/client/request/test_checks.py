@@ -36,14 +36,15 @@ def test_wrong_number_is_left_to_the_server(loss, wrong):
 
 @pytest.mark.parametrize("loss", RIGHT)
 def test_first_of_two_wrong_is_named(loss):
-    for one, other in itertools.combinations(WRONG[loss].items(), 2):
-        for first, last in ((one, other), (other, one)):
-            arguments = RIGHT[loss] | first[1] | last[1]
-            refusal = of_the_plan(loss, arguments)
-            assert refusal == of_the_engine(loss, arguments)
-            if of_the_sdk(loss, arguments) != refusal:
-                assert {first[0], last[0]} & set(WRONG_NUMBERS[loss])
-                assert of_the_sdk(loss, arguments) is None
+    for (first, wrong), (last, also_wrong) in itertools.permutations(WRONG[loss].items(), 2):
+        if first > last and not wrong.keys() & also_wrong.keys():
+            continue  # the same arguments in the other order
+        arguments = RIGHT[loss] | wrong | also_wrong
+        refusal = of_the_plan(loss, arguments)
+        assert refusal == of_the_engine(loss, arguments)
+        if of_the_sdk(loss, arguments) != refusal:
+            assert {first, last} & set(WRONG_NUMBERS[loss])
+            assert of_the_sdk(loss, arguments) is None
 
 
 @pytest.mark.parametrize(

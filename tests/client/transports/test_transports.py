@@ -10,9 +10,11 @@ import pytest
 from losswire_client import Client, InvalidArgumentError, ResourceExhaustedError, Result
 from tests.client.request.verdicts import unchecked
 from tests.helpers import serving
+from tests.pairs import pairs
 
 SLAB_BYTES = 4096  # so that small batches are many slabs
 FIELDS = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
+REDUCTIONS = ("none", "mean", "sum")
 SHAPES = [
     (700,),  # one row, of less than a slab
     (3000,),  # one row, larger than a slab
@@ -64,9 +66,7 @@ def classes(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.random(target.shape) < 0.2, -100, target) if target.ndim else target
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(("shape", "reduction", "grad"), pairs(SHAPES, REDUCTIONS, (False, True)))
 def test_stream_of_classes_has_the_bits(unary, stream, shape, reduction, grad):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal(shape, np.float32), classes(shape, rng)
@@ -81,9 +81,10 @@ def test_stream_of_classes_has_the_bits(unary, stream, shape, reduction, grad):
     assert_same_bits(want, got)
 
 
-@pytest.mark.parametrize("weight", [None, "balanced", "complement"])
-@pytest.mark.parametrize("target_dtype", [np.int64, np.int32, np.int16, np.uint8])
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(
+    ("weight", "target_dtype", "reduction"),
+    pairs((None, "balanced", "complement"), (np.int64, np.int32, np.int16, np.uint8), REDUCTIONS),
+)
 def test_stream_of_few_classes_sends_targets(unary, stream, weight, target_dtype, reduction):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal((9000, 2), np.float32), rng.integers(0, 2, 9000).astype(target_dtype)
@@ -102,9 +103,12 @@ def test_stream_of_probabilities_has_the_bits(unary, stream, shape, dtype):
     assert_same_bits(want, got)
 
 
-@pytest.mark.parametrize("shape", [(), (5000,), (60, 50), (3, 4, 5, 60)])
-@pytest.mark.parametrize("weight", [None, "balanced", "complement", "elements", "broadcast"])
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(
+    ("shape", "weight", "reduction"),
+    pairs(
+        ((), (5000,), (60, 50), (3, 4, 5, 60)), (None, "balanced", "complement", "elements", "broadcast"), REDUCTIONS
+    ),
+)
 def test_stream_of_elements_has_the_bits(unary, stream, shape, weight, reduction):
     rng = np.random.default_rng(0)
     x, target = rng.random(shape, np.float32), np.asarray(rng.random(shape) < 0.3, np.float32)

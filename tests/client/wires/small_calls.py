@@ -6,7 +6,7 @@ from losswire_server import Server
 from tests.present import present
 
 RNG = np.random.default_rng(0)
-SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(200)]
+SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(100)]
 LARGE = np.zeros((200, 1000), np.float32), np.zeros(200, np.int64)
 
 

@@ -6,6 +6,7 @@ import pytest
 from losswire import v1
 from losswire_server import Server
 from tests.helpers import serving
+from tests.pairs import pairs
 from tests.server.calls.raw_streams import METHOD, RawStream, answers, connection, tensor
 from tests.server.requests.stream_requests import ALL, GRADIENT, MEAN, SUM, binary, classes, probabilities
 
@@ -33,22 +34,19 @@ def test_slabs_of_every_size_have_the_bits(slab_channel):
         batch.check(slab_channel, answers(slab_channel, [batch.header(), *batch.slabs(rows)]))
 
 
-@pytest.mark.parametrize(
-    "batch",
-    [
-        classes((60,), outputs=ALL),
-        classes((5, 4, 3), outputs=ALL),
-        classes((1, 60), outputs=ALL),
-        probabilities((20, 5), outputs=GRADIENT),
-        probabilities((5, 3, 4), outputs=GRADIENT, reduction=MEAN),
-        probabilities((1, 3, 20), outputs=GRADIENT),
-        binary((60,), outputs=GRADIENT),
-        binary((6, 10), outputs=GRADIENT, reduction=MEAN),
-    ],
-    ids=lambda batch: f"{batch.loss}{batch.layout.shape}",
+SIXTY_ROWS = (
+    classes((60,), outputs=ALL),
+    classes((5, 4, 3), outputs=ALL),
+    classes((1, 60), outputs=ALL),
+    probabilities((20, 5), outputs=GRADIENT),
+    probabilities((5, 3, 4), outputs=GRADIENT, reduction=MEAN),
+    probabilities((1, 3, 20), outputs=GRADIENT),
+    binary((60,), outputs=GRADIENT),
+    binary((6, 10), outputs=GRADIENT, reduction=MEAN),
 )
-@pytest.mark.parametrize("target_rows", [1, 3, 4, 7, 12, 60])
-@pytest.mark.parametrize("input_rows", [1, 5, 8, 60])
+
+
+@pytest.mark.parametrize(("batch", "target_rows", "input_rows"), pairs(SIXTY_ROWS, (1, 3, 4, 7, 12, 60), (1, 5, 8, 60)))
 def test_targets_ahead_in_other_cuts(slab_channel, batch, target_rows, input_rows):
     messages = [batch.header(), *batch.slabs(target_rows, "target"), *batch.slabs(input_rows, "input")]
     batch.check(slab_channel, answers(slab_channel, messages))
