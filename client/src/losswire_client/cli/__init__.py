@@ -1,4 +1,4 @@
-"""The command ``losswire``. ``import losswire_client`` loads nothing of it."""
+"""The command ``losswire``. ``import losswire_client`` does not load it."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from losswire_client._install import missing
 
 
 def main() -> None:
-    """Runs the command, whose libraries come with the extra ``cli``."""
+    """Runs the command. The extra ``cli`` installs its libraries."""
     try:
         from losswire_client.cli._app import app
     except ModuleNotFoundError as error:
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _leave(code: str | int | None) -> None:
-    """Ends the process without waiting for threads, of which some may wait for a server."""
+    """Ends the process without waiting for its threads, since some may wait for a server."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else bool(code))

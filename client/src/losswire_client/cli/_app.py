@@ -1,4 +1,4 @@
-"""The command line put together: a file a command, which loads what is heavy when it runs."""
+"""The command line. Each command has a file, and loads heavy libraries only when it runs."""
 
 import sys
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ EXIT_CODES = (
 
 
 class Commands(TyperGroup):
-    """Commands whose failures are told in a line, those of usage included."""
+    """Commands whose failures are told in one line, errors of usage included."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         with told_in_a_line():
@@ -34,7 +34,7 @@ app = Typer(
     cls=Commands,
     help="PyTorch's cross-entropy family, evaluated by a Losswire server.",
     epilog=EXIT_CODES,
-    rich_markup_mode="markdown",  # which joins the lines of a paragraph
+    rich_markup_mode="markdown",  # it joins the lines of a paragraph
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )

@@ -1,4 +1,4 @@
-"""The options that say which server to talk to, and how: one spelling for all commands."""
+"""The options that say which server to talk to, and how. They are the same for all commands."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ option = functools.partial(Option, rich_help_panel="Connection")
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Where the server is, and who is calling. Each field is an option; what is not given, `Client` finds itself."""
+    """Where the server is, and who is calling. Each field is an option. `Client` finds missing values itself."""
 
     target: Annotated[
         str | None, option(help="Address of the server, or several by commas. LOSSWIRE_TARGET, or localhost:50051.")
@@ -57,7 +57,7 @@ class Connection:
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which takes the fields of `Connection` in place of its parameter ``connection``."""
+    """The command with the fields of `Connection` as options in place of its parameter ``connection``."""
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "connection"]
     options = inspect.signature(Connection).parameters

@@ -1,4 +1,4 @@
-"""How a command ends that fails: with a line for a person and an exit code for a script."""
+"""How a failed command ends: with a line for people and an exit code for scripts."""
 
 import sys
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     UNREACHABLE = 3
-    INTERRUPTED = 130  # as shells have it for SIGINT; Typer sees to it
+    INTERRUPTED = 130  # as in shells after SIGINT; Typer sets it
 
 
 class CommandError(Exception):
-    """What the user is told instead of a traceback."""
+    """An error that the user is told in a line instead of a traceback."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.code = code
 
 
-# The first that fits counts: the SDK's errors are OSErrors too. An error that is none of these is a bug, and shows.
+# The first type that fits counts: some SDK errors are OSErrors too. Any other error is a bug, and shows its traceback.
 CODES: dict[type[Exception], ExitCode] = {
     UnavailableError: ExitCode.UNREACHABLE,
     DeadlineExceededError: ExitCode.UNREACHABLE,
@@ -41,14 +41,14 @@ TOLD: tuple[type[Exception], ...] = (CommandError, *CODES)
 
 
 def exit_code(error: Exception) -> ExitCode:
-    """The code that a command ends with because of an error of `CODES`, or one that brings its own."""
+    """The exit code for an error of `CODES`, or for an error that has its own code."""
     if isinstance(error, CommandError):
         return error.code
     return next(code for kind, code in CODES.items() if isinstance(error, kind))
 
 
 def line(error: Exception) -> str:
-    """What is wrong, in one line."""
+    """The text of an error in one line."""
     if isinstance(error, ModuleNotFoundError):
         return missing(f"{error.name} is not installed", "cli")
     text = error.format_message() if isinstance(error, TyperException) else str(error)
@@ -61,13 +61,13 @@ def complain(error: Exception) -> None:
 
 
 def warn(text: str) -> None:
-    """Tells the user what seems wrong."""
+    """Warns the user."""
     stderr().print(f"losswire: warning: {text}", style="yellow", soft_wrap=True)
 
 
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
-    """Ends the process in place of errors that the user can do something about."""
+    """Ends the process with a line for errors that the user can do something about."""
     try:
         yield
     except TOLD as error:

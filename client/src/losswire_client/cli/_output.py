@@ -1,4 +1,4 @@
-"""Where commands write: results to standard output, and all else to standard error."""
+"""Output of commands: results to standard output, everything else to standard error."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import IO, Any
 from rich.console import Console
 from typer import BadParameter
 
-PIPE_WIDTH = 200  # files and pipes have no width, and a table that is folded into 80 columns is of no use to grep
+PIPE_WIDTH = 200  # files and pipes have no width, and grep cannot use a table that is folded into 80 columns
 
 
 def stdout() -> Console:
@@ -23,17 +23,17 @@ def stderr() -> Console:
 
 
 def write_json(data: Any) -> None:
-    """Writes the machine's form of a result. Numbers that JSON does not have are text, as in protobuf's JSON: "NaN"."""
+    """Writes a result as JSON. Numbers that JSON does not have are text, as in protobuf's JSON: "NaN"."""
     stdout().print_json(json_text(data))
 
 
 def json_text(data: Any) -> str:
-    """The same as text."""
+    """The JSON text that `write_json` writes."""
     return json.dumps(_finite(data), allow_nan=False, indent=2)
 
 
 def new_file(path: Path, suffixes: Collection[str]) -> Path:
-    """The file that an option names to be written, refused where that cannot be: before the work, not after it."""
+    """The file that an option names for writing. A file that cannot be written is refused before the work."""
     if path.suffix.lower() not in suffixes:
         raise BadParameter(f"expected a name that ends in {', '.join(suffixes)}, got {path.name}")
     if not path.parent.is_dir():
@@ -45,7 +45,7 @@ def new_file(path: Path, suffixes: Collection[str]) -> Path:
 
 def _console(stream: IO[str]) -> Console:
     width = None if stream.isatty() else PIPE_WIDTH
-    # No markup: the brackets in a file's name are its own.
+    # No markup: a file's name may contain brackets.
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 

@@ -1,4 +1,4 @@
-"""Ends the command where a call outlives its timeout: gRPC keeps timeouts only as long as it gets threads to do so."""
+"""Ends the command if a call outlives its timeout. gRPC only keeps timeouts while it can start threads."""
 
 import os
 import threading
@@ -15,18 +15,18 @@ from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.grpc_wire import GrpcWire, check_threads
 from losswire_client.cli._failures import ExitCode, line
 
-GRACE_SECONDS = 5.0  # that a call gets beyond its timeout, which takes it milliseconds as a rule
+GRACE_SECONDS = 5.0  # how long a call may take beyond its timeout; mostly it takes milliseconds
 LOOK_SECONDS = 0.5
-GRPC_THREADS = 8  # that a command needs: gRPC aborts the process where it gets too few
+GRPC_THREADS = 8  # how many threads a command needs: gRPC aborts the process if it gets too few
 STDERR = 2
-SHOW_CURSOR = "\x1b[?25h"  # which whoever shows progress hides
+SHOW_CURSOR = "\x1b[?25h"  # progress bars hide the cursor
 
 
 class TimeLimit:
     """Watches calls from a thread of its own.
 
     Args:
-        target: Whom the calls go to.
+        target: The server's address, for the error.
     """
 
     def __init__(self, target: str) -> None:
@@ -37,7 +37,7 @@ class TimeLimit:
 
     @contextmanager
     def on(self, deadline: Deadline) -> Iterator[None]:
-        """Around what must not outlive a deadline by much."""
+        """Surrounds work that must not outlive a deadline by much."""
         call = object()
         self._under_way[call] = time.monotonic() + deadline.remaining() + GRACE_SECONDS, deadline.seconds
         try:
@@ -55,7 +55,7 @@ class TimeLimit:
                     self._end_process(timeout)
 
     def _end_process(self, timeout: float) -> None:
-        """Does without all that may be locked by a thread that is stuck."""
+        """Ends the process without taking any lock, since a thread that hangs may hold it."""
         os.write(STDERR, f"{SHOW_CURSOR * os.isatty(STDERR)}losswire: {line(late(self._target, timeout))}\n".encode())
         os._exit(ExitCode.UNREACHABLE)
 
@@ -76,7 +76,7 @@ class LimitedClient(Client):
         return Connection(self._endpoint, self._open_wire)
 
     def _open_wire(self, endpoint: Endpoint) -> "LimitedWire":
-        with self._time_limit.on(self._deadline(None)):  # names may be looked up
+        with self._time_limit.on(self._deadline(None)):  # it may look up names
             return LimitedWire(endpoint, self._time_limit)
 
 

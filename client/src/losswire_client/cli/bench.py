@@ -1,4 +1,4 @@
-"""``losswire bench``: what a server does under load, seen from here."""
+"""``losswire bench``: a server's performance under load, measured from here."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -68,17 +68,17 @@ def bench(
 ) -> None:
     """Measure the latency and throughput of a loss on a server, from here.
 
-    Each case is a batch shape and a number of callers, which are threads of this process that send random logits (or
-    what the loss takes), each the next batch when the last one is answered. The cases are warmed up, then measured in
-    turns, a third of the time each; evaluations per second are the median of the turns, and percentiles are of all
-    evaluations.
+    Each case is a batch shape and a number of callers. Callers are threads of this process that send random logits (or
+    what the loss takes). Each sends its next batch when the last one is answered. The cases are warmed up, then
+    measured in three turns, each with a third of the time. Evaluations per second are the median of the turns, and
+    percentiles are of all evaluations.
 
     With --rate, calls are due by a schedule instead, and latency counts from when a call was due: a stall shows in all
-    the calls that it kept waiting. Calls that no caller was free for are made as soon as one is, and what this process
-    could not keep up with is said on standard error.
+    the calls that it kept waiting. If no caller is free, a call is made as soon as one is. Standard error says if this
+    process could not keep up.
 
-    With many callers and small batches, this process is what limits: run it several times at once to load a server.
-    MB/s are those of inputs, targets and gradients.
+    With many callers and small batches, this process is the bottleneck: run several at once to load a server. MB/s
+    counts inputs, targets and gradients.
     """
     if rate is None and arrivals is not None:
         raise BadParameter("expected --rate beside it", param_hint="--arrivals")
@@ -116,7 +116,7 @@ def _shape(text: str) -> Shape:
 
 
 def _facts(loss: str, dtype: str, transport: str, due: Arrivals | None, *, grad: bool) -> dict[str, Any]:
-    """What all cases have in common."""
+    """The facts that all cases share."""
     rate, arrivals = due or (None, None)
     facts = {"loss": loss, "transport": transport, "dtype": dtype, "grad": grad}
     return {**facts, "due_per_second": rate, "arrivals": arrivals}
@@ -129,7 +129,7 @@ def _title(facts: dict[str, Any], target: str) -> str:
 
 
 def _csv_stream(csv: str | None) -> AbstractContextManager[IO[str] | None]:
-    """Opened before anything is measured, so that a name that cannot be written to is refused at once."""
+    """The stream for CSV. It is opened before anything is measured, so that a wrong name is refused at once."""
     if csv is None or csv == "-":
         return nullcontext(None if csv is None else sys.stdout)
     return Path(csv).open("w", encoding="utf-8", newline="")

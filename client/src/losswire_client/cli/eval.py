@@ -125,14 +125,14 @@ def evaluate(
 
     Files are read in chunks and never held in memory. Arrays are found by their usual names: logits, input, scores,
     log_probs, probs; target, targets, label, labels, y. In Parquet, logits are a column of lists, or a column for each
-    class: logits_0, logits_1 and so on. A folder is one dataset if it is of .npy files, of Hugging Face's save_to_disk
-    or of safetensors with an index; else the files in it are evaluated one by one.
+    class: logits_0, logits_1 and so on. A folder is one dataset if it consists of .npy files, was written by Hugging
+    Face's save_to_disk, or has safetensors with an index. The files in any other folder are evaluated one by one.
 
     The input's name says what it holds, and --loss may not contradict it, unless --input-kind does. Without --loss,
     logits are evaluated by cross_entropy and log-probabilities by nll_loss. Probabilities need --input-kind or --loss.
 
-    Of several files, one that cannot be evaluated does not stop the others, but then there is no total, no picture and
-    no output, and the exit code is 1. Perplexity is left out where the loss is weighted or smoothed.
+    A file that cannot be evaluated does not stop the other files. But then there is no total, no picture and no output,
+    and the exit code is 1. Perplexity is left out if the loss is weighted or smoothed.
     """
     plan = Plan(
         loss=loss or Loss.CROSS_ENTROPY,
@@ -153,7 +153,7 @@ def evaluate(
     if weight is not None:
         plan = replace(plan, weight=class_weight(weight, given, plan))
     with connection.client() as client, progress_bar() as progress, RowWriter(output) as rows:
-        client.ping()  # tells at once that there is no server, which evaluations would wait for
+        client.ping()  # fails at once without a server, for which evaluations would wait
         outcome = evaluate_files(client, given, plan, progress, rows.add)
         if outcome.total:
             rows.keep()

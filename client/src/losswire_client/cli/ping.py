@@ -1,4 +1,4 @@
-"""``losswire ping``: whether a server answers, which one, and how fast."""
+"""``losswire ping``: whether a server answers, which server it is, and how fast it answers."""
 
 import statistics
 from dataclasses import asdict
@@ -18,7 +18,7 @@ def ping(
 ) -> None:
     """Say whether a server answers: its version, its device, and the round trip from here."""
     with connection.client(retry=None) as client:
-        served = client.capabilities()  # which connects, so that no round trip has to
+        served = client.capabilities()  # it connects, so that no round trip includes that
         median = statistics.median(client.ping() for _ in range(count))
     if json:
         write_json({"target": client.target, "round_trip_seconds": median, "count": count, **asdict(served)})

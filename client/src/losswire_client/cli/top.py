@@ -1,4 +1,4 @@
-"""``losswire top``: what a server does, live."""
+"""``losswire top``: a live view of a server."""
 
 import time
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ def top(
 ) -> None:
     """Watch a server: calls, errors, latencies, throughput, mean losses, memory.
 
-    All rates are those of the last interval, computed from the server's Prometheus metrics as Prometheus does it. The
-    mean loss of a series is the sum of its losses in the interval divided by the sum of their weights; evaluations that
-    are not in it, as those whose loss was NaN, are counted beside it.
+    All rates are for the last interval, computed from the server's Prometheus metrics in Prometheus's way. The mean
+    loss of a series is the sum of its losses in the interval divided by the sum of their weights. Evaluations that are
+    not in the mean, for example because their loss was NaN, are counted next to it.
 
-    A server that is away is waited for, but with --once, which then exits with 3. Into a pipe, frames are written one
-    below the other. Ctrl-C ends it.
+    If no server answers, the command waits for it, or with --once exits with 3. Into a pipe, frames are written one
+    below the other. Ctrl-C ends the command.
     """
     console = stdout()
     shown = frames(metrics_url, interval, once=once)
@@ -48,7 +48,7 @@ def top(
 
 
 def frames(url: str, interval: float, *, once: bool) -> Iterator[RenderableType]:
-    """What there is to see, interval by interval."""
+    """The frames to show, one for each interval."""
     trends = Trends()
     for seen in watch(partial(fetch, url), interval):
         if isinstance(seen, MetricsError):
@@ -62,7 +62,7 @@ def frames(url: str, interval: float, *, once: bool) -> Iterator[RenderableType]
 
 
 def show_live(console: Console, shown: Iterator[RenderableType]) -> None:
-    """One frame in the place of the last, and the terminal as it was in the end."""
+    """Shows each frame in place of the last one, and restores the terminal in the end."""
     with Live("looking", console=console, screen=True, auto_refresh=False) as live:
         for frame in shown:
             live.update(frame, refresh=True)

@@ -1,4 +1,4 @@
-"""What a server does under load, seen from here."""
+"""Measures a server under load, from here."""
 
 from losswire_client.cli.load._measure import TURNS, measure
 from losswire_client.cli.load._measurement import Arrivals, Case, Measurement, Shape

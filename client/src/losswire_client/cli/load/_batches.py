@@ -1,4 +1,4 @@
-"""Random batches that each loss takes."""
+"""Random batches for each loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,9 @@ Numbers = npt.NDArray[Any]
 
 
 def random_batch(shape: Shape, dtype: str, loss: str = "cross_entropy") -> Batch:
-    """Logits, for ``nll_loss`` log-probabilities and for ``binary_cross_entropy`` probabilities; and targets for them.
+    """Logits, or log-probabilities for ``nll_loss``, or probabilities for ``binary_cross_entropy``; and their targets.
 
-    Where rows are elements, targets are 0 and 1, in the input's shape and dtype.
+    The targets of binary losses are 0 and 1, in the input's shape and dtype.
     """
     rng = np.random.default_rng(0)
     x = INPUTS[loss](rng.standard_normal(shape, np.float32)).astype(BY_NAME[dtype].numpy)

@@ -1,4 +1,4 @@
-"""Callers in threads, each of which sends its next batch when the last one is answered."""
+"""Callers in threads. Each sends its next batch when the last one is answered."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run_turn(evaluate: Evaluate, concurrency: int, seconds: float) -> Turn:
-    """So many callers for so many seconds: each of them ends what it has begun."""
+    """Runs so many callers for so many seconds. Each of them ends the evaluation that it has begun."""
     start, cpu_start = time.perf_counter(), time.process_time()
     turns = in_threads(concurrency, lambda: _call_until(start + seconds, evaluate))
     return Turn(
@@ -27,13 +27,13 @@ def run_turn(evaluate: Evaluate, concurrency: int, seconds: float) -> Turn:
 
 
 def in_threads(count: int, work: Callable[[], T]) -> list[T]:
-    """What so many threads return that do the same."""
+    """Does the same work in so many threads. Returns their results."""
     executor = ThreadPoolExecutor(count)
     try:
         calls = [executor.submit(work) for _ in range(count)]
         return [call.result() for call in calls]
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)  # one that fails, or is interrupted, does not wait for all
+        executor.shutdown(wait=False, cancel_futures=True)  # a failure or interrupt need not wait
 
 
 def _call_until(end: float, evaluate: Evaluate) -> Turn:

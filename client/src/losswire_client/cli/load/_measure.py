@@ -1,4 +1,4 @@
-"""The cases, measured in turns."""
+"""Measures cases in turns."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

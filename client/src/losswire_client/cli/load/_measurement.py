@@ -5,18 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_FOR_P99 = 100  # of fewer, the slowest one would be called the 99th percentile
+MIN_FOR_P99 = 100  # with fewer evaluations, the slowest one would be the 99th percentile
 
 
 class Shape(NamedTuple):
-    """Of a batch of logits."""
+    """The shape of a batch of logits."""
 
     rows: int
     classes: int
 
     @classmethod
     def parse(cls, text: str) -> "Shape":
-        """Of a text as ``256x32000``."""
+        """The shape that a text such as ``256x32000`` means."""
         match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
         if match is None:
             raise ValueError(f"expected ROWSxCLASSES, as in 256x32000, got {text}")
@@ -27,7 +27,7 @@ class Shape(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What is measured: batches of a shape, and how many callers send one after the other."""
+    """A case to measure: batches of a shape, and how many callers send them one after the other."""
 
     shape: Shape
     concurrency: int
@@ -37,11 +37,11 @@ class Case(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """When calls are due that do not wait for each other.
+    """When calls are due. They do not wait for each other.
 
     Attributes:
         rate: Calls a second.
-        spacing: ``constant``, all as far apart; or ``poisson``, independent of each other.
+        spacing: ``constant`` for equal intervals, or ``poisson`` for calls independent of each other.
     """
 
     rate: float
@@ -49,16 +49,16 @@ class Arrivals(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What some seconds of a case gave.
+    """The results of a case over some seconds.
 
     Attributes:
         latencies: Seconds of each evaluation, from when it was due.
         refused_count: Evaluations that the server had no room for.
-        seconds: How long it was.
-        cpu_seconds: Of this process.
+        seconds: How long the turn was.
+        cpu_seconds: CPU time of this process.
         waiting_count: Calls that began late because all callers were waiting for answers.
         late_count: Calls that began late though a caller was free: this process could not keep up.
-        unsent_count: Calls that were due, and were given up.
+        unsent_count: Calls that were due, but were given up.
     """
 
     latencies: list[float]
@@ -75,7 +75,7 @@ class Turn(NamedTuple):
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many of the evaluations ended; None if they are too few to tell."""
+        """Seconds within which so many percent of the evaluations ended; None if there were too few to tell."""
         if len(self.latencies) < (MIN_FOR_P99 if percent > 90 else 1):
             return None
         return float(np.percentile(self.latencies, percent))
@@ -86,7 +86,7 @@ class Measurement:
     """The turns of a case.
 
     Attributes:
-        evaluation_bytes: Of logits, targets and gradient of one evaluation.
+        evaluation_bytes: Bytes of the logits, the targets and the gradient of one evaluation.
     """
 
     case: Case
@@ -105,5 +105,5 @@ class Measurement:
         return statistics.median(turn.rate for turn in self.turns)
 
     def percentile(self, percent: float) -> float | None:
-        """As that of a turn, of the evaluations of all turns."""
+        """A percentile over the evaluations of all turns, as `Turn.percentile`."""
         return self.whole.percentile(percent)

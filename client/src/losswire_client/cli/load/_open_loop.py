@@ -1,8 +1,8 @@
-"""Calls that are due by a schedule, whether or not those before them were answered.
+"""Calls that are due by a schedule, whether or not earlier calls were answered.
 
-A caller that waits for a server that stalls would send nothing meanwhile, and the calls that it left out would be
-missing from the percentiles ("coordinated omission"). So latency is counted from when a call was due, not from when a
-caller was free to make it.
+While a server stalls, a caller that waits for it sends nothing, and the calls that it leaves out would be missing from
+the percentiles ("coordinated omission"). So latency is counted from when a call was due, not from when a caller was
+free to make it.
 """
 
 import threading
@@ -17,12 +17,12 @@ from losswire_client import OverloadedError
 from losswire_client.cli.load._closed_loop import Evaluate, in_threads
 from losswire_client.cli.load._measurement import Arrivals, Turn
 
-LATE_SECONDS = 0.01  # after it was due, from which a call counts as begun late though a caller was free
+LATE_SECONDS = 0.01  # a call that begins so much later than it was due counts as late, even if a caller was free
 MIN_PATIENCE_SECONDS = 1.0
 
 
 def schedule(arrivals: Arrivals, seconds: float, seed: int = 0) -> list[float]:
-    """Seconds from the start at which calls are due, of which the first is at once."""
+    """Seconds from the start at which calls are due. The first is due at once."""
     if arrivals.spacing == "constant":
         return list(takewhile(lambda due: due < seconds, (i / arrivals.rate for i in count())))
     return list(takewhile(lambda due: due < seconds, _poisson(arrivals.rate, seed)))
@@ -31,8 +31,8 @@ def schedule(arrivals: Arrivals, seconds: float, seed: int = 0) -> list[float]:
 def run_open_turn(evaluate: Evaluate, concurrency: int, due: Sequence[float], seconds: float) -> Turn:
     """Makes each call when it is due, or as soon as one of so many callers is free.
 
-    Calls that were due are made after the turn's end too, but only for as long again, or for a second if that is
-    longer; those that are left then count as unsent.
+    Calls that were due are still made after the turn's end, for as long again, or for a second if that is longer. Calls
+    that are left then count as unsent.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
     calls = _Calls(evaluate, due, start, give_up=start + seconds + max(seconds, MIN_PATIENCE_SECONDS))
@@ -88,7 +88,7 @@ class _Calls:
         return None if due is None else self.start + due
 
     def _begin(self, due: float) -> None:
-        """Waits until a call is due, and counts what is not in time."""
+        """Waits until a call is due, and counts calls that are late."""
         early = due - time.perf_counter()
         if early > 0:
             time.sleep(early)

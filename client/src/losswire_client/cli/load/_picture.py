@@ -1,4 +1,4 @@
-"""What was measured as a picture."""
+"""Draws measurements as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = {50: "o", 90: "|", 99: ">"}  # by percentile
-WIDE = 20.0  # how many times the least the most is when only a logarithmic scale shows both
+WIDE = 20.0  # from this ratio of the largest to the smallest value on, only a logarithmic scale shows both
 
 
 def save_picture(measurements: Sequence[Measurement], title: str, path: Path) -> None:
-    """Latencies on the left, throughput on the right; a line a case."""
+    """Draws latencies on the left and throughput on the right, with a line for each case."""
     with _figure.saved_figure(path, 10, 1.7 + 0.45 * len(measurements)) as figure:
         latencies, rates = figure.subplots(1, 2, sharey=True)
         figure.suptitle(title, fontsize=11)

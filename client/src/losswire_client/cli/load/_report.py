@@ -1,4 +1,4 @@
-"""What was measured, for machines and for people."""
+"""Reports measurements, for machines and for people."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from losswire_client.cli import _units
 from losswire_client.cli.load._measurement import Case, Measurement, Turn
 
 PERCENTS = (50, 90, 99)
-BUSY = 0.9  # of a core that this process takes, from which Python's lock is what calls wait for
+BUSY = 0.9  # if this process takes so much of a core, calls wait for Python's global lock
 
 
 def as_json(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def as_json(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
 
 
 def write_csv(measurements: Sequence[Measurement], facts: Mapping[str, Any], stream: IO[str]) -> None:
-    """A line a case and turn, each with the facts that all of them share."""
+    """Writes a line for each case and turn, each with the facts that all of them share."""
     rows = [
         {**facts, **_case(each.case), "turn": number, **_numbers(turn, turn.rate, each)}
         for each in measurements
@@ -30,7 +30,7 @@ def write_csv(measurements: Sequence[Measurement], facts: Mapping[str, Any], str
 
 
 def table(measurements: Sequence[Measurement]) -> Table:
-    """A line a case."""
+    """A table with a line for each case."""
     table = Table("batch")
     for heading in ("callers", "p50", "p90", "p99", "evaluations/s", "rows/s", "MB/s", "measured", "refused"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -40,7 +40,7 @@ def table(measurements: Sequence[Measurement]) -> Table:
 
 
 def shortfalls(measurements: Sequence[Measurement]) -> Iterator[str]:
-    """Where calls were not made when they were due, and whose fault that was."""
+    """Warnings about calls that were not made when they were due, with the reasons."""
     for each in measurements:
         turn = each.whole
         due = len(turn.latencies) + turn.refused_count + turn.unsent_count

@@ -1,4 +1,4 @@
-"""What a server's Prometheus metrics say of the last few seconds."""
+"""Watches a server by its Prometheus metrics of the last few seconds."""
 
 from losswire_client.cli.monitor._frame import Frame
 from losswire_client.cli.monitor._interval import Interval

@@ -1,4 +1,4 @@
-"""What there is to see of an interval. Without clock and terminal, so that it can be tested."""
+"""The numbers to show for an interval, computed without clock and terminal so that tests can check them."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ UNSUMMED = "losswire_unsummed_evaluations_total"
 
 
 class Latency(NamedTuple):
-    """Seconds; NaN where there was nothing."""
+    """Percentiles in seconds; NaN if there were no calls."""
 
     p50: float
     p99: float
@@ -20,9 +20,9 @@ class Method(NamedTuple):
     """The calls of an RPC.
 
     Attributes:
-        under_way: How many are.
-        rate: How many ended per second.
-        errors: Those of them that failed, by gRPC's codes.
+        under_way: How many calls are under way.
+        rate: How many calls ended per second.
+        errors: How many of these failed, by gRPC's codes.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Loss(NamedTuple):
 
 
 class Series(NamedTuple):
-    """What a series had in the interval.
+    """A series in the interval.
 
     Attributes:
-        weight: What its mean divides by, per second.
-        mean: NaN if there was nothing.
+        weight: The weight that its mean divides by, per second.
+        mean: Mean loss; NaN if nothing was evaluated.
         left_out: How many evaluations are not in the mean, by the reason: ``nonfinite``, ``negative`` or ``immense``.
     """
 
@@ -63,10 +63,10 @@ class Series(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """All there is to see; NaN is what the server does not tell.
+    """All numbers to show; NaN for numbers that the server does not report.
 
     Attributes:
-        started: When it was, in seconds since the epoch.
+        started: When the server started, in seconds since the epoch.
         cpu: Cores in use.
     """
 
@@ -98,7 +98,7 @@ class Frame(NamedTuple):
 
 
 def _methods(interval: Interval) -> list[Method]:
-    """Those that were ever called."""
+    """The methods that were ever called."""
     started = interval.after.sums("grpc_server_started_total", "grpc_method")
     handled = interval.after.sums("grpc_server_handled_total", "grpc_method")
     rates = interval.rates("grpc_server_handled_total", "grpc_method")
@@ -118,7 +118,7 @@ def _methods(interval: Interval) -> list[Method]:
 
 
 def _losses(interval: Interval) -> list[Loss]:
-    """Those that were ever evaluated."""
+    """The losses that were ever evaluated."""
     counts = interval.after.sums("losswire_evaluation_seconds_count", "loss")
     rates = interval.rates("losswire_evaluation_seconds_count", "loss")
     rows = interval.rates("losswire_rows_total", "loss")
@@ -131,7 +131,7 @@ def _losses(interval: Interval) -> list[Loss]:
 
 
 def _series(interval: Interval) -> list[Series]:
-    """Those that anything was ever evaluated in: first those with something left out, then the busiest."""
+    """The series that were ever used: first series with evaluations that are left out, then the busiest."""
     weights = interval.after.sums("losswire_weight_sum_total", "series", "loss")
     weight_rates = interval.rates("losswire_weight_sum_total", "series", "loss")
     loss_rates = interval.rates("losswire_loss_sum_total", "series", "loss")

@@ -6,11 +6,11 @@ from losswire_client.cli.monitor._scrape import NO_SAMPLES, Scrape, label_values
 
 
 class Interval:
-    """What counters gained between two scrapes.
+    """The increases of counters between two scrapes.
 
     Attributes:
         after: The later scrape.
-        seconds: How long it was.
+        seconds: How long the interval was.
     """
 
     def __init__(self, before: Scrape, after: Scrape) -> None:
@@ -19,7 +19,7 @@ class Interval:
         self._before = before
 
     def increases(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
-        """How much a counter gained, added up by the values of these labels."""
+        """The increase of a counter, added up by the values of these labels."""
         before = self._before.samples.get(name, NO_SAMPLES)
         gained: dict[tuple[str, ...], float] = defaultdict(float)
         for labels, value in self.after.samples.get(name, NO_SAMPLES).items():
@@ -27,11 +27,11 @@ class Interval:
         return dict(gained)
 
     def rates(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
-        """The same per second."""
+        """The increase of a counter per second, added up by the values of these labels."""
         return {values: gained / self.seconds for values, gained in self.increases(name, *by).items()}
 
     def buckets(self, name: str, by: str) -> dict[str, dict[float, float]]:
-        """What a histogram's buckets gained, by their bounds, for each value of a label."""
+        """The increases of a histogram's buckets, by their bounds, for each value of a label."""
         gained: dict[str, dict[float, float]] = defaultdict(dict)
         for (value, bound), count in self.increases(f"{name}_bucket", by, "le").items():
             gained[value][float(bound)] = count
@@ -39,16 +39,16 @@ class Interval:
 
 
 def increase(before: float, after: float) -> float:
-    """What a counter gained. One that has less than before has started anew, with its server."""
+    """The increase of a counter. A counter that is less than before has started anew, with its server."""
     return after - before if after >= before else after
 
 
 def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
-    """As Prometheus has it: what a bucket counted is taken to be spread over it evenly.
+    """A quantile, computed as in Prometheus: observations count as evenly spread over their bucket.
 
     Args:
-        q: Above 0, up to 1.
-        buckets: How many observations are at most as large as each bound, of which the largest is infinite.
+        q: The quantile, above 0, up to 1.
+        buckets: For each bound, how many observations are at most as large. The largest bound is infinite.
 
     Returns:
         NaN if nothing was observed; the largest finite bound if the quantile lies beyond it.

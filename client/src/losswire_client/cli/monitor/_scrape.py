@@ -13,17 +13,17 @@ from urllib.error import HTTPError
 from losswire_client.cli._failures import CommandError, ExitCode
 
 TIMEOUT = 5.0
-OURS = "losswire_inflight_bytes"  # which every Losswire server has
+OURS = "losswire_inflight_bytes"  # every Losswire server has this metric
 
 Labels = frozenset[tuple[str, str]]
 NO_SAMPLES: Mapping[Labels, float] = {}
 
 
 class MetricsError(CommandError):
-    """There are no metrics to be had."""
+    """A server's metrics cannot be read."""
 
     def __init__(self, url: str, problem: object) -> None:
-        reason = getattr(problem, "reason", problem)  # of an URLError
+        reason = getattr(problem, "reason", problem)  # a URLError has one
         text = getattr(reason, "strerror", None) or reason
         super().__init__(f"no metrics to be had at {url}: {text}", ExitCode.UNREACHABLE)
 
@@ -33,7 +33,7 @@ class Scrape(NamedTuple):
 
     Attributes:
         at: Seconds of a monotonic clock.
-        samples: By name and labels.
+        samples: Values by name and labels.
     """
 
     at: float
@@ -55,14 +55,14 @@ def fetch(url: str) -> Scrape:
     """The metrics at an address.
 
     Raises:
-        MetricsError: Nobody answers there, or it is not a Losswire server's.
+        MetricsError: No server answers, or the metrics are not a Losswire server's.
     """
     try:
         scrape = parse(_download(url).decode(), time.monotonic())
     except HTTPError as error:
-        error.close()  # it is an answer too
+        error.close()  # an HTTPError is an open response too
         raise MetricsError(url, error) from error
-    except (OSError, HTTPException, ValueError, RuntimeError) as error:  # the last where no thread can be started
+    except (OSError, HTTPException, ValueError, RuntimeError) as error:  # RuntimeError: no thread can be started
         raise MetricsError(url, error) from error
     if OURS not in scrape.samples:
         raise MetricsError(url, "what answers is not a Losswire server")
@@ -70,14 +70,14 @@ def fetch(url: str) -> Scrape:
 
 
 def _download(url: str) -> bytes:
-    """What is at an address, within `TIMEOUT`: that of sockets is one of each read, of which there may be thousands."""
+    """The content at an address, read within `TIMEOUT`. A socket's timeout is for one read, and there may be many."""
     text: Future[bytes] = Future()
 
     def read() -> None:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - what the user typed
                 text.set_result(_read_all(response, time.monotonic() + TIMEOUT))
-        except Exception as error:  # noqa: BLE001 - raised by whoever waits for the text
+        except Exception as error:  # noqa: BLE001 - it is raised where the text is awaited
             text.set_exception(error)
 
     threading.Thread(target=read, daemon=True).start()
@@ -98,9 +98,9 @@ def parse(text: str, at: float) -> Scrape:
     """Reads Prometheus's text format.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text has another format.
     """
-    from prometheus_client.parser import text_string_to_metric_families  # which other commands need not wait for
+    from prometheus_client.parser import text_string_to_metric_families  # slow to load
 
     samples: dict[str, dict[Labels, float]] = defaultdict(dict)
     for family in text_string_to_metric_families(text):
@@ -110,6 +110,6 @@ def parse(text: str, at: float) -> Scrape:
 
 
 def label_values(labels: Labels, names: Iterable[str]) -> tuple[str, ...]:
-    """The values of these labels; empty where there is no such label."""
+    """The values of these labels; empty if there is no such label."""
     values = dict(labels)
     return tuple(values.get(name, "") for name in names)

@@ -8,7 +8,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class Trends:
-    """The last rates of calls and of evaluations."""
+    """The most recent rates of calls and of evaluations."""
 
     def __init__(self) -> None:
         self._rates: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LENGTH))
@@ -19,11 +19,11 @@ class Trends:
             self._rates[name].append(rate)
 
     def sparkline(self, name: str) -> str:
-        """The rates of a method or loss of that name, the last one rightmost."""
+        """The rates of the method or loss of that name, with the latest on the right."""
         return sparkline(self._rates[name])
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A block for each value, as high as its part of the largest."""
+    """A block for each value. Heights are relative to the largest value."""
     most = max(values, default=0.0)
     return "".join(BLOCKS[round(value / most * (len(BLOCKS) - 1)) if most else 0] for value in values)

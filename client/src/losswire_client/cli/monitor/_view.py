@@ -1,4 +1,4 @@
-"""A frame as a terminal shows it."""
+"""Draws a frame for a terminal."""
 
 import math
 from collections.abc import Callable

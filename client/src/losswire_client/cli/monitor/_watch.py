@@ -1,4 +1,4 @@
-"""One interval after the other."""
+"""Scrapes a server interval by interval."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,13 +10,13 @@ from losswire_client.cli.monitor._scrape import MetricsError, Scrape
 def watch(
     fetch: Callable[[], Scrape], seconds: float, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Interval | MetricsError]:
-    """The intervals of about so many seconds, and in their place why there is none."""
+    """Intervals of about so many seconds. An error takes the place of an interval whose scrape failed."""
     before: Scrape | None = None
     while True:
         try:
             after = fetch()
         except MetricsError as error:
-            before = None  # what comes after a gap is no rate of the last seconds
+            before = None  # an interval with a gap would give no rate of the last seconds
             yield error
         else:
             if before is not None:
