@@ -1,4 +1,4 @@
-"""The rows of a file as the arguments of evaluations."""
+"""Turns the rows of a file into the arguments of evaluations."""
 
 from collections.abc import Iterator
 
@@ -9,24 +9,24 @@ from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.readers import Array, Dataset, PlacedBatch
 
-BATCH_BYTES = 2**23  # a few slabs; and those that are in flight are small beside the libraries that are loaded
+BATCH_BYTES = 2**23  # a few slabs; the batches in flight still take little memory compared with the loaded libraries
 
 
 def batches(dataset: Dataset, plan: Plan) -> Iterator[PlacedBatch]:
-    """All rows, so many at a time as the plan says, as the loss takes them."""
+    """All rows as the loss takes them, in batches of the plan's size."""
     rows = plan.batch_rows or max(1, BATCH_BYTES // max(1, dataset.row_bytes))
     with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
     for batch in dataset.batches(rows):
         if with_logarithm:
             yield batch._replace(input=_logarithm(batch.input))
         elif batch.target.dtype.kind in "iub" and not plan.loss.has_classes:
-            yield batch._replace(target=batch.target.astype(batch.input.dtype))  # as binary labels are often stored
+            yield batch._replace(target=batch.target.astype(batch.input.dtype))  # binary labels are often integers
         else:
             yield batch
 
 
 def class_count(dataset: Dataset, plan: Plan) -> int:
-    """How many classes the rows have; 0 for losses without."""
+    """How many classes the rows have; 0 for losses without classes."""
     if not plan.loss.has_classes:
         return 0
     check_shapes(dataset)
@@ -34,7 +34,7 @@ def class_count(dataset: Dataset, plan: Plan) -> int:
 
 
 def _logarithm(probabilities: Array) -> Array:
-    """In float32 at least, in which the loss is computed too."""
+    """The logarithm in at least float32, the dtype in which the loss is computed too."""
     numbers = probabilities.astype(np.promote_types(probabilities.dtype, np.float32), copy=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log(numbers))

@@ -1,4 +1,4 @@
-"""What to say beside an error, where people stand that evaluate their first file."""
+"""Hints in errors, for people who evaluate their first file."""
 
 from losswire_client._request.hints import hint_of_classes
 from losswire_client.cli.readers import Array, Dataset, FileError
@@ -7,10 +7,10 @@ BINARY = "--loss binary_cross_entropy_with_logits, or binary_cross_entropy of pr
 
 
 def check_shapes(dataset: Dataset) -> None:
-    """Checks what options would put right.
+    """Checks shapes for mistakes that options would correct.
 
     Raises:
-        FileError: The input has no classes, or they are in another dimension than the second.
+        FileError: The input has no classes, or they are not in the second dimension.
     """
     shape, target = dataset.input_shape, dataset.target_shape
     if len(shape) < 2:
@@ -26,11 +26,11 @@ def check_shapes(dataset: Dataset) -> None:
 
 
 def hint_of_targets(target: Array, class_count: int, ignore_index: int) -> str:
-    """What ends the error of class indices that are out of range."""
+    """The hint at the end of the error of class indices that are out of range."""
     hint = hint_of_classes(target, class_count, ignore_index)
     return f"; {with_options(hint)}" if hint else ""
 
 
 def with_options(hint: str) -> str:
-    """A hint of the SDK's in the words of the command."""
+    """A hint of the SDK, with the command's options in place of arguments."""
     return hint.replace("ignore_index=", "--ignore-index ")

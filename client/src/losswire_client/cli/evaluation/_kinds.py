@@ -1,4 +1,4 @@
-"""What a file's input holds, and which loss takes that."""
+"""The kind of a file's input, and the loss that takes it."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,35 +18,35 @@ TAKES: dict[Loss, tuple[Kind, ...]] = {
 
 
 def with_loss(plan: Plan, files: Sequence[Source]) -> Plan:
-    """The plan with the loss that takes what the first file holds that can be opened.
+    """The plan with the loss that takes the input of the first file that can be opened.
 
     Raises:
-        CommandError: It holds probabilities, going by its name, and more than one loss may be meant.
+        CommandError: By its name the input holds probabilities, and more than one loss may be meant.
     """
     for file in files:
         try:
             with closing(open_dataset(file, plan.selection)) as dataset:
                 return replace(plan, loss=_loss_of(dataset, plan))
         except FileError:
-            continue  # it is told of when its turn comes
+            continue  # its error is reported when its turn comes
     return plan
 
 
 def takes(loss: Loss, kind: Kind) -> bool:
-    """Whether a loss can be evaluated of what is of that kind."""
+    """Whether a loss can be evaluated for an input of that kind."""
     return kind in TAKES[loss] or needs_logarithm(loss, kind)
 
 
 def needs_logarithm(loss: Loss, kind: Kind | None) -> bool:
-    """Whether it is the logarithm of the input that the loss takes."""
+    """Whether the loss takes the logarithm of the input."""
     return kind is Kind.PROBABILITIES and loss.has_classes
 
 
 def kind_of(dataset: Dataset, plan: Plan) -> Kind | None:
-    """What the input holds; None if nobody has said so.
+    """The kind of the input; None if neither an option nor its name says it.
 
     Raises:
-        FileError: The loss that was asked for does not take what the input holds, going by its name.
+        FileError: By its name the input is of a kind that the requested loss does not take.
     """
     kind = plan.input_kind or kind_named(dataset.input_name)
     if kind is None or kind is plan.input_kind or kind in TAKES[plan.loss]:
@@ -66,7 +66,7 @@ def _loss_of(dataset: Dataset, plan: Plan) -> Loss:
 
 
 def _has_labels(dataset: Dataset) -> bool:
-    """Whether each number has a label of its own, as binary losses take them."""
+    """Whether each number has its own label, as for binary losses."""
     has_like_targets = dataset.target_shape == dataset.input_shape
     return has_like_targets and (dataset.has_class_indices or len(dataset.input_shape) == 1)
 

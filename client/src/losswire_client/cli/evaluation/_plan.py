@@ -1,4 +1,4 @@
-"""What to do with each file."""
+"""The plan: what to do with each file."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Loss(StrEnum):
 
     @property
     def has_classes(self) -> bool:
-        """Whether a row is a distribution over classes; else it is a number."""
+        """Whether a row is a distribution over classes. Otherwise it is a number."""
         return self in (Loss.CROSS_ENTROPY, Loss.NLL_LOSS)
 
 
@@ -26,17 +26,17 @@ class Plan:
     """What to do with each file.
 
     Attributes:
-        loss: Which one.
-        input_kind: What the input holds; None to go by its name.
+        loss: The loss to evaluate.
+        input_kind: Kind of the input; None to go by its name.
         ignore_index: Target of rows that do not count.
-        weight: (C) of the classes; ones if None.
-        options: Any others of the SDK's method for this loss.
-        selection: Which of its arrays and rows.
-        batch_rows: Rows of an evaluation; as many as suit their size if None.
+        weight: Weights of the classes, of shape (C); ones if None.
+        options: Further arguments of the SDK's method for this loss.
+        selection: Which arrays and rows of a file to evaluate.
+        batch_rows: Rows of an evaluation; None for a number that suits their size.
         per_class: Whether to add up by class.
-        histogram: Whether to count the rows' losses.
+        histogram: Whether to make a histogram of the rows' losses.
         byte_count: Bytes of the text of all files together.
-        bytes_name: Of the array that says how many bytes of text each row has.
+        bytes_name: Name of the array that says how many bytes of text each row has.
     """
 
     loss: Loss = Loss.CROSS_ENTROPY
@@ -53,11 +53,11 @@ class Plan:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the SDK's method takes beside input and target."""
+        """The arguments of the SDK's method apart from input and target."""
         of_classes = {"ignore_index": self.ignore_index, "weight": self.weight} if self.loss.has_classes else {}
         return {**self.options, **of_classes, "reduction": "none", "outputs": ("predictions",)}
 
     @property
     def has_perplexity(self) -> bool:
-        """Whether the exponential of the loss is a perplexity, as it is of no loss that is weighted or smoothed."""
+        """Whether the exponential of the loss is a perplexity. It is not if the loss is weighted or smoothed."""
         return self.loss.has_classes and self.weight is None and not self.options.get("label_smoothing")

@@ -14,7 +14,7 @@ COLUMNS = NAME, BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemai
 
 @contextmanager
 def progress_bar() -> Iterator[Advance]:
-    """A bar for each file, on a terminal only, and gone in the end."""
+    """Shows a bar for each file, on a terminal only. The bars disappear in the end."""
     console = stderr()
     if not console.is_terminal:
         yield lambda _dataset, _rows: None

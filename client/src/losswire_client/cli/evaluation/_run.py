@@ -1,4 +1,4 @@
-"""Files in, what their rows add up to out."""
+"""Evaluates files, and adds their rows up."""
 
 import re
 import time
@@ -23,20 +23,20 @@ from losswire_client.cli.readers import Batch, Dataset, PlacedBatch, Source, ope
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 
-Advance = Callable[[Dataset, int], None]  # is told how many more rows of a file are on their way
+Advance = Callable[[Dataset, int], None]  # takes a file, and how many more of its rows were sent
 Take = Callable[[Evaluated], None]
 
 
 @dataclass
 class FileOutcome:
-    """What became of a file.
+    """The outcome of a file.
 
     Attributes:
         path: The file.
-        input_name: Of its input's array.
+        input_name: Name of the input's array.
         with_logarithm: Whether the logarithm of the input was evaluated.
-        tallies: What its rows add up to.
-        warnings: Why its numbers should not be believed without a look.
+        tallies: The sums over its rows.
+        warnings: Reasons to doubt its numbers.
     """
 
     path: Path
@@ -48,12 +48,12 @@ class FileOutcome:
 
 @dataclass
 class Outcome:
-    """What became of the files.
+    """The outcome of all files.
 
     Attributes:
-        files: What each of them adds up to.
-        failures: Why others do not.
-        total: Of all files; None if one failed.
+        files: The outcomes of files that were evaluated.
+        failures: The errors of files that failed.
+        total: The sums over all files; None if a file failed.
     """
 
     files: list[FileOutcome] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Outcome:
 
 
 def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance: Advance, take: Take) -> Outcome:
-    """Evaluates one file after the other. One that fails does not stop the others, but a server that is away does."""
+    """Evaluates one file after the other. A file that fails does not stop the rest, but a missing server does."""
     outcome, total = Outcome(), None
     for file in files:
         try:
@@ -137,14 +137,14 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
 
 
 def _translate(error: LosswireError) -> None:
-    """Puts an error in the words of the command: its batches are nobody's, and its arguments are options."""
+    """Puts an error in the words of the command. The user knows no batches, and knows options instead of arguments."""
     error.batch = None
     if isinstance(error, InvalidArgumentError):
         error.hint = with_options(error.hint)
 
 
 def _told_of(batch: PlacedBatch, error: InvalidArgumentError) -> str:
-    """The error of a batch with the place in the file in place of the batch's row, or element in row-major order."""
+    """The text of a batch's error, with the place in the file instead of the row or element of the batch."""
     of_target = error.argument == "target"
     shape = batch.target.shape if of_target else batch.input.shape
 

@@ -1,4 +1,4 @@
-"""Options that do not go together, refused before anything is done."""
+"""Refuses options that do not go together, before anything is done."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from losswire_client.cli.readers import Source
 
 
 def check_options(plan: Plan, weight: str | None, files: Sequence[Source], output: Path | None) -> None:
-    """Checks what the options alone tell, with the loss that was asked for or chosen.
+    """Checks the options alone, with the loss that was given or chosen.
 
     Raises:
-        BadParameter: One of them has no place beside the others.
+        BadParameter: An option does not go with the other options.
     """
     if plan.options.get("label_smoothing") and plan.loss is not Loss.CROSS_ENTROPY:
         raise BadParameter(f"{plan.loss} has no label smoothing", param_hint="--label-smoothing")

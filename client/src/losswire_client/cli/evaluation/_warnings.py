@@ -1,4 +1,4 @@
-"""What is said of a file that was evaluated, and whose numbers should not be believed without a look."""
+"""Warnings about a file that was evaluated, but whose numbers are doubtful."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._tallies import Tallies
 from losswire_client.cli.readers import told_place
 
-LOOKED_AT = 2**16  # numbers of an evaluation that are looked at: some hundredths of the time that it takes
+LOOKED_AT = 2**16  # how many numbers of an evaluation are checked, in some hundredths of the evaluation's time
 MIN_LOOKED_AT = 4  # rows
 
 
 class Looks:
-    """Looks at some rows of every evaluation of a file, and tells what they look like if it is not what the loss takes.
+    """Looks at some rows of every evaluation of a file, and warns if they do not look like rows that the loss takes.
 
     Args:
-        input_name: Of the input's array.
+        input_name: Name of the input's array.
         plan: What is done with the file.
     """
 
@@ -47,7 +47,7 @@ class Looks:
 
 
 def of_losses(tallies: Tallies, plan: Plan) -> Iterator[str]:
-    """That losses are no numbers, or are such as no probabilities have."""
+    """Warnings about losses that are NaN or infinite, or that no probabilities can have."""
     if count := tallies.nonfinite.count:
         places = "; ".join(f"{told_place(place)} is {loss:g}" for _, place, loss in tallies.nonfinite.first)
         more = "" if count == len(tallies.nonfinite.first) else "; ..."

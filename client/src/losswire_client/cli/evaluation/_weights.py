@@ -1,4 +1,4 @@
-"""Weights of classes, which must be the same for all batches and files."""
+"""Weights of classes. They must be the same for all batches and files."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,7 +17,7 @@ Weight = npt.NDArray[np.float64]
 
 
 def class_weight(weight: str, files: Sequence[Source], plan: Plan) -> Weight:  # (C)
-    """The weights in a file of that name; or those that the server would compute if all targets were one batch."""
+    """The weights in a file of that name, or the weights that the server would compute for all targets as one batch."""
     if weight not in ("balanced", "complement"):
         return read_weight(Path(weight))
     counts = count_classes(files, plan)
@@ -27,7 +27,7 @@ def class_weight(weight: str, files: Sequence[Source], plan: Plan) -> Weight:  #
 
 
 def read_weight(path: Path) -> Weight:  # (C)
-    """Of ``.npy``, or else of a text with a number for each class."""
+    """The weights in a ``.npy`` file, or else in a text file with a number for each class."""
     try:
         weight = np.load(path) if path.suffix == ".npy" else np.loadtxt(path)
         return np.asarray(weight, np.float64).reshape(-1)
@@ -36,7 +36,7 @@ def read_weight(path: Path) -> Weight:  # (C)
 
 
 def count_classes(files: Sequence[Source], plan: Plan) -> Weight:  # (C)
-    """How many rows that count have each class, in all files."""
+    """How many rows of all files have each class, without ignored rows."""
     total = np.zeros(0)
     for file in files:
         with closing(open_dataset(file, plan.selection)) as dataset:

@@ -1,1 +1,1 @@
-"""What is told of an evaluation: tables, JSON, pictures, files of rows."""
+"""Reports of an evaluation: tables, JSON, pictures, files of rows."""

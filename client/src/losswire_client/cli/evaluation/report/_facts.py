@@ -1,4 +1,4 @@
-"""What files add up to, in the names of the SDK."""
+"""The numbers of evaluated files, with the names of the SDK."""
 
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +16,7 @@ Facts = dict[str, Any]
 
 
 def as_json(outcome: Outcome, plan: Plan) -> Facts:
-    """All that is known; a file that failed is among the errors, and then there is no total."""
+    """All results. If a file failed, it is listed in the errors, and there is no total."""
     return {
         "loss": plan.loss,
         "files": [_of_file(file, plan) for file in outcome.files],
@@ -27,7 +27,7 @@ def as_json(outcome: Outcome, plan: Plan) -> Facts:
 
 
 def facts(tallies: Tallies, plan: Plan) -> Facts:
-    """What rows add up to together."""
+    """The numbers of all rows together."""
     sums = tallies.sums
     with np.errstate(over="ignore"):
         perplexity = {"perplexity": float(np.exp(sums.loss))} if plan.has_perplexity else {}
@@ -49,7 +49,7 @@ def facts(tallies: Tallies, plan: Plan) -> Facts:
 
 
 def class_facts(classes: ClassSums) -> list[Facts]:
-    """What the rows of each class that occurs add up to."""
+    """The numbers of the rows of each class that occurs."""
     columns = {
         "row_count": classes.row_count,
         **({"positive_count": classes.positive_count} if isinstance(classes, LabelSums) else {}),

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BARS = 80
-TAIL = 0.999  # what lies far beyond this quantile is told in a note, since it would leave no room for the others
+TAIL = 0.999  # losses far beyond this quantile are only counted in a note, since they would leave no room for the rest
 FAR = 1.5
-HEAVY = 50.0  # how many times as high as the median bar the highest is when only a logarithmic scale shows both
+HEAVY = 50.0  # from this ratio of the highest to the median bar on, only a logarithmic scale shows both
 
 
 def save_picture(outcome: Outcome, plan: Plan, path: Path) -> None:
-    """Draws how many rows of all files have which loss, with the mean and the median."""
+    """Draws the histogram of the losses of all files, with the mean and the median."""
     if outcome.total is None or (histogram := outcome.total.histogram) is None:
         raise ValueError("nothing was counted that could be drawn")
     mean, names = outcome.total.sums.loss, [file.path.name for file in outcome.files]
@@ -39,7 +39,7 @@ def save_picture(outcome: Outcome, plan: Plan, path: Path) -> None:
 
 
 def _draw(axes: "Axes", histogram: LossHistogram, mean: float) -> list[str]:
-    """Draws what is finite; returns notes of what is not to be seen."""
+    """Draws the finite losses; returns notes about losses that are not in the picture."""
     edges = np.linspace(*_range(histogram), BARS + 1)
     below = histogram.count_below(edges)
     heights = np.diff(below)
@@ -66,4 +66,4 @@ def _draw_line(axes: "Axes", loss: float, label: str, color: str, style: str) ->
     if least <= loss <= most:
         axes.axvline(loss, color=color, linestyle=style, linewidth=1.4, label=label)
     else:
-        axes.plot([], [], " ", label=label)  # NaN, or beyond what is drawn: the legend says it all the same
+        axes.plot([], [], " ", label=label)  # NaN, or beyond the axis: still in the legend

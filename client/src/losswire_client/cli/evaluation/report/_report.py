@@ -1,4 +1,4 @@
-"""What the user is told in the end."""
+"""Tells the user the outcome in the end."""
 
 import sys
 from pathlib import Path
@@ -15,9 +15,9 @@ from losswire_client.cli.evaluation.report._tables import tables
 
 
 def show(outcome: Outcome, plan: Plan, output: Path | None, *, json: bool) -> None:
-    """Writes results to standard output and to a file that is asked for, and warnings to standard error.
+    """Writes results to standard output and to the file of ``--output``, and warnings to standard error.
 
-    Tables that go to a file have the warnings too, which nobody else would find there.
+    If standard output goes to a file, its tables have the warnings too, since standard error is not in the file.
     """
     if json:
         write_json(as_json(outcome, plan))
@@ -34,7 +34,7 @@ def show(outcome: Outcome, plan: Plan, output: Path | None, *, json: bool) -> No
 
 
 def end(outcome: Outcome, *, fail_on_nonfinite: bool) -> None:
-    """Tells why files failed, and ends with what they say."""
+    """Tells why files failed, and ends with their exit code."""
     for _, error in outcome.failures:
         complain(error)
     code = outcome.exit_code

@@ -1,4 +1,4 @@
-"""The loss of each row in a file of its own, written while the rows pass."""
+"""Writes the loss of each row to a file while the rows pass."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,19 +13,19 @@ from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.readers import Array
 
 SUFFIXES = (".csv", ".parquet", ".npy")
-RESULT_SUFFIX = ".json"  # of what is no file of rows
+RESULT_SUFFIX = ".json"  # for results instead of rows
 
 
 def output_path(path: Path | None) -> Path | None:
-    """Refuses what could not be written before the work is done, and not after it."""
+    """Refuses a file that could not be written, before the work and not after it."""
     return new_file(path, (*SUFFIXES, RESULT_SUFFIX)) if path else None
 
 
 class RowWriter:
-    """Takes rows, and writes them to a file, which gets its name when it is whole.
+    """Writes rows to a file. The file gets its name when it is complete.
 
     Args:
-        path: The file, whose suffix says how; no rows are written to one of another suffix, or to None.
+        path: The file. Its suffix gives the format. If it is None or has another suffix, no rows are written.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -39,7 +39,7 @@ class RowWriter:
             self._file.add(evaluated)
 
     def keep(self) -> None:
-        """Says that no more rows come, and that the file is wanted."""
+        """Completes the file and keeps it. Without this call it is deleted."""
         if self._file and self._path:
             self._file.close()
             self._unfinished.replace(self._path)
@@ -62,7 +62,7 @@ class RowFile(Protocol):
 
 
 class NpyRows:
-    """The losses as an array, of which a row is one of the file's. What is ignored or left out is 0, as in PyTorch."""
+    """The losses as an array with the rows of the file. Losses that are ignored or left out are 0, as in PyTorch."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -101,7 +101,7 @@ class NpyRows:
 
 
 class TableRows:
-    """A line for each loss that counts: where it is, the target, the prediction."""
+    """A line for each loss that counts, with its place, target and prediction."""
 
     def __init__(self, path: Path, suffix: str) -> None:
         import pyarrow as pa

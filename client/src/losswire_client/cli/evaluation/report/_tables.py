@@ -1,4 +1,4 @@
-"""What files add up to, as people read it."""
+"""The numbers of evaluated files, for people to read."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -32,14 +32,14 @@ CLASSES: Columns = {
     "loss": ("mean loss", "{:#.6g}".format),
     "recall": ("recall", "{:.2%}".format),
 }
-SELDOM = ("ignored_count", "nonfinite_count")  # columns that are left out where they are all 0
-FIRST_LEFT_OUT = ("rows_per_second", "seconds", "ignored_count", "standard_error", "perplexity")  # for want of room
+SELDOM = ("ignored_count", "nonfinite_count")  # columns that are left out if all values are 0
+FIRST_LEFT_OUT = ("rows_per_second", "seconds", "ignored_count", "standard_error", "perplexity")  # if room is short
 MIN_FILE_WIDTH = 12
 MAX_CLASSES = 50
 
 
 def tables(outcome: Outcome, plan: Plan) -> Iterator[Table | str]:
-    """A line a file, and one for all of them; and the classes, of all files together."""
+    """A table with a line for each file and one for all files, and a table of the classes of all files together."""
     if outcome.files:
         yield _title(outcome, plan)
         yield _file_table(outcome, plan)
@@ -69,7 +69,7 @@ def _file_table(outcome: Outcome, plan: Plan) -> Table:
 
 
 def _occurring(lines: list[Facts]) -> Columns:
-    """The columns that say something of any of the files."""
+    """The columns that have a value for at least one file."""
     left_out = {name for name in SELDOM if not any(line[name] for line in lines)}
     return {name: FILES[name] for name in FILES if name not in left_out and any(name in line for line in lines)}
 
@@ -81,7 +81,7 @@ def _fitting(columns: Columns, lines: list[Facts]) -> Columns:
         widths |= {
             name: max(widths[name], len(cell)) for name, cell in zip(columns, _cells(line, columns), strict=True)
         }
-    widths["file"] = min(widths["file"], MIN_FILE_WIDTH)  # it wraps
+    widths["file"] = min(widths["file"], MIN_FILE_WIDTH)  # names wrap
     for name in FIRST_LEFT_OUT:
         if sum(width + 3 for width in widths.values()) < stdout().width:
             break

@@ -1,1 +1,1 @@
-"""What is added up of the losses of a file, each sum in a file."""
+"""Sums over the losses of a file. Each kind of sum has its own module."""

@@ -1,4 +1,4 @@
-"""How many bytes of text the rows of a file stand for."""
+"""Bytes of the text that the rows of a file stand for."""
 
 import math
 
@@ -20,5 +20,5 @@ def count_bytes(dataset: Dataset, name: str) -> int:
 
 
 def bits_per_byte(sums: LossSums, byte_count: int) -> float:
-    """As language models over different tokens are compared by."""
+    """The loss in bits per byte, which makes language models with different tokens comparable."""
     return quotient(sums.loss_sum / math.log(2), byte_count)

@@ -10,11 +10,11 @@ from losswire_client.cli.readers import Array, Dataset, FileError, told_place
 
 
 class ClassSums:
-    """What rows add up to by their target; binary labels are the classes 0 and 1.
+    """Sums over rows by their target. Binary labels are the classes 0 and 1.
 
     Attributes:
         row_count: (C) int64, rows that counted.
-        loss_sum: (C) float64.
+        loss_sum: (C) float64, sums of losses.
         correct_count: (C) int64, rows whose prediction is their target.
     """
 
@@ -33,13 +33,13 @@ class ClassSums:
 
     @property
     def loss(self) -> npt.NDArray[np.float64]:
-        """What the mean is over a class's rows alone."""
+        """The mean loss over the rows of each class alone."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.loss_sum / (self.row_count * self._weight)
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        """The part of a class's rows that is predicted right."""
+        """The share of each class's rows that is predicted right."""
         with np.errstate(invalid="ignore"):
             return self.correct_count / self.row_count
 
@@ -48,7 +48,7 @@ class ClassSums:
 
 
 class LabelSums(ClassSums):
-    """What the labels of several classes in each row add up to, class by class: every row counts for all of them.
+    """Sums for rows with a label for each of several classes. Every row counts for all classes.
 
     Attributes:
         positive_count: (C) int64, rows that have the class.
@@ -70,7 +70,7 @@ class LabelSums(ClassSums):
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        """The part of the rows that have a class whose label is predicted right."""
+        """For each class, the share of the rows with this class whose label is predicted right."""
         with np.errstate(invalid="ignore"):
             return self._hit_count / self.positive_count
 
@@ -90,10 +90,10 @@ def class_sums(dataset: Dataset, plan: Plan) -> ClassSums:
 
 
 def check_same_classes(dataset: Dataset, sums: ClassSums | None, others: ClassSums | None) -> None:
-    """Checks that a file's classes can be added to those of others.
+    """Checks that a file's classes can be added to the classes of other files.
 
     Raises:
-        FileError: They cannot.
+        FileError: The classes differ.
     """
     if sums and others and (len(sums.row_count) != len(others.row_count) or type(sums) is not type(others)):
         problem = f"has {len(sums.row_count)} classes, and others have {len(others.row_count)}"
@@ -101,7 +101,7 @@ def check_same_classes(dataset: Dataset, sums: ClassSums | None, others: ClassSu
 
 
 def _classes(evaluated: Evaluated) -> npt.NDArray[np.int64]:
-    """Of the rows that counted."""
+    """The classes of the rows that counted."""
     target = np.asarray(evaluated.target)
     if target.dtype.kind not in "iu" and (soft := (target != 0) & (target != 1)).any():
         first = int(soft.argmax())

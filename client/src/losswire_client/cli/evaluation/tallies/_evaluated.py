@@ -12,17 +12,17 @@ from losswire_client.cli.readers import Array, Dataset, PlacedBatch
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Rows of a file, and what became of them. Arrays are flat, with a number for each row and position.
+    """Rows of a file, and their results. Arrays are flat, with a number for each row and position.
 
     Attributes:
         file: The file.
-        file_rows: How many rows it has.
+        file_rows: How many rows the file has.
         batch: The rows.
-        target: Class indices or binary labels; None of distributions.
-        counted: Whether the target is not ignored.
-        losses: Of the result's dtype; 0 of what is ignored.
-        weights: What each adds to the weight sum; those that are counted if all weights are 1.
-        result: What the SDK gave.
+        target: Class indices or binary labels; None for distributions.
+        counted: Which targets are not ignored.
+        losses: Losses in the result's dtype; 0 if ignored.
+        weights: What each loss adds to the weight sum; the same as `counted` if all weights are 1.
+        result: The SDK's result.
     """
 
     file: Path
@@ -54,17 +54,17 @@ class Evaluated:
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:
-        """The shape of the losses of a row of the file; None if its rows differ in that."""
+        """The shape of the losses of a row of the file; None if rows differ in shape."""
         positions = self.batch.input_positions
         return (*positions.inner, *self.result.loss.shape[1:]) if positions.offsets is None else None
 
     def places(self, indices: Array) -> tuple[Array, Array]:
-        """The rows of the file, and the positions in them in row-major order, where some of the losses belong."""
+        """The places of some losses: rows of the file, and positions in these rows in row-major order."""
         size = math.prod(self.result.loss.shape[1:])
         rows, rest = np.divmod(indices, size)
         rows, positions = self.batch.input_positions.places(rows)
         return rows, positions * size + rest
 
     def place(self, index: int) -> tuple[int, ...]:
-        """Where one of the losses belongs: the row of the file, and the position in it."""
+        """The place of a loss: the row of the file, and the position in this row."""
         return self.batch.place(index, self.result.loss.shape)

@@ -3,16 +3,16 @@ import numpy.typing as npt
 
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
-KEPT_BITS = 19  # of a float32: the sign, the exponent and 10 bits of the mantissa, so that a bin is a thousandth wide
+KEPT_BITS = 19  # sign, exponent and 10 mantissa bits of a float32, so that a bin is a thousandth wide
 DROPPED_BITS = 32 - KEPT_BITS
 
 Losses = npt.NDArray[np.float64]
 
 
 class LossHistogram:
-    """How often rows have which loss, whatever its magnitude, in 4 MiB.
+    """A histogram of losses of any magnitude, in 4 MiB.
 
-    The bins are log-linear, as in HdrHistogram: a number's bin is its upper bits.
+    The bins are log-linear, as in HdrHistogram: the upper bits of a number are its bin.
     """
 
     def __init__(self) -> None:
@@ -34,20 +34,20 @@ class LossHistogram:
         return int(self._counts.sum()) - self.finite_count
 
     def quantile(self, q: float) -> float:
-        """The loss below which that part of the rows lies, of those that are finite; to a thousandth."""
+        """The quantile of the finite losses, accurate to a thousandth."""
         least, most, counts = self._finite()
         below = np.cumsum(counts)
         return float(most[np.searchsorted(below, q * below[-1])] if q else least[0])
 
     def count_below(self, losses: Losses) -> Losses:
-        """How many rows have a loss below each of these, as if those in a bin were spread over it evenly."""
+        """How many rows have a loss below each of these, as if the losses in a bin were spread over it evenly."""
         least, most, counts = self._finite()
         below = np.cumsum(counts)
         edges = np.stack([least, most], axis=1).reshape(-1)
         return np.interp(losses, edges, np.stack([below - counts, below], axis=1).reshape(-1))
 
     def _finite(self) -> tuple[Losses, Losses, npt.NDArray[np.int64]]:
-        """The bins that have rows, in ascending order: from where, to where, how many."""
+        """The bins that have rows, in ascending order: their lower bounds, upper bounds and counts."""
         bins = np.flatnonzero(self._counts).astype(np.uint32)
         ends = np.stack([bins << DROPPED_BITS, (bins + 1 << DROPPED_BITS) - 1]).view(np.float32)
         finite = np.isfinite(ends).all(axis=0)

@@ -11,8 +11,8 @@ class NonfiniteLosses:
     """Rows whose loss is NaN or infinite.
 
     Attributes:
-        count: How many.
-        first: Where the first few are: the file, the row of it and the position in that; and their losses.
+        count: How many such rows there are.
+        first: The first few of them, each with its file, its row and position in the file, and its loss.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class NonfiniteLosses:
 
     def add(self, evaluated: Evaluated) -> None:
         if np.isfinite(evaluated.result.loss_sum):
-            return  # as all rows are then, so that there is nothing to look for
+            return  # then all rows are finite too
         found = np.flatnonzero(~np.isfinite(evaluated.losses))
         self.count += len(found)
         for index in found[: MOST_PLACES - len(self.first)].tolist():

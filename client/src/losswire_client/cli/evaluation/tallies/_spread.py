@@ -4,18 +4,18 @@ from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._sums import LossSums, quotient
 from losswire_client.cli.readers import Array, slices
 
-BLOCK = 2**14  # losses that are added up together, and stay in a core's cache
+BLOCK = 2**14  # how many losses are added up together, few enough for a core's cache
 
 
 class Spread:
-    """The squares behind the standard error of a mean m = sum(l) / sum(w), where losses l are weighted by w already.
+    """Sums of squares for the standard error of a mean m = sum(l) / sum(w), where w has already weighted the losses l.
 
     The error of such a ratio is sqrt(n / (n - 1) * sum((l - m w)^2)) / sum(w). Without weights it is the losses'
     standard deviation over sqrt(n).
     """
 
     def __init__(self) -> None:
-        self._pivot = 0.0  # near the mean, since squares about 0 cancel where losses are alike
+        self._pivot = 0.0  # near the mean, since sums of squares about 0 would cancel if losses are alike
         self._squares = np.zeros(3)  # sums of r^2, r w and w^2, with r = l - pivot w
         self._is_empty = True
 
@@ -29,10 +29,10 @@ class Spread:
                 self._squares += _squares(losses[part].astype(np.float64), weights[part], self._pivot)
 
     def standard_error(self, sums: LossSums) -> float:
-        """Of the mean of these rows, which are taken to be independent; NaN if it is not of two rows at least."""
+        """The standard error of the mean of these rows, taken as independent; NaN for fewer than two rows."""
         off = sums.loss - self._pivot
         with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.maximum(0.0, self._squares @ (1, -2 * off, off * off))  # rounding may lead below 0
+            squares = np.maximum(0.0, self._squares @ (1, -2 * off, off * off))  # rounding may make it negative
             error = float(np.sqrt(squares * quotient(sums.row_count, sums.row_count - 1)))
         return quotient(error, abs(sums.weight_sum))
 

@@ -7,7 +7,7 @@ from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 @dataclass
 class LossSums:
-    """What results add up to. Sums divided by sums give exact means of any batches, where means of means do not."""
+    """Sums over results. Quotients of sums are exact means over any batches; means of means are not."""
 
     loss_sum: float = 0.0
     weight_sum: float = 0.0
@@ -34,6 +34,6 @@ class LossSums:
 
 
 def quotient(numerator: float, denominator: float) -> float:
-    """As floating-point numbers divide: 0 / 0 is NaN."""
+    """The quotient in floating-point arithmetic: 0 / 0 is NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.float64(numerator) / np.float64(denominator))

@@ -12,7 +12,7 @@ from losswire_client.cli.readers import Dataset
 
 @dataclass
 class Tallies:
-    """All that a plan wants to know of some rows, how long they took, and how many bytes of text they stand for."""
+    """All sums that a plan wants over some rows, the time that they took, and the bytes of text that they stand for."""
 
     classes: ClassSums | None = None
     histogram: LossHistogram | None = None
@@ -24,7 +24,7 @@ class Tallies:
 
     @classmethod
     def of(cls, dataset: Dataset, plan: Plan) -> "Tallies":
-        """Of no rows yet, of a file or of several like it."""
+        """Empty tallies for the rows of a file, or of several files like it."""
         classes = class_sums(dataset, plan) if plan.per_class else None
         return cls(classes, LossHistogram() if plan.histogram else None)
 
@@ -35,5 +35,5 @@ class Tallies:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean loss."""
+        """The standard error of the mean loss."""
         return self.spread.standard_error(self.sums)
