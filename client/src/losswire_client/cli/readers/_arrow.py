@@ -1,4 +1,4 @@
-"""``.arrow`` and ``.feather``: Arrow's stream and file formats, which are mapped into memory."""
+"""``.arrow`` and ``.feather``: Arrow's stream and file formats. Files are mapped into memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ FILE_MAGIC = b"ARROW1"
 
 
 class ArrowFile(TableFile):
-    """One table, of a file or of several that continue each other."""
+    """One table in one file, or in several files that continue each other."""
 
     def __init__(self, *paths: Path) -> None:
         super().__init__(ArrowTable(paths))
@@ -36,7 +36,7 @@ class ArrowTable:
         return sum(_numbers(batch.column(0)) for batch in self._record_batches([name]))
 
     def close(self) -> None:
-        """Nothing is open: a file is unmapped when nobody has a batch of it any more."""
+        """Does nothing: a file is unmapped when its last batch is gone."""
 
     def _record_batches(self, names: Sequence[str]) -> Iterator[Any]:
         options = pa.ipc.IpcReadOptions(included_fields=[self._places[name] for name in names])
@@ -52,11 +52,11 @@ def _numbers(array: Any) -> int:
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[Any]:
-    """The file, and its name in errors, since a table may be of several."""
+    """The mapped file. Errors name it, since a table may consist of several files."""
     try:
         with pa.memory_map(str(path)) as source:
             yield source
-    except (pa.ArrowException, OSError) as error:  # its own too, of what is no message
+    except (pa.ArrowException, OSError) as error:  # pyarrow raises OSError for bytes that are no message
         raise ValueError(f"{path.name}: {error}") from error
 
 

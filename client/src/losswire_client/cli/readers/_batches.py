@@ -1,4 +1,4 @@
-"""Rows of a file as the arguments of a loss, and where in the file they are."""
+"""Rows of a file as the arguments of a loss, with their places in the file."""
 
 from collections.abc import Iterator
 from itertools import count, tee
@@ -11,13 +11,13 @@ from losswire_client.cli.readers._columns import Array, Column, Shape
 
 
 class Positions(NamedTuple):
-    """Where the rows of a batch are in the file.
+    """The places of a batch's rows in the file. The batch is a selection of positions from one chunk of the file.
 
     Attributes:
-        start: The row of the file with which the chunk begins that they are of.
-        indices: Which of the chunk's positions they are; all of them if None.
-        inner: The shape of a row of the file in positions; () if it is one.
-        offsets: Where in the chunk each row of the file begins, if they differ in length.
+        start: The first row of the chunk in the file.
+        indices: The chunk's positions that are rows of the batch; all positions if None.
+        inner: The shape of a row of the file in positions; () if each row is one position.
+        offsets: The position in the chunk at which each row of the file begins, if rows differ in length.
     """
 
     start: int
@@ -26,7 +26,7 @@ class Positions(NamedTuple):
     offsets: Array | None = None
 
     def places(self, rows: Array) -> tuple[Array, Array]:
-        """Rows of the file, and the positions in them in row-major order, of rows of the batch."""
+        """The places of some rows of the batch: rows of the file, and positions in these rows in row-major order."""
         positions = rows if self.indices is None else self.indices[rows]
         if self.offsets is None:
             sequences, positions = np.divmod(positions, prod(self.inner))
@@ -36,7 +36,7 @@ class Positions(NamedTuple):
         return sequences + self.start, positions
 
     def place(self, row: int) -> tuple[int, ...]:
-        """The index of a row of the batch in an array that has the file's rows first."""
+        """The index of a row of the batch in an array whose first dimension is the file's rows."""
         position = row if self.indices is None else int(self.indices[row])
         if self.offsets is not None:
             sequence = int(np.searchsorted(self.offsets, position, "right")) - 1
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 
 class PlacedBatch(NamedTuple):
-    """Some rows of a dataset, and where they are in its file."""
+    """Some rows of a dataset, with their places in the file."""
 
     input: Array
     target: Array
@@ -62,16 +62,16 @@ class PlacedBatch(NamedTuple):
 
     @property
     def arguments(self) -> Batch:
-        """What a loss takes."""
+        """The arguments that a loss takes."""
         return Batch(self.input, self.target)
 
     def place(self, element: int, shape: Shape, *, of_target: bool = False) -> tuple[int, ...]:
-        """Where in the file an element is of an array that has a value, or several, for each row of the batch.
+        """The place in the file of an element of an array with one or more values for each row of the batch.
 
         Args:
-            element: Its number, in row-major order.
-            shape: Of the array, such as a loss that is not reduced: the rows come first.
-            of_target: Whether to tell the place of the row's target, which ``--shift`` has one further on.
+            element: Number of the element in row-major order.
+            shape: Shape of the array, for example of a loss that is not reduced. The rows come first.
+            of_target: Whether to return the place of the row's target, which is one position later with ``--shift``.
         """
         row, rest = divmod(element, max(1, prod(shape[1:])))
         positions = self.target_positions if of_target else self.input_positions
@@ -79,13 +79,13 @@ class PlacedBatch(NamedTuple):
 
 
 class Rows(Protocol):
-    """What a loss takes of a file.
+    """The rows of a file, as a loss takes them.
 
     Attributes:
-        input_shape: The rows come first; classes are second, if there are any.
-        target_shape: The rows come first.
-        file_rows: How many rows the file has, of which each may be several here.
-        row_bytes: What a row's input takes; 0 if there is no row.
+        input_shape: Shape of the input. The rows come first, and then the classes, if there are any.
+        target_shape: Shape of the targets. The rows come first.
+        file_rows: How many rows the file has. Each of them may be several rows here.
+        row_bytes: Bytes of a row's input; 0 if there is no row.
         has_class_indices: Whether targets are integers; else they are probabilities, or labels of binary losses.
         masked_count: How many rows a mask has left out of the batches so far.
     """
@@ -98,14 +98,14 @@ class Rows(Protocol):
     masked_count: int
 
     def batches(self, rows: int) -> Iterator[PlacedBatch]:
-        """All rows, so many at a time or fewer."""
+        """All rows, in batches of at most so many."""
 
     def targets(self, rows: int) -> Iterator[Array]:
-        """The targets alone."""
+        """All targets, in batches of at most so many rows."""
 
 
 class WholeRows:
-    """Rows as they are in the file, in which classes are the second dimension."""
+    """Rows as they are in the file, with classes as the second dimension."""
 
     masked_count = 0
 
@@ -126,14 +126,14 @@ class WholeRows:
 
 
 def told_place(place: tuple[int, ...]) -> str:
-    """As people say it: ``row 3``, ``row 3, position 5``."""
+    """A place for people to read: ``row 3``, ``row 3, position 5``."""
     row, *position = place
     inner = f", position {position[0] if len(position) == 1 else tuple(position)}" if position else ""
     return f"row {row}{inner}"
 
 
 def first_row(column: Column) -> list[Array]:
-    """Tells the dtype, and what one row takes; empty if there is no row."""
+    """The first row, for its dtype and size; empty if there is no row."""
     return [row for row, _ in zip(column.chunks(1), range(1), strict=False)]
 
 

@@ -1,4 +1,4 @@
-"""What every format is read as."""
+"""The common form in which all formats are read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
@@ -13,13 +13,13 @@ Shape = tuple[int, ...]
 
 
 class Column(Protocol):
-    """An array whose first dimension is the rows, of which only some are in memory at a time."""
+    """An array whose first dimension is the rows. Only some rows are in memory at a time."""
 
     @property
     def shape(self) -> Shape: ...
 
     def chunks(self, rows: int) -> Iterator[Array]:
-        """All of it from the first row on, so many rows at a time, and what is left in the end."""
+        """The whole array from the first row on, so many rows at a time, with the rest in the end."""
 
 
 class Sequences(NamedTuple):
@@ -30,13 +30,13 @@ class Sequences(NamedTuple):
 
 
 class SequenceColumn(Protocol):
-    """Like a column, but each row has a length of its own.
+    """Like a column, but rows are sequences, which may differ in length.
 
     Attributes:
         row_count: How many sequences there are.
-        position_count: How many positions they have together; those without any may be counted as one.
-        item_shape: Of what stands at a position.
-        inner: The shape of a row in positions if all rows have the same, () if a row is one; None if they differ.
+        position_count: How many positions they have together. An empty sequence may count as one position.
+        item_shape: Shape of the item at a position.
+        inner: The shape of a row in positions; () if each row is one position; None if rows differ in shape.
     """
 
     row_count: int
@@ -45,16 +45,16 @@ class SequenceColumn(Protocol):
     inner: Shape | None
 
     def chunks(self, rows: int) -> Iterator[Sequences]:
-        """As those of a column."""
+        """All sequences from the first row on, so many rows at a time, with the rest in the end."""
 
 
 class ArrayFile(ABC):
     """A file of named arrays.
 
     Attributes:
-        errors: What says that it is damaged.
-        names: Of the arrays.
-        stored_names: Those that the file itself has; all if None.
+        errors: Errors that mean that the file is damaged.
+        names: Names of the arrays.
+        stored_names: Names that are in the file itself; all names if None.
     """
 
     errors: tuple[type[Exception], ...]
@@ -65,19 +65,19 @@ class ArrayFile(ABC):
     def column(self, name: str) -> Column: ...
 
     def target(self, name: str) -> Column:
-        """The column as targets, whose dtype a format without dtypes has to guess."""
+        """The column as targets. A format without dtypes has to guess their dtype."""
         return self.column(name)
 
-    def classes(self, pattern: str, others: Collection[str | None]) -> str:  # noqa: ARG002 - of tables
-        """The name for all columns of a pattern, each of which is a class, but for some others."""
+    def classes(self, pattern: str, others: Collection[str | None]) -> str:  # noqa: ARG002 - tables need them
+        """The name for all columns of a pattern except `others`. Each of these columns is a class."""
         raise ValueError("--input-columns is for tables: Parquet, Arrow and CSV")
 
-    def has_sequences(self, name: str) -> bool:  # noqa: ARG002 - of tables
+    def has_sequences(self, name: str) -> bool:  # noqa: ARG002 - tables need it
         """Whether the rows are lists of lists, which may differ in length."""
         return False
 
     def sequences(self, name: str) -> SequenceColumn:
-        """The column's rows, each with a length of its own."""
+        """The column's rows as sequences."""
         return EvenSequences(name, self.column(name))
 
     @abstractmethod
@@ -108,5 +108,5 @@ class EvenSequences:
 
 
 def slices(row_count: int, rows: int) -> Iterator[slice]:
-    """The slices of so many rows that make up all."""
+    """Slices of at most so many rows that together cover all rows."""
     return (slice(start, min(start + rows, row_count)) for start in range(0, row_count, rows))

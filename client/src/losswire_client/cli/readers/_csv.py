@@ -1,4 +1,4 @@
-"""``.csv`` and ``.tsv``, parsed a block at a time: a line of names, and then a line a row."""
+"""``.csv`` and ``.tsv``: a line of names, and then a line for each row. They are parsed block by block."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from losswire_client.cli.readers._columns import Array, Column
 from losswire_client.cli.readers._tables import TableFile
 
 BLOCK_BYTES = 2**22
-LINES_A_BLOCK = 8  # at least, as far as the first two tell
+LINES_A_BLOCK = 8  # at least so many, judged by the length of the first two lines
 
 
 class CsvFile(TableFile):
@@ -28,7 +28,7 @@ class CsvFile(TableFile):
 
 
 class WholeNumbers:
-    """A column of numbers without fractions as integers, which a text cannot say."""
+    """A column of numbers without fractions, read as integers, since text has no dtypes."""
 
     def __init__(self, column: Column) -> None:
         self.shape = column.shape
@@ -57,18 +57,18 @@ class CsvTable:
             yield from self._open(names)
 
     def number_count(self, _name: str) -> int:
-        return 0  # it has no lists
+        return 0  # CSV has no lists
 
     def close(self) -> None:
-        """Nothing is open but what is being read."""
+        """Does nothing: a file is open only while it is read."""
 
     def _open(self, names: Sequence[str] = ()) -> Any:
-        """All numbers are read as float64: the type that a block suggests may not be that of the next."""
+        """Opens the file. All numbers are read as float64, since a later block may need another type than the first."""
         numbers = [name for name in names if not pa.types.is_boolean(self._types[name])]
         types = dict.fromkeys(numbers, pa.float64())
         return csv.open_csv(
             self._path,
-            csv.ReadOptions(use_threads=False, block_size=self._block_bytes),  # only one thread knows the row of errors
+            csv.ReadOptions(use_threads=False, block_size=self._block_bytes),  # errors name rows only with one thread
             csv.ParseOptions(delimiter="\t" if self._path.suffix.lower() == ".tsv" else ","),
             csv.ConvertOptions(include_columns=names, column_types=types, null_values=[""]),
         )
@@ -79,7 +79,7 @@ def _are_whole(column: Column) -> bool:
 
 
 def _line_bytes(path: Path) -> int:
-    """Of the longer of the first two."""
+    """Bytes of the longer of the first two lines."""
     with path.open("rb") as file:
         return max(len(file.readline()), len(file.readline()))
 
@@ -94,7 +94,7 @@ def _is_number(text: str) -> bool:
 
 @contextmanager
 def _rows_counted() -> Iterator[None]:
-    """Has errors count rows as others do: from 0, and without the line of names."""
+    """Has errors count rows as all other errors do: from 0, and without the line of names."""
     try:
         yield
     except pa.ArrowException as error:

@@ -1,4 +1,4 @@
-"""What a file is to those who evaluate it."""
+"""A file as the evaluation sees it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,16 +20,16 @@ class FileError(CommandError):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which arrays of a file are meant, and which of their rows.
+    """The arrays of a file to evaluate, and their rows.
 
     Attributes:
-        input_name: The usual ones if None, as for the targets.
-        target_name: Of the targets.
+        input_name: Name of the input; None for the usual names.
+        target_name: Name of the targets; None for the usual names.
         input_columns: In place of the input's name, a pattern of columns with a class each.
-        mask_name: Of an array that has 1 where a target counts, and 0 where it does not; None if all count.
-        classes_last: Whether the classes are the input's last dimension, and not its second.
-        shift: Whether the target of a position is that of the next one, as it is of a language model's.
-        split: Which part of a folder that has several.
+        mask_name: Name of an array with 1 where a target counts and 0 where it does not; None if all count.
+        classes_last: Whether the classes are the input's last dimension instead of its second.
+        shift: Whether a position's input predicts the target of the next position, as in language models.
+        split: The split to evaluate, in a folder with several splits.
     """
 
     input_name: str | None = None
@@ -45,9 +45,9 @@ class Dataset:
     """The rows of a file: logits, or what a loss takes in their place, and targets.
 
     Attributes:
-        path: Of the file.
-        input_name: Of the array, as the file has it.
-        target_name: Likewise.
+        path: Path of the file.
+        input_name: Name of the input's array in the file.
+        target_name: Name of the targets' array in the file.
     """
 
     def __init__(self, path: Path, names: tuple[str, str], rows: Rows, file: ArrayFile, opened: ExitStack) -> None:
@@ -59,22 +59,22 @@ class Dataset:
 
     @property
     def input_shape(self) -> Shape:
-        """The rows come first; classes are second, if there are any."""
+        """Shape of the input. The rows come first, and then the classes, if there are any."""
         return self._rows.input_shape
 
     @property
     def target_shape(self) -> Shape:
-        """The rows come first."""
+        """Shape of the targets. The rows come first."""
         return self._rows.target_shape
 
     @property
     def file_rows(self) -> int:
-        """How many rows the file has, of which each may be several."""
+        """How many rows the file has. Each of them may be several rows here."""
         return self._rows.file_rows
 
     @property
     def row_bytes(self) -> int:
-        """What a row's input takes; 0 if there is no row."""
+        """Bytes of a row's input; 0 if there is no row."""
         return self._rows.row_bytes
 
     @property
@@ -88,17 +88,17 @@ class Dataset:
         return self._rows.masked_count
 
     def batches(self, rows: int) -> Iterator[PlacedBatch]:
-        """All rows, so many at a time or fewer."""
+        """All rows, in batches of at most so many."""
         with told_of(self.path, (ValueError,)):
             yield from self._rows.batches(rows)
 
     def targets(self, rows: int) -> Iterator[Array]:
-        """The targets alone."""
+        """All targets, in batches of at most so many rows."""
         with told_of(self.path, (ValueError,)):
             yield from self._rows.targets(rows)
 
     def numbers(self, name: str, option: str, rows: int) -> Iterator[Array]:
-        """Another array of the input's file, which an option names, so many rows of the file at a time."""
+        """Another array of the input's file that an option names, so many rows of the file at a time."""
         with told_of(self.path, self._file.errors):
             yield from self._file.column(choose(self._file, name, (), option)).chunks(rows)
 
@@ -112,5 +112,5 @@ def told_of(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
     """Has errors name the file."""
     try:
         yield
-    except errors + (OSError,) as error:  # noqa: RUF005 - as mypy can follow
+    except errors + (OSError,) as error:  # noqa: RUF005 - mypy understands this form
         raise FileError(path, error) from error

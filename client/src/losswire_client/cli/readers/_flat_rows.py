@@ -1,4 +1,4 @@
-"""Rows one by one, of files in which a row has several: the positions of a sequence, or of an image."""
+"""Flattens files whose rows have several positions, as sequences and images do: each position becomes a row."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -12,16 +12,16 @@ from losswire_client.cli.readers._columns import Array, SequenceColumn, Sequence
 
 
 class Parts(NamedTuple):
-    """What there is at each position of a file, by the names that it has there."""
+    """The arrays of a file with an item for each position, and their names in the file."""
 
     input: SequenceColumn
     target: SequenceColumn
     mask: SequenceColumn | None
-    names: Sequence[str]  # of these three
+    names: Sequence[str]  # of these three columns
 
 
 class FlatRows:
-    """Positions as rows: those that a mask leaves, each with its target or, if shifted, with that of the next one.
+    """Positions as rows, without positions that a mask leaves out. With a shift, a row has the next position's target.
 
     A file whose rows are single positions is one sequence.
     """
@@ -73,12 +73,12 @@ class FlatRows:
         return zip(*chunks, strict=False)
 
     def _kept(self, start: int, target: Sequences, mask: Sequences | None) -> tuple[Positions, Array, int]:
-        """Where the chunk's positions are, which of them have a target that counts, and how many one that does not."""
+        """The places of the chunk's positions, the indices of targets that count, and the number of masked targets."""
         offsets = np.concatenate([[0], np.cumsum(target.lengths)])
         places = Positions(start, None, self._inner or (), offsets if self._inner is None else None)
         has_target = np.ones(len(target.values), bool)
         if self._shift:
-            has_target[offsets[:-1][target.lengths > 0]] = False  # the first position, which nothing predicts
+            has_target[offsets[:-1][target.lengths > 0]] = False  # nothing predicts the first position
         if mask is None:
             return places, np.flatnonzero(has_target), 0
         self._check_lengths(start, target.lengths, mask.lengths, 1)
@@ -97,7 +97,7 @@ class FlatRows:
         return counts
 
     def _check_lengths(self, start: int, lengths: Array, others: Array, first: int = 0) -> None:
-        """Of two neighbours among the parts, from the first of them on."""
+        """Checks that two neighbouring parts have the same lengths. `first` is the index of the first of them."""
         lengths = lengths[: len(others)]
         if (wrong := lengths != others).any():
             row = int(wrong.argmax())
@@ -107,7 +107,7 @@ class FlatRows:
 
 
 def _one_ahead(chunks: Iterator[Sequences]) -> Iterator[Sequences]:
-    """Chunks that begin one row later."""
+    """The same rows without the first one, in chunks that each begin one row later."""
     waiting = next(chunks, None)
     for chunk in chunks:
         if waiting:
@@ -118,7 +118,7 @@ def _one_ahead(chunks: Iterator[Sequences]) -> Iterator[Sequences]:
 
 
 def _take(values: Array, indices: Array) -> Array:
-    """Without a copy where nothing is left out."""
+    """The values at these indices, without a copy if nothing is left out."""
     if len(indices) and indices[-1] - indices[0] + 1 == len(indices):
         return values[indices[0] : indices[-1] + 1]
     return values[indices]

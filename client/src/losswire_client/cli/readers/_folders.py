@@ -1,4 +1,4 @@
-"""Folders: of files that are evaluated one by one, or of files that are one dataset together."""
+"""Folders whose files are evaluated one by one, and folders that are one dataset."""
 
 import json
 import re
@@ -18,8 +18,8 @@ class Source(NamedTuple):
     """A file or folder to evaluate.
 
     Attributes:
-        path: Where the input is, and the targets unless they are in a file of their own.
-        target_path: That file.
+        path: The file or folder with the input, and with the targets unless there is a `target_path`.
+        target_path: The file with the targets, if it is another one.
     """
 
     path: Path
@@ -27,11 +27,11 @@ class Source(NamedTuple):
 
 
 def sources(paths: Sequence[Path], target_paths: Sequence[Path] = ()) -> list[Source]:
-    """Files as they are, with the file of their targets; and in the place of folders of files the files in them.
+    """The sources for files and folders. The files of a folder take its place, unless it is one dataset.
 
     Args:
         paths: Files and folders.
-        target_paths: One for each of them, one for all, or none.
+        target_paths: Files with targets: one for each path, one for all paths, or none.
     """
     if target_paths:
         targets = [*target_paths] * len(paths) if len(target_paths) == 1 else target_paths
@@ -43,7 +43,7 @@ def open_path(path: Path, split: str | None) -> ArrayFile:
     """Opens a file, or a folder that is one dataset.
 
     Raises:
-        ValueError: It is of no known format, damaged, or a folder of another kind; or it has no such split.
+        ValueError: The format is unknown, the file is damaged, the folder is no dataset, or it has no such split.
     """
     if not path.is_dir():
         _check_split(None, split)
@@ -62,7 +62,7 @@ def open_path(path: Path, split: str | None) -> ArrayFile:
 
 
 def _members(path: Path) -> list[Path]:
-    """Of a folder of files of one kind, the files; else what was given, of which opening will tell what is wrong."""
+    """The files of a folder with files of one kind. Otherwise the path itself: opening it tells what is wrong."""
     if not path.is_dir() or any((path / name).is_file() for name in (SPLITS, STATE)) or _index(path) is not None:
         return [path]
     files = _data_files(path)
@@ -71,7 +71,7 @@ def _members(path: Path) -> list[Path]:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Those that a reader knows by their names, in the order of the numbers in these."""
+    """The files of a folder that have a reader, in the order of the numbers in their names."""
     files = (path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     return sorted((file for file in files if format_of(file)), key=lambda file: _natural(file.name))
 
@@ -86,7 +86,7 @@ def _index(folder: Path) -> Path | None:
 
 
 def _open_saved(folder: Path, state: dict[str, Any], split: str | None) -> ArrayFile:
-    """A dataset of Hugging Face: Arrow streams that continue each other."""
+    """Opens a Hugging Face dataset: Arrow streams that continue each other."""
     _check_split(state.get("_split"), split)
     if state.get("_indices_data_files"):
         raise ValueError(f"has its rows chosen by indices ({STATE}): save it anew after flatten_indices()")
@@ -129,7 +129,7 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name}: expected an object")  # noqa: TRY004 - the file's
+        raise ValueError(f"{path.name}: expected an object")  # noqa: TRY004 - the file's fault
     return content
 
 

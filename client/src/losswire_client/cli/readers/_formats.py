@@ -1,4 +1,4 @@
-"""Which reader a file needs, and what a file is that is not what its name says."""
+"""Finds the reader of a file. Recognizes files whose content does not fit their name."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ JSON, HTML, LFS = "JSON", "a web page", "a Git LFS pointer, in whose place git l
 
 
 class Format(NamedTuple):
-    """A reader, by its module and name, and what it reads."""
+    """A reader, by its module and name, and the contents that it reads."""
 
     reader: str
     contents: tuple[str, ...]
@@ -62,17 +62,17 @@ SIGNATURES = {
     b"\x80\x05": "a pickle",
 }
 ENDS = {PARQUET: b"PAR1", ARROW_FILE: b"ARROW1", ARROW_STREAM: b"\xff\xff\xff\xff\x00\x00\x00\x00"}
-CONTROLS = set(range(32)) - set(b"\t\n\f\r")  # which no text has, whatever its encoding
+CONTROLS = set(range(32)) - set(b"\t\n\f\r")  # no text has these, whatever its encoding
 HEAD_BYTES = 1024
 
 
 def format_of(path: Path) -> Format | None:
-    """By the end of its name."""
+    """The format of a file, by the end of its name."""
     return FORMATS.get(_suffix(path))
 
 
 def open_files(*paths: Path) -> ArrayFile:
-    """Reads a file, or several of one kind that belong together; which loads the library that does.
+    """Opens a file, or several files of one kind that belong together. Loads the library that reads them.
 
     Raises:
         ValueError: A file has no known name, or is not what its name says.
@@ -106,7 +106,7 @@ def _check_contents(path: Path) -> None:
 
 
 def contents(path: Path) -> str:
-    """What a file is, as its first bytes have it."""
+    """The kind of a file, by its first bytes."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
@@ -147,7 +147,7 @@ def _is_cut_short(path: Path, found: str) -> bool:
 
 
 def _safetensors_size(path: Path) -> int:
-    """What it should have by its header: https://github.com/huggingface/safetensors#format."""
+    """The size that the file should have by its header: https://github.com/huggingface/safetensors#format."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if path.stat().st_size < 8 + length:

@@ -1,4 +1,4 @@
-"""What the names of arrays tell: which are meant, and what they hold."""
+"""Names of arrays: which array is meant, and what kind of input it holds."""
 
 import re
 from collections import defaultdict
@@ -13,11 +13,11 @@ INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "l
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
 PROBABILITIES = re.compile(r"(?<![a-z])(log[^a-z]*|l)?(prob(s|as?|ability|abilities)?|softmax|sigmoids?)(?![a-z])")
 LOGITS = re.compile(r"(?<![a-z])logits?(?![a-z])")
-SHOWN = 20  # names in an error
+SHOWN = 20  # how many names an error shows
 
 
 def choose(file: ArrayFile, name: str | None, usual: Collection[str], option: str) -> str:
-    """The array of that name, or the only one of a usual name: of two, nobody else can know which is meant."""
+    """The array of that name, or else the only array with a usual name. Two such arrays are an error."""
     found = [each for each in ([name] if name else usual) if each in file.names]
     if len(found) == 1:
         return found[0]
@@ -28,7 +28,7 @@ def choose(file: ArrayFile, name: str | None, usual: Collection[str], option: st
 
 
 def numbered(names: Collection[str]) -> dict[str, list[str]]:
-    """Columns that are numbered from 0 on, by what stands before their numbers, in their numbers' order."""
+    """Columns that are numbered from 0 on, in the order of their numbers, by the text before the numbers."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for name in names:
         if match := re.fullmatch(r"(.+?)[_.]?(\d+)", name):
@@ -41,10 +41,10 @@ def numbered(names: Collection[str]) -> dict[str, list[str]]:
 
 
 def class_columns(names: Collection[str], pattern: str, others: Collection[str | None]) -> list[str]:
-    """The columns that a pattern such as ``c*`` stands for, by their numbers: one for each class, from 0 on.
+    """The columns that a pattern such as ``c*`` matches, in the order of their numbers: one for each class, from 0 on.
 
     Raises:
-        ValueError: There are none, one has no number, or a number is missing or there twice.
+        ValueError: No column matches, a column has no number, or a number is missing or occurs twice.
     """
     found: dict[int, str] = {}
     for name in (name for name in names if fnmatchcase(name, pattern) and name not in others):
@@ -62,13 +62,13 @@ def class_columns(names: Collection[str], pattern: str, others: Collection[str |
 
 
 def listed(names: Collection[str]) -> str:
-    """Names, so many of them as one likes to read, each of them whole."""
+    """A list of names for an error. If there are many, only some are shown, but none is cut."""
     shown = ", ".join(islice(names, SHOWN)) or "nothing"
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
 class Kind(StrEnum):
-    """What a loss may take as its input."""
+    """The kinds of input that losses take."""
 
     LOGITS = "logits"
     LOG_PROBABILITIES = "log_probabilities"
@@ -76,7 +76,7 @@ class Kind(StrEnum):
 
 
 def kind_named(name: str) -> Kind | None:
-    """What an array of that name holds, as in ``test_probs``; None if the name leaves it open, as ``scores`` does."""
+    """The kind of input in an array of that name, as in ``test_probs``; None if the name is open, as ``scores``."""
     if found := PROBABILITIES.search(name.lower()):
         return Kind.LOG_PROBABILITIES if found[1] else Kind.PROBABILITIES
     return Kind.LOGITS if LOGITS.search(name.lower()) else None

@@ -1,4 +1,4 @@
-"""``.npy``, as of ``numpy.save``: one array, which is mapped into memory; and folders of them."""
+"""``.npy``, as ``numpy.save`` writes it: one array, which is mapped into memory. Also folders of such files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +11,10 @@ from losswire_client.cli.readers._columns import Array, ArrayFile, Shape, slices
 
 
 class Header(NamedTuple):
-    """What stands before the elements.
+    """The header before the elements.
 
     Attributes:
-        column_major: Whether the elements of a column, and not those of a row, are side by side.
+        column_major: Whether the elements of a column, and not of a row, are side by side.
     """
 
     shape: Shape
@@ -27,7 +27,7 @@ class Header(NamedTuple):
 
 
 class NpyFolder(ArrayFile):
-    """Files side by side, each of which is an array that has the file's name."""
+    """Files in a folder. Each is an array with the name of the file."""
 
     errors = (ValueError, EOFError)
 
@@ -41,13 +41,13 @@ class NpyFolder(ArrayFile):
             return MappedColumn(name, file, header)
 
     def close(self) -> None:
-        """Nothing is open: an array is unmapped when nobody has it any more."""
+        """Does nothing: an array is unmapped when its last user is gone."""
 
 
 class MappedColumn:
-    """An array in a file that is mapped, from where the file stands on: the system reads what is looked at.
+    """An array in a mapped file, from the file's position on. The operating system reads pages on demand.
 
-    Column-major arrays are transposed chunk by chunk, so that no more than a chunk is ever copied.
+    Column-major arrays are transposed chunk by chunk, so that never more than a chunk is copied.
     """
 
     def __init__(self, name: str, file: IO[bytes], header: Header) -> None:
@@ -66,10 +66,10 @@ class MappedColumn:
 
 
 def read_header(name: str, file: IO[bytes]) -> Header:
-    """Reads up to the first element.
+    """Reads the file up to the first element.
 
     Raises:
-        ValueError: It is no array, or one without rows, or of what are no numbers.
+        ValueError: The file is no array, or an array without rows, or its elements are no numbers.
     """
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
     header = Header(*read(file))

@@ -1,4 +1,4 @@
-"""``.npz``, as of ``numpy.savez`` and ``numpy.savez_compressed``: a zip of ``.npy`` files."""
+"""``.npz``, as ``numpy.savez`` and ``numpy.savez_compressed`` write it: a zip of ``.npy`` files."""
 
 import shutil
 import struct
@@ -14,7 +14,7 @@ import numpy as np
 from losswire_client.cli.readers._columns import Array, ArrayFile, Column, slices
 from losswire_client.cli.readers._npy import Header, MappedColumn, read_header
 
-# Of a zip's local header, which stands before a member: all but the lengths of the name and of the extra field.
+# The local header before each member of a zip. Only the lengths of the name and of the extra field are unpacked.
 LOCAL_HEADER = struct.Struct("<26x2H")
 
 
@@ -30,7 +30,7 @@ class NpzFile(ArrayFile):
 
     def column(self, name: str) -> Column:
         info = self._members[name]
-        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # nor encrypted
+        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # and not encrypted
             return self._mapped(name, info)
         with self._archive.open(info) as file:
             header = read_header(name, file)
@@ -40,7 +40,7 @@ class NpzFile(ArrayFile):
         self._archive.close()
 
     def _mapped(self, name: str, info: zipfile.ZipInfo) -> MappedColumn:
-        """The member itself, which is not compressed, where it lies in the file."""
+        """An uncompressed member, mapped at its place in the file."""
         with self._path.open("rb") as file:
             file.seek(info.header_offset)
             lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -49,7 +49,7 @@ class NpzFile(ArrayFile):
 
 
 class PackedColumn:
-    """A ``.npy`` file that comes out of a decompressor, from the first row to the last."""
+    """A compressed ``.npy`` file, read from the first row to the last."""
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: Header) -> None:
         self.shape = header.shape
@@ -71,7 +71,7 @@ class PackedColumn:
 
 
 def _unpacked(name: str, packed: IO[bytes], header: Header) -> MappedColumn:
-    """By way of the disk: the first row of a column-major array has its last number at the end of the decompressor."""
+    """Decompresses to disk first: a column-major array needs all its bytes even for its first row."""
     with TemporaryFile(prefix="losswire-") as file:
         shutil.copyfileobj(packed, file, 2**20)
         file.seek(0)

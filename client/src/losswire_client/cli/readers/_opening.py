@@ -1,4 +1,4 @@
-"""From a file to the rows that a loss takes."""
+"""Opens a file as the rows that a loss takes."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -25,17 +25,17 @@ USUAL = Selection()
 
 
 def open_dataset(source: Source, selection: Selection = USUAL) -> Dataset:
-    """The arrays that are selected, or the one of each that has a usual name.
+    """Opens the selected input and targets, or the arrays with usual names.
 
     Raises:
-        FileError: The file is of no known format, is damaged, or has no such arrays.
+        FileError: The file's format is unknown, or it is damaged, or has no such arrays.
     """
     with ExitStack() as opened:
         found = _found(source, selection, opened)
         with told_of(source.path, (ValueError,)):
             rows = _rows(*found, selection)
         names = found[0].name, found[1].name
-        # With the dataset the file is closed from here on.
+        # From here on, closing the dataset closes the file.
         return Dataset(source.path, names, rows, found[0].file, opened.pop_all())
 
 
@@ -91,7 +91,7 @@ class ToldColumn:
 
 
 class ToldSequences:
-    """The same of sequences."""
+    """A sequence column whose errors name its file."""
 
     def __init__(self, found: Found, column: SequenceColumn) -> None:
         self.row_count = column.row_count
@@ -132,7 +132,7 @@ def _target_name(source: Source, file: ArrayFile, selection: Selection) -> str:
 
 
 def _usual(source: Source, file: ArrayFile, names: Collection[str]) -> Collection[str]:
-    """Where input and targets have a file each, the only array in it need have no usual name."""
+    """The usual names. If input and targets have a file each, the only array of a file may have any name."""
     return file.names if source.target_path and len(file.names) == 1 else names
 
 
@@ -142,7 +142,7 @@ def _open(path: Path, split: str | None, opened: ExitStack) -> ArrayFile:
 
 
 def _mask(input: Found, target: Found, name: str | None) -> Found | None:
-    """In the file of the targets, which it belongs to, or else in that of the input."""
+    """The mask, from the file of the targets, to which it belongs, or else from the file of the input."""
     if name is None:
         return None
     there = input if name in input.file.names and name not in target.file.names else target
@@ -189,7 +189,7 @@ def _even_parts(columns: tuple[Column, Column, Column | None], names: list[str],
 
 
 def _form(columns: tuple[Column, Column, Column | None], names: list[str], selection: Selection) -> tuple[int, int]:
-    """How many dimensions of the input are rows, and which one is the classes'."""
+    """How many dimensions of the input are rows, and which dimension is the classes."""
     shape, mask = columns[0].shape, columns[2]
     if selection.classes_last or selection.shift:
         if len(shape) < 2 or (selection.shift and len(shape) > 3):

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from losswire_client.cli.readers._tables import TableFile
 
-BUFFER_BYTES = 2**20  # of a column's pages: without it, a row group is read whole, and a file may have only one
+BUFFER_BYTES = 2**20  # for a column's pages: without it a whole row group is read, and a file may have only one group
 
 
 class ParquetFile(TableFile):

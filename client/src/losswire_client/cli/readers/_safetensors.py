@@ -1,4 +1,4 @@
-"""``.safetensors``, as of ``safetensors.numpy.save_file`` and of other libraries; also in parts, by an index."""
+"""``.safetensors``, as ``safetensors.numpy.save_file`` and other libraries write it. Also in parts with an index."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from losswire_client.cli.readers._columns import Array, ArrayFile, slices
 
-# Those that numpy has.
+# The dtypes that numpy has, with `ml_dtypes`.
 DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 
 
@@ -18,7 +18,7 @@ class SafetensorsFile(ArrayFile):
     errors = (SafetensorError, ValueError)
 
     def __init__(self, path: Path) -> None:
-        # It maps the file. The backend that does not, reads all of an array for each slice of it.
+        # This backend maps the file. The other backend reads the whole array for each slice.
         self._file = cast(Any, safe_open(path, "numpy"))
         self.names: list[str] = self._file.keys()
 
@@ -26,11 +26,11 @@ class SafetensorsFile(ArrayFile):
         return SafetensorsColumn(name, self._file.get_slice(name))
 
     def close(self) -> None:
-        self._file.__exit__(None, None, None)  # it has no other way
+        self._file.__exit__(None, None, None)  # there is no other way to close it
 
 
 class SafetensorsIndex(ArrayFile):
-    """Which of several files beside it has which array: ``{"weight_map": {"logits": "model-00001-of-00002..."}}``."""
+    """An index of the arrays in files next to it: ``{"weight_map": {"logits": "model-00001-of-00002..."}}``."""
 
     errors = SafetensorsFile.errors
 
@@ -68,11 +68,11 @@ class SafetensorsColumn:
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    """Of names of files that are beside the index, so that none can point at others of the machine."""
+    """The file of each array. All must be next to the index, so that it cannot point at other files of the machine."""
     content = json.loads(path.read_text("utf-8"))
     parts = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(parts, dict):
-        raise ValueError("expected a weight_map, from names of arrays to names of files")  # noqa: TRY004 - the file's
+        raise ValueError("expected a weight_map, from names of arrays to names of files")  # noqa: TRY004 - the file's fault
     for part in parts.values():
         if not isinstance(part, str) or Path(part).name != part:
             raise ValueError(f"expected names of files beside the index in its weight_map, got {part!r}")

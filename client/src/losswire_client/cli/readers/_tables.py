@@ -1,4 +1,4 @@
-"""Tables: what Parquet, Arrow and CSV have in common, from record batches to arrays."""
+"""Tables, the common form of Parquet, Arrow and CSV: from record batches to arrays."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -12,7 +12,7 @@ from pyarrow.compute import list_value_length
 from losswire_client.cli.readers._columns import Array, ArrayFile, Column, SequenceColumn, Sequences, Shape
 from losswire_client.cli.readers._names import class_columns, numbered
 
-NUMBERS, LISTS, LISTS_OF_LISTS = range(3)  # how deep the numbers of a column are
+NUMBERS, LISTS, LISTS_OF_LISTS = range(3)  # nesting depth of a column's numbers
 
 
 class Table(Protocol):
@@ -20,7 +20,7 @@ class Table(Protocol):
 
     Attributes:
         schema: The names and types of the columns.
-        row_count: The length of each.
+        row_count: The length of each column.
     """
 
     @property
@@ -30,10 +30,10 @@ class Table(Protocol):
     def row_count(self) -> int: ...
 
     def batches(self, names: Sequence[str], rows: int) -> Iterator[Any]:
-        """Some columns, from the first row on, in record batches of about as many rows or fewer."""
+        """Some columns, from the first row on, in record batches of about so many rows or fewer."""
 
     def number_count(self, name: str) -> int:
-        """How many numbers the lists of a column have together; an empty list may be counted as one."""
+        """How many numbers the lists of a column have together. An empty list may count as one number."""
 
     def close(self) -> None: ...
 
@@ -88,7 +88,7 @@ class TableFile(ArrayFile):
 
 
 class NumberColumn:
-    """One column of numbers, or of tensors of one shape; or several of numbers, side by side."""
+    """A column of numbers or of tensors of one shape, or several columns of numbers side by side."""
 
     def __init__(self, table: Table, names: Sequence[str]) -> None:
         self._table = table
@@ -122,7 +122,7 @@ class ListColumn:
 
 
 class ListSequences:
-    """A column of lists that differ in length: of numbers, or of lists of numbers that are of one length."""
+    """A column of lists that differ in length. Items are numbers, or lists of numbers that have one length."""
 
     inner: Shape | None = None
 
@@ -157,7 +157,7 @@ class ListSequences:
         return _as_numpy(array)
 
     def _items(self, array: Any, lengths: Array, start: int) -> Array:
-        """The lists at the positions, each of which has a number for each class."""
+        """The lists at the positions. Each list has a number for each class."""
         array = _stored(array)
         if array.null_count:
             raise _valueless(self._name, _place(lengths, _first_null(array), start))
@@ -217,7 +217,7 @@ def is_list(type: Any) -> bool:
 
 
 def _storage(type: Any) -> Any:
-    """The type that an extension's is stored as, such as that of a Hugging Face ``Array2D``."""
+    """The storage type of an extension type, such as a Hugging Face ``Array2D``."""
     known = isinstance(type, pa.FixedShapeTensorType)
     return type.storage_type if isinstance(type, pa.BaseExtensionType) and not known else type
 
