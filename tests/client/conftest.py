@@ -11,7 +11,7 @@ from tests.helpers import serving
 
 @pytest.fixture
 def silent_target() -> Iterator[str]:
-    """Accepts connections, and never says a word."""
+    """The address of a server that accepts connections, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""Whatever is handed in, what comes of it is a result or an error of the tree."""
+"""Any arguments give a result or an error of the tree."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -29,7 +29,7 @@ class Unconvertible:
 
 
 class Lost(Unconvertible):
-    """The same by DLPack."""
+    """An array that fails by DLPack too."""
 
     def __dlpack_device__(self) -> Any:
         raise LookupError
@@ -37,7 +37,7 @@ class Lost(Unconvertible):
     __dlpack__ = __dlpack_device__
 
 
-LONG = 10**5000  # more digits than Python makes text of
+LONG = 10**5000  # more digits than Python turns into text
 NUMBERS = (
     0,
     -1,
@@ -83,7 +83,7 @@ ARRAYS = (
 )
 FIXED = (*NUMBERS, *TEXTS, *OTHERS, *ARRAYS)
 junk = st.one_of(
-    st.integers(0, len(FIXED) - 1).map(FIXED.__getitem__),  # and not sampled, since Hypothesis makes text of samples
+    st.integers(0, len(FIXED) - 1).map(FIXED.__getitem__),  # not sampled_from, since Hypothesis turns samples into text
     st.integers(),
     st.floats(),
     st.text(max_size=5),
@@ -109,7 +109,7 @@ def unconnected():
 
 
 def attempted(call: Callable[[], Any]) -> Any:
-    """What comes of a call: a result or an error of the tree."""
+    """The outcome of a call: a result or an error of the tree."""
     try:
         return call()
     except LosswireError as error:
@@ -161,6 +161,6 @@ def test_any_map_ends_in_the_error_tree(unconnected, batches, loss, window, time
     for told in ({}, {"loss": loss}, {"window": window}, {"timeout": timeout}):
         try:
             results = attempted(lambda: list(unconnected.map(batches, **told)))  # noqa: B023
-        except Exception as error:  # noqa: BLE001 - of what was to give the batches
+        except Exception as error:  # noqa: BLE001 - an error of the iterable of batches
             results = error.__notes__ == ["in batch 0"]
         assert isinstance(results, LosswireError) or results in ([], True)

@@ -1,4 +1,4 @@
-"""The client whose calls are awaited: what `Client` does, and what only tasks and event loops can do to it."""
+"""The client whose calls are awaited: everything that `Client` does, and cases that only tasks and event loops have."""
 
 import asyncio
 import inspect
@@ -130,7 +130,7 @@ def test_invalid_argument_fails_when_awaited(target):
 
 @pytest.fixture
 def held_up(monkeypatch):
-    """A server that evaluates when it is told to: its address, what waits for it to begin, and what tells it."""
+    """A server that evaluates on command: its address, a wait for the beginning, and the command to go on."""
     begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
 
     def slow(*arguments):

@@ -1,4 +1,4 @@
-"""What a client takes from the environment."""
+"""The values that a client takes from the environment."""
 
 from typing import Any
 

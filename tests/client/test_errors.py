@@ -16,7 +16,7 @@ from tests.helpers import serving
 
 
 class Failed(grpc.RpcError):
-    """A call as a stub raises it."""
+    """A failed call, as a stub raises it."""
 
     def __init__(self, code, details="", metadata=()):
         vars(self).update(code=lambda: code, details=lambda: details, trailing_metadata=lambda: metadata)

@@ -1,4 +1,4 @@
-"""Clients that go to other processes, and what they say of themselves."""
+"""Clients that go to other processes, and their texts."""
 
 import asyncio
 import copy

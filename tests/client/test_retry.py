@@ -1,4 +1,4 @@
-"""What is tried again, when, and for how long."""
+"""Which calls are tried again, when, and for how long."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""No call lasts longer than it may, and what it says then is how long that was."""
+"""No call lasts longer than its timeout, and its error says how long that was."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ def outcome(client: Client | AsyncClient, call: Callable[[Any], Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def slow_target() -> Iterator[str]:
-    """Says at once what it serves, which is everything, and answers nothing else until the caller gives up."""
+    """The address of a server that says at once that it serves everything, but answers no other call in time."""
 
     def served(*_: object) -> v1.GetCapabilitiesResponse:
         limits = v1.Limits(max_batch_requests=100, max_message_bytes=2**26, slab_bytes=2**20)
@@ -92,11 +92,11 @@ def test_error_tells_the_given_timeout(silent_target, slow_target, kind, case):
 @pytest.mark.parametrize("coalesce", [False, True])
 def test_late_chunk_ends_a_map(slow_target, kind, coalesce):
     start = time.monotonic()
-    # With coalescing, a busy machine may be late with what the server takes, before there is any batch.
+    # With coalescing, a busy machine may be late with the server's limits, before there is any batch.
     message = rf"^{'(batch 0: )?' if coalesce else 'batch 0: '}no answer from {slow_target} within 0\.125 seconds$"
     with pytest.raises(DeadlineExceededError, match=message):
         list(mapped(kind(slow_target, coalesce=coalesce), [ROW] * 16, timeout=0.125))
-    assert time.monotonic() - start < 2  # which sixteen would take one after another
+    assert time.monotonic() - start < 2  # sixteen calls one after another would take longer
 
 
 @BOTH

@@ -60,7 +60,7 @@ def test_calls_are_due_at_a_rate(losswire):
     (case,) = said["cases"]
     assert (said["due_per_second"], said["arrivals"], case["concurrency"]) == (50, "constant", 64)
     assert case["evaluation_count"] + case["refused_count"] + case["unsent_count"] == 30
-    assert case["evaluations_per_second"] < 50.001  # but for rounding
+    assert case["evaluations_per_second"] < 50.001  # apart from rounding
     assert case["seconds"] >= 0.6
 
 
@@ -180,7 +180,7 @@ def test_poisson_arrivals_come_at_the_rate():
     due = np.array(schedule(Arrivals(1000, "poisson"), 20.0, seed=1))
     gaps = np.diff(due)
     assert len(due) == pytest.approx(20_000, rel=0.03)  # four standard deviations
-    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # as of an exponential distribution
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)  # as for an exponential distribution
     assert schedule(Arrivals(1000, "poisson"), 1.0, seed=2) != schedule(Arrivals(1000, "poisson"), 1.0, seed=3)
 
 
@@ -188,8 +188,9 @@ def test_stall_shows_in_all_waiting_calls():
     stall, due = 0.4, schedule(Arrivals(100, "constant"), 0.5)
     calls = iter([stall])
     turn = run_open_turn(lambda: time.sleep(next(calls, 0)), 1, due, 0.5)
-    assert len(turn.latencies) == 50  # none was left out
-    # Of a call that was due t after the stall began, at least the rest of it; a caller that waits would have seen one.
+    assert len(turn.latencies) == 50  # no call was left out
+    # A call that was due while the server stalled sees at least the rest of the stall. A caller that waits for answers
+    # would have seen only one slow call.
     assert sorted(turn.latencies, reverse=True)[:40] >= [stall - t for t in due[:40]]
     assert np.percentile(turn.latencies, 50) > 0.1
     assert turn.waiting_count >= 35

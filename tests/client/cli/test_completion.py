@@ -9,7 +9,7 @@ import pytest
 
 from tests import processes
 
-# Typer asks the parent process which shell this is; of tests, that is none.
+# Typer looks for the shell in the parent process, which is no shell in tests.
 ENVIRONMENT = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 
@@ -19,7 +19,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def asked(words: str) -> dict[str, str]:
-    """What a shell tells a command of which it wants to know how the words may go on."""
+    """The variables with which a shell asks a command to complete these words."""
     position = str(len(words.split(" ")) - 1)
     return {"_LOSSWIRE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
 

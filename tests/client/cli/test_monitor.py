@@ -1,4 +1,4 @@
-"""From Prometheus's text to what there is to see: no server, no clock, no terminal."""
+"""From Prometheus's text to the screen, without server, clock or terminal."""
 
 import math
 
@@ -86,7 +86,7 @@ def frame():
 
 
 def test_methods_have_rates_and_latencies(frame):
-    (method,) = frame.methods  # those that were never called are left out
+    (method,) = frame.methods  # methods that were never called are left out
     assert (method.name, method.rate, method.errors) == ("Evaluate", 20, {"InvalidArgument": 2})
     assert method.under_way == 141 - (126 + 10 + 1)
     assert method.latency == pytest.approx((0.1, 0.198))  # 20 of 40 up to 0.1 s, all of them up to 0.2 s
@@ -137,7 +137,7 @@ def test_server_that_tells_less_is_shown():
 def test_restarted_server_counts_from_zero():
     before, after = parse(changed(BEFORE), 100.0), parse(BEFORE, 102.0)
     frame = Frame.of(Interval(before, after))
-    assert frame.methods[0].rate == (90 + 6 + 0) / 2  # a counter that did not fall has not begun anew
+    assert frame.methods[0].rate == (90 + 6 + 0) / 2  # a counter that did not fall has not started anew
     assert frame.series[0].mean == 5
     assert all(rate >= 0 for rate in [each.rate for each in frame.methods] + [each.rate for each in frame.losses])
 
@@ -249,5 +249,5 @@ def test_gap_is_no_interval():
 
 
 def test_text_without_metrics_is_an_error():
-    with pytest.raises(ValueError):  # noqa: PT011 - the parser's own words, of which some are none
+    with pytest.raises(ValueError):  # noqa: PT011 - some of the parser's errors have no text
         parse("<html>not found</html>", 0)

@@ -1,4 +1,4 @@
-"""What only a process of its own can show: signals, and readers that leave."""
+"""Behaviour that only a separate process can show: signals, and readers that leave."""
 
 import os
 import signal

@@ -15,7 +15,7 @@ from tests.processes import run
 
 COMMANDS = [["ping"], ["eval", "PATH"], ["bench", "--shape", "2x3", "--seconds", "0.1"]]
 
-# Of gRPC that gets no threads, which then ends no call, however late it is.
+# gRPC gets no threads here. Then it ends no call, however late it is.
 STUCK = """
 import sys, threading
 import grpc._channel
@@ -106,7 +106,7 @@ def test_metrics_that_trickle_end_top(losswire, monkeypatch, start):
 
 @contextmanager
 def trickling(start: str) -> Iterator[str]:
-    """The address of a server that goes on, a byte at a time, for longer than anybody waits."""
+    """The address of a server that sends a byte at a time, for longer than any caller waits."""
     left = threading.Event()
 
     def serve() -> None:

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "losswire_client.cli", "top", "--interval", "0.
 
 @pytest.fixture
 def serve_text():
-    """Serves a text to whoever asks."""
+    """Serves a text over HTTP."""
     servers = []
 
     def serve(text, status=200):
@@ -114,7 +114,7 @@ def test_terminal_is_left_as_it_was(metrics_url):
         while b"losswire" not in said:
             said += os.read(screen, 4096)
         process.send_signal(signal.SIGINT)
-        while b"\x1b[?1049l" not in said:  # back from the other screen
+        while b"\x1b[?1049l" not in said:  # until it leaves the alternate screen
             said += os.read(screen, 4096)
         assert process.wait(20) == 130
     os.close(screen)

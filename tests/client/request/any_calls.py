@@ -1,4 +1,4 @@
-"""Calls of any loss with any arguments, of which those that are named are likely to be wrong."""
+"""Calls of any loss with any arguments. Arguments that a test names are likely to be wrong."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ class AnyCall:
     """A call that a seed decides on.
 
     Attributes:
-        arguments: By their names.
+        arguments: The arguments by their names.
     """
 
     def __init__(self, loss: str, seed: int, wrong: Collection[str]) -> None:
@@ -124,7 +124,7 @@ class AnyCall:
         return self._pick(*FLOATS, *self._if_wrong(argument, *NOT_FLOATS))
 
     def _array(self, shape: Shape, dtype: Any, numbers: Sequence[float]) -> np.ndarray:
-        """Of few different elements, in row-major order or another."""
+        """An array of few different elements, in row-major or another order."""
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.asarray(self._rng.choice(numbers, shape)).astype(dtype)
         ordered: np.ndarray = self._pick(array, np.asfortranarray(array))

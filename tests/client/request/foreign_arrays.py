@@ -1,4 +1,4 @@
-"""Arrays as other libraries have them, some of which cannot be had without a GPU."""
+"""Arrays like those of other libraries. Some of the real ones need a GPU."""
 
 import ml_dtypes
 import numpy as np
@@ -24,14 +24,14 @@ class Shared:
 
 
 class OldShared(Shared):
-    """The same of a library older than DLPack 1.0, in which nobody can say where to."""
+    """An array of a library older than DLPack 1.0. A caller cannot ask it for a device."""
 
     def __dlpack__(self):  # type: ignore[override]
         return super().__dlpack__()
 
 
 class SharedSequence(Shared):
-    """One that numpy would take for a list, and copy number by number."""
+    """An array that numpy would take for a list, and copy number by number."""
 
     def __len__(self):
         return len(self._numbers)
@@ -57,7 +57,7 @@ class OldOnGpu(OldShared):
 
 
 class LikeCupy(OldOnGpu):
-    """Of CuPy as it was, which knows no way to the CPU but its own."""
+    """An array of an old CuPy. Only its own method copies it to the CPU."""
 
     __cuda_array_interface__ = None
 
@@ -69,7 +69,7 @@ class LikeCupy(OldOnGpu):
 
 
 class Halves:
-    """Of a library whose bfloat16 numpy cannot take over DLPack."""
+    """An array of a library whose bfloat16 numpy cannot take by DLPack."""
 
     def __init__(self, numbers):
         self._numbers = numbers.astype(ml_dtypes.bfloat16)
@@ -85,7 +85,7 @@ class Halves:
 
 
 class Series:
-    """As of pandas or polars."""
+    """A series as in pandas or polars."""
 
     def __init__(self, numbers):
         self._numbers = numbers

@@ -75,7 +75,7 @@ def test_tensor_on_the_cpu_is_not_copied(dtype):
 
 
 def run(program: str, **environment: str) -> None:
-    """Runs a program by itself: a process that has loaded JAX is not to fork, which it warns of."""
+    """Runs a program in its own process, since JAX warns if a process that has loaded it forks."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     processes.run([sys.executable, "-c", program], check=True, env=environment)
 

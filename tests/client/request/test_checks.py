@@ -1,4 +1,4 @@
-"""A wrong form is refused before it is sent, a wrong number by the server: the same argument, in the same words."""
+"""The client refuses a wrong form, and the server a wrong number. Both name the same argument in the same words."""
 
 import itertools
 
@@ -51,7 +51,7 @@ def test_first_of_two_wrong_is_named(loss):
     ("transport", "otherwise"),
     [
         ("unary", ()),
-        # A scalar cannot be cut into slabs. Where weights hang on targets, these are all looked at before the input.
+        # A scalar cannot be cut into slabs. If weights depend on targets, all targets are checked before the input.
         ("stream", ("input a scalar", "target NaN")),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a caller may have meant is told beside what is wrong, whichever side refuses it."""
+"""Errors say what a caller may have meant, whichever side refuses the call."""
 
 from typing import Any
 

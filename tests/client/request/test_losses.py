@@ -1,4 +1,4 @@
-"""Each loss through the service: PyTorch's arguments in, PyTorch's numbers out. The engine's tests say more of them."""
+"""Each loss through the service: PyTorch's arguments in, PyTorch's numbers out. The engine's tests check more cases."""
 
 import ml_dtypes
 import numpy as np
@@ -107,7 +107,7 @@ def test_tensors_of_pytorch_go_in_as_they_are(target, dtype, transport):
 
 
 def test_array_interface_is_accepted(client):
-    class Foreign:  # as of JAX, whose bfloat16 is that of ml_dtypes
+    class Foreign:  # as in JAX, which takes bfloat16 from ml_dtypes
         dtype = ml_dtypes.bfloat16
 
         def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:

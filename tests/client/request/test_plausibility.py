@@ -1,4 +1,4 @@
-"""Numbers that a loss accepts and that are hardly meant for it are refused where the caller asks for it."""
+"""Numbers that a loss accepts but that are hardly meant for it are refused if the caller asks for the check."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Calls that do not fit: errors of the tree that are TypeErrors too, by the name that the caller wrote."""
+"""Calls that do not fit raise errors of the tree that are TypeErrors too. They use the name that the caller wrote."""
 
 import asyncio
 import inspect

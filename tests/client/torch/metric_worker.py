@@ -1,4 +1,4 @@
-"""One of two processes, each with shards of its own: says the means over both, which torch.distributed adds up."""
+"""One of two processes, each with its own shards. Prints the means over both, which torch.distributed adds up."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ BATCH_ROWS = 40
 
 def mean_and_weight(logits: Tensor, target: Tensor, client: Client) -> tuple[float, float]:
     metric = CrossEntropy(ignore_index=2, client=client)
-    for first in range(0, len(logits), BATCH_ROWS):  # so an empty shard has no batch at all
+    for first in range(0, len(logits), BATCH_ROWS):  # an empty shard has no batch
         metric.update(logits[first : first + BATCH_ROWS], target[first : first + BATCH_ROWS])
     with metric.sync_context():
         weight_sum = float(metric.weight_sum)

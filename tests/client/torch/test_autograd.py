@@ -1,4 +1,4 @@
-"""What losswire_client.torch promises of autograd: one call forward, none backward, and no gradient nobody wants."""
+"""The promises of losswire_client.torch about autograd: one call forward, none backward, and no unwanted gradient."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.ce_engine.helpers import PROBLEMS, problem
 
 
 class Recorder(Client):
-    """Keeps what its losses answer."""
+    """Keeps the results of its losses."""
 
     def cross_entropy(self, *args, **options):
         self.results = [*getattr(self, "results", []), super().cross_entropy(*args, **options)]
@@ -131,14 +131,14 @@ def test_other_gradients_are_refused_at_once(client, server, logits):
 
 
 def test_no_grad_takes_any_argument(client, logits):
-    """Also one that requires a gradient, since none is taken."""
+    """Also a target that requires a gradient, since none is taken."""
     weight = torch.rand(5, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
         ours = remote.cross_entropy(logits, TARGET, weight, client=client)
         torch.testing.assert_close(ours, F.cross_entropy(logits, TARGET, weight), rtol=1e-12, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # at which the compiler looks
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at .grad
 def test_compiled_code_calls_out(client, logits):
     def loss(x, functional, **options):
         return functional.cross_entropy(x * 2, TARGET, **options) + 1

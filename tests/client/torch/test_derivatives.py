@@ -1,4 +1,4 @@
-"""Derivatives beyond the first gradient: those of torch.nn.functional, by every way that PyTorch has to take them."""
+"""Derivatives beyond the first gradient equal those of torch.nn.functional, in every way that PyTorch takes them."""
 
 import weakref
 
@@ -11,7 +11,7 @@ from losswire_client import NotServedError
 from losswire_client.torch.nn import functional as remote
 from tests.ce_engine.helpers import HALVES, PROBLEMS, REDUCTIONS, Problem, assert_no_worse, problem
 
-# What PyTorch's forward mode says to those who use it.
+# A warning of PyTorch's forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
@@ -41,7 +41,7 @@ def direction(x):
 
 
 def gradient_penalty(loss, x):
-    """As of a layer that is trained to have small gradients: of its weights, through both derivatives of the loss."""
+    """Gradients for weights that are trained to have small gradients. They need both derivatives of the loss."""
     weights = torch.full((x.shape[-1],), 0.9, dtype=x.dtype, requires_grad=True)
     value = loss(x * weights)
     (grad,) = torch.autograd.grad(value, weights, create_graph=True)
@@ -54,7 +54,7 @@ def third(loss, x):
     (second,) = torch.autograd.grad(first.square().sum(), leaf, create_graph=True)
     return torch.autograd.grad(
         (second * direction(x) + leaf).sum(), leaf
-    )  # of a sum that hangs on the leaf in any case
+    )  # the derivative of a sum that depends on the leaf in any case
 
 
 def forward_mode(loss, x):
@@ -96,7 +96,7 @@ def small(kind, dtype=torch.float64):
 
 
 def assert_same(ours, theirs, name=""):
-    """To ten digits, beyond which PyTorch's binary_cross_entropy, kept from its poles by 1e-12, is not exact."""
+    """Compares ten digits. PyTorch's binary_cross_entropy adds 1e-12 at its poles, and so is not more exact."""
     torch.testing.assert_close(
         ours, theirs, rtol=1e-10, atol=1e-13, equal_nan=True, msg=lambda message: f"{name}: {message}"
     )
@@ -121,7 +121,7 @@ def test_jacobians_are_those_of_torch(client, kind, reduction):
         assert_same(ours, derive(loss_of(case, F, reduction=reduction), case.input), name)
 
 
-# How a reduction multiplies what comes in is the same for all losses; below, all of them are compared with PyTorch's.
+# The effect of a reduction on the incoming gradient is the same for all losses. Below, all losses are compared.
 @pytest.mark.parametrize(
     ("kind", "reduction"), [*((kind, "none") for kind in PROBLEMS), *zip(PROBLEMS, REDUCTIONS[1:] * 3, strict=True)]
 )
@@ -133,7 +133,7 @@ def test_derivatives_pass_torchs_checks(client, kind, reduction):
 
 
 def hessians(case, **more):
-    """Of each row's loss, by the direction and by ones, from ours and PyTorch's."""
+    """Hessians of each row's loss times the direction and times ones: ours and PyTorch's."""
     for losses, options in ((remote, more), (F, {name: more[name] for name in more.keys() - {"client"}})):
         loss = scalar_of(loss_of(case, losses, **options))
         yield torch.cat([functional.hvp(loss, case.input, v)[1] for v in (direction(case.input), case.input)])

@@ -1,4 +1,4 @@
-"""The losses of losswire_client.torch beside those of PyTorch: the same arguments, the same numbers."""
+"""The losses of losswire_client.torch and of PyTorch: the same arguments, the same numbers."""
 
 import itertools
 import warnings
@@ -17,7 +17,7 @@ from tests.present import present
 
 
 def evaluated(functional, problem, client=None, **more):
-    """The loss, and the input's gradient for one that comes in and is not the same for any two rows."""
+    """The loss, and the input's gradient for an incoming gradient that differs from row to row."""
     options = {**problem.options, **more, **({"client": client} if client else {})}
     leaf = problem.input.detach().clone().requires_grad_()
     loss = getattr(functional, problem.loss)(leaf, problem.target, **options)
@@ -116,7 +116,7 @@ def test_input_need_not_be_contiguous(client, dtype):
     loss = remote.cross_entropy(logits, case.target.t().contiguous().t(), **case.options, client=client)
     (grad,) = torch.autograd.grad(loss, logits)
     assert loss == plain[0]
-    torch.testing.assert_close(-grad, plain[1], atol=0, rtol=0)  # for which -1 came in
+    torch.testing.assert_close(-grad, plain[1], atol=0, rtol=0)  # the incoming gradient was -1
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)

@@ -1,4 +1,4 @@
-"""The modules of losswire_client.torch, its client by default, and how little of a program has to change for it."""
+"""The modules of losswire_client.torch, its default client, and how little of a program has to change for it."""
 
 import copy
 import importlib
@@ -35,7 +35,7 @@ def _no_default_client():
 
 @pytest.fixture
 def other_target():
-    return "127.0.0.1:1"  # where no server is
+    return "127.0.0.1:1"  # there is no server
 
 
 def test_face_of_the_module_is_what_it_was():
@@ -161,7 +161,7 @@ def test_loss_of_torch_itself_warns():
 
 @pytest.mark.parametrize(("module", "needed"), [("torch", "torch"), ("torchmetrics", "torchmetrics")])
 def test_failing_import_names_the_extra(module, needed, monkeypatch):
-    monkeypatch.setitem(sys.modules, needed, None)  # which Python takes for a module that is not there
+    monkeypatch.setitem(sys.modules, needed, None)  # for Python the module is missing then
     monkeypatch.delitem(sys.modules, f"losswire_client.{module}", raising=False)
     with pytest.raises(ImportError, match=rf"pip install ./proto './client\[{module}\]'"):
         importlib.import_module(f"losswire_client.{module}")

@@ -1,4 +1,4 @@
-"""Means that are exact: over batches and workers of any size, beside float64 truth over all rows at once."""
+"""Means over batches and workers of any size are exact, compared with float64 over all rows at once."""
 
 import copy
 import itertools
@@ -89,7 +89,7 @@ def test_forward_gives_the_batchs_mean():
 
 
 class Recorder(Client):
-    """Keeps what it was asked for and what it answered."""
+    """Keeps its arguments and results."""
 
     calls: tuple[tuple[dict[str, Any], Result], ...] = ()
 
@@ -108,7 +108,7 @@ def test_batch_is_one_call_without_gradient(target):
 
 
 def test_collection_keeps_metrics_apart():
-    """Also those that agree on the first batch, by which torchmetrics groups them."""
+    """Also metrics that agree on the first batch. torchmetrics would merge them."""
     metrics = MetricCollection({"all": CrossEntropy(), "some": CrossEntropy(ignore_index=0)})
     for rows in (TARGET[:0], (TARGET > 0).nonzero()[:, 0], (TARGET == 0).nonzero()[:, 0]):
         metrics.update(LOGITS[rows], TARGET[rows])
@@ -148,7 +148,7 @@ def test_options_are_no_state():
 
 
 def test_copies_and_pickles_have_the_client(target):
-    set_default_client(Client("127.0.0.1:1"))  # where no server is
+    set_default_client(Client("127.0.0.1:1"))  # there is no server
     metric = CrossEntropy(WEIGHT, client=Client(target))
     metric.update(LOGITS[:100], TARGET[:100])
     for copied in (metric.clone(), copy.deepcopy(metric)):
@@ -175,7 +175,7 @@ def test_wrong_argument_has_its_name_here():
 
 @pytest.mark.slow
 def test_mean_is_over_all_processes(target, tmp_path):
-    """Over all rows, whatever their shards."""
+    """The mean is over all rows, whatever their shards."""
     data = tmp_path / "data.pt"
     torch.save([(LOGITS.split(sizes), TARGET.split(sizes)) for sizes in ((131, 7), (138, 0))], data)
     with ThreadPoolExecutor() as pool:

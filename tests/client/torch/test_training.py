@@ -1,4 +1,4 @@
-"""An ordinary training script whose one import is changed learns the same weights."""
+"""An ordinary training script learns the same weights after one import is changed."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def default_dtype(request):
 
 
 def weights_after(script):
-    """Of the model that a run of the script trains."""
+    """The weights of the model that a run of the script trains."""
     models = []
     names: dict[str, Any] = {"__name__": "train_digits"}
     exec(compile(script, "train_digits.py", "exec"), names)
@@ -38,8 +38,8 @@ def weights_after(script):
     return torch.nn.utils.parameters_to_vector(models[0].parameters()).detach()
 
 
-# In float64 both sides agree to a few roundings, and so do 115 steps of them. In float32 a gradient differs by its last
-# bits, which 115 steps with momentum carry on: weights of size 1 then differ by about 20 roundings.
+# In float64 both sides agree to a few roundings, also after 115 steps. In float32 the last bits of gradients differ.
+# 115 steps with momentum carry this on: weights of size 1 then differ by about 20 roundings.
 @pytest.mark.parametrize(
     ("default_dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-5)], indirect=["default_dtype"], ids=str
 )

@@ -5,7 +5,7 @@ import numpy as np
 from losswire_client import Client
 
 MIB = 2**20
-SHAPE = (256, 1000)  # about a MiB of float32, so that it does not travel in the request
+SHAPE = (256, 1000)  # about a MiB of float32, too large for the request
 LOGITS = np.random.default_rng(0).standard_normal(SHAPE, np.float32)
 TARGET = np.random.default_rng(1).integers(0, 1000, 256)
 

@@ -1,4 +1,4 @@
-"""Shared memory as users of the SDK meet it."""
+"""Shared memory for users of the SDK."""
 
 import fcntl
 import gc

@@ -1,4 +1,4 @@
-"""Shared memory that cannot be had, that is not what it says, or is used wrongly."""
+"""Shared memory that is refused, is not what the server says, or is used wrongly."""
 
 import mmap
 import os

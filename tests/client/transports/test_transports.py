@@ -1,4 +1,4 @@
-"""Whatever way a batch goes, the same bits come back."""
+"""All transports return the same bits."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SLAB_BYTES = 4096  # so that small batches are many slabs
 FIELDS = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
 REDUCTIONS = ("none", "mean", "sum")
 SHAPES = [
-    (700,),  # one row, of less than a slab
+    (700,),  # one row, smaller than a slab
     (3000,),  # one row, larger than a slab
     (2500, 3),
     (3, 2500),  # rows larger than a slab

@@ -1,4 +1,4 @@
-"""Certificates that tests make: an authority, and what a server and a client have of it."""
+"""Certificates for tests: an authority, and the certificates that it gives to a server and a client."""
 
 from pathlib import Path
 

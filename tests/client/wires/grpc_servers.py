@@ -22,10 +22,10 @@ class Answering:
     """A server that counts its calls and may refuse them.
 
     Attributes:
-        target: Its address.
-        tokens: What calls brought as ``authorization``.
-        methods: Which were called.
-        refusals: What the next calls are told instead of an answer.
+        target: Address of the server.
+        tokens: Values of ``authorization`` in the calls.
+        methods: Methods that were called.
+        refusals: Errors for the next calls instead of an answer.
     """
 
     target: str
@@ -53,15 +53,15 @@ class Answering:
 
 @contextmanager
 def answering(address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> Iterator[Answering]:
-    """A server at an address; of a port 0 the target has the port that it took."""
+    """A server at an address. If the port is 0, its target has the port that it took."""
     service = InProcess()
     server = grpc.server(
         ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)]
     )
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     target = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-    # Each watch blocks a thread of the pool: by default it answers with a lock held, which the thread of the server
-    # needs where a watch ends, so that neither goes on.
+    # With this argument each watch blocks a thread of the pool. By default a watch answers with a lock held, which the
+    # server's thread needs when a watch ends: a deadlock.
     running = Answering(target, health.HealthServicer(experimental_non_blocking=False))
     running.health.set(NAME, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(running.health, server)

@@ -1,4 +1,4 @@
-"""Small evaluations that may travel together, and what tests of them ask."""
+"""Small evaluations that may travel together, and helpers for their tests."""
 
 import numpy as np
 

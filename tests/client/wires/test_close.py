@@ -1,4 +1,4 @@
-"""Clients close in seconds, and end with their process, whatever has become of gRPC's threads and locks."""
+"""Clients close in seconds, and end with their process, whatever the state of gRPC's threads and locks."""
 
 import sys
 import threading
@@ -62,7 +62,7 @@ NO_THREADS = "LosswireError: this process cannot start the threads that a call n
 
 
 def said(target: str, body: str) -> list[str]:
-    """What a program prints, which has to end by itself."""
+    """The output of a program, which must end by itself."""
     ran = run([sys.executable, "-c", PROGRAM + body, target], capture_output=True, text=True, seconds=40)
     assert ran.returncode == 0, ran.stderr
     lines: list[str] = ran.stdout.splitlines()

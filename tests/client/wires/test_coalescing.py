@@ -14,7 +14,7 @@ DEADLINE = Deadline(60)
 
 
 def taking(requests: int, nbytes: int) -> Capabilities:
-    """What a server serves that takes so much in a message."""
+    """The answer of a server that takes so much in a message."""
     limits = v1.Limits(max_batch_requests=requests, max_message_bytes=nbytes)
     return parse_capabilities(v1.GetCapabilitiesResponse(limits=limits))
 
@@ -29,7 +29,7 @@ class Callers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.policy = Coalescing[Caller]()
-        self.waiting: list[Caller] = []  # neither called to lead, nor travelling
+        self.waiting: list[Caller] = []  # callers that neither lead nor travel
         self.leaders: list[Caller] = []
         self.messages: list[list[Caller]] = []
         self.come = self.left = self.answered = 0
@@ -186,9 +186,9 @@ def test_leader_that_leaves_is_followed():
 @pytest.mark.parametrize(
     ("requests", "expected"),
     [
-        ([(1, (0, 0))], 1),  # one goes as it is, whatever the limits
+        ([(1, (0, 0))], 1),  # a single request is sent as it is, whatever the limits
         ([(1, (3, 99))] * 5, 3),
-        ([(1, (3, 99)), (1, (2, 99)), (1, (3, 99))], 2),  # who knows of less is right
+        ([(1, (3, 99)), (1, (2, 99)), (1, (3, 99))], 2),  # the caller that knows the lower limit is right
         ([(1, (9, 99)), (1, (1, 99))], 1),
         ([(10, (9, 20 + 2 * FIELD_BYTES))] * 5, 2),
         ([(10, (9, 99)), (10, (9, 20))], 1),

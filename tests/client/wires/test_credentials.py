@@ -1,4 +1,4 @@
-"""Certificates and tokens: who is known to whom, and by what."""
+"""Certificates and tokens: how callers and servers authenticate to each other."""
 
 import os
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_caller_is_known_by_its_certificate(authority, tmp_path):
 
 def test_replaced_certificates_are_taken(authority, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CHECK_SECONDS", 0)
-    tls = write(tmp_path, trustme.CA(), "caller")  # whom this server does not trust, nor it the server
+    tls = write(tmp_path, trustme.CA(), "caller")  # this server and this caller do not trust each other
     with (
         answering("localhost:0", server_credentials(authority, "localhost", asks=True)) as server,
         Client(server.target, tls=tls, retry=None) as client,
@@ -74,7 +74,7 @@ def test_replaced_certificates_are_taken(authority, tmp_path, monkeypatch):
             client.ping()
         write(tmp_path, authority, "caller")
         eventually(lambda: answers(client))
-        (tmp_path / "key.pem").unlink()  # between two versions
+        (tmp_path / "key.pem").unlink()  # as between two versions
         assert answers(client)
         write(tmp_path, trustme.CA(), "caller")
         eventually(lambda: not answers(client))
@@ -129,7 +129,7 @@ def test_replaced_token_is_taken(tmp_path, monkeypatch):
     with answering() as server, Client(server.target, token=file) as client:
         for text in ("first\n", "second\n", ""):
             file.write_text(text)
-            os.utime(file, ns=(len(server.tokens), len(server.tokens)))  # which a quick test might not change
+            os.utime(file, ns=(len(server.tokens), len(server.tokens)))  # a quick test might not change the time
             client.cross_entropy(LOGITS, TARGET)
     assert server.tokens == ["Bearer first", "Bearer second", "Bearer second"]
 

@@ -1,4 +1,4 @@
-"""Coroutines over a wire that blocks, which end without an event loop."""
+"""Coroutines over a wire that blocks. They end without an event loop."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Clients in the child of a fork: they connect anew, or say why not, and never hang."""
+"""Clients in the child of a fork connect anew, or say why they cannot, and never hang."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def in_child(function):
 
 
 def said(target: str, body: str, **environment: str) -> list[str]:
-    """What a program prints."""
+    """The output of a program."""
     ran = run(target, body, **environment)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
@@ -148,7 +148,7 @@ except AssertionError as ended:
     print("crashed", ended)
 """
     lines = said(target, other)
-    # Now and then gRPC itself crashes there (signal 11), which nobody can keep it from; it never hangs.
+    # Sometimes gRPC itself crashes there (signal 11), which this package cannot prevent. It never hangs.
     assert lines[0].startswith(("DeadlineExceededError no answer from", "crashed"))
 
 

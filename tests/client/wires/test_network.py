@@ -1,4 +1,4 @@
-"""How a client finds its servers, and what it tells them of itself."""
+"""How a client finds its servers, and what metadata it sends them."""
 
 import socket
 import threading
@@ -90,7 +90,7 @@ def test_unix_socket_is_a_target(tmp_path):
 
 @pytest.fixture
 def proxy() -> Iterator[tuple[str, list[str]]]:
-    """A proxy of HTTP's CONNECT, and where it was asked to go; wherever that is, it goes to this machine."""
+    """A proxy for HTTP's CONNECT, and the addresses that it was asked for. It always connects to this machine."""
     asked: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, args=(listener, asked), daemon=True).start()

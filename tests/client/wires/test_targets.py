@@ -1,4 +1,4 @@
-"""Addresses as users write them: what is dialled, and what is refused with a word on what to write."""
+"""Addresses as users write them: the addresses that are dialled, and refusals that say what to write instead."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The service in the process, for tests of those who use the SDK."""
+"""The service in the process, for tests by users of the SDK."""
 
 import asyncio
 import socket

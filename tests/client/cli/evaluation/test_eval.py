@@ -12,12 +12,12 @@ RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((101, 7), np.float32) * 3
 TARGET = RNG.integers(7, size=101)
 TARGET[TARGET == 5] = 4  # a class that does not occur
-IN_CHUNKS = ("--batch-rows", 30)  # the last of them is smaller, so that a mean of means would be wrong
+IN_CHUNKS = ("--batch-rows", 30)  # the last chunk is smaller, so that a mean of means would be wrong
 
 
 @pytest.fixture
 def evaluated(losswire):
-    """What ``losswire eval --json`` says."""
+    """The JSON that ``losswire eval --json`` writes."""
 
     def run(*arguments):
         result = losswire("eval", "--json", *IN_CHUNKS, *arguments)
@@ -32,7 +32,7 @@ def save(folder, **arrays):
 
 
 def truth(logits, target, **options):
-    """PyTorch's, in float64."""
+    """PyTorch's loss in float64."""
     options = {
         k: torch.as_tensor(v, dtype=torch.float64) if v is not None and k == "weight" else v for k, v in options.items()
     }

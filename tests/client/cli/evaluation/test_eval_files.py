@@ -1,4 +1,4 @@
-"""What ``losswire eval`` says of files of all kinds is what PyTorch says of their rows in float64."""
+"""The results of ``losswire eval`` for files of all kinds are PyTorch's results for their rows in float64."""
 
 import json
 
@@ -32,7 +32,7 @@ def truth(logits, labels, **options):
 
 
 def as_hugging_face_does(sequences, labels, masks):
-    """Logits one back of their labels, those of padding ignored."""
+    """Each logit predicts the next label; labels of padding are ignored."""
     padded = [np.where(mask == 1, label, -100) for label, mask in zip(labels, masks, strict=True)]
     return np.concatenate([s[:-1] for s in sequences]), np.concatenate([label[1:] for label in padded])
 

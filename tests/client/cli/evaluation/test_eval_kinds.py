@@ -1,4 +1,4 @@
-"""A file's input is evaluated as what it holds, or not without a word."""
+"""A file's input is evaluated by its kind, and never as another kind without a warning or error."""
 
 import json
 
@@ -23,7 +23,7 @@ WITH_LOGARITHM = ("--input-kind", "probabilities")
 
 @pytest.fixture
 def evaluated(losswire, tmp_path):
-    """What ``losswire eval`` says of arrays: the JSON and standard error."""
+    """Runs ``losswire eval`` on arrays. Returns the JSON and standard error."""
 
     def run(arrays, *arguments):
         result = losswire("eval", "--json", write(tmp_path, "npz", arrays), *arguments)
@@ -35,7 +35,7 @@ def evaluated(losswire, tmp_path):
 
 @pytest.fixture
 def refused(losswire, tmp_path):
-    """How ``losswire eval`` refuses arrays."""
+    """The error with which ``losswire eval`` refuses arrays."""
 
     def run(arrays, *arguments):
         result = losswire("eval", write(tmp_path, "npz", arrays), *arguments)

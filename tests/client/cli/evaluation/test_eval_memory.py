@@ -1,4 +1,4 @@
-"""Files are streamed: their size is not to be seen in the memory of the process that evaluates them."""
+"""Files are streamed: the memory of the process that evaluates them does not depend on their size."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from tests.processes import run
 MIB = 2**20
 CLASSES = 1024
 ROWS = 256 * MIB // (4 * CLASSES)
-GROWTH = 64 * MIB  # by chance: how many batches of 2 MiB happen to be in flight, and what malloc has not given back yet
+GROWTH = 64 * MIB  # chance: the batches of 2 MiB that happen to be in flight, and memory that malloc has not given back
 
 OTHERS = ("column-major.npz", "sequences.arrow")
 
-# Peaks of anonymous memory, which is all but files that are mapped: with a small file, and after that with a large one.
+# Peaks of anonymous memory, without mapped files: with a small file, and after that with a large one.
 PROGRAM = """
 import sys, threading, time
 from losswire_client.cli._app import app
@@ -53,7 +53,7 @@ for path in sys.argv[1:]:
 @pytest.mark.parametrize("format", ["npz", "compressed.npz", "safetensors", "parquet", *OTHERS])
 def test_memory_does_not_grow_with_the_file(format, target, tmp_path):
     small, large = (tmp_path / name for name in ("small", "large"))
-    most = ROWS // 2 if format in OTHERS else ROWS  # which take longer
+    most = ROWS // 2 if format in OTHERS else ROWS  # these formats take longer
     paths = [save(folder, format, rows) for folder, rows in ((small, most // 8), (large, most))]
     command = [sys.executable, "-c", PROGRAM, *map(str, paths)]
     done = run(command, check=True, capture_output=True, text=True, env=os.environ | {"LOSSWIRE_TARGET": target})
@@ -63,7 +63,7 @@ def test_memory_does_not_grow_with_the_file(format, target, tmp_path):
 
 
 def save(folder, format, rows):
-    """Zeros, which are as large as any other numbers unless they are compressed."""
+    """Writes zeros. They take as much space as any other numbers unless they are compressed."""
     folder.mkdir()
     logits, target = np.zeros((rows, CLASSES), np.float32), np.arange(rows) % CLASSES
     if format in OTHERS:
@@ -77,7 +77,7 @@ def save(folder, format, rows):
 
 
 def save_other(folder, format, logits, target):
-    """What is read by way of the disk, and a record batch of sequences of 256 positions."""
+    """Writes a file that is read by way of the disk, or a record batch of sequences of 256 positions."""
     if format == "column-major.npz":
         np.savez_compressed(folder / "rows.npz", logits=np.asfortranarray(logits), target=target)
         return folder / "rows.npz"

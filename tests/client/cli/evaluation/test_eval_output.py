@@ -102,7 +102,7 @@ def test_results_are_written_as_printed(losswire, tmp_path):
 
 @pytest.mark.parametrize("shift", [False, True])
 def test_losses_lie_where_their_logits_do(shift, losswire, tmp_path):
-    """Whatever is left out, by a shift or a mask."""
+    """Also if a shift or a mask leaves rows out."""
     logits, labels = np.moveaxis(LOGITS.reshape(30, 2, 5, 2), 2, 3).reshape(30, 4, 5), RNG.integers(5, size=(30, 4))
     mask = RNG.integers(2, size=(30, 4))
     mask[25:] = 0

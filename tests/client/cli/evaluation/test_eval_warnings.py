@@ -1,4 +1,4 @@
-"""Numbers that should not be believed without a look are not printed without a word."""
+"""Doubtful numbers are not printed without a warning."""
 
 import json
 
@@ -21,7 +21,7 @@ BINARY = ("--loss", "binary_cross_entropy_with_logits")
 
 @pytest.fixture
 def warned(losswire):
-    """What ``losswire eval`` warns of: the same on standard error and in the JSON."""
+    """The warnings of ``losswire eval``, which are the same on standard error and in the JSON."""
 
     def run(*arguments):
         result = losswire("eval", "--json", *IN_CHUNKS, *arguments)

@@ -1,4 +1,4 @@
-"""Files of any format, and what is read from them."""
+"""Writes files of any format, and reads them."""
 
 from contextlib import closing
 from pathlib import Path

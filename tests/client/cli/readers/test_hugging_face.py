@@ -18,7 +18,7 @@ TABLE = pa.table(
 
 
 def save(folder, table=TABLE, shards=(10, 13), **state):
-    """As version 5 of the library does."""
+    """Writes a folder as version 5 of the library does."""
     folder.mkdir(parents=True)
     names = [f"data-{i:05}-of-{len(shards):05}.arrow" for i in range(len(shards))]
     start = 0
@@ -56,7 +56,7 @@ def test_shards_are_one_dataset(rows, tmp_path):
 
 
 def test_matrices_are_sequences(tmp_path):
-    """Array2D is an extension type of the library's, which is stored as lists of lists."""
+    """Array2D is an extension type of the library. Its storage is lists of lists."""
     extension = {b"ARROW:extension:name": b"datasets.features.features.Array2DExtensionType"}
     logits, labels = RNG.standard_normal((6, 3, 4)), RNG.integers(4, size=(6, 3))
     lists = pa.array(logits.tolist())

@@ -56,7 +56,7 @@ def test_unended_stream_is_refused(tmp_path):
     with (tmp_path / "rows.arrow").open("wb") as file, pa.ipc.new_stream(file, LISTS.schema) as out:
         out.write_table(LISTS)
     path = tmp_path / "rows.arrow"
-    path.write_bytes(path.read_bytes()[:-8])  # of which pyarrow says nothing
+    path.write_bytes(path.read_bytes()[:-8])  # pyarrow does not notice this
     assert "ends early" in refused(path)
 
 

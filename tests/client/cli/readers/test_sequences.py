@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 from losswire_client.cli.readers import FileError, Selection, Source, open_dataset, told_place
 
 RNG = np.random.default_rng(0)
-LENGTHS = (3, 0, 1, 7, 2)  # with an empty sequence, and one that has nothing left once it is shifted
+LENGTHS = (3, 0, 1, 7, 2)  # one sequence is empty, and one is empty after a shift
 CLASSES = 5
 SEQUENCES = [RNG.standard_normal((length, CLASSES), np.float32) for length in LENGTHS]
 LABELS = [RNG.integers(CLASSES, size=length) for length in LENGTHS]
@@ -41,7 +41,7 @@ def rows_of(path, rows, **selection):
 
 
 def expected(sequences, labels, masks, shift):
-    """Row by row, as a reader of the file would count."""
+    """The expected rows, made row by row."""
     kept = [
         (s, position - shift, position)
         for s, sequence in enumerate(sequences)
