@@ -14,9 +14,9 @@ from tests.helpers import serving
 pytest_plugins = ["tests.timeouts"]
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before others import Triton: PyTorch's own test suite does
+    os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before PyTorch's own test suite imports Triton
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, which programs inherit
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in the background of a shell, and programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("losswire", deadline=None)  # a busy machine is no failure
@@ -26,7 +26,7 @@ gc.disable()  # while tests are collected, which makes thousands of objects that
 
 
 def pytest_collection_finish() -> None:
-    """Spares the garbage collector the modules and the tests, on which it would spend half a second each time."""
+    """Excludes the modules and the tests from garbage collection, where they would cost half a second each time."""
     gc.freeze()
     gc.enable()
 

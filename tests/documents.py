@@ -1,4 +1,4 @@
-"""Documents, and what they tell people to do in a shell."""
+"""Documents, and the shell commands in them."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ exec "${curl[@]}" "${data[@]}" "http://$1/$2"
 
 
 def fences(document: Path, *languages: str) -> list[tuple[str, str, str]]:
-    """Section, language and text of each."""
+    """Section, language and text of each code block."""
     found, section, tokens = [], "", MarkdownIt().parse((ROOT / document).read_text())
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type == "heading_open" and following:
@@ -35,7 +35,7 @@ def fences(document: Path, *languages: str) -> list[tuple[str, str, str]]:
 
 
 def run_console(text: str, server: Server, folder: Path, seconds: float = 60) -> str:
-    """Runs commands one after the other, with those of this environment before others, and gives what they print."""
+    """Runs commands one after the other, and returns their output. This environment's programs take precedence."""
     commands = folder / "bin"
     commands.mkdir(exist_ok=True)
     write_command(commands / "grpcurl", BUF_CURL)
@@ -59,7 +59,7 @@ def write_command(path: Path, text: str) -> None:
 
 
 def root_like(folder: Path) -> Path:
-    """A folder in which the commands of the documents run as in the root of the repository, and may write."""
+    """A folder like the root of the repository, in which commands of the documents may write."""
     for name in ("proto", "examples"):
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(sys.prefix)
@@ -67,7 +67,7 @@ def root_like(folder: Path) -> Path:
 
 
 def need_protoc() -> None:
-    """Skips the test where there is none, or none with the files of google/protobuf beside it."""
+    """Skips the test without protoc, or without the files of google/protobuf next to it."""
     protoc = shutil.which("protoc")
     if protoc is None or not (Path(protoc).resolve().parents[1] / "include/google/protobuf/any.proto").exists():
         pytest.skip("needs protoc: protobuf-compiler and libprotobuf-dev of Debian's")

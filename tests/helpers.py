@@ -1,4 +1,4 @@
-"""What tests of several parts share."""
+"""Helpers for tests of several parts."""
 
 import asyncio
 import threading
@@ -45,7 +45,7 @@ async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[],
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until a condition holds, for what another thread or process is about to do."""
+    """Waits until a condition holds that another thread or process is about to make true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -53,6 +53,6 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def call_of(error: grpc.RpcError) -> grpc.Call:
-    """The call that ended with an error, which is one and the same object."""
+    """The call that ended with an error. Both are the same object."""
     assert isinstance(error, grpc.Call)
     return error

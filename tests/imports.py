@@ -1,4 +1,4 @@
-"""What a file imports."""
+"""The imports of a file."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Few cases instead of a full product. Needs nothing, so that tests/gpu has it too."""
+"""Few cases instead of a full product. Imports nothing, so that tests/gpu can use it."""
 
 from collections.abc import Iterable
 from itertools import combinations, product
@@ -8,7 +8,7 @@ from typing import Any
 def pairs(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Cases in which each value of an axis meets each value of every other axis at least once.
 
-    What goes wrong goes wrong for one value or for two together, and a full product tries the same two many times.
+    Most faults show for one value or for two together, and a full product tries the same two many times.
     """
     values = [list(axis) for axis in axes]
     candidates = [tuple(enumerate(places)) for places in product(*(range(len(axis)) for axis in values))]

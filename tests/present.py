@@ -1,4 +1,4 @@
-"""Needs nothing, so that tests/gpu has it too, where nothing of ours is installed."""
+"""Imports nothing, so that tests/gpu can use it without our packages."""
 
 from typing import TypeVar
 
@@ -6,6 +6,6 @@ T = TypeVar("T")
 
 
 def present(x: T | None) -> T:
-    """What was asked for, and so must be there, though its type has None too."""
+    """A value that must be there because it was asked for, though its type includes None."""
     assert x is not None
     return x

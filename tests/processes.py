@@ -1,4 +1,4 @@
-"""Processes of tests, none of which outlives its test."""
+"""Processes of tests. No process outlives its test."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ SECONDS = 110.0  # less than the timeout of a test
 
 @contextmanager
 def started(command: Command, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process that is killed at the end of the block, if it lives, and whatever it has started too."""
+    """A process that is killed at the end of the block, with all processes that it has started."""
     with subprocess.Popen(command, process_group=0, **options) as process:
         try:
             yield process
@@ -25,7 +25,7 @@ def started(command: Command, **options: Any) -> Iterator[subprocess.Popen[Any]]
 def run(
     command: Command, *, seconds: float = SECONDS, check: bool = False, input: Any = None, **options: Any
 ) -> "subprocess.CompletedProcess[Any]":
-    """What ``subprocess.run`` does, within so many seconds."""
+    """Does the same as ``subprocess.run``, within so many seconds."""
     if options.pop("capture_output", False):
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if input is not None:

@@ -1,4 +1,4 @@
-"""What is compared where results have to be the same to the bit."""
+"""Bits of tensors, for results that must be the same to the bit."""
 
 import math
 import struct
@@ -8,7 +8,7 @@ import torch
 
 
 def bits(x: Any) -> Any:
-    """That of NaNs are all the same: only their sign and payload may vary."""
+    """The bits of a tensor. All NaNs have the same bits here, since their sign and payload may vary."""
     if isinstance(x, float):
         return struct.pack("d", abs(x) if math.isnan(x) else x)
     if not isinstance(x, torch.Tensor):

@@ -5,7 +5,7 @@ from ce_engine.cpu import _native
 
 @pytest.fixture(scope="module", params=["compiled", "operators"])
 def either_softmax(request):
-    """Softmax by compiled code, and by PyTorch's operators, which stand in where nothing could be compiled."""
+    """Softmax by compiled code, and by PyTorch's operators, which replace it if compiling fails."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "operators":
             patch.setattr(_native, "_softmax", {})

@@ -1,4 +1,4 @@
-"""What tests of several losses share: PyTorch's answer, ours beside it, and data that needs no explaining."""
+"""Helpers for tests of several losses: PyTorch's answer, our answer, and simple data."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 @dataclass(frozen=True)
 class Problem:
-    """A loss and its arguments, for each of those who answer."""
+    """A loss and its arguments, for PyTorch and for us."""
 
     loss: str
     input: Tensor
@@ -57,7 +57,7 @@ class Problem:
         return result
 
     def theirs(self, grad_output: Tensor | None = None, **more: Any) -> tuple[Tensor, Tensor]:
-        """What ``torch.nn.functional`` says, and its autograd."""
+        """The loss of ``torch.nn.functional``, and its gradient by autograd."""
         leaf = self.input.detach().clone().requires_grad_()
         loss = getattr(F, self.loss)(leaf, self.target, **self.options, **more)
         (grad,) = torch.autograd.grad(loss, leaf, torch.ones_like(loss) if grad_output is None else grad_output)
@@ -76,7 +76,7 @@ class Problem:
 
 
 def problem(kind: str, shape: tuple[int, ...] = (4, 5, 3), dtype: torch.dtype = torch.float64) -> Problem:
-    """One of PROBLEMS: each way in which rows are evaluated, with all that can weigh them."""
+    """One of PROBLEMS: each way of evaluating rows, with all kinds of weights."""
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
@@ -108,7 +108,7 @@ PROBLEMS = ("cross_entropy", "smoothed", "probabilities", "nll_loss", "binary", 
 
 
 def loss_shape(problem: Problem) -> torch.Size:
-    """Of rows, as of the loss with reduction none."""
+    """The shape of rows, which is the loss's shape with reduction none."""
     return problem.ours(reduction="none").loss.shape
 
 
@@ -120,7 +120,7 @@ def assert_close(result: ce_engine.LossResult, loss: Tensor, grad: Tensor | None
 def assert_no_worse(
     ours: Tensor | None, theirs: Tensor, truth: Tensor | None, size: Tensor | float | None = None
 ) -> None:
-    """Our error is at most PyTorch's and one rounding, of the largest number there is or of one of another size."""
+    """Our error is at most PyTorch's error and one rounding of the largest number, or of a number of a given size."""
     ours, truth = present(ours), present(truth)
     finite = truth.isfinite()
     torch.testing.assert_close(ours[~finite].to(truth.dtype), truth[~finite], equal_nan=True)

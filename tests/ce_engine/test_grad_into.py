@@ -1,4 +1,4 @@
-"""A gradient that is written into memory of the caller's."""
+"""A gradient that is written into the caller's memory."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def slab(given: Problem, **more: Any) -> ce_engine.Slab:
 
 
 def garbage(given: Problem, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Of the gradient's shape, so that what is not written shows."""
+    """Memory of the gradient's shape with garbage, so that elements that are not written show."""
     return torch.full(given.input.shape, float("nan"), dtype=dtype or given.input.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Clients close in seconds with all kinds of calls under way, whatever has become of their server."""
+"""Clients close in seconds with all kinds of calls under way, whatever the state of their server."""
 
 import asyncio
 import os
@@ -17,9 +17,7 @@ from losswire_server import RunningServer, launch
 
 SHAPE = (256, 4000)
 SMALL, LARGE = ([1.0, 2.0], 0), (np.zeros(SHAPE, np.float32), np.zeros(SHAPE[0], np.int64))
-CLIENTS: list[
-    tuple[dict[str, Any], tuple[Any, Any]]
-] = [  # their settings, and a batch that makes them use what they are about
+CLIENTS: list[tuple[dict[str, Any], tuple[Any, Any]]] = [  # settings, and a batch that makes the client use them
     ({"transport": "unary"}, LARGE),
     ({"transport": "stream"}, LARGE),
     ({"transport": "shared_memory"}, LARGE),

@@ -1,4 +1,4 @@
-"""What ``docker compose up`` would start, as processes: no container engine is needed to know that it fits together."""
+"""The services of ``docker compose up``, as processes: their interplay is tested without a container engine."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def test_image_has_all_that_it_copies():
 
 @pytest.fixture
 def prometheus(tmp_path):
-    """A real Prometheus with the compose file's configuration, but that the server is on this machine."""
+    """A real Prometheus with the compose file's configuration, except that the server is on this machine."""
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("prometheus is not installed; Debian has it as a package")
@@ -86,7 +86,7 @@ def query(url: str, expression: str) -> list[float]:
 
 
 def queries(document: str) -> list[str]:
-    """The PromQL of a document, for what was evaluated in the last minute."""
+    """The PromQL queries of a document, over the last minute."""
     found = re.findall(r"```promql\n(.*?)\n```", (ROOT / document).read_text(), re.DOTALL)
     return [expression.replace("[5m]", "[1m]") for expression in found]
 
@@ -98,7 +98,7 @@ def test_prometheus_has_a_series_of_one_batch(prometheus):
     with Client(server.target) as client:
         results = [client.cross_entropy([[1.0, 2.0]] * rows, [0] * rows, series="s") for rows in (1, 5)]
         client.cross_entropy([[math.nan, 2.0]], [0], series="s")
-        client.nll_loss([[-1.0, -2.0]], [1], series="s")  # which is another mean
+        client.nll_loss([[-1.0, -2.0]], [1], series="s")  # a series with another mean
     exact = sum(r.loss_sum for r in results) / sum(r.weight_sum for r in results)
 
     def values(expression: str) -> list[float]:

@@ -20,7 +20,7 @@ def run(*command: str | Path, **environment: str) -> "subprocess.CompletedProces
 
 
 def environments() -> str:
-    """Those of all processes that are ours to see."""
+    """The environments of all processes that we may see."""
     said: str = processes.run(["ps", "axeww"], check=True, capture_output=True, text=True).stdout
     return said
 
@@ -48,7 +48,7 @@ def test_demo_agrees_with_torch(tmp_path):
 
 @pytest.mark.slow
 def test_demo_fails_if_the_losses_differ(tmp_path):
-    # A tolerance that nothing meets stands in for a service that is wrong.
+    # A tolerance that nothing meets replaces a service that computes wrong numbers.
     program = "import digits; digits.TOLERANCE = -1.0; digits.main()"
     done = run("-c", program, "--epochs", "1", "--picture", tmp_path / "curve.png")
     assert done.returncode == 1

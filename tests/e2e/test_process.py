@@ -81,7 +81,7 @@ def test_closed_output_changes_no_refusal(arguments, status, redirected):
 
 @pytest.mark.slow
 def test_closed_standard_error_stays_closed():
-    """No connection gets its number, and so nothing that is logged goes to a caller."""
+    """No connection gets its descriptor, so no log line goes to a caller."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, f"--port={port}"]
@@ -108,11 +108,14 @@ def test_too_few_open_files_are_refused():
 
 
 def test_draining_server_answers_but_is_unfit():
-    """Calls are answered still, and the health check says not serving."""
+    """Calls are still answered, and the health check says not serving."""
     request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, nll_loss=v1.NllLoss()))
     encode(np.array([1.0, 2.0]), request.input, "input")
     encode(np.array(0), request.target, "target")
-    with launch(drain_seconds=60) as server, grpc.insecure_channel(server.target) as channel:  # that asks for no health
+    with (
+        launch(drain_seconds=60) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):  # without health checks
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]
         environment = {**os.environ, "LOSSWIRE_PORT": port}
@@ -156,7 +159,7 @@ def test_launch_says_why_nothing_starts():
     ("level", "events"), [pytest.param("error", [], marks=pytest.mark.slow), ("info", ["draining", "stopped"])]
 )
 def test_launch_takes_its_own_settings(level, events, monkeypatch, capsys):
-    """And passes on the log, and ignores the environment."""
+    """It passes the log on, and ignores the environment."""
     monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "critical")
     monkeypatch.setenv("LOSSWIRE_HOST", "0.0.0.0")
     with launch(log_level=level) as server:

@@ -24,7 +24,7 @@ CALLERS = {"auto": SMALL, "unary": LARGE, "stream": LARGE, "shared_memory": LARG
 
 
 class Caller(threading.Thread):
-    """Evaluates the same batch again and again, and holds the results against the first."""
+    """Evaluates the same batch again and again, and compares the results with the first one."""
 
     def __init__(self, target: str, transport: str, stop: threading.Event) -> None:
         super().__init__(name=transport)
@@ -43,7 +43,7 @@ class Caller(threading.Thread):
                     assert result.loss == expected.loss
                     assert np.array_equal(present(result.grad), present(expected.grad))
                     self.count += 1
-        except Exception as error:  # noqa: BLE001 - the test tells it
+        except Exception as error:  # noqa: BLE001 - the test reports it
             self.error = error
 
 
@@ -86,7 +86,7 @@ def free_port() -> int:
 
 @contextmanager
 def relaunched(first: RunningServer) -> Iterator[None]:
-    """Where the first was, as soon as it is gone."""
+    """A server at the address of the first one, as soon as that is gone."""
     port = int(first.target.rpartition(":")[2])
     eventually(lambda: is_free(port))
     with launch(port=port):

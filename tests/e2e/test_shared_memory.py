@@ -1,4 +1,4 @@
-"""Shared memory between processes: what stays of a caller that is killed, and of a server that is."""
+"""Shared memory between processes: memory that is left when a caller or a server is killed."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def leased_bytes(server: RunningServer) -> float:
 
 @contextmanager
 def caller(server: RunningServer) -> Iterator[None]:
-    """One that is killed at the end of the block."""
+    """A caller that is killed at the end of the block."""
     with started([sys.executable, "-c", CALLER, server.target], stdout=subprocess.PIPE, text=True) as process:
         assert present(process.stdout).readline() == "ready\n"
         yield

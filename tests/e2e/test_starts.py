@@ -1,4 +1,4 @@
-"""Starts that fail and stops at any moment: each ends as its kind may end, without a crash or a traceback."""
+"""Starts that fail, and stops at any moment: each ends with a status of its kind, without a crash or a traceback."""
 
 import random
 import signal
@@ -17,7 +17,7 @@ from tests.processes import started
 COMMAND = [sys.executable, "-X", "faulthandler", "-m", "losswire_server", "--log-format=json"]
 TERM, INT = signal.SIGTERM, signal.SIGINT
 ROUNDS = 4
-SECONDS_OF_A_START = 6.0  # signals come until then, and later ones find a server that serves
+SECONDS_OF_A_START = 6.0  # signals come until then; a later signal would find a server that serves
 
 
 class Start(NamedTuple):
@@ -49,7 +49,7 @@ def starts() -> Iterator[list[Start]]:
 def test_every_start_and_stop_ends_as_it_may(starts):
     rng = random.Random(ROUNDS)
     moments = [sorted(rng.uniform(0, SECONDS_OF_A_START) for _ in start.signals) for start in starts * ROUNDS]
-    with ThreadPoolExecutor(4) as threads:  # which is more than the cores, so that threads of a start wait for others
+    with ThreadPoolExecutor(4) as threads:  # more than the cores, so that the threads of a start wait for each other
         ends = list(threads.map(end_of, starts * ROUNDS, moments))
     for start, (status, said) in zip(starts * ROUNDS, ends, strict=True):
         assert status in start.statuses, (start, said)
@@ -58,7 +58,7 @@ def test_every_start_and_stop_ends_as_it_may(starts):
 
 
 def interrupted_early(said: str) -> bool:
-    """Whether Python itself was interrupted, before the server had a word in it."""
+    """Whether Python itself was interrupted, before the server's code ran."""
     return said.rstrip().endswith("KeyboardInterrupt") and "in main" not in said
 
 

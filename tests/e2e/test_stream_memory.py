@@ -1,4 +1,4 @@
-"""However long a stream is, the server's process does not grow with it."""
+"""The server's process does not grow with the length of a stream."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.server.calls.raw_streams import PATH
 from tests.server.requests.stream_requests import FLOAT32, INT64, SUM
 
 MIB = 2**20
-CLASSES, ROWS = 1024, 256  # of a slab of 1 MiB
+CLASSES, ROWS = 1024, 256  # a slab of 1 MiB
 ROOM = 17 * MIB  # 16, and a slab
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells how much it takes")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
     with launch() as running:
-        pass_through(running, 64, grad=True)  # what a server takes that has begun to work
+        pass_through(running, 64, grad=True)  # a warm-up, after which the server has its working memory
         yield running
 
 

@@ -1,4 +1,4 @@
-"""What users install: the wheels, and what is in them."""
+"""The wheels that users install, and their contents."""
 
 import platform
 import shlex

@@ -1,6 +1,6 @@
-"""Compiles what the engine would launch, for a GPU that need not be there, and prints what the compiler says of it.
+"""Compiles the engine's kernels for a GPU that may be absent, and prints the compiler's report.
 
-Run in a process of its own, since the interpreter and the compiler make different things of the kernels.
+Run in a separate process, since the kernels' modules differ between interpreter and compiler.
 """
 
 import json
@@ -27,7 +27,7 @@ CUOBJDUMP = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
 
 
 class AbsentGpu:
-    """As much of Triton's driver as compiling needs."""
+    """The part of Triton's driver that compiling needs."""
 
     def __init__(self, capability: int) -> None:
         self._target = GPUTarget("cuda", capability, 32)
@@ -43,7 +43,7 @@ class AbsentGpu:
 
 
 def launches() -> dict[str, Slab]:
-    """Narrow rows, rows of one block, and of several; all losses with all of their options."""
+    """Slabs with narrow rows, rows of one block and rows of several blocks; all losses with all of their options."""
     result = {}
     for dtype in (torch.float32, torch.bfloat16):
         for class_count in (1000, 8192, 32_000, 262_144):

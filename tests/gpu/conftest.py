@@ -1,4 +1,4 @@
-"""Without a GPU, Triton's interpreter runs the kernels, in numpy: slow, but the same code."""
+"""Without a GPU, Triton's interpreter runs the same kernels in numpy, slowly."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports the kernels, which it changes
+    os.environ["TRITON_INTERPRET"] = "1"  # before any import of the kernels, since it changes them
 
 
 # Triton is made for Linux alone.

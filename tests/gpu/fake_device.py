@@ -1,6 +1,6 @@
-"""A device that does nothing before somebody waits, and then what its queues hold in any order that events allow.
+"""A device that works only while a caller waits. It then does the work in its queues in any order that events allow.
 
-Whoever uses memory too early or too late finds it out: copies and kernels read what is there when their turn comes.
+Copies and kernels read memory when their turn comes, so a use of memory too early or too late shows in the results.
 """
 
 import random
@@ -62,7 +62,7 @@ class FakeQueue:
 
 
 class FakeDevice:
-    """Allocates poisoned memory, and counts what it is asked for."""
+    """Allocates poisoned memory, and counts allocations."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -87,4 +87,4 @@ class FakeDevice:
         return torch.full((nbytes,), 255, dtype=torch.uint8, device=device)
 
     def step(self) -> None:
-        self._random.choice([queue for queue in self._queues if queue.ready]).step()  # none: nothing will ever set it
+        self._random.choice([queue for queue in self._queues if queue.ready]).step()  # an error here means a deadlock

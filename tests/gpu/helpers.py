@@ -1,4 +1,4 @@
-"""Slabs evaluated by the kernels, and the same by the CPU path in float64: one path for all losses and options."""
+"""Evaluates slabs by the kernels, and by the CPU path in float64, for all losses and options."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ BINARY_OUTPUTS = OUTPUTS[1:]
 
 
 def by_kernels(slab: Slab) -> RowResults:
-    """On the GPU if there is one, else in the interpreter."""
+    """A slab's results by the kernels: on the GPU if there is one, else in the interpreter."""
     kind = slab.kind._replace(device=DEVICE)
     target = None if slab.target is None else slab.target.to(DEVICE)
     results = gpu.evaluate(kind, slab.input.to(DEVICE), target, slab.rows, slab.row_count)
@@ -21,7 +21,7 @@ def by_kernels(slab: Slab) -> RowResults:
 
 
 def in_float64(slab: Slab) -> RowResults:
-    """By the CPU path, from the same numbers as the slab has."""
+    """A slab's results by the CPU path in float64, from the same numbers."""
     kind = slab.kind._replace(
         dtype=torch.float64,
         target_dtype=None if slab.target is None else torch.float64,
@@ -43,7 +43,7 @@ def _wide(rows: Rows) -> Rows:
 
 
 def assert_right(slab: Slab) -> RowResults:
-    """Each result is within a few roundings of the truth, and there is none that was not asked for."""
+    """Each result is within a few roundings of the truth, and there are no results that the slab did not ask for."""
     ours, truth = by_kernels(slab), in_float64(slab)
     for name, a, b in zip(RowResults._fields, ours, truth, strict=True):
         assert_close(name, a, b, slab)
@@ -59,9 +59,9 @@ def assert_close(name: str, ours: Tensor | None, truth: Tensor | None, slab: Sla
         return
     compute_dtype = slab.kind.compute_dtype
     assert ours.dtype == (slab.kind.grad_dtype if name == "grad" else compute_dtype)
-    # A gradient is a difference of numbers of the size of its row's factors; the others are compared with 1.
+    # A gradient is a difference of numbers of the size of its row's factors. All other results are compared with 1.
     size = _largest(truth, *((slab.rows.scale,) if name == "grad" else (torch.ones(1),)))
-    # What is computed may be off by a few roundings of numbers of that size, and what is stored by one of its own.
+    # A computed number may be off by a few roundings of numbers of that size, and a stored number by one rounding more.
     stored = torch.finfo(ours.dtype)
     torch.testing.assert_close(
         ours,

@@ -1,4 +1,4 @@
-"""What the interpreter cannot show: that the kernels compile, and into what, for Hopper and without one at hand."""
+"""What the interpreter cannot show: that the kernels compile for Hopper, and into which code. Needs no GPU."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """By launch, of each of its kernels: registers and bytes of stack of a thread, and what the code has."""
+    """For each launch and kernel: a thread's registers, its bytes of stack, and the instructions in the code."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "ce_engine/src")])
@@ -49,6 +49,7 @@ def test_two_programs_fit_a_multiprocessor(compiled, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_products_are_not_fused(compiled, dtype):
-    # Else a row's bits would depend on which columns the code was compiled for. The library's logarithm says ftz.
+    # Otherwise a row's bits would depend on the columns that the code was compiled for. Only the library's logarithm
+    # has ftz.
     (report,) = compiled[f"torch.{dtype} 1000 gradient"]
     assert report["fma"] == 0

@@ -1,4 +1,4 @@
-"""What only a GPU shows: the order of compiled sums and of streams, offsets beyond 32 bits, and that nothing waits."""
+"""What only a GPU shows: the order of compiled sums and of streams, offsets beyond 32 bits, and no needless waits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ CLASS_COUNTS = (2, 10, 1000, 4096, 32_000, 50_257, 262_144)
 
 
 def on_device(slab: Slab) -> RowResults:
-    """Of a slab whose input is on the device."""
+    """The results of a slab whose input is on the device."""
     return evaluate(slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
 
 
@@ -118,7 +118,7 @@ def test_evaluating_does_not_wait():
 
 
 def some_launches(count: int) -> list[list[Slab]]:
-    """Of different sizes, so that copies and kernels of several are under way together."""
+    """Launches of different sizes, so that copies and kernels of several launches are under way together."""
     torch.manual_seed(0)
     launches = []
     for i in range(count):

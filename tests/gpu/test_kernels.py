@@ -16,8 +16,9 @@ BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS  # the longest row, of float32, that st
 # exactly a long block, one more.
 CLASS_COUNTS = (1, 3, NARROW, NARROW + 1, BLOCK, BLOCK + 1)
 ODD_END = 2 * BLOCK + 311  # three blocks, and rows that start at odd addresses
-# All of them where a thread loads 4 numbers at once; where 8, what is cut otherwise; of the other dtypes one of rows
-# that share a program and one not. test_kernels_properties.py has any numbers and options.
+# All of these for the dtype of which a thread loads 4 numbers at once. If it loads 8, only class counts that are cut
+# differently. For the other dtypes one count with several rows a program, and one without. test_kernels_properties.py
+# has any numbers and options.
 CASES = [
     *itertools.product(CLASS_COUNTS, (torch.float32,)),
     *itertools.product((3, NARROW + 1, BLOCK + 1), (torch.bfloat16,)),

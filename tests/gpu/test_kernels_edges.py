@@ -1,4 +1,4 @@
-"""Where kernels go wrong: infinities, ties, targets out of range, odd addresses and layouts."""
+"""Cases in which kernels may go wrong: infinities, ties, targets out of range, odd addresses and layouts."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_right, assert_same
 from tests.present import present
 
 INF, NAN = math.inf, math.nan
-# A row each: what is in the first block, at the target, and in the last block.
+# Each is a row: the number in the first block, at the target, and in the last block.
 SPECIAL = (
     (INF, 1.0, 1.0),
     (-INF, 1.0, 1.0),
@@ -105,7 +105,7 @@ def test_small_losses_keep_their_digits():
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
 @pytest.mark.parametrize("wrong", [5, -1, -100, 2**31, 2**40, -(2**63), 2**63 - 1])
 def test_class_out_of_range_is_nan(wrong, loss):
-    # No slab has one; should one come all the same, it must not end the CUDA context, nor touch another row.
+    # No slab has such a target. If one came anyway, it must not end the CUDA context, or touch another row.
     input, target = torch.randn(3, 5), torch.tensor([1, 2, 3])
     slab = getattr(slabs, loss)(input, target, grad=True)
     right = by_kernels(slab)

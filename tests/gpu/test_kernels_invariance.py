@@ -1,4 +1,4 @@
-"""The bits of a row depend neither on its companions, nor on its position among them, nor on columns of theirs."""
+"""The bits of a row depend neither on its companions, nor on its position among them, nor on their columns."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ def test_company_changes_no_bit(size, dtype, target_of):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_neutral_columns_change_no_bit(smoothing):
-    # What a slab gets when it is merged with others that have weights, ignored rows and scales of their own.
+    # A slab gets these columns if it is merged with slabs that have weights, ignored rows and scales.
     rows, ones = 5, torch.ones(5)
     slab = slabs.cross_entropy(
         torch.randn(rows, 100), torch.randint(100, (rows,)), grad=True, label_smoothing=smoothing, outputs=OUTPUTS

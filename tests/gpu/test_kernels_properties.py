@@ -1,4 +1,4 @@
-"""Any options and any values: what the CPU path says in float64 is what the kernels say."""
+"""For any options and values, the kernels' results are the CPU path's results in float64."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is in flight keeps its memory, whatever the order in which a device does its work."""
+"""Launches in flight keep their memory, whatever the order in which a device does its work."""
 
 import random
 from itertools import product
@@ -44,7 +44,7 @@ def assert_results(results: list[RowResults], launch: list[Slab]) -> None:
         assert_same_bits(result, by_kernels(slab))
 
 
-# Orders of the work by a seed each; make test-slow has more of them.
+# Seeds of orders of the work. `make test-slow` has more of them.
 @pytest.mark.parametrize(
     ("seed", "depth"),
     [(0, 1), (1, 2), (0, 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in product((2, 3), (1, 2, 3)))],
@@ -118,11 +118,11 @@ def test_failing_launch_harms_no_other():
     device, launches = FakeDevice(), some_slabs()
     pipeline = Pipeline(device, depth=2)
     before = pipeline.start(launches[0])
-    for _ in range(3):  # more often than there are berths
+    for _ in range(3):  # more launches than berths
         device.launch_error = RuntimeError("out of memory")
         with pytest.raises(RuntimeError, match="out of memory"):
             pipeline.start(launches[1])
-        assert not device.busy  # else its memory could not be used again, nor given back
+        assert not device.busy  # otherwise its memory could be neither used again nor given back
         device.launch_error = None
     after = pipeline.start(launches[2])
     assert_results(before.result(), launches[0])
@@ -134,7 +134,7 @@ def test_failing_wait_harms_no_other(monkeypatch):
     guilty = pipeline.start(launches[0])
     with monkeypatch.context() as patched:
         patched.setattr("tests.gpu.fake_device.FakeEvent.wait", lambda _: (_ for _ in ()).throw(RuntimeError("lost")))
-        innocent = pipeline.start(launches[1])  # waits for the berth of the guilty
+        innocent = pipeline.start(launches[1])  # waits for the berth of the launch that fails
     assert_results(innocent.result(), launches[1])
     for _ in range(2):
         with pytest.raises(RuntimeError, match="lost"):

@@ -5,11 +5,11 @@ import torch
 
 from ce_engine.gpu._packing import ALIGNMENT, Packing
 from ce_engine.gpu._tiles import WARP, element_tile, row_alignment, row_tile
-from tests.gpu.helpers import FLOATS  # skips where there is no Triton
+from tests.gpu.helpers import FLOATS  # skips without Triton
 
 CLASS_COUNTS = (1, 2, 3, 10, 512, 1000, 1024, 1025, 2048, 4096, 8192, 8193, 32_000, 50_257, 131_072, 262_144, 1_000_000)
 WIDEST_TENSOR = 2**20  # numbers: Triton's limit
-THREADS = 1024  # of a program at most
+THREADS = 1024  # at most so many in a program
 
 
 @pytest.mark.parametrize("class_count", CLASS_COUNTS)

@@ -1,4 +1,4 @@
-"""The contract is designed for the whole mission at once: what later issues and other languages rely on stays so."""
+"""The contract is designed for the whole mission at once. Later issues and other languages rely on its properties."""
 
 import inspect
 from pathlib import Path
@@ -31,7 +31,7 @@ FILES = (
     shared_memory_pb2,
     tensor_pb2,
 )
-OPTIONS = {  # of every file; generators for these languages stop without them, or make up names of their own
+OPTIONS = {  # in every file: without them, generators for these languages stop, or invent names
     "csharp_namespace": "Losswire.V1",
     "go_package": "losswire/v1;losswirev1",
     "java_multiple_files": True,

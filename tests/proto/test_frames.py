@@ -1,4 +1,4 @@
-"""Slabs as they are written and read by hand, beside what the generated classes read and write."""
+"""Slabs that are written and read by hand agree with the generated classes."""
 
 from itertools import pairwise
 
@@ -100,7 +100,7 @@ def test_length_of_any_width_is_right(around):
 def test_written_payloads_are_aligned(first_row, row_count, data):
     written = REQUESTS.write(first_row, row_count, views(data))
     start = np.frombuffer(written, np.uint8).ctypes.data
-    assert start % ALIGNMENT == 0  # of any bytes, in CPython on 64-bit platforms
+    assert start % ALIGNMENT == 0  # true for all bytes objects in CPython on 64-bit platforms
     for name, payload in read(written).payloads.items():
         assert not data[name] or np.frombuffer(payload, np.uint8).ctypes.data % ALIGNMENT == 0
 

@@ -1,4 +1,4 @@
-"""Bytes that are no slab, or one that contradicts itself: refused, never taken for something else."""
+"""Bytes that are no slab, or a slab that contradicts itself, are refused and never taken for something else."""
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -113,7 +113,7 @@ edits = st.lists(
 
 
 def assert_agrees_with_protobuf(message: bytes) -> None:
-    """What is read here, protobuf reads too, and the same; it may take what is refused here."""
+    """Protobuf reads the same from every message that is accepted here. It may accept more messages."""
     try:
         read = REQUESTS.read(message)
     except (FieldError, DecodeError):

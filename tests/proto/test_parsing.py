@@ -1,4 +1,4 @@
-"""Messages of many fields: counted before protobuf parses them, never refused for what a right one has."""
+"""Messages of many fields are counted before protobuf parses them. No right message is refused for this."""
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -21,14 +21,14 @@ def tensor(dimensions: int = 2, data: bytes = b"") -> v1.Tensor:
 
 
 def within(path: list[int], data: bytes) -> bytes:
-    """A request with these bytes in the message that is found by these numbers of fields."""
+    """A request with these bytes in the message at this path of field numbers."""
     for number in reversed(path):
         data = field(number, LENGTH_DELIMITED, data)
     return data
 
 
 class Unparsed:
-    """What nobody parses: of a flood it takes half a second, and to say what is unknown of it 20."""
+    """A message that must not be parsed: a flood takes half a second to parse, and 20 to list unknown fields."""
 
     DESCRIPTOR = v1.EvaluateRequest.DESCRIPTOR
 

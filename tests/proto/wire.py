@@ -6,7 +6,7 @@ VARINT, FIXED64, LENGTH_DELIMITED, GROUP_START, GROUP_END, FIXED32 = range(6)
 
 
 def varint(value: int, overlong: int = 0) -> bytes:
-    """With so many bytes more than it takes, as far as there may be so many."""
+    """A varint with so many bytes more than it needs, up to the longest varint."""
     value &= 2**64 - 1
     groups = [value >> shift & 0x7F for shift in range(0, max(1, value.bit_length()), 7)] + [0] * overlong
     groups = groups[:10]
@@ -21,7 +21,7 @@ def field(number: int, kind: int, value: int | bytes, overlong: int = 0) -> byte
 
 
 def unknown_fields(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[bytes]:
-    """Fields of any kind, of numbers that are in no contract."""
+    """Fields of any kind, with numbers that are in no contract."""
     return st.one_of(
         st.builds(field, numbers, st.just(VARINT), st.integers(0, 2**64 - 1)),
         st.builds(field, numbers, st.just(FIXED32), st.binary(min_size=4, max_size=4)),

@@ -1,4 +1,4 @@
-"""Where and how the arguments lie in memory, in how many blocks they are evaluated, and what integers targets are."""
+"""Layouts of the arguments in memory, numbers of blocks, and integer dtypes of targets."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_softmax")
 
-# From (6, 7, 8), each to another shape or order of strides.
+# Each turns the shape (6, 7, 8) into another shape or order of strides.
 ARRANGEMENTS = {
     "class last in memory": lambda x: x.mT.contiguous().mT,
     "every other position": lambda x: x[:, :, ::2],

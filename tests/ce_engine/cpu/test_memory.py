@@ -1,4 +1,4 @@
-"""Memory is used again when, and only when, nothing can see it any more."""
+"""Memory is used again if, and only if, nothing can see it any more."""
 
 import gc
 import threading
@@ -74,7 +74,7 @@ def test_memory_of_about_the_size_will_do():
     address = recycler.empty((1_000_000,), torch.float32).data_ptr()
     assert recycler.empty((1_000_100,), torch.float32).data_ptr() == address
     assert recycler.empty((1_500_000,), torch.float32).data_ptr() != address
-    assert recycler.empty((500_000,), torch.float32).data_ptr() != address  # of which half would be wasted
+    assert recycler.empty((500_000,), torch.float32).data_ptr() != address  # half of the old block would be wasted
 
 
 def test_oldest_idle_memory_goes_first():
@@ -109,7 +109,7 @@ def test_sizes_are_rounded_by_an_eighth(nbytes):
 
 
 def test_giving_back_never_waits():
-    # As when a garbage collection comes in the midst of taking memory, in the same thread.
+    # As if the garbage collector ran in the same thread, while it takes memory.
     recycler = Recycler(64 * MIB)
     tensor = recycler.empty((MIB,), torch.uint8)
     with recycler._lock:

@@ -1,4 +1,4 @@
-"""The compiled softmax: its conversions, its steps and parts, and what becomes of it where it cannot be."""
+"""The compiled softmax: its conversions, its steps and parts, and its replacement if it cannot be compiled."""
 
 import math
 import os
@@ -18,7 +18,7 @@ compiled = pytest.mark.skipif(not _native.compiled(), reason="nothing was compil
 
 
 def every(dtype):
-    """All numbers of half precision, NaNs and infinities too."""
+    """All numbers of a half-precision dtype, also NaNs and infinities."""
     return torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
 
 
@@ -36,7 +36,7 @@ def test_softmax_is_compiled_if_it_can_be():
 def test_every_half_is_read_as_it_is(dtype):
     numbers = every(dtype)
     result = ce_engine.cross_entropy(numbers[:, None], torch.zeros(2**16, dtype=torch.int64), outputs=("lse",))
-    assert same_bits(result.lse, numbers.float())  # which of one class is its logit
+    assert same_bits(result.lse, numbers.float())  # with one class this is the logit
 
 
 @compiled
@@ -55,7 +55,7 @@ def test_every_half_is_rounded_to_once(dtype):
     )
     finite = between.isfinite()
     expected = torch.stack([-between / 2, between / 2], 1)
-    torch.testing.assert_close(exact[finite], expected[finite], rtol=0, atol=2**-149)  # float32's least number
+    torch.testing.assert_close(exact[finite], expected[finite], rtol=0, atol=2**-149)  # float32's smallest number
     assert same_bits(rounded, exact.to(dtype))
 
 
@@ -101,7 +101,7 @@ def test_masked_classes_count_nothing(classes):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("classes", [SEGMENT * 4 // 2, SEGMENT * 4 // 2 + 1])
 def test_streamed_gradients_have_the_bits(classes, dtype):
-    """Those that are written past the caches."""
+    """Streamed gradients are written past the caches."""
     rows = 2**23 // (classes * dtype.itemsize) + 3  # more than LEAST_STREAM_ALL of native/softmax.cpp
     logits, target = torch.randn(rows, classes).to(dtype), torch.randint(classes, (rows,))
     grad = present(ce_engine.cross_entropy(logits, target, reduction="sum", grad=True).grad)
@@ -116,7 +116,7 @@ def test_streamed_gradients_have_the_bits(classes, dtype):
     "classes", [_native.FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
 )
 def test_rows_side_by_side_have_the_bits(classes, dtype):
-    """Of rows that lie one after the other."""
+    """The bits are the same as for rows that lie one after the other."""
     positions = 2 * _native.ROWS + 3
     logits = (torch.randn(2, positions, classes) * 4).to(dtype)
     logits[0, 1] = -math.inf
@@ -165,7 +165,7 @@ def test_images_are_evaluated_in_place(monkeypatch):
 
 
 class Refusing:
-    """Scratch memory for what has these names alone."""
+    """Scratch memory that only gives memory of these names."""
 
     def __init__(self, names):
         self.names = names

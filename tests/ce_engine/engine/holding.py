@@ -36,7 +36,7 @@ def held(
 
     monkeypatch.setattr(launchers, "launch_merged", launch)
     with Engine(**settings) as engine:
-        blocker = engine.submit(slab(classes=7))  # of a kind of its own
+        blocker = engine.submit(slab(classes=7))  # no other slab is of its kind
         while not launches:
             time.sleep(0.001)
         launches.clear()

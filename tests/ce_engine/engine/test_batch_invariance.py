@@ -46,7 +46,7 @@ def rows_of(kind, rows, classes, dtype):
 
 
 def taken(one, rows, layout):
-    """These rows of it alone."""
+    """The problem of these rows alone."""
     arrange = LAYOUTS[layout]
 
     def part(x):
@@ -65,7 +65,7 @@ def bits(one, outputs):
 
 @given(
     kind=st.sampled_from(PROBLEMS),
-    # 129: one more than a vector holds; 50,257: GPT-2's, of which two rows are a block
+    # 129: one more than a vector holds; 50,257: GPT-2's classes, with two rows in a block
     classes=st.sampled_from([1, 2, 3, 10, 129, 1000, 50_257]),
     outputs=st.sampled_from(OUTPUTS),
     dtype=st.sampled_from(FLOATS),
@@ -92,7 +92,7 @@ def test_company_changes_no_bit(kind, classes, outputs, dtype, layouts, thread_c
 def test_row_with_a_nan_harms_no_other(kind, dtype):
     torch.manual_seed(0)
     one = rows_of(kind, 20, 100, dtype)
-    if kind != "binary":  # whose inputs that are no probabilities are refused
+    if kind != "binary":  # it refuses inputs that are no probabilities
         one.input[7] = float("nan")
     one.options["sample_weight"][7] = float("nan")
     together, others = bits(one, NAMES[2:]), [row for row in range(20) if row != 7]

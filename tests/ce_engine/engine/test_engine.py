@@ -1,4 +1,4 @@
-"""What the engine promises: merged or not, the same results, in time, whatever fails and whoever closes it."""
+"""The engine's promises: the same results, merged or not, and answers in time, whatever fails or closes it."""
 
 import threading
 import time
@@ -59,7 +59,7 @@ def test_slabs_of_two_kinds_do_not_merge(monkeypatch, other):
 def test_batch_has_limits_of_rows_and_bytes(monkeypatch, limits):
     with held(monkeypatch, **limits) as (engine, go, launches):
         futures = [engine.submit(slab()) for _ in range(9)]
-        futures.append(engine.submit(slab(rows=100)))  # larger than a launch may be, so alone
+        futures.append(engine.submit(slab(rows=100)))  # larger than a launch may be, so it goes alone
         go.set()
         assert all(future.result(20).row_count for future in futures)
     assert [sum(one.row_count for one in launch) for launch in launches] == [8, 8, 2, 100]
@@ -107,7 +107,7 @@ def test_close_does_not_wait_for_a_delay():
 
 def test_slab_that_fails_fails_alone(monkeypatch):
     guilty, innocent = slab(), [slab(seed=1), slab(seed=2, grad=False)]
-    present(guilty.rows.classes)[0] = 10**6  # as if its owner had written to it after it was checked
+    present(guilty.rows.classes)[0] = 10**6  # as if its owner had written to it after the check
     with held(monkeypatch) as (engine, go, launches):
         futures = [engine.submit(one) for one in (innocent[0], guilty, innocent[1])]
         go.set()

@@ -1,4 +1,4 @@
-"""Whatever a caller does to the engine or to its future, the engine goes on for the others."""
+"""Whatever a caller does to the engine or to its future, the engine goes on for all other callers."""
 
 import os
 import threading
@@ -69,7 +69,7 @@ def test_launch_has_the_threads_asked_for():
     with Engine(torch_threads=3) as engine:
         seen = []
         engine.submit(slab()).add_done_callback(lambda _: seen.append(torch.get_num_threads()))
-    torch.set_num_threads(torch.get_num_threads())  # gives threads that are started later the number of this one again
+    torch.set_num_threads(torch.get_num_threads())  # later threads have the number of this thread again
     assert seen == [3]
 
 

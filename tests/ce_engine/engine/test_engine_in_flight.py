@@ -1,4 +1,4 @@
-"""An engine whose launches take their time, as those of a GPU do: several are in flight, and all are answered."""
+"""An engine whose launches take time, as on a GPU: several are in flight, and all are answered."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from ce_engine._batching.launchers import launch_merged
 
 
 class Launcher:
-    """Starts at once, and has results when it is let."""
+    """Starts launches at once, and has their results on command."""
 
     depth = 3
 
@@ -68,7 +68,7 @@ def test_launches_in_flight_are_limited(launcher):
     with Engine(max_batch_rows=1) as engine:
         futures = [engine.submit(slab()) for _ in range(6)]
         eventually_started(launcher, 1)
-        time.sleep(0.05)  # nothing tells that no more will start
+        time.sleep(0.05)  # no event says that no more will start
         assert len(launcher.started) <= launcher.depth
         launcher.let.set()
         wait(futures, 20)

@@ -1,4 +1,4 @@
-"""What waits for the engine: none starves, none takes all the room, and what is late or cancelled goes."""
+"""Slabs that wait for the engine: none starves, none takes all the room, and late or cancelled slabs are dropped."""
 
 import time
 from concurrent.futures import CancelledError, wait

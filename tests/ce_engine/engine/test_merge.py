@@ -1,4 +1,4 @@
-"""Merged with any strangers, in any order: the bits of a slab's result are those that it has alone."""
+"""A slab's result has the same bits alone and merged with any other slabs, in any order."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def one(draw, loss, rows, classes, dtype, probabilities, shared):
     input = input.movedim(-1, 1) if len(rows) > 1 else input
     if probabilities:
         return slabs.cross_entropy(input, torch.rand(input.shape).to(dtype), **options)
-    # With label smoothing all class weights matter, and slabs that bring them are of a kind of their own.
+    # With label smoothing all class weights matter, and slabs with class weights are of a separate kind.
     if not shared.get("label_smoothing") and draw(st.booleans()):
         options["weight"] = torch.rand(classes)
     target = torch.randint(-1, classes, rows) if draw(st.booleans()) else torch.randint(classes, rows)

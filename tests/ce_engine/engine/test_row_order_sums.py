@@ -1,4 +1,4 @@
-"""Sums of many requests' rows at once: each has the bits that it has alone."""
+"""Sums over the rows of many requests at once: each has the same bits as alone."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tests.ce_engine.bits import bits
 from tests.ce_engine.helpers import threads
 from tests.pairs import pairs
 
-# All remainders of the vectors that PyTorch adds up, and about whole groups of rows.
+# All remainders modulo the vectors that PyTorch adds up, and row counts near whole groups of rows.
 ROWS = (*range(36), 1000, GROUP_ROWS - 1, GROUP_ROWS, GROUP_ROWS + 1, 3 * GROUP_ROWS + 7)
 
 

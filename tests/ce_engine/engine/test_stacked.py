@@ -1,4 +1,4 @@
-"""Requests that are stacked: each has the bits that it has alone."""
+"""Stacked requests: each has the same bits as alone."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
 
 @st.composite
 def stacks(draw):
-    """A loss, the requests' own tensors, and what they share."""
+    """A loss, the requests' own tensors, and the arguments that they share."""
     loss = draw(st.sampled_from(LOSSES))
     count, dtype = draw(st.integers(1, 9)), draw(st.sampled_from(FLOATS))
     shape, rows = draw(st.sampled_from([*SHAPES.values(), ((33, 10), (33,))]))
@@ -69,7 +69,7 @@ def options_of_classes(draw, loss, shape):
 
 @st.composite
 def classes(draw, count, shape, rows):
-    """Of some requests all rows are ignored, of others some or none."""
+    """Targets. All rows of some requests are ignored, and some or no rows of other requests."""
     target = torch.randint(shape[1] if len(shape) > 1 else shape[0], (count, *rows))
     shares = draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=count, max_size=count))
     ignored = torch.rand(count, *rows) < torch.tensor(shares).view(count, *[1] * len(rows))

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of probabilities and of logits, where all is finite; test_binary_edges.py has the rest."""
+"""Binary cross-entropy of probabilities and of logits, with finite numbers; test_binary_edges.py has the rest."""
 
 import itertools
 from typing import Any
@@ -28,7 +28,7 @@ SHAPES: dict[tuple[int, ...], list[tuple[int, ...] | None]] = {
 def elements(
     loss: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float64, **weights: tuple[int, ...] | None
 ) -> Problem:
-    """Arguments with weights of the shapes that are given."""
+    """Arguments with weights of the given shapes."""
     generator = torch.Generator().manual_seed(0)
 
     def random(shape: tuple[int, ...]) -> Tensor:

@@ -44,7 +44,7 @@ def test_clamps_are_those_of_torch(dtype):
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_gradients_are_rounded_float32(dtype):
-    # PyTorch rounds the 1e-12 to float16, where it is 0, and so says NaN at a right answer and infinity at a wrong one.
+    # In float16 PyTorch's 1e-12 is 0, so its gradient is NaN at a right answer and infinite at a wrong one.
     input, target = tensor([0.0, 1.0, 0.0, 1.0], dtype=dtype), tensor([0.0, 1.0, 1.0, 0.0], dtype=dtype)
     result = Problem(PROBABILITIES, input, target, {"reduction": "sum"}).ours()
     wide = Problem(PROBABILITIES, input.float(), target.float(), {"reduction": "sum"})
@@ -104,7 +104,7 @@ def test_target_of_no_probability_is_refused(value):
 
 
 def test_small_losses_keep_their_digits():
-    # log1p(exp(-40)) is 4e-18, which 1 + exp(-40) has lost.
+    # log1p(exp(-40)) is 4e-18, but 1 + exp(-40) is rounded to 1.
     result = ce_engine.binary_cross_entropy_with_logits(tensor([40.0, -40.0]).double(), tensor([1.0, 0.0]).double())
     assert float(result.loss) == pytest.approx(math.exp(-40), rel=1e-12)
 

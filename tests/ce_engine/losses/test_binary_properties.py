@@ -1,4 +1,4 @@
-"""Any shape, any option, any number: what PyTorch says of two classes is what the engine says."""
+"""For any shapes, options and numbers, the engine's binary losses are PyTorch's."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.ce_engine.helpers import HALVES, REDUCTIONS, Problem, assert_no_worse
 from tests.ce_engine.losses.test_properties import FINITE, TOLERANCE, VALUES, WEIGHTS, tensors
 
 SHARES = st.floats(0, 1)
-# Where p (1 - p) is less, test_binary_edges.py has the gradient.
+# test_binary_edges.py has the gradient for smaller p (1 - p).
 STEEP = st.floats(2**-36, 1 - 2**-36)
 
 
@@ -22,8 +22,8 @@ def broadcastable(draw, shape, values):
     return draw(tensors(tuple(draw(st.sampled_from([1, size])) for size in kept), values))
 
 
-# Infinite weights are in test_binary_edges.py: where PyTorch's sigmoid is 0 from -709.8 on and ours is not yet, they
-# would tell infinity from NaN.
+# Infinite weights are in test_binary_edges.py: PyTorch's sigmoid is 0 from -709.8 on, but ours is not yet, so infinite
+# weights would give NaN there and infinity here.
 @st.composite
 def problems(draw, loss, values, targets, weights=FINITE):
     shape = tuple(draw(st.lists(st.integers(0, 4), max_size=4)))
@@ -35,7 +35,7 @@ def problems(draw, loss, values, targets, weights=FINITE):
 
 def assert_agrees(one, *, grad=True):
     result, (loss, true_grad) = one.ours(), one.theirs()
-    # Logits, targets and two weights of 1e4 each multiply: what is lost is relative to the largest of the products.
+    # Logits, targets and two weights of 1e4 each multiply: the error is relative to the largest product.
     terms = one.ours(reduction="none", grad=False).loss.nan_to_num(0, 0, 0).abs().sum()
     atol = TOLERANCE * (1 + float(terms))
     torch.testing.assert_close(result.loss, loss, atol=atol, rtol=TOLERANCE, equal_nan=True)

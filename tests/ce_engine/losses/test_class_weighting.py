@@ -21,7 +21,9 @@ def complement(target, classes):
 
 
 def balanced(target, classes):
-    from sklearn.utils.class_weight import compute_class_weight  # takes seconds, of every worker if it stood above
+    from sklearn.utils.class_weight import (
+        compute_class_weight,
+    )  # takes seconds
 
     return tensor(compute_class_weight("balanced", classes=np.arange(classes), y=target.flatten().numpy()))
 
@@ -65,7 +67,7 @@ def test_ignored_rows_do_not_count(ignore_index, weighting, loss):
     target = TARGET.clone()
     target[[3, 5]] = ignore_index
     counted = target[target != ignore_index]
-    # A class that no row has has no weight in `balanced`, which scikit-learn cannot say.
+    # A class without rows has no weight in `balanced`, which scikit-learn cannot express.
     classes = torch.bincount(counted, minlength=3).double()
     weight = {
         "complement": 1 - classes / 6,
@@ -123,7 +125,7 @@ def test_binary_elements_weigh_by_class(loss, weighting, reduction):
 @pytest.mark.parametrize("loss", BINARY)
 @pytest.mark.parametrize("value", [0.5, -1.0, 2.0, float("nan")])
 def test_targets_between_classes_are_refused(value, loss):
-    message = r"target: expected (only 0 and 1 beside weight='balanced'|probabilities in \[0, 1\]), got .* at element 1"
+    message = r"target: expected (only 0 and 1 with weight='balanced'|probabilities in \[0, 1\]), got .* at element 1"
     with pytest.raises(ce_engine.InvalidArgumentError, match=message):
         getattr(ce_engine, loss)(torch.rand(3), tensor([0.0, value, 1.0]), "balanced")
 

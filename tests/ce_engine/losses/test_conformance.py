@@ -1,7 +1,7 @@
 """PyTorch's own samples of these losses, forward and backward, and its own error inputs.
 
-They are private to PyTorch and change between its versions; the numbers of them are those of 2.13, which
-constraints.txt pins. They are asserted, so that samples that were not found cannot pass for samples that agree.
+They are private to PyTorch and change between its versions. constraints.txt pins 2.13, and the tests assert its numbers
+of samples, so that missing samples cannot pass for samples that agree.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ LOSSES = {
 }
 
 
-# Both are imported where a test needs them: it takes seconds, and every worker of pytest-xdist collects all tests.
+# Both are imported only in tests that need them: it takes seconds, and every worker of pytest-xdist collects all tests.
 @cache
 def operators() -> dict[str, Any]:
     from torch.testing._internal.common_methods_invocations import op_db
@@ -71,7 +71,7 @@ def module_samples(name: str, dtype: torch.dtype) -> Iterator[Problem]:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", COUNTS)
 def test_samples_are_all_there_and_finite(name, dtype):
-    # Finite, so that rows that are ignored need no exception: docs/numerics.md has one for their gradient if not.
+    # Finite, since with other numbers the gradient of ignored rows differs from PyTorch's: see docs/numerics.md.
     assert len(samples(name, dtype)) == COUNTS[name]
     assert all(sample.input.isfinite().all() for sample in samples(name, dtype))
 
@@ -106,7 +106,7 @@ def test_samples_agree_with_their_reference(name):
         torch.testing.assert_close(ours, truth, atol=1e-12, rtol=1e-12, equal_nan=True)
 
 
-# What PyTorch's error inputs are refused with here, in their order.
+# Our errors for PyTorch's error inputs, in their order.
 ERRORS: dict[str, list[str | None]] = {
     "nn.CrossEntropyLoss": [
         r"target: expected shape \(2,\), one class index for each row .*, got \(2, 3\)",
@@ -117,7 +117,7 @@ ERRORS: dict[str, list[str | None]] = {
         r"label_smoothing: expected a number in \[0, 1\], got 1.5",
         r"target: expected shape \(2, 5\), .*, got \(2, 4\)",
     ],
-    "nn.NLLLoss": [None],  # a weight of another dtype than the input's, which is no error here
+    "nn.NLLLoss": [None],  # a weight whose dtype is not the input's is no error here
 }
 
 

@@ -169,7 +169,7 @@ def test_vanishing_probabilities_are_exact():
     input, target = torch.randn(2000, 300) * 100, torch.randint(300, (2000,))
     result = ce_engine.cross_entropy(input, target, reduction="none", grad=True)
     truth = F.cross_entropy(input.double(), target, reduction="none")
-    assert (truth > 70).sum() > 1000  # more than a float32 probability can tell
+    assert (truth > 70).sum() > 1000  # more than a float32 probability can express
     torch.testing.assert_close(result.loss.double(), truth, rtol=2e-7, atol=1e-6)
 
 
@@ -186,7 +186,7 @@ def test_inference_mode_leaves_no_trace(dtype):
             evaluate()
         evaluate()
 
-    with ThreadPoolExecutor(1) as pool:  # whose thread has no memory yet
+    with ThreadPoolExecutor(1) as pool:  # a new thread has no scratch memory yet
         pool.submit(twice).result(20)
 
 

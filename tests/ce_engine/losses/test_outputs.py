@@ -1,4 +1,4 @@
-"""What comes of the same pass beside the loss and the gradient."""
+"""Outputs of the same pass other than the loss and the gradient."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def available(given):
 
 
 def expected(given):
-    """The outputs by PyTorch, from the input in the dtype that is computed in."""
+    """The outputs by PyTorch, from the input in the dtype of the computation."""
     x = given.input if given.input.dtype is torch.float64 else given.input.float()
     if given.loss == "binary_cross_entropy":
         return {"probabilities": x, "log_probabilities": x.log().clamp(min=-100), "predictions": (x > 0.5).long()}

@@ -85,7 +85,7 @@ def test_one_hot_targets_are_indices():
 
 
 def test_weights_leave_the_divisor_alone():
-    """A mean of indices is divided by their weights, and one of probabilities is not."""
+    """The mean for class indices is divided by their weights, and the mean for probabilities is not."""
     input, weight = torch.randn(2, 3), torch.tensor([1.0, 2.0, 4.0])
     assert ce_engine.cross_entropy(input, torch.tensor([1, 2]), weight).weight_sum == 6
     assert ce_engine.cross_entropy(input, torch.eye(3)[[1, 2]], weight).weight_sum == 2
@@ -105,7 +105,7 @@ def test_target_of_another_dtype(dtype, target_dtype):
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_impossible_class_makes_nan(share):
-    # 0 * log 0 is NaN in PyTorch, also where the target gives that class nothing.
+    # 0 * log 0 is NaN in PyTorch, even if the target's probability of that class is 0.
     input, target = distributions(3, 4)
     input[1, 2], target[1, 2] = -math.inf, share
     given = Problem("cross_entropy", input, target, {})

@@ -1,4 +1,4 @@
-"""Any shape, any option, any number: what PyTorch says of classes is what the engine says."""
+"""For any shapes, options and numbers, the engine's losses over classes are PyTorch's."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def largest(x):
 
 
 def divides_by_zero(one):
-    """docs/numerics.md: there PyTorch divides the two terms of a smoothed loss apart, and we their sum."""
+    """docs/numerics.md: there PyTorch divides the two terms of a smoothed loss separately, and we divide their sum."""
     result = one.ours(grad=False)
     mean_of_smoothed = one.options["reduction"] == "mean" and one.options.get("label_smoothing", 0) > 0
     return mean_of_smoothed and result.row_count > 0 and result.weight_sum == 0

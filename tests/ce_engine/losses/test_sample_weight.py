@@ -1,4 +1,4 @@
-"""A weight for each row: multiplies its loss and gradient, and changes nothing else."""
+"""A weight for each row multiplies its loss and gradient, and changes nothing else."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def test_loss_and_gradient_are_multiplied(kind, shape, reduction):
     given = problem(kind, shape)
     plain = given.ours(reduction="none")
     weight = torch.randn(loss_shape(given)).double()
-    # In PyTorch one multiplies what reduction none gives, and reduces that.
+    # In PyTorch one multiplies the loss with reduction none, and reduces the product.
     loss, grad = given.theirs(weight, reduction="none")
     loss, divisor = loss * weight, plain.weight_sum if reduction == "mean" else 1
     if reduction != "none":
