@@ -112,10 +112,7 @@ def test_draining_server_answers_but_is_unfit():
     request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, nll_loss=v1.NllLoss()))
     encode(np.array([1.0, 2.0]), request.input, "input")
     encode(np.array(0), request.target, "target")
-    with (
-        launch(drain_seconds=60) as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):  # without health checks
+    with launch(drain_seconds=60) as server, grpc.insecure_channel(server.target) as channel:  # without health checks
         port = server.target.rpartition(":")[2]
         check = [sys.executable, "-m", "losswire_server.health"]
         environment = {**os.environ, "LOSSWIRE_PORT": port}

@@ -21,9 +21,7 @@ def complement(target, classes):
 
 
 def balanced(target, classes):
-    from sklearn.utils.class_weight import (
-        compute_class_weight,
-    )  # takes seconds
+    from sklearn.utils.class_weight import compute_class_weight  # at the top it would cost every worker seconds
 
     return tensor(compute_class_weight("balanced", classes=np.arange(classes), y=target.flatten().numpy()))
 
