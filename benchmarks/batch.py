@@ -64,7 +64,7 @@ def check(batch: Batch, answer: Answer) -> None:
     logits, target = batch.tensors()
     loss_tolerance, grad_tolerance = TOLERANCES[batch.dtype]
     if batch.grad != (answer.grad is not None):
-        raise WrongAnswerError(f"{batch}: a gradient is there, or missing, unasked")
+        raise WrongAnswerError(f"{batch}: expected a gradient and got none, or got one that was not asked for")
     total = 0.0
     for start in range(0, batch.rows, CHECKED_ROWS):
         rows = slice(start, start + CHECKED_ROWS)

@@ -40,7 +40,7 @@ def test_one_wrong_element_does_not_pass(batch):
 
 
 def test_a_missing_gradient_does_not():
-    with pytest.raises(WrongAnswerError, match="missing"):
+    with pytest.raises(WrongAnswerError, match="expected a gradient and got none"):
         check(BATCHES[1], right_answer(BATCHES[0]))
 
 

@@ -78,7 +78,7 @@ def test_gradient_changes_no_loss(kind, dtype):
 @pytest.mark.parametrize("kind", PROBLEMS)
 def test_options_need_a_gradient(kind, arguments):
     (name,) = arguments
-    with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected grad=True beside it, got grad=False"):
+    with pytest.raises(ce_engine.InvalidArgumentError, match=f"{name}: expected grad=True with it, got grad=False"):
         problem(kind).ours(grad=False, **arguments)
 
 

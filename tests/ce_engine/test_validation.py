@@ -60,7 +60,7 @@ def test_face_of_the_package_is_what_it_was():
         ({"empty": "one"}, "empty: expected one of 'nan', 'zero', got 'one'"),
         ({"label_smoothing": 1.5}, r"label_smoothing: expected a number in \[0, 1\], got 1.5"),
         ({"label_smoothing": float("nan")}, "label_smoothing: .*, got nan"),
-        ({"grad_output": torch.ones(())}, "grad_output: expected grad=True beside it, got grad=False"),
+        ({"grad_output": torch.ones(())}, "grad_output: expected grad=True with it, got grad=False"),
         ({"grad": True, "grad_output": torch.ones(2)}, r"grad_output: expected the loss's shape \(\), got \(2,\)"),
         (
             {"grad": True, "grad_output": torch.ones(()), "reduction": "none"},

@@ -174,7 +174,7 @@ def test_threads_may_share_a_client(client):
         ({"empty": "one"}, "empty: expected one of 'nan', 'zero', got 'one'"),
         ({"label_smoothing": 2.0}, r"label_smoothing: expected a number in \[0, 1\], got 2.0"),
         ({"grad": True, "grad_output": [1.0]}, r"grad_output: expected the loss's shape \(\), got \(1,\)"),
-        ({"grad_output": 1.0}, "grad_output: expected grad=True beside it, got grad=False"),
+        ({"grad_output": 1.0}, "grad_output: expected grad=True with it, got grad=False"),
         ({"series": "a b"}, "series: expected up to 64 letters, .*, got 'a b'"),
         ({"series": 7}, "series: expected text, got 7"),
         ({"input": [[1.0], [2.0, 3.0]]}, "input: expected an array, got a list: .*inhomogeneous"),

@@ -24,7 +24,7 @@ def slab_channel(streaming: Server) -> Iterator[grpc.Channel]:
 
 @pytest.fixture
 def neighbour(streaming: Server, slab_channel: grpc.Channel) -> Iterator[None]:
-    """A stream on the same connection, which is in the middle while another one errs, and goes on to its right end."""
+    """A stream on the same connection. It is open while another stream fails, and then ends with the right results."""
     batch = classes(outputs=GRADIENT)
     stream = RawStream(slab_channel).send(batch.header(), batch.slab(0, 20))
     results = [stream.read()]
@@ -36,7 +36,7 @@ def neighbour(streaming: Server, slab_channel: grpc.Channel) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """After `main` in the process of the tests, whose stream is gone when others log."""
+    """Restores logging after tests that call `main` in this process, since the stream of its handler is closed."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     yield

@@ -1,4 +1,4 @@
-"""Requests that come several in a call, right ones and wrong ones."""
+"""Packs of right and wrong requests."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,13 +17,13 @@ OUTPUTS = v1.Output.values()[1:]
 
 
 def packed(requests: Sequence[v1.EvaluateRequest | bytes]) -> bytes:
-    """A BatchEvaluateRequest, also of what are no requests."""
+    """A BatchEvaluateRequest of requests, or of any bytes."""
     parts = [request if isinstance(request, bytes) else request.SerializeToString() for request in requests]
     return b"".join(tag(1, LENGTH_DELIMITED) + varint(len(part)) + part for part in parts)
 
 
 def small(seed: int = 0, rows: int = 32, **fields: Any) -> v1.EvaluateRequest:
-    """A batch of 10 classes, as of handwritten digits."""
+    """A request with 10 classes, as for handwritten digits."""
     generator = torch.Generator().manual_seed(seed)
     request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=MEAN, cross_entropy=v1.CrossEntropy()), **fields)
     fill(request.input, torch.randn(rows, 10, generator=generator))
@@ -33,7 +33,7 @@ def small(seed: int = 0, rows: int = 32, **fields: Any) -> v1.EvaluateRequest:
 
 @st.composite
 def alike(draw: st.DrawFn) -> list[v1.EvaluateRequest]:
-    """Requests of any kind that have all in common but the elements of their own tensors."""
+    """Requests of any kind that differ only in the elements of their own tensors."""
     kind, (shape, _) = draw(st.sampled_from(PROBLEMS)), draw(st.sampled_from(list(SHAPES.values())))
     one = problem(kind, shape, draw(st.sampled_from(FLOATS)))
     form = draw(forms(one))
@@ -94,7 +94,7 @@ def _weigh_by_targets(request: v1.EvaluateRequest) -> None:
 
 
 UNKNOWN: Any = 99
-SPOILERS: list[Callable[[v1.EvaluateRequest], object]] = [  # what some become wrong by, others of another kind
+SPOILERS: list[Callable[[v1.EvaluateRequest], object]] = [  # each makes some requests wrong, and others another kind
     _shorten,
     _fill_target,
     _fill_input,
@@ -114,5 +114,5 @@ SPOILERS: list[Callable[[v1.EvaluateRequest], object]] = [  # what some become w
     lambda request: request.outputs.gradient.MergeFromString(b"\xf8\x7f\x01" * 3000),
     lambda request: request.input.shared_memory.SetInParent(),
     lambda request: request.outputs.gradient.destination.SetInParent(),
-    lambda request: request.target.MergeFromString(b"\x98\x06\x01"),  # a field that nobody knows
+    lambda request: request.target.MergeFromString(b"\x98\x06\x01"),  # an unknown field
 ]

@@ -1,4 +1,4 @@
-"""How what a service runs on starts and stops, with sockets around it or without."""
+"""How the backend of a service starts and stops, with sockets or without."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ class Caller:
 
 
 CALLER: Any = Caller()
-LARGE = 2**17  # elements, which are evaluated beside the event loop
+LARGE = 2**17  # so many elements are evaluated outside the event loop
 
 
 @pytest.mark.parametrize("elements", [10, LARGE])

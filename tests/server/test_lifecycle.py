@@ -1,4 +1,4 @@
-"""How a server starts and stops within a program, whatever comes in between."""
+"""How a server starts and stops within a program, whatever happens in between."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ def taken():
 
 
 def running() -> int:
-    """gRPC servers of this process that nobody has let go of."""
+    """The number of gRPC servers of this process that are still referenced."""
     return sum(type(each) is grpc.aio.Server for each in gc.get_objects())
 
 
@@ -50,7 +50,7 @@ def test_taken_port_makes_no_grpc_server(setting, taken, monkeypatch):
 
 
 def test_grpc_is_taken_down_if_too_late(taken, monkeypatch):
-    monkeypatch.setattr(Address, "check", lambda _: None)  # as if the other had come just after it
+    monkeypatch.setattr(Address, "check", lambda _: None)  # as if the other server had come just after the check
     assert f"port: cannot listen on 127.0.0.1:{taken}" in uvloop.run(fail_to_start(port=taken))
 
 

@@ -29,7 +29,7 @@ def test_ipv6_needs_no_brackets(host):
 )
 def test_foreign_host_is_refused_by_name(host):
     if host == "[::1":
-        address(host).check()  # brackets are taken off wherever they are
+        address(host).check()  # brackets are taken off everywhere
         return
     with pytest.raises(AddressError) as refused:
         address(host).check()
@@ -54,7 +54,7 @@ def test_forbidden_port_is_refused(monkeypatch):
     def bind(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(socket.socket, "bind", bind)  # tests may run as one who may have any
+    monkeypatch.setattr(socket.socket, "bind", bind)  # tests may run as a user who may bind any port
     with pytest.raises(AddressError, match=r"^port: expected one that this user may listen on, got 80$"):
         address("127.0.0.1", 80).check()
 
@@ -72,5 +72,5 @@ def test_port_is_free_at_once_again():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
-            pass  # which leaves a connection in TIME_WAIT
+            pass  # this leaves a connection in TIME_WAIT
     address("127.0.0.1", port).check()

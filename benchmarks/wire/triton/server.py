@@ -84,7 +84,7 @@ def _write_models(folder: Path, options: dict[str, object]) -> None:
 def _wheel() -> Path:
     spec = find_spec("pytriton")  # not imported: it would bring a framework that nobody here needs
     if spec is None or spec.origin is None:
-        raise RuntimeError("there is no nvidia-pytriton here")
+        raise RuntimeError("nvidia-pytriton is not installed")
     return Path(spec.origin).parent / "tritonserver"
 
 

@@ -215,7 +215,7 @@ class Slab:
 def _check_grad_into(memory: Tensor, slab: Slab) -> None:
     dtype, shape = slab.kind.grad_dtype, slab.input.shape
     if dtype is None:
-        raise InvalidArgumentError("grad_into", "expected grad=True beside it, got grad=False")
+        raise InvalidArgumentError("grad_into", "expected grad=True with it, got grad=False")
     if (memory.dtype, memory.shape) != (dtype, shape):
         came = f"{memory.dtype} of shape {tuple(memory.shape)}"
         raise InvalidArgumentError("grad_into", f"expected {dtype} of shape {tuple(shape)}, got {came}")

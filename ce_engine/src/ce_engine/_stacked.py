@@ -66,7 +66,8 @@ def _check(own: dict[str, Tensor], options: dict[str, Any]) -> None:
     for name, x in own.items():
         check_tensor(name, x)
         if not x.dim() or not x.shape[0] or x.shape[0] != own["input"].shape[0]:
-            raise InvalidArgumentError(name, f"expected one for each of several requests, got shape {tuple(x.shape)}")
+            expected = "expected a first dimension of one entry for each request"
+            raise InvalidArgumentError(name, f"{expected}, got shape {tuple(x.shape)}")
     if isinstance(options.get("weight"), str):
         raise InvalidArgumentError("weight", f"expected numbers, which all requests share, got {options['weight']!r}")
 

@@ -217,7 +217,7 @@ def _check_pos_weight(subject: _Subject) -> None:
 
 def _check_outputs_of_elements(subject: _Subject) -> None:
     if subject.kind.elementwise and v1.Output.OUTPUT_LOG_SUM_EXP in subject.request.outputs.outputs:
-        raise subject.refuse("outputs", "expected no 'lse', which binary losses have none of")
+        raise subject.refuse("outputs", "expected no 'lse', which binary losses do not have")
 
 
 def _check_sample_weight(subject: _Subject) -> None:
@@ -229,7 +229,7 @@ def _check_grad_output(subject: _Subject) -> None:
     if "grad_output" not in subject.forms:
         return
     if not subject.request.outputs.HasField("gradient"):
-        raise subject.refuse("grad_output", "expected grad=True beside it, got grad=False")
+        raise subject.refuse("grad_output", "expected grad=True with it, got grad=False")
     by_rows = subject.request.spec.reduction == v1.Reduction.REDUCTION_NONE
     subject.check_shape("grad_output", subject.row_shape if by_rows else (), "the loss's")
 

@@ -59,7 +59,9 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.INVALID_ARGUMENT, str(error), ErrorReason.ERROR_REASON_INVALID_REQUEST, details)
         case DecodeError():
-            return to_rpc_status(FieldError("request", "expected a message of the contract, got bytes that are none"))
+            return to_rpc_status(
+                FieldError("request", "expected a message of the contract, got bytes that are not one")
+            )
         case NotServedError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)

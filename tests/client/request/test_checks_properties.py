@@ -1,4 +1,4 @@
-"""Whatever the arguments, SDK, server and engine judge them alike; of numbers the SDK does not judge."""
+"""SDK, server and engine judge any arguments alike, except that the SDK does not judge numbers."""
 
 import re
 
@@ -14,7 +14,7 @@ seeds = st.integers(0, 2**32 - 1)
 few = st.lists(st.sampled_from(ARGUMENTS), max_size=3)
 
 
-@settings(max_examples=500)
+@settings(max_examples=1000)
 @given(losses, seeds, few)
 def test_judgements_agree(loss, seed, wrong):
     arguments = AnyCall(loss, seed, wrong).arguments

@@ -1,4 +1,4 @@
-"""Verdicts on arguments: the SDK's, the server's when the SDK lets them pass, the engine's when both do."""
+"""Verdicts on arguments: the SDK's, the server's without the SDK's checks, and the engine's without either."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,20 +18,23 @@ from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.planning import PLANS, by_field, plan
 
-NOBODY: Any = None  # is asked anything by a preparation
+NOBODY: Any = None  # a preparation makes no calls
 
 
 class Refusal(NamedTuple):
-    """What both sides say; hints are the SDK's own."""
+    """The refusal that both sides give. Only the SDK adds hints."""
 
     argument: str
     text: str
 
 
+def _check_nothing(*_: object) -> None: ...
+
+
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Lets the SDK send whatever a request can say."""
-    with mock.patch.object(evaluation, "check"):
+    """Lets the SDK send any request, without checks."""
+    with mock.patch.object(evaluation, "check", _check_nothing):  # a MagicMock takes longer to make than all the rest
         yield
 
 
@@ -49,12 +52,12 @@ def of_the_sdk(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
 
 def of_the_plan(loss: str, arguments: dict[str, Any]) -> Refusal | None:
-    """Of that part of the server which says what is wrong, asked without a connection."""
+    """The verdict of the server's checks, without a connection."""
     return _refusal(plan, _request(loss, arguments))
 
 
 def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
-    """Of the engine, on what the server would hand to it if nothing were checked before."""
+    """The verdict of the engine, if the server checked nothing."""
 
     def hand_over(request: v1.EvaluateRequest) -> None:
         with by_field(request.spec):
@@ -62,7 +65,7 @@ def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
     request = _request(loss, arguments)
     told = _refusal(check_request, request)
-    # Of names and of what is asked for twice the engine knows nothing.
+    # The engine knows nothing about names, or outputs that are asked for twice.
     is_of_the_request = told is not None and (told.argument == "series" or told.text.endswith("at most once"))
     return told if is_of_the_request else _refusal(hand_over, request)
 

@@ -1,4 +1,4 @@
-"""What a client knows of its server: asked once, and no longer believed where the server is another."""
+"""A client asks once what its server serves, and asks again if the server is another one."""
 
 import asyncio
 import time
@@ -17,14 +17,14 @@ from tests.client.many.mapping import BOTH
 from tests.helpers import eventually, serving
 
 RNG = np.random.default_rng(0)
-SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(60)]
+SMALL = [(RNG.standard_normal((n % 5 + 1, 7), np.float32), RNG.integers(0, 7, n % 5 + 1)) for n in range(24)]
 MIDDLE = RNG.standard_normal((60, 1000), np.float32), RNG.integers(0, 1000, 60)  # in a message of its own
 LARGE = RNG.standard_normal((600, 1000), np.float32), RNG.integers(0, 1000, 600)
 FEW_BYTES = {"max_message_bytes": 2**16}
 
 
 class Calls:
-    """A client of either kind, whose calls are made from here."""
+    """A client of either kind, with calls that block."""
 
     def __init__(self, client: Client | AsyncClient, runner: asyncio.Runner) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Calls:
         return self.all([call])[0]
 
     def all(self, calls: list[Callable[[Any], Any]]) -> list[Any]:
-        """What comes of calls that are made at the same time."""
+        """The outcomes of calls that are made at the same time."""
         if isinstance(self._client, Client):
             with ThreadPoolExecutor(len(calls)) as threads:
                 return list(threads.map(lambda call: call(self._client), calls))
@@ -69,7 +69,7 @@ class Calls:
 
 @contextmanager
 def calling(kind: type, port: int, **options: Any) -> Iterator[Calls]:
-    """Nothing is tried again, so that nothing is forgotten for that reason."""
+    """A client without retries, since a retry makes the client forget its server's answer."""
     with asyncio.Runner() as runner:
         calls = Calls(kind(f"127.0.0.1:{port}", timeout=20, retry=None, **options), runner)
         try:
@@ -83,7 +83,7 @@ def evaluated(batch: Any) -> Callable[[Any], Any]:
 
 
 def results_of(calls: Calls) -> list[Any]:
-    """Of all the ways that what is known decides on."""
+    """Results of all transports, between which the server's answer decides."""
     return [
         *calls.all([evaluated(batch) for batch in SMALL]),
         *calls.map(SMALL),

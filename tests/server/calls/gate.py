@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Gate:
-    """Holds every evaluation until it is opened; `arrived` counts those that it holds."""
+    """Holds every evaluation until it is opened; `arrived` counts the evaluations that it holds."""
 
     def __init__(self, evaluate: Callable[..., Any]) -> None:
         self.arrived, self.opened = threading.Semaphore(0), threading.Event()

@@ -1,4 +1,4 @@
-"""Streams message by message, as any caller could write them, and answers compared to those of one message."""
+"""Streams message by message, as any caller could write them. Their answers are compared to one message's answer."""
 
 import math
 import queue
@@ -68,7 +68,7 @@ class RawStream:
         self.end()
 
     def error(self) -> grpc.RpcError:
-        """How it ends, whatever results come before."""
+        """The error with which the stream ends, after any results."""
         try:
             came = [RESPONSES.read(message) for message in self.call]
         except grpc.RpcError as error:
@@ -82,7 +82,7 @@ def answers(channel: grpc.Channel, messages: Iterable[bytes]) -> list[SlabFrame 
 
 
 def violation(error: grpc.RpcError) -> str:
-    """The field that an error names, and what it says of it."""
+    """The field that an error names, and the error's text about it."""
     bad = error_details_pb2.BadRequest()
     assert any(detail.Unpack(bad) for detail in rpc_status.from_call(call_of(error)).details)
     (violation,) = bad.field_violations
@@ -99,9 +99,9 @@ class Batch:
     """A request with all of its elements, and the messages of a stream that carries it.
 
     Args:
-        request: As for `Evaluate`.
-        loss: Its loss.
-        fields: Of its options.
+        request: The request, as for `Evaluate`.
+        loss: The loss of the request.
+        fields: Fields of the loss's options.
     """
 
     def __init__(self, input: np.ndarray, target: np.ndarray, loss: str = "cross_entropy", **fields: Any) -> None:
@@ -133,7 +133,7 @@ class Batch:
         return v1.EvaluateStreamRequest(header=header).SerializeToString()
 
     def slab(self, first: int, count: int, *names: str) -> bytes:
-        """Of these tensors, or all that are open."""
+        """A slab with the rows of these tensors, or of all tensors that are still open."""
         payloads = {name: memoryview(self.elements(name, first, count)) for name in names or self.open}
         return REQUESTS.write(first, count, payloads)
 
@@ -164,7 +164,7 @@ class Batch:
             message, expected = getattr(summary, name), getattr(whole, name)
             if whole.HasField(name) and not message.WhichOneof("storage"):
                 message.data = self._together(name, expected, slabs)
-        assert str(summary) == str(whole)  # where NaN is equal to NaN
+        assert str(summary) == str(whole)  # as text, NaN equals NaN
 
     def _check_rows(self, slabs: Iterable[SlabFrame]) -> None:
         next_row = 0

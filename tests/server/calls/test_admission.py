@@ -68,7 +68,7 @@ def test_silent_callers_make_room():
         assert ended == []
         with pytest.raises(OverloadedError):
             admission.reserve(3)
-        assert ended == [0, 1]  # the longest silent, and no more than it takes
+        assert ended == [0, 1]  # the longest silent ones, and no more than needed
         with pytest.raises(OverloadedError):
             admission.reserve(10)
         assert ended == [0, 1, 2, 3]  # each once

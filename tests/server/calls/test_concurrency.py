@@ -23,7 +23,7 @@ METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc
 
 
 def request() -> v1.EvaluateRequest:
-    """About 3,200 bytes: one fits the smallest server that may be had, two do not."""
+    """A request of about 3,200 bytes: the smallest possible server has room for one, but not for two."""
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
         input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 400], data=bytes(3200)),
@@ -33,7 +33,7 @@ def request() -> v1.EvaluateRequest:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # small ones never wait
+    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, small requests never wait
     gate = Gate(losswire_server.calls.unary.evaluate)  # type: ignore[attr-defined]
     monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
     yield gate
@@ -115,7 +115,7 @@ def test_call_past_grace_is_cancelled(gate):
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
-        opener = threading.Timer(1.5, gate.opened.set)  # the thread that computes cannot be cut short, only waited for
+        opener = threading.Timer(1.5, gate.opened.set)  # a thread that computes cannot be stopped
         opener.start()
     with pytest.raises(grpc.RpcError) as raised:
         call.result(20)
@@ -140,11 +140,11 @@ def test_health_watch_ends_with_the_server():
         assert watched.wait(20)
         start = time.monotonic()
     watcher.join(20)
-    assert time.monotonic() - start < 30  # and not the grace
+    assert time.monotonic() - start < 30  # less than the grace
     assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
-@pytest.mark.parametrize("elements", [2, 100_000])  # where they arrive, and beside that
+@pytest.mark.parametrize("elements", [2, 100_000])  # in the event loop, and in a thread
 def test_settings_say_the_threads(monkeypatch, elements):
     def evaluate(*_: object) -> v1.EvaluateResponse:
         seen.append(torch.get_num_threads())

@@ -1,4 +1,4 @@
-"""The desk, with work that does as a test says: where it is done, what it holds, and what is counted of it."""
+"""The desk, with work that a test controls: where the work is done, the memory that it holds, and its metrics."""
 
 import asyncio
 import threading
@@ -36,11 +36,11 @@ def evaluated(requests: int = 1) -> Evaluated:
 
 
 class Work:
-    """Work of which is noted where it is read and evaluated.
+    """Work that records where it is read and evaluated.
 
     Args:
-        seconds: What it says that it takes.
-        ends: What comes of it. A function is called, before what it returns comes; an error is raised.
+        seconds: How long it says that it takes.
+        ends: Its outcomes. If one is a function, its return value is the outcome. An error is raised.
     """
 
     def __init__(self, seconds: float, *ends: Any) -> None:
@@ -79,7 +79,7 @@ class WorkThatTakesLong(Work):
 
 
 class Server:
-    """A desk and all that it needs, for at most 100 bytes in flight unless told otherwise."""
+    """A desk and everything that it needs, for at most 100 bytes in flight by default."""
 
     def __init__(self, max_bytes: int = 100) -> None:
         self.admission, self.registry = Admission(max_bytes), CollectorRegistry()
@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_refused_unread(server):
         answer(server, Work(LONG))
     with pytest.raises(TooLargeError, match="this call needs 101 bytes, and at most 100 may be in flight"):
         answer(server, Work(LONG), bytes(101))
-    assert answer(server, work) == b"answer"  # which is over before anybody could ask for its bytes
+    assert answer(server, work) == b"answer"  # the work is over before anybody could ask for its bytes
     assert server.admission.inflight_bytes == 97
 
 
@@ -286,7 +286,7 @@ def test_closed_evaluation_holds_until_done(server):
 
 
 class Reader:
-    """What a kind of call says of its messages: in place of a desk."""
+    """A reader of messages for one kind of call, without a desk."""
 
     async def answer(self, data: bytes, read: Any) -> Any:
         return read(data).seconds

@@ -22,7 +22,7 @@ CALLS = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_
 
 @pytest.fixture(scope="module")
 def server():
-    """With no other callers, so that what is counted are these tests' calls."""
+    """A server with no other callers, so that it counts only these tests' calls."""
     with serving() as running:
         yield running
 
@@ -35,7 +35,7 @@ def stub(server):
 
 @pytest.fixture
 def gate(monkeypatch):
-    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # short ones never wait
+    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, short calls never wait
     gate = Gate(losswire_server.requests.pack.evaluate)  # type: ignore[attr-defined]
     monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
     yield gate
@@ -53,7 +53,7 @@ def wrong() -> v1.EvaluateRequest:
 
 
 def refused(call) -> tuple[grpc.StatusCode, str]:
-    """Code and text of a call that fails."""
+    """Code and text of a failed call."""
     with pytest.raises(grpc.RpcError) as raised:
         call()
     return raised.value.code(), present(raised.value.details())
@@ -122,7 +122,7 @@ def test_server_without_packs_says_so():
 
 
 def test_overload_refuses_the_whole_pack(gate):
-    large = small(rows=70)  # about 3,400 bytes: one fits the smallest server that may be had, two do not
+    large = small(rows=70)  # about 3,400 bytes: the smallest possible server has room for one, not for two
     with (
         serving(max_message_bytes=4096, max_inflight_bytes=6144) as server,
         connected(f"127.0.0.1:{server.port}") as stub,

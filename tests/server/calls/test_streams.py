@@ -1,4 +1,4 @@
-"""What streams answer, however their messages are cut and in whatever order the contract allows they come."""
+"""The answers of streams, with any cuts and any order of messages that the contract allows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Streams that run at their own pace: a caller that does not read, and one that does not stop."""
+"""Streams that run at their own pace: a caller that does not read, and a caller that does not stop."""
 
 import asyncio
 import itertools
@@ -34,7 +34,7 @@ def received(server: Server) -> float:
 
 
 def wait_until_it_stalls(server: Server) -> None:
-    """Waits until for a while no message has been taken."""
+    """Waits until the server has taken no message for a while."""
     seen, since = received(server), time.monotonic()
 
     def stalls() -> bool:
@@ -48,7 +48,7 @@ def wait_until_it_stalls(server: Server) -> None:
 
 @contextmanager
 def stalled(server: Server, batch: Batch) -> Iterator[RawStream]:
-    """A stream whose results nobody reads, until it has come to a stop because of that."""
+    """A stream that has stalled because nobody reads its results."""
     before = received(server)
     with connection(server) as channel:
         stream = RawStream(channel).send(batch.header(), *batch.slabs(ROWS)).end()
@@ -121,7 +121,7 @@ def test_endless_stream_takes_turns(server, rows):
             before = received(server)
             assert stub.Evaluate(request).row_count == rows
             turns.append(received(server) - before)
-        assert sorted(turns)[25] < 10  # slabs that came between, most of the time
+        assert sorted(turns)[25] < 10  # in most turns, few slabs came in between
         before = received(server)
         eventually(lambda: received(server) > before)
 
@@ -139,4 +139,4 @@ def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, at_
     monkeypatch.setattr(desk, "AT_ONCE_SECONDS", short_seconds)
     with connection(server) as channel:
         batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))
-    assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # how long the first takes is not known
+    assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # the first ones' duration is not known

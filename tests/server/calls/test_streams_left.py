@@ -1,4 +1,4 @@
-"""Streams whose callers leave, run out of time or are killed: they hold nothing any more, and harm nobody."""
+"""Streams whose callers leave, run out of time or are killed hold no memory any more, and harm no other caller."""
 
 import gc
 import logging
@@ -39,7 +39,7 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
 
 @pytest.fixture
 def alive(monkeypatch: pytest.MonkeyPatch) -> "Iterator[weakref.WeakSet[object]]":
-    """The streams and batches that the server still knows of, without a garbage collection."""
+    """The streams and batches that are still alive in the server, without a garbage collection."""
     known: weakref.WeakSet[object] = weakref.WeakSet()
     for name in ("_Stream", "StreamRequest"):
         base: Any = getattr(losswire_server.calls.streams, name)
@@ -64,7 +64,7 @@ def _server_is_as_it_was(server: Server, caplog: pytest.LogCaptureFixture) -> It
         check_served(another)
     after = counts(server)
     assert after["Internal"] == after["Unknown"] == 0
-    assert after["rows"] == rows + 2 * 60  # the neighbour's, which went both ways, and no others
+    assert after["rows"] == rows + 2 * 60  # only the neighbour's rows, which went both ways
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert [error for error in errors if "ExecuteBatchError" not in error] == []  # see losswire_server.logs
 

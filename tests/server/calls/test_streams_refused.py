@@ -48,7 +48,7 @@ TARGETS = bytes(20 * 8)
         ([BATCH.header(), BATCH.slab(0, 59)], "slab.input: expected all 60 rows, got only the first 59"),
         ([BATCH.header(), *BATCH.slabs(60, "target")], "slab.input: expected all 60 rows, got only the first 0"),
         ([BATCH.header(), b"garbage"], "part: expected wire types 0, 1, 2 and 5, got 7"),
-        ([b"\x0a\x02\xff\xff"], "request: expected a message of the contract, got bytes that are none"),
+        ([b"\x0a\x02\xff\xff"], "request: expected a message of the contract, got bytes that are not one"),
     ],
 )
 def test_incomplete_messages_are_refused(slab_channel, messages, problem):
@@ -125,7 +125,7 @@ def test_elements_must_fit_the_rows(slab_channel, messages, problem):
         (
             MEANS,
             [MEANS.slab(0, 20)],
-            "slab.target: expected all targets ahead of the input, which hangs on all of them",
+            "slab.target: expected all targets ahead of the input, since each result depends on all of them",
         ),
         (WEIGHED, [WEIGHED.slab(0, 60, "input")], "slab.target: expected all targets ahead of the input"),
         (WEIGHED, [*WEIGHED.slabs(59, "target")[:1], *WEIGHED.slabs(9, "input")], "slab.target: expected all targets"),

@@ -92,7 +92,7 @@ def test_silent_stream_makes_room(server, channel, monkeypatch):
         loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
     error = stream.error()
     assert is_overloaded(error)
-    assert "nothing came for long" in present(call_of(error).details())
+    assert "sent nothing for long" in present(call_of(error).details())
     eventually(lambda: inflight_bytes(server) == 0)
     assert evaluate(channel) == 128
 

@@ -9,7 +9,7 @@ from tests.server.memory.shared_memory import connected
 
 @pytest.fixture(scope="module")
 def server():
-    """With no other callers, so that what is leased is leased to these tests."""
+    """A server with no other callers, so that only these tests have leases."""
     with serving() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""What tests of shared memory share: a caller that does everything by hand."""
+"""A caller for tests of shared memory that does everything by hand."""
 
 import mmap
 import os
@@ -33,7 +33,7 @@ class Leased:
     mapping: mmap.mmap
 
     def put(self, array: np.ndarray, offset: int = 0) -> v1.Tensor:
-        """Copies an array there, and gives the tensor that refers to it."""
+        """Copies an array to the region, and returns the tensor that refers to it."""
         self.view(array.dtype, array.shape, offset)[...] = array
         return self.tensor(array.dtype.name, array.shape, offset)
 
@@ -72,7 +72,7 @@ def leased_bytes(server: Server) -> float:
 
 
 def regions_open_in(pid: int) -> int:
-    """Descriptors of regions in a process."""
+    """The number of open descriptors of regions in a process."""
     count = 0
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -92,7 +92,7 @@ def sent(array: np.ndarray) -> v1.Tensor:
 
 
 def refused(call) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """Status, reason and violations of a call that fails."""
+    """Status, reason and violations of a failed call."""
     with pytest.raises(grpc.RpcError) as raised:
         call()
     found = {}

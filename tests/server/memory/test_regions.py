@@ -1,4 +1,4 @@
-"""Tensors that lie in a region: their results have the bits that sent ones give."""
+"""Results for tensors in a region have the same bits as for tensors that are sent."""
 
 import itertools
 from typing import Any
@@ -23,7 +23,7 @@ def test_region_has_the_bits_of_a_message(stub, offset):
 
 
 def in_region(regions: Regions, given: v1.EvaluateRequest) -> v1.EvaluateRequest:
-    """The same request with all of its tensors in a region, one behind the other from an odd place on."""
+    """The same request with all of its tensors in a region, one behind the other from an odd offset on."""
     lease = regions.lease(2**16)
     offset, mapping = itertools.count(8, 4096), regions._regions[lease.region_id].mapping
     placed = v1.EvaluateRequest()
@@ -47,7 +47,7 @@ def tensors_of(message):
 
 
 def request_of(given, **gradient) -> v1.EvaluateRequest:
-    """A problem of the engine's tests as a request, its incoming gradient and weights of samples with it."""
+    """A problem of the engine's tests as a request, with its incoming gradient and sample weights."""
 
     def tensor(x):
         data = x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -51,7 +51,7 @@ def test_region_that_nobody_leased_is_refused(stub, region_id):
     code, _, violations = refused(lambda: stub.Evaluate(request(input, sent(TARGET))))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert violations == {
-        "input.shared_memory.region_id": "expected a region whose lease lasts, got one that is not known"
+        "input.shared_memory.region_id": "expected the id of a region that is leased, got an unknown one"
     }
 
 

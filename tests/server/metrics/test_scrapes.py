@@ -1,4 +1,4 @@
-"""What those see who ask for metrics: Prometheus sees a new series at 0 first, everybody else what is."""
+"""Scrapes of metrics: Prometheus sees a new series at 0 first, and every other client its present value."""
 
 import urllib.request
 from typing import Any
@@ -17,14 +17,14 @@ LOSS, WEIGHT = "losswire_loss_sum_total", "losswire_weight_sum_total"
 
 
 def sums(text: str, series: str) -> tuple[float | None, ...]:
-    """Loss and weight of a series, None where it is not there."""
+    """Loss and weight of a series; None if the series is missing."""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     mine = [sample for sample in samples if sample.labels == {"series": series, "loss": "cross_entropy"}]
     return tuple(next((sample.value for sample in mine if sample.name == name), None) for name in (LOSS, WEIGHT))
 
 
 class Metrics:
-    """Those of a server whose clock is moved by hand."""
+    """The metrics of a server whose clock is moved by hand."""
 
     def __init__(self) -> None:
         self.now, self.registry = 0.0, CollectorRegistry()

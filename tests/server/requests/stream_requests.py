@@ -1,4 +1,4 @@
-"""Batches that several tests of streams send, and what becomes of those that break the contract."""
+"""Requests that several tests of streams send, and checks of streams that break the contract."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def check_refused(
     *,
     ended: bool = True,
 ) -> None:
-    """Checks that a stream is refused with such a problem; with its last message if only its end tells."""
+    """Checks that a stream is refused with such a problem; with its last message if only its end shows it."""
     stream = RawStream(channel, timeout=20).send(*messages)
     if ended:
         stream.end()

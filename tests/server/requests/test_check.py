@@ -18,7 +18,7 @@ def tensor(dtype, shape, size):
 
 
 def request() -> v1.EvaluateRequest:
-    """The smallest right one: two rows of three classes, targets all 0."""
+    """The smallest right request: two rows of three classes, with all targets 0."""
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
         input=tensor(v1.Dtype.DTYPE_FLOAT32, [2, 3], 24),
@@ -139,7 +139,7 @@ def test_unserved_field_is_named(change, field):
 
 
 def fields_on_the_way(path):
-    """Whether each name of a path is a field of the message that the one before it leads to."""
+    """For each name of a path, whether it is a field of the message at the path before it."""
     message: Descriptor | None = v1.EvaluateRequest.DESCRIPTOR
     for name in path.split("."):
         yield message is not None and name in message.fields_by_name
@@ -152,7 +152,7 @@ def test_engine_arguments_have_fields(loss):
     spec = v1.LossSpec(**of_loss)
     arguments = dict(inspect.signature(PLANS[loss]).parameters)
     (common,) = get_args(arguments.pop("common").annotation)
-    for argument in {*arguments, *common.__annotations__} - {"checked"}:  # which the server says, and no caller
+    for argument in {*arguments, *common.__annotations__} - {"checked"}:  # the server sets it, and no caller does
         assert all(fields_on_the_way(field_of(argument, spec))), argument
 
 

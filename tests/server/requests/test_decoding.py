@@ -1,4 +1,4 @@
-"""Payloads as they lie in messages of any writer: at any address, of any dtype."""
+"""Payloads in messages of any writer: at any address, of any dtype."""
 
 import ml_dtypes
 import numpy as np
@@ -12,7 +12,7 @@ from losswire.frames import REQUESTS
 from losswire_server.requests.decoding import from_bytes
 from tests.server.calls.raw_streams import slab_frame
 
-assert ml_dtypes.bfloat16  # which the table of dtypes needs
+assert ml_dtypes.bfloat16  # the table of dtypes needs it
 
 
 @pytest.mark.parametrize("offset", range(17))

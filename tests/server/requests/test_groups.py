@@ -1,4 +1,4 @@
-"""Which requests of a pack are put together."""
+"""Which requests of a pack form a group."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def changed(change):
 
 
 def groups_of(*requests):
-    """The numbers of those that may be evaluated together, and of each other."""
+    """The numbers of the requests in each group, and of each request that is alone."""
     groups = grouped(cut(packed(requests), 256))
     return sorted([request.number for request in group.requests] for group in groups)
 

@@ -1,4 +1,4 @@
-"""Right requests with something changed at random: none is the server's fault, and a pack's others are answered."""
+"""Right requests with random changes: none causes a fault of the server, and the rest of a pack is answered."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def channel() -> Iterator[grpc.Channel]:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A request of any kind, of which some fields, or some bytes, are others."""
+    """A request of any kind with some fields or bytes changed."""
     request = draw(alike())[0]
     for _ in range(draw(st.integers(1, 4))):
         mutate(draw, request)
@@ -44,7 +44,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def mutate(draw: st.DrawFn, message: Message) -> None:
-    """Changes a field of a message, or of one within it."""
+    """Changes a field of a message, or of a message within it."""
     fields: Sequence[Any] = message.DESCRIPTOR.fields
     field: FieldDescriptor = draw(st.sampled_from(list(fields)))
     if field.message_type is not None and (message.HasField(field.name) or draw(st.booleans())):
@@ -92,7 +92,7 @@ def as_header(data: bytes) -> bytes:
 
 
 def opened(data: bytes) -> bytes:
-    """The same request without the elements of its input, if it is one."""
+    """The same request without the elements of its input, if the bytes are a request."""
     try:
         request = v1.EvaluateRequest.FromString(data)
     except Exception:  # noqa: BLE001

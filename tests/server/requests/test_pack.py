@@ -1,4 +1,4 @@
-"""Requests that come several in a call: each ends as it would alone, in any company."""
+"""Requests in a pack: each ends as it would alone, whatever the other requests are."""
 
 import math
 
@@ -23,7 +23,7 @@ from tests.server.packs import SPOILERS, alike, packed, small
 
 @st.composite
 def companies(draw):
-    """Requests of several kinds, some of them spoiled, and bytes that are none."""
+    """Requests of several kinds, some of them wrong, and bytes that are no request."""
     families = draw(st.lists(alike(), min_size=1, max_size=3))
     requests = [request for family in families for request in family]
     for request in requests:
@@ -34,7 +34,7 @@ def companies(draw):
 
 
 def alone(data: bytes) -> bytes:
-    """The bytes of what `Evaluate` would answer, or end with."""
+    """The bytes of the answer or the error of `Evaluate`."""
     try:
         return settled(evaluate(parse(v1.EvaluateRequest, data), OFF))
     except Exception as error:  # noqa: BLE001
@@ -43,7 +43,7 @@ def alone(data: bytes) -> bytes:
 
 
 def settled(response: v1.EvaluateResponse) -> bytes:
-    """Its bytes, of which only the sign and payload of NaNs may vary."""
+    """The bytes of a response, with the same sign and payload for all NaNs, since these may vary."""
     for own, value in response.ListFields():
         if own.message_type is not None and value.dtype != v1.Dtype.DTYPE_INT64:
             tensor = to_torch(value, own.name)
@@ -73,7 +73,7 @@ def test_pack_has_the_bytes_of_single_calls(messages):
 
 @pytest.fixture
 def evaluated_alone(monkeypatch):
-    """The series of requests that are evaluated alone, as they come."""
+    """The series of requests that are evaluated alone, in order."""
 
     def spy(request, regions):
         series.append(request.series)

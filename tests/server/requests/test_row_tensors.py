@@ -1,4 +1,4 @@
-"""What is held of tensors whose elements come in slabs: as much as is said, whatever else a message carries."""
+"""Memory for tensors whose elements come in slabs is as large as announced, whatever else a message carries."""
 
 import sys
 

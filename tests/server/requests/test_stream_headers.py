@@ -1,4 +1,4 @@
-"""Headers that announce what cannot be, or more than there is memory for."""
+"""Headers that announce impossible tensors, or more than there is memory for."""
 
 from typing import Any
 
@@ -87,7 +87,7 @@ def test_immense_batch_is_taken_as_it_comes(slab_channel, shape):
 
 
 def too_large(channel: grpc.Channel, header: bytes) -> str:
-    """What a header hears that is refused for good, without a time to come back."""
+    """The error of a header that is refused for good, without a time to come back."""
     error = RawStream(channel).send(header).error()
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     info = error_details_pb2.ErrorInfo()

@@ -80,7 +80,7 @@ def test_it_can_be_turned_off(lines):
 
 
 class EndedContext:
-    """Of a call whose server may have stopped, after which grpcio crashes at most questions."""
+    """The context of a call whose server may have stopped. grpcio then crashes in most methods of the context."""
 
     def __init__(self):
         self.has_begun = False

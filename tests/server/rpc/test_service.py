@@ -1,4 +1,4 @@
-"""What a caller in any language sees: statuses, details, health, reflection, and what the metrics say of it."""
+"""What a caller in any language sees: statuses, details, health, reflection, and the metrics about its calls."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc
 
 
 def request(dtype=v1.Dtype.DTYPE_FLOAT32, target_dtype=v1.Dtype.DTYPE_INT64) -> v1.EvaluateRequest:
-    """Two rows of three classes, all zeros; a target of floats is one of probabilities."""
+    """Two rows of three classes, all zeros. A target of floats means probabilities."""
     target_shape = [2, 3] if BY_WIRE[target_dtype].floating else [2]
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
@@ -156,7 +156,7 @@ def test_limit_told_is_the_limit_kept():
         assert large.ByteSize() == 4096
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(large)
-        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # it came through: its series is too long
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # the message came through: only its series is too long
         large.series += "x"
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(large)

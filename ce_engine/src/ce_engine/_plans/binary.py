@@ -122,7 +122,7 @@ def binary_counts(
     if wrong.any():
         row = int(wrong.to(torch.uint8).argmax())
         raise InvalidArgumentError(
-            "target", f"expected only 0 and 1 beside weight={weighting!r}, got {float(target[row])}", ("element", row)
+            "target", f"expected only 0 and 1 with weight={weighting!r}, got {float(target[row])}", ("element", row)
         )
     positives = int(positive.count_nonzero())
     return torch.tensor([len(target) - positives, positives])

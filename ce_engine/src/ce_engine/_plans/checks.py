@@ -39,5 +39,5 @@ def check_elements(input: Tensor, target: Tensor, weight: Tensor | str | None, o
     elif weight is not None:
         check_broadcasts("weight", weight, input.shape)
     if "lse" in options.outputs:
-        raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses have none of")
+        raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses do not have")
     check_factors_of_rows(options, input.shape)

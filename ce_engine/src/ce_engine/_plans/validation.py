@@ -152,7 +152,7 @@ def check_grad_dtype(dtype: torch.dtype | None, *, grad: bool) -> None:
     if dtype is None:
         return
     if not grad:
-        raise InvalidArgumentError("grad_dtype", "expected grad=True beside it, got grad=False")
+        raise InvalidArgumentError("grad_dtype", "expected grad=True with it, got grad=False")
     if dtype not in INPUT_DTYPES:
         names = ", ".join(map(_dtype_name, INPUT_DTYPES))
         raise InvalidArgumentError("grad_dtype", f"expected one of {names}, got {_dtype_name(dtype)}")
@@ -162,7 +162,7 @@ def check_grad_output(grad_output: Tensor | None, loss_shape: Size, *, grad: boo
     if grad_output is None:
         return
     if not grad:
-        raise InvalidArgumentError("grad_output", "expected grad=True beside it, got grad=False")
+        raise InvalidArgumentError("grad_output", "expected grad=True with it, got grad=False")
     check_shape("grad_output", grad_output, loss_shape, "the loss's")
 
 

@@ -62,7 +62,7 @@ def _load(path: Path) -> dict[torch.dtype, Callable[..., bool]]:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:  # built for another machine, or for another OpenMP than PyTorch's
-        warnings.warn(f"PyTorch's operators, which are slower, stand in for compiled ones: {error}", stacklevel=2)
+        warnings.warn(f"PyTorch's slower operators are used, since compiled code cannot be: {error}", stacklevel=2)
         return {}
     softmax = {dtype: getattr(library, name) for dtype, name in ENTRY_POINTS.items()}
     for function in softmax.values():
@@ -148,7 +148,7 @@ class NativeSoftmaxKernel:
             threads=threads,
         )
         if not self._softmax(ctypes.byref(launch)):
-            raise IndexError("a target is no class any more; slabs must not change until their results are there")
+            raise IndexError("a target is out of range now; slabs must not change until their results are there")
 
 
 def _is_readable(x: Tensor) -> bool:

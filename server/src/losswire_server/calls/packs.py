@@ -26,7 +26,7 @@ class Packs:
             NotServedError: This server takes no packs, or does not know a field of the message.
         """
         if not self._max_requests:
-            raise NotServedError("BatchEvaluate", "this server takes one batch a call; send each to Evaluate")
+            raise NotServedError("BatchEvaluate", "this server takes one request a call; send each request to Evaluate")
         return await self._desk.answer_pack(data, self._read)
 
     def _read(self, data: bytes) -> "_Work":
@@ -49,7 +49,7 @@ class _Work:
         try:
             yield from self._pack.evaluate(take_apart=False)
         except Exception as error:
-            raise TakesLongError("what is wrong, and with which request, takes long to find out") from error
+            raise TakesLongError("it takes long to find out which request is wrong") from error
 
     def evaluate(self) -> Iterator[End]:
         return self._pack.evaluate()

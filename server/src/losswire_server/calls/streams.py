@@ -89,7 +89,7 @@ class _Stream:
             if not self._ended_for_others:
                 raise
             self._task.uncancel()
-            problem = "others need the memory that this stream holds, of which nothing came for long"
+            problem = "this stream sent nothing for long, and other callers need the memory that it holds"
             raise OverloadedError(problem, RETRY_MILLISECONDS) from None
 
     def _end_for_others(self) -> None:

@@ -83,7 +83,7 @@ class Regions:
                 region = self._regions[region_id] = _make(region_id, size)
             except OSError as error:
                 self._bytes -= size
-                problem = f"the machine gives no region of {size} bytes: {error.strerror}"
+                problem = f"the machine cannot allocate a region of {size} bytes: {error.strerror}"
                 raise OverloadedError(problem, RETRY_MILLISECONDS) from error
             weakref.finalize(region.mapping, self._give_back, size).atexit = False
         return Lease(region_id, f"/proc/{os.getpid()}/fd/{region.descriptor}", size)
@@ -111,7 +111,7 @@ class Regions:
             raise NotServedError(field, "shared memory is not served here; send the elements in data")
         region = self._regions.get(span.region_id)
         if region is None:
-            raise FieldError(f"{field}.region_id", "expected a region whose lease lasts, got one that is not known")
+            raise FieldError(f"{field}.region_id", "expected the id of a region that is leased, got an unknown one")
         count, offset, size = math.prod(shape), span.offset_bytes, len(region.mapping)
         nbytes = count * dtype.itemsize
         if offset < 0 or offset % dtype.itemsize or offset + nbytes > size:
@@ -125,12 +125,12 @@ class Regions:
 
     def _reserve(self, size: int) -> None:
         if size > self.max_bytes:
-            raise TooLargeError(f"a region of {size} bytes never fits: at most {self.max_bytes} are leased to all")
+            raise TooLargeError(f"a region of {size} bytes can never be leased: at most {self.max_bytes} can in all")
         if self._bytes + size > self.max_bytes:
             problem = f"{self._bytes} of at most {self.max_bytes} bytes are leased, and this region has {size}"
             raise OverloadedError(problem, RETRY_MILLISECONDS)
         if len(self._regions) >= _most_regions():
-            raise OverloadedError(f"{len(self._regions)} regions are leased, as many as may be", RETRY_MILLISECONDS)
+            raise OverloadedError(f"{len(self._regions)} regions are leased, and no more can be", RETRY_MILLISECONDS)
         self._bytes += size
 
     def _give_back(self, size: int) -> None:

@@ -79,7 +79,7 @@ class LossMetrics:
         ignored_rows = counter("losswire_ignored_rows", "Rows ignored because of ignore_index.", "loss")
         seconds = Histogram(
             "losswire_evaluation_seconds",
-            "Time from the request's bytes to the answer's, without waiting; of several together an equal share.",
+            "Time from a request's bytes to its answer's, without waiting; equal shares if evaluated together.",
             ["loss"],
             buckets=SECONDS,
             registry=registry,

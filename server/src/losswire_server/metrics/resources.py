@@ -12,7 +12,7 @@ def process_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    info = Info("losswire_build", "Versions of what runs.", registry=registry)
+    info = Info("losswire_build", "Versions of the server and of PyTorch.", registry=registry)
     info.info({"version": version("losswire-server"), "torch": torch.__version__})
     return registry
 

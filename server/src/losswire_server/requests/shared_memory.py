@@ -42,7 +42,7 @@ def destination(gradient: v1.GradientSpec, slab: ce_engine.Slab, regions: Region
     field, dtype = "outputs.gradient.destination", slab.kind.grad_dtype or slab.kind.dtype
     place = regions.view(gradient.destination, field, dtype, tuple(slab.input.shape))
     if any(_overlap(place, read) for read in (slab.input, slab.target) if read is not None):
-        raise FieldError(field, "expected a place apart from the input and the target, got one that overlaps them")
+        raise FieldError(field, "expected a place that does not overlap the input or the target, got one that does")
     return place
 
 

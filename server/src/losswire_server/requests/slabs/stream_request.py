@@ -136,7 +136,8 @@ class StreamRequest:
         target = self._by_rows["target"]
         if isinstance(target, Coming):
             if not target.complete:
-                raise FieldError("slab.target", "expected all targets ahead of the input, which hangs on all of them")
+                problem = "expected all targets ahead of the input, since each result depends on all of them"
+                raise FieldError("slab.target", problem)
             target = self._by_rows["target"] = Narrow(target.take_all(), self._header.layout)
         if not isinstance(target, Narrow):
             raise TypeError("only targets with one number a row are needed ahead")
