@@ -62,7 +62,7 @@ def _load(path: Path) -> dict[torch.dtype, Callable[..., bool]]:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:  # built for another machine, or for another OpenMP than PyTorch's
-        warnings.warn(f"PyTorch's slower operators are used, since compiled code cannot be: {error}", stacklevel=2)
+        warnings.warn(f"compiled code cannot be loaded; PyTorch's slower operators are used: {error}", stacklevel=2)
         return {}
     softmax = {dtype: getattr(library, name) for dtype, name in ENTRY_POINTS.items()}
     for function in softmax.values():
