@@ -1,4 +1,4 @@
-"""Who may import whom. In a process of its own, since this one has imported everything."""
+"""Which package may import which. Checked in a separate process, since this one has imported everything."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
 NOT_OURS = {".venv", ".venv-proto", ".venv-peers", "node_modules", "out"}
 
 
-# Runs each statement in a child of a process that has imported what comes first, which may take seconds.
+# Runs each statement in a child of a process that has run `first`, since that may take seconds.
 IMPORTS = """
 import os, sys
 exec(sys.argv[1])
@@ -81,12 +81,12 @@ def test_no_line_imports_what_it_may_not(folder, ours):
         assert {name.partition(".")[0] for name in imported_names(source)} & OURS <= ours, source
 
 
-LAYERS = {  # each room may open into those below it; what stands at the top of a package is open to all but the faces
+LAYERS = {  # each room may import rooms below it; all but the faces may be imported from the top of a package
     "server/src/losswire_server": (("rpc",), ("calls",), ("requests", "metrics"), ("memory",)),
     "client/src/losswire_client": (("_many",), ("_wires",), ("_transports",), ("_request",)),
     "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),
 }
-FACES = {  # which put rooms together, so that no room may know them
+FACES = {  # they put rooms together, so no room may import them
     "server/src/losswire_server": {"main", "server", "backend", "in_process"},
     "client/src/losswire_client": {"_client", "_async_client", "_base", "testing"},
     "ce_engine/src/ce_engine": {"functional"},
@@ -147,7 +147,7 @@ def test_client_pulls_nothing_heavy():
 
 
 def requirements(distribution: str) -> set[str]:
-    """All that a distribution pulls, through others too, but for extras."""
+    """All distributions that a distribution needs, also indirectly, without extras."""
     found: set[str] = set()
     waiting = [distribution]
     while waiting:
@@ -161,5 +161,5 @@ def requirements(distribution: str) -> set[str]:
 def test_tests_start_ending_processes():
     folder = Path(__file__).parent
     own = {folder / name for name in ("processes.py", "timeouts.py", "test_timeouts.py")}
-    others = set(folder.rglob("*.py")) - own - set((folder / "gpu").rglob("*.py"))  # which are to run alone
+    others = set(folder.rglob("*.py")) - own - set((folder / "gpu").rglob("*.py"))  # tests/gpu must run alone
     assert [path for path in others if re.search(r"subprocess\.(run|call|Popen|check_\w+)\(", path.read_text())] == []

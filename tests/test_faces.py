@@ -1,8 +1,8 @@
-"""Tests go through doors too: into a room by its own tests alone, and by all others through its face.
+"""Only a room's own tests may import its inside. All other tests must use its face.
 
-A name is private if a part of it starts with an underscore, or if it is a module of the server's: the server is used as
-a process, and its face is `losswire_server` itself. Each folder of tests may know the inside of the room that it tests,
-and what stands at the top of that room's package. So a room can be rebuilt, and only its own tests with it.
+A name is private if a part of it starts with an underscore, or if it is a module of the server: the server is used as a
+process, and its face is `losswire_server` itself. Each folder of tests may import the inside of the room that it tests,
+and the modules at the top of that room's package. So if a room is rebuilt, only its own tests change.
 """
 
 import ast
@@ -15,7 +15,7 @@ from tests.imports import imported_names
 
 TESTS = Path(__file__).parent
 SOURCES = {"ce_engine": "ce_engine", "losswire_client": "client", "losswire_server": "server", "losswire": "proto"}
-ROOMS = {  # by folder of tests, of which the longest counts
+ROOMS = {  # by folder of tests: the longest match counts
     "ce_engine": "ce_engine",
     "ce_engine/cpu": "ce_engine.cpu",
     "ce_engine/engine": "ce_engine._batching",
@@ -30,14 +30,14 @@ ROOMS = {  # by folder of tests, of which the longest counts
     "client/wires": "losswire_client._wires",
     "server": "losswire_server",
 }
-WHOLE = {"server"}  # whose rooms have no faces among each other; test_boundaries.py keeps their doors
+WHOLE = {"server"}  # its rooms have no faces; test_boundaries.py checks their imports
 FACES = {
     "losswire_server.health",  # a command
-    "losswire_server.errors",  # what a server may say
-    "losswire_server.in_process",  # which losswire_client.testing stands on
+    "losswire_server.errors",  # the errors that a server may return
+    "losswire_server.in_process",  # losswire_client.testing needs it
 }
-EXCEPTIONS = {  # rooms that single files know, and why
-    "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, so that all runs by operators too
+EXCEPTIONS = {  # rooms that single files may import, and why
+    "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, to run everything by operators too
     "client/request/verdicts.py": {  # the sides of one verdict
         "losswire_client._many",
         "losswire_client._transports",
@@ -52,18 +52,18 @@ EXCEPTIONS = {  # rooms that single files know, and why
     "client/test_errors.py": {"losswire_server.rpc"},  # makes the server fail
     "client/wires/test_coalesce.py": {"losswire_server.calls", "losswire_server.rpc"},  # makes it slow, and fail
     "client/wires/test_coalescing.py": {"losswire_client._transports"},  # the limits of a message
-    "test_tables.py": {  # everywhere that a loss must be
+    "test_tables.py": {  # all places in which a loss must be
         "losswire_client._request",
         "losswire_client.cli",
         "losswire_server.requests",
         "ce_engine._slab",
     },
-    "e2e/test_wheels.py": {"losswire_client._install"},  # types what errors tell people to type
+    "e2e/test_wheels.py": {"losswire_client._install"},  # runs the commands that errors recommend
 }
 
 
 def names(source: Path) -> set[str]:
-    """What a file imports, and what it names in quotes, as monkeypatch takes it."""
+    """The names that a file imports, or has as strings for monkeypatch."""
     texts = [str(node.value) for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Constant)]
     quoted = {text for text in texts if re.fullmatch(r"\w+(\.\w+)+", text)}
     return {name for name in imported_names(source) | quoted if name.partition(".")[0] in SOURCES}
@@ -86,7 +86,7 @@ def is_within(name: str, room: str) -> bool:
 
 
 def may_know(source: Path, name: str) -> bool:
-    """Whether a name lies in the room that a file's folder tests, at the top of its package, or among exceptions."""
+    """Whether a name is in the room that a file's folder tests, at the top of its package, or in the exceptions."""
     file = source.relative_to(TESTS)
     folder = next((str(each) for each in file.parents if str(each) in ROOMS), None)
     known = FACES | EXCEPTIONS.get(str(file), set())

@@ -15,12 +15,12 @@ def recipe(title: str) -> str:
 
 
 def named(title: str) -> set[str]:
-    """Paths of files, and of folders with a slash at their end."""
+    """Paths of files, and of folders with a slash at the end, in the recipe of this title."""
     return {path for path in re.findall(r"`([\w/.]+)`", recipe(title)) if path.startswith(SOURCES)}
 
 
 def touched(word: str) -> set[str]:
-    """Sources written by hand that have a word."""
+    """Handwritten sources that contain a word."""
     files = [path for source in SOURCES for path in (ROOT / source).rglob("*.*") if path.suffix in (".py", ".proto")]
     found = [path for path in files if "_pb2" not in path.name and re.search(rf"\b{word}\b", path.read_text())]
     return {path.relative_to(ROOT).as_posix() for path in found}
@@ -41,6 +41,6 @@ def test_recipe_names_what_exists(title):
 
 @pytest.mark.parametrize(("title", "word"), [("a loss", "nll_loss"), ("an option", "label_smoothing")])
 def test_recipe_names_no_more(title, word):
-    also = {"proto/src/losswire/fields.py", "server/src/losswire_server/requests/slabs/stream_header.py"}  # of tensors
+    also = {"proto/src/losswire/fields.py", "server/src/losswire_server/requests/slabs/stream_header.py"}  # tensors
     idle = {path for path in named(title) - also if not any(file.startswith(path) for file in touched(word))}
-    assert idle <= {"ce_engine/src/ce_engine/gpu/kernels/"}  # where a file is named for what it computes
+    assert idle <= {"ce_engine/src/ce_engine/gpu/kernels/"}  # its files are named after their computations

@@ -1,4 +1,4 @@
-"""Whatever the contract has, the tables, both sides, the documents and the tests' own matrix have too."""
+"""The tables, both sides, the documents and the tests' own matrix have everything that the contract has."""
 
 import inspect
 import re
@@ -32,7 +32,7 @@ OPTIONS = [(kind.name, option.name) for kind in KINDS for option in (kind.messag
 
 
 def numbers(enum: EnumDescriptor) -> set[int]:
-    """All but the one that stands for nothing."""
+    """All numbers of an enum except the unspecified one."""
     return {value.number for value in enum.values if value.number}
 
 
@@ -71,7 +71,7 @@ def test_loss_is_known_everywhere(loss):
 def test_option_is_known_everywhere(loss, option):
     assert option in LOSSES[loss].options
     assert option in RULES
-    argument = "weight" if option == "weighting" else option  # which takes the name of a weighting too
+    argument = "weight" if option == "weighting" else option  # `weight` takes the name of a weighting too
     for face in (ce_engine, ce_engine.slabs, Client, losswire_client.torch):
         assert argument in inspect.signature(getattr(face, loss)).parameters, face
     assert argument in ARGUMENTS

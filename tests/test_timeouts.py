@@ -71,7 +71,7 @@ pytestmark = [
 
 @pytest.fixture
 def hanging(tmp_path):
-    """Runs tests that hang, and gives what pytest prints."""
+    """Runs tests that hang, and returns pytest's output."""
     (tmp_path / "test_hanging.py").write_text(HANGING)
     (tmp_path / "pytest.ini").touch()
     mark = f"/{uuid4()}"
@@ -89,13 +89,13 @@ def hanging(tmp_path):
 
 
 def left(mark: str) -> list[str]:
-    """Processes whose environment is marked."""
+    """Processes with this mark in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             if mark.encode() in path.read_bytes():
                 found.append(path.parent.name)
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return found
 

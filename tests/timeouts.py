@@ -1,9 +1,9 @@
-"""Ends every test by its timeout, and the session by its own: a plugin for pytest.
+"""A plugin for pytest that ends every test by its timeout, and the session by the session's timeout.
 
-What pytest-timeout raises in a test does not always end it: it is raised once, in Python code only, and not at all
-after the test has failed, so that its teardown may be stuck for ever. So each process of pytest has a watchdog, which
-ends it and what it has started, ``timeout_grace`` seconds after the timeout. pytest-xdist says in which test a worker
-has ended so.
+The error that pytest-timeout raises does not always end a test. It is raised once, only in Python code, and not after
+the test has failed, so a teardown may hang. So each process of pytest has a watchdog. ``timeout_grace`` seconds after
+the timeout it ends the process and all processes that it has started. pytest-xdist then says in which test the worker
+ended.
 """
 
 import math
@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 WATCHDOG = Path(__file__).with_name("watchdog.py")
-SESSION_SECONDS = 3600.0  # that a session may take, where no session_timeout is set
-EXIT_SECONDS = 60.0  # that a process may take to exit after its session
+SESSION_SECONDS = 3600.0  # how long a session may take if no session_timeout is set
+EXIT_SECONDS = 60.0  # how long a process may take to exit after its session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(os, "pidfd_open") or config.getoption("usepdb"):
         return
     if hasattr(config, "workerinput") and os.getpgrp() != os.getpid():
-        os.setsid()  # so that all that a worker starts can be told from what others have started
+        os.setsid()  # so that the processes of a worker can be told apart from all others
     config.pluginmanager.register(Watched(config), "watched")
 
 

@@ -1,4 +1,4 @@
-"""Ends a process that is stuck, and all that it has started. A program of its own, run beside the process.
+"""A program that runs beside a process. If the process hangs, it ends the process and all that this has started.
 
 Usage: ``watchdog.py PID SECONDS``, where SECONDS is the longest that the process may live. It reads doubles from its
 standard input: how many seconds the process may go on from now.
@@ -13,15 +13,15 @@ import sys
 import time
 from collections.abc import Iterator
 
-STACKS_SECONDS = 5.0  # that a process gets to tell where its threads stand
-LEAVING_SECONDS = 2.0  # that others get to end by themselves, when the process has ended by itself
+STACKS_SECONDS = 5.0  # how long a process gets to show the stacks of its threads
+LEAVING_SECONDS = 2.0  # how long its children get to end by themselves after the process has ended by itself
 
 
 def watch(pid: int, seconds: float) -> None:
-    process = os.pidfd_open(pid)  # others may get its number, but not this
+    process = os.pidfd_open(pid)  # its number may be reused, but not this descriptor
     if outlives(process, seconds):
         left = started_by(pid)
-        signal.pidfd_send_signal(process, signal.SIGABRT)  # at which pytest's faulthandler shows the stacks
+        signal.pidfd_send_signal(process, signal.SIGABRT)  # pytest's faulthandler then shows the stacks
         if not ends(process, STACKS_SECONDS):
             signal.pidfd_send_signal(process, signal.SIGKILL)
         kill(left)
@@ -29,13 +29,13 @@ def watch(pid: int, seconds: float) -> None:
         deadline = time.monotonic() + LEAVING_SECONDS
         while started_by(pid) and time.monotonic() < deadline:
             time.sleep(0.05)
-    while left := started_by(pid):  # those too that were being started meanwhile
+    while left := started_by(pid):  # again, for processes that were started meanwhile
         kill(left)
         time.sleep(0.01)
 
 
 def outlives(process: int, seconds: float) -> bool:
-    """Whether a process goes on for longer than it may."""
+    """Whether a process runs for longer than so many seconds, or than standard input allows."""
     last, due = time.monotonic() + seconds, math.inf
     sources = [process, sys.stdin.fileno()]
     while (left := min(due, last) - time.monotonic()) > 0:
@@ -56,7 +56,7 @@ def ends(process: int, seconds: float) -> bool:
 
 
 def started_by(pid: int) -> set[int]:
-    """The descendants of a process, and the others of its session if it leads one."""
+    """The descendants of a process, and all other processes of its session if it leads one."""
     living = dict(processes())
     found = {other for other, (_, session) in living.items() if session == pid != other}
     known = {pid, *found}
@@ -67,12 +67,12 @@ def started_by(pid: int) -> set[int]:
 
 
 def processes() -> Iterator[tuple[int, tuple[int, int]]]:
-    """All that live, each with its parent and its session."""
+    """All living processes, each with its parent and its session."""
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat") as stat:
                 state, parent, _, session = stat.read().rpartition(")")[2].split()[:4]
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if state != "Z":
             yield int(name), (int(parent), int(session))
@@ -87,5 +87,5 @@ def kill(pids: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # so that it is no child of what it watches
+    if os.fork() == 0:  # so that the watchdog is no child of the process that it watches
         watch(int(sys.argv[1]), float(sys.argv[2]))

@@ -156,7 +156,7 @@ def test_limit_told_is_the_limit_kept():
         assert large.ByteSize() == 4096
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(large)
-        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # the message came through: only its series is too long
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # only its series is too long
         large.series += "x"
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(large)
