@@ -1,4 +1,4 @@
-"""The gradient: what comes in, what dtype goes out, and that nothing else is touched."""
+"""The gradient: the incoming gradient, its own dtype, and that nothing else is changed."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +88,7 @@ def test_integer_grad_dtype_is_refused():
 
 
 def at_once(given: Problem, **options: Any) -> ce_engine.LossResult:
-    # In a thread of its own, whose scratch memory goes with it: were it to require a gradient, all later tests failed.
+    # In a thread of its own, whose scratch memory ends with it: if it required a gradient, all later tests would fail.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(given.ours, **options).result(20)
 

@@ -171,7 +171,7 @@ def test_idle_regions_make_room(alone):
         client.empty(4 * MIB, "uint8")
     assert raised.value.retry_seconds > 0
     del place
-    eventually(lambda: had(client, 8 * MIB))  # the server frees a region a moment after its lease ends
+    eventually(lambda: had(client, 8 * MIB))  # the server frees a region some time after its lease ends
 
 
 def had(client: Client, size: int) -> bool:

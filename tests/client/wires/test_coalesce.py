@@ -1,4 +1,4 @@
-"""Small evaluations that travel together: each is answered as if it had travelled alone."""
+"""Small evaluations that travel together are each answered as if they had travelled alone."""
 
 import asyncio
 import threading
@@ -69,7 +69,7 @@ def test_packs_have_the_bits_of_single_calls(client, how):
 
 
 def spoiled(client, n: int):
-    """Every fifth has a class that only the server refuses, since the SDK's own checks are off."""
+    """Every fifth call has a class that only the server refuses, since the SDK's own checks are off."""
     logits, target = SMALL[n]
     return client.cross_entropy(logits, target + 7 * (n % 5 == 0))
 
@@ -148,7 +148,7 @@ def summed(client, n: int):
 
 @pytest.fixture
 def held_up(monkeypatch):
-    """A server that answers when it is told to go on."""
+    """A server that answers on command."""
     go_on = threading.Event()
 
     def slow(method):
@@ -190,7 +190,7 @@ def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
         if held:
             held.pop().wait(20)
         if len(requests) > 1:
-            time.sleep(deadline.remaining())  # noqa: ASYNC251 - as a wire does that blocks
+            time.sleep(deadline.remaining())  # noqa: ASYNC251 - like a wire that blocks
             raise late("who knows", deadline.seconds)
         return await send(self, requests, deadline)
 
@@ -203,7 +203,7 @@ def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
             waiting.append(pool.submit(client.cross_entropy, *SMALL[0], timeout=timeout))
             state = min(len(waiting), 2), queued
             eventually(partial(is_in_state, callers, state))
-        first.set()  # and not the second, whose place the last caller would take, to send alone
+        first.set()  # not the second message too: then the last caller would send alone
         with pytest.raises(DeadlineExceededError, match=rf"^no answer from {target} within 0\.5 seconds$"):
             waiting.pop(2).result(10)
         second.set()

@@ -1,4 +1,4 @@
-"""Callers that leave amid others, with whom they were to travel: nobody waits for them."""
+"""Callers that leave before or while they travel with other callers: nobody waits for them."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ ROWS = np.zeros((3, 7), np.float32), np.zeros(3, np.int64)
 
 
 class Interrupt(BaseException):
-    """As a signal's handler raises it."""
+    """An exception such as a signal's handler raises."""
 
 
 def interruption(client) -> bool:
@@ -58,7 +58,7 @@ def test_interrupted_thread_frees_its_slot(target, monkeypatch, role):
         for in_flight in (1,) if role == "leader" else (1, 2):
             calls.append(pool.submit(client.cross_entropy, *ROWS))
             eventually(partial(is_in_flight, callers, in_flight))
-        callers._company = 100  # for whom a leader waits
+        callers._company = 100  # so many callers make a leader wait
         thread = threading.Thread(target=lambda: calls.append(interruption(client)), name="interrupted")
         thread.start()
         thread.join(20)
@@ -75,7 +75,7 @@ def test_tasks_that_leave_free_their_slots(target):
             await client.capabilities()
             tasks = [asyncio.create_task(client.cross_entropy(*ROWS)) for _ in range(20)]
             callers = callers_of(client)
-            await asyncio.sleep(0)  # they have joined, and nobody has sent
+            await asyncio.sleep(0)  # now they have joined, and nobody has sent
             for task in tasks[:10]:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Streams that break the contract: each hears what is wrong, and nobody else notices."""
+"""Streams that break the contract: each gets an error that says what is wrong, and no other caller notices."""
 
 import grpc
 import pytest
@@ -31,7 +31,7 @@ MEANS, WEIGHED = (
     classes(reduction=MEAN, outputs=GRADIENT),
     classes(weighting=v1.ClassWeighting.CLASS_WEIGHTING_BALANCED),
 )
-ROWS = bytes(20 * 5 * 4)  # of input, for 20 rows
+ROWS = bytes(20 * 5 * 4)  # input of 20 rows
 TARGETS = bytes(20 * 8)
 
 

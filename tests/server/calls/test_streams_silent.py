@@ -1,4 +1,4 @@
-"""Streams that need memory as they go, beside others that need it too: nobody is locked out, or waits forever."""
+"""Concurrent streams that need memory as they go on: no stream is locked out, or waits without end."""
 
 import threading
 
@@ -32,7 +32,7 @@ def channel(server):
 
 
 def ahead() -> Batch:
-    """A batch whose targets come ahead."""
+    """A batch whose targets come ahead of the input."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, 2), np.float32).astype(np.float16)
     return Batch(x, rng.integers(0, 2, ROWS), outputs=GRADIENT, reduction=MEAN)
@@ -56,7 +56,7 @@ def evaluate(channel: grpc.Channel) -> int:
 
 
 def silent(server, channel: grpc.Channel, *messages: bytes) -> RawStream:
-    """A stream of which these messages have been taken, and nothing more comes."""
+    """A stream that sends no more after these messages, which the server has taken."""
     held = sum(map(len, messages[1:]))
     stream = RawStream(channel).send(*messages)
     eventually(lambda: held <= inflight_bytes(server) < MIB * 7 / 4)

@@ -1,4 +1,4 @@
-"""What a caller may do wrong with a region, and what then comes of it."""
+"""Mistakes of callers with regions, and their consequences."""
 
 import os
 import threading
@@ -115,7 +115,7 @@ class scribbling:  # noqa: N801 - reads as a function
 
     def _scribble(self) -> None:
         valid, noise = self._memory.copy(), np.random.default_rng(0).bytes(len(self._memory))
-        while not self._over.is_set():  # what is right as often as what is wrong, so that both get past the checks
+        while not self._over.is_set():  # right bits as often as wrong ones, so that both pass the checks
             np.copyto(self._memory, np.frombuffer(noise, np.uint8))
             np.copyto(self._memory, valid)
 
@@ -143,7 +143,7 @@ def test_hundreds_of_leases_leave_nothing(server, stub):
     def used():
         return len(os.listdir("/proc/self/fd")), regions_open_in(os.getpid()), leased_bytes(server)
 
-    lease_and_evaluate()  # so that what is set up once is there
+    lease_and_evaluate()  # a warm-up
     eventually(lambda: leased_bytes(server) == 0)
     before, memory = used(), resident_bytes()
     for _ in range(300):
