@@ -24,8 +24,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class BatchEvaluateRequest(_message.Message):
     """Several batches to evaluate, each by itself.
 
-    They may be of any kinds. Those that differ in the elements of `target`, `sample_weight` and `input` alone are
-    computed together, which takes a small fraction of the time where they are small.
+    The requests may be of any kind. Requests that differ only in the elements of `target`, `sample_weight` and `input`
+    are computed together, which for small batches takes a small fraction of the time.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -50,7 +50,7 @@ Global___BatchEvaluateRequest: _TypeAlias = BatchEvaluateRequest  # noqa: Y015
 
 @_typing.final
 class BatchEvaluateResponse(_message.Message):
-    """What came of them."""
+    """The results of a `BatchEvaluateRequest`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -74,7 +74,7 @@ Global___BatchEvaluateResponse: _TypeAlias = BatchEvaluateResponse  # noqa: Y015
 
 @_typing.final
 class EvaluateResult(_message.Message):
-    """What came of one of several requests."""
+    """The result of one of several requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -82,11 +82,11 @@ class EvaluateResult(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def response(self) -> _evaluate_pb2.EvaluateResponse:
-        """The answer, with the bits that it has alone."""
+        """The answer, with the same bits as if the request came alone."""
 
     @_builtins.property
     def failure(self) -> Global___Failure:
-        """Why there is none. The other requests are answered all the same."""
+        """Why there is no answer. Other requests are still answered."""
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ Global___EvaluateResult: _TypeAlias = EvaluateResult  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
-    """Why one of several requests failed: what `Evaluate` would have ended with. Field for field a `google.rpc.Status`: the
-    same bytes parse as one.
+    """Why one of several requests failed: the status with which `Evaluate` would have ended. It has the fields of a
+    `google.rpc.Status`, and the same bytes parse as one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -116,12 +116,12 @@ class Failure(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
     code: _builtins.int
-    """A `google.rpc.Code`, as those of `Evaluate`: INVALID_ARGUMENT, UNIMPLEMENTED or INTERNAL."""
+    """A `google.rpc.Code`, as for `Evaluate`: INVALID_ARGUMENT, UNIMPLEMENTED or INTERNAL."""
     message: _builtins.str
     """What is wrong, for people."""
     @_builtins.property
     def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
-        """The same for programs: a `google.rpc.ErrorInfo`, and others as `ErrorReason` says."""
+        """The same for programs: a `google.rpc.ErrorInfo`, and the other details that `ErrorReason` lists."""
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class GetCapabilitiesResponse(_message.Message):
     version: _builtins.str
     """Version of the server, as in `1.2.3`."""
     torch_version: _builtins.str
-    """Version of PyTorch that computes."""
+    """Version of PyTorch on the server."""
     @_builtins.property
     def device(self) -> Global___Device:
         """Where it computes."""
@@ -104,7 +104,7 @@ class GetCapabilitiesResponse(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_evaluate_pb2.Output.ValueType]:
-        """Optional outputs served, beside the gradient, which always is."""
+        """Optional outputs served. The gradient is always served and is not listed."""
 
     @_builtins.property
     def transports(self) -> _containers.RepeatedScalarFieldContainer[Global___Transport.ValueType]:
@@ -112,7 +112,7 @@ class GetCapabilitiesResponse(_message.Message):
 
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """Sizes to stay within, or to choose."""
+        """Limits of sizes, and a size to choose."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Sizes, in bytes, and counts. 0 means that what it belongs to is not served."""
+    """Sizes, in bytes, and counts. 0 means that the feature with this limit is not served."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

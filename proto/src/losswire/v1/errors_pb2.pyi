@@ -25,47 +25,47 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Not a reason."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT, with a `google.rpc.BadRequest` whose violations name the field, what came and what was expected.
-    Sending it again is of no use.
+    """INVALID_ARGUMENT, with a `google.rpc.BadRequest` whose violations name the field, its value and what was expected.
+    Do not retry.
     """
     ERROR_REASON_NOT_SERVED: _ErrorReason.ValueType  # 2
-    """UNIMPLEMENTED: the request is right, and this server does not serve what it asks for; a `google.rpc.BadRequest`
-    names the field, if it was one. `GetCapabilities` tells what is served.
+    """UNIMPLEMENTED: the request is valid, but this server does not serve it. If a field is the cause, a
+    `google.rpc.BadRequest` names it. `GetCapabilities` tells what is served.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 3
     """RESOURCE_EXHAUSTED, with a `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms`: too much is in flight.
-    Send it again after that time.
+    Retry after that time.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 4
     """INTERNAL: a fault of the server's. Its log says more; the error does not."""
     ERROR_REASON_NOT_PERMITTED: _ErrorReason.ValueType  # 5
-    """PERMISSION_DENIED: this caller may not have what it asks for, and the text says why. Sending it again is of no use."""
+    """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever gives. Ask for less."""
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or one request of several. Every error that the service itself raises carries a
-    `google.rpc.ErrorInfo` with domain `losswire` and one of these names, less its prefix, as reason.
+    `google.rpc.ErrorInfo` with domain `losswire`. Its reason is one of these names without the prefix.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not a reason."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT, with a `google.rpc.BadRequest` whose violations name the field, what came and what was expected.
-Sending it again is of no use.
+"""INVALID_ARGUMENT, with a `google.rpc.BadRequest` whose violations name the field, its value and what was expected.
+Do not retry.
 """
 ERROR_REASON_NOT_SERVED: ErrorReason.ValueType  # 2
-"""UNIMPLEMENTED: the request is right, and this server does not serve what it asks for; a `google.rpc.BadRequest`
-names the field, if it was one. `GetCapabilities` tells what is served.
+"""UNIMPLEMENTED: the request is valid, but this server does not serve it. If a field is the cause, a
+`google.rpc.BadRequest` names it. `GetCapabilities` tells what is served.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 3
 """RESOURCE_EXHAUSTED, with a `google.rpc.RetryInfo` and the trailer `grpc-retry-pushback-ms`: too much is in flight.
-Send it again after that time.
+Retry after that time.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 4
 """INTERNAL: a fault of the server's. Its log says more; the error does not."""
 ERROR_REASON_NOT_PERMITTED: ErrorReason.ValueType  # 5
-"""PERMISSION_DENIED: this caller may not have what it asks for, and the text says why. Sending it again is of no use."""
+"""PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever gives. Ask for less."""
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -34,7 +34,7 @@ class _OutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Output.ValueTy
     OUTPUT_PROBABILITIES: _Output.ValueType  # 2
     """Softmax or sigmoid of the logits."""
     OUTPUT_LOG_PROBABILITIES: _Output.ValueType  # 3
-    """Their logarithms."""
+    """The logarithms of the probabilities."""
     OUTPUT_PREDICTIONS: _Output.ValueType  # 4
     """The class with the largest input (the first of them in a tie); for the binary losses 1 where the probability is
     above one half. `correct_count` comes with it.
@@ -50,7 +50,7 @@ OUTPUT_LOG_SUM_EXP: Output.ValueType  # 1
 OUTPUT_PROBABILITIES: Output.ValueType  # 2
 """Softmax or sigmoid of the logits."""
 OUTPUT_LOG_PROBABILITIES: Output.ValueType  # 3
-"""Their logarithms."""
+"""The logarithms of the probabilities."""
 OUTPUT_PREDICTIONS: Output.ValueType  # 4
 """The class with the largest input (the first of them in a tie); for the binary losses 1 where the probability is
 above one half. `correct_count` comes with it.
@@ -59,7 +59,7 @@ Global___Output: _TypeAlias = Output  # noqa: Y015
 
 @_typing.final
 class OutputSpec(_message.Message):
-    """What to return beside the loss and the sums."""
+    """What to return in addition to the loss and the sums."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -73,7 +73,7 @@ class OutputSpec(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[Global___Output.ValueType]:
-        """Any of these, each at most once."""
+        """Further outputs, each at most once."""
 
     def __init__(
         self,
@@ -102,11 +102,11 @@ class GradientSpec(_message.Message):
     """Element type of the returned gradient; the input's if unset. FLOAT64, FLOAT32, FLOAT16 or BFLOAT16."""
     @_builtins.property
     def grad_output(self) -> _tensor_pb2.Tensor:
-        """The incoming gradient, a floating dtype: of the loss's shape (see `EvaluateResponse.loss`). Ones if unset."""
+        """The incoming gradient, in a floating dtype and of the loss's shape (see `EvaluateResponse.loss`). Ones if unset."""
 
     @_builtins.property
     def destination(self) -> _tensor_pb2.SharedMemorySpan:
-        """If set, the gradient is written to this place, and the reply refers to it."""
+        """If set, the gradient is written to this place, and the response refers to it."""
 
     def __init__(
         self,
@@ -132,13 +132,13 @@ class EvaluateRequest(_message.Message):
     A row is one distribution: one sample, token or pixel. An input of shape (N, C, d1, ..., dk) has N * d1 * ... * dk
     rows of C classes, numbered in row-major order of (N, d1, ..., dk). For the binary losses a row is one element.
 
-    The gradient is asked for within `outputs`: set `outputs.gradient`. Without it no gradient comes.
+    The gradient is requested in `outputs`: set `outputs.gradient`. Otherwise no gradient is returned.
 
-    In JSON, as everywhere in protobuf's, 64-bit integers are strings: a shape of (2, 3) is written `["2", "3"]`. Numbers
-    are read too. Elements are base64, and fields that are 0 or empty are left out unless the writer is told otherwise.
+    In protobuf's JSON, 64-bit integers are strings: a shape of (2, 3) is written `["2", "3"]`. Readers also accept
+    numbers. Elements are base64, and fields that are 0 or empty are left out unless the writer is told otherwise.
 
-    A request of more than 1000 fields, those of messages within it, elements of repeated fields and unknown fields among
-    them, is refused with INVALID_ARGUMENT.
+    A request of more than 1000 fields is refused with INVALID_ARGUMENT. Fields of messages within it, elements of
+    repeated fields and unknown fields count too.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -151,7 +151,7 @@ class EvaluateRequest(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     series: _builtins.str
     """Name under which the loss is added up in the server's metrics: up to 64 letters, digits and any of `_.:/-`. The
-    number of names is limited; those past the limit are added up as `other`. Empty: `default`.
+    number of names is limited; further names are added up as `other`. Empty means `default`.
     """
     @_builtins.property
     def spec(self) -> _loss_spec_pb2.LossSpec:
@@ -159,7 +159,7 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> Global___OutputSpec:
-        """What to return beside the loss and the sums, the gradient among it."""
+        """What to return in addition to the loss and the sums, including the gradient."""
 
     @_builtins.property
     def target(self) -> _tensor_pb2.Tensor:
@@ -167,7 +167,7 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def sample_weight(self) -> _tensor_pb2.Tensor:
-        """A factor for each row's loss, a floating dtype, of the shape that the loss has with reduction `none`. It does not
+        """A factor for each row's loss, in a floating dtype, of the shape of the loss with reduction `none`. It does not
         change what `mean` divides by. All 1 if unset.
         """
 
@@ -227,8 +227,9 @@ class EvaluateResponse(_message.Message):
     ignored_count: _builtins.int
     """Rows that were ignored because of `ignore_index`."""
     correct_count: _builtins.int
-    """Rows that counted and whose prediction equals the target; only with OUTPUT_PREDICTIONS. Of a probability target that
-    is the class with the largest probability (the first of them in a tie), of a binary one whether it is above one half.
+    """Rows that counted and whose prediction equals the target; only with OUTPUT_PREDICTIONS. A probability target stands
+    for the class with the largest probability (the first of them in a tie), a binary target for whether it is above
+    one half.
     """
     @_builtins.property
     def loss(self) -> _tensor_pb2.Tensor:
@@ -255,7 +256,7 @@ class EvaluateResponse(_message.Message):
 
     @_builtins.property
     def gradient(self) -> _tensor_pb2.Tensor:
-        """The input's shape; only if asked for."""
+        """The input's shape; only if `OutputSpec.gradient` is set."""
 
     def __init__(
         self,
@@ -284,11 +285,11 @@ Global___EvaluateResponse: _TypeAlias = EvaluateResponse  # noqa: Y015
 
 @_typing.final
 class EvaluateStreamRequest(_message.Message):
-    """A message of the caller's side of a stream: one header, then slabs.
+    """A message from the caller in a stream: one header, then slabs.
 
-    With index targets, those of all rows come ahead of the input where the gradient of `mean` is asked for, since it is
-    divided by what they add up to; and with `weighting` so do targets of any kind. The simplest is to leave them in the
-    header, if it fits one message so; otherwise they come in slabs of their own (see `Slab`).
+    Sometimes the targets of all rows must come ahead of the input: index targets if the gradient of `mean` is requested,
+    since the gradient is divided by `weight_sum`, and targets of any kind with `weighting`. It is simplest to leave them
+    in the header, if the header then fits in one message; otherwise they come in slabs of their own (see `Slab`).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -297,13 +298,13 @@ class EvaluateStreamRequest(_message.Message):
     SLAB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___EvaluateRequest:
-        """First, and only once: the request as in `Evaluate`, in which each tensor whose elements come in slabs has its
-        dtype and shape, and leaves its storage unset.
+        """First, and only once: the request as in `Evaluate`. A tensor whose elements come in slabs has its dtype and shape
+        here, and leaves its storage unset.
         """
 
     @_builtins.property
     def slab(self) -> Global___Slab:
-        """Elements of the tensors that the header left open."""
+        """Elements of the tensors whose storage the header left unset."""
 
     def __init__(
         self,
@@ -323,17 +324,18 @@ Global___EvaluateStreamRequest: _TypeAlias = EvaluateStreamRequest  # noqa: Y015
 
 @_typing.final
 class Slab(_message.Message):
-    """A block of whole rows of one request: elements of any of the tensors that the header left open. Those of one tensor
-    come in row order, without gaps or overlaps.
+    """A block of whole rows of one request: elements of any tensors whose storage the header left unset. The elements of
+    one tensor come in row order, without gaps or overlaps.
 
-    Elements lie as in the tensor. Where the class dimension is not the last, a slab either covers whole samples,
+    Elements lie as in the tensor. If the class dimension is not the last, a slab either covers whole samples,
     (n, C, d1 * ... * dk), or some consecutive rows of one sample, (C, row_count).
 
-    A row's input comes with, or after, everything else that is sent for the row. Where a row's result depends on all
-    targets, they come ahead, all of them before the first slab with input, and take memory on the server: when `weighting`
-    is set, and when a gradient of `mean` is asked for with index targets, which is divided by what they add up to.
+    A row's input comes with, or after, everything else that is sent for the row. If a row's result depends on all
+    targets, all of them come before the first slab with input, and take memory on the server. This is so when
+    `weighting` is set, and when a gradient of `mean` is requested with index targets, since it is divided by
+    `weight_sum`.
 
-    A slab of more than 1000 fields, unknown ones among them, is refused with INVALID_ARGUMENT.
+    A slab of more than 1000 fields, including unknown ones, is refused with INVALID_ARGUMENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -384,7 +386,7 @@ Global___Slab: _TypeAlias = Slab  # noqa: Y015
 
 @_typing.final
 class EvaluateStreamResponse(_message.Message):
-    """A message of the server's side of a stream: slabs of results while later rows still arrive, then the summary."""
+    """A message from the server in a stream: slabs of results while later rows still arrive, then the summary."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -396,8 +398,8 @@ class EvaluateStreamResponse(_message.Message):
 
     @_builtins.property
     def summary(self) -> Global___EvaluateResponse:
-        """Last, and only once: the answer as in `Evaluate`, in which each tensor whose elements came in slabs has its dtype
-        and shape, and leaves its storage unset.
+        """Last, and only once: the answer as in `Evaluate`. A tensor whose elements came in slabs has its dtype and shape
+        here, and leaves its storage unset.
         """
 
     def __init__(
@@ -418,8 +420,8 @@ Global___EvaluateStreamResponse: _TypeAlias = EvaluateStreamResponse  # noqa: Y0
 
 @_typing.final
 class ResultSlab(_message.Message):
-    """Results for a block of whole rows of one request, laid out as in `Slab`. Fields are of the tensors of the same names
-    in `EvaluateResponse`.
+    """Results for a block of whole rows of one request, laid out as in `Slab`. A field has elements of the tensor of the
+    same name in `EvaluateResponse`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -438,7 +440,7 @@ class ResultSlab(_message.Message):
     row_count: _builtins.int
     """Rows in this slab, at least 1."""
     padding: _builtins.bytes
-    """To be ignored. Aligns the elements that follow it; may occur more than once."""
+    """Must be ignored. Aligns the elements that follow it; may occur more than once."""
     loss: _builtins.bytes
     """Elements of `loss`, with reduction `none`."""
     log_sum_exp: _builtins.bytes

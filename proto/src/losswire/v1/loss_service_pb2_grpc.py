@@ -31,11 +31,11 @@ if _version_not_supported:
 class LossServiceStub(object):
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-    DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-    CANCELLED: the caller left.
-    INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    CANCELLED: the caller cancelled the call.
+    INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     def __init__(self, channel):
@@ -74,11 +74,11 @@ class LossServiceStub(object):
 class LossServiceServicer(object):
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-    DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-    CANCELLED: the caller left.
-    INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    CANCELLED: the caller cancelled the call.
+    INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     def Evaluate(self, request, context):
@@ -86,8 +86,8 @@ class LossServiceServicer(object):
 
         Status codes:
         INVALID_ARGUMENT: the request is wrong (`ERROR_REASON_INVALID_REQUEST`). Correct the field that it names.
-        UNIMPLEMENTED: this server does not serve an option that was asked for (`ERROR_REASON_NOT_SERVED`). Do without
-        it, or use a newer server.
+        UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
+        a newer server.
         RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
         RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
         """
@@ -96,13 +96,13 @@ class LossServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchEvaluate(self, request, context):
-        """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+        """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
         batches, whose calls would take longer than their losses.
 
-        Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+        Status codes of the call as a whole; the code of one batch is in its `EvaluateResult.failure`:
         INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
-        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
-        UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+        (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
+        UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
         RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
         RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
         """
@@ -112,9 +112,9 @@ class LossServiceServicer(object):
 
     def EvaluateStream(self, request_iterator, context):
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-        Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
+        Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-        Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
+        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,11 +183,11 @@ def add_LossServiceServicer_to_server(servicer, server):
 class LossService(object):
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-    DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-    CANCELLED: the caller left.
-    INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+    UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    CANCELLED: the caller cancelled the call.
+    INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     @staticmethod

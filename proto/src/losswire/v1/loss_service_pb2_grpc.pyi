@@ -32,11 +32,11 @@ GRPC_VERSION: str
 class LossServiceStub:
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-      DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-      CANCELLED: the caller left.
-      INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      CANCELLED: the caller cancelled the call.
+      INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     @_typing.overload
@@ -48,27 +48,27 @@ class LossServiceStub:
 
     Status codes:
       INVALID_ARGUMENT: the request is wrong (`ERROR_REASON_INVALID_REQUEST`). Correct the field that it names.
-      UNIMPLEMENTED: this server does not serve an option that was asked for (`ERROR_REASON_NOT_SERVED`). Do without
-        it, or use a newer server.
+      UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
+        a newer server.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
     """
     BatchEvaluate: _grpc.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]
-    """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+    """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
     batches, whose calls would take longer than their losses.
 
-    Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+    Status codes of the call as a whole; the code of one batch is in its `EvaluateResult.failure`:
       INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
-        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
-      UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+        (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
+      UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
     """
     EvaluateStream: _grpc.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-    Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
+    Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-    Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
+    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
     """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_capabilities_pb2.GetCapabilitiesRequest, _capabilities_pb2.GetCapabilitiesResponse]
     """Tells what this server serves, and its limits. No status codes of its own."""
@@ -90,11 +90,11 @@ class LossServiceStub:
 class LossServiceAsyncStub(LossServiceStub):
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-      DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-      CANCELLED: the caller left.
-      INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      CANCELLED: the caller cancelled the call.
+      INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -103,27 +103,27 @@ class LossServiceAsyncStub(LossServiceStub):
 
     Status codes:
       INVALID_ARGUMENT: the request is wrong (`ERROR_REASON_INVALID_REQUEST`). Correct the field that it names.
-      UNIMPLEMENTED: this server does not serve an option that was asked for (`ERROR_REASON_NOT_SERVED`). Do without
-        it, or use a newer server.
+      UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
+        a newer server.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
     """
     BatchEvaluate: _aio.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]  # type: ignore[assignment]
-    """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+    """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
     batches, whose calls would take longer than their losses.
 
-    Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+    Status codes of the call as a whole; the code of one batch is in its `EvaluateResult.failure`:
       INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
-        (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
-      UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+        (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
+      UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
       RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
     """
     EvaluateStream: _aio.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]  # type: ignore[assignment]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-    Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
+    Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-    Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
+    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
     """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_capabilities_pb2.GetCapabilitiesRequest, _capabilities_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Tells what this server serves, and its limits. No status codes of its own."""
@@ -144,11 +144,11 @@ class LossServiceAsyncStub(LossServiceStub):
 class LossServiceServicer(metaclass=_abc_1.ABCMeta):
     """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
 
-    Any call may end with these, beside what its own comment lists:
-      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if any.
-      DEADLINE_EXCEEDED: the caller's deadline passed; nothing goes on behind it. Retry with a longer one.
-      CANCELLED: the caller left.
-      INTERNAL: a fault of the server's (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
+    Any call may end with these status codes, in addition to those in its own comment:
+      UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      CANCELLED: the caller cancelled the call.
+      INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
     @_abc_1.abstractmethod
@@ -161,8 +161,8 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Status codes:
           INVALID_ARGUMENT: the request is wrong (`ERROR_REASON_INVALID_REQUEST`). Correct the field that it names.
-          UNIMPLEMENTED: this server does not serve an option that was asked for (`ERROR_REASON_NOT_SERVED`). Do without
-            it, or use a newer server.
+          UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
+            a newer server.
           RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
           RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
         """
@@ -173,13 +173,13 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_evaluate_pb2.BatchEvaluateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_evaluate_pb2.BatchEvaluateResponse, _abc.Awaitable[_batch_evaluate_pb2.BatchEvaluateResponse]]:
-        """Evaluates several batches in one call, each as `Evaluate` would; one that is wrong fails alone. For many small
+        """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
         batches, whose calls would take longer than their losses.
 
-        Status codes, of the call as a whole; those of one batch are in its `EvaluateResult.failure`:
+        Status codes of the call as a whole; the code of one batch is in its `EvaluateResult.failure`:
           INVALID_ARGUMENT: there are no requests, or more than `Limits.max_batch_requests`
-            (`ERROR_REASON_INVALID_REQUEST`). Send as many as it says.
-          UNIMPLEMENTED: this server takes one batch a call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
+            (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
+          UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
           RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
           RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
         """
@@ -191,9 +191,9 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_evaluate_pb2.EvaluateStreamResponse], _abc.AsyncIterator[_evaluate_pb2.EvaluateStreamResponse]]:
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
-        Memory on the server does not grow with the number of rows, but for targets that must come ahead (see `Slab`).
+        Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-        Status codes: those of `Evaluate`; after the first the stream is over, and results already received are void.
+        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
         """
 
     @_abc_1.abstractmethod

@@ -57,25 +57,25 @@ class _Reduction:
 class _ReductionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reduction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REDUCTION_UNSPECIFIED: _Reduction.ValueType  # 0
-    """Refused with INVALID_ARGUMENT: no reduction is taken for granted."""
+    """Refused with INVALID_ARGUMENT: there is no default reduction."""
     REDUCTION_NONE: _Reduction.ValueType  # 1
-    """One loss a row."""
+    """One loss per row."""
     REDUCTION_MEAN: _Reduction.ValueType  # 2
-    """Their sum divided by `EvaluateResponse.weight_sum`."""
+    """The sum of the rows' losses divided by `EvaluateResponse.weight_sum`."""
     REDUCTION_SUM: _Reduction.ValueType  # 3
-    """Their sum."""
+    """The sum of the rows' losses."""
 
 class Reduction(_Reduction, metaclass=_ReductionEnumTypeWrapper):
-    """What becomes of the losses of the rows."""
+    """How the losses of the rows are reduced."""
 
 REDUCTION_UNSPECIFIED: Reduction.ValueType  # 0
-"""Refused with INVALID_ARGUMENT: no reduction is taken for granted."""
+"""Refused with INVALID_ARGUMENT: there is no default reduction."""
 REDUCTION_NONE: Reduction.ValueType  # 1
-"""One loss a row."""
+"""One loss per row."""
 REDUCTION_MEAN: Reduction.ValueType  # 2
-"""Their sum divided by `EvaluateResponse.weight_sum`."""
+"""The sum of the rows' losses divided by `EvaluateResponse.weight_sum`."""
 REDUCTION_SUM: Reduction.ValueType  # 3
-"""Their sum."""
+"""The sum of the rows' losses."""
 Global___Reduction: _TypeAlias = Reduction  # noqa: Y015
 
 class _ClassWeighting:
@@ -85,25 +85,25 @@ class _ClassWeighting:
 class _ClassWeightingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClassWeighting.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CLASS_WEIGHTING_UNSPECIFIED: _ClassWeighting.ValueType  # 0
-    """Refused with INVALID_ARGUMENT where it is set."""
+    """Refused with INVALID_ARGUMENT if it is set."""
     CLASS_WEIGHTING_BALANCED: _ClassWeighting.ValueType  # 1
     """N / (C * n_c) for class c, which occurs n_c times in N rows of C classes, as in scikit-learn; 0 for a class that
     does not occur.
     """
     CLASS_WEIGHTING_COMPLEMENT: _ClassWeighting.ValueType  # 2
-    """1 - n_c / N. With two classes that is [share of positives, share of negatives]."""
+    """1 - n_c / N. With two classes the weights are [share of positives, share of negatives]."""
 
 class ClassWeighting(_ClassWeighting, metaclass=_ClassWeightingEnumTypeWrapper):
     """Class weights that the server computes from the targets of the request itself. Rows that are ignored do not count."""
 
 CLASS_WEIGHTING_UNSPECIFIED: ClassWeighting.ValueType  # 0
-"""Refused with INVALID_ARGUMENT where it is set."""
+"""Refused with INVALID_ARGUMENT if it is set."""
 CLASS_WEIGHTING_BALANCED: ClassWeighting.ValueType  # 1
 """N / (C * n_c) for class c, which occurs n_c times in N rows of C classes, as in scikit-learn; 0 for a class that
 does not occur.
 """
 CLASS_WEIGHTING_COMPLEMENT: ClassWeighting.ValueType  # 2
-"""1 - n_c / N. With two classes that is [share of positives, share of negatives]."""
+"""1 - n_c / N. With two classes the weights are [share of positives, share of negatives]."""
 Global___ClassWeighting: _TypeAlias = ClassWeighting  # noqa: Y015
 
 @_typing.final
@@ -121,7 +121,7 @@ class LossSpec(_message.Message):
     reduction: Global___Reduction.ValueType
     """Required."""
     zero_when_empty: _builtins.bool
-    """What `mean` is when nothing counts (no rows, or all ignored): NaN as in PyTorch if false, 0 if true."""
+    """The value of `mean` if no row counts (no rows, or all ignored): NaN as in PyTorch if false, 0 if true."""
     @_builtins.property
     def cross_entropy(self) -> Global___CrossEntropy:
         """Softmax cross-entropy of logits."""
@@ -211,8 +211,8 @@ Global___CrossEntropy: _TypeAlias = CrossEntropy  # noqa: Y015
 class NllLoss(_message.Message):
     """torch.nn.functional.nll_loss.
 
-    Shapes: input (C), (N, C) or (N, C, d1, ..., dk), of log-probabilities, which are not checked to be such; target the
-    input's shape without C, in an integer dtype. Losses may be negative.
+    Shapes: input (C), (N, C) or (N, C, d1, ..., dk), of log-probabilities, which are not checked; target of the input's
+    shape without C, in an integer dtype. Losses may be negative.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -262,10 +262,10 @@ class BinaryCrossEntropy(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     WEIGHTING_FIELD_NUMBER: _builtins.int
     weighting: Global___ClassWeighting.ValueType
-    """Computed from the targets, of which all must then be 0 or 1: two classes."""
+    """Computed from the targets, which must then all be 0 or 1: two classes."""
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
-        """Broadcasts to the input's shape. `mean` divides by the number of elements all the same."""
+        """Broadcasts to the input's shape. `mean` still divides by the number of elements."""
 
     def __init__(
         self,
@@ -296,10 +296,10 @@ class BinaryCrossEntropyWithLogits(_message.Message):
     WEIGHTING_FIELD_NUMBER: _builtins.int
     POS_WEIGHT_FIELD_NUMBER: _builtins.int
     weighting: Global___ClassWeighting.ValueType
-    """Computed from the targets, of which all must then be 0 or 1: two classes."""
+    """Computed from the targets, which must then all be 0 or 1: two classes."""
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
-        """Broadcasts to the input's shape. `mean` divides by the number of elements all the same."""
+        """Broadcasts to the input's shape. `mean` still divides by the number of elements."""
 
     @_builtins.property
     def pos_weight(self) -> _tensor_pb2.Tensor:

@@ -50,13 +50,13 @@ class LeaseSharedMemoryResponse(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     region_id: _builtins.str
-    """Name of the region in `SharedMemorySpan`. It cannot be guessed, and serves this caller alone."""
+    """Name of the region in `SharedMemorySpan`. It cannot be guessed, and is only for this caller."""
     path: _builtins.str
     """File that the caller opens and maps, read-write and shared; it exists on the server's machine only. Its size is
     sealed: neither side can change it.
     """
     size_bytes: _builtins.int
-    """Size of the region: at least what was asked for."""
+    """Size of the region: at least the requested size."""
     def __init__(
         self,
         *,

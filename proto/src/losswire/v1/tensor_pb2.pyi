@@ -73,7 +73,7 @@ Global___Dtype: _TypeAlias = Dtype  # noqa: Y015
 
 @_typing.final
 class Tensor(_message.Message):
-    """A dense tensor, row-major: the one way in which this API carries arrays."""
+    """A dense tensor, row-major: the only form in which this API carries arrays."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -84,8 +84,8 @@ class Tensor(_message.Message):
     dtype: Global___Dtype.ValueType
     """Element type."""
     data: _builtins.bytes
-    """The elements themselves, exactly product(shape) * size(dtype) bytes. Its number is the highest, so that it comes
-    last on the wire and a writer can append it without copying.
+    """The elements themselves, exactly product(shape) * size(dtype) bytes. The field's number is the highest, so that
+    the elements come last on the wire and a writer can append them without copying.
     """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -115,8 +115,8 @@ Global___Tensor: _TypeAlias = Tensor  # noqa: Y015
 
 @_typing.final
 class SharedMemorySpan(_message.Message):
-    """A place in a region of shared memory that the caller has leased with `LossService.LeaseSharedMemory`. Its length is
-    that of the tensor that lies there.
+    """A place in a region of shared memory that the caller has leased with `LossService.LeaseSharedMemory`. It is as long
+    as the tensor that lies there.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
