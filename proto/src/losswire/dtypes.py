@@ -1,4 +1,4 @@
-"""The one table of element types: on the wire, in numpy and in torch."""
+"""The table of element types: on the wire, in numpy and in torch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ class ElementType:
     Attributes:
         name: Its name in numpy and in torch, as in ``float32``.
         wire: Its number in ``losswire.v1.Dtype``.
-        itemsize: Bytes an element takes.
+        itemsize: Bytes per element.
         floating: Whether it is a floating-point type.
     """
 
@@ -47,12 +47,12 @@ ELEMENT_TYPES = (
 )
 
 BY_NAME = {element.name: element for element in ELEMENT_TYPES}
-FLOATING = tuple(name for name, element in BY_NAME.items() if element.floating)  # of inputs, weights and gradients
-INTEGERS = tuple(name for name, element in BY_NAME.items() if not element.floating and name != "bool")  # of classes
+FLOATING = tuple(name for name, element in BY_NAME.items() if element.floating)  # for inputs, weights and gradients
+INTEGERS = tuple(name for name, element in BY_NAME.items() if not element.floating and name != "bool")  # for classes
 BY_WIRE = {element.wire: element for element in ELEMENT_TYPES}
 _BY_NUMPY = {np.dtype(name): element for name, element in BY_NAME.items() if name != "bfloat16"}
 
 
 def of_numpy(dtype: np.dtype[np.generic]) -> ElementType | None:
     """The element type of a numpy dtype in any byte order; None if the contract has no such type."""
-    return _BY_NUMPY.get(dtype) or BY_NAME.get(dtype.name)  # a name is slow: numpy puts it together anew
+    return _BY_NUMPY.get(dtype) or BY_NAME.get(dtype.name)  # the name is slow, since numpy builds it each time

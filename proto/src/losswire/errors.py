@@ -1,4 +1,4 @@
-"""What is wrong with a message, said by the path of its field."""
+"""The error for a wrong field of a message."""
 
 
 class FieldError(ValueError):
@@ -6,7 +6,7 @@ class FieldError(ValueError):
 
     Attributes:
         field: Path of the field, as in ``spec.cross_entropy.weight``.
-        problem: What was expected and what came.
+        problem: What was expected, and the value or form that was found instead.
     """
 
     def __init__(self, field: str, problem: str) -> None:

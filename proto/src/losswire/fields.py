@@ -1,9 +1,9 @@
-"""Where the arguments of a loss are in a request, and which argument a field is of."""
+"""Maps the arguments of a loss to the fields of a request, and fields to arguments."""
 
 from losswire import v1
 from losswire.losses import LOSSES, loss_of, options_of
 
-FIELDS = {  # of the arguments that all losses have; the others are in the message of the loss's own options
+FIELDS = {  # of arguments that all losses have; other arguments are fields of the loss's own message
     "input": "input",
     "target": "target",
     "sample_weight": "sample_weight",
@@ -28,7 +28,7 @@ def field_of(argument: str, spec: v1.LossSpec) -> str:
 
 
 def argument_of(field: str) -> str:
-    """The argument that a field is of: the last name of its path, but for some."""
+    """The argument that a field belongs to: the last name of its path, with a few exceptions."""
     if field.startswith("outputs.gradient.destination"):
         return "grad"
     name = field.partition(".shared_memory")[0].rpartition(".")[2]
@@ -36,7 +36,7 @@ def argument_of(field: str) -> str:
 
 
 def tensor_in(request: v1.EvaluateRequest, argument: str) -> v1.Tensor:
-    """The message of an argument that is a tensor. To look at one that is not set is harmless, to write sets it."""
+    """The message of an argument that is a tensor. Reading an unset message is harmless; writing to it sets it."""
     if argument in OWN_TENSORS:
         owner = options_of(request.spec)
     else:
@@ -46,7 +46,7 @@ def tensor_in(request: v1.EvaluateRequest, argument: str) -> v1.Tensor:
 
 
 def tensors_in(request: v1.EvaluateRequest) -> list[tuple[str, v1.Tensor]]:
-    """The arguments that are tensors and are set, by their names. The request has a loss."""
+    """The tensors that are set, with the names of their arguments. The request must have a loss."""
     options, gradient = options_of(request.spec), request.outputs.gradient
     owners = {
         "sample_weight": request,

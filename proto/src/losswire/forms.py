@@ -1,6 +1,6 @@
-"""The rules of dtypes, shapes and options, which both sides go by: the SDK before it sends, the server before it works.
+"""The rules for dtypes, shapes and options. The SDK applies them before it sends, the server before it evaluates.
 
-No element is looked at: whether a target is a class, or a number a probability, the engine alone says.
+The rules do not read elements: only the engine checks whether a target is a class, or a number a probability.
 """
 
 import re
@@ -24,10 +24,10 @@ Shape = tuple[int, ...]
 
 
 class Form(NamedTuple):
-    """What a tensor is, but for its elements.
+    """A tensor without its elements.
 
     Attributes:
-        dtype: Its name in the contract's table of element types, or any other where it is in none.
+        dtype: Its name in the contract's table of element types, or any other name if the table lacks it.
         shape: Lengths of its dimensions.
     """
 
@@ -40,10 +40,10 @@ class Form(NamedTuple):
 
 
 def forms_of(request: v1.EvaluateRequest) -> dict[str, Form]:
-    """The forms of the tensors of a request that came, by the names of their arguments.
+    """The forms of the tensors of a received request, by the names of their arguments.
 
     Raises:
-        FieldError: The request has no loss or no reduction, or a tensor's dtype or shape is none that there can be.
+        FieldError: The request has no loss or no reduction, or a tensor's dtype or shape is invalid.
     """
     spec = request.spec
     _check_spec(spec)
@@ -55,14 +55,14 @@ def forms_of(request: v1.EvaluateRequest) -> dict[str, Form]:
 
 
 def check(request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
-    """Checks a request as far as dtypes, shapes and options tell.
+    """Checks the dtypes, shapes and options of a request.
 
     Args:
-        request: It has a loss and a reduction. What it says of its tensors, if anything, does not count.
-        forms: Of its tensors, by the names of their arguments; ``input`` and ``target`` are among them.
+        request: It has a loss and a reduction. Tensors in it are not read.
+        forms: The forms of its tensors, by the names of their arguments, including ``input`` and ``target``.
 
     Raises:
-        FieldError: A field is wrong. Of several, it is the first in the order of `RULES`.
+        FieldError: A field is wrong. If several are, the error is for the first in the order of `RULES`.
     """
     subject = _Subject(request, forms)
     for rule in RULES_OF[subject.kind.name]:
@@ -72,15 +72,15 @@ def check(request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
 def needs_all_targets(request: v1.EvaluateRequest, target_dtype: str) -> bool:
     """Whether a row's result depends on all targets, so that they come ahead of the input: see `Slab` in the contract.
 
-    So it is where class weights are computed from them, and where the gradient of a mean is divided by what the weights
-    of index targets add up to.
+    It does if class weights are computed from the targets, and if the gradient of a mean is divided by the sum of the
+    weights of index targets.
     """
     is_divided = request.spec.reduction == v1.Reduction.REDUCTION_MEAN and request.outputs.HasField("gradient")
     return is_weighted_by_targets(request.spec) or (is_divided and target_dtype in INTEGERS)
 
 
 class _Subject:
-    """A request that is checked, with what several rules want to know."""
+    """A request to be checked, with the values that several rules use."""
 
     def __init__(self, request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
         self.request = request

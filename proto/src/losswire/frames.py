@@ -1,9 +1,9 @@
-"""Slabs as messages of a stream, which protobuf would copy four times on their way, written and read by hand.
+"""Writes and reads slabs as messages of a stream by hand, since protobuf would copy them four times on their way.
 
-Any protobuf reads what is written here, and what any protobuf writes is read here: tag and length of a payload are put
-before a view of the array, and both are joined once; on arrival the tags are walked and the payload is a view of what
-came. Every payload that is written starts at a multiple of `ALIGNMENT` bytes. Headers and summaries, which are small
-and rich, are left to protobuf.
+Any protobuf library can read these messages, and messages of any protobuf library can be read here. The writer puts tag
+and length before a view of the array and joins the parts once. The reader walks the tags and returns the payload as a
+view of the received bytes. Every written payload starts at a multiple of `ALIGNMENT` bytes. Headers and summaries are
+small and have many fields, so protobuf writes and reads them.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from losswire.wire import LENGTH_DELIMITED, VARINT, read_fields, tag, varint
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-ALIGNMENT = 16  # of received bytes in memory, in CPython on 64-bit platforms: no payload can be aligned to more
+ALIGNMENT = 16  # of bytes objects in memory, in CPython on 64-bit platforms: no payload can be aligned to more
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SlabFrame:
     Attributes:
         first_row: Number of the first row.
         row_count: Rows in this slab.
-        payloads: Elements of tensors, by the names of their fields; the views keep alive what they were read from.
+        payloads: Elements of tensors, by the names of their fields; the views keep the received bytes alive.
         unknown: Numbers of fields that are not in this version of the contract.
     """
 
@@ -41,12 +41,12 @@ class SlabFrame:
 
 
 class Frames(Generic[MessageT]):
-    """Writes and reads the messages of one side of a stream: each a slab, or one ``whole`` message.
+    """Writes and reads the messages of one side of a stream. A message has either a slab or a ``whole`` message.
 
     Args:
         message: The type of the messages, with a oneof of ``slab`` and one other field.
         slab: The type of the slab.
-        whole: The type of that other field.
+        whole: The type of the other field.
     """
 
     def __init__(self, message: type[Message], slab: type[Message], whole: type[MessageT]) -> None:
@@ -64,7 +64,7 @@ class Frames(Generic[MessageT]):
         """The message of a slab. Payloads are views of bytes, in the order in which they are to be written."""
         width = len(varint(sum(map(len, payloads.values()))))
         parts, length = self._body(first_row, row_count, payloads, len(self._slab_tag) + width)
-        if len(varint(length)) > width:  # the rest of the slab tipped the scales, by one byte at most
+        if len(varint(length)) > width:  # the rest of the slab made its length one byte longer
             width += 1
             parts, length = self._body(first_row, row_count, payloads, len(self._slab_tag) + width)
         return b"".join((self._slab_tag, varint(length, width), *parts))
@@ -72,7 +72,7 @@ class Frames(Generic[MessageT]):
     def _body(
         self, first_row: int, row_count: int, payloads: Mapping[str, memoryview], start: int
     ) -> tuple[list[bytes | memoryview], int]:
-        """The parts of a slab that starts at so many bytes into the message, and their length."""
+        """The parts of a slab that starts at byte ``start`` of the message, and their length."""
         numbers = zip(self._number_tags, (first_row, row_count), strict=True)
         parts: list[bytes | memoryview] = [prefix + varint(number) for prefix, number in numbers if number]
         position = start + sum(map(len, parts))
@@ -83,11 +83,11 @@ class Frames(Generic[MessageT]):
         return parts, position - start
 
     def read(self, data: bytes) -> SlabFrame | MessageT:
-        """What a message carries.
+        """The slab or the whole message that a message carries.
 
         Raises:
-            FieldError: It is no message of the contract, or contradicts itself.
-            DecodeError: As before, found by protobuf.
+            FieldError: The bytes are not a message of the contract, or contradict themselves.
+            DecodeError: Protobuf cannot parse the bytes.
         """
         fields = read_fields(memoryview(data), "part", MAX_FIELDS)
         parts = [(self._parts.get((number, kind)), value) for number, kind, value in fields]
@@ -116,11 +116,11 @@ class Frames(Generic[MessageT]):
         return SlabFrame(numbers["first_row"], numbers["row_count"], payloads, tuple(unknown))
 
     def _aligned(self, prefix: bytes, position: int) -> bytes:
-        """A payload's tag and length, behind so much padding that the payload is aligned."""
+        """A payload's tag and length, after the padding that aligns the payload."""
         gap = -(position + len(prefix)) % ALIGNMENT
         if not gap:
             return prefix
-        gap += ALIGNMENT if gap < 2 else 0  # tag and length of the padding itself take two bytes
+        gap += ALIGNMENT if gap < 2 else 0  # the padding's own tag and length take two bytes
         return self._padding_tag + bytes((gap - 2,)) + bytes(gap - 2) + prefix
 
 

@@ -1,4 +1,4 @@
-"""The tables of what is evaluated: kinds of loss, how they are reduced and weighted, and what an answer holds.
+"""The tables of losses, reductions, weightings and outputs, and of the tensors and numbers of an answer.
 
 Both sides read these tables. A test walks the contract and fails where one of them lacks an entry.
 """
@@ -17,9 +17,9 @@ class LossKind:
     """A kind of loss.
 
     Attributes:
-        name: In ``LossSpec``, in ``torch.nn.functional``, and of the method of a client.
+        name: Its name in ``LossSpec``, in ``torch.nn.functional``, and as a method of a client.
         wire: Its number in ``losswire.v1.Loss``.
-        elementwise: Whether its rows are single elements, each with a label of its own; else they are distributions
+        elementwise: Whether its rows are single elements, each with its own label. Otherwise they are distributions
             over classes.
         options: Names of the fields of its own message.
     """
@@ -71,9 +71,9 @@ class ResultTensor:
     """A tensor of an answer.
 
     Attributes:
-        name: Of the attribute in the engine's results and in the SDK's.
-        field: Of its field in ``EvaluateResponse`` and ``ResultSlab``.
-        wide: Whether it has the input's shape; else it has one number a row.
+        name: Its attribute in the results of the engine and of the SDK.
+        field: Its field in ``EvaluateResponse`` and ``ResultSlab``.
+        wide: Whether it has the input's shape. Otherwise it has one number per row.
     """
 
     name: str
@@ -98,7 +98,7 @@ def loss_of(spec: v1.LossSpec) -> str:
 
 
 def options_of(spec: v1.LossSpec) -> Any:
-    """The message of the options of a request's own loss, which is set."""
+    """The message with the options of a request's loss, which must be set."""
     options: Message = getattr(spec, loss_of(spec))
     return options
 

@@ -1,4 +1,4 @@
-"""Messages that somebody sent, parsed by protobuf; but first their fields are counted, so that this takes no time."""
+"""Parses received messages by protobuf. First it counts their fields, so that no message takes long to parse."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,9 +12,9 @@ from losswire.wire import FIXED32, FIXED64, LENGTH_DELIMITED, MAX_PREFIX_BYTES, 
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-MAX_FIELDS = 1000  # no message needs half of them, and millions, known or not, take seconds
-FEW_FIELDS_BYTES = 2 * MAX_FIELDS  # tag and value of each: what is no longer is parsed in no time
-UNCOUNTED_BYTES = 128  # a message within a message that is no longer is taken to be full of fields
+MAX_FIELDS = 1000  # no message needs half of them, and parsing millions of fields, known or not, takes seconds
+FEW_FIELDS_BYTES = 2 * MAX_FIELDS  # a tag and a value each; messages up to this length always parse fast
+UNCOUNTED_BYTES = 128  # nested messages up to this length are assumed to be full of fields
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
 
@@ -22,9 +22,9 @@ def parse(message: type[MessageT], data: bytes | memoryview, where: str = "reque
     """Parses bytes of any origin. A large payload costs a copy, and many fields cost next to nothing.
 
     Raises:
-        FieldError: They have more than `MAX_FIELDS` fields, with those of messages within them and the elements of
-            packed ones, or are no message; it names `where` they are.
-        DecodeError: They are no such message, as found by protobuf.
+        FieldError: The bytes have more than `MAX_FIELDS` fields, including fields of nested messages and elements of
+            packed fields, or are not a message. The error names `where` they are.
+        DecodeError: Protobuf cannot parse the bytes.
     """
     data = bytes(data)
     if len(data) > FEW_FIELDS_BYTES:
@@ -33,7 +33,7 @@ def parse(message: type[MessageT], data: bytes | memoryview, where: str = "reque
 
 
 def check_field_count(message: type[Message], data: bytes, where: str = "request") -> None:
-    """Counts the fields of a message that is not parsed yet, or of one so short that this takes no time.
+    """Counts the fields of a message that is not parsed yet, and refuses too many.
 
     Raises:
         FieldError: See `parse`.
@@ -47,9 +47,9 @@ def check_field_count(message: type[Message], data: bytes, where: str = "request
 
 
 def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor | None], where: str) -> int:
-    """At least as many as the fields from a position on; or, where they are too many, as many as that takes.
+    """An upper bound of the number of fields from a position on. Counting stops once there are too many.
 
-    In one function, since calls would take most of the time.
+    This is one function, since calls would take most of the time.
     """
     count = 0
     while position < end and count <= MAX_FIELDS:
@@ -74,12 +74,12 @@ def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor
         elif kind == VARINT:
             _, position = read_varint(data, position, where)
         else:
-            position += FIXED_BYTES.get(kind, 0)  # the fields of a group count like those beside it
+            position += FIXED_BYTES.get(kind, 0)  # a group's fields are counted as fields of the message around it
     return count
 
 
 @cache
 def _nested(message: Descriptor) -> Mapping[int, Descriptor | None]:
-    """Fields that have more within them, by their numbers: a message, or None for elements that may be packed."""
+    """Fields with nested content, by their numbers: the message type, or None for elements that may be packed."""
     inner = {field.number: field.message_type for field in message.fields}
     return {field.number: inner[field.number] for field in message.fields if field.is_repeated or inner[field.number]}

@@ -1,4 +1,4 @@
-"""How the rows of a batch lie in its tensors, and how they are cut into slabs. Both sides of a stream go by it."""
+"""How rows lie in the tensors of a batch, and how they are cut into slabs. Both sides of a stream use this module."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ def class_count(shape: tuple[int, ...]) -> int:
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of such an input without C: of what has one number a row."""
+    """The shape of such an input without C, which is the shape of a tensor with one number per row."""
     return shape[:1] + shape[2:] if len(shape) > 1 else ()
 
 
@@ -24,8 +24,8 @@ class SlabRows:
     Attributes:
         first_row: Number of the first row.
         row_count: How many.
-        input_shape: Of the slab's input; of one sample's positions (1, C, row_count).
-        row_shape: Of what has one number a row, as targets that are class indices.
+        input_shape: The shape of the slab's input; for positions of one sample (1, C, row_count).
+        row_shape: The shape of a tensor with one number per row, such as class indices.
     """
 
     first_row: int
@@ -43,9 +43,9 @@ class RowLayout:
     """Rows of C classes each, numbered in row-major order of samples and positions.
 
     Attributes:
-        samples: N of an input (N, C, d1, ..., dk); 1 of an input (C); where rows are elements, their number.
-        classes: C; 1 where rows are elements.
-        positions: d1 * ... * dk; 1 of an input (C) or (N, C), and where rows are elements.
+        samples: N for an input (N, C, d1, ..., dk); 1 for an input (C); the number of elements if rows are elements.
+        classes: C; 1 if rows are elements.
+        positions: d1 * ... * dk; 1 for an input (C) or (N, C), and if rows are elements.
         shape: The input's.
         elementwise: Whether rows are single elements.
     """
@@ -58,7 +58,7 @@ class RowLayout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], *, elementwise: bool) -> "RowLayout":
-        """Of an input of this shape, which has at least one dimension unless rows are elements."""
+        """The layout of an input of this shape, which has at least one dimension unless rows are elements."""
         if elementwise:
             return cls(math.prod(shape), 1, 1, shape, elementwise)
         if len(shape) == 1:
@@ -71,11 +71,11 @@ class RowLayout:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Of what has one number a row."""
+        """The shape of a tensor with one number per row."""
         return self.shape if self.elementwise else row_shape(self.shape)
 
     def slabs(self, row_count: int) -> Iterator[SlabRows]:
-        """Cuts the batch into slabs of up to so many rows."""
+        """Cuts the batch into slabs of at most ``row_count`` rows."""
         if row_count < self.positions:
             for sample in range(0, self.row_count, self.positions):
                 for position in range(0, self.positions, row_count):
@@ -89,7 +89,7 @@ class RowLayout:
         """The slab of these rows.
 
         Raises:
-            FieldError: They are no rows of this batch, or neither whole samples nor of one sample.
+            FieldError: The rows are not in this batch, or are neither whole samples nor rows of one sample.
         """
         if row_count < 1 or first_row < 0 or first_row + row_count > self.row_count:
             came = f"{row_count} from row {first_row} on"

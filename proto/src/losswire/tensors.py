@@ -1,4 +1,4 @@
-"""Tensor messages: from and to numpy, and the check that every received one passes first."""
+"""Converts tensor messages from and to numpy, and checks every received tensor first."""
 
 import math
 
@@ -33,12 +33,12 @@ def to_bytes(array: npt.NDArray[np.generic]) -> bytes:
 
 
 def read(tensor: v1.Tensor, field: str) -> tuple[ElementType, tuple[int, ...], bytes]:
-    """Takes dtype, shape and elements out of a received tensor, if its data is as long as its shape says.
+    """Takes dtype, shape and elements out of a received tensor, and checks that its data has the length of its shape.
 
     Raises:
         FieldError: The tensor contradicts itself.
     """
-    (element, shape), data = read_form(tensor, field), tensor.data  # which protobuf copies each time
+    (element, shape), data = read_form(tensor, field), tensor.data  # protobuf copies the data at each access
     expected = math.prod(shape) * element.itemsize
     if len(data) != expected:
         raise FieldError(field, f"expected {expected} bytes for {element.name} of shape {shape}, got {len(data)}")
@@ -65,7 +65,7 @@ def decode(tensor: v1.Tensor, field: str) -> npt.NDArray[np.generic]:
 
     Raises:
         FieldError: The tensor contradicts itself.
-        TypeError: It is bfloat16 and ``ml_dtypes`` has not been imported.
+        TypeError: The tensor is bfloat16 and ``ml_dtypes`` has not been imported.
     """
     element, shape, data = read(tensor, field)
     return np.frombuffer(data, element.numpy).reshape(shape).copy()

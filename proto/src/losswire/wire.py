@@ -9,7 +9,7 @@ from losswire.errors import FieldError
 
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
-MAX_PREFIX_BYTES = 5  # of a tag or a length, which have 32 bits
+MAX_PREFIX_BYTES = 5  # of a tag or a length, which has 32 bits
 MAX_FIELD_NUMBER = 2**29 - 1
 
 
@@ -17,7 +17,7 @@ def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple
     """Number, wire type and value of each field, in the order in which they come.
 
     Raises:
-        FieldError: These are not the bytes of a message, or of one with more fields; it names `where` they are.
+        FieldError: The bytes are not a message, or have too many fields. The error names `where` they are.
     """
     position = count = 0
     while position < len(data):
@@ -50,9 +50,9 @@ def read_varint(
     """The number at a position, of up to 64 bits, and the position behind it.
 
     Raises:
-        FieldError: There is none of so many bytes.
+        FieldError: The position has no number of at most `max_bytes` bytes.
     """
-    if position < len(data) and (value := data[position]) < 0x80:  # as nearly all are
+    if position < len(data) and (value := data[position]) < 0x80:  # nearly all varints take one byte
         return value, position + 1
     value = 0
     for shift, byte in enumerate(data[position : position + max_bytes]):
@@ -63,7 +63,7 @@ def read_varint(
 
 
 def varint(value: int, width: int = 1) -> bytes:
-    """In as few bytes as it takes, but at least `width`."""
+    """Encodes a number in as few bytes as possible, but at least `width`."""
     encoded = bytearray()
     while value >= 0x80 or len(encoded) < width - 1:
         encoded.append(value & 0x7F | 0x80)
@@ -73,5 +73,5 @@ def varint(value: int, width: int = 1) -> bytes:
 
 
 def tag(number: int, kind: int) -> bytes:
-    """What comes before the value of a field."""
+    """The bytes before the value of a field: its number and its wire type."""
     return varint(number << 3 | kind)
