@@ -1,14 +1,14 @@
 """Trains a classifier of handwritten digits from three worker processes that get every loss and gradient from Losswire.
 
-The workers need neither PyTorch nor each other's rows. Each sends the logits of its own and gets their summed loss and
-gradient back; the sums of all workers add up to exactly the loss and gradient of the whole batch. At the end the
-held-out loss, merged from the workers' sums, is compared with what PyTorch computes here over all rows.
+The workers need neither PyTorch nor each other's rows. Each sends the logits of its own rows and gets their summed loss
+and gradient back. The sums of all workers add up to exactly the loss and gradient of the whole batch. At the end the
+held-out loss, merged from the workers' sums, is compared with PyTorch's loss over all rows.
 
 Run it with ``make demo``. It exits with 1 if the two losses differ by more than 1e-6.
 """
 
-# What only the main process needs (torch, the server, scikit-learn, matplotlib) is imported where it is used: workers
-# import this file too, as every program that multiprocessing spawns does.
+# Modules that only the main process needs (torch, the server, scikit-learn, matplotlib) are imported where they are
+# used, because every process that multiprocessing spawns imports this file too.
 import argparse
 import sys
 import urllib.request

@@ -31,7 +31,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Answer:
-    """A worker's part of the sums, and how long the service took."""
+    """A worker's sums and gradient for its rows, and how long the call took."""
 
     loss_sum: float
     weight_sum: float
@@ -63,7 +63,7 @@ class Worker:
     """Holds its share of the rows, which no other worker sees."""
 
     def __init__(self, target: str, train: Rows, held_out: Rows, seed: int) -> None:
-        self._client = Client(target, retry=None)  # its server is on this machine, and up before it
+        self._client = Client(target, retry=None)  # the server is on this machine, and starts before the worker
         self._train, self._held_out = train, held_out
         self._rng = np.random.default_rng(seed)
 
@@ -84,7 +84,7 @@ class Worker:
 
 
 class Fleet:
-    """Worker processes, and what their calls took. Every request goes to all of them at once."""
+    """Worker processes, and the seconds of their calls. Every request goes to all workers at once."""
 
     def __init__(self, connections: list[Connection]) -> None:
         self._connections = connections
@@ -111,7 +111,7 @@ def start_fleet(target: str, train: list[Rows], held_out: list[Rows]) -> Iterato
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, target, *shares, seed), daemon=True)
         process.start()
-        theirs.close()  # so that it is the worker's alone, and ends with it
+        theirs.close()  # so that only the worker holds its end, which closes when the worker exits
         connections.append(ours)
         processes.append(process)
     try:

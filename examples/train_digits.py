@@ -1,10 +1,10 @@
-"""Trains a classifier of handwritten digits: an ordinary PyTorch script, which knows nothing of Losswire.
+"""Trains a classifier of handwritten digits. This is an ordinary PyTorch script that does not use Losswire.
 
-With one import changed it gets every loss and every gradient from a server, and learns the same weights::
+With one import changed it gets every loss and gradient from a server, and learns the same weights::
 
     from losswire_client.torch import nn  # for: from torch import nn
 
-Where the server is says ``LOSSWIRE_TARGET``, as in ``LOSSWIRE_TARGET=localhost:50051 python train_digits.py``.
+``LOSSWIRE_TARGET`` names the server, as in ``LOSSWIRE_TARGET=localhost:50051 python train_digits.py``.
 """
 
 import torch

@@ -11,7 +11,7 @@
 
 namespace v1 = losswire::v1;
 
-// Elements travel row-major and little-endian, as they lie in the memory of most machines.
+// Elements travel row-major and little-endian, as in the memory of most machines.
 template <typename T>
 void Fill(v1::Tensor* tensor, v1::Dtype dtype, std::vector<int64_t> shape, const std::vector<T>& elements) {
   tensor->set_dtype(dtype);
@@ -37,7 +37,7 @@ v1::EvaluateRequest Request() {
 
 int main(int argc, char** argv) {
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);  // answers with gradients pass the default of 4 MB
+  arguments.SetMaxReceiveMessageSize(-1);  // answers with gradients may exceed the default of 4 MB
   auto channel = grpc::CreateCustomChannel(argc > 1 ? argv[1] : "localhost:50051", grpc::InsecureChannelCredentials(),
                                            arguments);
   grpc::ClientContext context;

@@ -24,7 +24,7 @@ func main() {
 	connection, err := grpc.Dial(
 		target,
 		grpc.WithInsecure(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)), // gradients pass the default of 4 MB
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)), // gradients may exceed the default of 4 MB
 	)
 	if err != nil {
 		log.Fatal(err)

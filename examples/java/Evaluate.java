@@ -23,7 +23,7 @@ public final class Evaluate {
     ManagedChannel channel =
         ManagedChannelBuilder.forTarget(args.length > 0 ? args[0] : "localhost:50051")
             .usePlaintext()
-            .maxInboundMessageSize(Integer.MAX_VALUE) // gradients pass the default of 4 MB
+            .maxInboundMessageSize(Integer.MAX_VALUE) // gradients may exceed the default of 4 MB
             .build();
     try {
       EvaluateResponse response =
@@ -55,7 +55,7 @@ public final class Evaluate {
         .build();
   }
 
-  /** Elements travel little-endian; a buffer of Java's is big-endian unless told otherwise. */
+  /** Elements travel little-endian; a Java buffer is big-endian by default. */
   private static ByteBuffer buffer(int size) {
     return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
   }

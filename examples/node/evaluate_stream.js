@@ -9,7 +9,7 @@ const header = {
   spec: { reduction: "REDUCTION_MEAN", crossEntropy: { labelSmoothing: 0.1 } },
   outputs: { gradient: {} },
   input: tensor(Float32Array, [ROWS, CLASSES]), // comes in slabs
-  target: tensor(BigInt64Array, [ROWS], BigInt64Array.of(0n, 1n)), // ahead of them, as the gradient of a mean wants it
+  target: tensor(BigInt64Array, [ROWS], BigInt64Array.of(0n, 1n)), // before the slabs, for the gradient of a mean
 };
 
 const client = connect(process.argv[2]);

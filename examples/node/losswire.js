@@ -1,4 +1,4 @@
-// The contract as proto-loader reads it, and tensors to and from typed arrays.
+// Loads the contract with proto-loader, and converts tensors to and from typed arrays.
 "use strict";
 
 const path = require("node:path");
@@ -9,7 +9,7 @@ const contract = protoLoader.loadSync("losswire/v1/loss_service.proto", {
   includeDirs: [path.join(__dirname, "../../proto/protos")],
   longs: String, // exact beyond 2^53, as in JSON
   enums: String,
-  defaults: true, // counts that are 0 are left out on the wire
+  defaults: true, // sets counts that are 0, which are left out on the wire
 });
 const { LossService } = grpc.loadPackageDefinition(contract).losswire.v1;
 
@@ -21,22 +21,22 @@ const DTYPES = new Map([
 ]);
 
 function connect(target = "localhost:50051") {
-  const options = { "grpc.max_receive_message_length": -1 }; // gradients pass the default of 4 MB
+  const options = { "grpc.max_receive_message_length": -1 }; // gradients may exceed the default of 4 MB
   return new LossService(target, grpc.credentials.createInsecure(), options);
 }
 
-// Elements travel row-major and little-endian, as they lie in a typed array on all machines that run Node.js.
+// Elements travel row-major and little-endian, like typed arrays on all machines that run Node.js.
 function bytes(array) {
   return Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 }
 
-// A tensor of a shape; without elements one that comes in slabs.
+// A tensor. Without an array, its elements come in slabs.
 function tensor(Type, shape, array) {
   const data = array && bytes(array);
   return { dtype: DTYPES.get(Type), shape, ...(data && { data }) };
 }
 
-// Copied, since a typed array must start at a multiple of its element's size.
+// Copies the data, since a typed array must start at a multiple of its element's size.
 function floats(data) {
   return new Float32Array(Uint8Array.from(data).buffer);
 }
