@@ -331,7 +331,7 @@ class Slab(_message.Message):
     (n, C, d1 * ... * dk), or some consecutive rows of one sample, (C, row_count).
 
     A row's input comes with, or after, everything else that is sent for the row. If a row's result depends on all
-    targets, all of them come before the first slab with input, and take memory on the server. This is so when
+    targets, all of them come before the first slab with input, and take memory on the server. This holds when
     `weighting` is set, and when a gradient of `mean` is requested with index targets, since it is divided by
     `weight_sum`.
 
