@@ -50,7 +50,7 @@ def test_face_of_the_package_is_what_it_was():
         ({"target": torch.tensor([-1, 0])}, "target: .*, got -1 at row 0"),
         (
             {"target": torch.tensor([0, 2**64 - 100], dtype=torch.uint64)},
-            "target: expected classes that int64 holds, got 18446744073709551516",
+            "target: expected classes that fit int64, got 18446744073709551516",
         ),
         ({"target": TARGET, "ignore_index": 7, "input": INPUT[:, :1]}, "target: .* ignore_index 7, got 1 at row 1"),
         ({"input": torch.zeros(2, 0)}, r"target: expected classes in \[0, 0\) .*, got 0 at row 0"),

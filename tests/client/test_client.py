@@ -167,7 +167,7 @@ def test_threads_may_share_a_client(client):
         ({"target": [0, 1, 3]}, r"target: expected classes in \[0, 3\) .*, got 3 at row 2"),
         (
             {"target": np.array([0, 1, 2**63], np.uint64)},
-            "target: expected classes that int64 holds, got 9223372036854775808",
+            "target: expected classes that fit int64, got 9223372036854775808",
         ),
         ({"weight": [1.0, 2.0]}, r"weight: expected shape \(3,\), .*, got \(2,\)"),
         ({"reduction": "avg"}, "reduction: expected one of 'none', 'mean', 'sum', got 'avg'"),
@@ -248,7 +248,9 @@ def test_request_beyond_the_limit_says_so():
 
 def test_too_large_message_is_never_sent(target, monkeypatch):
     monkeypatch.setattr("losswire_client._transports.unary.MAX_BATCH_BYTES", 100)  # in place of 2 GiB
-    with pytest.raises(ResourceExhaustedError, match=r"input and target have 880 bytes, and a message holds 100"):
+    with pytest.raises(
+        ResourceExhaustedError, match=r"input and target have 880 bytes, but a message holds at most 100"
+    ):
         Client(target, transport="unary").cross_entropy(np.zeros((10, 10)), [0] * 10)
 
 

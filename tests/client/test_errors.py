@@ -92,7 +92,7 @@ def test_unknown_failure_code_is_internal():
 
 def test_async_client_without_a_loop_says_so():
     call = AsyncClient("127.0.0.1:1").ping()
-    with pytest.raises(LosswireError, match="in a running event loop"):
+    with pytest.raises(LosswireError, match="needs a running event loop"):
         call.send(None)
 
 

@@ -134,7 +134,7 @@ def test_first_retry_is_told_in_the_log(server, caplog, monkeypatch):
         client.cross_entropy(*SMALL)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage().startswith("trying again for up to 30 seconds: no server to be reached at 127.0.0.1:")
+    assert record.getMessage().startswith("trying again for up to 30 seconds: no server can be reached at 127.0.0.1:")
 
 
 def test_returned_server_is_asked_anew(server):

@@ -114,4 +114,4 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError as error:
-        raise LosswireError("AsyncClient is awaited in a running event loop of asyncio, and here is none") from error
+        raise LosswireError("AsyncClient needs a running event loop of asyncio, and there is none here") from error

@@ -87,7 +87,7 @@ class Base(Losses[AnswerT]):
         tls, token = environment.tls_or_default(tls), environment.token_or_default(token)
         self._endpoint = self._new_endpoint(environment.target_or_default(target), tls, token)
         if self._transport == "shared_memory" and not self._endpoint.is_single:
-            raise invalid_argument("transport", "expected another one for several targets, got 'shared_memory'")
+            raise invalid_argument("transport", "expected another transport for several targets, got 'shared_memory'")
         self._retry = retry
         self._coalesce = coalesce
         self._session = self._new_session()

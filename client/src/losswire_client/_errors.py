@@ -173,7 +173,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return late(target, timeout)
     if code is grpc.StatusCode.UNAVAILABLE:
-        text = f"no server to be reached at {target}: {text}"
+        text = f"no server can be reached at {target}: {text}"
     return _from_status(code, text, details, _pushback(call, details))
 
 

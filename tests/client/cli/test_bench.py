@@ -93,8 +93,8 @@ def test_csv_is_all_the_output(losswire):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--arrivals", "poisson"), "--arrivals: expected --rate beside it"),
-        (("--csv", "-", "--json"), "--csv: expected a file beside --json"),
+        (("--arrivals", "poisson"), "--arrivals: expected --rate too"),
+        (("--csv", "-", "--json"), "--csv: expected a file if --json is given"),
         (("--rate", 0), "--rate"),
     ],
 )

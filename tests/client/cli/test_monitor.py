@@ -243,7 +243,7 @@ def test_gap_is_no_interval():
     first, gone, second = next(seen), next(seen), next(seen)
     assert isinstance(first, Interval)
     assert isinstance(second, Interval)
-    assert (first.seconds, str(gone), second.seconds) == (1, "no metrics to be had at here: gone", 1)
+    assert (first.seconds, str(gone), second.seconds) == (1, "cannot read metrics at here: gone", 1)
     assert second.after is scrapes[4]
     assert slept == [1.5] * 4
 

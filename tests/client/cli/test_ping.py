@@ -32,7 +32,7 @@ def test_option_goes_before_the_variable(losswire, target):
 def test_absent_server_is_unreachable(losswire):
     result = losswire("ping", "--target", "localhost:1")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith("losswire: no server to be reached at localhost:1: ")
+    assert result.stderr.startswith("losswire: no server can be reached at localhost:1: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -54,9 +54,9 @@ def test_timeout_that_is_none_is_refused(losswire):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "losses.example:1", "--token", "t"], "token: expected tls beside it"),
+        (["--target", "losses.example:1", "--token", "t"], "token: expected tls too"),
         (["--ca", "no/such.pem"], "tls.ca: expected a file that can be read"),
-        (["--cert", "cert.pem"], "tls.key: expected a file beside tls.cert"),
+        (["--cert", "cert.pem"], "tls.key: expected a file, since tls.cert is given"),
         (["--token-file", "no/such"], "token: expected a file that can be read"),
     ],
 )

@@ -101,7 +101,7 @@ def test_metrics_that_trickle_end_top(losswire, monkeypatch, start):
         began = time.monotonic()
         result = losswire("top", "--once", "--metrics-url", url)
         assert time.monotonic() - began < 20
-    assert (result.exit_code, result.stderr) == (3, f"losswire: no metrics to be had at {url}: timed out\n")
+    assert (result.exit_code, result.stderr) == (3, f"losswire: cannot read metrics at {url}: timed out\n")
 
 
 @contextmanager

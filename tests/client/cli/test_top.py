@@ -67,7 +67,7 @@ def test_address_comes_from_environment(losswire, metrics_url):
 def test_server_that_is_away_is_unreachable(losswire):
     result = losswire("top", "--once", "--metrics-url", "http://127.0.0.1:1/metrics")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == "losswire: no metrics to be had at http://127.0.0.1:1/metrics: Connection refused\n"
+    assert result.stderr == "losswire: cannot read metrics at http://127.0.0.1:1/metrics: Connection refused\n"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_other_servers_are_said_to_be_so(losswire, serve_text, text, status, wor
     url = serve_text(text, status)
     result = losswire("top", "--once", "--metrics-url", url)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith(f"losswire: no metrics to be had at {url}: ")
+    assert result.stderr.startswith(f"losswire: cannot read metrics at {url}: ")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -101,7 +101,7 @@ def test_pipe_waits_for_an_absent_server():
         said = [present(process.stdout).readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-    assert said == ["no metrics to be had at http://127.0.0.1:1/metrics: Connection refused; trying again\n"] * 3
+    assert said == ["cannot read metrics at http://127.0.0.1:1/metrics: Connection refused; trying again\n"] * 3
 
 
 def test_terminal_is_left_as_it_was(metrics_url):

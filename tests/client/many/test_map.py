@@ -161,7 +161,7 @@ def test_wrong_option_is_refused_at_once(target, kind, options, message):
 
 @BOTH
 def test_no_iterable_is_refused_at_once(target, kind):
-    with pytest.raises(InvalidArgumentError, match=r"batches: expected what gives batches, .*, got 5"):
+    with pytest.raises(InvalidArgumentError, match=r"batches: expected an iterable of batches, .*, got 5"):
         kind(target).map(5)
 
 

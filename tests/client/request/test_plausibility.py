@@ -27,16 +27,21 @@ def log_softmax(logits, axis):
 DTYPES = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16]
 
 WRONG = {
-    "probabilities": ("cross_entropy", softmax(LOGITS, 1), TARGET, "input: expected logits, got what look like prob"),
-    "decisions": ("cross_entropy", np.eye(7)[TARGET], TARGET, "input: expected logits, got what look like prob"),
+    "probabilities": (
+        "cross_entropy",
+        softmax(LOGITS, 1),
+        TARGET,
+        "input: expected logits, got numbers that look like",
+    ),
+    "decisions": ("cross_entropy", np.eye(7)[TARGET], TARGET, "input: expected logits, got numbers that look like"),
     "labels as logits": ("cross_entropy", LABELS, TARGET, "input: expected logits, got nothing but zeros and ones"),
     "labels of each class": ("cross_entropy", LOGITS, LABELS, "target: expected probabilities .* ones .* at row 0"),
     "unnormalised": ("cross_entropy", LOGITS, softmax(LOGITS, 1) * 2, "target: .* sum to 1, got a sum of 2 at row 0"),
     "logits": ("nll_loss", LOGITS, TARGET, "input: expected log-probabilities, .* got a sum of .* at row 0"),
     "negative logits": ("nll_loss", LOGITS - 20, TARGET, "input: expected log-probabilities, .* at row 0"),
-    "no logarithms": ("nll_loss", softmax(LOGITS, 1), TARGET, "input: .*-probabilities, got what look like prob"),
+    "no logarithms": ("nll_loss", softmax(LOGITS, 1), TARGET, "input: .*-probabilities, got numbers that look like"),
     "certain": ("binary_cross_entropy", LABELS, LABELS, "input: expected probabilities, got nothing but zeros and"),
-    "not logits": ("binary_cross_entropy_with_logits", softmax(LOGITS, 1), LABELS, "input: .* logits, got what look"),
+    "not logits": ("binary_cross_entropy_with_logits", softmax(LOGITS, 1), LABELS, "input: .* logits, got numbers"),
     "labels": ("binary_cross_entropy_with_logits", LABELS, LABELS, "input: .* logits, got nothing but zeros and ones"),
     "classes": (
         "binary_cross_entropy_with_logits",
@@ -106,7 +111,7 @@ def test_wrong_row_is_sample_and_position():
 def test_ignored_rows_may_hold_anything():
     target = np.append(TARGET, -100)
     check_plausible("nll_loss", np.vstack([log_softmax(LOGITS, 1), LOGITS[:1]]), target, -100)
-    with pytest.raises(InvalidArgumentError, match="what look like probabilities"):
+    with pytest.raises(InvalidArgumentError, match="numbers that look like probabilities"):
         check_plausible("cross_entropy", np.vstack([softmax(LOGITS, 1), LOGITS[:1]]), target, -100)
 
 

@@ -277,7 +277,7 @@ def test_export_is_refused_with_a_way_out(client):
         def forward(self, x):
             return remote.cross_entropy(x, torch.tensor([0, 1, 2]), client=client)
 
-    with pytest.raises(NotServedError, match=r"torch\.export .* export what gives the logits"):
+    with pytest.raises(NotServedError, match=r"torch\.export .* export the model that computes the logits"):
         torch.export.export(Model(), (LOGITS,))
 
 

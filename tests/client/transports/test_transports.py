@@ -190,7 +190,7 @@ def test_stream_errors_count_from_first_row(stream):
 
 
 def test_row_that_no_message_holds_says_so():
-    message = r"a row has 1200000 bytes, and the server takes messages of 1048576"
+    message = r"a row has 1200000 bytes, but the server takes messages of at most 1048576"
     with (
         serving(max_message_bytes=2**20) as server,
         Client(f"127.0.0.1:{server.port}", transport="stream") as client,

@@ -96,9 +96,9 @@ def answers(client: Client) -> bool:
         ),
         ({"tls": "yes"}, "tls: expected"),
         ({"token": Path("no/such")}, "token: expected a file that can be read, got 'no/such'"),
-        ({"token": "a b"}, "token: expected printable characters"),
-        ({"token": ""}, "token: expected printable characters"),
-        ({"token": "secret", "target": "losses.example:1"}, "token: expected tls beside it"),
+        ({"token": "a b"}, "token: expected printable ASCII"),
+        ({"token": ""}, "token: expected printable ASCII"),
+        ({"token": "secret", "target": "losses.example:1"}, "token: expected tls too"),
     ],
 )
 def test_wrong_credentials_are_named(options, message):
@@ -107,7 +107,7 @@ def test_wrong_credentials_are_named(options, message):
 
 
 def test_certificate_needs_its_key():
-    with pytest.raises(InvalidArgumentError, match=r"tls\.key: expected a file beside tls\.cert, got None"):
+    with pytest.raises(InvalidArgumentError, match=r"tls\.key: expected a file, since tls\.cert is given; got None"):
         TLS(cert="cert.pem")
 
 

@@ -66,13 +66,13 @@ def test_several_targets_share_no_memory():
             for _ in range(4):
                 result = client.cross_entropy(*LARGE, grad=True)
                 assert not client._session.shared.holds(present(result.grad))
-        with pytest.raises(InvalidArgumentError, match="transport: expected another one for several targets"):
+        with pytest.raises(InvalidArgumentError, match="transport: expected another transport for several targets"):
             Client(targets, transport="shared_memory")
 
 
 def test_name_that_nobody_knows_is_told():
     with pytest.raises(
-        InvalidArgumentError, match=r"target: expected hosts that are known, got 'no\.such\.host\.invalid'"
+        InvalidArgumentError, match=r"target: expected hosts whose names can be resolved, got 'no\.such\.host\.invalid'"
     ):
         Client(["no.such.host.invalid:50051", "127.0.0.1:50051"], retry=None).ping()
 

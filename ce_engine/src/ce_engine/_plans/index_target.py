@@ -90,5 +90,5 @@ def _int64(target: Tensor) -> Tensor:  # (R)
     classes = target.reshape(-1).to(torch.int64)
     if target.dtype is torch.uint64 and (classes < 0).any():
         wrapped = int(classes[classes < 0][0]) + 2**64
-        raise InvalidArgumentError("target", f"expected classes that int64 holds, got {wrapped}")
+        raise InvalidArgumentError("target", f"expected classes that fit int64, got {wrapped}")
     return classes

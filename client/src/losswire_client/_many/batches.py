@@ -36,7 +36,7 @@ def check_map(losses: Losses[Any], loss: str, options: Iterable[str], batches: o
     known = keywords_of(getattr(losses, loss))
     check_keywords(losses, map_of, options, known and {*known, "window", "progress"})
     if not any(hasattr(type(batches), way) for way in ways):
-        problem = f"expected what gives batches, as a list or a generator, got {shown(batches)}"
+        problem = f"expected an iterable of batches, such as a list or a generator, got {shown(batches)}"
         raise invalid_argument("batches", problem)
 
 

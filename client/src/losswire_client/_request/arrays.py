@@ -28,7 +28,7 @@ def target_array(argument: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind not in "iu" or of_numpy(array.dtype) is not None:
         return array
     if array.size and array.max() > MAX_CLASS:
-        raise invalid_argument(argument, f"expected classes that int64 holds, got {array[array > MAX_CLASS][0]}")
+        raise invalid_argument(argument, f"expected classes that fit int64, got {array[array > MAX_CLASS][0]}")
     return array.astype(np.int64)
 
 

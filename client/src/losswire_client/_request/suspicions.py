@@ -141,7 +141,7 @@ def _cross_entropy() -> list[Suspicion]:
     return [
         AllAlike(
             "input",
-            f"expected logits, got what look like probabilities, in [0, 1] and with sum 1: {logarithms}",
+            f"expected logits, got numbers that look like probabilities, in [0, 1] and with sum 1: {logarithms}",
             _are_distributions,
         ),
         AllAlike("input", "expected logits, got nothing but zeros and ones", _are_zeros_and_ones, FEWEST),
@@ -157,7 +157,7 @@ def _nll_loss() -> list[Suspicion]:
     return [
         AllAlike(
             "input",
-            "expected log-probabilities, got what look like probabilities, in [0, 1] and with sum 1: "
+            "expected log-probabilities, got numbers that look like probabilities, in [0, 1] and with sum 1: "
             "take their logarithms",
             _are_distributions,
         ),
@@ -178,7 +178,7 @@ def _binary_cross_entropy_with_logits() -> list[Suspicion]:
         AllAlike("input", "expected logits, got nothing but zeros and ones", _are_zeros_and_ones, FEWEST),
         AllAlike(
             "input",
-            "expected logits, got what look like probabilities, all in [0, 1]: binary_cross_entropy takes them",
+            "expected logits, got numbers that look like probabilities, all in [0, 1]: binary_cross_entropy takes them",
             _are_probabilities,
             FEWEST,
         ),

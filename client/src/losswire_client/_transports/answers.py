@@ -27,7 +27,7 @@ def understood() -> Iterator[None]:
     except (DecodeError, KeyError, ValueError) as error:
         if isinstance(error, LosswireError):
             raise
-        raise InternalError(f"the server sent an answer that is not of the contract: {error}") from error
+        raise InternalError(f"the server sent an answer that breaks the contract: {error}") from error
 
 
 def read_arrays(response: v1.EvaluateResponse) -> Arrays:

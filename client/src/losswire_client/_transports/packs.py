@@ -18,7 +18,7 @@ FIELD_BYTES = 6  # at most so many bytes of a message come before each request
 TAG = tag(v1.BatchEvaluateRequest.REQUESTS_FIELD_NUMBER, LENGTH_DELIMITED)
 
 Outcome: TypeAlias = v1.EvaluateResponse | LosswireError  # of one request
-GIVEN_UP = CallCancelledError("whoever was to send this has been interrupted")
+GIVEN_UP = CallCancelledError("the caller that was to send this request was interrupted")
 
 
 def is_small(request: v1.EvaluateRequest, data: bytes) -> bool:

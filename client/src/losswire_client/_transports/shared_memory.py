@@ -140,7 +140,7 @@ def _checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         known = np.dtype(dtype)
     except Exception as error:
-        raise invalid_argument("dtype", f"expected one that numpy knows, got {shown(dtype)}") from error
+        raise invalid_argument("dtype", f"expected a dtype that numpy knows, got {shown(dtype)}") from error
     if known.name not in BY_NAME or not known.isnative:
         raise invalid_argument("dtype", f"expected one of {', '.join(BY_NAME)}, got {known}")
     return known

@@ -50,7 +50,7 @@ class Stream:
         row_bytes = self._row_bytes(self._in_slabs)
         if row_bytes + 2**10 > max_message_bytes:
             size = f"a row has {row_bytes} bytes"
-            raise ResourceExhaustedError(f"{size}, and the server takes messages of {max_message_bytes}")
+            raise ResourceExhaustedError(f"{size}, but the server takes messages of at most {max_message_bytes}")
 
     def messages(self) -> Iterator[bytes]:
         """The messages to send, made one by one on demand."""

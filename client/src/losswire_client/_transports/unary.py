@@ -22,7 +22,7 @@ def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
     """
     if evaluation.nbytes > MAX_BATCH_BYTES:
         size = f"{evaluation.nbytes} bytes"
-        raise ResourceExhaustedError(f"input and target have {size}, and a message holds {MAX_BATCH_BYTES}")
+        raise ResourceExhaustedError(f"input and target have {size}, but a message holds at most {MAX_BATCH_BYTES}")
     request = evaluation.new_request()
     with np.errstate(over="ignore"):  # infinity is right if the wire dtype is too narrow
         for name, array in evaluation.arrays.items():

@@ -52,7 +52,9 @@ class Endpoint:
         self._tls = tls
         self._token = None if token is None else Token(token)
         if token is not None and tls is None and not self.is_local:
-            raise invalid_argument("token", "expected tls beside it, or anybody on the way to the server could read it")
+            raise invalid_argument(
+                "token", "expected tls too: without it, anybody on the way to the server could read the token"
+            )
         self._watch = Watch(tls.files if tls else ())
         self._credentials = tls.credentials() if tls else None
 
@@ -119,7 +121,7 @@ def _static_addresses(targets: Sequence[str]) -> str:
     found = [_look_up(*host_and_port(target)) for target in targets]
     versions = {family for family, _ in found}
     if len(versions) > 1:
-        raise invalid_argument("target", f"expected addresses of one version of IP, got {', '.join(targets)}")
+        raise invalid_argument("target", f"expected either IPv4 or IPv6 addresses, got {', '.join(targets)}")
     scheme = "ipv6" if socket.AF_INET6 in versions else "ipv4"
     return f"{scheme}:{','.join(address for _, address in found)}"
 
@@ -128,7 +130,9 @@ def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # Python raises UnicodeError for a label that is too long
-        raise invalid_argument("target", f"expected hosts that are known, got {host!r}: {error}") from error
+        raise invalid_argument(
+            "target", f"expected hosts whose names can be resolved, got {host!r}: {error}"
+        ) from error
     family, *_, address = min(found, key=lambda one: one[0] is not socket.AF_INET)
     return family, f"[{address[0]}]:{port}" if family is socket.AF_INET6 else f"{address[0]}:{port}"
 

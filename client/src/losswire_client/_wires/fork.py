@@ -77,7 +77,7 @@ class Process:
         if not _grpc_supports_forks():
             self._trouble = "with GRPC_ENABLE_FORK_SUPPORT=0: unset that, or start processes by the spawn method"
         elif self._calls:
-            self._trouble = "amid calls that did not end: fork before, or start processes by the spawn method"
+            self._trouble = "while calls were under way: fork before, or start processes by the spawn method"
         if self._aio_users:
             problem = "AsyncClient does not work in a process that was forked from one which was using it"
             self._aio_trouble = f"{problem}: use Client there, or start processes by the spawn method"

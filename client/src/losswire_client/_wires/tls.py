@@ -39,7 +39,7 @@ class TLS:
             raise invalid_argument("tls.server_name", f"expected a host's name, got {shown(self.server_name)}")
         if (self.cert is None) != (self.key is None):
             missing, given = ("key", "cert") if self.key is None else ("cert", "key")
-            raise invalid_argument(f"tls.{missing}", f"expected a file beside tls.{given}, got None")
+            raise invalid_argument(f"tls.{missing}", f"expected a file, since tls.{given} is given; got None")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -45,5 +45,5 @@ def _read(file: Path) -> str:
 def _bearer(token: str) -> Metadata:
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise invalid_argument("token", "expected printable characters of ASCII without spaces, got others or none")
+        raise invalid_argument("token", "expected printable ASCII characters without spaces, got others or none")
     return (("authorization", f"Bearer {token}"),)

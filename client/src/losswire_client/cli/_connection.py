@@ -27,12 +27,14 @@ class Connection:
     token: Annotated[
         str | None,
         option(
-            help="Token to show a proxy of the server's. Other users see it in ps: prefer LOSSWIRE_TOKEN or a file."
+            help="Token for a proxy in front of the server. Other users see it in ps: prefer LOSSWIRE_TOKEN or a file."
         ),
     ] = None
     token_file: Annotated[Path | None, option(help="File with the token. LOSSWIRE_TOKEN_FILE.")] = None
     tls: Annotated[bool, option("--tls", help="Encrypt the connection, to a proxy that has TLS. LOSSWIRE_TLS.")] = False
-    ca: Annotated[Path | None, option(help="PEM file of whom to trust. Implies --tls. LOSSWIRE_TLS_CA.")] = None
+    ca: Annotated[Path | None, option(help="PEM file of the authorities to trust. Implies --tls. LOSSWIRE_TLS_CA.")] = (
+        None
+    )
     cert: Annotated[Path | None, option(help="PEM file of your certificate. Implies --tls. LOSSWIRE_TLS_CERT.")] = None
     key: Annotated[Path | None, option(help="PEM file of its private key. LOSSWIRE_TLS_KEY.")] = None
 

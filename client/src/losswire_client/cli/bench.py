@@ -36,13 +36,13 @@ Spacing = Literal["constant", "poisson"]
 def bench(
     connection: Connection,
     shape: Annotated[
-        list[str], Option(metavar="ROWSxCLASSES", help="Of a batch; may be given several times.")
+        list[str], Option(metavar="ROWSxCLASSES", help="Shape of a batch; may be given several times.")
     ] = SHAPES,
     concurrency: Annotated[
         list[int] | None,
         Option(
             min=1,
-            help="Callers at a time, several if given again: 1 and 32, or with --rate 64, the most calls in flight.",
+            help="Callers at a time; may be given several times. By default 1 and 32; with --rate 64 in flight.",
         ),
     ] = None,
     rate: Annotated[
@@ -50,10 +50,10 @@ def bench(
     ] = None,
     arrivals: Annotated[
         Spacing | None,
-        Option(help="With --rate: calls as far apart as each other, the default, or at random as of many users."),
+        Option(help="With --rate: calls at equal intervals, the default, or at random as from many users."),
     ] = None,
     seconds: Annotated[float, Option(min=0.01, help="How long each case is measured.")] = 3.0,
-    loss: Annotated[Loss, Option(help="What is evaluated, of random batches that suit it.")] = Loss.CROSS_ENTROPY,
+    loss: Annotated[Loss, Option(help="The loss to evaluate, on random batches.")] = Loss.CROSS_ENTROPY,
     grad: Annotated[bool, Option("--grad", help="Ask for gradients too.")] = False,
     dtype: Annotated[Dtype, Option(help="Of the logits.")] = "float32",
     transport: Annotated[Transport, Option(help="How batches travel.")] = "auto",
@@ -81,9 +81,9 @@ def bench(
     counts inputs, targets and gradients.
     """
     if rate is None and arrivals is not None:
-        raise BadParameter("expected --rate beside it", param_hint="--arrivals")
+        raise BadParameter("expected --rate too", param_hint="--arrivals")
     if csv == "-" and json:
-        raise BadParameter("expected a file beside --json, got -", param_hint="--csv")
+        raise BadParameter("expected a file if --json is given, got -", param_hint="--csv")
     due = None if rate is None else Arrivals(rate, arrivals or "constant")
     callers = concurrency or (CONCURRENCY if due is None else CONCURRENCY_AT_A_RATE)
     cases = [Case(*case) for case in product(map(_shape, shape), callers)]

@@ -36,7 +36,7 @@ def evaluate(
     """One of the client's losses as a tensor that autograd can differentiate any number of times."""
     evaluated = _evaluate
     if torch.compiler.is_exporting():
-        raise NotServedError("torch.export of a loss is not served: export what gives the logits")
+        raise NotServedError("torch.export of a loss is not served: export the model that computes the logits")
     if torch.compiler.is_compiling():  # a decorator would import the compiler in programs that compile nothing
         evaluated = torch.compiler.disable(_evaluate)  # type: ignore[no-untyped-call]
     constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
@@ -70,7 +70,7 @@ def _constant(argument: str, value: Tensor | None) -> Tensor | None:
     if not isinstance(value, Tensor):
         raise invalid_argument(argument, f"expected a tensor, got a {type(value).__name__}")
     if value.requires_grad and torch.is_grad_enabled():
-        raise invalid_argument(argument, "expected no gradient to be required of it, since only the input gets one")
+        raise invalid_argument(argument, "expected a tensor that requires no gradient, since only the input gets one")
     return value.detach()
 
 

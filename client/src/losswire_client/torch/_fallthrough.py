@@ -12,5 +12,5 @@ def of_torch(module: ModuleType, name: str) -> Any:
     found = getattr(module, name)
     if name in MISTAKABLE:
         message = f"{name} is PyTorch's own, evaluated in this process and not by a server"
-        warnings.warn(f"{message}; take it from {module.__name__} to say that you know", UserWarning, stacklevel=3)
+        warnings.warn(f"{message}; take it from {module.__name__} to silence this warning", UserWarning, stacklevel=3)
     return found

@@ -60,7 +60,7 @@ def test_server_that_is_away_ends_it_at_once(losswire, file):
     result = losswire("eval", file("a.npz"), file("b.npz"), "--target", "localhost:1", "--timeout", 2)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.count("\n") == 1
-    assert "no server to be reached at localhost:1" in result.stderr
+    assert "no server can be reached at localhost:1" in result.stderr
 
 
 @pytest.mark.parametrize(("error", "code"), [(OverloadedError("full"), 1), (UnavailableError("gone"), 3)])
@@ -93,10 +93,10 @@ def test_failure_halfway_leaves_results(losswire, file, monkeypatch, error, code
         (["--output", "out.txt"], "'--output': expected a name that ends in .csv, .parquet, .npy, .json, got out.txt"),
         (["--output", "nowhere/out.csv"], "'--output': there is no directory nowhere"),
         (["--bytes", "1", "--bytes-name", "n"], "--bytes: expected one of it and --bytes-name"),
-        (["--bytes", "1", "--weight", "balanced"], "--bytes: bits per byte are of a loss that is neither"),
+        (["--bytes", "1", "--weight", "balanced"], "--bytes: bits per byte need a loss that is neither"),
         (
             ["--bytes-name", "n", "--label-smoothing", "0.1"],
-            "--bytes-name: bits per byte are of a loss that is",
+            "--bytes-name: bits per byte need a loss that is",
         ),
         (
             ["--bytes", "1", "--loss", "binary_cross_entropy_with_logits"],

@@ -36,11 +36,11 @@ def warned(losswire):
 @pytest.mark.parametrize(
     ("scores", "labels", "arguments", "words"),
     [
-        (PROBS, TARGET, (), ["scores: expected logits, got what look like probabilities"]),
+        (PROBS, TARGET, (), ["scores: expected logits, got numbers that look like probabilities"]),
         (LOGITS + 9, TARGET, ("--loss", "nll_loss"), ["scores: expected log-probabilities", "perplexity of "]),
         (LOGITS - 9, TARGET, ("--loss", "nll_loss"), ["scores: expected log-probabilities"]),
         (LOGITS, LABELS, (), ["target: expected probabilities of the classes, which sum to 1, got 2 ones"]),
-        (PROBS, LABELS, BINARY, ["scores: expected logits, got what look like probabilities, all in [0, 1]"]),
+        (PROBS, LABELS, BINARY, ["scores: expected logits, got numbers that look like probabilities, all in [0, 1]"]),
         (LABELS, LABELS, BINARY, ["scores: expected logits, got nothing but zeros and ones"]),
         (LOGITS[:, 0] + 9, TARGET, BINARY, ["target: expected labels or probabilities in [0, 1]", "mean loss of "]),
         (LOGITS, TARGET, (), []),

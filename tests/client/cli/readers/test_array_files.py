@@ -92,8 +92,8 @@ def test_sharded_safetensors_are_read(tmp_path):
             "logits is in gone.safetensors, which",
         ),
         ({"logits": "model-00001-of-00002.safetensors", "y": "b"}, "logits is not in model-00001-of-00002.safetensors"),
-        ({"logits": "../logits.safetensors"}, "expected names of files beside the index"),
-        ({"logits": 3}, "expected names of files beside the index"),
+        ({"logits": "../logits.safetensors"}, "expected names of files in the index's folder"),
+        ({"logits": 3}, "expected names of files in the index's folder"),
         ([], "expected a weight_map"),
     ],
 )

@@ -15,7 +15,7 @@ CONTENTS = {
     "is text, expected a": b"something else" * 100,
     "is a web page, expected ": b"<!DOCTYPE html>\n<html>Not found</html>",
     "is JSON, expected ": b'{"error": "not found"}',
-    "is a Git LFS pointer, in whose place git lfs pull puts the file, expected": LFS,
+    "is a Git LFS pointer, which git lfs pull replaces by the file, expected": LFS,
     "is an HDF5 file, expected": b"\x89HDF\r\n\x1a\n",
     "is compressed by gzip, expected": b"\x1f\x8b\x08\x00",
     "is text in UTF-16, expected": "a,b".encode("utf-16"),

@@ -26,7 +26,7 @@ def check_options(plan: Plan, weight: str | None, files: Sequence[Source], outpu
     if plan.byte_count and plan.bytes_name:
         raise BadParameter("expected one of it and --bytes-name", param_hint="--bytes")
     if (plan.byte_count or plan.bytes_name) and (weight or plan.options.get("label_smoothing")):
-        problem = "bits per byte are of a loss that is neither weighted nor smoothed"
+        problem = "bits per byte need a loss that is neither weighted nor smoothed"
         raise BadParameter(problem, param_hint="--bytes" if plan.byte_count else "--bytes-name")
     if output and output.suffix.lower() == ".npy" and len(files) > 1:
         raise BadParameter("of several files, .csv and .parquet tell which a row is of", param_hint="--output")

@@ -54,6 +54,6 @@ def of_losses(tallies: Tallies, plan: Plan) -> Iterator[str]:
         yield f"{count:,} of {tallies.sums.row_count:,} losses are NaN or infinite: {places}{more}"
     loss = tallies.sums.loss
     if loss < 0 and plan.has_perplexity:
-        yield f"a perplexity of {np.exp(loss):.4g}, which is below 1, is of no probabilities"
+        yield f"a perplexity of {np.exp(loss):.4g}, below 1, which no probabilities can have"
     elif loss < 0:
-        yield f"a mean loss of {loss:.4g}, which is below 0, is of no probabilities"
+        yield f"a mean loss of {loss:.4g}, below 0, which no probabilities can have"

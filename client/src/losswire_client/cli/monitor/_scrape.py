@@ -25,7 +25,7 @@ class MetricsError(CommandError):
     def __init__(self, url: str, problem: object) -> None:
         reason = getattr(problem, "reason", problem)  # a URLError has one
         text = getattr(reason, "strerror", None) or reason
-        super().__init__(f"no metrics to be had at {url}: {text}", ExitCode.UNREACHABLE)
+        super().__init__(f"cannot read metrics at {url}: {text}", ExitCode.UNREACHABLE)
 
 
 class Scrape(NamedTuple):

@@ -13,7 +13,7 @@ INDEX = ".safetensors.index.json"
 EMPTY, TEXT, UNKNOWN = "empty", "text", "of no known format"
 NPY, ZIP, SAFETENSORS, PARQUET = "a .npy file", "a zip", "a safetensors file", "a Parquet file"
 ARROW_FILE, ARROW_STREAM = "an Arrow file", "an Arrow stream"
-JSON, HTML, LFS = "JSON", "a web page", "a Git LFS pointer, in whose place git lfs pull puts the file"
+JSON, HTML, LFS = "JSON", "a web page", "a Git LFS pointer, which git lfs pull replaces by the file"
 
 
 class Format(NamedTuple):
@@ -49,7 +49,7 @@ SIGNATURES = {
     b"PAR1": PARQUET,
     b"ARROW1": ARROW_FILE,
     b"\xff\xff\xff\xff": ARROW_STREAM,
-    b"FEA1": "a Feather file of version 1, which pyarrow.feather writes no more",
+    b"FEA1": "a Feather file of version 1, which pyarrow no longer writes",
     b"\xff\xfe": "text in UTF-16",
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "compressed by gzip",

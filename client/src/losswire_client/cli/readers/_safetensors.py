@@ -43,7 +43,7 @@ class SafetensorsIndex(ArrayFile):
     def column(self, name: str) -> "SafetensorsColumn":
         part = self._folder / self._parts[name]
         if not part.is_file():
-            raise ValueError(f"{name} is in {part.name}, which is missing beside the index")
+            raise ValueError(f"{name} is in {part.name}, which is not in the index's folder")
         file = SafetensorsFile(part)
         self._opened.callback(file.close)
         if name not in file.names:
@@ -75,5 +75,5 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise ValueError("expected a weight_map, from names of arrays to names of files")  # noqa: TRY004 - the file's fault
     for part in parts.values():
         if not isinstance(part, str) or Path(part).name != part:
-            raise ValueError(f"expected names of files beside the index in its weight_map, got {part!r}")
+            raise ValueError(f"expected names of files in the index's folder in its weight_map, got {part!r}")
     return parts
