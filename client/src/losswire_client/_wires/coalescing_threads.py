@@ -31,12 +31,13 @@ class CoalescingThreads:
     ) -> v1.EvaluateResponse:
         caller = _Caller(request, served, deadline)
         try:
-            if self._leads(caller) or self._is_called_to_lead(caller):
+            leads = self._leads(caller) or self._is_called_to_lead(caller)
+            if leads:
                 await self._lead(caller, send)
         except BaseException:
             self._leave(caller)
             raise
-        if isinstance(caller.outcome, DeadlineExceededError):  # the leader's time ran out: this caller may have more
+        if not leads and isinstance(caller.outcome, DeadlineExceededError):  # the leader's time is over, not this one's
             (caller.outcome,) = await send([request], deadline)
         return caller.answer()
 
