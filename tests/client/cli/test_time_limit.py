@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_metrics_that_trickle_end_top(losswire, monkeypatch, start):
         began = time.monotonic()
         result = losswire("top", "--once", "--metrics-url", url)
         assert time.monotonic() - began < 20
+    assert (result.exit_code, result.stderr) == (3, f"losswire: cannot read metrics at {url}: timed out\n")
+
+
+def test_part_of_metrics_is_not_read(losswire, monkeypatch):
+    monkeypatch.setattr("losswire_client.cli.monitor._scrape.TIMEOUT", 0.5)
+    wait = Future.result
+    # Whoever waits for the metrics wakes only when their reader has ended.
+    monkeypatch.setattr(Future, "result", lambda future, timeout=None: wait(future))  # noqa: ARG005
+    with trickling("HTTP/1.1 200 OK\r\n\r\n") as url:
+        result = losswire("top", "--once", "--metrics-url", url)
     assert (result.exit_code, result.stderr) == (3, f"losswire: cannot read metrics at {url}: timed out\n")
 
 

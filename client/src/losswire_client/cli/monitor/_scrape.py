@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from http.client import HTTPException, HTTPResponse, IncompleteRead
-from itertools import takewhile
 from typing import NamedTuple
 from urllib.error import HTTPError
 
 from losswire_client.cli._failures import CommandError, ExitCode
 
 TIMEOUT = 5.0
+TIMED_OUT = "timed out"
 OURS = "losswire_inflight_bytes"  # every Losswire server has this metric
 
 Labels = frozenset[tuple[str, str]]
@@ -84,14 +84,19 @@ def _download(url: str) -> bytes:
     try:
         return text.result(TIMEOUT)
     except TimeoutError as error:
-        raise TimeoutError("timed out") from error
+        raise TimeoutError(TIMED_OUT) from error
 
 
 def _read_all(response: HTTPResponse, end: float) -> bytes:
-    parts = b"".join(takewhile(lambda _: time.monotonic() < end, iter(response.read1, b"")))
+    parts = []
+    while part := response.read1():
+        if time.monotonic() > end:  # a caller that wakes late would take a part for the whole
+            raise TimeoutError(TIMED_OUT)
+        parts.append(part)
+    text = b"".join(parts)
     if response.length:
-        raise IncompleteRead(parts, response.length)
-    return parts
+        raise IncompleteRead(text, response.length)
+    return text
 
 
 def parse(text: str, at: float) -> Scrape:
