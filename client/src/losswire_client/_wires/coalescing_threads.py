@@ -37,7 +37,8 @@ class CoalescingThreads:
         except BaseException:
             self._leave(caller)
             raise
-        if not leads and isinstance(caller.outcome, DeadlineExceededError):  # the leader's time is over, not this one's
+        if not leads and isinstance(caller.outcome, DeadlineExceededError):
+            # The leader's time is over. This caller may have more.
             (caller.outcome,) = await send([request], deadline)
         return caller.answer()
 
