@@ -115,8 +115,8 @@ def test_tests_go_through_faces(source):
 @pytest.mark.parametrize(
     ("file", "name", "may"),
     [
-        ("ce_engine/cpu/test_native.py", "ce_engine.cpu._native", True),
-        ("ce_engine/losses/test_nll_loss.py", "ce_engine.cpu._native", False),
+        ("ce_engine/cpu/test_native.py", "ce_engine.cpu._launch", True),
+        ("ce_engine/losses/test_nll_loss.py", "ce_engine.cpu._launch", False),
         ("ce_engine/losses/test_nll_loss.py", "ce_engine._slab.Slab", True),
         ("client/cli/test_app.py", "losswire_client._request.form_checks", False),
         ("client/cli/test_app.py", "losswire_client.cli.load._batches", True),

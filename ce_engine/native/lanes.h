@@ -1,178 +1,126 @@
-// Sixteen float32 lanes, in the compilers' portable notation: one register of AVX-512, two of AVX2, four of NEON, SSE.
+// Lanes: 64 bytes of numbers, whatever the CPU: one register of AVX-512, two of AVX2, four of SSE2 and NEON.
 //
-// All arithmetic is float32. A step is the two vectors that are loaded at a time. Of half precision these are the even
-// and the odd elements of one vector of memory, which takes a shift and a mask where the order of memory would take
-// shuffles; no sum or maximum here depends on the order of lanes, and a store undoes it.
+// So every CPU adds up the same numbers in the same places and order. With a fused multiply-add, which all but the
+// baseline of x86-64 have, results have the same bits on all CPUs.
 
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
+#include <utility>
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define INLINE static ALWAYS_INLINE
+#include "registers.h"
 
-constexpr int LANES = 16;
-constexpr int STEP = 2 * LANES;
+constexpr int LANE_BYTES = 64, REGISTERS = LANE_BYTES / REGISTER_BYTES;
 
-// Vectors of as many numbers as another one.
-template <class Vector> struct Like {
-    typedef float Floats __attribute__((vector_size(sizeof(Vector))));
-    typedef uint32_t Words __attribute__((vector_size(sizeof(Vector))));
+template <class T> struct Lanes {
+    static constexpr int COUNT = LANE_BYTES / sizeof(T);
+    typedef T Number;
+    typedef typename VectorOf<T>::type Register;
+
+    Register part[REGISTERS];
 };
 
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+// What is loaded and computed at a time.
+template <class T> struct Step {
+    static constexpr int COUNT = 2 * Lanes<T>::COUNT;
 
-struct Step {
-    Floats a, b;
+    Lanes<T> a, b;
 };
 
-// Elements as they lie in memory.
-struct Float32 { uint32_t bits; };
-struct Float16 { uint16_t bits; };
-struct BFloat16 { uint16_t bits; };
+template <class Number> using Word = std::conditional_t<sizeof(Number) == 4, uint32_t, uint64_t>;
+template <class Register> using NumberOf = std::remove_cvref_t<decltype(Register()[0])>;
 
-INLINE Floats all(float x) { return x - Floats{}; }
-template <class Vector> INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
-INLINE Step larger(Step x, Step y) { return {larger(x.a, y.a), larger(x.b, y.b)}; }
-INLINE Step operator*(Step x, float factor) { return {x.a * factor, x.b * factor}; }
-INLINE void operator+=(Step &x, Step y) { x.a += y.a, x.b += y.b; }
-
-template <class Vector> INLINE Vector load(const void *from) {
-    Vector x;
-    std::memcpy(&x, from, sizeof x);
-    return x;
+// A function of registers, applied to all registers of some lanes. The indices are constants, since only then do all
+// compilers keep the registers out of memory.
+template <class Function> INLINE auto each(Function function) {
+    typedef Lanes<NumberOf<decltype(function(std::integral_constant<int, 0>()))>> Result;
+    return [&]<int... I>(std::integer_sequence<int, I...>) ALWAYS_INLINE_LAMBDA {
+        return Result{{function(std::integral_constant<int, I>())...}};
+    }(std::make_integer_sequence<int, REGISTERS>());
 }
 
-template <class Vector> INLINE void store(void *to, Vector x) { std::memcpy(to, &x, sizeof x); }
-
-// From bits in the low half of each word, as in https://fgiesen.wordpress.com/2012/03/28/half-to-float-done-quic/.
-template <class Words> INLINE typename Like<Words>::Floats widened(Float16, Words low) {
-    typedef typename Like<Words>::Floats Floats;
-    Words size = low & 0x7fff;
-    Words finite = (Words)((Floats)(size << 13) * 0x1p112f);
-    return (Floats)(finite | ((low & 0x8000) << 16) | (size < 0x7c00 ? Words{} : Words{} + 0x7f800000));
+template <class Function> INLINE void each_do(Function function) {
+    [&]<int... I>(std::integer_sequence<int, I...>) ALWAYS_INLINE_LAMBDA {
+        (function(std::integral_constant<int, I>()), ...);
+    }(std::make_integer_sequence<int, REGISTERS>());
 }
 
-template <class Words> INLINE typename Like<Words>::Floats widened(BFloat16, Words low) {
-    return (typename Like<Words>::Floats)(low << 16);
+#define EACH(...) each([&]([[maybe_unused]] auto i) ALWAYS_INLINE_LAMBDA { return __VA_ARGS__; })
+
+template <class T> INLINE Lanes<T> all(T x) { return EACH(x - typename Lanes<T>::Register{}); }
+template <class T> INLINE Step<T> both(T x) { return {all(x), all(x)}; }
+
+template <class T> INLINE Lanes<T> operator+(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] + y.part[i]); }
+template <class T> INLINE Lanes<T> operator-(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] - y.part[i]); }
+template <class T> INLINE Lanes<T> operator*(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] * y.part[i]); }
+template <class T> INLINE Lanes<T> operator/(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] / y.part[i]); }
+template <class T> INLINE Lanes<T> fused(Lanes<T> x, Lanes<T> y, Lanes<T> z) {
+    return EACH(fused(x.part[i], y.part[i], z.part[i]));
 }
+template <class T> INLINE Lanes<T> larger(Lanes<T> x, Lanes<T> y) { return EACH(larger(x.part[i], y.part[i])); }
 
-// To the nearest, of two the even one; bits in the low half of each word.
-template <class Floats> INLINE typename Like<Floats>::Words narrowed(Float16, Floats x) {
-    typedef typename Like<Floats>::Words Words;
-    Words bits = (Words)x, size = bits & 0x7fffffff;
-    Words normal = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
-    Words subnormal = (Words)((Floats)size + 0.5f) - 0x3f000000;  // the adder rounds at the last bit that is left
-    Words infinite = size > 0x7f800000 ? Words{} + 0x7e00 : Words{} + 0x7c00;
-    Words rounded = size < 0x38800000 ? subnormal : size < 0x47800000 ? normal : infinite;
-    return rounded | ((bits & 0x80000000) >> 16);
+// Of each lane x or y.
+template <class T, class Mask> INLINE Lanes<T> chosen(Lanes<Mask> mask, Lanes<T> x, Lanes<T> y) {
+    return EACH(mask.part[i] ? x.part[i] : y.part[i]);
 }
+template <class T> INLINE auto operator<(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] < y.part[i]); }
+template <class T> INLINE auto operator==(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] == y.part[i]); }
 
-template <class Floats> INLINE typename Like<Floats>::Words narrowed(BFloat16, Floats x) {
-    typedef typename Like<Floats>::Words Words;
-    Words bits = (Words)x;
-    return (x == x ? bits + 0x7fff + ((bits >> 16) & 1) : Words{} + 0x7fc00000) >> 16;
-}
-
-// A store that passes by the caches, for more than they hold; `to` is a multiple of 16 bytes, a whole line comes of it
-// only together with others, and `publish` comes before anyone reads it.
-INLINE void stream(void *to, Words x) {
-#if defined(__x86_64__)
-    typedef long long Quarter __attribute__((vector_size(16)));
-    Quarter *quarters = (Quarter *)to;
-    __builtin_ia32_movntdq(quarters, (Quarter)__builtin_shufflevector(x, x, 0, 1, 2, 3));
-    __builtin_ia32_movntdq(quarters + 1, (Quarter)__builtin_shufflevector(x, x, 4, 5, 6, 7));
-    __builtin_ia32_movntdq(quarters + 2, (Quarter)__builtin_shufflevector(x, x, 8, 9, 10, 11));
-    __builtin_ia32_movntdq(quarters + 3, (Quarter)__builtin_shufflevector(x, x, 12, 13, 14, 15));
-#else
-    store(to, x);
-#endif
-}
-
-INLINE void publish() {
-#if defined(__x86_64__)
-    __builtin_ia32_sfence();
-#endif
-}
-
-INLINE Step load_step(const Float32 *from) { return {load<Floats>(from), load<Floats>(from + LANES)}; }
-
-template <class Half> INLINE Step load_step(const Half *from) {
-    Words pairs = load<Words>(from);
-    return {widened(Half(), pairs & 0xffff), widened(Half(), pairs >> 16)};
-}
-
-template <bool STREAM> INLINE void put(void *to, Words x) { STREAM ? stream(to, x) : store(to, x); }
-
-// Whole structures would go by way of the stack.
-template <bool STREAM = false> INLINE void store_step(Float32 *to, Step x) {
-    put<STREAM>(to, (Words)x.a);
-    put<STREAM>(to + LANES, (Words)x.b);
-}
-
-template <bool STREAM = false, class Half> INLINE void store_step(Half *to, Step x) {
-    put<STREAM>(to, narrowed(Half(), x.a) | (narrowed(Half(), x.b) << 16));
-}
-
-// From even and odd elements to the order of memory.
-INLINE Step in_order(Step x) {
-    return {__builtin_shufflevector(x.a, x.b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
-            __builtin_shufflevector(x.a, x.b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
-}
-
-// Which element of memory each lane of a step holds.
-template <class Element> INLINE Step places() {
-    constexpr bool half = sizeof(Element) == 2;
-    Step at;
-    for (int i = 0; i < LANES; i++) {
-        at.a[i] = half ? 2 * i : i;
-        at.b[i] = half ? 2 * i + 1 : i + LANES;
+#define ON_BOTH(OPERATOR)                                                                                           \
+    template <class T> INLINE Step<T> operator OPERATOR(Step<T> x, Step<T> y) {                                     \
+        return {x.a OPERATOR y.a, x.b OPERATOR y.b};                                                                \
     }
-    return at;
+ON_BOTH(+) ON_BOTH(-) ON_BOTH(*) ON_BOTH(/)
+#undef ON_BOTH
+template <class T> INLINE Step<T> fused(Step<T> x, Step<T> y, Step<T> z) {
+    return {fused(x.a, y.a, z.a), fused(x.b, y.b, z.b)};
+}
+template <class T> INLINE Step<T> larger(Step<T> x, Step<T> y) { return {larger(x.a, y.a), larger(x.b, y.b)}; }
+
+// Neighbouring halves are folded onto each other, until one number is left.
+template <class Function, class Vector> INLINE auto folded(Function function, Vector x) {
+    constexpr int COUNT = sizeof x / sizeof x[0];
+    if constexpr (COUNT == 1) {
+        return x[0];
+    } else if constexpr (COUNT == 2) {
+        return function(x[0], x[1]);
+    } else {
+        return [&]<int... I>(std::integer_sequence<int, I...>) ALWAYS_INLINE_LAMBDA {
+            return folded(function, function(__builtin_shufflevector(x, x, I...),
+                                             __builtin_shufflevector(x, x, (I + COUNT / 2)...)));
+        }(std::make_integer_sequence<int, COUNT / 2>());
+    }
 }
 
-INLINE float widened_one(Float32 x) { return load<float>(&x); }
-template <class Half> INLINE float widened_one(Half x) { return widened(x, Words{} + x.bits)[0]; }
-INLINE void narrow_one(Float32 *to, float x) { store(to, x); }
-template <class Half> INLINE void narrow_one(Half *to, float x) { to->bits = narrowed(Half(), all(x))[0]; }
-
-// In halves: the same order whatever the registers.
-INLINE float largest_lane(Floats x) {
-    x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    x = larger(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    return x[0];
+template <class Function, class T> INLINE T folded_lanes(Function function, Lanes<T> x) {
+#pragma GCC unroll 4
+    for (int width = REGISTERS / 2; width; width /= 2)
+#pragma GCC unroll 4
+        for (int i = 0; i < width; i++) x.part[i] = function(x.part[i], x.part[i + width]);
+    return folded(function, x.part[0]);
 }
 
-INLINE double sum_of_lanes(Floats x) {
-    typedef double Doubles __attribute__((vector_size(8 * LANES / 2)));
-    Doubles a = __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7), Doubles);
-    Doubles b = __builtin_convertvector(__builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15), Doubles);
-    a += b;
-    a += __builtin_shufflevector(a, a, 4, 5, 6, 7, 0, 1, 2, 3);
-    a += __builtin_shufflevector(a, a, 2, 3, 0, 1, 6, 7, 4, 5);
-    return a[0] + a[1];
+template <class T> INLINE T largest_of(Lanes<T> x) {
+    return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a > b ? a : b; }, x);
+}
+INLINE double sum_of(Lanes<double> x) {
+    return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a + b; }, x);
 }
 
-// The exponential of x <= 0 to one unit in the last place, 0 where it would be subnormal: x = n ln 2 + r with |r| <=
-// ln 2 / 2, and e^r by a minimax polynomial, fitted for the least relative error. Adding 1.5 * 2^23 rounds to integers;
-// with the exponent's bias added too, n + 127 stands in the lowest bits, and is 0 at -88.
-template <class Floats> INLINE Floats exponential(Floats x) {
-    typedef typename Like<Floats>::Words Words;
-    constexpr float ROUNDER = 0x1.8p23f + 127;
-    x = larger(Floats{} - 88.0f, x);  // this way round, NaN stays
-    Floats biased = x * 1.44269504f + ROUNDER;
-    Floats n = biased - ROUNDER;
-    Floats r = x - n * 0.693147182f;
-    Floats p = r * 0x1.6a23d0p-10f + 0x1.123a20p-7f;
-    p = p * r + 0x1.5558f2p-5f;
-    p = p * r + 0x1.555492p-3f;
-    p = p * r + 0x1.fffffcp-2f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return p * (Floats)((Words)biased << 23);
+// Half of the lanes.
+template <int HALF> INLINE Lanes<double> doubles(Lanes<float> x) {
+    constexpr int COUNT = REGISTER_BYTES / sizeof(double), HALVES = HALF * REGISTERS;
+    return each([&](auto i) ALWAYS_INLINE_LAMBDA {
+        auto from = x.part[(HALVES + i) / 2];
+        return [&]<int... K>(std::integer_sequence<int, K...>) ALWAYS_INLINE_LAMBDA {
+            auto half = __builtin_shufflevector(from, from, ((HALVES + i) % 2 * COUNT + K)...);
+            return __builtin_convertvector(half, VectorOf<double>::type);
+        }(std::make_integer_sequence<int, COUNT>());
+    });
+}
+
+// In double, whose first eight lanes are the first half of the float's.
+INLINE double sum_of(Lanes<float> x) {
+    return sum_of(doubles<0>(x) + doubles<1>(x));
 }

@@ -11,7 +11,7 @@ from tests.ce_engine.helpers import FLOATS, PROBLEMS, SHAPES, Problem, problem
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 
 def slab(given: Problem, **more: Any) -> ce_engine.Slab:

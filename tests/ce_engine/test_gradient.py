@@ -12,7 +12,7 @@ from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, Problem, asser
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 
 @pytest.mark.parametrize(("kind", "shape", "reduction"), pairs(PROBLEMS, [(5,), (4, 5), (4, 5, 3), (0, 5)], REDUCTIONS))

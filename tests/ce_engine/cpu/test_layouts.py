@@ -9,7 +9,7 @@ from tests.ce_engine.helpers import FLOATS, INTEGERS, PROBLEMS, REDUCTIONS, Prob
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 # Each turns the shape (6, 7, 8) into another shape or order of strides.
 ARRANGEMENTS = {

@@ -1,4 +1,4 @@
-"""The compiled softmax: its conversions, its steps and parts, and its replacement if it cannot be compiled."""
+"""The compiled kernels: their conversions, their steps and parts, and their replacement if they cannot be compiled."""
 
 import math
 import os
@@ -8,13 +8,16 @@ import pytest
 import torch
 
 import ce_engine
-from ce_engine.cpu import _native
+from ce_engine.cpu import _launch, _libraries
+from ce_engine.cpu._native_softmax import FEW
 from tests.ce_engine.helpers import HALVES
 from tests.present import present
 
-STEP = _native.STEP
-SEGMENT = 2**14  # as in native/softmax.cpp
-compiled = pytest.mark.skipif(not _native.compiled(), reason="nothing was compiled: there was no C++ compiler")
+STEP, GROUP = 32, 16  # classes, and rows of few classes, that are computed at a time in float32
+BLOCK = 8 * GROUP
+SEGMENT = 2**14  # as in native/launch.h
+
+pytestmark = pytest.mark.usefixtures("each_library")
 
 
 def every(dtype):
@@ -26,12 +29,6 @@ def same_bits(a, b):
     return torch.equal(a.nan_to_num(12345.0), b.nan_to_num(12345.0)) and torch.equal(a.isnan(), b.isnan())
 
 
-@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="there is no C++ compiler")
-def test_softmax_is_compiled_if_it_can_be():
-    assert set(_native._softmax) == {torch.float32, torch.float16, torch.bfloat16}
-
-
-@compiled
 @pytest.mark.parametrize("dtype", HALVES)
 def test_every_half_is_read_as_it_is(dtype):
     numbers = every(dtype)
@@ -39,7 +36,6 @@ def test_every_half_is_read_as_it_is(dtype):
     assert same_bits(result.lse, numbers.float())  # with one class this is the logit
 
 
-@compiled
 @pytest.mark.parametrize("dtype", HALVES)
 def test_every_half_is_rounded_to_once(dtype):
     factors = every(dtype).float()
@@ -59,7 +55,6 @@ def test_every_half_is_rounded_to_once(dtype):
     assert same_bits(rounded, exact.to(dtype))
 
 
-@compiled
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @pytest.mark.parametrize(
     "classes", [1, 2, STEP - 1, STEP, STEP + 1, 2 * STEP, 3 * STEP + 7, SEGMENT - 1, SEGMENT, SEGMENT + STEP + 1]
@@ -74,14 +69,12 @@ def test_any_number_of_classes_is_exact(classes, dtype):
         torch.testing.assert_close(getattr(ours, name).double(), getattr(truth, name), rtol=1e-6, atol=1e-6)
 
 
-@compiled
 def test_million_classes_are_as_exact_as_few():
     logits, target = torch.randn(2, 1_000_000), torch.tensor([0, 999_999])
     ours, truth = (ce_engine.cross_entropy(x, target, reduction="none").loss for x in (logits, logits.double()))
     torch.testing.assert_close(ours.double(), truth, rtol=3e-7, atol=0)
 
 
-@compiled
 @pytest.mark.parametrize("classes", [40, 3 * SEGMENT])
 def test_masked_classes_count_nothing(classes):
     logits = torch.randn(4, classes)
@@ -97,12 +90,11 @@ def test_masked_classes_count_nothing(classes):
     assert (present(ours.grad)[logits == -math.inf] == 0).all()
 
 
-@compiled
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("classes", [SEGMENT * 4 // 2, SEGMENT * 4 // 2 + 1])
 def test_streamed_gradients_have_the_bits(classes, dtype):
     """Streamed gradients are written past the caches."""
-    rows = 2**23 // (classes * dtype.itemsize) + 3  # more than LEAST_STREAM_ALL of native/softmax.cpp
+    rows = 2**23 // (classes * dtype.itemsize) + 3  # more than LEAST_STREAM_ALL of native/softmax_rows.h
     logits, target = torch.randn(rows, classes).to(dtype), torch.randint(classes, (rows,))
     grad = present(ce_engine.cross_entropy(logits, target, reduction="sum", grad=True).grad)
     for row in (0, 1, rows - 1):
@@ -110,14 +102,13 @@ def test_streamed_gradients_have_the_bits(classes, dtype):
         assert torch.equal(grad[row], present(alone))
 
 
-@compiled
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @pytest.mark.parametrize(
-    "classes", [_native.FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
+    "classes", [FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
 )
 def test_rows_side_by_side_have_the_bits(classes, dtype):
     """The bits are the same as for rows that lie one after the other."""
-    positions = 2 * _native.ROWS + 3
+    positions = BLOCK + GROUP + 3
     logits = (torch.randn(2, positions, classes) * 4).to(dtype)
     logits[0, 1] = -math.inf
     logits[0, 2, 0] = math.inf
@@ -138,9 +129,8 @@ def test_rows_side_by_side_have_the_bits(classes, dtype):
     assert same_bits(beside.grad.mT.reshape(after.grad.shape), after.grad)
 
 
-@compiled
-@pytest.mark.parametrize("positions", [1, _native.ROWS - 1, _native.ROWS, _native.ROWS + 1, 1000])
-@pytest.mark.parametrize("classes", [1, 2, _native.FEW - 1, _native.FEW, 40])
+@pytest.mark.parametrize("positions", [1, GROUP - 1, GROUP, GROUP + 1, BLOCK, 1000])
+@pytest.mark.parametrize("classes", [1, 2, FEW - 1, FEW, 40])
 def test_any_number_of_positions_is_exact(positions, classes):
     logits, target = torch.randn(3, classes, positions), torch.randint(classes, (3, positions))
     target[1, 0] = -100
@@ -154,9 +144,8 @@ def test_any_number_of_positions_is_exact(positions, classes):
     assert torch.equal(present(ours.predictions), present(truth.predictions))
 
 
-@compiled
 def test_images_are_evaluated_in_place(monkeypatch):
-    monkeypatch.setattr(_native, "scratch", Refusing(("kept",)))
+    monkeypatch.setattr(_launch, "scratch", Refusing(("kept",)))
     logits, target = torch.randn(2, 40, 5, 7), torch.randint(40, (2, 5, 7))
     ours = ce_engine.cross_entropy(logits, target, grad=True)
     expected = logits.requires_grad_()
@@ -176,14 +165,3 @@ class Refusing:
 
     def like(self, x, dtype, name):
         return self.empty(x.shape, dtype, name)
-
-
-def test_broken_library_is_done_without(tmp_path):
-    broken = tmp_path / "libsoftmax.so"
-    broken.write_text("for another machine")
-    with pytest.warns(UserWarning, match="slower operators are used"):
-        assert _native._load(broken) == {}
-
-
-def test_missing_library_is_done_without(tmp_path):
-    assert _native._load(tmp_path / "libsoftmax.so") == {}

@@ -12,7 +12,7 @@ import ce_engine
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, Problem, threads
 from tests.pairs import pairs
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 CLASS_PROBLEMS = PROBLEMS[:4]
 NAMES = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")

@@ -12,7 +12,7 @@ from ce_engine import InvalidArgumentError, slabs
 from tests.ce_engine.bits import bits
 from tests.ce_engine.helpers import FLOATS, INTEGERS, REDUCTIONS, SHAPES
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 LOSSES = ("cross_entropy", "nll_loss", *BINARY_LOSSES)

@@ -9,7 +9,7 @@ import ce_engine
 from tests.ce_engine.helpers import INTEGERS, REDUCTIONS, assert_close
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 LOSSES = ("cross_entropy", "nll_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

@@ -15,7 +15,7 @@ from torch import nn
 import ce_engine
 from tests.ce_engine.helpers import FLOATS, HALVES, TOLERANCES, Problem, assert_close, assert_no_worse
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 FUNCTIONS = {
     "nn.functional.cross_entropy": 21,

@@ -15,7 +15,7 @@ from tests.ce_engine.helpers import FLOATS, REDUCTIONS, SHAPES, TOLERANCES, Prob
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 
 def sample(

@@ -13,7 +13,7 @@ from tests.ce_engine.helpers import FLOATS, PROBLEMS, Problem, loss_shape, probl
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 ALL = ("lse", "probabilities", "log_probabilities", "predictions")
 SHAPES = [(5,), (4, 5), (4, 1), (4, 5, 3), (2, 5, 3, 2), (0, 5), (2, 5, 0), (700, 3, 300)]  # the last: many blocks

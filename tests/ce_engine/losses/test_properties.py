@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.ce_engine.helpers import HALVES, REDUCTIONS, Problem, assert_no_worse
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 MODERATE = st.floats(-20, 20, width=16)
 FINITE = st.floats(-1e4, 1e4)

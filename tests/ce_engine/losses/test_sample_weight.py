@@ -8,7 +8,7 @@ from tests.ce_engine.helpers import FLOATS, PROBLEMS, REDUCTIONS, assert_close, 
 from tests.pairs import pairs
 from tests.present import present
 
-pytestmark = pytest.mark.usefixtures("either_softmax")
+pytestmark = pytest.mark.usefixtures("either_kernels")
 
 SHAPES = [(5,), (4, 5), (4, 5, 3), (2, 5, 3, 2), (0, 5)]
 

@@ -1,25 +1,26 @@
 """Evaluates rows on a CPU, block by block, so that intermediate values stay in the cache."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
-from ce_engine._slab import Kind, RowResults, Rows
+from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
-from ce_engine.cpu._native import NativeSoftmaxKernel, serves
+from ce_engine.cpu._libraries import library
+from ce_engine.cpu._native_binary import NativeBinaryKernel
+from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
 from ce_engine.cpu._softmax import SoftmaxKernel
 
 
 class Kernel(Protocol):
     """Evaluates the rows of one launch; tensors of the input's shape are viewed as rows, (samples, positions, C)."""
 
-    def __init__(self, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None: ...
-
     def __call__(self, out: RowResults) -> None: ...
 
 
-KERNELS: dict[str, type[Kernel]] = {
+KERNELS: dict[str, Callable[[Kind, Tensor, Tensor | None, Rows], Kernel]] = {  # without compiled code
     "cross_entropy": SoftmaxKernel,
     "nll_loss": NllKernel,
     "binary_cross_entropy": BinaryKernel,
@@ -38,10 +39,16 @@ def evaluate(
     results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
         return results
-    x = kind.as_rows(input)
-    views = results.map(lambda numbers: numbers, kind.as_rows)
-    kernel = NativeSoftmaxKernel if serves(kind) else KERNELS[kind.loss]
-    kernel(kind, x, None if target is None else kind.as_rows(target), rows)(views)
+    kernel = _kernel(kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows)
+    kernel(results.map(lambda numbers: numbers, kind.as_rows))
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results
+
+
+def _kernel(kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> Kernel:
+    compiled = library()
+    if compiled is None:
+        return KERNELS[kind.loss](kind, x, target, rows)
+    native = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
+    return native(compiled, kind, x, target, rows)

@@ -1,0 +1,39 @@
+// Launches are cut into pieces, which several threads take in turn: those of one call, and calls that share a launch.
+
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+constexpr int64_t PIECE = 1 << 18;           // numbers that a thread takes at a time
+constexpr int64_t LEAST_PARALLEL = 1 << 15;  // numbers that are worth a second thread, as for PyTorch's own operators
+
+// One call's share of a launch.
+struct Share {
+    std::atomic<int64_t> *taken;  // pieces that were taken, by this call and others
+    int64_t most;                 // pieces for this call
+    int threads;
+    char *kept;                   // scratch memory for each thread; null where a launch needs none
+    int64_t kept_bytes;           // of one thread
+};
+
+// Evaluates pieces of `count` rows, or groups of rows, of so many numbers each, until none is left or this call had its
+// share. Whether `part`, which evaluates those from `first` to `last`, could do so for all of them.
+template <class Part> static bool evaluate_pieces(const Share &share, int64_t count, int64_t numbers, Part part) {
+    int64_t piece = PIECE / numbers + 1;
+    std::atomic<int64_t> mine = 0;
+    bool done = true;
+#pragma omp parallel num_threads(count * numbers >= LEAST_PARALLEL ? share.threads : 1) reduction(&& : done)
+    {
+        void *kept = share.kept ? share.kept + omp_get_thread_num() * share.kept_bytes : nullptr;
+        while (mine.fetch_add(1, std::memory_order_relaxed) < share.most) {
+            int64_t first = share.taken->fetch_add(1, std::memory_order_relaxed) * piece;
+            if (first >= count) break;
+            done &= part(first, std::min(first + piece, count), kept);
+        }
+    }
+    return done;
+}

@@ -1,0 +1,294 @@
+// Rows whose classes lie side by side, one after the other.
+//
+// A row comes from memory once, for its largest number, and then from the cache for its exponentials, which are kept for
+// what is made of them. What it gives depends on its own numbers and their count alone: not on its address, on other
+// rows or threads.
+
+#pragma once
+
+#include "targets.h"
+
+// In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
+constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
+// In bytes of a row's gradient and of all, from which it goes past the caches: they would not hold it until it is read.
+constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 23;
+
+// What a row's exponentials add up to.
+template <class Number> struct Softmax {
+    Number largest;
+    double total;  // of exp(x - largest)
+};
+
+// Meanwhile, memory brings the next row.
+template <class Element> INLINE void fetch(const Element *x) {
+    for (size_t at = 0; at < STEP<Element> * sizeof(Element); at += 64) __builtin_prefetch((const char *)x + at, 0, 2);
+}
+
+template <class Element>
+static double sum_of_exponentials(const Row<Element> &row, Computed<Element> origin, Wide<Element> *kept,
+                                  const Element *next) {
+    return sum_of(row, [&](StepOf<Element> x, auto at) ALWAYS_INLINE_LAMBDA {
+        if (next && !at.is_last) fetch(next + at.start);
+        StepOf<Element> e = exponential(x - both(origin));
+        if (kept) store_step(kept + at.start, e);
+        return e;
+    });
+}
+
+// Of x - largest, weighted by the exponentials; below the least exponent these are 0.
+template <class Element> static double sum_of_weighted(const Row<Element> &row, Computed<Element> origin) {
+    typedef Computed<Element> Number;
+    return sum_of(row, [&](StepOf<Element> x, auto) ALWAYS_INLINE_LAMBDA {
+        StepOf<Element> size = larger(both(Constants<Number>::LEAST_EXPONENT), x - both(origin));
+        return size * exponential(size);
+    });
+}
+
+// Writes a number for each class: what `make` makes of a place.
+template <bool STREAM, class Element, class Out, class Make>
+static void write_row(Out *to, const Row<Element> &row, Make make) {
+    for (int64_t i = 0; i < row.whole; i += STEP<Element>) store_step<STREAM>(to + i, make(Whole{i}));
+    if (STREAM) publish();
+    if (!row.rest()) return;
+    if (row.whole) {  // once more for some of the classes before
+        store_step(to + row.classes - STEP<Element>, make(row.last()));
+        return;
+    }
+    Out last[STEP<Element>];
+    store_step(last, make(row.last()));
+    std::memcpy(to, last + STEP<Element> - row.rest(), row.rest() * sizeof(Out));
+}
+
+// Some rows whose classes are added up, and which wait for their logarithms: those of many cost less at once.
+struct Batch {
+    static constexpr int ROWS = 64;
+
+    double largest[ROWS], total[ROWS], log_total[ROWS];  // total is of exp(x - largest)
+    double target_sum[ROWS];  // of a row's targets
+    double known[ROWS];       // of targets times (x - largest)
+    double weighted[ROWS];    // of (x - largest) times exp(x - largest)
+
+    ALWAYS_INLINE void set(int at, double x, double sum) { largest[at] = x, total[at] = sum; }
+    ALWAYS_INLINE void set_targets(int at, double sum, double product) { target_sum[at] = sum, known[at] = product; }
+
+    ALWAYS_INLINE void take_logarithms(int count) {
+        for (int i = 0; i < count; i += Lanes<double>::COUNT)
+            put_lanes(log_total + i, logarithm(lanes_at<double>(total + i)));
+    }
+};
+
+template <class Element> class SoftmaxRows {
+    typedef Computed<Element> Number;
+    typedef ::Wide<Element> Wide;
+
+    const Launch &launch;
+    Wide *kept;  // the exponentials of a row
+
+  public:
+    SoftmaxRows(const Launch &launch, void *kept) : launch(launch), kept((Wide *)kept) {}
+
+    // Whether all rows were evaluated: whether all targets are classes.
+    bool evaluate(int64_t first, int64_t last) const {
+        bool done = true;
+        Batch batch = {};
+        for (; first < last; first += Batch::ROWS) {
+            int count = std::min<int64_t>(Batch::ROWS, last - first);
+            for (int at = 0; at < count; at++) done &= evaluate_row(first + at, batch, at);
+            batch.take_logarithms(count);
+            for (int at = 0; at < count; at++) write_numbers(first + at, batch, at);
+        }
+        return done;
+    }
+
+  private:
+    bool evaluate_row(int64_t i, Batch &batch, int at) const {
+        int64_t target = launch.target ? launch.target[i] : 0;
+        batch.set(at, 0, 1);
+        if (target < 0 || target >= launch.classes) return false;
+        if (is_ignored(launch, i)) write_zeros(i);
+        if (is_ignored(launch, i) && !launch.has_outputs()) return true;
+        Row<Element> row((const Element *)launch.input, i * launch.strides.position, launch.classes);
+        if (launch.has_softmax()) add_up_exponentials(row, batch, at);
+        if (launch.predictions) predict(row, i, target, batch, at);
+        if (launch.probabilities) write_probabilities(row, i, batch, at);
+        if (launch.log_probabilities) write_log_probabilities(row, i, batch, at);
+        if (!is_ignored(launch, i)) add_up_targets(row, i, target, batch, at);
+        return true;
+    }
+
+    void write_zeros(int64_t i) const {
+        int64_t size = launch.is_grad_wide ? sizeof(Number) : sizeof(Element);
+        if (launch.grad) std::memset((char *)launch.grad + i * launch.classes * size, 0, launch.classes * size);
+    }
+
+    void add_up_exponentials(const Row<Element> &row, Batch &batch, int at) const {
+        int64_t bytes = launch.strides.position * sizeof(Element);
+        const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.strides.position : nullptr;
+        Number largest = largest_of(row);
+        batch.set(at, largest, sum_of_exponentials(row, largest, kept, next));
+        if (launch.entropy) batch.weighted[at] = sum_of_weighted(row, largest);
+    }
+
+    void add_up_targets(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
+        if (launch.is_log)
+            take_one(row, i, target, batch, at);
+        else if (!launch.distribution)
+            launch.smooth ? with_smoothing(row, i, target, batch, at) : with_class(row, i, target, batch, at);
+        else if (launch.is_distribution_wide)
+            with_distribution<Wide>(row, i, batch, at);
+        else
+            with_distribution<Element>(row, i, batch, at);
+    }
+
+    // The loss of log-probabilities.
+    void take_one(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
+        Number weight = factor_at<Number>(launch.weight, i);
+        batch.set_targets(at, 0, weight * (double)widened_one(row.x[target]));
+        if (!launch.grad) return;
+        write_zeros(i);
+        write_grad_at(i, target, -weight * scale_at<Number>(launch, i));
+    }
+
+    void with_class(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
+        Number weight = factor_at<Number>(launch.weight, i), largest = batch.largest[at];
+        double x = (double)widened_one(row.x[target]) - largest;
+        batch.set_targets(at, weight, weight * x);
+        if (!launch.grad) return;
+        Number scale = weight * scale_at<Number>(launch, i), factor = scale / batch.total[at];
+        write_grad(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
+        write_grad_at(i, target, kept_at_class(row, target) * factor - scale);
+    }
+
+    void with_smoothing(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
+        Number hard = factor_at<Number>(launch.weight, i) * (Number)launch.hard, largest = batch.largest[at];
+        Smoothed<Element> targets = {(Number)launch.smooth, {(const Wide *)launch.smooth_of_class}};
+        double x = (double)widened_one(row.x[target]) - largest, sum = hard + launch.smooth_sum;
+        set_targets(row, targets, launch.smooth_sum, batch, at);
+        batch.set_targets(at, batch.target_sum[at] + hard, batch.known[at] + hard * x);
+        if (!launch.grad) return;
+        Number scale = scale_at<Number>(launch, i), factor = sum * scale / batch.total[at];
+        write_grad(row, i, less_targets(targets, factor, scale));
+        Number smooth = targets.smooth_of_class.x ? widened_one(targets.smooth_of_class.x[target]) : targets.smooth;
+        write_grad_at(i, target, kept_at_class(row, target) * factor - (smooth + hard) * scale);
+    }
+
+    template <class Given>
+    void with_distribution(const Row<Element> &row, int64_t i, Batch &batch, int at) const {
+        Row<Given> given((const Given *)launch.distribution, i * launch.distribution_strides.position, launch.classes);
+        Distribution<Element, Given> targets = {given,
+                                                (Number)launch.hard,
+                                                (Number)launch.smooth,
+                                                {(const Wide *)launch.hard_of_class},
+                                                {(const Wide *)launch.smooth_of_class}};
+        double sum = sum_of(row, [&](StepOf<Element>, auto place) ALWAYS_INLINE_LAMBDA { return targets[place]; });
+        set_targets(row, targets, sum, batch, at);
+        if (!launch.grad) return;
+        Number scale = scale_at<Number>(launch, i), factor = sum * scale / batch.total[at];
+        write_grad(row, i, less_targets(targets, factor, scale));
+    }
+
+    template <class Targets>
+    double sum_of_products(const Row<Element> &row, const Targets &targets, Number largest, Number log_total = 0) const {
+        return sum_of(row, [&](StepOf<Element> x, auto place) ALWAYS_INLINE_LAMBDA {
+            return targets[place] * (x - both(largest) - both(log_total));
+        });
+    }
+
+    // Sums of a row's targets. If one is infinite, only products with log-probabilities tell the loss: those with other
+    // numbers may be of infinity and 0.
+    template <class Targets>
+    void set_targets(const Row<Element> &row, const Targets &targets, double sum, Batch &batch, int at) const {
+        batch.set_targets(at, sum, sum_of_products(row, targets, batch.largest[at]));
+        if (!std::isfinite(sum) || !std::isfinite(batch.known[at]))
+            batch.set_targets(at, 0, sum_of_products(row, targets, batch.largest[at], logarithm_one(batch.total[at])));
+    }
+
+    template <class Targets> auto less_targets(const Targets &targets, Number factor, Number scale) const {
+        return [=, this](auto place) ALWAYS_INLINE_LAMBDA {
+            return fused(targets[place], both(-scale), kept_at(place) * both(factor));
+        };
+    }
+
+    template <class Place> StepOf<Element> kept_at(Place place) const {
+        return load_step(kept + place.start);
+    }
+
+    Number kept_at_class(const Row<Element> &row, int64_t i) const {
+        return widened_one(kept[i < row.whole ? i : i + STEP<Element> - row.rest()]);
+    }
+
+    // A row's place in one of the results of the input's shape.
+    template <class Out> Out *out_at(void *results, int64_t i) const {
+        return (Out *)results + i * launch.classes;
+    }
+
+    template <class Make> void write_grad(const Row<Element> &row, int64_t i, Make make) const {
+        if (launch.is_grad_wide)
+            write_large(out_at<Wide>(launch.grad, i), row, make);
+        else
+            write_large(out_at<Element>(launch.grad, i), row, make);
+    }
+
+    void write_grad_at(int64_t i, int64_t target, Number grad) const {
+        if (launch.is_grad_wide)
+            narrow_one(out_at<Wide>(launch.grad, i) + target, grad);
+        else
+            narrow_one(out_at<Element>(launch.grad, i) + target, grad);
+    }
+
+    template <class Out, class Make> void write_large(Out *to, const Row<Element> &row, Make make) const {
+        int64_t bytes = launch.classes * sizeof(Out);
+        bool is_aligned = (uintptr_t)to % REGISTER_BYTES == 0;
+        if (is_aligned && bytes >= LEAST_STREAM && bytes * launch.rows >= LEAST_STREAM_ALL)
+            write_row<true>(to, row, make);
+        else
+            write_row<false>(to, row, make);
+    }
+
+    void write_probabilities(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
+        Number factor = 1 / batch.total[at];
+        write_large(out_at<Wide>(launch.probabilities, i), row,
+                    [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
+    }
+
+    void write_log_probabilities(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
+        Number largest = batch.largest[at], log_total = logarithm_one(batch.total[at]);
+        write_large(out_at<Wide>(launch.log_probabilities, i), row, [&](auto place) ALWAYS_INLINE_LAMBDA {
+            return row[place] - both(largest) - both(log_total);
+        });
+    }
+
+    void predict(const Row<Element> &row, int64_t i, int64_t target, const Batch &batch, int at) const {
+        Number largest = launch.has_softmax() ? (Number)batch.largest[at] : largest_of(row);
+        bool may_have_nan = !launch.has_softmax() || std::isnan(batch.total[at]);
+        launch.predictions[i] = argmax_of(row.x, launch.classes, largest, may_have_nan);
+        if (launch.distribution) target = most_probable(i);
+        launch.correct[i] = launch.predictions[i] == target && !is_ignored(launch, i);
+    }
+
+    int64_t most_probable(int64_t i) const {
+        int64_t offset = i * launch.distribution_strides.position;
+        if (launch.is_distribution_wide) return argmax_at((const Wide *)launch.distribution, offset);
+        return argmax_at((const Element *)launch.distribution, offset);
+    }
+
+    template <class Given> int64_t argmax_at(const Given *tensor, int64_t offset) const {
+        Row<Given> row(tensor, offset, launch.classes);
+        return argmax_of(row.x, launch.classes, largest_of(row));
+    }
+
+    void write_numbers(int64_t i, const Batch &batch, int at) const {
+        double log_total = batch.log_total[at];
+        double loss = (launch.is_log ? 0 : batch.target_sum[at] * log_total) - batch.known[at];
+        Number sample = factor_at<Number>(launch.sample_weight, i);
+        ((Number *)launch.losses)[i] = is_ignored(launch, i) ? 0 : sample * loss;
+        if (launch.lse) ((Number *)launch.lse)[i] = log_sum_exp(i, batch.largest[at], log_total);
+        if (launch.entropy) ((Number *)launch.entropy)[i] = log_total - batch.weighted[at] / batch.total[at];
+    }
+
+    Number log_sum_exp(int64_t i, double largest, double log_total) const {
+        if (!std::isinf(largest)) return largest + log_total;
+        const Element *x = (const Element *)launch.input + i * launch.strides.position;
+        return has_nan(x, launch.classes) ? NAN : largest;
+    }
+};

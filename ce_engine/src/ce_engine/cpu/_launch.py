@@ -1,0 +1,56 @@
+"""Launches of compiled kernels: the arguments of a C function, whose pieces one or several threads evaluate."""
+
+import ctypes
+import struct
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ce_engine._memory import scratch
+
+SHARE = struct.Struct("@PqiPq")  # as in native/pieces.h
+ALL = 2**62  # pieces
+
+
+class Launch:
+    """One launch. Several threads may call `take` at the same time.
+
+    Args:
+        function: Of the library.
+        dtype: The number of the input's dtype.
+        arguments: The function's first argument, which points to memory of `tensors`.
+        kept: Numbers and dtype of the scratch memory that a thread needs; None if it needs none.
+        tensors: Are kept as long as the launch.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[bytes, bytes, int], bool],
+        dtype: int,
+        arguments: bytes,
+        kept: tuple[int, torch.dtype] | None,
+        *tensors: Tensor | None,
+    ) -> None:
+        self._function, self._dtype, self._arguments = function, dtype, arguments
+        self._kept = kept
+        self._tensors = tensors
+        self._taken = ctypes.c_int64()
+
+    def take(self, pieces: int = ALL, threads: int = 1) -> None:
+        """Evaluates so many pieces that no other thread has taken, or all that are left.
+
+        Raises:
+            IndexError: A target is out of range.
+        """
+        kept, kept_bytes = 0, 0
+        if self._kept is not None:
+            count, dtype = self._kept
+            kept, kept_bytes = scratch.empty((threads, count), dtype, "kept").data_ptr(), count * dtype.itemsize
+        share = SHARE.pack(ctypes.addressof(self._taken), pieces, threads, kept, kept_bytes)
+        if not self._function(self._arguments, share, self._dtype):
+            raise IndexError("a target is out of range now; slabs must not change until their results are there")
+
+
+def address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()

@@ -1,0 +1,71 @@
+"""The compiled kernels, ``native/kernels.cpp``: one library for each set of instructions, if the build had a compiler."""
+
+import ctypes
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).parent
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # in the order of native/kernels.cpp
+CAPABILITIES = {"AVX512": "avx512", "AVX2": "avx2"}  # of PyTorch, and our names; others have the "baseline"
+
+
+class Library:
+    """Kernels for one set of instructions.
+
+    Attributes:
+        name: ``avx512``, ``avx2`` or ``baseline``, whose instructions all CPUs of the kind have.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self.name = name
+        self.softmax, self.binary = library.softmax, library.binary
+        for function in (self.softmax, self.binary):
+            function.restype = ctypes.c_bool
+            function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
+
+
+def runnable() -> list[str]:
+    """Names of the libraries that were built and that this CPU can run, best first."""
+    can = {"avx512": torch.cpu._is_avx512_supported, "avx2": torch.cpu._is_avx2_supported}
+    names = [name for name, is_supported in can.items() if is_supported()]
+    return [name for name in (*names, "baseline") if _path(name).exists()]
+
+
+def library() -> Library | None:
+    """The library in use: for the instructions that PyTorch uses, which ``ATEN_CPU_CAPABILITY`` can restrict."""
+    return _in_use
+
+
+@contextmanager
+def using(name: str | None) -> Iterator[None]:
+    """Uses the library of this name meanwhile, or none, in all threads."""
+    global _in_use  # noqa: PLW0603
+    before = _in_use
+    _in_use = None if name is None else Library(name, _path(name))
+    try:
+        yield
+    finally:
+        _in_use = before
+
+
+def _path(name: str) -> Path:
+    return FOLDER / f"libkernels_{name}.so"
+
+
+def _load() -> Library | None:
+    name = CAPABILITIES.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    if not _path(name).exists():
+        return None
+    try:
+        return Library(name, _path(name))
+    except OSError as error:  # built for another machine, or for another OpenMP than PyTorch's
+        warnings.warn(f"compiled code cannot be loaded; PyTorch's slower operators are used: {error}", stacklevel=2)
+        return None
+
+
+_in_use = _load()
