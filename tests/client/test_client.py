@@ -137,7 +137,7 @@ def test_capabilities_use_the_sdks_names(client):
         "binary_cross_entropy",
         "binary_cross_entropy_with_logits",
     )
-    assert told.outputs == ("lse", "probabilities", "log_probabilities", "predictions")
+    assert told.outputs == ("lse", "probabilities", "log_probabilities", "predictions", "entropy")
     assert told.input_dtypes == ("float64", "float32", "float16", "bfloat16")
     assert (told.max_message_bytes, told.slab_bytes) == (64 * 2**20, 2**20)
 

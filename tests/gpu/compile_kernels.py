@@ -22,7 +22,7 @@ from ce_engine import slabs
 from ce_engine._slab import Slab
 from ce_engine.gpu._transfer import Transfer
 
-OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 CUOBJDUMP = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
 
 

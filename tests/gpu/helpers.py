@@ -8,7 +8,7 @@ from ce_engine._slab import Kind, RowResults, Rows, Shared, Slab
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 BINARY_OUTPUTS = OUTPUTS[1:]
 
 

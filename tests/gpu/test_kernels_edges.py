@@ -54,6 +54,19 @@ def test_values_not_finite_are_as_on_the_cpu(class_count, label_smoothing):
     assert_right(slabs.cross_entropy(input, target, outputs=("lse", "predictions"), **options))
 
 
+# Two blocks: in lanes, which the first has, the largest logit moves as far as numbers go, or from -inf.
+@pytest.mark.parametrize("class_count", [5, 8192 + 5])
+@pytest.mark.parametrize(("far", "near"), [(-3e38, 3e38), (-INF, 0.0), (-1e4, -1e4 + 90), (3e38, -3e38), (0.0, -100.0)])
+def test_entropy_of_logits_that_are_far_apart(far, near, class_count):
+    input = torch.full((2, class_count), far)
+    input[:, -2:] = near
+    input[1, :2] = torch.tensor([near, -INF])
+    slab = slabs.cross_entropy(input, torch.zeros(2).long(), outputs=("entropy", "lse"))
+    results = assert_right(slab)
+    assert present(results.entropy).isfinite().all()
+    assert_right(slabs.nll_loss(input, torch.zeros(2).long(), outputs=("entropy",)))
+
+
 def test_ignored_row_is_zero():
     input = torch.tensor([[NAN, INF, -INF], [1.0, 2.0, 3.0]])
     target = torch.tensor([-100, 2])

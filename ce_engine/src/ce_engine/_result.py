@@ -24,6 +24,8 @@ class LossResult:
         ignored_count: Rows that were ignored because of ``ignore_index``.
         grad: Gradient of the loss with respect to the input, of its shape, and of its dtype unless another was wanted.
         lse: Logarithm of the sum of the exponentials of a row's input, of the shape of rows.
+        entropy: Entropy of a row's distribution in nats, of the shape of rows: of the softmax of the input; for the
+            binary losses of the Bernoulli distribution of the element.
         probabilities: Softmax or sigmoid of logits, exponential of log-probabilities; of the input's shape.
         log_probabilities: Logarithms of the probabilities, of the input's shape; clamped at -100 for probability input.
         predictions: int64, of the shape of rows: the class with the largest input, the first one in a tie; for the
@@ -40,6 +42,7 @@ class LossResult:
     ignored_count: int
     grad: Tensor | None = None
     lse: Tensor | None = None
+    entropy: Tensor | None = None
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
@@ -57,6 +60,7 @@ class StackedResult:
     ignored_count: list[int]
     grad: Tensor | None = None
     lse: Tensor | None = None
+    entropy: Tensor | None = None
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None

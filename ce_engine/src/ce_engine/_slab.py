@@ -95,7 +95,7 @@ class RowResults(NamedTuple):
     """The results of R rows: one number a row, or tensors of the input's shape. Each is None if it is not wanted.
 
     Attributes:
-        losses: (R), like `lse`.
+        losses: (R), like `lse` and `entropy`.
         predictions: (R) int64.
         correct: (R) bool: whether the row counts and its prediction is its target.
         grad: Of the input's shape, like `probabilities` and `log_probabilities`.
@@ -103,6 +103,7 @@ class RowResults(NamedTuple):
 
     losses: Tensor
     lse: Tensor | None
+    entropy: Tensor | None
     predictions: Tensor | None
     correct: Tensor | None
     grad: Tensor | None
@@ -123,6 +124,7 @@ class RowResults(NamedTuple):
         return cls(
             losses=new(numbers, dtype),
             lse=new(numbers, dtype) if "lse" in outputs else None,
+            entropy=new(numbers, dtype) if "entropy" in outputs else None,
             predictions=new(numbers, torch.int64) if "predictions" in outputs else None,
             correct=new(numbers, torch.bool) if "predictions" in outputs else None,
             grad=new(elements, kind.grad_dtype) if kind.grad_dtype and grad is None else grad,
@@ -135,6 +137,7 @@ class RowResults(NamedTuple):
         return RowResults(
             losses=numbers(self.losses),
             lse=None if self.lse is None else numbers(self.lse),
+            entropy=None if self.entropy is None else numbers(self.entropy),
             predictions=None if self.predictions is None else numbers(self.predictions),
             correct=None if self.correct is None else numbers(self.correct),
             grad=None if self.grad is None else elements(self.grad),
@@ -205,6 +208,7 @@ class Slab:
             ignored_count=reduction.ignored_count,
             grad=grad,
             lse=None if results.lse is None else results.lse.reshape(shape),
+            entropy=None if results.entropy is None else results.entropy.reshape(shape),
             probabilities=results.probabilities,
             log_probabilities=results.log_probabilities,
             predictions=None if results.predictions is None else results.predictions.reshape(shape),

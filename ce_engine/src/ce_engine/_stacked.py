@@ -118,6 +118,7 @@ def _result(
         ignored_count=[reduction.ignored_count for reduction in reductions],
         grad=shaped.grad,
         lse=shaped.lse,
+        entropy=shaped.entropy,
         probabilities=shaped.probabilities,
         log_probabilities=shaped.log_probabilities,
         predictions=shaped.predictions,

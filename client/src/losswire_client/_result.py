@@ -22,6 +22,8 @@ class Result:
         ignored_count: Rows that were ignored because of ``ignore_index``.
         grad: Gradient of the loss with respect to the input, of the input's shape and dtype.
         lse: Logarithm of the sum of the exponentials of each row's input, of the shape of rows.
+        entropy: Entropy of each row's distribution in nats, of the shape of rows: of the softmax of the input; for the
+            binary losses of the Bernoulli distribution of the element.
         probabilities: Softmax or sigmoid of logits, exponential of log-probabilities; of the input's shape.
         log_probabilities: Logarithms of the probabilities; clamped at -100 where the input is probabilities; of the
             input's shape.
@@ -37,6 +39,7 @@ class Result:
     ignored_count: int
     grad: npt.NDArray[Any] | None = None
     lse: npt.NDArray[Any] | None = None
+    entropy: npt.NDArray[Any] | None = None
     probabilities: npt.NDArray[Any] | None = None
     log_probabilities: npt.NDArray[Any] | None = None
     predictions: npt.NDArray[Any] | None = None

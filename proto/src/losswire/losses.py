@@ -61,9 +61,10 @@ OUTPUTS: Mapping[str, v1.Output.ValueType] = {
     "probabilities": v1.Output.OUTPUT_PROBABILITIES,
     "log_probabilities": v1.Output.OUTPUT_LOG_PROBABILITIES,
     "predictions": v1.Output.OUTPUT_PREDICTIONS,
+    "entropy": v1.Output.OUTPUT_ENTROPY,
 }
 
-ResultField = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "gradient"]
+ResultField = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "entropy", "gradient"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ RESULT_TENSORS: tuple[ResultTensor, ...] = (  # in the order in which their elem
     ResultTensor("predictions", "predictions"),
     ResultTensor("probabilities", "probabilities", wide=True),
     ResultTensor("log_probabilities", "log_probabilities", wide=True),
+    ResultTensor("entropy", "entropy"),
     ResultTensor("grad", "gradient", wide=True),
 )
 RESULT_NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count")

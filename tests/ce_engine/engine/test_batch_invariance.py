@@ -15,8 +15,8 @@ from tests.pairs import pairs
 pytestmark = pytest.mark.usefixtures("either_kernels")
 
 CLASS_PROBLEMS = PROBLEMS[:4]
-NAMES = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
-OUTPUTS = [(), ("predictions",), ("lse", "probabilities"), ("lse", "log_probabilities"), NAMES[2:]]
+NAMES = ("loss", "grad", "lse", "entropy", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = [(), ("predictions",), ("lse", "entropy"), ("lse", "probabilities"), ("lse", "log_probabilities"), NAMES[2:]]
 # How rows may lie in memory; each keeps shape and numbers.
 LAYOUTS = {
     "rows": lambda x: x.contiguous(),
@@ -106,9 +106,9 @@ def test_split_sums_have_the_same_bits(classes, kind):
     torch.manual_seed(0)
     one = rows_of(kind, 8, classes, torch.float32)
     with threads(1):
-        together = bits(one, ())
+        together = bits(one, ("entropy",))
     with threads(2):
-        alone = [bits(taken(one, [row], "rows"), ()) for row in range(8)]
+        alone = [bits(taken(one, [row], "rows"), ("entropy",)) for row in range(8)]
     for name, x in together.items():
         assert torch.equal(torch.cat([row[name] for row in alone]), x)
 

@@ -11,7 +11,7 @@ from tests.present import present
 
 CLASS_LOSSES = ("cross_entropy", "nll_loss")
 BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
-OUTPUTS = ("probabilities", "log_probabilities", "predictions")
+OUTPUTS = ("entropy", "probabilities", "log_probabilities", "predictions")
 
 
 @st.composite

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("either_kernels")
 
 BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 LOSSES = ("cross_entropy", "nll_loss", *BINARY_LOSSES)
-OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 
 
 @st.composite

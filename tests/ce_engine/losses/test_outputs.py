@@ -15,7 +15,7 @@ from tests.present import present
 
 pytestmark = pytest.mark.usefixtures("either_kernels")
 
-ALL = ("lse", "probabilities", "log_probabilities", "predictions")
+ALL = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 SHAPES = [(5,), (4, 5), (4, 1), (4, 5, 3), (2, 5, 3, 2), (0, 5), (2, 5, 0), (700, 3, 300)]  # the last: many blocks
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
@@ -28,13 +28,16 @@ def expected(given):
     """The outputs by PyTorch, from the input in the dtype of the computation."""
     x = given.input if given.input.dtype is torch.float64 else given.input.float()
     if given.loss == "binary_cross_entropy":
-        return {"probabilities": x, "log_probabilities": x.log().clamp(min=-100), "predictions": (x > 0.5).long()}
+        outputs = {"probabilities": x, "log_probabilities": x.log().clamp(min=-100), "predictions": (x > 0.5).long()}
+        return outputs | {"entropy": torch.special.entr(x) + torch.special.entr(1 - x)}
     if given.loss == "binary_cross_entropy_with_logits":
-        return {"probabilities": x.sigmoid(), "log_probabilities": F.logsigmoid(x), "predictions": (x > 0).long()}
+        outputs = {"probabilities": x.sigmoid(), "log_probabilities": F.logsigmoid(x), "predictions": (x > 0).long()}
+        return outputs | {"entropy": torch.special.entr(x.sigmoid()) + torch.special.entr((-x).sigmoid())}
     classes = min(1, x.dim() - 1)
     log_p = x if given.loss == "nll_loss" else x.log_softmax(classes)
     outputs = {"lse": x.logsumexp(classes), "probabilities": log_p.exp(), "log_probabilities": log_p}
-    return outputs | {"predictions": x.argmax(classes)}
+    entropy = torch.special.entr(x.softmax(classes)).sum(classes)
+    return outputs | {"predictions": x.argmax(classes), "entropy": entropy}
 
 
 def correct(given, predictions):

@@ -67,7 +67,7 @@ class AnyCall:
     def _common(self) -> dict[str, Any]:
         reduction, grad = self._pick("none", "mean", "sum"), self._pick(False, True)
         loss_shape = self._row_shape if reduction == "none" else ()
-        names = ["probabilities", "predictions", *self._if_wrong("outputs", "lse", "predictions")]
+        names = ["probabilities", "predictions", "entropy", *self._if_wrong("outputs", "lse", "predictions")]
         return {
             "reduction": reduction,
             "grad": grad,

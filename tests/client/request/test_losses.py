@@ -1,12 +1,16 @@
 """Each loss through the service: PyTorch's arguments in, PyTorch's numbers out. The engine's tests check more cases."""
 
+from unittest import mock
+
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Bernoulli, Categorical
 from torch.nn import functional as F
 
 from losswire_client import Client, InvalidArgumentError
+from tests.client.request.verdicts import unchecked
 from tests.present import present
 
 LOGITS = torch.tensor([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1], [1.7, 0.3, -1.3]], dtype=torch.float64)
@@ -62,19 +66,40 @@ def test_server_computes_class_weights(client):
 
 
 def test_outputs_are_attributes(client):
-    names = ("lse", "probabilities", "log_probabilities", "predictions")
+    names = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
     result = client.cross_entropy(LOGITS.numpy(), CLASSES.numpy(), outputs=names)
     np.testing.assert_allclose(result.lse, LOGITS.logsumexp(1), rtol=1e-12)
+    np.testing.assert_allclose(result.entropy, Categorical(logits=LOGITS).entropy(), rtol=1e-12)
     np.testing.assert_allclose(result.probabilities, LOGITS.softmax(1), rtol=1e-12)
     np.testing.assert_allclose(result.log_probabilities, LOGITS.log_softmax(1), rtol=1e-12)
     np.testing.assert_array_equal(result.predictions, LOGITS.argmax(1))
     assert result.correct_count == int((LOGITS.argmax(1) == CLASSES).sum())
 
 
+def test_output_newer_than_the_server_is_refused(client):
+    with (
+        unchecked(),
+        mock.patch.dict("losswire.losses.OUTPUTS", {"of_tomorrow": 1000}),
+        pytest.raises(InvalidArgumentError, match=r"outputs: expected one of .*OUTPUT_ENTROPY, got number 1000"),
+    ):
+        client.cross_entropy(LOGITS.numpy(), CLASSES.numpy(), outputs=["of_tomorrow"])
+
+
+@pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
+def test_binary_losses_have_an_entropy(server, transport):
+    with Client(f"127.0.0.1:{server.port}", transport=transport) as client:
+        calls = [
+            client.binary_cross_entropy(LOGITS.sigmoid().numpy(), POSITIVE.numpy(), outputs=["entropy"]),
+            client.binary_cross_entropy_with_logits(LOGITS.numpy(), POSITIVE.numpy(), outputs=["entropy"]),
+        ]
+    for result in calls:
+        np.testing.assert_allclose(present(result.entropy), Bernoulli(logits=LOGITS).entropy(), rtol=1e-12)
+
+
 def test_outputs_are_absent_unless_asked_for(client):
     result = client.cross_entropy(LOGITS.numpy(), CLASSES.numpy())
     assert (result.lse, result.probabilities, result.log_probabilities) == (None, None, None)
-    assert (result.predictions, result.correct_count) == (None, None)
+    assert (result.entropy, result.predictions, result.correct_count) == (None, None, None)
 
 
 @pytest.mark.parametrize(

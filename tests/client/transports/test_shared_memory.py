@@ -25,12 +25,12 @@ PROBABILITIES = np.random.default_rng(2).random(SHAPE, np.float32)
 
 
 def assert_same(a, b):
-    for name in ("loss", "grad", "lse", "predictions"):
+    for name in ("loss", "grad", "lse", "entropy", "predictions"):
         assert np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True), name
     assert (a.loss_sum, a.weight_sum, a.row_count) == (b.loss_sum, b.weight_sum, b.row_count)
 
 
-WANTED = {"grad": True, "reduction": "none", "outputs": ("lse", "predictions")}
+WANTED = {"grad": True, "reduction": "none", "outputs": ("lse", "entropy", "predictions")}
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])

@@ -13,7 +13,7 @@ from tests.helpers import serving
 from tests.pairs import pairs
 
 SLAB_BYTES = 4096  # so that small batches are many slabs
-FIELDS = ("loss", "grad", "lse", "probabilities", "log_probabilities", "predictions")
+FIELDS = ("loss", "grad", "lse", "entropy", "probabilities", "log_probabilities", "predictions")
 REDUCTIONS = ("none", "mean", "sum")
 SHAPES = [
     (700,),  # one row, smaller than a slab
@@ -70,7 +70,7 @@ def classes(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def test_stream_of_classes_has_the_bits(unary, stream, shape, reduction, grad):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal(shape, np.float32), classes(shape, rng)
-    options = {"reduction": reduction, "grad": grad, "outputs": ("lse", "predictions")}
+    options = {"reduction": reduction, "grad": grad, "outputs": ("lse", "entropy", "predictions")}
     if len(shape) > 1:
         options |= {"weight": rng.random(shape[1]), "sample_weight": rng.random(row_shape(shape))}
         if grad and reduction == "none":
@@ -98,7 +98,7 @@ def test_stream_of_few_classes_sends_targets(unary, stream, weight, target_dtype
 def test_stream_of_probabilities_has_the_bits(unary, stream, shape, dtype):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal(shape).astype(dtype), rng.random(shape, np.float32)
-    options = {"grad": True, "label_smoothing": 0.1, "outputs": ("probabilities", "log_probabilities")}
+    options = {"grad": True, "label_smoothing": 0.1, "outputs": ("probabilities", "log_probabilities", "entropy")}
     want, got = unary.cross_entropy(logits, target, **options), stream.cross_entropy(logits, target, **options)
     assert_same_bits(want, got)
 
@@ -116,7 +116,12 @@ def test_stream_of_elements_has_the_bits(unary, stream, shape, weight, reduction
         weight = rng.random(shape)
     elif weight == "broadcast":
         weight = rng.random(shape[-1:])
-    options = {"weight": weight, "reduction": reduction, "grad": True, "outputs": ("predictions", "probabilities")}
+    options = {
+        "weight": weight,
+        "reduction": reduction,
+        "grad": True,
+        "outputs": ("predictions", "probabilities", "entropy"),
+    }
     assert_same_bits(
         unary.binary_cross_entropy(x, target, **options), stream.binary_cross_entropy(x, target, **options)
     )

@@ -20,7 +20,7 @@ def calls_of(server: Server, method: str) -> float:
 
 
 def assert_same(got, want):
-    for name in ("loss", "grad", "predictions"):
+    for name in ("loss", "grad", "predictions", "entropy"):
         a, b = getattr(got, name), getattr(want, name)
         assert (a is None and b is None) or np.array_equal(a, b), name
     assert (got.loss_sum, got.weight_sum, got.row_count) == (want.loss_sum, want.weight_sum, want.row_count)

@@ -31,7 +31,7 @@ from tests.client.wires.small_calls import LARGE, SMALL, assert_same, calls_of, 
 from tests.helpers import eventually, serving
 
 CALLS = [
-    lambda c, n: c.cross_entropy(*SMALL[n], grad=True, reduction="none", outputs=("predictions",)),
+    lambda c, n: c.cross_entropy(*SMALL[n], grad=True, reduction="none", outputs=("predictions", "entropy")),
     lambda c, n: c.cross_entropy(*SMALL[n], label_smoothing=0.1),
     lambda c, n: c.nll_loss(SMALL[n][0], SMALL[n][1], weight=np.arange(7.0), grad=True),
     lambda c, n: c.binary_cross_entropy_with_logits(SMALL[n][0], SMALL[n][0] * 0),

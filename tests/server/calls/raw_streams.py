@@ -23,7 +23,7 @@ from tests.helpers import call_of
 
 PATH = "/losswire.v1.LossService/EvaluateStream"
 METHOD = {"grpc_type": "bidi_stream", "grpc_service": "losswire.v1.LossService", "grpc_method": "EvaluateStream"}
-ROW_RESULTS = ("loss", "log_sum_exp", "predictions")
+ROW_RESULTS = ("loss", "log_sum_exp", "predictions", "entropy")
 WIDE_RESULTS = ("probabilities", "log_probabilities", "gradient")
 
 

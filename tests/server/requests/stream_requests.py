@@ -13,7 +13,12 @@ FLOAT32, INT64 = v1.Dtype.DTYPE_FLOAT32, v1.Dtype.DTYPE_INT64
 GRADIENT = v1.OutputSpec(gradient=v1.GradientSpec())
 ALL = v1.OutputSpec(
     gradient=v1.GradientSpec(),
-    outputs=[v1.Output.OUTPUT_LOG_SUM_EXP, v1.Output.OUTPUT_PROBABILITIES, v1.Output.OUTPUT_PREDICTIONS],
+    outputs=[
+        v1.Output.OUTPUT_LOG_SUM_EXP,
+        v1.Output.OUTPUT_PROBABILITIES,
+        v1.Output.OUTPUT_PREDICTIONS,
+        v1.Output.OUTPUT_ENTROPY,
+    ],
 )
 
 

@@ -141,7 +141,7 @@ def test_capabilities_are_served(stub, loss):
     answer = stub.Evaluate(probe)
     rows = [2, 3] if binary else [2]
     assert list(answer.log_sum_exp.shape) == ([] if binary else rows)
-    assert list(answer.predictions.shape) == rows
+    assert list(answer.predictions.shape) == list(answer.entropy.shape) == rows
     assert list(answer.probabilities.shape) == list(answer.log_probabilities.shape) == [2, 3]
     assert answer.gradient.dtype == v1.Dtype.DTYPE_BFLOAT16
     assert answer.correct_count == answer.row_count

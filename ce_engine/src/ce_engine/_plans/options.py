@@ -12,7 +12,7 @@ from ce_engine._plans.validation import check_choice, check_grad_dtype, check_ou
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
 WEIGHTINGS = ("balanced", "complement")
-OUTPUTS = ("lse", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 
 
 class Common(TypedDict, total=False):
@@ -24,7 +24,7 @@ class Common(TypedDict, total=False):
         grad: Whether to compute the gradient with respect to the input.
         grad_output: The incoming gradient, of the loss's shape; ones if None.
         grad_dtype: Of the gradient; the input's if None.
-        outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
+        outputs: Any of ``lse`` (not for the binary losses), ``entropy``, ``probabilities``, ``log_probabilities`` and
             ``predictions``; `LossResult` says what they are.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
         checked: Whether the caller has checked types, shapes and options already. Numbers are checked anyway.

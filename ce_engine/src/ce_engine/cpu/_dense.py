@@ -47,3 +47,18 @@ def log_sum_exp(
 ) -> Tensor:
     """As exact as the softmax that it comes from. ``torch.logsumexp`` would split few rows over threads."""
     return torch.where(largest.isinf(), largest, largest - log_p_largest)
+
+
+def self_information(
+    log_p: Tensor,  # (rows, C), contiguous
+) -> Tensor:  # -log p in scratch memory, (rows, C)
+    """At most the largest finite number, since infinity would make NaN of 0 log 0, which is 0."""
+    memory = scratch.like(log_p, log_p.dtype, "self_information")
+    return torch.neg(log_p, out=memory).clamp_(max=torch.finfo(log_p.dtype).max)
+
+
+def expectation(
+    numbers: Tensor,  # (rows, C), overwritten
+    p: Tensor,  # (rows, C)
+) -> Tensor:  # (rows)
+    return row_sums(numbers.mul_(p))

@@ -42,6 +42,8 @@ class ElementKernel(ABC):
             self._slope(x, target, rows, slope)
             _weigh(slope.mul_(present(rows.scale)), rows)
             deliver((slope,), (out.grad,))
+        if out.entropy is not None:
+            self._entropies(x, rows, out.entropy)
         if out.probabilities is not None:
             self._probabilities(x, out.probabilities)
         if out.log_probabilities is not None:
@@ -66,6 +68,9 @@ class ElementKernel(ABC):
         """The derivative of the losses without their weights."""
 
     @abstractmethod
+    def _entropies(self, x: Tensor, rows: Rows, out: Tensor) -> None: ...
+
+    @abstractmethod
     def _probabilities(self, x: Tensor, out: Tensor) -> Tensor: ...
 
     @abstractmethod
@@ -85,6 +90,10 @@ class BinaryKernel(ElementKernel):
     def _slope(self, x: Tensor, target: Tensor, rows: Rows, out: Tensor) -> None:  # noqa: ARG002
         variance = torch.neg(x, out=self._scratch(x, "a")).add_(1).mul_(x).clamp_(min=LEAST_VARIANCE)
         torch.sub(x, target, out=out).div_(variance)
+
+    def _entropies(self, x: Tensor, rows: Rows, out: Tensor) -> None:
+        """The losses of the probabilities as their own targets."""
+        self._losses(x, x, rows, out)
 
     def _probabilities(self, x: Tensor, out: Tensor) -> Tensor:
         return out.copy_(x)
@@ -111,6 +120,13 @@ class BinaryWithLogitsKernel(ElementKernel):
             return
         positive = torch.mul(rows.pos_weight, target, out=self._scratch(x, "a"))
         p.mul_(torch.sub(positive, target, out=self._scratch(x, "b")).add_(1)).sub_(positive)
+
+    def _entropies(self, x: Tensor, rows: Rows, out: Tensor) -> None:  # noqa: ARG002 - pos_weight changes no probability
+        """log(1 + exp(-|x|)) + |x| exp(-|x|) / (1 + exp(-|x|)): no term is negative, and both are 0 for infinite x."""
+        size = torch.abs(x, out=self._scratch(x, "a")).clamp_(max=torch.finfo(x.dtype).max)  # infinity times 0 is NaN
+        odds = torch.neg(size, out=self._scratch(x, "b")).exp_()
+        torch.log1p(odds, out=out)
+        out.add_(size.mul_(odds).div_(odds.add_(1)))
 
     def _probabilities(self, x: Tensor, out: Tensor) -> Tensor:
         """exp(min(x, 0)) / (1 + exp(-|x|)), which overflows nowhere."""

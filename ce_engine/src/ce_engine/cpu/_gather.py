@@ -6,7 +6,7 @@ from torch import Tensor
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows, present
-from ce_engine.cpu._dense import log_sum_exp, widened
+from ce_engine.cpu._dense import expectation, log_sum_exp, self_information, widened
 
 
 class NllKernel:
@@ -35,14 +35,19 @@ class NllKernel:
         if out.predictions is not None and out.correct is not None:
             torch.argmax(x, 2, out=out.predictions.view(index.shape[:2]))
             torch.eq(out.predictions, index.view(-1), out=out.correct)
-        if out.lse is not None:
-            out.lse.copy_(self._lse(x))
+        if out.lse is not None or out.entropy is not None:
+            self._normalize(x, out)
 
-    def _lse(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor, out: RowResults) -> None:
+        """Log-sum-exp and entropy of the softmax of x. If x is log-probabilities, that is their own distribution."""
         memory = scratch.like(x, self._dtype, "log_p")
         x = widened(x, memory)
         largest = x.amax(2).view(-1)
-        return log_sum_exp(largest, torch.log_softmax(x, 2, out=memory).amax(2).view(-1))
+        log_p = torch.log_softmax(x, 2, out=memory).view(-1, x.shape[2])
+        if out.lse is not None:
+            out.lse.copy_(log_sum_exp(largest, log_p.amax(1)))
+        if out.entropy is not None:
+            out.entropy.copy_(expectation(self_information(log_p), log_p.exp_()))
 
 
 def _weighted(numbers: Tensor, rows: Rows) -> Tensor:  # (R), overwritten

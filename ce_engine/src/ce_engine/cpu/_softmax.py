@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine.cpu._dense import deliver, log_sum_exp, widened, working_memory
+from ce_engine.cpu._dense import deliver, expectation, log_sum_exp, self_information, widened, working_memory
 from ce_engine.cpu._targets import target_of
 
 
@@ -42,8 +42,11 @@ class SoftmaxKernel:
             torch.eq(out.predictions, self._target.largest(block), out=out.correct)
         _log_softmax(dense, out)
         self._target.log_likelihoods(dense.log_p, block, out.losses)
-        if out.grad is not None or out.probabilities is not None:
+        information = None if out.entropy is None else self_information(dense.log_p)
+        if out.grad is not None or out.probabilities is not None or out.entropy is not None:
             torch.exp(dense.log_p, out=dense.p)
+        if out.entropy is not None and information is not None:
+            out.entropy.copy_(expectation(information, dense.p))
         if out.grad is not None:
             self._target.grad(dense.p, block, dense.grad)
         deliver(tensors[1:], (out.log_probabilities, out.probabilities, out.grad))

@@ -53,6 +53,7 @@ def _launch_softmax(kind: Kind, operands: Operands, out: RowResults) -> None:
         operands.keep,
         out.losses,
         out.lse,
+        out.entropy,
         out.predictions,
         out.correct,
         out.grad,
@@ -76,9 +77,9 @@ def _launch_nll(kind: Kind, operands: Operands, out: RowResults) -> None:
     rows = operands.rows
     if out.predictions is not None:
         _launch_argmax(operands.x, out.predictions)
-    if out.lse is not None:
-        only_lse = RowResults(torch.empty_like(out.losses), out.lse, None, None, None, None, None)
-        _launch_softmax(kind, operands, only_lse)
+    if out.lse is not None or out.entropy is not None:
+        of_softmax = RowResults(torch.empty_like(out.losses), out.lse, out.entropy, *[None] * 5)
+        _launch_softmax(kind, operands, of_softmax)
     row_count, class_count = operands.x.shape
     elements = any(x is not None for x in (out.grad, out.probabilities, out.log_probabilities))
     tile = element_tile(class_count if elements else 1)
@@ -134,6 +135,7 @@ def _launch_binary(kind: Kind, operands: Operands, out: RowResults) -> None:
         rows.pos_weight,
         _scale(rows, out),
         out.losses,
+        out.entropy,
         out.predictions,
         out.correct,
         out.grad,

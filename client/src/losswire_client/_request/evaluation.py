@@ -30,7 +30,7 @@ class Options(TypedDict, total=False):
             It does not change what ``mean`` divides by. Ones if None.
         grad: Whether to return the gradient with respect to the input.
         grad_output: The incoming gradient, of the loss's shape; ones if None.
-        outputs: Any of ``lse`` (not for the binary losses), ``probabilities``, ``log_probabilities`` and
+        outputs: Any of ``lse`` (not for the binary losses), ``entropy``, ``probabilities``, ``log_probabilities`` and
             ``predictions``, each at most once; `Result` describes them.
         empty: The value of ``mean`` if no row counts: ``nan``, as in PyTorch, or ``zero``.
         series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of

@@ -39,6 +39,10 @@ class _OutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Output.ValueTy
     """The class with the largest input (the first of them in a tie); for the binary losses 1 where the probability is
     above one half. `correct_count` comes with it.
     """
+    OUTPUT_ENTROPY: _Output.ValueType  # 5
+    """The entropy of a row's distribution, in nats: of the softmax of its input; for the binary losses of the Bernoulli
+    distribution of the element.
+    """
 
 class Output(_Output, metaclass=_OutputEnumTypeWrapper):
     """Optional outputs, each computed in the same pass as the loss."""
@@ -54,6 +58,10 @@ OUTPUT_LOG_PROBABILITIES: Output.ValueType  # 3
 OUTPUT_PREDICTIONS: Output.ValueType  # 4
 """The class with the largest input (the first of them in a tie); for the binary losses 1 where the probability is
 above one half. `correct_count` comes with it.
+"""
+OUTPUT_ENTROPY: Output.ValueType  # 5
+"""The entropy of a row's distribution, in nats: of the softmax of its input; for the binary losses of the Bernoulli
+distribution of the element.
 """
 Global___Output: _TypeAlias = Output  # noqa: Y015
 
@@ -215,6 +223,7 @@ class EvaluateResponse(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    ENTROPY_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
     loss_sum: _builtins.float
     """Sum of the rows' losses, in double precision and in row order, whatever the reduction."""
@@ -255,6 +264,10 @@ class EvaluateResponse(_message.Message):
         """The input's shape, the loss's dtype; only with OUTPUT_LOG_PROBABILITIES."""
 
     @_builtins.property
+    def entropy(self) -> _tensor_pb2.Tensor:
+        """Same dtype and shape as the loss with reduction `none`, also for rows that are ignored; only with OUTPUT_ENTROPY."""
+
+    @_builtins.property
     def gradient(self) -> _tensor_pb2.Tensor:
         """The input's shape; only if `OutputSpec.gradient` is set."""
 
@@ -271,11 +284,12 @@ class EvaluateResponse(_message.Message):
         predictions: _tensor_pb2.Tensor | None = ...,
         probabilities: _tensor_pb2.Tensor | None = ...,
         log_probabilities: _tensor_pb2.Tensor | None = ...,
+        entropy: _tensor_pb2.Tensor | None = ...,
         gradient: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "weight_sum", b"weight_sum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "weight_sum", b"weight_sum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__correct_count: _TypeAlias = _typing.Literal["correct_count"]  # noqa: Y015
     _WhichOneofArgType__correct_count: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count"]  # noqa: Y015
@@ -434,6 +448,7 @@ class ResultSlab(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    ENTROPY_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
     first_row: _builtins.int
     """Number of the first row."""
@@ -451,6 +466,8 @@ class ResultSlab(_message.Message):
     """Elements of `probabilities`."""
     log_probabilities: _builtins.bytes
     """Elements of `log_probabilities`."""
+    entropy: _builtins.bytes
+    """Elements of `entropy`."""
     gradient: _builtins.bytes
     """Elements of `gradient`."""
     def __init__(
@@ -464,11 +481,12 @@ class ResultSlab(_message.Message):
         predictions: _builtins.bytes = ...,
         probabilities: _builtins.bytes = ...,
         log_probabilities: _builtins.bytes = ...,
+        entropy: _builtins.bytes = ...,
         gradient: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_row", b"first_row", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "padding", b"padding", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entropy", b"entropy", "first_row", b"first_row", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "padding", b"padding", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ def binary_kernel(
     pos_weight_ptr,  # (R)
     scale_ptr,  # (R) or (1)
     losses_ptr,  # (R), as the following
+    entropy_ptr,
     predictions_ptr,
     correct_ptr,
     grad_ptr,
@@ -65,6 +66,13 @@ def binary_kernel(
         slope = (x - t) / at_least((1.0 - x) * x, LEAST_VARIANCE)
         boundary = 0.5
 
+    if entropy_ptr is not None:
+        if LOGITS:
+            size = tl.abs(x)
+            entropy = log1p(odds) + tl.where(size == float("inf"), 0.0, size) * odds / (1.0 + odds)
+        else:
+            entropy = (x - 1.0) * at_least(log1p(-x), LEAST_LOG) - x * log_p
+        tl.store(entropy_ptr + row, entropy, mask=mask)
     if weight_ptr is not None:
         weight = tl.load(weight_ptr + row, mask=mask, other=0.0)
         loss *= weight

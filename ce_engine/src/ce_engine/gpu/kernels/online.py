@@ -37,6 +37,35 @@ def add_exponentials(
 
 
 @triton.jit
+def bounded(
+    d,  # x - largest
+):
+    """Not below numbers whose exponentials are next to 0, since -inf would make NaN of 0 * d. Keeps NaN."""
+    LEAST: tl.constexpr = -709.0 if d.dtype == tl.float64 else -88.0
+    return tl.where(d < LEAST, LEAST, d)
+
+
+@triton.jit
+def add_moments(
+    moment,  # (ROWS, LANES), sum of exp(x - largest) (x - largest) so far
+    s,  # (ROWS, LANES), the sum of exponentials so far
+    largest,  # (ROWS, LANES)
+    x,  # (ROWS, BLOCK)
+    new_largest,  # (ROWS, LANES)
+    LANES: tl.constexpr,
+):  # relative to `new_largest`
+    m = finite(new_largest)
+    d = in_lanes(x, LANES) - m[:, None, :]
+    return moved_moment(moment, s, largest, m) + tl.sum(tl.exp(d) * bounded(d), 1)
+
+
+@triton.jit
+def moved_moment(moment, s, largest, m):
+    """A moment relative to a larger and finite m."""
+    return tl.exp(largest - m) * (moment + s * bounded(finite(largest) - m))
+
+
+@triton.jit
 def add_products(
     dot,  # (ROWS, LANES), sum of t (x - largest) so far
     t_sum,  # (ROWS, LANES), sum of t so far

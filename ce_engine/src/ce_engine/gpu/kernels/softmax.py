@@ -7,6 +7,7 @@ come from the L2 cache if it is large enough.
 With t_c = w_c ((1 - e) y_c + e / C) as in ``ce_engine.cpu._targets``, m the largest logit and s = sum_c exp(x_c - m):
 
     loss = log(s) sum_c t_c - sum_c t_c (x_c - m)        gradient = exp(x_j - m) / s sum_c t_c - t_j
+    entropy = log(s) - sum_c exp(x_c - m) (x_c - m) / s
 
 A class index y is not spread over columns: its part of the loss is w_y (1 - e) (m - x_y + log(s)).
 """
@@ -18,10 +19,13 @@ from ce_engine.gpu.kernels.blocks import load_logits, load_spread, store_grad
 from ce_engine.gpu.kernels.online import (
     add_exponentials,
     add_keys,
+    add_moments,
     add_products,
+    bounded,
     finite,
     first_largest,
     in_lanes,
+    moved_moment,
     order,
 )
 
@@ -41,6 +45,7 @@ def softmax_kernel(
     keep_ptr,  # (1), 1 - e
     losses_ptr,  # (R)
     lse_ptr,  # (R)
+    entropy_ptr,  # (R)
     predictions_ptr,  # (R)
     correct_ptr,  # (R)
     grad_ptr,  # (R, C)
@@ -70,6 +75,7 @@ def softmax_kernel(
     # The blocks before the last, dealt out to lanes.
     largest = tl.full([ROWS, LANES], float("-inf"), dtype)
     s = tl.zeros([ROWS, LANES], dtype)
+    moment = tl.zeros([ROWS, LANES], dtype)
     dot = tl.zeros([ROWS, LANES], dtype)
     t_sum = tl.zeros([ROWS, LANES], dtype)
     key = order(largest) - 1
@@ -81,6 +87,8 @@ def softmax_kernel(
             mask = tl.broadcast_to(live, [ROWS, BLOCK])
             x = load_logits(x_ptr, offsets, mask, dtype, ELEMENTS)
             m = tl.maximum(largest, tl.max(in_lanes(x, LANES), 1))
+            if entropy_ptr is not None:
+                moment = add_moments(moment, s, largest, x, m, LANES)
             s = add_exponentials(s, largest, x, m, LANES)
             if SPREAD:
                 t = load_spread(
@@ -119,6 +127,11 @@ def softmax_kernel(
         tl.store(lse_ptr + row, m + tl.log(row_s), mask=live)
     row_s = tl.where(infinite, float("nan"), row_s)  # as in PyTorch, where inf - inf makes NaN of the whole row
     log_s = tl.log(row_s)
+    if entropy_ptr is not None:
+        row_moment = tl.sum(exponentials * bounded(x - m), 1, keep_dims=True)
+        if not ONE_BLOCK:
+            row_moment += tl.sum(moved_moment(moment, s, largest, m), 1, keep_dims=True)
+        tl.store(entropy_ptr + row, log_s - row_moment / row_s, mask=live)
 
     # The row's target and factors.
     y = tl.full([ROWS, 1], 0, tl.int64)
