@@ -43,11 +43,11 @@ class Launch:
         Raises:
             IndexError: A target is out of range.
         """
-        kept, kept_bytes = 0, 0
+        kept, kept_bytes = None, 0
         if self._kept is not None:
             count, dtype = self._kept
-            kept, kept_bytes = scratch.empty((threads, count), dtype, "kept").data_ptr(), count * dtype.itemsize
-        share = SHARE.pack(ctypes.addressof(self._taken), pieces, threads, kept, kept_bytes)
+            kept, kept_bytes = scratch.empty((threads, count), dtype, "kept"), count * dtype.itemsize
+        share = SHARE.pack(ctypes.addressof(self._taken), pieces, threads, address(kept), kept_bytes)
         if not self._function(self._arguments, share, self._dtype):
             raise IndexError("a target is out of range now; slabs must not change until their results are there")
 

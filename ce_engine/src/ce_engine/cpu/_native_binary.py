@@ -33,7 +33,7 @@ class NativeBinaryKernel(NativeKernel):
             out.grad is not None and out.grad.dtype is dtype,
             address(out.probabilities),
             address(out.log_probabilities),
-            address(getattr(out, "entropy", None)),
+            address(out.entropy),
             address(out.predictions),
             address(out.correct),
         )

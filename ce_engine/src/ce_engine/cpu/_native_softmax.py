@@ -87,7 +87,7 @@ class NativeSoftmaxKernel(NativeKernel):
             0 if rows.scale is None else rows.scale.stride(0),
             out.losses.data_ptr(),
             address(out.lse),
-            address(getattr(out, "entropy", None)),
+            address(out.entropy),
             address(out.predictions),
             address(out.correct),
             address(grad),
