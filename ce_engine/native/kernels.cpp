@@ -3,6 +3,7 @@
 #include "binary.h"
 #include "nll_rows.h"
 #include "pieces.h"
+#include "row_sums.h"
 #include "softmax_columns.h"
 #include "softmax_rows.h"
 
@@ -50,4 +51,23 @@ extern "C" bool binary(const BinaryLaunch *launch, const Share *share, Dtype dty
     case BFLOAT16: return evaluate_binary<BFloat16>(*launch, *share);
     }
     return false;
+}
+
+// Whether all of them are in [0, classes).
+extern "C" bool are_classes(const int64_t *target, int64_t count, int64_t classes) {
+    bool right = true;
+    for (int64_t i = 0; i < count; i++) right &= (uint64_t)target[i] < (uint64_t)classes;
+    return right;
+}
+
+// Adds rows to the sum of each of some requests, which have as many each.
+template <class Number> static void add_rows(double *sums, const Number *x, int64_t requests, int64_t rows) {
+    for (int64_t i = 0; i < requests; i++) sums[i] = row_order_sum(sums[i], x + i * rows, rows);
+}
+
+extern "C" void add_float64(double *sums, const double *x, int64_t requests, int64_t rows) {
+    add_rows(sums, x, requests, rows);
+}
+extern "C" void add_float32(double *sums, const float *x, int64_t requests, int64_t rows) {
+    add_rows(sums, x, requests, rows);
 }

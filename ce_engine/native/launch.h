@@ -11,7 +11,7 @@
 #include "elements.h"
 #include "functions.h"
 
-constexpr int64_t SEGMENT = 1 << 14;  // classes that are added up as they are computed; their sums are added in double
+constexpr int64_t SEGMENT = 1 << 12;  // classes that are added up as they are computed; their sums are added in double
 
 // How far apart numbers of a tensor (samples, positions, classes) are, in elements.
 struct Strides {

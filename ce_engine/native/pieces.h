@@ -13,7 +13,7 @@ constexpr int64_t LEAST_PARALLEL = 1 << 15;  // numbers that are worth a second 
 
 // One call's share of a launch.
 struct Share {
-    std::atomic<int64_t> *taken;  // pieces that were taken, by this call and others
+    std::atomic<int64_t> *taken;  // pieces that were taken, by this call and others; null if there are no others
     int64_t most;                 // pieces for this call
     int threads;
     char *kept;                   // scratch memory for each thread; null where a launch needs none
@@ -24,16 +24,20 @@ struct Share {
 // share. Whether `part`, which evaluates those from `first` to `last`, could do so for all of them.
 template <class Part> static bool evaluate_pieces(const Share &share, int64_t count, int64_t numbers, Part part) {
     int64_t piece = PIECE / numbers + 1;
-    std::atomic<int64_t> mine = 0;
-    bool done = true;
-#pragma omp parallel num_threads(count * numbers >= LEAST_PARALLEL ? share.threads : 1) reduction(&& : done)
-    {
-        void *kept = share.kept ? share.kept + omp_get_thread_num() * share.kept_bytes : nullptr;
+    std::atomic<int64_t> mine = 0, own = 0;
+    std::atomic<int64_t> &taken = share.taken ? *share.taken : own;
+    auto take_pieces = [&](void *kept) {
+        bool done = true;
         while (mine.fetch_add(1, std::memory_order_relaxed) < share.most) {
-            int64_t first = share.taken->fetch_add(1, std::memory_order_relaxed) * piece;
+            int64_t first = taken.fetch_add(1, std::memory_order_relaxed) * piece;
             if (first >= count) break;
             done &= part(first, std::min(first + piece, count), kept);
         }
-    }
+        return done;
+    };
+    if (share.threads == 1 || count * numbers < LEAST_PARALLEL) return take_pieces(share.kept);
+    bool done = true;
+#pragma omp parallel num_threads(share.threads) reduction(&& : done)
+    done = take_pieces(share.kept ? share.kept + omp_get_thread_num() * share.kept_bytes : nullptr);
     return done;
 }

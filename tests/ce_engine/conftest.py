@@ -1,6 +1,6 @@
 import pytest
 
-from ce_engine.cpu import _libraries
+from ce_engine import _libraries
 
 
 @pytest.fixture(scope="module", params=["compiled", "operators"])

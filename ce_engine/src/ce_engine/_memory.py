@@ -86,10 +86,17 @@ class Scratch(threading.local):
 
     def empty(self, shape: Size | tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
         count = Size(shape).numel()
+        return self._at_least(count, dtype, name)[:count].view(shape)
+
+    def address(self, count: int, dtype: torch.dtype, name: str) -> int:
+        """The address of memory for so many numbers, which lasts until this thread asks for more."""
+        return self._at_least(count, dtype, name).data_ptr()
+
+    def _at_least(self, count: int, dtype: torch.dtype, name: str) -> Tensor:
         memory = self._memory.get((name, dtype))
         if memory is None or memory.numel() < count:
             memory = self._memory[name, dtype] = _fresh(count, dtype)
-        return memory[:count].view(shape)
+        return memory
 
 
 scratch = Scratch()

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ce_engine._plans.options import EMPTY_MEANS
 
-GROUP_ROWS = 1024
-PART_ROWS = 256 * GROUP_ROWS  # rows that are widened to float64 at a time
+CPU = torch.device("cpu")
+LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32)}
 
 
 class Reduction(NamedTuple):
@@ -50,7 +50,7 @@ class Reduction(NamedTuple):
     ) -> Tensor:  # (R), a view of one number if all rows share it
         """The factor for each row's gradient: the incoming gradient, divided as ``mean`` divides."""
         if grad_output is None:
-            scale = torch.tensor(_quotient(1.0, self.divisor), dtype=dtype, device="cpu")
+            scale = _scalar(_quotient(1.0, self.divisor), dtype, CPU)
         else:
             scale = (grad_output.detach().cpu().to(torch.float64) / self.divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
@@ -62,8 +62,7 @@ class Reduction(NamedTuple):
     ) -> Tensor:
         if self.kind == "none":
             return losses.reshape(self.shape)
-        # Not a scalar_tensor, which refuses numbers beyond the dtype's range.
-        return torch.tensor(self.reduced(loss_sum), dtype=losses.dtype, device=losses.device)
+        return _scalar(self.reduced(loss_sum), losses.dtype, losses.device)
 
     def reduced(self, loss_sum: float) -> float:
         """The loss of the batch, for ``mean`` and ``sum``."""
@@ -72,65 +71,12 @@ class Reduction(NamedTuple):
         return _quotient(loss_sum, self.weight_sum) if self.row_count else EMPTY_MEANS[self.empty]
 
 
+def _scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if -LARGEST[dtype] <= number <= LARGEST[dtype]:
+        return torch.scalar_tensor(number, dtype=dtype, device=device)
+    return torch.tensor(number, dtype=dtype, device=device)  # slower, but takes numbers beyond the dtype's range
+
+
 def _quotient(a: float, b: float) -> float:
     """Divides as IEEE 754 does. Python would raise for a divisor of 0."""
     return a / b if b else a * math.copysign(math.inf, b)
-
-
-def row_order_sum(x: Tensor) -> float:
-    """Adds up (R) in float64: rows within groups, and then the groups from first to last.
-
-    The groups depend on R alone, and PyTorch adds up a group on one thread, so that the sum has the same bits on any
-    number of threads. A plain ``sum`` does not. A plain ``cumsum`` does, but takes as long as the losses of elements.
-    """
-    return row_order_sums(x).item()
-
-
-def row_order_sums(
-    x: Tensor,  # (..., R)
-) -> Tensor:  # (...) float64
-    """`row_order_sum` of each (R), with the same bits."""
-    rows = x.shape[-1]
-    grouped = rows - rows % GROUP_ROWS
-    if not grouped:
-        return x.sum(-1, dtype=torch.float64)
-    rest = x[..., grouped:].sum(-1, dtype=torch.float64)
-    parts = torch.split(x[..., :grouped], PART_ROWS, dim=-1)
-    groups = [part.view(*x.shape[:-1], -1, GROUP_ROWS).sum(-1, dtype=torch.float64) for part in parts]
-    return torch.cat([*groups, rest[..., None]], -1).cumsum(-1)[..., -1]
-
-
-class RowOrderSum:
-    """`row_order_sum` of numbers that come in slabs, with the same bits."""
-
-    def __init__(self) -> None:
-        self._groups = 0.0
-        self._rest: list[Tensor] = []
-        self._rest_rows = 0
-        self._count = 0
-
-    def add(
-        self,
-        x: Tensor,  # (R), always of the same dtype
-    ) -> None:
-        self._rest.append(x)
-        self._rest_rows += len(x)
-        if self._rest_rows < GROUP_ROWS:
-            return
-        x = torch.cat(self._rest)
-        grouped = len(x) - len(x) % GROUP_ROWS
-        for part in torch.split(x[:grouped], PART_ROWS):
-            groups = part.view(-1, GROUP_ROWS).sum(1, dtype=torch.float64)
-            self._groups = float(torch.cat([groups.new_tensor([self._groups]), groups]).cumsum(0)[-1])
-        self._rest, self._rest_rows = [x[grouped:].clone()], len(x) - grouped
-
-    def add_weights(self, weights: Tensor | None, rows: int, ignored: int) -> None:
-        """Adds the weights of rows. None stands for 1 for each row, and for 0 for each ignored row."""
-        if weights is None and ignored < rows:
-            self._count += rows - ignored
-        else:
-            self.add(torch.zeros(rows, dtype=torch.float64) if weights is None else weights)
-
-    def total(self) -> float:
-        rest = float(torch.cat(self._rest).sum(dtype=torch.float64)) if self._rest else 0.0
-        return self._groups + rest + self._count

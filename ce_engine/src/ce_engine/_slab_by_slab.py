@@ -11,7 +11,8 @@ from ce_engine._batching.launchers import launch
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
-from ce_engine._reduction import Reduction, RowOrderSum
+from ce_engine._reduction import Reduction
+from ce_engine._row_sums import RowOrderSum
 from ce_engine._slab import RowResults, Slab
 
 PART_ROWS = 2**18  # rows of a target that are widened at a time

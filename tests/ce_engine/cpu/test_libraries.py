@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ce_engine
-from ce_engine.cpu import _libraries
+from ce_engine import _libraries
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, problem
 from tests.pairs import pairs
 from tests.present import present
@@ -34,7 +34,7 @@ def test_library_is_for_the_instructions_that_torch_uses():
 
 def name_in_use(**environment):
     """The library that another process uses."""
-    code = "from ce_engine.cpu import _libraries as x; print(x.library() and x.library().name)"
+    code = "from ce_engine import _libraries as x; print(x.library() and x.library().name)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
     )

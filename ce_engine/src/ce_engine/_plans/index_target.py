@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._libraries import library
 from ce_engine._plans.validation import check_classes
-from ce_engine._reduction import row_order_sum
+from ce_engine._row_sums import row_order_sum
 
 
 class IndexTarget(NamedTuple):
@@ -78,6 +79,9 @@ def weights_from_counts(
 
 
 def _all_classes(classes: Tensor, class_count: int) -> bool:
+    compiled = library()
+    if compiled is not None:
+        return compiled.are_classes(classes.data_ptr(), classes.shape[0], class_count)
     if not classes.shape[0]:
         return True
     least, most = classes.aminmax()
@@ -86,8 +90,8 @@ def _all_classes(classes: Tensor, class_count: int) -> bool:
 
 def _int64(target: Tensor) -> Tensor:  # (R)
     if target.dtype is torch.int64 and target.dim() == 1:
-        return target
-    classes = target.reshape(-1).to(torch.int64)
+        return target.contiguous()
+    classes = target.reshape(-1).to(torch.int64).contiguous()
     if target.dtype is torch.uint64 and (classes < 0).any():
         wrapped = int(classes[classes < 0][0]) + 2**64
         raise InvalidArgumentError("target", f"expected classes that fit int64, got {wrapped}")

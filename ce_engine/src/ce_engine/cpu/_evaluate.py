@@ -8,7 +8,8 @@ from torch import Tensor
 from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
-from ce_engine.cpu._libraries import library
+from ce_engine._libraries import Library, library
+from ce_engine.cpu._native_kernel import NativeKernel
 from ce_engine.cpu._native_binary import NativeBinaryKernel
 from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
 from ce_engine.cpu._softmax import SoftmaxKernel
@@ -39,16 +40,28 @@ def evaluate(
     results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
         return results
-    kernel = _kernel(kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows)
-    kernel(results.map(lambda numbers: numbers, kind.as_rows))
+    compiled = library()
+    if compiled is not None:
+        _native(compiled, kind, input, target, rows)(_viewed(results, input, kind))
+        return results
+    x, t = kind.as_rows(input), None if target is None else kind.as_rows(target)
+    KERNELS[kind.loss](kind, x, t, rows)(results.map(lambda numbers: numbers, kind.as_rows))
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results
 
 
-def _kernel(kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> Kernel:
-    compiled = library()
-    if compiled is None:
-        return KERNELS[kind.loss](kind, x, target, rows)
-    native = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
-    return native(compiled, kind, x, target, rows)
+def _native(compiled: Library, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows) -> NativeKernel:
+    kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
+    if not _is_viewed(input, kind):
+        input, target = kind.as_rows(input), None if target is None else kind.as_rows(target)
+    return kernel(compiled, kind, input, target, rows)
+
+
+def _viewed(results: RowResults, input: Tensor, kind: Kind) -> RowResults:
+    return results if _is_viewed(input, kind) else results.map(lambda numbers: numbers, kind.as_rows)
+
+
+def _is_viewed(input: Tensor, kind: Kind) -> bool:
+    """Whether compiled code takes a tensor of the input's shape as it is: (N, C). A view costs as much as a few rows."""
+    return input.dim() == 2 and kind.loss not in ELEMENTWISE

@@ -14,7 +14,7 @@ ALL = 2**62  # pieces
 
 
 class Launch:
-    """One launch. Several threads may call `take` at the same time.
+    """One launch. Several threads may call `take` at the same time, if it is shared.
 
     Args:
         function: Of the library.
@@ -30,11 +30,15 @@ class Launch:
         dtype: int,
         arguments: bytes,
         kept: tuple[int, torch.dtype] | None,
-        *tensors: Tensor | None,
+        tensors: object,
     ) -> None:
         self._function, self._dtype, self._arguments = function, dtype, arguments
         self._kept = kept
         self._tensors = tensors
+        self._taken: ctypes.c_int64 | None = None
+
+    def share(self) -> None:
+        """From now on, several threads may call `take`."""
         self._taken = ctypes.c_int64()
 
     def take(self, pieces: int = ALL, threads: int = 1) -> None:
@@ -43,11 +47,12 @@ class Launch:
         Raises:
             IndexError: A target is out of range.
         """
-        kept, kept_bytes = None, 0
+        kept, kept_bytes = 0, 0
         if self._kept is not None:
             count, dtype = self._kept
-            kept, kept_bytes = scratch.empty((threads, count), dtype, "kept"), count * dtype.itemsize
-        share = SHARE.pack(ctypes.addressof(self._taken), pieces, threads, address(kept), kept_bytes)
+            kept, kept_bytes = scratch.address(threads * count, dtype, "kept"), count * dtype.itemsize
+        taken = 0 if self._taken is None else ctypes.addressof(self._taken)
+        share = SHARE.pack(taken, pieces, threads, kept, kept_bytes)
         if not self._function(self._arguments, share, self._dtype):
             raise IndexError("a target is out of range now; slabs must not change until their results are there")
 

@@ -4,6 +4,7 @@ import struct
 
 from torch import Tensor
 
+from ce_engine._libraries import DTYPE_NUMBERS
 from ce_engine._slab import RowResults, Rows
 from ce_engine.cpu._launch import Launch, address
 from ce_engine.cpu._native_kernel import NativeKernel, contiguous
@@ -12,9 +13,9 @@ LAUNCH = struct.Struct("@ PP ?? q 3Pq PP ? 3P PP")  # as in native/launch.h
 
 
 class NativeBinaryKernel(NativeKernel):
-    """Of probabilities or of logits, (1, elements, 1)."""
+    """Of probabilities or of logits."""
 
-    def launch(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
+    def launch_of(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
         x, target = x.contiguous(), contiguous(target)
         weight, pos_weight = contiguous(rows.weight), contiguous(rows.pos_weight)
         dtype = self.kind.compute_dtype
@@ -37,5 +38,5 @@ class NativeBinaryKernel(NativeKernel):
             address(out.predictions),
             address(out.correct),
         )
-        tensors = (x, target, weight, pos_weight, *rows, *out)
-        return Launch(self.library.binary, self.dtype_number, arguments, None, *tensors)
+        tensors = (x, target, weight, pos_weight, rows, out)
+        return Launch(self.library.binary, DTYPE_NUMBERS[self.kind.dtype], arguments, None, tensors)

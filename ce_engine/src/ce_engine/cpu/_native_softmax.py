@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._libraries import DTYPE_NUMBERS
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._launch import Launch, address
 from ce_engine.cpu._native_kernel import NativeKernel, contiguous
@@ -45,35 +46,34 @@ def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
     return copy.copy_(numbers)
 
 
+PLAIN = _Targets(1.0, 0.0, 0.0)
+
+
 class NativeSoftmaxKernel(NativeKernel):
-    """Of logits, (samples, positions, C); or of log-probabilities for the NLL loss."""
+    """Of logits; or of log-probabilities for the NLL loss."""
 
-    def evaluate(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> None:
-        super().evaluate(x, target, rows, out)
-        if self.kind.loss == "nll_loss" and out.probabilities is not None:
-            out.probabilities.copy_(x).exp_()
-        if self.kind.loss == "nll_loss" and out.log_probabilities is not None:
-            out.log_probabilities.copy_(x)
-
-    def launch(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
-        kind, targets = self.kind, _Targets.of(self.kind)
-        is_log = kind.loss == "nll_loss"
+    def launch_of(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
+        kind, is_log = self.kind, self.kind.loss == "nll_loss"
+        is_plain = target is None and not kind.label_smoothing
+        targets = PLAIN if is_plain else _Targets.of(kind)
         grad = out.grad
         probabilities, log_probabilities = (None, None) if is_log else (out.probabilities, out.log_probabilities)
-        written = next((tensor for tensor in (grad, probabilities, log_probabilities) if tensor is not None), None)
-        by_columns = x.shape[2] < FEW or not (_in_rows(x) and _in_rows(target) and _in_rows(written))
-        classes, weight, sample_weight = contiguous(rows.classes), contiguous(rows.weight), contiguous(rows.sample_weight)
+        written = grad if grad is not None else probabilities if probabilities is not None else log_probabilities
+        by_columns = kind.class_count < FEW or not (_in_rows(x) and _in_rows(target) and _in_rows(written))
+        classes, weight = contiguous(rows.classes), contiguous(rows.weight)
+        sample_weight = contiguous(rows.sample_weight)
+        positions = x.shape[-2]
         arguments = LAUNCH.pack(
             x.data_ptr(),
-            *_strides(x),
-            x.shape[0] * x.shape[1],
-            x.shape[2],
-            x.shape[1],
+            *_strides(x, by_columns),
+            positions if x.dim() == 2 else x.shape[0] * positions,
+            kind.class_count,
+            positions,
             by_columns,
             is_log,
             address(classes),
             address(target),
-            *_strides(target),
+            *_strides(target, by_columns),
             target is not None and target.dtype is kind.compute_dtype,
             targets.hard,
             targets.smooth,
@@ -93,12 +93,18 @@ class NativeSoftmaxKernel(NativeKernel):
             address(grad),
             address(probabilities),
             address(log_probabilities),
-            *_strides(written),
+            *_strides(written, by_columns),
             grad is not None and grad.dtype is kind.compute_dtype,
         )
         kept = (_kept_numbers(kind, by_columns), kind.compute_dtype) if by_columns or written is not None else None
-        tensors = (x, target, classes, weight, sample_weight, *rows, *out, *targets[3:])
-        return Launch(self.library.softmax, self.dtype_number, arguments, kept, *tensors)
+        tensors = (x, target, classes, weight, sample_weight, rows, out, targets)
+        return Launch(self.library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, kept, tensors)
+
+    def finish(self, x: Tensor, out: RowResults) -> None:
+        if self.kind.loss == "nll_loss" and out.probabilities is not None:
+            out.probabilities.copy_(x).exp_()
+        if self.kind.loss == "nll_loss" and out.log_probabilities is not None:
+            out.log_probabilities.copy_(x)
 
 
 def _kept_numbers(kind: Kind, by_columns: bool) -> int:
@@ -111,13 +117,18 @@ def _kept_numbers(kind: Kind, by_columns: bool) -> int:
 
 
 def _in_rows(x: Tensor | None) -> bool:
-    """Whether the C numbers of a row of x, (samples, positions, C), lie side by side, and its rows equally far apart."""
+    """Whether the C numbers of each row of x lie side by side, and its rows equally far apart."""
     if x is None:
         return True
-    samples, positions, _ = x.shape
-    sample, position, numbers = x.stride()
-    return numbers == 1 and (samples == 1 or sample == positions * position)
+    *samples, position, number = x.stride()
+    apart = not samples or 1 in x.shape[:2] or samples[0] == x.shape[1] * position
+    return number == 1 and apart
 
 
-def _strides(x: Tensor | None) -> tuple[int, ...]:
-    return (0, 0, 0) if x is None else x.stride()
+def _strides(x: Tensor | None, by_columns: bool) -> tuple[int, ...]:
+    """Of samples, positions and classes. Where rows are equally far apart, a position's stride is that of rows."""
+    if x is None:
+        return 0, 0, 0
+    if x.dim() == 2:
+        return 0, *x.stride()
+    return (0, x.stride(0), 1) if x.shape[1] == 1 and not by_columns else x.stride()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-FOLDER = Path(__file__).parent
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # in the order of native/kernels.cpp
+FOLDER = Path(__file__).parent / "cpu"
+DTYPE_NUMBERS = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native/kernels.cpp
 CAPABILITIES = {"AVX512": "avx512", "AVX2": "avx2"}  # of PyTorch, and our names; others have the "baseline"
 
 
@@ -23,10 +23,16 @@ class Library:
     def __init__(self, name: str, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         self.name = name
-        self.softmax, self.binary = library.softmax, library.binary
+        self.softmax, self.binary, self.are_classes = library.softmax, library.binary, library.are_classes
         for function in (self.softmax, self.binary):
             function.restype = ctypes.c_bool
             function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
+        self.are_classes.restype = ctypes.c_bool
+        self.are_classes.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self.add_rows = {torch.float64: library.add_float64, torch.float32: library.add_float32}
+        for function in self.add_rows.values():
+            function.restype = None
+            function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 def runnable() -> list[str]:
