@@ -10,10 +10,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmarks.losses import LOSSES, Loss
+
 CHECKED_ROWS = 8  # at a time: a large temporary tensor would change the contestant's malloc
-# Relative errors of the loss and of each gradient. In bfloat16 PyTorch itself rounds a log-softmax near -11 by up to
-# 0.03, and its mean of 65,536 losses is 1.3 % too small.
-TOLERANCES = {"float32": (1e-5, 1e-3), "bfloat16": (1.5e-2, 1e-1)}
+# Relative errors of the loss and of each gradient, and absolute ones of a gradient of the sum. In bfloat16 PyTorch itself
+# rounds a log-softmax near -11 by up to 0.03, and its mean of 65,536 losses is 1.3 % too small.
+HALF_TOLERANCES = 1.5e-2, 1e-1, 5e-3
+TOLERANCES = {
+    "float64": (1e-10, 1e-9, 1e-12),
+    "float32": (1e-5, 1e-3, 1e-7),
+    "float16": HALF_TOLERANCES,
+    "bfloat16": HALF_TOLERANCES,
+}
 
 
 class WrongAnswerError(Exception):
@@ -22,15 +30,21 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """Logits and targets to evaluate, with the gradient or without it. The loss is the mean."""
+    """Inputs and targets to evaluate, with the gradient or without it. The loss is the mean."""
 
     rows: int
     classes: int
     dtype: str
     grad: bool
+    loss: str = "cross_entropy"  # of LOSSES
 
     def __str__(self) -> str:
-        return f"{self.rows} x {self.classes} {self.dtype} {'forward + gradient' if self.grad else 'forward'}"
+        what = "forward + gradient" if self.grad else "forward"
+        return f"{self.loss} of {self.rows} x {self.classes} {self.dtype} {what}"
+
+    @property
+    def kind(self) -> Loss:
+        return LOSSES[self.loss]
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -40,8 +54,9 @@ class Batch:
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
-        logits = torch.randn(self.rows, self.classes, generator=generator).to(self.torch_dtype)
-        return logits, torch.randint(self.classes, (self.rows,), generator=generator)
+        logits = torch.randn(self.rows, self.classes, generator=generator)
+        input = self.kind.input(logits).to(self.torch_dtype)
+        return input, self.kind.target(self.rows, self.classes, self.torch_dtype, generator)
 
 
 class Answer(NamedTuple):
@@ -61,20 +76,21 @@ def check(batch: Batch, answer: Answer) -> None:
     Raises:
         WrongAnswerError: The two differ by more than rounding.
     """
-    logits, target = batch.tensors()
-    loss_tolerance, grad_tolerance = TOLERANCES[batch.dtype]
+    input, target = batch.tensors()
+    loss_tolerance, grad_tolerance, grad_distance = TOLERANCES[batch.dtype]
     if batch.grad != (answer.grad is not None):
         raise WrongAnswerError(f"{batch}: expected a gradient and got none, or got one that was not asked for")
-    total = 0.0
+    total, count = 0.0, batch.kind.divisor(input)
     for start in range(0, batch.rows, CHECKED_ROWS):
         rows = slice(start, start + CHECKED_ROWS)
-        log_p = logits[rows].double().log_softmax(-1)
-        chosen = target[rows, None]
-        total -= float(log_p.gather(-1, chosen).sum())
+        leaf = input[rows].double().requires_grad_()
+        wide = target[rows].double() if target.is_floating_point() else target[rows]
+        loss = batch.kind.torch(leaf, wide, reduction="sum", **batch.kind.options)
+        total += loss.item()
         if answer.grad is not None:
-            grad = log_p.exp_().scatter_add_(-1, chosen, torch.full_like(chosen, -1, dtype=torch.float64)) / batch.rows
-            _hold(batch, "gradient", answer.grad[rows], grad, grad_tolerance, 1e-7 / batch.rows)
-    _hold(batch, "loss", torch.tensor(float(answer.loss)), torch.tensor(total / batch.rows), loss_tolerance, 0.0)
+            (grad,) = torch.autograd.grad(loss, leaf)
+            _hold(batch, "gradient", answer.grad[rows], grad / count, grad_tolerance, grad_distance / count)
+    _hold(batch, "loss", torch.tensor(float(answer.loss)), torch.tensor(total / count), loss_tolerance, 0.0)
 
 
 def _hold(batch: Batch, what: str, actual: Tensor, truth: Tensor, relative: float, absolute: float) -> None:

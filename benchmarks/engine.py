@@ -1,6 +1,7 @@
 """Measures the engine beside PyTorch, without the service. Run it with ``make bench-engine``."""
 
 import argparse
+import os
 import platform
 import statistics
 import sys
@@ -13,11 +14,16 @@ from torch.nn import functional as F
 import ce_engine
 from benchmarks.batch import Batch
 from benchmarks.contestants import MALLOC_KEEPS, Contestant, Way
+from benchmarks.losses import LOSSES
 from benchmarks.timing import WARM_UP_RUNS, medians
-from ce_engine.cpu._native import compiled
+from ce_engine._libraries import library, runnable
 
 SHAPES = ((256, 32000), (65536, 100), (4096, 1000), (512, 32768))
+LOSS_SHAPES = ((256, 32000), (4096, 1000))  # of the other losses
 SMOKE_SHAPES = ((64, 100),)
+DTYPES = ("float32", "bfloat16")
+OTHER_DTYPES = ("float64", "float16")
+CAPABILITIES = {"avx512": "avx512", "avx2": "avx2", "baseline": "default"}  # our names of instructions, and PyTorch's
 OURS = "ce_engine"
 
 CONTESTANTS = {
@@ -30,16 +36,14 @@ CONTESTANTS = {
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.isa and os.environ.get("ATEN_CPU_CAPABILITY") != CAPABILITIES[arguments.isa]:
+        # Read when PyTorch is loaded, by it and by the engine; contestants inherit it.
+        os.environ["ATEN_CPU_CAPABILITY"] = CAPABILITIES[arguments.isa]
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]])
     shapes, runs = (SMOKE_SHAPES, 3) if arguments.smoke else (SHAPES, arguments.runs)
-    console = Console(width=130)
-    console.print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"softmax of class targets {'compiled' if compiled() else 'by PyTorch operators'}"
-    )
-    batches = [
-        Batch(*shape, dtype, grad) for grad in (False, True) for dtype in ("float32", "bfloat16") for shape in shapes
-    ]
-    console.print(large_batches(batches, runs))
+    console = Console(width=150)
+    console.print(heading())
+    console.print(large_batches(batches(shapes, SMOKE_SHAPES if arguments.smoke else LOSS_SHAPES), runs))
     console.print(small_batches(100 * runs))
 
 
@@ -47,14 +51,52 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=31, help="of each measurement (%(default)s)")
     parser.add_argument(
+        "--isa",
+        choices=runnable(),
+        help="the best instructions that the engine and PyTorch may use; the best of this CPU if not given",
+    )
+    parser.add_argument(
         "--smoke", action="store_true", help="a few runs of a small shape: shows that it works, no more"
     )
     return parser.parse_args()
 
 
+def heading() -> str:
+    """The machine, and the instructions that each side uses."""
+    compiled = library()
+    return (
+        f"{_cpu()}, {torch.get_num_threads()} threads; torch {torch.__version__} uses "
+        f"{torch.backends.cpu.get_cpu_capability()}, the engine "
+        f"{'PyTorch operators, since nothing was compiled' if compiled is None else compiled.name}"
+    )
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def batches(shapes: tuple[tuple[int, int], ...], loss_shapes: tuple[tuple[int, int], ...]) -> list[Batch]:
+    """Cross-entropy of each shape in common dtypes, and then all losses of fewer shapes and in other dtypes."""
+    common = [Batch(*shape, dtype, grad) for grad in (False, True) for dtype in DTYPES for shape in shapes]
+    others = [Batch(*loss_shapes[-1], dtype, grad) for grad in (False, True) for dtype in OTHER_DTYPES]
+    losses = [
+        Batch(*shape, dtype, grad, loss)
+        for loss in LOSSES
+        if loss != "cross_entropy"
+        for grad in (False, True)
+        for dtype in DTYPES
+        for shape in loss_shapes
+    ]
+    return common + others + losses
+
+
 def large_batches(batches: list[Batch], runs: int) -> Table:
     others = [name for name in CONTESTANTS if name != OURS]
-    headings = ("batch", "dtype", "gradient", *CONTESTANTS, *(f"{name} / ours" for name in others))
+    headings = ("loss", "batch", "dtype", "gradient", *CONTESTANTS, *(f"{name} / ours" for name in others))
     table = Table(*headings, title=f"milliseconds, medians of {runs} runs in turns", title_justify="left")
     contestants = {name: Contestant(way) for name, way in CONTESTANTS.items()}
     try:
@@ -63,7 +105,7 @@ def large_batches(batches: list[Batch], runs: int) -> Table:
             times = [f"{seconds[name] * 1e3:.3f}" if name in seconds else "not measured" for name in CONTESTANTS]
             ratios = [f"{seconds[name] / seconds[OURS]:.2f}" if name in seconds else "" for name in others]
             shape = f"{batch.rows} x {batch.classes}"
-            table.add_row(shape, batch.dtype, "yes" if batch.grad else "no", *times, *ratios)
+            table.add_row(batch.loss, shape, batch.dtype, "yes" if batch.grad else "no", *times, *ratios)
     finally:
         for contestant in contestants.values():
             contestant.stop()

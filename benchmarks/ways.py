@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,14 +14,14 @@ from benchmarks.batch import Answer, Batch, Prepare, Run
 
 @contextmanager
 def eager() -> Iterator[Prepare]:
-    yield lambda batch: nullcontext(_torch_run(batch, F.cross_entropy))
+    yield lambda batch: nullcontext(_torch_run(batch, batch.kind.torch))
 
 
 @contextmanager
 def compiled() -> Iterator[Prepare]:
     def prepare(batch: Batch) -> AbstractContextManager[Run]:
         torch.compiler.reset()  # else it would reuse code that fits all shapes so far
-        return nullcontext(_torch_run(batch, torch.compile(F.cross_entropy, dynamic=False)))
+        return nullcontext(_torch_run(batch, torch.compile(batch.kind.torch, dynamic=False)))
 
     yield prepare
 
@@ -30,27 +31,29 @@ def engine() -> Iterator[Prepare]:
     yield lambda batch: nullcontext(_engine_run(batch))
 
 
-def _torch_run(batch: Batch, cross_entropy: Callable[..., Tensor]) -> Run:
-    logits, target = batch.tensors()
-    return lambda: torch_answer(logits, target, grad=batch.grad, cross_entropy=cross_entropy)
+def _torch_run(batch: Batch, function: Callable[..., Tensor]) -> Run:
+    input, target = batch.tensors()
+    function = partial(function, **batch.kind.options)
+    return lambda: torch_answer(input, target, grad=batch.grad, function=function)
 
 
 def torch_answer(
-    logits: Tensor, target: Tensor, *, grad: bool, cross_entropy: Callable[..., Tensor] = F.cross_entropy
+    input: Tensor, target: Tensor, *, grad: bool, function: Callable[..., Tensor] = F.cross_entropy
 ) -> Answer:
     """The code that anybody would write, and that the peers' servers run too."""
     if not grad:
-        return Answer(cross_entropy(logits, target))
-    leaf = logits.detach().requires_grad_()
-    loss = cross_entropy(leaf, target)
+        return Answer(function(input, target))
+    leaf = input.detach().requires_grad_()
+    loss = function(leaf, target)
     return Answer(loss.detach(), *torch.autograd.grad(loss, leaf))
 
 
 def _engine_run(batch: Batch) -> Run:
-    logits, target = batch.tensors()
+    input, target = batch.tensors()
+    function = getattr(ce_engine, batch.kind.name)
 
     def run() -> Answer:
-        result = ce_engine.cross_entropy(logits, target, grad=batch.grad)
+        result = function(input, target, grad=batch.grad, **batch.kind.options)
         return Answer(result.loss, result.grad)
 
     return run
