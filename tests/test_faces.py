@@ -43,11 +43,7 @@ EXCEPTIONS = {  # rooms that single files may import, and why
         "losswire_client._transports",
         "losswire_server.requests",
     },
-    "client/test_async_client.py": {"losswire_server.calls"},  # makes the server slow
-    "client/transports/test_shared_memory_failures.py": {
-        "losswire_server.calls",
-        "losswire_client._wires",
-    },  # misleads both
+    "client/transports/test_shared_memory_failures.py": {"losswire_client._wires"},  # misleads both sides
     "client/test_client.py": {"losswire_client._transports"},  # makes messages small
     "client/test_errors.py": {"losswire_server.rpc"},  # makes the server fail
     "client/wires/test_coalesce.py": {"losswire_server.calls", "losswire_server.rpc"},  # makes it slow, and fail

@@ -46,7 +46,7 @@ def test_given_memory_of_another_dtype(kind, grad_dtype):
     assert torch.equal(memory, present(given.ours(grad_dtype=grad_dtype).grad))
 
 
-def test_merged_slabs_keep_to_their_memory():
+def test_slabs_of_a_launch_keep_to_their_memory():
     given = problem("cross_entropy", (4, 5), torch.float32)
     memories = [garbage(given) for _ in range(20)]
     with Engine(max_queue_delay_us=100_000, max_batch_rows=40) as engine:

@@ -96,7 +96,8 @@ def at_once(given: Problem, **options: Any) -> ce_engine.LossResult:
 def submitted(given: Problem, **options: Any) -> ce_engine.LossResult:
     slab = getattr(ce_engine.slabs, given.loss)(given.input, given.target, **given.options, **options, grad=True)
     with ce_engine.Engine() as engine:
-        return engine.submit(slab).result(20)
+        result: ce_engine.LossResult = engine.submit(slab).result(20)
+        return result
 
 
 @pytest.mark.parametrize("evaluate", [at_once, submitted])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import losswire_server.calls.unary
+import ce_engine.cpu
 from losswire_client import (
     AsyncClient,
     Client,
@@ -131,14 +131,14 @@ def test_invalid_argument_fails_when_awaited(target):
 @pytest.fixture
 def held_up(monkeypatch):
     """A server that evaluates on command: its address, a wait for the beginning, and the command to go on."""
-    begun, go_on, evaluate = threading.Event(), threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
+    begun, go_on, evaluate = threading.Event(), threading.Event(), ce_engine.cpu.evaluate
 
-    def slow(*arguments):
+    def slow(*arguments, **options):
         begun.set()
         assert go_on.wait(20)
-        return evaluate(*arguments)
+        return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", slow)
+    monkeypatch.setattr(ce_engine.cpu, "evaluate", slow)
     with serving() as server:
         yield f"127.0.0.1:{server.port}", lambda: asyncio.to_thread(begun.wait, 20), go_on
         go_on.set()

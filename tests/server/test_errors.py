@@ -3,6 +3,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+import ce_engine
 from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
 from losswire_server.errors import (
@@ -21,6 +22,8 @@ RAISED = [
     (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (NotPermittedError("not from there"), grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED"),
+    (ce_engine.DeadlineExceededError("too late"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_LATE"),
+    (ce_engine.EngineClosedError("closed"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
     (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),
 ]
 

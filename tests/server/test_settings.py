@@ -71,6 +71,11 @@ def test_largest_request_must_fit_in_flight():
             ["--max-message-bytes=1048576", "--max-inflight-bytes=1500000"],
             "at least three slabs, 1572864, .*: got 1500000",
         ),
+        (["--device=tpu"], "device: String should match pattern .*, got 'tpu'"),
+        (["--device=cuda:99"], "device: expected one that PyTorch can use, got cuda:99"),
+        (["--max-batch-rows=0"], "max_batch_rows: Input should be greater than or equal to 1, got '0'"),
+        (["--max-queue-delay-us=2000000"], "max_queue_delay_us: Input should be less than or equal to 1000000"),
+        (["--max-queue-rows=0"], "max_queue_rows: Input should be greater than or equal to 1, got '0'"),
         (["--log-level=loud"], "log_level: Input should be 'debug', .*, got 'loud'"),
         (["--log-level=loud\nlosswire-server: all is well"], "got 'loud.nlosswire-server: all is well'"),
         ([f"--port={'9' * 5000}"], r"port: .*, got '9{100,250}\.\.\.$"),
@@ -81,7 +86,7 @@ def test_wrong_settings_end_with_2(arguments, said, capsys, monkeypatch):
     assert_refused(arguments, said, capsys)
 
 
-TEXTS = {"config", "host", "metrics_host", "log_level", "log_format"}
+TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format"}
 NUMBERS = [name for name in Settings.model_fields if name not in TEXTS]
 
 

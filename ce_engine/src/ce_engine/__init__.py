@@ -12,7 +12,7 @@ neither gRPC nor protobuf.
 from importlib.metadata import PackageNotFoundError, version
 
 from ce_engine import slabs
-from ce_engine._batching.engine import Engine
+from ce_engine._batching.engine import Engine, Launch
 from ce_engine._errors import (
     DeadlineExceededError,
     EngineClosedError,
@@ -20,15 +20,16 @@ from ce_engine._errors import (
     InvalidArgumentError,
     QueueFullError,
 )
+from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import RowResults, Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
-from ce_engine._stacked import evaluate_stacked
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
     evaluate,
+    evaluate_stacked,
     nll_loss,
 )
 
@@ -38,9 +39,11 @@ __all__ = [
     "EngineClosedError",
     "EngineError",
     "InvalidArgumentError",
+    "Launch",
     "LossResult",
     "PlannedSlabBySlab",
     "QueueFullError",
+    "Reduction",
     "RowResults",
     "Slab",
     "SlabBySlab",

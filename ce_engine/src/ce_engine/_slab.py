@@ -1,8 +1,8 @@
-"""The slab: checked whole rows of one request, with all that is needed to evaluate them, alone or merged."""
+"""The slab: checked whole rows of one request, with all that is needed to evaluate them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Size, Tensor
@@ -146,6 +146,10 @@ class RowResults(NamedTuple):
             log_probabilities=None if self.log_probabilities is None else elements(self.log_probabilities),
         )
 
+    def numbers(self) -> "RowResults":
+        """Without tensors of the input's shape, so that their memory can be freed."""
+        return self._replace(grad=None, probabilities=None, log_probabilities=None)
+
     def part(self, block: Block) -> "RowResults":
         """The results of a block. Tensors of the input's shape must be viewed as rows."""
         return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
@@ -162,6 +166,8 @@ class Slab:
         rows: Targets and factors of the rows.
         reduction: How the losses of the rows are reduced.
         grad_into: Memory for the gradient, as `with_grad_into` checks it; fresh memory if None.
+        finish: Makes the result from the results of the rows; if None, `reduction` makes one of a single request.
+        request_count: How many requests its rows are of.
     """
 
     kind: Kind
@@ -170,6 +176,8 @@ class Slab:
     rows: Rows
     reduction: Reduction
     grad_into: Tensor | None = None
+    finish: Callable[[RowResults], Any] | None = None
+    request_count: int = 1
 
     def with_grad_into(self, memory: Tensor) -> "Slab":
         """The same slab, whose gradient is written into the caller's memory, and comes back as that tensor.
@@ -194,8 +202,11 @@ class Slab:
         """Bytes of the input."""
         return self.input.nbytes
 
-    def result(self, results: RowResults) -> LossResult:
-        """Reduces the results of the rows."""
+    def result(self, results: RowResults) -> Any:
+        """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
+        return self._loss_result(results) if self.finish is None else self.finish(results)
+
+    def _loss_result(self, results: RowResults) -> LossResult:
         grad = results.grad
         if self.grad_into is not None and grad is not None and grad is not self.grad_into:
             grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere

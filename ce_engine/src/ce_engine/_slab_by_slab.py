@@ -1,4 +1,7 @@
-"""Requests that are evaluated slab by slab. Results have the bits that one slab of all rows would give."""
+"""Requests that come slab by slab. Results have the bits that one slab of all rows would give.
+
+Slabs are planned and added up here, in row order. They may be evaluated at the same time, and in any order.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ce_engine._batching.launchers import launch
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
@@ -80,48 +82,66 @@ def _of(part: Tensor, i: int, class_count: int, ignore_index: int) -> IndexTarge
         raise error.further_on(i * PART_ROWS) from error
 
 
-class PlannedSlabBySlab:
-    """Evaluates a batch slab by slab, in row order. It is planned as a whole: only its input comes later.
+class _SlabBySlab:
+    """What both ways of planning have in common: the sums of the results, in row order.
+
+    Attributes:
+        correct_count: See `LossResult`.
+    """
+
+    def __init__(self) -> None:
+        self._loss_sum = RowOrderSum()
+        self.correct_count = 0
+
+    def add(self, reduction: Reduction, results: RowResults) -> None:  # noqa: ARG002 - a subclass reads it
+        """Adds the results of a slab that has this reduction. Slabs are added in row order."""
+        self._loss_sum.add(results.losses)
+        if results.correct is not None:
+            self.correct_count += int(results.correct.count_nonzero())
+
+    @property
+    def loss_sum(self) -> float:
+        return self._loss_sum.total()
+
+
+class PlannedSlabBySlab(_SlabBySlab):
+    """A batch that is evaluated slab by slab. It is planned as a whole: only its input comes later.
+
+        >>> batch = PlannedSlabBySlab(slab)
+        >>> for part in input.split(1000):
+        ...     planned = batch.plan(part)
+        ...     batch.add(planned.reduction, engine.submit(planned).result())
 
     Args:
         slab: The batch, for a loss with class indices. Only the dtype and shape of its input count.
     """
 
     def __init__(self, slab: Slab) -> None:
+        super().__init__()
         self._slab = slab
-        self._loss_sum = RowOrderSum()
-        self._rows = 0
+        self._planned_rows = 0
         self.weight_sum = slab.reduction.weight_sum
         self.row_count = slab.reduction.row_count
         self.ignored_count = slab.reduction.ignored_count
-        self.correct_count = 0
 
-    def evaluate(
+    def plan(
         self,
         input: Tensor,  # (n, C, d1, ..., dk)
-    ) -> RowResults:
-        """Evaluates the next rows."""
+    ) -> Slab:
+        """The slab of the next rows, whose result is `RowResults`."""
         whole, count = self._slab, input.numel() // self._slab.kind.class_count
-        rows = whole.rows.part(slice(self._rows, self._rows + count))
+        rows = whole.rows.part(slice(self._planned_rows, self._planned_rows + count))
         reduction = whole.reduction._replace(shape=torch.Size((count,)))
-        results = launch(Slab(whole.kind, input, None, rows, reduction))
-        self._rows += count
-        self._loss_sum.add(results.losses)
-        if results.correct is not None:
-            self.correct_count += int(results.correct.count_nonzero())
-        return results
-
-    @property
-    def loss_sum(self) -> float:
-        return self._loss_sum.total()
+        self._planned_rows += count
+        return Slab(whole.kind, input, None, rows, reduction, finish=_as_they_are)
 
     def loss(self) -> float:
         """The loss of the batch, reduced by ``mean`` or ``sum``."""
         return self._slab.reduction.reduced(self.loss_sum)
 
 
-class SlabBySlab:
-    """Evaluates a batch slab by slab, in row order, and adds up its losses. Each slab is planned by itself.
+class SlabBySlab(_SlabBySlab):
+    """A batch that is evaluated slab by slab. Each slab is planned by itself.
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.
@@ -142,6 +162,7 @@ class SlabBySlab:
         weight_sum: float | None = None,
         **options: Any,
     ) -> None:
+        super().__init__()
         self._plan = plan
         self._reduction, self._empty = reduction, empty
         self._options = {**options, "reduction": "none"}
@@ -149,13 +170,12 @@ class SlabBySlab:
         if options.get("grad") and reduction != "none":
             one = torch.ones((), dtype=torch.float64) if grad_output is None else grad_output.to(torch.float64)
             self._scale = one / (weight_sum if weight_sum is not None and reduction == "mean" else 1.0)
-        self._loss_sum, self._weight_sum = RowOrderSum(), RowOrderSum()
-        self._rows = 0
+        self._weight_sum = RowOrderSum()
+        self._planned_rows = self._rows = 0
         self.ignored_count = 0
-        self.correct_count = 0
 
-    def evaluate(self, input: Tensor, target: Tensor, **by_rows: Tensor) -> RowResults:
-        """Evaluates the next rows. Tensors with a number a row are the slab's own parts.
+    def plan(self, input: Tensor, target: Tensor, **by_rows: Tensor) -> Slab:
+        """The slab of the next rows, whose result is `RowResults`. Tensors with a number a row are its own parts.
 
         Raises:
             InvalidArgumentError: An argument is wrong; rows are numbered from the start of the batch.
@@ -163,26 +183,19 @@ class SlabBySlab:
         try:
             slab = self._plan(input, target, **self._options, **by_rows)
         except InvalidArgumentError as error:
-            raise error.further_on(self._rows) from error
+            raise error.further_on(self._planned_rows) from error
+        self._planned_rows += slab.row_count
+        rows = slab.rows
         if self._scale is not None:
-            scale = self._scale.to(slab.kind.compute_dtype).expand(slab.row_count)
-            slab = replace(slab, rows=slab.rows._replace(scale=scale))
-        results = launch(slab)
-        self._add(slab, results)
-        return results
+            rows = rows._replace(scale=self._scale.to(slab.kind.compute_dtype).expand(slab.row_count))
+        return replace(slab, rows=rows, finish=_as_they_are)
 
-    def _add(self, slab: Slab, results: RowResults) -> None:
-        reduction = slab.reduction
-        self._loss_sum.add(results.losses)
-        self._weight_sum.add_weights(reduction.row_weight, slab.row_count, reduction.ignored_count)
-        self._rows += slab.row_count
+    def add(self, reduction: Reduction, results: RowResults) -> None:
+        super().add(reduction, results)
+        rows = reduction.shape.numel()
+        self._weight_sum.add_weights(reduction.row_weight, rows, reduction.ignored_count)
+        self._rows += rows
         self.ignored_count += reduction.ignored_count
-        if results.correct is not None:
-            self.correct_count += int(results.correct.count_nonzero())
-
-    @property
-    def loss_sum(self) -> float:
-        return self._loss_sum.total()
 
     @property
     def weight_sum(self) -> float:
@@ -198,3 +211,7 @@ class SlabBySlab:
         rows = torch.Size((self._rows,))
         reduction = Reduction(self._reduction, self._empty, rows, self.weight_sum, self.ignored_count)
         return reduction.reduced(self.loss_sum)
+
+
+def _as_they_are(results: RowResults) -> RowResults:
+    return results

@@ -1,16 +1,16 @@
-"""Stacks requests that differ in their numbers alone, evaluates them as one slab, and reduces each by itself.
+"""Stacks requests that differ in their numbers alone to one slab, whose result has each reduced by itself.
 
-Checking and planning a small batch takes longer than its losses. Here both are done once for all requests.
+Checking and planning a small batch takes longer than its losses. Here all is done once for all requests.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Size, Tensor
 
-from ce_engine._batching.launchers import launch
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction
@@ -19,7 +19,7 @@ from ce_engine._result import StackedResult
 from ce_engine._slab import ELEMENTWISE, RowResults, Slab
 
 
-def evaluate_stacked(
+def stacked(
     plan: Callable[..., Slab],
     input: Tensor,  # (G, ...)
     target: Tensor,  # (G, ...)
@@ -29,11 +29,12 @@ def evaluate_stacked(
     empty: str = "nan",
     grad_output: Tensor | None = None,
     **options: Any,
-) -> StackedResult:
-    """Computes a loss for each of G requests at once. Each result has the same bits as if evaluated alone.
+) -> Slab:
+    """Plans G requests as one slab, whose result is a `StackedResult`: each has the same bits as if evaluated alone.
 
         >>> logits, target = torch.randn(100, 32, 10), torch.randint(10, (100, 32))
-        >>> means = ce_engine.evaluate_stacked(slabs.cross_entropy, logits, target).loss  # (100)
+        >>> slab = slabs.stacked(slabs.cross_entropy, logits, target)
+        >>> means = engine.submit(slab).result().loss  # (100)
 
     Args:
         plan: The loss: one of the functions in ``ce_engine.slabs``.
@@ -60,7 +61,8 @@ def evaluate_stacked(
     if first.rows.scale is not None:
         scale = _row_scales(reductions, grad_output, slab.kind.compute_dtype)
         slab = replace(slab, rows=slab.rows._replace(scale=scale))
-    return _result(launch(slab), reductions, input.shape)
+    finish = partial(_result, reductions=reductions, shape=input.shape)
+    return replace(slab, finish=finish, request_count=len(reductions))
 
 
 def _check(own: dict[str, Tensor], options: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from torch import Tensor
 
 from ce_engine import slabs
 from ce_engine._batching.launchers import launch
-from ce_engine._result import LossResult
+from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import Slab
 
 P = ParamSpec("P")
@@ -25,7 +25,22 @@ def evaluate(slab: Slab, *, grad_into: Tensor | None = None) -> LossResult:
         InvalidArgumentError: The gradient cannot be written there.
     """
     slab = slab if grad_into is None else slab.with_grad_into(grad_into)
-    return slab.result(launch(slab))
+    result: LossResult = slab.result(launch(slab))
+    return result
+
+
+def evaluate_stacked(plan: Callable[..., Slab], input: Tensor, target: Tensor, **options: Any) -> StackedResult:
+    """Computes a loss for each of G requests at once in the caller's thread: see `slabs.stacked`.
+
+        >>> logits, target = torch.randn(100, 32, 10), torch.randint(10, (100, 32))
+        >>> means = ce_engine.evaluate_stacked(slabs.cross_entropy, logits, target).loss  # (100)
+
+    Raises:
+        InvalidArgumentError: An argument is wrong, even if for one request only; nothing was computed.
+    """
+    slab = slabs.stacked(plan, input, target, **options)
+    result: StackedResult = slab.result(launch(slab))
+    return result
 
 
 def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:

@@ -8,20 +8,26 @@ from importlib.metadata import version
 import torch
 from prometheus_client import CollectorRegistry
 
+import ce_engine
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.desk import Desk
+from losswire_server.calls.evaluation import Workplace
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
+from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.resources import show_memory
 from losswire_server.metrics.scrapes import Scrapes
+from losswire_server.read_settings import WrongSettingsError
 from losswire_server.rpc.capabilities import capabilities
 from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
+
+READERS = 2  # threads that parse messages: parsing holds the interpreter's lock, so that more would gain nothing
 
 
 class Backend:
@@ -30,42 +36,61 @@ class Backend:
     Attributes:
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
+
+    Raises:
+        WrongSettingsError: PyTorch has no such device.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self._torch_threads = settings.torch_threads
-        self._executor = ThreadPoolExecutor(
-            settings.engine_workers or os.cpu_count() or 1,
-            "losswire-engine",
-            torch.set_num_threads,
-            (settings.torch_threads,),
-        )
+        launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)
+        self._engine = _engine(settings, lambda launch: launches.count(*launch))
+        self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         self._leases = Leases(self._regions)
         admission, losses = Admission(settings.max_inflight_bytes), LossMetrics(registry, settings.max_series)
         show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
         self.scrapes = Scrapes(registry, losses.began)
-        desk = Desk(admission, self._executor, losses, PackMetrics(registry))
+        desk = Desk(Workplace(admission, self._readers, self._engine), losses, PackMetrics(registry))
         self.service = LossService(
             Unary(desk, self._regions),
             Packs(desk, self._regions, settings.max_batch_requests),
             Streams(desk, settings.max_message_bytes),
             self._leases,
-            capabilities(settings, version("losswire-server"), self._regions.max_bytes),
+            capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes),
         )
 
     def start(self) -> None:
-        """Gives this thread as many PyTorch threads as the executor's threads have: it evaluates small requests."""
+        """Gives this thread as many PyTorch threads as the engine's threads have: it evaluates small requests."""
         torch.set_num_threads(self._torch_threads)
 
-    async def stop(self, stop_calls: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def stop(self, stop_calls: Callable[[], Awaitable[object]] | None = None) -> None:
         """Finishes work that has begun, and starts no more.
 
         Args:
             stop_calls: Gives running calls time to end. Leases end first, since their calls last until then.
         """
         self._leases.end()
-        if stop_calls is not None:
-            await stop_calls()
-        self._executor.shutdown(cancel_futures=True)
-        self._regions.close()
+        try:
+            if stop_calls is not None:
+                await stop_calls()
+        finally:
+            self._readers.shutdown(cancel_futures=True)
+            self._engine.close(cancel_waiting=True)
+            self._regions.close()
+
+
+def _engine(settings: Settings, on_launch: Callable[[ce_engine.Launch], object]) -> ce_engine.Engine:
+    try:
+        return ce_engine.Engine(
+            device=settings.device,
+            workers=settings.engine_workers or os.cpu_count() or 1,
+            torch_threads=settings.torch_threads,
+            max_batch_rows=settings.max_batch_rows,
+            max_batch_bytes=settings.max_batch_bytes,
+            max_queue_delay_us=settings.max_queue_delay_us,
+            max_queue_rows=settings.max_queue_rows,
+            on_launch=on_launch,
+        )
+    except ce_engine.InvalidArgumentError as error:  # settings have checked the numbers, not the machine
+        raise WrongSettingsError(str(error)) from error

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+import ce_engine
 from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
 
@@ -73,6 +74,10 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case NotPermittedError():
             return _status(code_pb2.PERMISSION_DENIED, str(error), ErrorReason.ERROR_REASON_NOT_PERMITTED)
+        case ce_engine.DeadlineExceededError():
+            return _status(code_pb2.DEADLINE_EXCEEDED, str(error), ErrorReason.ERROR_REASON_TOO_LATE)
+        case ce_engine.EngineClosedError():
+            return _status(code_pb2.UNAVAILABLE, "the server stops", ErrorReason.ERROR_REASON_STOPPING)
     text = "internal error; the server's log says more"
     return _status(code_pb2.INTERNAL, text, ErrorReason.ERROR_REASON_INTERNAL)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -56,7 +57,7 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(getattr(self._backend.service, method)(request, None)), timeout)
+        return self._wait(_failing(getattr(self._backend.service, method)(request, _Context(timeout))), timeout)
 
     def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
         """Answers many messages with the RPC of that name.
@@ -64,7 +65,8 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(_all(getattr(self._backend.service, method)(_each(requests), None))), timeout)
+        answers = getattr(self._backend.service, method)(_each(requests), _Context(timeout))
+        return self._wait(_failing(_all(answers)), timeout)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._backend.stop(), self._loop).result()
@@ -79,6 +81,19 @@ class InProcess:
         except TimeoutError as error:
             future.cancel()
             raise CallFailedError(grpc.StatusCode.DEADLINE_EXCEEDED, "too late") from error
+
+
+class _Context:
+    """What the service asks about a call. All calls have one caller."""
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout
+
+    def peer(self) -> str:
+        return "in-process"
+
+    def time_remaining(self) -> float:
+        return self._deadline - time.monotonic()
 
 
 async def _failing(answer: Coroutine[Any, Any, T]) -> T:

@@ -84,8 +84,23 @@ class Settings(BaseSettings):
     shared_memory_bytes: Annotated[Whole, WITHIN_MEMORY] = Field(1024 * MIB, ge=0)
     """Shared memory that all callers on this machine together may lease; 0 turns shared memory off."""
 
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d{1,2})?)$")
+    """Where losses are computed: `cpu`, `cuda`, or one of several GPUs, as in `cuda:1`."""
+
     engine_workers: Annotated[Whole, WITHIN_THREADS] | None = Field(None, ge=1)
     """How many launches run at a time, so that large ones do not hold up small ones; unset, one for each core."""
+
+    max_batch_rows: Whole = Field(65536, ge=1, lt=2**31)
+    """The most rows of several slabs that are launched together."""
+
+    max_batch_bytes: Whole | None = Field(None, ge=0, lt=2**31)
+    """The most input of several slabs that are launched together; unset, 256 KiB on a CPU and 64 MiB on a GPU."""
+
+    max_queue_delay_us: Whole = Field(0, ge=0, le=10**6)
+    """Microseconds that a launch waits for more slabs. 0 takes those that wait already, which is best on a CPU."""
+
+    max_queue_rows: Whole = Field(2**27, ge=1, lt=2**48)
+    """Rows that may wait for a launch; beyond it, callers are told to try later. No caller gets all of them."""
 
     torch_threads: Annotated[Whole, WITHIN_THREADS] = Field(1, ge=1)
     """PyTorch's threads for one launch. They spin while they wait, so more than one pays only with cores to spare."""

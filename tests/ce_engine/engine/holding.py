@@ -26,15 +26,16 @@ def held(
     monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> Iterator[tuple[Engine, threading.Event, list[list[Slab]]]]:
     """An engine that launches nothing until it is let go, and a record of the slabs of each launch."""
-    go, launch_merged = threading.Event(), launchers.launch_merged
+    go = threading.Event()
     launches: list[list[Slab]] = []
 
-    def launch(slabs: Sequence[Slab]) -> Any:
-        launches.append(list(slabs))
-        assert go.wait(20)
-        return launch_merged(slabs)
+    class Held(launchers.CpuLauncher):
+        def start(self, slabs: Sequence[Slab]) -> Any:
+            launches.append(list(slabs))
+            assert go.wait(20)
+            return super().start(slabs)
 
-    monkeypatch.setattr(launchers, "launch_merged", launch)
+    monkeypatch.setattr(launchers, "CpuLauncher", Held)
     with Engine(**settings) as engine:
         blocker = engine.submit(slab(classes=7))  # no other slab is of its kind
         while not launches:

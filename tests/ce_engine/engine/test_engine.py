@@ -1,9 +1,11 @@
-"""The engine's promises: the same results, merged or not, and answers in time, whatever fails or closes it."""
+"""The engine's promises: the same results in any company, and answers in time, whatever fails or closes it."""
 
+import gc
 import threading
 import time
 import weakref
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from tests.helpers import eventually
 from tests.present import present
 
 
-def test_slabs_of_one_kind_merge(monkeypatch):
+def test_slabs_of_one_kind_share_a_launch(monkeypatch):
     weight, image = torch.rand(5), torch.randn(2, 5, 3, 2)
     submitted = [
         slab(seed=1, reduction="sum", grad=True),
@@ -47,7 +49,7 @@ def test_slabs_of_one_kind_merge(monkeypatch):
         slabs.cross_entropy(torch.randn(2, 5).double(), torch.tensor([0, 1])),
     ],
 )
-def test_slabs_of_two_kinds_do_not_merge(monkeypatch, other):
+def test_slabs_of_two_kinds_share_no_launch(monkeypatch, other):
     with held(monkeypatch) as (engine, go, launches):
         futures = [engine.submit(one) for one in (slab(), other)]
         go.set()
@@ -105,16 +107,17 @@ def test_close_does_not_wait_for_a_delay():
     assert future.result(0)
 
 
-def test_slab_that_fails_fails_alone(monkeypatch):
-    guilty, innocent = slab(), [slab(seed=1), slab(seed=2, grad=False)]
+@pytest.mark.parametrize("company", [1, 2, 20])  # evaluated one after the other, or merged
+def test_slab_that_fails_fails_alone(monkeypatch, company):
+    guilty, innocent = slab(), [slab(seed=seed) for seed in range(1, 1 + company)]
     present(guilty.rows.classes)[0] = 10**6  # as if its owner had written to it after the check
     with held(monkeypatch) as (engine, go, launches):
-        futures = [engine.submit(one) for one in (innocent[0], guilty, innocent[1])]
+        futures = [engine.submit(one) for one in (guilty, *innocent)]
         go.set()
-        assert isinstance(futures[1].exception(20), (IndexError, RuntimeError))
-        for future, one in zip((futures[0], futures[2]), innocent, strict=True):
+        assert isinstance(futures[0].exception(20), (IndexError, RuntimeError))
+        for future, one in zip(futures[1:], innocent, strict=True):
             assert_same_bits(future.result(20), alone(one))
-    assert len(launches[0]) == 3
+    assert len(launches[0]) == 1 + company
 
 
 def test_engine_outlives_a_failed_slab():
@@ -138,6 +141,83 @@ def test_close_finishes_what_was_accepted(monkeypatch):
         closing.join(20)
         assert all(future.done() and future.result() for future in futures)
         assert not any(thread.is_alive() for thread in engine._threads)
+
+
+def test_close_may_cancel_what_waits(monkeypatch):
+    with held(monkeypatch) as (engine, go, launches):
+        waiting = [engine.submit(slab()) for _ in range(5)]
+        closing = threading.Thread(target=engine.close, kwargs={"cancel_waiting": True})
+        closing.start()
+        eventually(lambda: all(future.cancelled() for future in waiting))
+        assert closing.is_alive()  # it waits for the launch that is held
+        go.set()
+        closing.join(20)
+        assert not any(thread.is_alive() for thread in engine._threads)
+    assert launches == []
+
+
+def test_then_makes_the_value_where_the_slab_was_evaluated():
+    def then(result: ce_engine.LossResult, seconds: float) -> tuple[int, float, str]:
+        return result.row_count, seconds, threading.current_thread().name
+
+    with Engine() as engine:
+        row_count, seconds, name = engine.submit(slab(), then=then).result(20)
+    assert (row_count, name) == (2, "ce-engine-0")
+    assert 0 < seconds < 20
+
+
+def test_error_of_then_fails_its_slab_alone(monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("cannot encode")
+
+    with held(monkeypatch) as (engine, go, launches):
+        futures = [engine.submit(slab(), then=then) for then in (None, fail, None)]
+        go.set()
+        assert str(futures[1].exception(20)) == "cannot encode"
+        assert [futures[number].result(20).row_count for number in (0, 2)] == [2, 2]
+    assert len(launches[0]) == 3
+
+
+def test_failed_slab_is_freed_with_its_error():
+    def fail(_results: ce_engine.RowResults) -> None:
+        raise RuntimeError
+
+    gc.disable()
+    try:
+        with Engine() as engine:
+            guilty = replace(slab(), finish=fail)
+            gone = weakref.ref(guilty)
+            future = engine.submit(guilty)
+            assert isinstance(future.exception(20), RuntimeError)
+            del future, guilty
+            eventually(lambda: gone() is None)
+    finally:
+        gc.enable()
+
+
+def test_launches_are_told(monkeypatch):
+    told: list[ce_engine.Launch] = []
+    logits, target = torch.randn(3, 4, 5), torch.randint(5, (3, 4))
+    with held(monkeypatch, on_launch=told.append) as (engine, go, _):
+        told.clear()
+        engine.submit(slab())
+        engine.submit(slabs.stacked(slabs.cross_entropy, logits, target))
+        late = engine.submit(slab(), deadline=time.monotonic() - 1)
+        time.sleep(0.02)  # so long the slabs wait
+        go.set()
+        assert late.exception(20)
+    (launch,) = told
+    assert (launch.rows, launch.requests, len(launch.waited_seconds)) == (14, 4, 2)
+    assert all(0.02 <= seconds < 20 for seconds in launch.waited_seconds)
+
+
+def test_error_of_a_listener_ends_no_thread():
+    def fail(_launch: ce_engine.Launch) -> None:
+        raise SystemExit
+
+    with Engine(on_launch=fail) as engine:
+        assert engine.submit(slab()).result(20)
+        assert engine.submit(slab()).result(20)
 
 
 def test_idle_engine_keeps_no_slab_alive():

@@ -10,10 +10,10 @@ import torch
 import ce_engine
 from ce_engine import Engine, slabs
 from ce_engine._batching import engine as _engine
-from ce_engine._batching.launchers import launch_merged
+from ce_engine._batching.launchers import PipelineLauncher, launch
 
 
-class Launcher:
+class Pipeline:
     """Starts launches at once, and has their results on command."""
 
     depth = 3
@@ -42,13 +42,13 @@ class Ticket:
         self.launcher.finished.append(self.together)
         if self.launcher.guilty_to_finish & set(self.together):
             raise RuntimeError("cannot finish")
-        return launch_merged(self.together)
+        return [launch(slab) for slab in self.together]
 
 
 @pytest.fixture
 def launcher(monkeypatch):
-    one = Launcher()
-    monkeypatch.setattr(_engine, "launcher_for", lambda _device: one)
+    one = Pipeline()
+    monkeypatch.setattr(_engine, "launcher_for", lambda _device: PipelineLauncher(one))
     return one
 
 
@@ -64,7 +64,7 @@ def eventually_started(launcher, count):
 
 
 def test_launches_in_flight_are_limited(launcher):
-    # max_batch_rows=1: nothing merges, so that each slab is a launch.
+    # max_batch_rows=1: each slab is a launch of its own.
     with Engine(max_batch_rows=1) as engine:
         futures = [engine.submit(slab()) for _ in range(6)]
         eventually_started(launcher, 1)

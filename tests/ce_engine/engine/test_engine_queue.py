@@ -54,7 +54,7 @@ def test_flood_does_not_starve_others(monkeypatch):
     assert quiet in launches[0]
 
 
-def test_callers_take_turns_unmerged(monkeypatch):
+def test_callers_take_turns_slab_by_slab(monkeypatch):
     with held(monkeypatch, max_batch_rows=1) as (engine, go, launches):
         for number in range(3):
             for caller in "aab":

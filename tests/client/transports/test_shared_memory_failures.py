@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-import losswire_server.calls.unary
+import ce_engine.cpu
 from losswire import v1
 from losswire_client import (
     Client,
@@ -125,13 +125,13 @@ def test_wrong_span_names_the_argument(shared, monkeypatch, change, argument):
 
 def test_region_of_a_left_call_is_discarded(alone, monkeypatch):
     server, _ = alone
-    opened, evaluate = threading.Event(), losswire_server.calls.unary.evaluate  # type: ignore[attr-defined]
+    opened, evaluate = threading.Event(), ce_engine.cpu.evaluate
 
-    def slow(*arguments):
+    def slow(*arguments, **options):
         assert opened.wait(30)
-        return evaluate(*arguments)
+        return evaluate(*arguments, **options)
 
-    monkeypatch.setattr("losswire_server.calls.unary.evaluate", slow)
+    monkeypatch.setattr("ce_engine.cpu.evaluate", slow)
     with connected(server, transport="shared_memory") as client:
         with pytest.raises(DeadlineExceededError):
             client.cross_entropy(LOGITS, TARGET, grad=True, timeout=0.3)

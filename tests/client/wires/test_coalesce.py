@@ -122,10 +122,10 @@ def test_message_that_fails_is_tried_again(client, monkeypatch, how):
     refusals = [OverloadedError("too much is in flight", 1)] * 3
     evaluate = losswire_server.calls.packs.Packs.__call__
 
-    async def failing(self, data):
+    async def failing(self, data, caller):
         if refusals:
             raise refusals.pop()
-        return await evaluate(self, data)
+        return await evaluate(self, data, caller)
 
     monkeypatch.setattr(losswire_server.calls.packs.Packs, "__call__", failing)
     retry = Retry(first_pause=0.01)

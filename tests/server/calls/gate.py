@@ -1,20 +1,43 @@
 """Evaluations that last as long as a test wants them to."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import pytest
+
+import ce_engine.cpu
 
 
 class Gate:
-    """Holds every evaluation until it is opened; `arrived` counts the evaluations that it holds."""
+    """Holds every evaluation until it is opened; `arrived` counts the evaluations that it holds.
 
-    def __init__(self, evaluate: Callable[..., Any]) -> None:
+    Attributes:
+        threads: The names of the threads that evaluate.
+        compute: Evaluates without being held.
+    """
+
+    def __init__(self) -> None:
         self.arrived, self.opened = threading.Semaphore(0), threading.Event()
         self.evaluated = 0
-        self._evaluate = evaluate
+        self.threads: list[str] = []
+        self.compute = ce_engine.cpu.evaluate
 
-    def __call__(self, *request: object) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> ce_engine.RowResults:
+        self.threads.append(threading.current_thread().name)
         self.arrived.release()
         assert self.opened.wait(30)
         self.evaluated += 1
-        return self._evaluate(*request)
+        return self.compute(*arguments, **options)
+
+
+@contextmanager
+def gated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Holds the evaluations of servers in this process."""
+    gate = Gate()
+    monkeypatch.setattr(ce_engine.cpu, "evaluate", gate)
+    try:
+        yield gate
+    finally:
+        gate.opened.set()

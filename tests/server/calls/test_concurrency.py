@@ -11,13 +11,14 @@ import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import ce_engine
 import losswire_server.calls.desk
-import losswire_server.calls.unary
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
 from tests.helpers import call_of, eventually, serving
-from tests.server.calls.gate import Gate
+from tests.server.calls.gate import Gate, gated
+from tests.server.calls.raw_streams import connection
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
 
@@ -34,15 +35,13 @@ def request() -> v1.EvaluateRequest:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, small requests never wait
-    gate = Gate(losswire_server.calls.unary.evaluate)  # type: ignore[attr-defined]
-    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", gate)
-    yield gate
-    gate.opened.set()
+    with gated(monkeypatch) as gate:
+        yield gate
 
 
 @contextmanager
 def connected(server: Server) -> Iterator[loss_service_pb2_grpc.LossServiceStub]:
-    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    with connection(server) as channel:  # of its own: calls of one connection are one caller's
         yield loss_service_pb2_grpc.LossServiceStub(channel)
 
 
@@ -144,45 +143,119 @@ def test_health_watch_ends_with_the_server():
     assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
-@pytest.mark.parametrize("elements", [2, 100_000])  # in the event loop, and in a thread
+def sized(elements: int) -> v1.EvaluateRequest:
+    """A request of two classes with so many elements."""
+    wanted, rows = request(), elements // 2
+    wanted.input.shape[:], wanted.target.shape[:] = [rows, 2], [rows]
+    wanted.input.data, wanted.target.data = bytes(4 * elements), bytes(8 * rows)
+    return wanted
+
+
+@pytest.mark.parametrize("elements", [2, 100_000])  # on the event loop, and in the engine
 def test_settings_say_the_threads(monkeypatch, elements):
-    def evaluate(*_: object) -> v1.EvaluateResponse:
+    def evaluate(*arguments: Any, **options: Any) -> ce_engine.RowResults:
         seen.append(torch.get_num_threads())
-        return v1.EvaluateResponse()
+        return compute(*arguments, **options)
 
     seen: list[int] = []
-    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
-    wanted = request()
-    wanted.input.shape[:] = [elements // 2, 2]
+    compute = ce_engine.cpu.evaluate
+    monkeypatch.setattr(ce_engine.cpu, "evaluate", evaluate)
     for threads in (1, 3):
         with serving(torch_threads=threads) as server, connected(server) as stub:
-            stub.Evaluate(wanted)
+            stub.Evaluate(sized(elements))
     assert seen == [1, 3]
 
 
 @pytest.mark.parametrize(("elements", "beside"), [(8192, False), (100_000, True)])
 def test_small_batches_stay_on_the_event_loop(monkeypatch, elements, beside):
-    def evaluate(*_: object) -> v1.EvaluateResponse:
-        threads.append(threading.current_thread().name)
-        return v1.EvaluateResponse()
+    with gated(monkeypatch) as gate, serving() as server, connected(server) as stub:
+        gate.opened.set()
+        stub.Evaluate(sized(elements))
+    assert [name.startswith("ce-engine") for name in gate.threads] == [beside]
 
-    threads: list[str] = []
-    monkeypatch.setattr(losswire_server.calls.unary, "evaluate", evaluate)
-    wanted = request()
-    wanted.input.shape[:] = [elements // 2, 2]
+
+def test_small_batch_is_answered_while_large_ones_wait(monkeypatch):
+    with gated(monkeypatch) as gate, serving(engine_workers=1) as server, connected(server) as stub:
+        large = [stub.Evaluate.future(sized(100_000)) for _ in range(3)]
+        assert gate.arrived.acquire(timeout=20)
+        eventually(lambda: sample(server, "losswire_queued_rows") == 100_000)
+        monkeypatch.setattr(ce_engine.cpu, "evaluate", gate.compute)
+        assert stub.Evaluate(sized(100)).row_count == 50
+        assert not any(call.done() for call in large)
+        gate.opened.set()
+        assert all(call.result(20).row_count == 50_000 for call in large)
+
+
+def test_callers_take_turns(gate):
+    settings = {"engine_workers": 1, "max_batch_rows": 1}
+    with serving(**settings) as server, connected(server) as flood, connected(server) as quiet:
+        first = flood.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        calls = [flood.Evaluate.future(sized(elements=6)) for _ in range(20)]
+        eventually(lambda: sample(server, "losswire_queued_rows") == 20 * 3)
+        last = quiet.Evaluate.future(sized(elements=100_000))
+        eventually(lambda: sample(server, "losswire_queued_rows") == 20 * 3 + 50_000)
+        order: list[str] = []
+        last.add_done_callback(lambda _: order.append("quiet"))
+        calls[-1].add_done_callback(lambda _: order.append("flood"))
+        gate.opened.set()
+        eventually(lambda: len(order) == 2)
+        assert first.result(20).row_count == 2
+        assert order == ["quiet", "flood"]
+
+
+def test_full_queue_says_when_to_come_back(gate):
+    with serving(engine_workers=1, max_queue_rows=8) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        waiting = [stub.Evaluate.future(request()) for _ in range(2)]
+        eventually(lambda: sample(server, "losswire_queued_rows") == 4)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.Evaluate(request())
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(call_of(raised.value).trailing_metadata())["grpc-retry-pushback-ms"] == "100"
+        gate.opened.set()
+        assert all(call.result(20).row_count == 2 for call in (first, *waiting))
+        eventually(lambda: inflight_bytes(server) == 0)
+
+
+def test_leaving_the_queue_gives_rows_back(gate):
+    with serving(engine_workers=1) as server, connected(server) as stub:
+        first = stub.Evaluate.future(request())
+        assert gate.arrived.acquire(timeout=20)
+        second = stub.Evaluate.future(request())
+        eventually(lambda: sample(server, "losswire_queued_rows") == 2)
+        second.cancel()
+        eventually(lambda: sample(server, "losswire_queued_rows") == 0)
+        eventually(lambda: inflight_bytes(server) == request().ByteSize())
+        gate.opened.set()
+        assert first.result(20).row_count == 2
+
+
+def test_launches_are_measured(gate):
+    gate.opened.set()
     with serving() as server, connected(server) as stub:
-        stub.Evaluate(wanted)
-    assert [name.startswith("losswire-engine") for name in threads] == [beside]
+        for _ in range(3):
+            stub.Evaluate(request())
+        for name in ("launch_rows", "launch_requests", "queue_seconds"):
+            assert sample(server, f"losswire_{name}_count") == 3
+        assert sample(server, "losswire_launch_rows_sum") == 6
+        assert sample(server, "losswire_launch_requests_sum") == 3
+
+
+def test_short_work_is_in_no_launch():
+    with serving() as server, connected(server) as stub:
+        stub.Evaluate(request())
+        assert sample(server, "losswire_launch_rows_count") == 0
+        assert sample(server, "losswire_rows_total", loss="cross_entropy") == 2
+
+
+def sample(server: Server, name: str, **labels: str) -> float | None:
+    return server.registry.get_sample_value(name, labels)
 
 
 def test_many_callers_get_their_own_answers():
     with serving(engine_workers=3) as server, connected(server) as stub:
-
-        def sized(rows: int) -> v1.EvaluateRequest:
-            wanted = request()
-            wanted.input.shape[0] = wanted.target.shape[0] = rows
-            wanted.input.data, wanted.target.data = bytes(1600 * rows), bytes(8 * rows)
-            return wanted
-
-        calls = {rows: stub.Evaluate.future(sized(rows)) for rows in range(1, 60)}
-        assert {rows: call.result(20).row_count for rows, call in calls.items()} == {rows: rows for rows in calls}
+        calls = {rows: stub.Evaluate.future(sized(2000 * rows)) for rows in range(1, 60)}
+        for rows, call in calls.items():
+            assert call.result(20).row_count == 1000 * rows

@@ -1,20 +1,25 @@
 """The desk, with work that a test controls: where the work is done, the memory that it holds, and its metrics."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
+import torch
 from prometheus_client import CollectorRegistry
 
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire_server.calls.admission import Admission
-from losswire_server.calls.desk import AT_ONCE_SECONDS, READ_AT_ONCE_BYTES, UNKNOWN_SECONDS, Desk, TakesLongError
+from losswire_server.calls.desk import AT_ONCE_SECONDS, READ_AT_ONCE_BYTES, Desk, TakesLongError
+from losswire_server.calls.evaluation import ANYBODY, Caller, Workplace
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.unary import Unary
 from losswire_server.errors import OverloadedError, TooLargeError
@@ -22,29 +27,38 @@ from losswire_server.memory.regions import OFF
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated
+from losswire_server.requests.planned import Planned
 from tests.helpers import eventually
 from tests.server.packs import packed, small
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-REQUEST = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()))
 SHORT, LONG = AT_ONCE_SECONDS / 2, AT_ONCE_SECONDS * 2
-BESIDE = "engine"
+PLACES = {"reader": "in a reader", "ce-engine": "in the engine"}  # by the names of threads
 
 
 def evaluated(requests: int = 1) -> Evaluated:
-    return Evaluated(REQUEST, [v1.EvaluateResponse(loss_sum=1, weight_sum=1, row_count=1)] * requests)
+    response = v1.EvaluateResponse(loss_sum=1, weight_sum=1, row_count=1)
+    return Evaluated("cross_entropy", "", [response] * requests)
+
+
+def slab() -> ce_engine.Slab:
+    return ce_engine.slabs.cross_entropy(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
 
 
 class Work:
-    """Work that records where it is read and evaluated.
+    """Work that records where it is read, planned and evaluated.
 
     Args:
         seconds: How long it says that it takes.
         ends: Its outcomes. If one is a function, its return value is the outcome. An error is raised.
+        planning_seconds: How long it says that planning takes.
+        writing_seconds: How long it says that writing the answer takes.
     """
 
-    def __init__(self, seconds: float, *ends: Any) -> None:
-        self.seconds = seconds
+    def __init__(
+        self, seconds: float, *ends: Any, planning_seconds: float = math.inf, writing_seconds: float = 0.0
+    ) -> None:
+        self.seconds, self.planning_seconds, self.writing_seconds = seconds, planning_seconds, writing_seconds
         self.where: list[str] = []
         self._ends = ends
 
@@ -52,23 +66,35 @@ class Work:
         self._note(f"read {len(data)}")
         return self
 
-    def evaluate(self) -> Iterator[End]:
-        self._note("evaluate")
-        for end in self._ends:
-            came = end() if callable(end) else end
-            if isinstance(came, Exception):
-                raise came
-            yield came
-
     def at_once(self) -> Iterator[End]:
-        yield from self.evaluate()
+        for end in self._ends:
+            yield self._end(end, None)
+
+    def plan(self) -> Iterator[Planned]:
+        self._note("plan")
+        for end in self._ends:
+            yield Planned(slab(), partial(self._end, end), self._fail)
 
     def answer(self) -> bytes:
+        self._note("answer")
         return b"answer"
 
+    def _end(self, end: Any, _result: Any) -> End:
+        self._note("end")
+        came = end() if callable(end) else end
+        if isinstance(came, Exception):
+            raise came
+        ended: End = came
+        return ended
+
+    def _fail(self, error: Exception) -> Iterator[Planned]:
+        raise error
+
     def _note(self, what: str) -> None:
-        here = not threading.current_thread().name.startswith(BESIDE)
-        self.where.append(f"{what} {'here' if here else 'beside'}")
+        name = threading.current_thread().name
+        self.where.append(
+            f"{what} {next((place for start, place in PLACES.items() if name.startswith(start)), 'here')}"
+        )
 
 
 class WorkThatTakesLong(Work):
@@ -81,11 +107,26 @@ class WorkThatTakesLong(Work):
 class Server:
     """A desk and everything that it needs, for at most 100 bytes in flight by default."""
 
-    def __init__(self, max_bytes: int = 100) -> None:
+    def __init__(self, max_bytes: int = 100, **settings: Any) -> None:
         self.admission, self.registry = Admission(max_bytes), CollectorRegistry()
-        self.executor = ThreadPoolExecutor(1, BESIDE)
+        self.readers, self.engine = ThreadPoolExecutor(1, "reader"), ce_engine.Engine(**settings)
         losses, packs = LossMetrics(self.registry, max_series=1), PackMetrics(self.registry)
-        self.desk = Desk(self.admission, self.executor, losses, packs)
+        self.desk = Desk(Workplace(self.admission, self.readers, self.engine), losses, packs)
+
+    def close(self) -> None:
+        self.readers.shutdown()
+        self.engine.close()
+
+    def hold_up(self, go_on: threading.Event) -> None:
+        """Has the engine wait."""
+        begun = threading.Event()
+
+        def wait(*_: object) -> None:
+            begun.set()
+            assert go_on.wait(20)
+
+        self.engine.submit(slab(), caller="blocker", then=wait)
+        assert begun.wait(20)
 
     def counted(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"losswire_{name}", labels or {"loss": "cross_entropy"}) or 0
@@ -102,42 +143,113 @@ class Server:
 def server() -> Iterator[Server]:
     made = Server()
     yield made
-    made.executor.shutdown()
+    made.close()
 
 
 def answer(server: Server, work: Work, data: bytes = b"data") -> bytes:
-    return asyncio.run(server.desk.answer(data, work.read))
+    return asyncio.run(server.desk.answer(data, work.read, ANYBODY))
 
 
 def answer_pack(server: Server, work: Work, data: bytes = b"data") -> bytes:
-    return asyncio.run(server.desk.answer_pack(data, work.read))
+    return asyncio.run(server.desk.answer_pack(data, work.read, ANYBODY))
 
 
 def test_short_work_is_done_where_it_arrives(server):
     work = Work(SHORT, evaluated())
     assert answer(server, work) == b"answer"
-    assert work.where == ["read 4 here", "evaluate here"]
+    assert work.where == ["read 4 here", "end here", "answer here"]
 
 
-def test_long_work_is_done_beside(server):
+def test_short_work_does_not_wait_for_long_work(server):
+    go_on = threading.Event()
+    server.hold_up(go_on)
+    assert answer(server, Work(SHORT, evaluated())) == b"answer"
+    go_on.set()
+
+
+IN_THREADS = ["read 4 in a reader", "plan in a reader", "end in the engine", "answer here"]
+
+
+def test_long_work_is_done_in_threads(server):
     work = Work(LONG, evaluated())
     assert answer(server, work) == b"answer"
-    assert work.where == ["read 4 here", "read 4 beside", "evaluate beside"]
+    assert work.where == ["read 4 here", *IN_THREADS]
 
 
-@pytest.mark.parametrize(("size", "place"), [(READ_AT_ONCE_BYTES, "here"), (READ_AT_ONCE_BYTES + 1, "beside")])
-def test_large_message_is_read_beside(size, place):
+def test_long_work_may_be_planned_at_once(server):
+    work = Work(LONG, evaluated(), planning_seconds=SHORT)
+    assert answer(server, work) == b"answer"
+    assert work.where == ["read 4 here", "plan here", "end in the engine", "answer here"]
+
+
+def test_long_answer_is_written_by_a_reader(server):
+    work = Work(LONG, evaluated(), writing_seconds=LONG)
+    assert answer(server, work) == b"answer"
+    assert work.where[-1] == "answer in a reader"
+
+
+@pytest.mark.parametrize(
+    ("size", "where"), [(READ_AT_ONCE_BYTES, "end here"), (READ_AT_ONCE_BYTES + 1, "end in the engine")]
+)
+def test_large_message_is_read_by_a_reader(size, where):
     server, work = Server(2 * READ_AT_ONCE_BYTES), Work(SHORT, evaluated())
     assert answer(server, work, bytes(size)) == b"answer"
-    assert work.where == [f"read {size} {place}", f"evaluate {place}"]
-    server.executor.shutdown()
+    assert where in work.where
+    server.close()
+
+
+def test_on_a_gpu_all_work_is_queued(server, monkeypatch):
+    monkeypatch.setattr(server.engine, "device", torch.device("cuda"))
+    desk = Desk(
+        Workplace(server.admission, server.readers, server.engine),
+        LossMetrics(CollectorRegistry(), 1),
+        PackMetrics(CollectorRegistry()),
+    )
+    work = Work(SHORT, evaluated(), planning_seconds=SHORT)
+    assert asyncio.run(desk.answer(b"data", work.read, ANYBODY)) == b"answer"
+    assert work.where == ["read 4 here", "plan here", "end in the engine", "answer here"]
 
 
 def test_work_done_again_counts_once(server):
     work = WorkThatTakesLong(SHORT, evaluated(), INVALID)
     assert answer_pack(server, work) == b"answer"
-    assert work.where == ["read 4 here", "begin here", "read 4 beside", "evaluate beside"]
+    assert work.where[:4] == ["read 4 here", "begin here", *IN_THREADS[:2]]
     assert (server.counted("rows_total"), server.ended("OK"), server.ended("InvalidArgument")) == (1, 1, 1)
+
+
+def test_failed_evaluation_is_done_in_another_way(server):
+    class Failing(Work):
+        def _fail(self, error: Exception) -> Iterator[Any]:
+            assert isinstance(error, RuntimeError)
+            yield INVALID
+            yield Planned(slab(), lambda _: evaluated(2), self._fail)
+
+    assert answer_pack(server, Failing(LONG, RuntimeError(), evaluated())) == b"answer"
+    assert (server.ended("OK"), server.ended("InvalidArgument")) == (3, 1)
+
+
+def test_late_work_ends_its_call(server):
+    go_on = threading.Event()
+    server.hold_up(go_on)
+    late = Caller("late", time.monotonic() - 1)
+    work = Work(LONG, evaluated())
+    threading.Timer(0.1, go_on.set).start()
+    with pytest.raises(ce_engine.DeadlineExceededError):
+        asyncio.run(server.desk.answer(b"data", work.read, late))
+    assert "end in the engine" not in work.where
+    eventually(lambda: server.admission.inflight_bytes == 0)
+
+
+def test_full_queue_refuses_the_call():
+    server, go_on = Server(max_queue_rows=2), threading.Event()
+    server.hold_up(go_on)
+    server.engine.submit(slab(), caller="another")
+    with pytest.raises(OverloadedError, match="rows wait"):
+        answer(server, Work(LONG, evaluated(), evaluated()))
+    assert server.engine.waiting_rows == 1  # its first slab has left
+    go_on.set()
+    eventually(lambda: server.admission.inflight_bytes == 0)
+    server.close()
 
 
 def test_what_does_not_fit_is_refused_unread(server):
@@ -179,21 +291,50 @@ def test_leaving_amid_work_holds_bytes(server):
         assert go_on.wait(20)
         return evaluated()
 
-    asyncio.run(leave(server.desk.answer_pack(b"data", Work(LONG, wait).read), begun.is_set))
+    asyncio.run(leave(server.desk.answer_pack(b"data", Work(LONG, wait).read, ANYBODY), begun.is_set))
     assert server.admission.inflight_bytes == 4
     go_on.set()
     eventually(lambda: server.admission.inflight_bytes == 0)
     assert (server.counted("rows_total"), server.ended("OK")) == (0, 0)
 
 
-def test_leaving_before_the_turn_costs_nothing(server):
+def test_leaving_the_queue_costs_nothing(server):
     go_on, work = threading.Event(), Work(LONG, evaluated())
-    server.executor.submit(go_on.wait, 20)
-    asyncio.run(leave(server.desk.answer(b"data", work.read), lambda: server.admission.inflight_bytes == 4))
+    server.hold_up(go_on)
+    asyncio.run(leave(server.desk.answer(b"data", work.read, ANYBODY), lambda: server.engine.waiting_rows == 1))
+    assert (server.admission.inflight_bytes, server.engine.waiting_rows) == (0, 0)
+    go_on.set()
+    server.close()
+    assert work.where == ["read 4 here", *IN_THREADS[:2]]
+
+
+def test_leaving_before_the_reading_costs_nothing(server):
+    go_on, work = threading.Event(), Work(LONG, evaluated())
+    server.readers.submit(go_on.wait, 20)
+    call = server.desk.answer(b"data", work.read, ANYBODY)
+    asyncio.run(leave(call, lambda: server.admission.inflight_bytes == 4))
     assert server.admission.inflight_bytes == 0
     go_on.set()
-    server.executor.shutdown()
+    server.close()
     assert work.where == ["read 4 here"]
+
+
+def test_leaving_amid_the_reading_queues_nothing(server):
+    reading, go_on = threading.Event(), threading.Event()
+
+    class SlowlyRead(Work):
+        def plan(self) -> Iterator[Planned]:
+            reading.set()
+            assert go_on.wait(20)
+            return super().plan()
+
+    work = SlowlyRead(LONG, evaluated())
+    asyncio.run(leave(server.desk.answer(b"data", work.read, ANYBODY), reading.is_set))
+    assert server.admission.inflight_bytes == 4
+    go_on.set()
+    eventually(lambda: server.admission.inflight_bytes == 0)
+    server.close()
+    assert "end in the engine" not in work.where
 
 
 @pytest.mark.parametrize("seconds", [SHORT, LONG])
@@ -243,52 +384,18 @@ def test_seconds_are_shared_within_a_group(server, seconds):
 
 
 def test_waiting_is_in_no_seconds(server):
-    server.executor.submit(time.sleep, 0.3)
+    go_on = threading.Event()
+    server.hold_up(go_on)
+    threading.Timer(0.3, go_on.set).start()
     answer(server, Work(LONG, evaluated()))
     assert server.seconds < 0.3
-
-
-def test_evaluation_adds_up_its_work(server):
-    async def evaluate() -> list[str]:
-        evaluation = server.desk.evaluation()
-        names = [await evaluation.do(name, seconds) for seconds in (SHORT, LONG, UNKNOWN_SECONDS, SHORT)]
-        evaluation.count(REQUEST, evaluated().responses[0])
-        return names
-
-    def name() -> str:
-        time.sleep(0.01)
-        return threading.current_thread().name.partition("_")[0]
-
-    assert asyncio.run(evaluate()) == ["MainThread", BESIDE, BESIDE, "MainThread"]
-    assert server.seconds >= 0.04
-    assert server.counted("rows_total") == 1
-
-
-def test_closed_evaluation_holds_until_done(server):
-    async def evaluate() -> None:
-        evaluation = server.desk.evaluation()
-        evaluation.held.resize(50)
-        piece = asyncio.ensure_future(evaluation.do(wait, LONG))
-        await asyncio.to_thread(begun.wait, 20)
-        evaluation.held.resize(30)
-        piece.cancel()
-        evaluation.close()
-
-    def wait() -> None:
-        begun.set()
-        assert go_on.wait(20)
-
-    begun, go_on = threading.Event(), threading.Event()
-    asyncio.run(evaluate())
-    assert server.admission.inflight_bytes == 30
-    go_on.set()
-    eventually(lambda: server.admission.inflight_bytes == 0)
 
 
 class Reader:
     """A reader of messages for one kind of call, without a desk."""
 
-    async def answer(self, data: bytes, read: Any) -> Any:
+    async def answer(self, data: bytes, read: Any, caller: Caller) -> Any:
+        assert caller == ANYBODY
         return read(data).seconds
 
     answer_pack = answer
@@ -302,7 +409,7 @@ def is_short(message: v1.EvaluateRequest | bytes) -> bool:
     reader: Any = Reader()
     call: Any = Packs(reader, OFF, 256) if isinstance(message, bytes) else Unary(reader, OFF)
     data = message if isinstance(message, bytes) else message.SerializeToString()
-    return bool(asyncio.run(call(data)) < AT_ONCE_SECONDS)
+    return bool(asyncio.run(call(data, ANYBODY)) < AT_ONCE_SECONDS)
 
 
 @pytest.mark.parametrize(

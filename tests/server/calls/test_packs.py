@@ -1,6 +1,5 @@
 """Many requests in one call, as a caller in any language sees them."""
 
-import threading
 from typing import Any
 
 import grpc
@@ -8,12 +7,12 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+import ce_engine
 import losswire_server.calls.desk
-import losswire_server.requests.pack
 from losswire import v1
 from tests.helpers import call_of, eventually, serving
 from tests.present import present
-from tests.server.calls.gate import Gate
+from tests.server.calls.gate import gated
 from tests.server.memory.shared_memory import connected, leased
 from tests.server.packs import packed, small
 
@@ -36,10 +35,8 @@ def stub(server):
 @pytest.fixture
 def gate(monkeypatch):
     monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, short calls never wait
-    gate = Gate(losswire_server.requests.pack.evaluate)  # type: ignore[attr-defined]
-    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", gate)
-    yield gate
-    gate.opened.set()
+    with gated(monkeypatch) as gate:
+        yield gate
 
 
 def batch(*requests: v1.EvaluateRequest) -> v1.BatchEvaluateRequest:
@@ -84,10 +81,13 @@ def test_wrong_request_harms_no_neighbour(stub):
 
 
 def test_internal_fault_leaks_nothing(stub, monkeypatch, caplog):
-    def fail(*_):
-        raise RuntimeError("the secret is 42")
+    def fail(kind, input, *operands, **options):
+        if len(input) == 1:
+            raise RuntimeError("the secret is 42")
+        return evaluate(kind, input, *operands, **options)
 
-    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", fail)
+    evaluate = ce_engine.cpu.evaluate
+    monkeypatch.setattr(ce_engine.cpu, "evaluate", fail)
     first, *others = stub.BatchEvaluate(batch(small(rows=1), small(1), small(2))).results
     assert all(other.response.row_count == 32 for other in others)
     assert first.failure.code == code_pb2.INTERNAL
@@ -152,19 +152,14 @@ def test_leaving_amid_work_holds_memory(gate):
 
 @pytest.mark.parametrize(
     ("requests", "beside"),
-    [([small()] * 3, {False}), ([small()] * 200, {True}), ([small(), wrong(), small()], {False, True})],
+    [([small()] * 3, {False}), ([small()] * 200, {True}), ([small(), wrong(), small()], {True})],
     ids=["short", "long", "short but wrong"],
 )
 def test_only_right_short_packs_stay_here(stub, monkeypatch, requests, beside):
-    def evaluate(*arguments):
-        threads.add(threading.current_thread().name.startswith("losswire-engine"))
-        return together(*arguments)
-
-    threads: set[bool] = set()
-    together = losswire_server.requests.pack.evaluate_alike  # type: ignore[attr-defined]
-    monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", evaluate)
-    assert len(stub.BatchEvaluate(batch(*requests)).results) == len(requests)
-    assert threads == beside
+    with gated(monkeypatch) as gate:
+        gate.opened.set()
+        assert len(stub.BatchEvaluate(batch(*requests)).results) == len(requests)
+    assert {name.startswith("ce-engine") for name in gate.threads} == beside
 
 
 def test_every_request_counts():

@@ -1,6 +1,5 @@
 """Streams that run at their own pace: a caller that does not read, and a caller that does not stop."""
 
-import asyncio
 import itertools
 import math
 import threading
@@ -12,13 +11,16 @@ from typing import Any
 import grpc
 import pytest
 
+import ce_engine
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from losswire_server.calls import desk, streams
+from losswire_server.calls import desk
 from tests.helpers import eventually, serving
+from tests.present import present
+from tests.server.calls.gate import Gate, gated
 from tests.server.calls.raw_streams import METHOD, Batch, RawStream, answers, connection, stream_call
-from tests.server.requests.stream_requests import GRADIENT, check_served, classes
+from tests.server.requests.stream_requests import GRADIENT, MEAN, check_served, classes
 
 ROWS = 256  # of each slab, of 1 MiB
 
@@ -62,7 +64,7 @@ def test_unread_results_hold_up_slabs(server):
     batch, before = classes((60 * ROWS,), 1024, outputs=GRADIENT), received(server)
     with stalled(server, batch) as stream:
         assert received(server) < before + 24  # 16 MiB is the most that gRPC's windows grow to on one machine
-        assert server.registry.get_sample_value("losswire_inflight_bytes") < 4 * 2**20
+        assert server.registry.get_sample_value("losswire_inflight_bytes") < 6 * 2**20
         with connection(server) as another:
             check_served(another)
         slabs = [stream.read() for _ in range(60)]
@@ -110,7 +112,7 @@ def endless(server: Server) -> Iterator[None]:
         reader.join()
 
 
-@pytest.mark.parametrize("rows", [10, 100], ids=["in the event loop", "in the executor"])
+@pytest.mark.parametrize("rows", [10, 100], ids=["in the event loop", "in the engine"])
 def test_endless_stream_takes_turns(server, rows):
     request = classes((rows,), 500).request
     with connection(server) as channel, endless(server):
@@ -126,17 +128,96 @@ def test_endless_stream_takes_turns(server, rows):
         eventually(lambda: received(server) > before)
 
 
-@pytest.mark.parametrize(("short_seconds", "at_once"), [(0, 0), (math.inf, 11)], ids=["long", "short"])
-def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, at_once):
-    batch, in_event_loop = classes((60,), outputs=GRADIENT), []
-
-    class Watched(streams.StreamRequest):  # type: ignore[misc,name-defined]
-        def accept(self, frame: SlabFrame) -> Any:
-            in_event_loop.append(asyncio._get_running_loop() is not None)
-            return super().accept(frame)
-
-    monkeypatch.setattr(streams, "StreamRequest", Watched)
+@pytest.mark.parametrize(("short_seconds", "place"), [(0, "ce-engine"), (math.inf, "Thread")], ids=["long", "short"])
+def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, place):
+    batch = classes((60,), outputs=GRADIENT)
     monkeypatch.setattr(desk, "AT_ONCE_SECONDS", short_seconds)
+    with connection(server) as channel, gated(monkeypatch) as gate:
+        gate.opened.set()
+        came = answers(channel, [batch.header(), *batch.slabs(5)])
+    assert len(gate.threads) == 12
+    assert all(name.startswith(place) for name in gate.threads)
     with connection(server) as channel:
-        batch.check(channel, answers(channel, [batch.header(), *batch.slabs(5)]))
-    assert in_event_loop == [False] * (12 - at_once) + [True] * at_once  # the first ones' duration is not known
+        batch.check(channel, came)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)  # without this, small slabs are evaluated where they arrive
+    with gated(monkeypatch) as gate:
+        yield gate
+
+
+def test_slabs_are_in_flight_together(gate):
+    batch = classes(outputs=GRADIENT)
+    with serving(engine_workers=3, max_batch_rows=1) as other, connection(other) as channel:
+        stream = RawStream(channel).send(batch.header(), *batch.slabs(10)).end()
+        for _ in range(3):  # as many as there are workers, with no result read
+            assert gate.arrived.acquire(timeout=20)
+        eventually(lambda: other.registry.get_sample_value("losswire_queued_rows") == 30)
+        gate.opened.set()
+        batch.check(channel, [stream.read() for _ in range(7)])
+
+
+def test_replies_come_in_row_order(monkeypatch):
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)
+    first_may_end, evaluate = threading.Event(), ce_engine.cpu.evaluate
+
+    def late(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:
+        if len(input) == 20:
+            assert first_may_end.wait(20)
+        return evaluate(kind, input, *operands, **options)
+
+    batch = classes(outputs=GRADIENT, reduction=MEAN)
+    batch.open = ["input"]
+    slabs = [batch.slab(0, 20), batch.slab(20, 10), batch.slab(30, 30)]
+    with serving(engine_workers=2, max_batch_rows=1) as other, connection(other) as channel:
+        monkeypatch.setattr(ce_engine.cpu, "evaluate", late)
+        stream, launches = RawStream(channel).send(batch.header(), *slabs).end(), "losswire_launch_rows_count"
+        eventually(lambda: other.registry.get_sample_value(launches) == 3)  # one worker has done all but the first
+        first_may_end.set()
+        batch.check(channel, [stream.read() for _ in range(4)])
+
+
+def test_refused_slab_has_its_turn(gate):
+    batch = classes(outputs=GRADIENT)
+    with serving(engine_workers=1) as other, connection(other) as channel:
+        stream = RawStream(channel).send(batch.header(), batch.slab(0, 20), batch.slab(20, 20), batch.slab(50, 10))
+        assert gate.arrived.acquire(timeout=20)
+        gate.opened.set()
+        assert [slab.first_row for slab in (stream.read(), stream.read()) if isinstance(slab, SlabFrame)] == [0, 20]
+        assert stream.error().code() is grpc.StatusCode.INVALID_ARGUMENT
+        eventually(lambda: other.registry.get_sample_value("losswire_inflight_bytes") == 0)
+
+
+def test_leaving_takes_slabs_out_of_the_queue(gate):
+    batch = classes(outputs=GRADIENT)
+    with serving(engine_workers=1) as other, connection(other) as channel:
+        stream = RawStream(channel).send(batch.header(), *batch.slabs(10))
+        assert gate.arrived.acquire(timeout=20)
+        eventually(lambda: other.registry.get_sample_value("losswire_queued_rows") == 50)
+        stream.close()
+        eventually(lambda: other.registry.get_sample_value("losswire_queued_rows") == 0)
+        assert present(other.registry.get_sample_value("losswire_inflight_bytes")) > 0  # of the slab that is evaluated
+        gate.opened.set()
+        eventually(lambda: other.registry.get_sample_value("losswire_inflight_bytes") == 0)
+        assert gate.evaluated == 1
+
+
+def test_failing_slab_ends_its_stream_alone(monkeypatch):
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)
+    evaluate = ce_engine.cpu.evaluate
+
+    def fail(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:
+        if len(input) == 7:
+            raise MemoryError
+        return evaluate(kind, input, *operands, **options)
+
+    monkeypatch.setattr(ce_engine.cpu, "evaluate", fail)
+    batch = classes(outputs=GRADIENT)
+    with serving() as other, connection(other) as channel:
+        guilty = RawStream(channel).send(batch.header(), batch.slab(0, 20), batch.slab(20, 7), batch.slab(27, 33)).end()
+        innocent = RawStream(channel).send(batch.header(), *batch.slabs(20)).end()
+        assert guilty.error().code() is grpc.StatusCode.INTERNAL
+        batch.check(channel, [innocent.read() for _ in range(4)])
+        eventually(lambda: other.registry.get_sample_value("losswire_inflight_bytes") == 0)

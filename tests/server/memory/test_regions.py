@@ -9,8 +9,8 @@ import torch
 from losswire import v1
 from losswire.errors import FieldError
 from losswire_server.memory.regions import Regions
-from losswire_server.requests.one import evaluate
 from tests.ce_engine.helpers import PROBLEMS, SHAPES, problem
+from tests.server.evaluating import evaluate
 from tests.server.memory.shared_memory import LOGITS, PAGE, TARGET, leased, request, sent
 
 

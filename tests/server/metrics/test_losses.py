@@ -21,10 +21,8 @@ def metrics(registry):
 
 
 def count(metrics, loss_sum=1.0, weight_sum=2.0, series=""):
-    request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()), series=series)
-    metrics.count(
-        request, v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum, row_count=3, ignored_count=1), 0.5
-    )
+    response = v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum, row_count=3, ignored_count=1)
+    metrics.count("cross_entropy", series, [response], 0.5)
 
 
 def value(registry, name, **labels):
@@ -44,10 +42,9 @@ def test_sums_give_the_exact_mean(registry, metrics):
 
 
 def test_evaluations_together_count_as_many(registry, metrics):
-    request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()))
     sums = [(1.0, 2.0), (math.nan, 1.0), (3.0, 4.0)]
     responses = [v1.EvaluateResponse(loss_sum=loss, weight_sum=weight, row_count=3) for loss, weight in sums]
-    metrics.count_alike(request, responses, 0.75)
+    metrics.count("cross_entropy", "", responses, 0.75)
     assert value(registry, "losswire_loss_sum_total", series="default") == 4
     assert value(registry, "losswire_weight_sum_total", series="default") == 6
     assert value(registry, UNSUMMED, series="default", reason="nonfinite") == 1

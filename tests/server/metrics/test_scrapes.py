@@ -32,8 +32,8 @@ class Metrics:
         self._scrapes = Scrapes(self.registry, self._losses.began, lambda: self.now)
 
     def add(self, series: str, loss_sum: float = 3.0, weight_sum: float = 2.0) -> None:
-        request = v1.EvaluateRequest(spec=v1.LossSpec(cross_entropy=v1.CrossEntropy()), series=series)
-        self._losses.count(request, v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum), 0.1)
+        response = v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum)
+        self._losses.count("cross_entropy", series, [response], 0.1)
 
     def text(self, address: str = "10.0.0.1", query: str = "", **headers: str) -> str:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": query, "REMOTE_ADDR": address}

@@ -8,9 +8,9 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire_server.errors import NotServedError
-from losswire_server.requests.one import evaluate
 from losswire_server.requests.planning import PLANS
 from tests.present import present
+from tests.server.evaluating import evaluate
 
 
 def tensor(dtype, shape, size):

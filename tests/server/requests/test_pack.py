@@ -1,13 +1,15 @@
 """Requests in a pack: each ends as it would alone, whatever the other requests are."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
+from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-import losswire_server.requests.pack
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.parsing import parse
@@ -15,9 +17,10 @@ from losswire_server.errors import NotServedError, to_rpc_status
 from losswire_server.memory.regions import OFF
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.encoding import elements
-from losswire_server.requests.one import evaluate
 from losswire_server.requests.pack import Pack, cut
+from losswire_server.requests.planned import Planned, Step
 from tests.proto.wire import LENGTH_DELIMITED, VARINT, field
+from tests.server.evaluating import evaluate
 from tests.server.packs import SPOILERS, alike, packed, small
 
 
@@ -55,9 +58,18 @@ def settled(response: v1.EvaluateResponse) -> bytes:
 
 def results(requests) -> list[v1.EvaluateResult]:
     pack = Pack(packed(requests), 256, OFF)
-    for _ in pack.evaluate():
-        pass
+    finish(pack.plan())
     return list(v1.BatchEvaluateResponse.FromString(pack.answer()).results)
+
+
+def finish(steps: Iterable[Step]) -> None:
+    """Evaluates what is planned, as the desk does."""
+    for step in steps:
+        if isinstance(step, Planned):
+            try:
+                step.at_once()
+            except Exception as error:  # noqa: BLE001
+                finish(step.failed(error))
 
 
 def ending(result: v1.EvaluateResult) -> bytes:
@@ -72,38 +84,56 @@ def test_pack_has_the_bytes_of_single_calls(messages):
 
 
 @pytest.fixture
-def evaluated_alone(monkeypatch):
-    """The series of requests that are evaluated alone, in order."""
+def evaluated(monkeypatch):
+    """How many requests are evaluated together, each time."""
 
-    def spy(request, regions):
-        series.append(request.series)
-        return evaluate(request, regions)
+    def spy(slab):
+        sizes.append(slab.request_count)
+        return evaluate_slab(slab)
 
-    series: list[str] = []
-    monkeypatch.setattr(losswire_server.requests.pack, "evaluate", spy)
-    return series
+    sizes: list[int] = []
+    evaluate_slab = ce_engine.evaluate
+    monkeypatch.setattr(ce_engine, "evaluate", spy)
+    return sizes
 
 
-def test_alike_requests_are_evaluated_together(evaluated_alone):
+def test_alike_requests_are_evaluated_together(evaluated):
     requests = [small(seed, series=series) for seed in range(5) for series in ("a", "b")]
     assert all(result.response.row_count == 32 for result in results(requests))
-    assert evaluated_alone == []
+    assert evaluated == [5, 5]
 
 
-def test_wrong_request_takes_few_apart(evaluated_alone):
+def test_wrong_request_takes_few_apart(evaluated):
     requests = [small(seed) for seed in range(64)]
     requests[17].target.data = b"\xff" * len(requests[17].target.data)
     assert [result.HasField("failure") for result in results(requests)] == [number == 17 for number in range(64)]
-    assert len(evaluated_alone) == 2
+    assert sorted(evaluated) == [1, 2, 4, 8, 16, 32]
 
 
-def test_failing_groups_are_evaluated_alone(evaluated_alone, monkeypatch):
-    def fail(*_):
-        raise MemoryError
+def test_failing_groups_are_evaluated_alone(monkeypatch):
+    def fail(slab):
+        if slab.request_count > 1:
+            raise MemoryError
+        alone.append(slab)
+        return evaluate_slab(slab)
 
-    monkeypatch.setattr(losswire_server.requests.pack, "evaluate_alike", fail)
+    alone: list[ce_engine.Slab] = []
+    evaluate_slab = ce_engine.evaluate
+    monkeypatch.setattr(ce_engine, "evaluate", fail)
     assert all(result.response.row_count == 32 for result in results([small(seed) for seed in range(5)]))
-    assert len(evaluated_alone) == 5
+    assert len(alone) == 5
+
+
+def test_failing_request_fails_alone(monkeypatch):
+    def fail(slab):
+        if slab.row_count == 3:
+            raise MemoryError
+        return evaluate_slab(slab)
+
+    evaluate_slab = ce_engine.evaluate
+    monkeypatch.setattr(ce_engine, "evaluate", fail)
+    codes = [result.failure.code for result in results([small(), small(rows=3), small(rows=4)])]
+    assert codes == [code_pb2.OK, code_pb2.INTERNAL, code_pb2.OK]
 
 
 def test_requests_of_protobuf_are_cut():

@@ -10,10 +10,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-import losswire_server.calls.unary
+import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.v1 import loss_service_pb2_grpc
+from losswire_server import __all__ as face
 from tests.helpers import call_of, serving
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
@@ -57,7 +58,7 @@ def details(error: grpc.RpcError, kind):
 
 
 def test_face_of_the_package_is_what_it_was():
-    assert losswire_server.__all__ == ["RunningServer", "Server", "Settings", "__version__", "launch"]
+    assert face == ["RunningServer", "Server", "Settings", "__version__", "launch"]
 
 
 def test_wrong_request_names_its_field(stub, server):
@@ -91,12 +92,12 @@ def test_junk_gets_invalid_argument(channel, data):
 
 
 def test_internal_fault_leaks_nothing(stub, server, monkeypatch):
-    def fail(*_: object) -> v1.EvaluateResponse:
+    def fail(*_: object, **__: object) -> ce_engine.RowResults:
         raise RuntimeError("the secret is 42")
 
     before = handled(server, "Internal")
     with monkeypatch.context() as patched:
-        patched.setattr(losswire_server.calls.unary, "evaluate", fail)
+        patched.setattr(ce_engine.cpu, "evaluate", fail)
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(request())
     assert raised.value.code() is grpc.StatusCode.INTERNAL
@@ -115,6 +116,7 @@ def test_capabilities_are_what_is_served(stub):
         v1.Transport.TRANSPORT_SHARED_MEMORY,
     ]
     assert told.limits.slab_bytes == 2**20
+    assert told.device.type == "cpu"
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),
@@ -161,6 +163,22 @@ def test_limit_told_is_the_limit_kept():
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(large)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_batching_is_told():
+    settings = {
+        "engine_workers": 3,
+        "max_batch_rows": 100,
+        "max_batch_bytes": 2000,
+        "max_queue_delay_us": 40,
+        "max_queue_rows": 500,
+    }
+    with serving(**settings) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = loss_service_pb2_grpc.LossServiceStub(channel)
+        assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).batching == v1.Batching(**settings)
+    with serving() as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = loss_service_pb2_grpc.LossServiceStub(channel)
+        assert stub.GetCapabilities(v1.GetCapabilitiesRequest()).batching.max_batch_bytes == 2**18
 
 
 def test_health_is_serving(channel):

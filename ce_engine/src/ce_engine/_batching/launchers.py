@@ -1,15 +1,19 @@
-"""Evaluates slabs of a kind as one launch, on a CPU at once, or on a GPU with several launches in flight."""
+"""Evaluates the slabs of a launch: on a CPU at once, or on a GPU with several launches in flight."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from ce_engine import cpu
 from ce_engine._batching.merge import merge, split
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._slab import Kind, RowResults, Rows, Slab
+from ce_engine._slab import RowResults, Slab
+
+LEAST_MERGED = 4  # slabs: merging two costs more than it saves, merging eight halves the time of 32 x 10
+
+Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises the error that came instead
 
 
 def launch(slab: Slab) -> RowResults:
@@ -17,28 +21,17 @@ def launch(slab: Slab) -> RowResults:
     operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
     if slab.kind.device.type == "cpu":
         return cpu.evaluate(*operands, grad_into=slab.grad_into)
-    return _evaluate(slab.kind)(*operands)
+    from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
+
+    return gpu.evaluate(*operands)
 
 
 def launch_merged(slabs: Sequence[Slab]) -> list[RowResults]:
+    """Evaluates slabs of one kind, of a CPU, as one."""
     if len(slabs) == 1:
         return [launch(slabs[0])]
     kind, row_count = slabs[0].kind, sum(slab.row_count for slab in slabs)
-    return list(split(_evaluate(kind)(kind, *merge(slabs), row_count), slabs))
-
-
-def _evaluate(kind: Kind) -> Callable[[Kind, Tensor, Tensor | None, Rows, int], RowResults]:
-    if kind.device.type == "cpu":
-        return cpu.evaluate
-    from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
-
-    return gpu.evaluate
-
-
-class Ticket(Protocol):
-    """For the results of a launch."""
-
-    def result(self) -> list[RowResults]: ...
+    return list(split(cpu.evaluate(kind, *merge(slabs), row_count), slabs))
 
 
 class Launcher(Protocol):
@@ -50,29 +43,89 @@ class Launcher(Protocol):
 
     depth: int
 
-    def start(self, slabs: Sequence[Slab]) -> Ticket: ...
+    def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
+        """Starts a launch. Returns a function for each slab, to be called in order, each once.
+
+        A slab's error comes when its results are fetched, and harms no other slab.
+        """
+        ...
 
     def close(self) -> None: ...
 
 
+Start = Callable[[Sequence[Slab]], Callable[[], list[RowResults]]]  # of a launch; returns the wait for its results
+
+
+def fetches(start: Start, slabs: Sequence[Slab]) -> list[Fetch]:
+    """Evaluates slabs together; if that fails, each alone, so that only wrong slabs fail."""
+    try:
+        together = start(slabs)
+    except Exception as error:  # noqa: BLE001 - it comes when results are fetched
+        together = partial(_raise, error)
+    return [partial(_fetch, start, together, slabs, number) for number in range(len(slabs))]
+
+
+def _fetch(start: Start, together: Callable[[], list[RowResults]], slabs: Sequence[Slab], number: int) -> RowResults:
+    try:
+        return together()[number]
+    except Exception:
+        if len(slabs) == 1:
+            raise
+    (results,) = start([slabs[number]])()
+    return results
+
+
+def _raise(error: Exception) -> list[RowResults]:
+    raise error
+
+
 class CpuLauncher:
-    """One launch at a time, which is over when `start` returns."""
+    """Merges many slabs: a launch takes several only if they are small. It evaluates a few one after the other."""
 
     depth = 1
 
-    def start(self, slabs: Sequence[Slab]) -> Ticket:
-        return _Done(launch_merged(slabs))
+    def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
+        if len(slabs) < LEAST_MERGED:
+            return [partial(launch, slab) for slab in slabs]
+        return fetches(_merged, slabs)
 
     def close(self) -> None:
         """Nothing is in flight."""
 
 
-class _Done:
-    def __init__(self, results: list[RowResults]) -> None:
-        self._results = results
+def _merged(slabs: Sequence[Slab]) -> Callable[[], list[RowResults]]:
+    results = launch_merged(slabs)
+    return lambda: results
 
-    def result(self) -> list[RowResults]:
-        return self._results
+
+class Ticket(Protocol):
+    """For the results of a launch."""
+
+    def result(self) -> list[RowResults]: ...
+
+
+class Pipeline(Protocol):
+    """See `ce_engine.gpu.Pipeline`."""
+
+    depth: int
+
+    def start(self, slabs: Sequence[Slab]) -> Ticket: ...
+
+    def close(self) -> None: ...
+
+
+class PipelineLauncher:
+    """Has a pipeline evaluate the slabs of a launch together."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.depth = pipeline.depth
+        self._pipeline = pipeline
+
+    def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
+        return fetches(lambda together: self._pipeline.start(together).result, slabs)
+
+    def close(self) -> None:
+        self._pipeline.close()
 
 
 def launcher_for(device: torch.device) -> Launcher:
@@ -80,7 +133,7 @@ def launcher_for(device: torch.device) -> Launcher:
         return CpuLauncher()
     from ce_engine.gpu import CudaDevice, Pipeline
 
-    return Pipeline(CudaDevice(device))
+    return PipelineLauncher(Pipeline(CudaDevice(device)))
 
 
 def launchable(name: torch.device | str) -> torch.device:
@@ -91,6 +144,6 @@ def launchable(name: torch.device | str) -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InvalidArgumentError("device", f"expected cpu or cuda, got {name}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InvalidArgumentError("device", "expected one that PyTorch can use, got cuda")
+    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
+        raise InvalidArgumentError("device", f"expected one that PyTorch can use, got {name}")
     return device

@@ -3,18 +3,18 @@
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from ce_engine._errors import EngineClosedError, QueueFullError
-from ce_engine._result import LossResult
 from ce_engine._slab import Kind, Slab
 
 
 @dataclass(frozen=True)
 class LaunchLimits:
-    """How much may be merged into one launch. Merging copies, so a slab of more than a quarter of it is launched alone.
+    """How much may be in one launch. A slab of more than a quarter of the bytes is launched alone.
 
     Attributes:
         rows: Of all slabs together.
@@ -29,15 +29,20 @@ class LaunchLimits:
 
 @dataclass(eq=False)
 class Entry:
-    """A slab that waits. Times are by ``time.monotonic``."""
+    """A slab that waits. Times are by ``time.monotonic``.
+
+    Attributes:
+        then: Makes the future's value from the slab's result and the seconds that it took.
+        size: Rows that it counts for in its queue.
+    """
 
     slab: Slab
     caller: Hashable
     deadline: float | None
-    future: "Future[LossResult]" = field(default_factory=Future)
+    then: Callable[[Any, float], Any] | None = None
+    future: "Future[Any]" = field(default_factory=Future)
     arrival: float = field(default_factory=time.monotonic)
-
-    size: int = 0  # rows that it counts for in its queue
+    size: int = 0
 
 
 class _Caller:
@@ -151,6 +156,14 @@ class FairQueue:
                 if not wait:
                     return []
                 self._changed.wait(pause)
+
+    def waiting(self) -> list[Entry]:
+        """All entries that wait."""
+        with self._lock:
+            self._forget_discarded()
+            return [
+                entry for caller in self._callers.values() for entries in caller.kinds.values() for entry in entries
+            ]
 
     def close(self) -> None:
         """Takes no more entries; waiting entries are still given out."""

@@ -5,7 +5,14 @@ The service's stubs need grpcio, which this distribution does without, so they a
 """
 
 from losswire.v1.batch_evaluate_pb2 import BatchEvaluateRequest, BatchEvaluateResponse, EvaluateResult, Failure
-from losswire.v1.capabilities_pb2 import Device, GetCapabilitiesRequest, GetCapabilitiesResponse, Limits, Transport
+from losswire.v1.capabilities_pb2 import (
+    Batching,
+    Device,
+    GetCapabilitiesRequest,
+    GetCapabilitiesResponse,
+    Limits,
+    Transport,
+)
 from losswire.v1.errors_pb2 import ErrorReason
 from losswire.v1.evaluate_pb2 import (
     EvaluateRequest,
@@ -34,6 +41,7 @@ from losswire.v1.tensor_pb2 import Dtype, SharedMemorySpan, Tensor
 __all__ = [
     "BatchEvaluateRequest",
     "BatchEvaluateResponse",
+    "Batching",
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "ClassWeighting",

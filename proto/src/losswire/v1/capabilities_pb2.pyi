@@ -82,6 +82,7 @@ class GetCapabilitiesResponse(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     TRANSPORTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    BATCHING_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the server, as in `1.2.3`."""
     torch_version: _builtins.str
@@ -114,6 +115,10 @@ class GetCapabilitiesResponse(_message.Message):
     def limits(self) -> Global___Limits:
         """Limits of sizes, and a size to choose."""
 
+    @_builtins.property
+    def batching(self) -> Global___Batching:
+        """How the server puts work together."""
+
     def __init__(
         self,
         *,
@@ -126,10 +131,11 @@ class GetCapabilitiesResponse(_message.Message):
         outputs: _abc.Iterable[_evaluate_pb2.Output.ValueType] | None = ...,
         transports: _abc.Iterable[Global___Transport.ValueType] | None = ...,
         limits: Global___Limits | None = ...,
+        batching: Global___Batching | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "device", b"device", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,3 +202,45 @@ class Limits(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class Batching(_message.Message):
+    """How the server launches slabs of all callers, which take turns. Callers need none of this; it explains their times.
+    All fields are 0 if the server is older than this message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENGINE_WORKERS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_ROWS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_DELAY_US_FIELD_NUMBER: _builtins.int
+    MAX_QUEUE_ROWS_FIELD_NUMBER: _builtins.int
+    engine_workers: _builtins.int
+    """The most launches that are computed at the same time."""
+    max_batch_rows: _builtins.int
+    """The most rows of several slabs that are launched together."""
+    max_batch_bytes: _builtins.int
+    """The most bytes of input of several slabs that are launched together."""
+    max_queue_delay_us: _builtins.int
+    """How long a launch waits for more slabs, in microseconds."""
+    max_queue_rows: _builtins.int
+    """The most rows that wait for a launch. Beyond it, or beyond a caller's share of it, calls get RESOURCE_EXHAUSTED with
+    a `google.rpc.RetryInfo`.
+    """
+    def __init__(
+        self,
+        *,
+        engine_workers: _builtins.int = ...,
+        max_batch_rows: _builtins.int = ...,
+        max_batch_bytes: _builtins.int = ...,
+        max_queue_delay_us: _builtins.int = ...,
+        max_queue_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_workers", b"engine_workers", "max_batch_bytes", b"max_batch_bytes", "max_batch_rows", b"max_batch_rows", "max_queue_delay_us", b"max_queue_delay_us", "max_queue_rows", b"max_queue_rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Batching: _TypeAlias = Batching  # noqa: Y015

@@ -42,6 +42,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
+    ERROR_REASON_TOO_LATE: _ErrorReason.ValueType  # 7
+    """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
+    ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
+    """UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or one request of several. Every error that the service itself raises carries a
@@ -68,4 +72,8 @@ ERROR_REASON_NOT_PERMITTED: ErrorReason.ValueType  # 5
 """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
+ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 7
+"""DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
+ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8
+"""UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,39 +1,50 @@
-"""The desk admits, dispatches, times, counts and answers every evaluation, whatever the RPC."""
+"""The desk admits, dispatches, times, counts and answers every evaluation, whatever the RPC.
 
-import asyncio
-import math
+Large messages are read and planned by reader threads, small ones on the event loop. What they ask for is evaluated by
+the engine, in whose threads the answers are written too. On a CPU, short work is done on the event loop where it
+arrives, even while large slabs wait for the engine: handing it over takes half as long as the work itself, and behind
+large slabs it would be late.
+"""
+
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
-from losswire import v1
-from losswire_server.calls.admission import Admission
+import ce_engine
+from losswire_server.calls.evaluation import Caller, Evaluation, Workplace, all_done, ended
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated
-
-T = TypeVar("T")
+from losswire_server.requests.planned import Planned, Step
 
 AT_ONCE_SECONDS = 0.0005  # shorter work is done on the event loop: handing it to a thread takes half as long
 READ_AT_ONCE_BYTES = 2**17  # larger messages are not even read on the event loop
-UNKNOWN_SECONDS = math.inf
+REFUSALS = (ce_engine.DeadlineExceededError, ce_engine.EngineClosedError)  # of the engine; they end the whole call
 
 
 class TakesLongError(Exception):
-    """Work on the event loop turned out to take long. It is done again in the executor."""
+    """Work on the event loop turned out to take long. It is done again elsewhere."""
 
 
 class Work(Protocol):
-    """The work that one message asks for, read and not yet evaluated."""
+    """The work that one message asks for, read and not yet planned."""
 
     @property
     def seconds(self) -> float:
-        """Seconds that evaluating it probably takes."""
+        """Seconds that all of it probably takes."""
+
+    @property
+    def planning_seconds(self) -> float:
+        """Seconds that `plan` probably takes."""
+
+    @property
+    def writing_seconds(self) -> float:
+        """Seconds that `answer` probably takes."""
 
     def at_once(self) -> Iterator[End]:
         """Evaluates it on the event loop, and gives one end after the other.
@@ -42,11 +53,11 @@ class Work(Protocol):
             TakesLongError: It takes too long for the event loop.
         """
 
-    def evaluate(self) -> Iterator[End]:
-        """Evaluates it, and gives one end after the other."""
+    def plan(self) -> Iterator[Step]:
+        """Plans it, once: gives slabs for the engine, and the ends of requests that are wrong."""
 
     def answer(self) -> bytes:
-        """The message that answers it, once it is evaluated."""
+        """The message that answers it, once all its requests have ended."""
 
 
 Read = Callable[[bytes], Work]
@@ -55,107 +66,75 @@ Read = Callable[[bytes], Work]
 class Desk:
     """Takes the evaluations of all calls. Use it in the event loop."""
 
-    def __init__(self, admission: Admission, executor: Executor, losses: LossMetrics, packs: PackMetrics) -> None:
-        self._admission = admission
-        self._executor = executor
+    def __init__(self, workplace: Workplace, losses: LossMetrics, packs: PackMetrics) -> None:
+        self._workplace = workplace
         self._losses = losses
         self._packs = packs
+        self._on_cpu = workplace.engine.device.type == "cpu"
 
-    def evaluation(self) -> "Evaluation":
+    def evaluation(self, caller: Caller) -> Evaluation:
         """A new evaluation, for a call of many messages. Close it at the end."""
-        return Evaluation(self._admission, self._executor, self._losses)
+        return Evaluation(self._workplace, caller)
 
-    async def answer(self, data: bytes, read: Read) -> bytes:
+    def is_for_here(self, seconds: float) -> bool:
+        """Whether an evaluation that probably takes so many seconds is done on the event loop."""
+        return self._on_cpu and is_short(seconds)
+
+    def count(self, evaluated: Evaluated, seconds: float) -> None:
+        """Counts requests that took so many seconds together."""
+        self._losses.count(*evaluated, seconds)
+
+    async def answer(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of one request. If the caller leaves before its turn, no work is done for it.
 
         Args:
             data: The message.
             read: Turns the message into work.
+            caller: Who sent it.
 
         Raises:
-            OverloadedError: Too much is in flight.
+            OverloadedError: Too much is in flight, or waits for the engine.
             TooLargeError: The message would not fit even if nothing else were in flight.
+            DeadlineExceededError: The caller's deadline passed before its turn.
             Exception: What `read` or its work raises.
         """
-        return (await self._answered(data, read)).data
+        return (await self._answered(data, read, caller)).data
 
-    async def answer_pack(self, data: bytes, read: Read) -> bytes:
+    async def answer_pack(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of many requests, and counts how each of them ends.
 
         Raises:
             Exception: As `answer`.
         """
-        answer = await self._answered(data, read)
+        answer = await self._answered(data, read, caller)
         for end, _ in answer.ends:
             self._packs.count(end if isinstance(end, grpc.StatusCode) else grpc.StatusCode.OK, _request_count(end))
         return answer.data
 
-    async def _answered(self, data: bytes, read: Read) -> "_Answer":
-        answer = _answer_at_once(data, read) if len(data) <= READ_AT_ONCE_BYTES else None
-        if answer is None:
-            answer = await self._answer_beside(data, read)
-        self._count(answer)
-        return answer
-
-    async def _answer_beside(self, data: bytes, read: Read) -> "_Answer":
-        with closing(self.evaluation()) as evaluation:
+    async def _answered(self, data: bytes, read: Read, caller: Caller) -> "_Answer":
+        start = time.perf_counter()
+        work = read(data) if len(data) <= READ_AT_ONCE_BYTES else None
+        if work is not None and self.is_for_here(work.seconds):
+            with suppress(TakesLongError):
+                return self._counted(_evaluated_at_once(work, start))
+            work = None
+        with closing(self.evaluation(caller)) as evaluation:
             evaluation.held.resize(len(data))
-            return await evaluation.do(partial(_answer, data, read), UNKNOWN_SECONDS)
+            if work is not None and is_short(work.planning_seconds):
+                begun = _begin(work, start, evaluation)
+            else:
+                begun = await evaluation.read(partial(_read_and_begin, data, read, evaluation))
+            return self._counted(await _answer(begun, evaluation))
 
-    def _count(self, answer: "_Answer") -> None:
+    def _counted(self, answer: "_Answer") -> "_Answer":
         share = answer.shared_seconds / sum([_request_count(end) for end, _ in answer.ends])
         for end, seconds in answer.ends:
             if isinstance(end, Evaluated):
-                self._losses.count_alike(end.request, end.responses, seconds + share * len(end.responses))
+                self.count(end, seconds + share * len(end.responses))
+        return answer
 
 
-class Evaluation:
-    """One evaluation at the desk, whose work is done one piece after the other.
-
-    Attributes:
-        held: The bytes that are in flight for it.
-        seconds: How long its work took so far, without waiting.
-    """
-
-    def __init__(self, admission: Admission, executor: Executor, losses: LossMetrics) -> None:
-        self.held = admission.reservation()
-        self.seconds = 0.0
-        self._executor = executor
-        self._losses = losses
-        self._work: Future[Any] | None = None
-
-    async def do(self, work: Callable[[], T], seconds: float) -> T:
-        """Does a piece of work: on the event loop if it is probably short, or else in the executor.
-
-        Args:
-            work: The work; it is called once.
-            seconds: How long it probably takes.
-        """
-        if _is_for_here(seconds):
-            return self._timed(work)
-        self._work = future = self._executor.submit(self._timed, work)
-        return await asyncio.wrap_future(future)
-
-    def _timed(self, work: Callable[[], T]) -> T:
-        """Does a piece of work in this thread, and adds its time to `seconds`."""
-        start = time.perf_counter()
-        try:
-            return work()
-        finally:
-            self.seconds += time.perf_counter() - start
-
-    def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse) -> None:
-        """Counts the evaluation, once all work is done."""
-        self._losses.count(request, response, self.seconds)
-
-    def close(self) -> None:
-        """Releases the bytes. If the caller left, they stay in use until the executor has finished its work."""
-        work, held = self._work, self.held
-        self._work = None  # its error holds its frames, and they hold this evaluation
-        if work is None:
-            held.close()
-        else:
-            work.add_done_callback(lambda _: held.close())
+Timed = tuple[End, float]  # an end, and the seconds that it took
 
 
 class _Answer(NamedTuple):
@@ -168,45 +147,99 @@ class _Answer(NamedTuple):
     """
 
     data: bytes
-    ends: list[tuple[End, float]]
+    ends: list[Timed]
     shared_seconds: float
 
 
-def _is_for_here(seconds: float) -> bool:
-    """Whether work of so many seconds is done on the event loop."""
+class _Submitted(NamedTuple):
+    """A slab that the engine has."""
+
+    planned: Planned
+    future: "Future[Timed]"
+
+
+class _Begun(NamedTuple):
+    """Work whose slabs are in the engine."""
+
+    work: Work
+    steps: "list[_Submitted | Timed]"
+    seconds: float
+
+
+def is_short(seconds: float) -> bool:
+    """Whether what probably takes so many seconds may be done on the event loop."""
     return seconds < AT_ONCE_SECONDS
 
 
-def _answer_at_once(data: bytes, read: Read) -> _Answer | None:
-    """The answer, or None if the work is for the executor.
-
-    The executor reads the message again, so that only its bytes wait there: these are counted.
-    """
-    start = time.perf_counter()
-    work = read(data)
-    if not _is_for_here(work.seconds):
-        return None
-    try:
-        return _evaluated(work, work.at_once(), start)
-    except TakesLongError:
-        return None
-
-
-def _answer(data: bytes, read: Read) -> _Answer:
-    start = time.perf_counter()
-    work = read(data)
-    return _evaluated(work, work.evaluate(), start)
-
-
-def _evaluated(work: Work, ends: Iterator[End], start: float) -> _Answer:
+def _evaluated_at_once(work: Work, start: float) -> _Answer:
     last = time.perf_counter()
     shared, timed = last - start, []
-    for end in ends:
+    for end in work.at_once():
         now = time.perf_counter()
         timed.append((end, now - last))
         last = now
     data = work.answer()
     return _Answer(data, timed, shared + time.perf_counter() - last)
+
+
+def _read_and_begin(data: bytes, read: Read, evaluation: Evaluation) -> _Begun:
+    start = time.perf_counter()
+    return _begin(read(data), start, evaluation)
+
+
+def _begin(work: Work, start: float, evaluation: Evaluation) -> _Begun:
+    seconds = time.perf_counter() - start
+    return _Begun(work, _submit(work.plan(), evaluation), seconds)
+
+
+def _submit(steps: Iterable[Step], evaluation: Evaluation) -> "list[_Submitted | Timed]":
+    """Submits each slab as soon as it is planned."""
+    submitted: list[_Submitted | Timed] = []
+    last = time.perf_counter()
+    for step in steps:
+        seconds = time.perf_counter() - last
+        if isinstance(step, Planned):
+            submitted.append(_Submitted(step, evaluation.submit(step.slab, partial(_end, step.end, seconds))))
+        else:
+            submitted.append((step, seconds))
+        last = time.perf_counter()
+    return submitted
+
+
+def _end(end: Callable[[Any], End], planning_seconds: float, result: Any, seconds: float) -> Timed:
+    """Writes the answers where the slab was evaluated, and tells how long all of it took."""
+    start = time.perf_counter()
+    ended = end(result)
+    return ended, planning_seconds + seconds + time.perf_counter() - start
+
+
+async def _answer(begun: _Begun, evaluation: Evaluation) -> _Answer:
+    work = begun.work
+    ends = await _ended(begun.steps, evaluation)
+    start = time.perf_counter()
+    data = work.answer() if is_short(work.writing_seconds) else await evaluation.read(work.answer)
+    return _Answer(data, ends, begun.seconds + time.perf_counter() - start)
+
+
+async def _ended(steps: "Iterable[_Submitted | Timed]", evaluation: Evaluation) -> list[Timed]:
+    await all_done(step.future for step in steps if isinstance(step, _Submitted))
+    ends: list[Timed] = []
+    for step in steps:
+        if not isinstance(step, _Submitted):
+            ends.append(step)
+            continue
+        try:
+            ends.append(ended(step.future))
+        except REFUSALS:
+            raise
+        except Exception as error:  # noqa: BLE001 - of an evaluation
+            others = partial(_submit_others, step.planned, error, evaluation)
+            ends += await _ended(await evaluation.read(others), evaluation)
+    return ends
+
+
+def _submit_others(planned: Planned, error: Exception, evaluation: Evaluation) -> "list[_Submitted | Timed]":
+    return _submit(planned.failed(error), evaluation)
 
 
 def _request_count(end: End) -> int:

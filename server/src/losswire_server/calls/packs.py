@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 
 from losswire_server.calls.desk import Desk, TakesLongError
+from losswire_server.calls.evaluation import Caller
 from losswire_server.errors import NotServedError
 from losswire_server.memory.regions import Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End
 from losswire_server.requests.pack import Pack
+from losswire_server.requests.planned import Planned, Step
 
 
 class Packs:
@@ -17,24 +19,25 @@ class Packs:
         self._regions = regions
         self._max_requests = max_requests
 
-    async def __call__(self, data: bytes) -> bytes:
+    async def __call__(self, data: bytes, caller: Caller) -> bytes:
         """Answers a BatchEvaluateRequest with a BatchEvaluateResponse. An error of one request is in its result.
 
         Raises:
-            OverloadedError: Too much is in flight.
             FieldError: There are no requests, or too many, or the bytes are no message.
             NotServedError: This server takes no packs, or does not know a field of the message.
+            Exception: See `Desk.answer`.
         """
         if not self._max_requests:
             raise NotServedError("BatchEvaluate", "this server takes one request a call; send each request to Evaluate")
-        return await self._desk.answer_pack(data, self._read)
+        return await self._desk.answer_pack(data, self._read, caller)
 
     def _read(self, data: bytes) -> "_Work":
-        return _Work(Pack(data, self._max_requests, self._regions))
+        return _Work(Pack(data, self._max_requests, self._regions), len(data))
 
 
 class _Work:
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Pack, message_bytes: int) -> None:
+        self.writing_seconds = cost.copying_seconds(message_bytes)  # most answers are no longer
         self._pack = pack
 
     @property
@@ -45,14 +48,19 @@ class _Work:
         requests, elements = sum(len(group.requests) for group in groups), sum(group.elements for group in groups)
         return cost.seconds(len(groups), requests, elements)
 
+    @property
+    def planning_seconds(self) -> float:
+        return self.seconds  # as long as evaluating its requests, since these are small
+
     def at_once(self) -> Iterator[End]:
         try:
-            yield from self._pack.evaluate(take_apart=False)
+            for step in self._pack.plan(take_apart=False):
+                yield step.at_once() if isinstance(step, Planned) else step
         except Exception as error:
             raise TakesLongError("it takes long to find out which request is wrong") from error
 
-    def evaluate(self) -> Iterator[End]:
-        return self._pack.evaluate()
+    def plan(self) -> Iterator[Step]:
+        return self._pack.plan()
 
     def answer(self) -> bytes:
         return self._pack.answer()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from losswire import v1
-from losswire.losses import LOSSES, loss_of
+from losswire.losses import LOSSES
 
 DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (
@@ -90,24 +90,17 @@ class LossMetrics:
         }
         self._sums = {(DEFAULT_SERIES, loss): self._new_sums(DEFAULT_SERIES, loss) for loss in LOSSES}
 
-    def count(self, request: v1.EvaluateRequest, response: v1.EvaluateResponse, seconds: float) -> None:
-        """Counts an evaluation that took so many seconds."""
-        self.count_alike(request, [response], seconds)
-
-    def count_alike(
-        self, request: v1.EvaluateRequest, responses: Sequence[v1.EvaluateResponse], seconds: float
-    ) -> None:
+    def count(self, loss: str, series: str, responses: Sequence[v1.EvaluateResponse], seconds: float) -> None:
         """Counts evaluations of one loss in one series that took so many seconds together. Each gets an equal share.
 
         So the histogram's count is the number of evaluations, and its sum is the time that they took.
         """
-        loss = loss_of(request.spec)
         counts = self._counts[loss]
         for _ in responses:
             counts.seconds.observe(seconds / len(responses))
         counts.rows.inc(sum(response.row_count for response in responses))
         counts.ignored_rows.inc(sum(response.ignored_count for response in responses))
-        self._add(self._series_label(request.series), loss, responses)
+        self._add(self._series_label(series), loss, responses)
 
     def _add(self, series: str, loss: str, responses: Sequence[v1.EvaluateResponse]) -> None:
         self.began.setdefault((series, loss), self._clock())  # before anything is added

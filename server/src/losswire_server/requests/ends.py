@@ -12,11 +12,13 @@ class Evaluated(NamedTuple):
     """Requests that were evaluated together, or one request alone.
 
     Attributes:
-        request: One of them; all have the same loss and the same series.
+        loss: Its name; all have the same.
+        series: As the requests name it.
         responses: The answers to all of them.
     """
 
-    request: v1.EvaluateRequest
+    loss: str
+    series: str
     responses: Sequence[v1.EvaluateResponse]
 
 

@@ -112,20 +112,20 @@ def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
     return not any(getattr(form, name).HasField("shared_memory") for name in OWN)
 
 
-def evaluate_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.StackedResult:
-    """Evaluates requests that differ from the first in the elements of some tensors alone.
+def plan_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.Slab:
+    """Plans requests that differ from the first in the elements of some tensors alone, as one slab.
 
     Args:
         first: One of them, which passes `check_request`.
         elements: These elements for each request, by the names of the tensors' fields.
 
     Raises:
-        Exception: One of them is wrong. Evaluating each alone tells which one, and why.
+        Exception: One of them is wrong. Planning each alone tells which one, and why.
     """
     options = arguments(first, to_torch)
     for name in elements[0]:
         options[name] = _stacked([own[name] for own in elements], options[name], name)
-    return ce_engine.evaluate_stacked(PLANS[loss_of(first.spec)], **options)
+    return ce_engine.slabs.stacked(PLANS[loss_of(first.spec)], **options)
 
 
 def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:

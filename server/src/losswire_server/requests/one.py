@@ -1,4 +1,7 @@
-"""One request to one answer: plan, evaluate, encode. Knows messages and tensors, nothing of gRPC."""
+"""One request to one answer: plan, and once it is evaluated, encode. Knows messages and tensors, nothing of gRPC."""
+
+from collections.abc import Callable
+from functools import partial
 
 import ce_engine
 from losswire import v1
@@ -10,9 +13,13 @@ from losswire_server.requests.shared_memory import destination, reader
 
 TENSORS = {tensor.field: tensor.name for tensor in RESULT_TENSORS if tensor.name != "grad"}  # by their fields
 
+Respond = Callable[[ce_engine.LossResult], v1.EvaluateResponse]
 
-def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.EvaluateResponse:
-    """Evaluates a request.
+
+def plan_request(request: v1.EvaluateRequest, regions: Regions = OFF) -> tuple[ce_engine.Slab, Respond]:
+    """Plans a request. Returns its slab, and a function that turns the slab's result into the answer.
+
+    Neither of them holds the request, whose memory protobuf frees only as a whole.
 
     Raises:
         FieldError: A field is wrong; nothing was computed.
@@ -20,17 +27,24 @@ def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.Evaluate
     """
     slab, gradient = plan(request, reader(regions)), request.outputs.gradient
     place = destination(gradient, slab, regions)
-    return to_response(ce_engine.evaluate(slab, grad_into=place), gradient)
+    if place is None:
+        return slab, partial(to_response, span=None)
+    span = v1.SharedMemorySpan()
+    span.CopyFrom(gradient.destination)
+    return slab.with_grad_into(place), partial(to_response, span=span)
 
 
-def to_response(result: ce_engine.LossResult, gradient: v1.GradientSpec) -> v1.EvaluateResponse:
+def to_response(
+    result: ce_engine.LossResult,
+    span: v1.SharedMemorySpan | None,  # where the gradient lies
+) -> v1.EvaluateResponse:
     response = v1.EvaluateResponse(**{name: getattr(result, name) for name in RESULT_NUMBERS})
     for field, name in TENSORS.items():
         tensor = getattr(result, name)
         if tensor is not None:
             fill(getattr(response, field), tensor)
-    if result.grad is not None and gradient.HasField("destination"):
-        refer(response.gradient, result.grad, gradient.destination)
+    if result.grad is not None and span is not None:
+        refer(response.gradient, result.grad, span)
     elif result.grad is not None:
         fill(response.gradient, result.grad)
     return response

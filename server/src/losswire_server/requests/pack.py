@@ -1,19 +1,23 @@
 """From the requests of one pack to one answer. Each request succeeds or fails by itself."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
 
 import grpc
 
 from losswire import v1
 from losswire.errors import FieldError
+from losswire.losses import loss_of
 from losswire.parsing import parse
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError, log_failure, to_rpc_status, to_status
 from losswire_server.memory.regions import Regions
-from losswire_server.requests.ends import End, Evaluated
-from losswire_server.requests.groups import Group, Request, evaluate_alike, fill_responses, grouped
-from losswire_server.requests.one import evaluate
+from losswire_server.requests.ends import Evaluated
+from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
+from losswire_server.requests.one import Respond, plan_request
+from losswire_server.requests.planned import Planned, Step
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 
@@ -21,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Pack:
-    """The requests of one message. Evaluate them once.
+    """The requests of one message. Plan them once.
 
     Attributes:
         groups: The requests in groups.
@@ -38,68 +42,81 @@ class Pack:
         self._response = v1.BatchEvaluateResponse()
         self._results = [self._response.results.add() for _ in requests]
 
-    def evaluate(self, *, take_apart: bool = True) -> Iterator[End]:
-        """Evaluates the requests: groups together, others one by one. Gives one end after the other.
+    def plan(self, *, take_apart: bool = True) -> Iterator[Step]:
+        """Plans the requests: groups together, others one by one.
 
         Args:
             take_apart: Whether to find out which requests are wrong when a group fails; if not, the error is raised.
         """
         for group in self.groups:
-            yield from self._evaluate(group, take_apart)
+            yield from self._plan(group, take_apart)
 
     def answer(self) -> bytes:
-        """The bytes of a BatchEvaluateResponse, once all are evaluated."""
+        """The bytes of a BatchEvaluateResponse, once all have ended."""
         return self._response.SerializeToString()
 
-    def _evaluate(self, group: Group, take_apart: bool) -> Iterator[End]:
+    def _plan(self, group: Group, take_apart: bool) -> Iterator[Step]:
         if group.problem is not None:
             for request in group.requests:
-                yield self._fail(self._results[request.number], group.problem)
+                yield self._fail(request, group.problem)
         elif not group.can_be_stacked or len(group.requests) == 1:
-            for request in group.requests:
-                yield self._alone(request)
+            yield from self._each_alone(group.requests)
         elif take_apart:
             yield from self._in_halves(group.requests)
         else:
             yield self._together(group.requests)
 
-    def _in_halves(self, requests: list[Request]) -> Iterator[End]:
-        """Evaluates requests together. If that fails, it does so with each half, so that only wrong requests fail."""
+    def _in_halves(self, requests: list[Request]) -> Iterator[Step]:
+        """Plans requests together. If that fails, it does so with each half, so that only wrong requests fail."""
         if len(requests) == 1:
             yield self._alone(requests[0])
             return
         try:
-            end = self._together(requests)
+            planned = self._together(requests)
         except Exception as error:  # noqa: BLE001 - it will come again, with the request at fault
             log.debug("requests taken apart", extra={"requests": len(requests), "problem": str(error)})
         else:
-            yield end
+            yield planned
             return
         half = len(requests) // 2
         yield from self._in_halves(requests[:half])
         yield from self._in_halves(requests[half:])
 
-    def _together(self, requests: list[Request]) -> Evaluated:
+    def _together(self, requests: list[Request]) -> Planned:
         first = parse(v1.EvaluateRequest, requests[0].data)
-        result = evaluate_alike(first, [request.elements for request in requests])
+        slab = plan_alike(first, [request.elements for request in requests])
         responses = [self._results[request.number].response for request in requests]
-        fill_responses(responses, result)
-        return Evaluated(first, responses)
+        end = partial(_end_together, Evaluated(loss_of(first.spec), first.series, responses))
+        return Planned(slab, end, lambda _: self._each_alone(requests))
 
-    def _alone(self, request: Request) -> End:
-        result = self._results[request.number]
+    def _each_alone(self, requests: Iterable[Request]) -> Iterator[Step]:
+        return (self._alone(request) for request in requests)
+
+    def _alone(self, request: Request) -> Step:
         try:
             message = parse(v1.EvaluateRequest, request.data)
-            result.response.CopyFrom(evaluate(message, self._regions))
+            slab, respond = plan_request(message, self._regions)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered
-            return self._fail(result, error)
-        return Evaluated(message, [result.response])
+            return self._fail(request, error)
+        response = self._results[request.number].response
+        end = partial(_end_alone, Evaluated(loss_of(message.spec), message.series, [response]), respond)
+        return Planned(slab, end, lambda error: [self._fail(request, error)])
 
-    def _fail(self, result: v1.EvaluateResult, error: Exception) -> grpc.StatusCode:
-        result.failure.MergeFromString(to_rpc_status(error).SerializeToString())
+    def _fail(self, request: Request, error: Exception) -> grpc.StatusCode:
+        self._results[request.number].failure.MergeFromString(to_rpc_status(error).SerializeToString())
         code = to_status(error).code
         log_failure(error, code, "BatchEvaluate")
         return code
+
+
+def _end_together(evaluated: Evaluated, result: Any) -> Evaluated:
+    fill_responses(evaluated.responses, result)
+    return evaluated
+
+
+def _end_alone(evaluated: Evaluated, respond: Respond, result: Any) -> Evaluated:
+    evaluated.responses[0].CopyFrom(respond(result))
+    return evaluated
 
 
 def cut(data: bytes, max_requests: int) -> list[memoryview]:

@@ -1,9 +1,11 @@
 """A call to the service, from its start to its end."""
 
+import time
 from typing import Any, TypeAlias
 
 import grpc
 
+from losswire_server.calls.evaluation import Caller
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
 
@@ -34,3 +36,9 @@ class Call:
         seconds = self._metrics.end(self._start, code)
         received, sent = self._received_bytes, self._sent_bytes
         self._access_log.add(self.method, self._peer, code, received, sent, seconds)
+
+
+def caller_of(context: Context) -> Caller:
+    """Who makes a call, and until when: the same for all calls of a connection but the deadline."""
+    remaining = context.time_remaining()
+    return Caller(context.peer(), None if remaining is None else time.monotonic() + remaining)

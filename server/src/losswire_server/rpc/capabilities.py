@@ -1,19 +1,26 @@
 """What callers are told that this server serves. A test compares it with what the server does."""
 
+import os
+import re
+from pathlib import Path
+
 import torch
 
+import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_NAME, FLOATING, INTEGERS
 from losswire.losses import LOSSES, OUTPUTS
 from losswire_server.settings import Settings
 
 
-def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0) -> v1.GetCapabilitiesResponse:
+def capabilities(
+    settings: Settings, version: str, engine: ce_engine.Engine, shared_memory_bytes: int = 0
+) -> v1.GetCapabilitiesResponse:
     shared = [v1.Transport.TRANSPORT_SHARED_MEMORY] if shared_memory_bytes else []
     return v1.GetCapabilitiesResponse(
         version=version,
         torch_version=torch.__version__,
-        device=v1.Device(type="cpu"),
+        device=v1.Device(type=engine.device.type, name=device_name(engine.device)),
         losses=[kind.wire for kind in LOSSES.values()],
         input_dtypes=[BY_NAME[name].wire for name in FLOATING],
         target_dtypes=[BY_NAME[name].wire for name in (*FLOATING, *INTEGERS)],
@@ -25,4 +32,23 @@ def capabilities(settings: Settings, version: str, shared_memory_bytes: int = 0)
             shared_memory_bytes=shared_memory_bytes,
             max_batch_requests=settings.max_batch_requests,
         ),
+        batching=v1.Batching(
+            engine_workers=settings.engine_workers or os.cpu_count() or 1,
+            max_batch_rows=settings.max_batch_rows,
+            max_batch_bytes=engine.max_batch_bytes,
+            max_queue_delay_us=settings.max_queue_delay_us,
+            max_queue_rows=settings.max_queue_rows,
+        ),
     )
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a device; empty if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+    model = re.search(r"^model name\s*: (.+)$", told, re.MULTILINE)  # not on every architecture
+    return model[1].strip() if model else ""

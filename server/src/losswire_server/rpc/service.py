@@ -12,7 +12,7 @@ from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
-from losswire_server.rpc.call import Context
+from losswire_server.rpc.call import Context, caller_of
 from losswire_server.rpc.edge import Edge, Handler
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
@@ -34,13 +34,13 @@ class LossService:
         self._capabilities = capabilities
 
     async def Evaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._unary(request)
+        return await self._unary(request, caller_of(context))
 
     async def BatchEvaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._packs(request)
+        return await self._packs(request, caller_of(context))
 
     def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        return self._streams(request)
+        return self._streams(request, caller_of(context))
 
     async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.GetCapabilitiesResponse:
         return self._capabilities

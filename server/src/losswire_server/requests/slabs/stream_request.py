@@ -1,4 +1,9 @@
-"""A batch that comes in slabs, which are evaluated one by one as they come."""
+"""A batch that comes in slabs, which are planned one by one as they come."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -10,6 +15,7 @@ from losswire.frames import RESPONSES, SlabFrame
 from losswire.losses import RESULT_TENSORS
 from losswire.rows import SlabRows
 from losswire_server.errors import NotServedError
+from losswire_server.requests import cost
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
 from losswire_server.requests.planning import PLANS, by_field
@@ -23,17 +29,47 @@ RESULTS: dict[str, str] = {
 WIDE = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
 
 
+class PartEnd(NamedTuple):
+    """What came of a part.
+
+    Attributes:
+        rows: The part's.
+        reduction: How its slab counts.
+        results: Of its rows, without the reply's.
+        dtypes: Of the fields of results.
+        reply: The message with results of rows; None if the summary has all that is wanted.
+    """
+
+    rows: SlabRows
+    reduction: ce_engine.Reduction
+    results: ce_engine.RowResults
+    dtypes: dict[str, torch.dtype]
+    reply: bytes | None
+
+
+class Part(NamedTuple):
+    """The next rows of a batch, planned.
+
+    Attributes:
+        slab: For the engine; its result is `RowResults`.
+        end: Writes the reply from that result, in any thread. It does not hold the slab.
+    """
+
+    slab: ce_engine.Slab
+    end: Callable[[ce_engine.RowResults], PartEnd]
+
+
 class StreamRequest:
-    """Evaluates a batch slab by slab, in row order."""
+    """Plans a batch slab by slab, and adds up what comes of the slabs, both in row order."""
 
     def __init__(self, header: StreamHeader) -> None:
         self._header = header
         self._by_rows = dict(header.by_rows)
         self._dtypes: dict[str, torch.dtype] = {}  # of the fields of results
-        self._evaluation: ce_engine.SlabBySlab | ce_engine.PlannedSlabBySlab | None = None
+        self._batch: ce_engine.SlabBySlab | ce_engine.PlannedSlabBySlab | None = None
         self._next_row = 0
         if header.can_be_planned:
-            self._evaluation = ce_engine.PlannedSlabBySlab(header.plan())
+            self._batch = ce_engine.PlannedSlabBySlab(header.plan())
             self._by_rows = {}
 
     @property
@@ -46,11 +82,16 @@ class StreamRequest:
         """Whether the input of all rows came."""
         return self._next_row == self._header.layout.row_count
 
-    def accept(self, frame: SlabFrame) -> bytes | None:
-        """Takes in a slab, and evaluates its rows if it has their input.
+    def planning_seconds(self, frame: SlabFrame) -> float:
+        """Seconds that planning a slab probably takes."""
+        header = self._header
+        if self._batch is None and header.needs_all_targets:
+            return math.inf
+        targets = frame.row_count * (1 if header.index_targets else header.layout.classes)
+        return cost.planning_seconds(targets) if self._by_rows else 0.0
 
-        Returns:
-            The message with their results; None if the summary has all that is wanted.
+    def plan(self, frame: SlabFrame) -> Part | None:
+        """Takes in a slab, and plans its rows if it has their input.
 
         Raises:
             FieldError: A field is wrong, or the slab is not the next one.
@@ -64,7 +105,14 @@ class StreamRequest:
         for name, data in frame.payloads.items():
             if name != "input":
                 self._coming(name).add(data, slab)
-        return self._evaluate(slab, frame.payloads["input"]) if "input" in frame.payloads else None
+        return self._plan(slab, frame.payloads["input"]) if "input" in frame.payloads else None
+
+    def add(self, end: PartEnd) -> None:
+        """Adds what came of a part."""
+        if self._batch is None:
+            raise TypeError("a part was planned")
+        self._batch.add(end.reduction, end.results)
+        self._dtypes = end.dtypes
 
     def summary(self) -> v1.EvaluateResponse:
         """The summary of all rows.
@@ -72,15 +120,15 @@ class StreamRequest:
         Raises:
             FieldError: Some rows did not come.
         """
-        evaluation, row_count = self._evaluation, self._header.layout.row_count
-        if evaluation is None or not self.is_complete:
+        batch, row_count = self._batch, self._header.layout.row_count
+        if batch is None or not self.is_complete:
             raise FieldError("slab.input", f"expected all {row_count} rows, got only the first {self._next_row}")
         summary = v1.EvaluateResponse(
-            loss_sum=evaluation.loss_sum,
-            weight_sum=evaluation.weight_sum,
-            row_count=evaluation.row_count,
-            ignored_count=evaluation.ignored_count,
-            correct_count=evaluation.correct_count if "predictions" in self._dtypes else None,
+            loss_sum=batch.loss_sum,
+            weight_sum=batch.weight_sum,
+            row_count=batch.row_count,
+            ignored_count=batch.ignored_count,
+            correct_count=batch.correct_count if "predictions" in self._dtypes else None,
         )
         for field, dtype in self._dtypes.items():
             message, layout = getattr(summary, field), self._header.layout
@@ -88,7 +136,7 @@ class StreamRequest:
             message.shape.extend(layout.shape if field in WIDE else layout.row_shape)
         if self._header.options["reduction"] != "none":
             summary.loss.Clear()
-            fill(summary.loss, torch.tensor(evaluation.loss(), dtype=self._dtypes["loss"]))
+            fill(summary.loss, torch.tensor(batch.loss(), dtype=self._dtypes["loss"]))
         return summary
 
     def _coming(self, name: str) -> Coming:
@@ -98,19 +146,18 @@ class StreamRequest:
         came = "it is complete" if name in self._header.by_rows else "it has none"
         raise FieldError(f"slab.{name}", f"expected no elements, since the header says that {came}")
 
-    def _evaluate(self, slab: SlabRows, data: memoryview) -> bytes | None:
-        if slab.first_row != self._next_row:
-            came = f"rows from {slab.first_row} on"
+    def _plan(self, rows: SlabRows, data: memoryview) -> Part:
+        if rows.first_row != self._next_row:
+            came = f"rows from {rows.first_row} on"
             raise FieldError("slab.first_row", f"expected input from row {self._next_row} on, got {came}")
-        if self._evaluation is None:
-            self._evaluation = self._begin()
+        if self._batch is None:
+            self._batch = self._begin()
         header = self._header
-        x = from_bytes(data, header.dtype, slab.input_shape, "slab.input")
+        x = from_bytes(data, header.dtype, rows.input_shape, "slab.input")
         with by_field(header.request.spec):
-            by_rows = {name: tensor.take(slab) for name, tensor in self._by_rows.items()}
-            results = self._evaluation.evaluate(x, **by_rows)
-        self._next_row = slab.end_row
-        return self._reply(slab, results)
+            slab = self._batch.plan(x, **{name: tensor.take(rows) for name, tensor in self._by_rows.items()})
+        self._next_row = rows.end_row
+        return Part(slab, partial(_end, rows, slab.reduction, header.options["reduction"]))
 
     def _begin(self) -> ce_engine.SlabBySlab:
         header = self._header
@@ -143,13 +190,18 @@ class StreamRequest:
             raise TypeError("only targets with one number a row are needed ahead")
         return target.tensor
 
-    def _reply(self, slab: SlabRows, results: ce_engine.RowResults) -> bytes | None:
-        tensors = {field: getattr(results, name) for field, name in RESULTS.items()}
-        tensors = {field: tensor for field, tensor in tensors.items() if tensor is not None}
-        self._dtypes = {field: tensor.dtype for field, tensor in tensors.items()}
-        if self._header.options["reduction"] != "none":
-            del tensors["loss"]
-        if not tensors:
-            return None
-        payloads = {field: elements(tensor) for field, tensor in tensors.items()}
-        return RESPONSES.write(slab.first_row, slab.row_count, payloads)
+
+def _end(
+    rows: SlabRows,
+    reduction: ce_engine.Reduction,
+    wanted: str,  # the reduction of the batch
+    results: ce_engine.RowResults,
+) -> PartEnd:
+    tensors = {field: getattr(results, name) for field, name in RESULTS.items()}
+    tensors = {field: tensor for field, tensor in tensors.items() if tensor is not None}
+    dtypes = {field: tensor.dtype for field, tensor in tensors.items()}
+    if wanted != "none":
+        del tensors["loss"]
+    payloads = {field: elements(tensor) for field, tensor in tensors.items()}
+    reply = RESPONSES.write(rows.first_row, rows.row_count, payloads) if payloads else None
+    return PartEnd(rows, reduction, results.numbers(), dtypes, reply)

@@ -1,0 +1,140 @@
+"""One evaluation: the bytes that are in flight for it, what reader threads do for it, and its slabs in the engine."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple, TypeVar
+
+import ce_engine
+from losswire_server.calls.admission import RETRY_MILLISECONDS, Admission, Reservation
+from losswire_server.errors import OverloadedError
+
+T = TypeVar("T")
+
+
+class Caller(NamedTuple):
+    """Who calls.
+
+    Attributes:
+        name: Whose slabs take turns with those of other names.
+        deadline: When the call is over, by ``time.monotonic``; None if it may take any time.
+    """
+
+    name: Hashable = None
+    deadline: float | None = None
+
+
+ANYBODY = Caller()
+
+
+class Workplace(NamedTuple):
+    """Where evaluations are done.
+
+    Attributes:
+        admission: What they hold.
+        readers: Threads that read large messages, and plan what they ask for.
+        engine: Evaluates their slabs.
+    """
+
+    admission: Admission
+    readers: Executor
+    engine: ce_engine.Engine
+
+
+class Evaluation:
+    """One evaluation of a caller's. Close it at the end.
+
+    Attributes:
+        held: The bytes that are in flight for it.
+    """
+
+    def __init__(self, workplace: Workplace, caller: Caller) -> None:
+        self.held = workplace.admission.reservation()
+        self._workplace = workplace
+        self._caller = caller
+        self._closed = False
+        self._under_way: set[Future[Any]] = set()
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Does work that is not for the event loop in a reader's thread, unless the caller leaves before its turn.
+
+        Raises:
+            EngineClosedError: The server stops.
+        """
+        try:
+            future = self._workplace.readers.submit(work)
+        except RuntimeError as error:
+            raise ce_engine.EngineClosedError("the readers have ended") from error
+        await all_done([self._track(future)])
+        return ended(future)
+
+    def submit(self, slab: ce_engine.Slab, then: Callable[[Any, float], T]) -> "Future[T]":
+        """Queues a slab. May be called in a reader's thread, even after the evaluation was closed.
+
+        Raises:
+            OverloadedError: Too many rows wait, or too many of this caller's.
+            EngineClosedError: The server stops.
+        """
+        name, deadline = self._caller
+        try:
+            future = self._workplace.engine.submit(slab, caller=name, deadline=deadline, then=then)
+        except ce_engine.QueueFullError as error:
+            raise OverloadedError(str(error), RETRY_MILLISECONDS) from error
+        self._track(future)
+        if self._closed:  # checked after the future is tracked: either this cancels it, or `close` has
+            future.cancel()
+        return future
+
+    def close(self) -> None:
+        """Cancels what waits, and releases the bytes, which stay in use until what is being done is over."""
+        self._closed = True
+        for future in list(self._under_way):
+            future.cancel()
+        _release(self.held, self._under_way)
+
+    def _track(self, future: "Future[T]") -> "Future[T]":
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+
+def _release(held: Reservation, under_way: set["Future[Any]"]) -> None:
+    """Releases the bytes once nothing is under way. It holds no evaluation, so that no future keeps one alive."""
+    for future in list(under_way):
+        if not future.done():
+            future.add_done_callback(lambda _: _release(held, under_way))
+            return
+    held.close()
+
+
+def all_done(futures: "Iterable[Future[Any]]") -> "asyncio.Future[None]":
+    """Is done when all of them are, whatever came of them. The event loop wakes up once."""
+    loop, waiting = asyncio.get_running_loop(), [future for future in futures if not future.done()]
+    done, left = loop.create_future(), iter(range(len(waiting) - 1, -1, -1))
+
+    def count_down(_: "Future[Any]") -> None:
+        if next(left) == 0:  # one thread at a time gets a number
+            loop.call_soon_threadsafe(_wake, done)
+
+    for future in waiting:
+        future.add_done_callback(count_down)
+    if not waiting:
+        done.set_result(None)
+    return done
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def ended(future: "Future[T]") -> T:
+    """What came of a slab, or of work in a thread, for a caller that has not left.
+
+    Raises:
+        EngineClosedError: The server stops, and has cancelled it.
+        Exception: Its error.
+    """
+    if future.cancelled():
+        raise ce_engine.EngineClosedError("it was cancelled")
+    return future.result()

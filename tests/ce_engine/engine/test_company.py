@@ -1,0 +1,129 @@
+"""A slab's result has the same bits alone and in a launch with any other slabs, by any number of workers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ce_engine
+from ce_engine import Engine, slabs
+from tests.ce_engine.bits import bits
+from tests.present import present
+
+CLASS_LOSSES = ("cross_entropy", "nll_loss")
+BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+OUTPUTS = ("entropy", "probabilities", "log_probabilities", "predictions")
+
+
+@st.composite
+def companions(draw):
+    """Slabs of one kind, of different shapes, reductions, weights and ignored rows."""
+    loss = draw(st.sampled_from(CLASS_LOSSES + BINARY_LOSSES))
+    shared = {
+        "grad": draw(st.booleans()),
+        "outputs": draw(st.sets(st.sampled_from(OUTPUTS if loss in BINARY_LOSSES else (*OUTPUTS, "lse")))),
+    }
+    probabilities = loss == "cross_entropy" and draw(st.booleans())
+    if loss == "cross_entropy":
+        shared["label_smoothing"] = draw(st.sampled_from([0.0, 0.1]))
+    dtype = draw(st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]))
+    classes = draw(st.sampled_from([1, 2, 7, 33, 1000]))
+    torch.manual_seed(draw(st.integers(0, 2**32)))
+    shapes = st.lists(st.integers(0, 5), min_size=0, max_size=3).map(tuple)
+    count = draw(st.integers(2, 6))
+    return [draw(one(loss, draw(shapes), classes, dtype, probabilities, shared)) for _ in range(count)]
+
+
+@st.composite
+def one(draw, loss, rows, classes, dtype, probabilities, shared):
+    options = shared | {"reduction": draw(st.sampled_from(["none", "mean", "sum"]))}
+    if draw(st.booleans()):
+        options["sample_weight"] = torch.rand(rows)
+    if loss in BINARY_LOSSES:
+        return draw(binary(loss, rows, dtype, options))
+    input = (torch.randn(*rows, classes) * 5).to(dtype)
+    input = input.movedim(-1, 1) if len(rows) > 1 else input
+    if probabilities:
+        return slabs.cross_entropy(input, torch.rand(input.shape).to(dtype), **options)
+    # With label smoothing all class weights matter, and slabs with class weights are of a separate kind.
+    if not shared.get("label_smoothing") and draw(st.booleans()):
+        options["weight"] = torch.rand(classes)
+    target = torch.randint(-1, classes, rows) if draw(st.booleans()) else torch.randint(classes, rows)
+    return getattr(slabs, loss)(input, target, ignore_index=-1, **options)
+
+
+@st.composite
+def binary(draw, loss, rows, dtype, options):
+    input = (torch.randn(rows) * 5).to(dtype)
+    if draw(st.booleans()):
+        options["weight"] = torch.rand(rows)
+    if loss == "binary_cross_entropy_with_logits" and draw(st.booleans()):
+        options["pos_weight"] = torch.rand(rows[-1:])
+    input = input.sigmoid() if loss == "binary_cross_entropy" else input
+    return getattr(slabs, loss)(input, torch.rand(rows).to(dtype), **options)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(workers=2, max_queue_delay_us=1000) as one:
+        yield one
+
+
+def bits_of(result):
+    return {name: bits(value) for name, value in vars(result).items()}
+
+
+@given(together=companions())
+def test_company_changes_no_bit(engine, together):
+    assert len({slab.kind for slab in together}) == 1
+    futures = [engine.submit(slab, caller=number % 2) for number, slab in enumerate(together)]
+    for slab, future in zip(together, futures, strict=True):
+        assert bits_of(future.result(20)) == bits_of(ce_engine.evaluate(slab))
+
+
+def test_stacked_requests_pass_through_the_queue(engine):
+    logits, target = torch.randn(9, 4, 5), torch.randint(5, (9, 4))
+    options: dict[str, Any] = {"grad": True, "outputs": ["predictions"]}
+    stacked = engine.submit(slabs.stacked(slabs.cross_entropy, logits, target, **options)).result(20)
+    for number in range(9):
+        alone = ce_engine.cross_entropy(logits[number], target[number], **options)
+        assert bits_of(stacked[number]) == bits_of(alone)
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_parts_of_a_batch_come_in_any_order(engine, planned):
+    logits, target = torch.randn(5000, 7), torch.randint(-1, 7, (5000,))
+    options: dict[str, Any] = {
+        "ignore_index": -1,
+        "reduction": "mean",
+        "outputs": ["predictions"],
+        "weight": torch.rand(7),
+    }
+    whole = slabs.cross_entropy(logits, target, grad=True, **options)
+    batch = (
+        ce_engine.PlannedSlabBySlab(whole)
+        if planned
+        else ce_engine.SlabBySlab(slabs.cross_entropy, weight_sum=whole.reduction.weight_sum, grad=True, **options)
+    )
+    parts = [
+        batch.plan(x) if isinstance(batch, ce_engine.PlannedSlabBySlab) else batch.plan(x, y)
+        for x, y in zip(logits.split(700), target.split(700), strict=True)
+    ]
+    futures = [engine.submit(part, caller=number % 3) for number, part in reversed(list(enumerate(parts)))]
+    results = [future.result(20) for future in reversed(futures)]
+    for part, rows in zip(parts, results, strict=True):
+        batch.add(part.reduction, rows)
+    expected = ce_engine.evaluate(whole)
+    sums = (batch.loss_sum, batch.weight_sum, batch.row_count, batch.ignored_count, batch.correct_count)
+    assert sums == (
+        expected.loss_sum,
+        expected.weight_sum,
+        expected.row_count,
+        expected.ignored_count,
+        expected.correct_count,
+    )
+    assert bits(torch.tensor(batch.loss(), dtype=torch.float32)) == bits(expected.loss)
+    assert torch.equal(torch.cat([rows.grad for rows in results]), present(expected.grad))
