@@ -131,6 +131,9 @@ def test_capabilities_use_the_sdks_names(client):
     assert told.version == losswire_client.__version__
     assert told.torch_version == torch.__version__
     assert (told.device, told.transports) == ("cpu", ("unary", "stream", "shared_memory"))
+    batching = (told.max_batch_rows, told.max_batch_bytes, told.max_queue_delay_us, told.max_queue_rows)
+    assert batching == (65536, 2**18, 0, 2**27)
+    assert told.engine_workers >= 1
     assert told.losses == (
         "cross_entropy",
         "nll_loss",

@@ -25,6 +25,12 @@ class Capabilities:
         slab_bytes: A good size for the messages of a stream.
         shared_memory_bytes: The most memory that all callers on the server's machine may share with it; 0 if none.
         max_batch_requests: The most small evaluations that one message may hold; 0 if each needs its own.
+        engine_workers: How many launches are computed at the same time. This and the following are 0 if the server is
+            too old to tell.
+        max_batch_rows: The most rows of several slabs that are launched together.
+        max_batch_bytes: The most bytes of their input.
+        max_queue_delay_us: Microseconds that a launch waits for more slabs.
+        max_queue_rows: The most rows that wait for a launch.
     """
 
     version: str
@@ -40,6 +46,11 @@ class Capabilities:
     slab_bytes: int
     shared_memory_bytes: int
     max_batch_requests: int
+    engine_workers: int = 0
+    max_batch_rows: int = 0
+    max_batch_bytes: int = 0
+    max_queue_delay_us: int = 0
+    max_queue_rows: int = 0
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
@@ -58,6 +69,11 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         slab_bytes=response.limits.slab_bytes,
         shared_memory_bytes=response.limits.shared_memory_bytes,
         max_batch_requests=response.limits.max_batch_requests,
+        engine_workers=response.batching.engine_workers,
+        max_batch_rows=response.batching.max_batch_rows,
+        max_batch_bytes=response.batching.max_batch_bytes,
+        max_queue_delay_us=response.batching.max_queue_delay_us,
+        max_queue_rows=response.batching.max_queue_rows,
     )
 
 
