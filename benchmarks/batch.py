@@ -13,8 +13,8 @@ from torch import Tensor
 from benchmarks.losses import LOSSES, Loss
 
 CHECKED_ROWS = 8  # at a time: a large temporary tensor would change the contestant's malloc
-# Relative errors of the loss and of each gradient, and absolute ones of a gradient of the sum. In bfloat16 PyTorch itself
-# rounds a log-softmax near -11 by up to 0.03, and its mean of 65,536 losses is 1.3 % too small.
+# Relative errors of the loss and of each gradient, and absolute ones of a gradient of the sum. In bfloat16 PyTorch
+# itself rounds a log-softmax near -11 by up to 0.03, and its mean of 65,536 losses is 1.3 % too small.
 HALF_TOLERANCES = 1.5e-2, 1e-1, 5e-3
 TOLERANCES = {
     "float64": (1e-10, 1e-9, 1e-12),
@@ -55,8 +55,8 @@ class Batch:
     def tensors(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(self.rows, self.classes, generator=generator)
-        input = self.kind.input(logits).to(self.torch_dtype)
-        return input, self.kind.target(self.rows, self.classes, self.torch_dtype, generator)
+        x = self.kind.input(logits).to(self.torch_dtype)
+        return x, self.kind.target(self.rows, self.classes, self.torch_dtype, generator)
 
 
 class Answer(NamedTuple):
@@ -76,14 +76,14 @@ def check(batch: Batch, answer: Answer) -> None:
     Raises:
         WrongAnswerError: The two differ by more than rounding.
     """
-    input, target = batch.tensors()
+    x, target = batch.tensors()
     loss_tolerance, grad_tolerance, grad_distance = TOLERANCES[batch.dtype]
     if batch.grad != (answer.grad is not None):
         raise WrongAnswerError(f"{batch}: expected a gradient and got none, or got one that was not asked for")
-    total, count = 0.0, batch.kind.divisor(input)
+    total, count = 0.0, batch.kind.divisor(x)
     for start in range(0, batch.rows, CHECKED_ROWS):
         rows = slice(start, start + CHECKED_ROWS)
-        leaf = input[rows].double().requires_grad_()
+        leaf = x[rows].double().requires_grad_()
         wide = target[rows].double() if target.is_floating_point() else target[rows]
         loss = batch.kind.torch(leaf, wide, reduction="sum", **batch.kind.options)
         total += loss.item()

@@ -32,9 +32,9 @@ def engine() -> Iterator[Prepare]:
 
 
 def _torch_run(batch: Batch, function: Callable[..., Tensor]) -> Run:
-    input, target = batch.tensors()
+    x, target = batch.tensors()
     function = partial(function, **batch.kind.options)
-    return lambda: torch_answer(input, target, grad=batch.grad, function=function)
+    return lambda: torch_answer(x, target, grad=batch.grad, function=function)
 
 
 def torch_answer(
@@ -49,11 +49,11 @@ def torch_answer(
 
 
 def _engine_run(batch: Batch) -> Run:
-    input, target = batch.tensors()
+    x, target = batch.tensors()
     function = getattr(ce_engine, batch.kind.name)
 
     def run() -> Answer:
-        result = function(input, target, grad=batch.grad, **batch.kind.options)
+        result = function(x, target, grad=batch.grad, **batch.kind.options)
         return Answer(result.loss, result.grad)
 
     return run

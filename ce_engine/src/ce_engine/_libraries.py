@@ -1,4 +1,4 @@
-"""The compiled kernels, ``native/kernels.cpp``: one library for each set of instructions, if the build had a compiler."""
+"""The compiled kernels, ``native/kernels.cpp``: a library for each set of instructions, if there was a compiler."""
 
 import ctypes
 import warnings
@@ -37,7 +37,7 @@ class Library:
 
 def runnable() -> list[str]:
     """Names of the libraries that were built and that this CPU can run, best first."""
-    can = {"avx512": torch.cpu._is_avx512_supported, "avx2": torch.cpu._is_avx2_supported}
+    can = {"avx512": torch.cpu._is_avx512_supported, "avx2": torch.cpu._is_avx2_supported}  # noqa: SLF001 - no other way
     names = [name for name, is_supported in can.items() if is_supported()]
     return [name for name in (*names, "baseline") if _path(name).exists()]
 
@@ -50,7 +50,7 @@ def library() -> Library | None:
 @contextmanager
 def using(name: str | None) -> Iterator[None]:
     """Uses the library of this name meanwhile, or none, in all threads."""
-    global _in_use  # noqa: PLW0603
+    global _in_use
     before = _in_use
     _in_use = None if name is None else Library(name, _path(name))
     try:

@@ -10,8 +10,8 @@ from torch import Size, Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
-from ce_engine._row_sums import row_order_sum
 from ce_engine._result import LossResult
+from ce_engine._row_sums import row_order_sum
 from ce_engine._rows import Block, class_rows, element_rows
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from torch import Size, Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction
-from ce_engine._row_sums import row_order_sums
 from ce_engine._result import StackedResult
+from ce_engine._row_sums import row_order_sums
 from ce_engine._slab import ELEMENTWISE, RowResults, Slab
 
 

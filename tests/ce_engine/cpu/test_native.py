@@ -1,8 +1,6 @@
 """The compiled kernels: their conversions, their steps and parts, and their replacement if they cannot be compiled."""
 
 import math
-import os
-import shutil
 
 import pytest
 import torch
@@ -146,11 +144,12 @@ def test_any_number_of_positions_is_exact(positions, classes):
 
 def test_images_are_evaluated_in_place(monkeypatch):
     asked, at_least = [], Scratch._at_least
-    monkeypatch.setattr(
-        Scratch,
-        "_at_least",
-        lambda self, count, dtype, name: asked.append((name, count)) or at_least(self, count, dtype, name),
-    )
+
+    def recorded(self, count, dtype, name):
+        asked.append((name, count))
+        return at_least(self, count, dtype, name)
+
+    monkeypatch.setattr(Scratch, "_at_least", recorded)
     logits, target = torch.randn(2, 40, 50, 70), torch.randint(40, (2, 50, 70))
     ours = ce_engine.cross_entropy(logits, target, grad=True)
     expected = logits.requires_grad_()

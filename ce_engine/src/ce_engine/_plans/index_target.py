@@ -81,7 +81,7 @@ def weights_from_counts(
 def _all_classes(classes: Tensor, class_count: int) -> bool:
     compiled = library()
     if compiled is not None:
-        return compiled.are_classes(classes.data_ptr(), classes.shape[0], class_count)
+        return bool(compiled.are_classes(classes.data_ptr(), classes.shape[0], class_count))
     if not classes.shape[0]:
         return True
     least, most = classes.aminmax()

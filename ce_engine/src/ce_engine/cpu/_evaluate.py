@@ -5,12 +5,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ce_engine._libraries import Library, library
 from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
-from ce_engine._libraries import Library, library
-from ce_engine.cpu._native_kernel import NativeKernel
 from ce_engine.cpu._native_binary import NativeBinaryKernel
+from ce_engine.cpu._native_kernel import NativeKernel
 from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
 from ce_engine.cpu._softmax import SoftmaxKernel
 
@@ -53,9 +53,9 @@ def evaluate(
 
 def _native(compiled: Library, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows) -> NativeKernel:
     kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
-    if not _is_viewed(input, kind):
-        input, target = kind.as_rows(input), None if target is None else kind.as_rows(target)
-    return kernel(compiled, kind, input, target, rows)
+    if _is_viewed(input, kind):
+        return kernel(compiled, kind, input, target, rows)
+    return kernel(compiled, kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows)
 
 
 def _viewed(results: RowResults, input: Tensor, kind: Kind) -> RowResults:
@@ -63,5 +63,5 @@ def _viewed(results: RowResults, input: Tensor, kind: Kind) -> RowResults:
 
 
 def _is_viewed(input: Tensor, kind: Kind) -> bool:
-    """Whether compiled code takes a tensor of the input's shape as it is: (N, C). A view costs as much as a few rows."""
+    """Whether compiled code takes a tensor of the input's shape as it is: (N, C). A view costs as much as some rows."""
     return input.dim() == 2 and kind.loss not in ELEMENTWISE

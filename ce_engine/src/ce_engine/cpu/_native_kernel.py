@@ -66,7 +66,7 @@ class NativeKernel(ABC):
     def launch_of(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
         """The launch of rows whose targets and gradients have dtypes that the compiled code knows."""
 
-    def finish(self, x: Tensor, out: RowResults) -> None:
+    def finish(self, x: Tensor, out: RowResults) -> None:  # noqa: B027 - most have nothing left to write
         """Writes the results that the compiled code does not."""
 
 

@@ -36,7 +36,13 @@ class _Targets(NamedTuple):
             return cls(1 - smoothing, smoothing / kind.class_count, smoothing)
         smooth, smooth_sum = smooth_target(kind)
         hard = kind.class_weight.tensor.to(torch.float64) * (1 - smoothing)
-        return cls(1 - smoothing, smoothing / kind.class_count, smooth_sum, _after_a_step(hard, kind), _after_a_step(smooth, kind))
+        return cls(
+            1 - smoothing,
+            smoothing / kind.class_count,
+            smooth_sum,
+            _after_a_step(hard, kind),
+            _after_a_step(smooth, kind),
+        )
 
 
 def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
