@@ -8,7 +8,8 @@ import torch
 import ce_engine
 from ce_engine._memory import Scratch
 from ce_engine.cpu._native_softmax import FEW
-from tests.ce_engine.helpers import HALVES
+from tests.ce_engine.helpers import HALVES, PROBLEMS, Problem, problem
+from tests.pairs import pairs
 from tests.present import present
 
 STEP, GROUP = 32, 16  # classes, and rows of few classes, that are computed at a time in float32
@@ -140,6 +141,15 @@ def test_any_number_of_positions_is_exact(positions, classes):
     torch.testing.assert_close(present(ours.lse).double(), truth.lse, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(present(ours.grad).double(), truth.grad, rtol=1e-6, atol=1e-6)
     assert torch.equal(present(ours.predictions), present(truth.predictions))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), pairs(PROBLEMS, HALVES))
+def test_halves_have_the_bits_of_the_same_numbers_in_float32(kind, dtype):
+    given = problem(kind, (9, 100), dtype)
+    wide = Problem(given.loss, given.input.float(), given.target, given.options)
+    results = [one.ours(reduction="none", grad_dtype=torch.float32) for one in (given, wide)]
+    assert torch.equal(results[0].loss, results[1].loss)
+    assert torch.equal(present(results[0].grad), present(results[1].grad))
 
 
 def test_images_are_evaluated_in_place(monkeypatch):
