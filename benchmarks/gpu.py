@@ -86,7 +86,7 @@ class TensorSet:
         self._case = case
         self.input, self.target = case.tensors(nbytes)
         slab = getattr(slabs, case.loss)(self.input, self.target, reduction="sum", grad=case.grad, **case.options)
-        self._transfer = Transfer([slab])
+        self._transfer = Transfer.of_slab(slab)
         self._inputs, self._outputs = (
             torch.empty(packing.nbytes, dtype=torch.uint8, device="cuda")
             for packing in (self._transfer.inputs, self._transfer.outputs)

@@ -94,7 +94,7 @@ def main() -> None:
 
     JITFunction.__getitem__ = compile_instead
     for name, slab in launches().items():
-        transfer = Transfer([slab])
+        transfer = Transfer.of_slab(slab)
         buffers = (torch.empty(packing.nbytes, dtype=torch.uint8) for packing in (transfer.inputs, transfer.outputs))
         transfer.launch(*buffers)
         reports[name], found[:] = list(found), []

@@ -1,5 +1,6 @@
 """Launches in flight keep their memory, whatever the order in which a device does its work."""
 
+import math
 import random
 from itertools import product
 from typing import Any
@@ -106,39 +107,52 @@ def test_memory_is_used_again():
     assert len(device.allocations) == 2 * 4
 
 
-def test_memory_beyond_the_kept_is_freed():
+def test_memory_for_a_long_row_is_freed():
     device, launch = FakeDevice(), some_slabs()[0]
-    pipeline = Pipeline(device, depth=1, kept_bytes=0)
-    for _ in range(3):
-        pipeline.start(launch).result()
-    assert len(device.allocations) == 3 * 4
+    pipeline = Pipeline(device, depth=1, piece_bytes=1)
+    pipeline.start(launch).result()
+    assert len(device.allocations) == 4 * launch[0].row_count
 
 
-def test_failing_launch_harms_no_other():
-    device, launches = FakeDevice(), some_slabs()
-    pipeline = Pipeline(device, depth=2)
-    before = pipeline.start(launches[0])
-    for _ in range(3):  # more launches than berths
-        device.launch_error = RuntimeError("out of memory")
-        with pytest.raises(RuntimeError, match="out of memory"):
-            pipeline.start(launches[1])
-        assert not device.busy  # otherwise its memory could be neither used again nor given back
-        device.launch_error = None
-    after = pipeline.start(launches[2])
-    assert_results(before.result(), launches[0])
-    assert_results(after.result(), launches[2])
+# Pieces of one row, of several rows of a slab, and of several slabs.
+@pytest.mark.parametrize("piece_bytes", [1, 40, 100, 200])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_cutting_a_launch_changes_no_bit(piece_bytes, depth):
+    pipeline = Pipeline(FakeDevice(), depth=depth, piece_bytes=piece_bytes)
+    launches = some_slabs()
+    tickets = [pipeline.start(launch) for launch in launches]
+    for ticket, launch in zip(tickets, launches, strict=True):
+        assert_results(ticket.result(), launch)
 
 
-def test_failing_wait_harms_no_other(monkeypatch):
-    pipeline, launches = Pipeline(FakeDevice(), depth=1), some_slabs()
-    guilty = pipeline.start(launches[0])
-    with monkeypatch.context() as patched:
-        patched.setattr("tests.gpu.fake_device.FakeEvent.wait", lambda _: (_ for _ in ()).throw(RuntimeError("lost")))
-        innocent = pipeline.start(launches[1])  # waits for the berth of the launch that fails
-    assert_results(innocent.result(), launches[1])
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="lost"):
-            guilty.result()
+def test_pieces_take_no_more_memory_than_said():
+    device, rows = FakeDevice(), torch.randn(1000, 10)
+    weights: dict[str, Any] = {"weight": torch.rand(10), "sample_weight": torch.rand(1000), "outputs": OUTPUTS}
+    launch = [slabs.cross_entropy(rows, torch.randint(10, (1000,)), grad=True, **weights)]
+    pipeline = Pipeline(device, depth=2, piece_bytes=4096)
+    assert_results(pipeline.start(launch).result(), launch)
+    assert len(device.allocations) == 2 * 4  # the memory of each berth is used again
+    assert max(device.allocations) <= 2 * 4096
+
+
+def test_piece_is_copied_out_while_the_next_one_starts():
+    device = FakeDevice()
+    launch = [slabs.cross_entropy(torch.randn(12, 10), torch.randint(10, (12,)), grad=True)]
+    pipeline = Pipeline(device, depth=3, piece_bytes=1)
+    ticket = pipeline.start(launch)
+    assert device.waits == 12 - 3  # for berths, and for nothing else
+    assert_results(ticket.result(), launch)
+    assert device.waits == 12
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2**20])
+def test_gradient_goes_where_the_slab_says(piece_bytes):
+    image, target = torch.randn(2, 3, 4), torch.randint(3, (2, 4))
+    memory = torch.full((2, 3, 4), math.nan)
+    plain = slabs.cross_entropy(image, target, grad=True)
+    (results,) = Pipeline(FakeDevice(), piece_bytes=piece_bytes).start([plain.with_grad_into(memory)]).result()
+    assert results.grad is memory
+    assert torch.equal(memory, present(by_kernels(plain).grad))
 
 
 def test_closing_waits_for_what_is_in_flight():

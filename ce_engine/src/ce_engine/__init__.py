@@ -15,9 +15,11 @@ from ce_engine import slabs
 from ce_engine._batching.engine import Engine, Launch
 from ce_engine._errors import (
     DeadlineExceededError,
+    DeviceLostError,
     EngineClosedError,
     EngineError,
     InvalidArgumentError,
+    OutOfMemoryError,
     QueueFullError,
 )
 from ce_engine._reduction import Reduction
@@ -35,12 +37,14 @@ from ce_engine.functional import (
 
 __all__ = [
     "DeadlineExceededError",
+    "DeviceLostError",
     "Engine",
     "EngineClosedError",
     "EngineError",
     "InvalidArgumentError",
     "Launch",
     "LossResult",
+    "OutOfMemoryError",
     "PlannedSlabBySlab",
     "QueueFullError",
     "Reduction",

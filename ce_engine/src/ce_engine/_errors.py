@@ -34,3 +34,11 @@ class EngineClosedError(EngineError):
 
 class DeadlineExceededError(EngineError, TimeoutError):
     """The slab's turn came after its deadline; it was not computed."""
+
+
+class DeviceLostError(EngineClosedError):
+    """The device does not work any more, and no slab can be evaluated there until this process is started anew."""
+
+
+class OutOfMemoryError(EngineError, MemoryError):
+    """Too little memory is free for the slab, on the device or on the host. Other slabs are evaluated as ever."""

@@ -53,14 +53,19 @@ def block_rows(class_count: int, itemsize: int) -> int:
 
 
 def blocks(rows: Tensor, itemsize: int) -> Iterator[Block]:
-    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each PyTorch thread.
+    """Cuts rows, (samples, positions, C), into blocks of about BLOCK_BYTES for each PyTorch thread."""
+    if rows.numel():
+        yield from blocks_of(block_rows(rows.shape[2], itemsize), rows)
+
+
+def blocks_of(count: int, rows: Tensor) -> Iterator[Block]:
+    """Cuts rows, (samples, positions, C), into blocks of at most so many rows.
 
     No result depends on the cuts, since no result depends on a row's neighbours.
     """
-    samples, positions, classes = rows.shape
+    samples, positions, _ = rows.shape
     if rows.numel() == 0:
         return
-    count = block_rows(classes, itemsize)
     sample_step, position_step = max(1, count // positions), min(count, positions)
     for sample in range(0, samples, sample_step):
         sample_end = min(sample + sample_step, samples)

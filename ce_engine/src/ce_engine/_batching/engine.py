@@ -17,7 +17,14 @@ import torch
 
 from ce_engine._batching.launchers import Fetch, Launcher, launchable, launcher_for
 from ce_engine._batching.queue import Entry, FairQueue, LaunchLimits
-from ce_engine._errors import DeadlineExceededError, EngineClosedError, InvalidArgumentError
+from ce_engine._errors import (
+    DeadlineExceededError,
+    DeviceLostError,
+    EngineClosedError,
+    InvalidArgumentError,
+    OutOfMemoryError,
+)
+from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
 from ce_engine._plans.validation import check_least, check_type
 from ce_engine._slab import Slab
 
@@ -66,6 +73,8 @@ class Engine:
         max_queue_rows: Rows that may wait. A caller's waiting rows may be no more than are left free, so that a flood
             from one caller always leaves room for others.
         on_launch: Is told of every launch when it begins, in the thread that launches.
+        on_device_lost: Is told once, in a thread that launches, that the device does not work any more. Until this
+            process is started anew, every slab fails with a `DeviceLostError`, those that wait or are in flight too.
 
     Attributes:
         device: Where slabs are evaluated.
@@ -86,6 +95,7 @@ class Engine:
         max_queue_delay_us: int = 0,
         max_queue_rows: int = 2**27,
         on_launch: Callable[[Launch], object] | None = None,
+        on_device_lost: Callable[[DeviceLostError], object] | None = None,
     ) -> None:
         self.device = device = launchable(device)
         if max_batch_bytes is None:
@@ -103,6 +113,9 @@ class Engine:
         self.max_batch_bytes = max_batch_bytes
         self._torch_threads = torch_threads
         self._on_launch = on_launch
+        self._on_device_lost = on_device_lost
+        self._fault: str | None = None  # of a lost device
+        self._fault_lock = threading.Lock()
         self._process = os.getpid()
         self._threads = [
             threading.Thread(target=self._work, args=(launcher_for(device),), name=f"ce-engine-{number}", daemon=True)
@@ -137,6 +150,7 @@ class Engine:
 
         Raises:
             QueueFullError: There is no room in the queue.
+            DeviceLostError: The device does not work any more.
             EngineClosedError: The engine was closed, or belongs to the process that this one was forked from.
             InvalidArgumentError: An argument is of the wrong type.
         """
@@ -145,6 +159,8 @@ class Engine:
         check_type("caller", caller, Hashable)
         if os.getpid() != self._process:
             raise EngineClosedError("the engine's threads are in the process that this one was forked from")
+        if self._fault is not None:
+            raise DeviceLostError(self._fault)
         entry = Entry(slab, caller, deadline, then)
         self._queue.put(entry)
         entry.future.add_done_callback(partial(self._forget_if_cancelled, weakref.ref(entry)))
@@ -187,7 +203,7 @@ class Engine:
             if entries:
                 in_flight.append(self._launch(launcher, entries))
             if in_flight and (not entries or len(in_flight) >= launcher.depth):
-                in_flight.popleft().finish()
+                in_flight.popleft().finish(self._lose_device)
             del entries
         launcher.close()
 
@@ -198,6 +214,13 @@ class Engine:
             _tell(self._on_launch, _described(wanted, now))
         return _InFlight(launcher, wanted)
 
+    def _lose_device(self, error: DeviceLostError) -> None:
+        # Slabs that wait need nothing of their own: their launches fail at once.
+        with self._fault_lock:
+            known, self._fault = self._fault, str(error)
+        if known is None and self._on_device_lost is not None:
+            _tell(self._on_device_lost, error)
+
 
 class _InFlight:
     """A launch in flight."""
@@ -207,11 +230,11 @@ class _InFlight:
         self._entries = deque(entries)
         self._fetches = deque(launcher.start([entry.slab for entry in entries]) if entries else ())
 
-    def finish(self) -> None:
+    def finish(self, lose_device: Callable[[DeviceLostError], None]) -> None:
         """Answers all entries, each as soon as its results are there."""
         start = self._start
         while self._entries:
-            _answer(self._entries.popleft(), self._fetches.popleft(), start)
+            _answer(self._entries.popleft(), self._fetches.popleft(), start, lose_device)
             start = time.perf_counter()
 
 
@@ -233,16 +256,26 @@ def _claim(entry: Entry, now: float) -> bool:
     return wanted
 
 
-def _answer(entry: Entry, fetch: Fetch, start: float) -> None:
+def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[DeviceLostError], None]) -> None:
     try:
         result = entry.slab.result(fetch())
         value = result if entry.then is None else entry.then(result, time.perf_counter() - start)
-    except Exception as error:  # noqa: BLE001 - it goes to the caller
+    except DeviceLostError as error:
+        lose_device(error)  # first: who hears of it here finds that the engine knows it too
         _tell(entry.future.set_exception, error)
+    except Exception as error:  # noqa: BLE001 - it goes to the caller
+        _tell(entry.future.set_exception, _explained(error, entry.slab))
     else:
         _tell(entry.future.set_result, value)
     finally:
         del entry, fetch  # an error holds this frame, and would hold itself by the future
+
+
+def _explained(error: Exception, slab: Slab) -> Exception:
+    """The engine's error for a lack of memory on the host."""
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
+        return lack_of_memory(slab.kind, slab.row_count)
+    return error
 
 
 def _tell(listener: Callable[[T], object], value: T) -> None:

@@ -144,6 +144,13 @@ def launchable(name: torch.device | str) -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InvalidArgumentError("device", f"expected cpu or cuda, got {name}")
-    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
-        raise InvalidArgumentError("device", f"expected one that PyTorch can use, got {name}")
+    if device.type == "cuda":
+        _check_index(device.index or 0, name)
     return device
+
+
+def _check_index(index: int, name: torch.device | str) -> None:
+    count = torch.cuda.device_count()
+    if not 0 <= index < count:
+        found = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0 alone" if count else "no CUDA device"
+        raise InvalidArgumentError("device", f"expected one that PyTorch can use, got {name}; it finds {found}")

@@ -1,11 +1,6 @@
-"""Evaluates slabs of the host on a device, with several launches in flight.
+"""Evaluates slabs of the host on a device: copies in, kernels and copies out of several launches overlap."""
 
-A launch passes through three queues: one copies its bytes in, one computes, and one copies its results out. The queues
-work at the same time, so that one launch's copies overlap another's kernels. From `Pipeline.start` until its results
-are fetched, a launch has memory of its own on the host and on the device: its berth. So no memory is used again before
-the work on it is over, and the thread that drives the pipeline waits only for the results of a launch.
-"""
-
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,65 +8,62 @@ from functools import partial
 from typing import Generic
 
 import torch
-from torch import Tensor
 
-from ce_engine._memory import rounded
+from ce_engine._errors import DeviceLostError, EngineError
+from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
 from ce_engine._slab import RowResults, Slab
+from ce_engine.gpu._berths import Berth, Memory
+from ce_engine.gpu._parts import pieces
 from ce_engine.gpu._streams import Device, E
 from ce_engine.gpu._transfer import Transfer
 
-MIB = 2**20
+PIECE_BYTES = 16 * 2**20  # copied in under half a millisecond, yet long beside the start of a kernel; not measured yet
+KEPT_PIECES = 2  # a piece, and room for what its rows share
+
+log = logging.getLogger(__name__)
+
+_lost: list[object] = []  # freeing memory of a lost device can abort the process before it says why it ends
 
 
-class Memory:
-    """Bytes that are used again, unless they are more than `kept_bytes`."""
+class Flight:
+    """A piece on its way."""
 
-    def __init__(self, allocate: Callable[[int], Tensor], kept_bytes: int) -> None:
-        self._allocate, self._kept_bytes = allocate, kept_bytes
-        self._bytes: Tensor | None = None
+    def __init__(self, land: Callable[[], None], explain: Callable[[Exception], Exception]) -> None:
+        self._land, self._explain = land, explain
+        self._landed: Future[None] = Future()
 
-    def take(self, nbytes: int) -> Tensor:
-        if self._bytes is None or self._bytes.numel() < nbytes:
-            self._bytes = None  # first, so that both never exist at once
-            self._bytes = self._allocate(rounded(nbytes))
-        return self._bytes[:nbytes]
+    def finish(self) -> None:
+        """Waits until its results are where they go, and keeps the error if there is one."""
+        if self._landed.done():
+            return
+        try:
+            self._landed.set_result(self._land())
+        except Exception as error:  # noqa: BLE001 - `check` raises it
+            self._landed.set_exception(self._explain(error))
 
-    def trim(self) -> None:
-        if self._bytes is not None and self._bytes.numel() > self._kept_bytes:
-            self._bytes = None
-
-
-class Berth:
-    """A launch's memory."""
-
-    def __init__(self, host_inputs: Memory, inputs: Memory, outputs: Memory, host_outputs: Memory) -> None:
-        self.host_inputs, self.inputs, self.outputs, self.host_outputs = host_inputs, inputs, outputs, host_outputs
-
-    def trim(self) -> None:
-        for memory in (self.host_inputs, self.inputs, self.outputs, self.host_outputs):
-            memory.trim()
+    def check(self) -> None:
+        """Raises the error that came instead of results."""
+        self._landed.result()
 
 
 class Ticket:
     """For the results of a launch."""
 
-    def __init__(self, fetch: Callable[[], list[RowResults]]) -> None:
-        self._fetch = fetch
-        self._results: Future[list[RowResults]] = Future()
+    def __init__(self, flights: Sequence[Flight], results: list[RowResults]) -> None:
+        self._flights, self._results = flights, results
 
     def result(self) -> list[RowResults]:
-        """Waits for the results: each slab's own, in memory of the host."""
-        self.finish()
-        return self._results.result()
+        """Waits for the results: each slab's own, in memory of the host; a gradient in the slab's `grad_into`.
 
-    def finish(self) -> None:
-        """Waits for the results, and keeps them, or the error that came instead."""
-        if self._results.done():
-            return
-        try:
-            self._results.set_result(self._fetch())
-        except Exception as error:  # noqa: BLE001 - `result` raises it
-            self._results.set_exception(error)
+        Raises:
+            OutOfMemoryError: Memory lacked.
+            DeviceLostError: The device does not work any more.
+        """
+        for flight in self._flights:  # all of them before any error: until then, they write where results go
+            flight.finish()
+        for flight in self._flights:
+            flight.check()
+        return self._results
 
 
 class Pipeline(Generic[E]):
@@ -82,55 +74,83 @@ class Pipeline(Generic[E]):
         >>> second = pipeline.start([other_slab])  # is copied in while the first one is computed
         >>> first.result(), second.result()
 
+    A launch goes to the device in pieces, so that a large one overlaps with itself, and takes no more memory than a
+    small one. Where memory lacks, the pipeline waits for what is in flight, frees all that it keeps, and tries again.
+
     Args:
         device: Where the slabs are evaluated.
-        depth: The most launches in flight: with 3, one is copied in, one is computed, and one is copied out. Starting
-            one more waits for the oldest, whose ticket keeps its results.
-        kept_bytes: Memory up to this size is kept for the next launch, and larger memory is freed after its launch.
-            Each of the `depth` berths has four memories: pinned and on the device, for inputs and for results.
+        depth: The most pieces in flight: with 3, one is copied in, one is computed, and one is copied out. Starting
+            one more waits for the oldest, whose results are kept.
+        piece_bytes: The most that a piece takes each way, unless a row is longer. Each of the `depth` berths keeps
+            four memories of up to twice that: pinned and on the device, for inputs and for results.
     """
 
-    def __init__(self, device: Device[E], *, depth: int = 3, kept_bytes: int = 64 * MIB) -> None:
+    def __init__(self, device: Device[E], *, depth: int = 3, piece_bytes: int = PIECE_BYTES) -> None:
         self.depth = depth
+        self._device, self._piece_bytes = device, piece_bytes
         self._copies_in, self._kernels, self._copies_out = device.queue(), device.queue(), device.queue()
-        self._idle = [
-            Berth(
-                host_inputs=Memory(device.host_memory, kept_bytes),
-                inputs=Memory(self._copies_in.memory, kept_bytes),
-                outputs=Memory(self._kernels.memory, kept_bytes),
-                host_outputs=Memory(device.host_memory, kept_bytes),
-            )
-            for _ in range(depth)
-        ]
-        self._in_flight: deque[Ticket] = deque()
+        self._berths = [self._new_berth(KEPT_PIECES * piece_bytes) for _ in range(depth)]
+        self._idle = list(self._berths)
+        self._in_flight: deque[Flight] = deque()
+        self._fault: str | None = None  # of a lost device
 
     @torch.no_grad()
     def start(self, slabs: Sequence[Slab]) -> Ticket:
-        """Launches slabs of the same kind as one. When this returns, their inputs and targets may change."""
-        transfer = Transfer(slabs)
-        if not transfer.has_elements:
-            return Ticket(transfer.empty_results)
-        berth = self._free_berth()
+        """Launches slabs of the same kind. When this returns, their inputs and targets may change.
+
+        Raises:
+            OutOfMemoryError: Memory lacked, and did so again once nothing else was in flight.
+            DeviceLostError: The device does not work any more.
+        """
+        self._check_device()
         try:
-            ticket = self._launch(transfer, berth)
-        except BaseException:
-            self._wait_for_all()
-            self._idle.append(berth)
-            raise
-        self._in_flight.append(ticket)
-        return ticket
+            return self._launched(slabs)
+        except Exception as error:  # noqa: BLE001 - raised below, where no frame of its traceback holds memory
+            explained = self._explained(error, slabs)
+        self._finish_all()  # pieces that have started write where the results go
+        raise explained
 
     def close(self) -> None:
         """Waits until all launches are done. Before that, a pipeline must not be dropped."""
-        while self._in_flight:
-            self._in_flight[0].finish()
+        self._finish_all()
+
+    def _new_berth(self, kept_bytes: int) -> Berth:
+        on_host = self._device.host_memory
+        allocators = (on_host, self._copies_in.memory, self._kernels.memory, on_host)
+        return Berth(*(Memory(allocate, kept_bytes) for allocate in allocators))
+
+    def _launched(self, slabs: Sequence[Slab]) -> Ticket:
+        results = [RowResults.allocate(slab.kind, slab.input.shape, slab.row_count, slab.grad_into) for slab in slabs]
+        cut = pieces(slabs, results, self._piece_bytes)
+        return Ticket([self._send(Transfer(slabs[0].kind, piece)) for piece in cut], results)
+
+    def _send(self, transfer: Transfer) -> Flight:
+        try:
+            return self._start(transfer)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self._free_memory()  # not in the handler: the error's frames hold memory
+        return self._start(transfer)
+
+    def _start(self, transfer: Transfer) -> Flight:
+        berth = self._free_berth()
+        try:
+            flight = self._launch(transfer, berth)
+        except BaseException:
+            self._idle.append(berth)
+            self._wait_for_all()
+            berth.free()  # it may be what others lack
+            raise
+        self._in_flight.append(flight)
+        return flight
 
     def _free_berth(self) -> Berth:
         if not self._idle:
             self._in_flight[0].finish()
         return self._idle.pop()
 
-    def _launch(self, transfer: Transfer, berth: Berth) -> Ticket:
+    def _launch(self, transfer: Transfer, berth: Berth) -> Flight:
         host_inputs, inputs = berth.host_inputs.take(transfer.inputs.nbytes), berth.inputs.take(transfer.inputs.nbytes)
         outputs = berth.outputs.take(transfer.outputs.nbytes)
         host_outputs = berth.host_outputs.take(transfer.outputs.nbytes)
@@ -142,18 +162,51 @@ class Pipeline(Generic[E]):
         self._copies_out.copy(host_outputs, outputs)
         arrived = self._copies_out.record()
 
-        def fetch() -> list[RowResults]:
-            self._in_flight.remove(ticket)
-            try:
-                arrived.wait()
-                return transfer.results(host_outputs)
-            finally:
-                berth.trim()
-                self._idle.append(berth)
+        def land() -> None:
+            self._in_flight.remove(flight)
+            self._idle.append(berth)
+            self._check_device()
+            arrived.wait()
+            transfer.deliver(host_outputs)
+            berth.trim()
 
-        ticket = Ticket(fetch)
-        return ticket
+        flight = Flight(land, self._explained)
+        return flight
 
     def _wait_for_all(self) -> None:
         for queue in (self._copies_in, self._kernels, self._copies_out):
             queue.record().wait()
+
+    def _finish_all(self) -> None:
+        while self._in_flight:
+            self._in_flight[0].finish()
+
+    def _free_memory(self) -> None:
+        self._finish_all()
+        for berth in self._berths:
+            berth.free()
+        self._device.empty_caches()
+
+    def _check_device(self) -> None:
+        if self._fault is not None:
+            raise DeviceLostError(self._fault)
+
+    def _explained(self, error: Exception, slabs: Sequence[Slab] = ()) -> Exception:
+        """The engine's error for one of the device's, or the same if it has none."""
+        if isinstance(error, EngineError):
+            return error
+        if slabs and is_out_of_memory(error):
+            log.warning("out of memory", extra={"problem": first_line(error)})
+            return lack_of_memory(slabs[0].kind, sum(slab.row_count for slab in slabs))
+        try:
+            self._device.check()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the device does not work
+            self._fault = first_line(fault)
+            _lost.append(self._berths)
+            return DeviceLostError(self._fault)
+        return error
+
+
+def first_line(error: Exception) -> str:
+    """CUDA's advice on how to debug fills the others."""
+    return str(error).partition("\n")[0]

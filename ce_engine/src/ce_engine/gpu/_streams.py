@@ -39,6 +39,12 @@ class Device(Protocol[E]):
     def host_memory(self, nbytes: int) -> Tensor:
         """Bytes on the host that a device copies from and to by itself."""
 
+    def empty_caches(self) -> None:
+        """Gives back memory that was freed and is kept for later, on the device and on the host."""
+
+    def check(self) -> None:
+        """Waits for all work. Raises an error if the device does not work any more: then none of its calls does."""
+
 
 class CudaEvent:
     def __init__(self, event: torch.cuda.Event) -> None:
@@ -77,10 +83,23 @@ class CudaQueue:
 
 class CudaDevice:
     def __init__(self, device: torch.device | str = "cuda") -> None:
-        self._device = torch.device(device)
+        device = torch.device(device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        self._device = torch.device("cuda", index)
 
     def queue(self) -> CudaQueue:
         return CudaQueue(self._device)
 
     def host_memory(self, nbytes: int) -> Tensor:
-        return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+        # Pinning makes a context on the current device if it has none: hundreds of MB where nothing else is done.
+        with torch.cuda.device(self._device):
+            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+
+    def empty_caches(self) -> None:
+        torch.cuda.empty_cache()
+        empty_host_cache = getattr(torch._C, "_host_emptyCache", None)  # noqa: SLF001 - public from PyTorch 2.12 on
+        if empty_host_cache is not None:
+            empty_host_cache()
+
+    def check(self) -> None:
+        torch.cuda.synchronize(self._device)
