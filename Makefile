@@ -80,8 +80,8 @@ test-gpu: ## test the kernels: on a GPU where there is one (GPU_PYTHON=python3 p
 		else "no GPU: PyTorch finds none, so the tests that need one are skipped, and an interpreter runs the kernels")'
 	$(GPU_PYTHON) -m pytest -c tests/gpu/alone.ini --rootdir . --confcutdir tests/gpu tests/gpu $(ARGS)
 
-bench-gpu: ## measure the kernels on a GPU, where there is one, beside PyTorch and a copy
-	PYTHONPATH=ce_engine/src $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
+bench-gpu: ## measure the kernels and the service on a GPU, where there is one, beside PyTorch and copies
+	PYTHONPATH=ce_engine/src:proto/src:server/src:client/src$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

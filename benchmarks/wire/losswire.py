@@ -23,6 +23,14 @@ automatic = partial(_way, "auto")
 
 
 @contextmanager
+def on_device(device: str) -> Iterator[dict[str, Prepare]]:
+    """All ways to one server, which computes on the device."""
+    with launch(device=device) as server:
+        ways = {name: partial(_client, server.target, name, False) for name in ("unary", "stream", "shared_memory")}
+        yield {**ways, "resident": partial(_client, server.target, "shared_memory", True)}
+
+
+@contextmanager
 def _client(target: str, transport: str, resident: bool, batch: Batch) -> Iterator[Run]:
     logits, classes = (as_array(tensor) for tensor in batch.tensors())
     with Client(target, transport=transport) as client:
