@@ -15,8 +15,9 @@ ARGS ?=
 COMMA := ,
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
+GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu clean
+.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu gpu-wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,6 +83,13 @@ test-gpu: ## test the kernels: on a GPU where there is one (GPU_PYTHON=python3 p
 
 bench-gpu: ## measure the kernels and the service on a GPU, where there is one, beside PyTorch and copies
 	PYTHONPATH=ce_engine/src:proto/src:server/src:client/src$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON) -m benchmarks.gpu $(ARGS)
+
+gpu-wheels: .venv/ready ## collect what the service needs on a GPU machine without a network, in out/gpu-wheels
+	mkdir -p out/gpu-wheels
+	.venv/bin/python -m pip wheel -q --no-deps --build-constraint constraints.txt -w out/gpu-wheels $(PACKAGES:%=./%)
+	.venv/bin/python -m pip download -q --no-deps --only-binary :all: --python-version $(GPU_PYTHON_VERSION) \
+		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
+		-c constraints.txt -r benchmarks/requirements-gpu.txt -d out/gpu-wheels
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

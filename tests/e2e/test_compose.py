@@ -21,6 +21,7 @@ from tests.processes import started
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 PROMETHEUS = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+CUDA = yaml.safe_load((ROOT / "docker-compose.cuda.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 
@@ -41,6 +42,26 @@ def test_prometheus_scrapes_the_servers_port():
     (static,) = job["static_configs"]
     assert static["targets"] == [f"server:{Settings().metrics_port}"]
     assert "server" in COMPOSE
+
+
+def test_device_settings_of_the_server_exist():
+    environment = CUDA["server"]["environment"]
+    assert {name.removeprefix("LOSSWIRE_").lower() for name in environment} <= set(Settings.model_fields)
+    assert environment["LOSSWIRE_DEVICE"] == CUDA["server"]["build"]["args"]["DEVICE"]
+
+
+def test_device_file_changes_what_is_there():
+    assert CUDA.keys() <= COMPOSE.keys()
+    arguments = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE))
+    assert CUDA["server"]["build"]["args"].keys() <= arguments
+    (device,) = CUDA["server"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+
+def test_build_arguments_are_explained():
+    arguments = re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE)
+    explained = re.findall(r"^#   ([A-Z_]+) ", DOCKERFILE, re.MULTILINE)
+    assert sorted(set(arguments)) == sorted(explained)
 
 
 def test_image_has_all_that_it_copies():

@@ -1,7 +1,11 @@
 """What only a GPU shows: the order of compiled sums and of streams, offsets beyond 32 bits, and no needless waits."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ce_engine import slabs
+import ce_engine
+from ce_engine import Engine, slabs
 from ce_engine._slab import RowResults, Slab
 from ce_engine.gpu import CudaDevice, Pipeline, evaluate
 from tests.gpu.helpers import DEVICE, OUTPUTS, assert_same_bits, by_kernels, row
@@ -18,7 +23,8 @@ from tests.present import present
 
 pytestmark = pytest.mark.gpu
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
+PATH = [str(Path(ce_engine.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 # Rows that share a program, rows of one block and of several, rows at odd addresses, and more than the L2 cache holds.
 CLASS_COUNTS = (2, 10, 1000, 4096, 32_000, 50_257, 262_144)
 
@@ -147,3 +153,83 @@ def test_pipeline_waits_for_events_alone():
         for ticket in tickets:
             ticket.result()
     pipeline.close()
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100_000, 16 * MIB])
+def test_cutting_a_launch_changes_no_bit(piece_bytes):
+    image = torch.randn(5, 300, 41)
+    launch = [
+        slabs.cross_entropy(image, torch.randint(300, (5, 41)), grad=True, outputs=OUTPUTS),
+        slabs.cross_entropy(image[0].T, torch.randint(300, (41,)), grad=True, outputs=OUTPUTS),
+    ]
+    pipeline = Pipeline(CudaDevice(DEVICE), piece_bytes=piece_bytes)
+    for results, slab in zip(pipeline.start(launch).result(), launch, strict=True):
+        assert_same_bits(results, by_kernels(slab))
+    pipeline.close()
+
+
+def test_gradient_of_a_large_slab_goes_where_it_says():
+    input, target = torch.randn(1000, 32_000), torch.randint(32_000, (1000,))
+    memory = torch.empty_like(input)
+    plain = slabs.cross_entropy(input, target, grad=True)
+    with Engine(device="cuda") as engine:
+        result = engine.submit(plain.with_grad_into(memory)).result(60)
+    assert result.grad is memory
+    assert torch.equal(memory, present(by_kernels(plain).grad))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_device_of_each_index(index):
+    if index >= torch.cuda.device_count():
+        pytest.skip("there are fewer devices")
+    slab = slabs.cross_entropy(torch.randn(300, 5000), torch.randint(5000, (300,)), grad=True)
+    with Engine(device=f"cuda:{index}") as engine:
+        result = engine.submit(slab).result(60)
+        assert torch.cuda.memory_allocated(index) > 0
+    assert torch.equal(present(result.grad), present(by_kernels(slab).grad))
+
+
+def test_lack_of_memory_passes():
+    # Pieces of this size get memory of their own from PyTorch: smaller ones might fit into what other tests left.
+    slab = slabs.cross_entropy(torch.randn(2000, 5000), torch.randint(5000, (2000,)), grad=True)
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    with Engine(device="cuda") as engine:
+        torch.cuda.set_per_process_memory_fraction(0.0)
+        try:
+            with pytest.raises(ce_engine.OutOfMemoryError, match="2000 rows of 5000 float32"):
+                engine.submit(slab).result(60)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        result = engine.submit(slab).result(60)
+    assert torch.equal(present(result.grad), present(by_kernels(slab).grad))
+
+
+BREAKS_THE_DEVICE = """
+import os, torch, ce_engine
+from ce_engine import Engine, slabs
+
+slab = slabs.cross_entropy(torch.randn(3, 5), torch.zeros(3, dtype=torch.int64))
+told = []
+engine = Engine(device="cuda", on_device_lost=told.append)
+engine.submit(slab).result(60)
+torch.zeros(1, device="cuda")[torch.tensor([5], device="cuda")]  # fails on the device, and not here
+try:
+    engine.submit(slab).result(60)
+except ce_engine.DeviceLostError as error:
+    print("lost:", error, flush=True)
+engine.close()
+os._exit(len(told))  # as the server does: what PyTorch destroys at an exit would abort
+"""
+
+
+def test_broken_device_is_noticed():
+    # In another process, since the device stays broken for the one that broke it.
+    command, environment = (
+        [sys.executable, "-c", BREAKS_THE_DEVICE],
+        {**os.environ, "PYTHONPATH": os.pathsep.join(PATH)},
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("lost: CUDA error: ")
