@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from importlib.metadata import requires
 from pathlib import Path
@@ -8,6 +7,10 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from benchmarks.batch import Batch
+from benchmarks.gpu import service
+from tests.processes import run
+
 ROOT = Path(__file__).parents[2]
 OURS = ("ce-engine", "losswire", "losswire-client", "losswire-server")
 
@@ -15,8 +18,14 @@ OURS = ("ce-engine", "losswire", "losswire-client", "losswire-server")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     command = [sys.executable, "-m", "benchmarks.gpu", "--smoke"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "not measured: there is no GPU here, or PyTorch finds none\n"
+
+
+def test_service_is_measured_by_all_ways():
+    title, *measured = service.lines("cpu", 1, [Batch(8, 10, dtype, grad=True) for dtype in ("float32", "bfloat16")])
+    assert [name for name in title.split() if name != "/"][-8::2] == ["unary", "stream", "shared_memory", "resident"]
+    assert [len(line.split()) for line in measured] == [12, 12]
 
 
 def test_wheels_for_a_gpu_are_all_that_the_service_needs():

@@ -23,6 +23,8 @@ RAISED = [
     (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (NotPermittedError("not from there"), grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED"),
     (ce_engine.DeadlineExceededError("too late"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_LATE"),
+    (ce_engine.OutOfMemoryError("too little memory"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
+    (ce_engine.DeviceLostError("gone"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
     (ce_engine.EngineClosedError("closed"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
     (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),
 ]
@@ -39,7 +41,7 @@ def unpack(details: status_pb2.Status, kind):
     return message
 
 
-@pytest.mark.parametrize(("error", "code", "reason"), RAISED, ids=[reason for *_, reason in RAISED])
+@pytest.mark.parametrize(("error", "code", "reason"), RAISED, ids=[type(error).__name__ for error, *_ in RAISED])
 def test_error_has_its_code_and_reason(error, code, reason):
     info = unpack(details_of(error), error_details_pb2.ErrorInfo)
     assert to_status(error).code is code

@@ -1,6 +1,5 @@
 """The service and everything that it runs on, except how calls reach it."""
 
-import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -33,6 +32,11 @@ READERS = 2  # threads that parse messages: parsing holds the interpreter's lock
 class Backend:
     """The parts of the service, put together. Start it once and stop it once, in the event loop of its calls.
 
+    Args:
+        settings: Those of the server.
+        registry: Gets its metrics.
+        on_device_lost: Is told in another thread that the device broke. From then on all calls fail.
+
     Attributes:
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
@@ -41,10 +45,15 @@ class Backend:
         WrongSettingsError: PyTorch has no such device.
     """
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None = None,
+    ) -> None:
         self._torch_threads = settings.torch_threads
         launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)
-        self._engine = _engine(settings, lambda launch: launches.count(*launch))
+        self._engine = _engine(settings, lambda launch: launches.count(*launch), on_device_lost)
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         self._leases = Leases(self._regions)
@@ -80,17 +89,22 @@ class Backend:
             self._regions.close()
 
 
-def _engine(settings: Settings, on_launch: Callable[[ce_engine.Launch], object]) -> ce_engine.Engine:
+def _engine(
+    settings: Settings,
+    on_launch: Callable[[ce_engine.Launch], object],
+    on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None,
+) -> ce_engine.Engine:
     try:
         return ce_engine.Engine(
             device=settings.device,
-            workers=settings.engine_workers or os.cpu_count() or 1,
+            workers=settings.workers,
             torch_threads=settings.torch_threads,
             max_batch_rows=settings.max_batch_rows,
             max_batch_bytes=settings.max_batch_bytes,
             max_queue_delay_us=settings.max_queue_delay_us,
             max_queue_rows=settings.max_queue_rows,
             on_launch=on_launch,
+            on_device_lost=on_device_lost,
         )
     except ce_engine.InvalidArgumentError as error:  # settings have checked the numbers, not the machine
         raise WrongSettingsError(str(error)) from error

@@ -74,6 +74,8 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case NotPermittedError():
             return _status(code_pb2.PERMISSION_DENIED, str(error), ErrorReason.ERROR_REASON_NOT_PERMITTED)
+        case ce_engine.OutOfMemoryError():
+            return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case ce_engine.DeadlineExceededError():
             return _status(code_pb2.DEADLINE_EXCEEDED, str(error), ErrorReason.ERROR_REASON_TOO_LATE)
         case ce_engine.EngineClosedError():
@@ -91,9 +93,11 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
 
 
 def log_failure(error: Exception, code: grpc.StatusCode, method: str) -> None:
-    """Logs the server's own faults as errors, and callers' faults at level debug."""
+    """Logs the server's own faults as errors, a lack of memory as a warning, and callers' faults at level debug."""
     if code is grpc.StatusCode.INTERNAL:
         log.error("internal error", extra={"method": method}, exc_info=error)
+    elif isinstance(error, ce_engine.OutOfMemoryError):
+        log.warning("out of memory", extra={"method": method, "problem": str(error)})
     else:
         log.debug("call refused", extra={"method": method, "code": code.name, "problem": str(error)})
 

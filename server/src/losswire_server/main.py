@@ -1,11 +1,15 @@
 """``losswire-server``: reads the settings, and serves until a signal stops it."""
 
+import asyncio
 import logging
 import os
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from losswire_server import logs
 from losswire_server.listening import Address, AddressError
@@ -14,17 +18,24 @@ from losswire_server.settings import Settings
 from losswire_server.stop_signal import StopSignal
 
 LEAST_OPEN_FILES = 64  # enough for an idle server and some callers
+DEVICE_LOST = 3  # exit status
+STUCK_SECONDS = 20.0  # for what is left to do after calls have ended
 
 log = logging.getLogger(__name__)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the server. Exits with 2 for wrong settings, 1 if a port is taken, 0 after SIGTERM or SIGINT."""
+    """Runs the server.
+
+    Exits with 2 for wrong settings, 1 if a port is taken, 3 if its GPU broke, 0 after SIGTERM or SIGINT.
+    """
     if args is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt before or after serving needs no traceback
     _open_standard_streams()
     status = _run(sys.argv[1:] if args is None else args)
     _forget_what_cannot_be_said()
+    if status == DEVICE_LOST:
+        os._exit(status)  # an ordinary exit would have CUDA clean up a device that is gone, which may abort or hang
     sys.exit(status)  # here, where no exception keeps parts of the server alive any more
 
 
@@ -37,7 +48,7 @@ def _run(args: list[str]) -> int:
             for name, meant in mistyped_variables().items():
                 log.warning("unknown variable", extra={"variable": name, "did_you_mean": meant})
             _check_addresses(settings)
-            _serve(settings, stop)
+            return _serve(settings, stop)
     except (WrongSettingsError, AddressError) as error:
         with suppress(OSError):  # the exit status says it too
             for line in str(error).splitlines():
@@ -46,27 +57,46 @@ def _run(args: list[str]) -> int:
     except OSError as error:
         log.error("cannot serve", extra={"problem": error.strerror or str(error)})  # noqa: TRY400 - the problem is outside
         return 1
-    return 0
 
 
-def _serve(settings: Settings, stop: StopSignal) -> None:
-    """Serves until SIGTERM or SIGINT."""
+def _serve(settings: Settings, stop: StopSignal) -> int:
+    """Serves until SIGTERM or SIGINT, or until the device breaks. Returns the exit status."""
     import uvloop  # here, since these imports load torch, which takes seconds
     from prometheus_client import disable_created_metrics
 
     from losswire_server.allocator import keep_freed_memory
     from losswire_server.server import Server
 
-    async def serve() -> None:
+    async def serve() -> int:
         server = Server(settings)
         await server.start()
-        await stop.wait()
+        await _first(stop.wait(), server.device_lost.wait())
+        lost = server.device_lost.is_set()
+        if lost:
+            _end_at_the_latest(settings.grace_seconds + STUCK_SECONDS)
         await server.stop()
+        return DEVICE_LOST if lost else 0
 
-    if not stop.received:
-        keep_freed_memory()
-        disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
-        uvloop.run(serve())
+    if stop.received:
+        return 0
+    keep_freed_memory()
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+    return uvloop.run(serve())
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Waits for one of them, and cancels the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+def _end_at_the_latest(seconds: float) -> None:
+    """Ends the process even if a thread never comes back from the driver of a broken device."""
+    timer = threading.Timer(seconds, os._exit, (DEVICE_LOST,))
+    timer.daemon = True
+    timer.start()
 
 
 def _check_addresses(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+import ce_engine
 from losswire.v1 import loss_service_pb2
 from losswire_server.backend import Backend
 from losswire_server.listening import Address
@@ -35,6 +36,8 @@ class Server:
         registry: Its metrics; also those of the process if the server made the registry itself.
         port: Where the service listens, once started.
         metrics_port: Where Prometheus may scrape, once started.
+        device_lost: Is set once the device does not work any more. Then all calls fail until the process is started
+            anew: stop the server.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
@@ -44,10 +47,11 @@ class Server:
         self._settings = settings
         self._address = Address(settings.host, settings.port, "host", "port")
         self._metrics_address = Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port")
-        self._backend = Backend(settings, self.registry)
+        self._backend = Backend(settings, self.registry, self._lose_device)
         self._access_log = AccessLog(settings.access_log_per_second)
         self._health = HealthService()
         self._serving = False
+        self.device_lost = asyncio.Event()
 
     async def start(self) -> None:
         """Listens on both ports. If that fails, nothing is left behind.
@@ -56,6 +60,7 @@ class Server:
             AddressError: A host is not an address of this machine, or this user may not listen on a port.
             OSError: A port is taken.
         """
+        self._loop = asyncio.get_running_loop()
         self._backend.start()
         self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
         try:
@@ -76,6 +81,8 @@ class Server:
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives running calls time to end."""
         drain, grace = self._settings.drain_seconds, self._settings.grace_seconds
+        if self.device_lost.is_set():
+            drain = 0.0  # calls that come meanwhile would only fail
         log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
         self._serving = False
         await self._health.enter_graceful_shutdown()
@@ -85,6 +92,10 @@ class Server:
         await asyncio.to_thread(self._metrics_server.close)
         self._access_log.tell_left_out()
         log.info("stopped")
+
+    def _lose_device(self, error: ce_engine.DeviceLostError) -> None:
+        log.error("device lost", extra={"device": self._settings.device, "problem": str(error)})
+        self._loop.call_soon_threadsafe(self.device_lost.set)
 
     async def _start_grpc_server(self) -> None:
         self._server = self._make_grpc_server()

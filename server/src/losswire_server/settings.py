@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     """Where losses are computed: `cpu`, `cuda`, or one of several GPUs, as in `cuda:1`."""
 
     engine_workers: Annotated[Whole, WITHIN_THREADS] | None = Field(None, ge=1)
-    """How many launches run at a time, so that large ones do not hold up small ones; unset, one for each core."""
+    """How many launches run at a time, so that large ones do not hold up small ones; unset, one a core; 1 on a GPU."""
 
     max_batch_rows: Whole = Field(65536, ge=1, lt=2**31)
     """The most rows of several slabs that are launched together."""
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _threads_must_fit(self) -> Self:
-        workers = self.engine_workers or CORES
+        workers = self.workers
         if workers * self.torch_threads > MOST_THREADS:
             raise ValueError(
                 f"engine_workers times torch_threads must be at most {MOST_THREADS}, {THREADS_A_CORE} for each core: "
@@ -157,6 +157,11 @@ class Settings(BaseSettings):
         if self.port and (self.host, self.port) == (self.metrics_host, self.metrics_port):
             raise ValueError(f"metrics_port must differ from port: got {self.port} for both")
         return self
+
+    @property
+    def workers(self) -> int:
+        """How many launches run at a time."""
+        return self.engine_workers or (CORES if self.device == "cpu" else 1)
 
     @property
     def told_slab_bytes(self) -> int:

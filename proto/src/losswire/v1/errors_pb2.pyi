@@ -41,7 +41,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_PERMITTED: _ErrorReason.ValueType  # 5
     """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants, or has memory for.
+    Ask for less.
+    """
     ERROR_REASON_TOO_LATE: _ErrorReason.ValueType  # 7
     """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
     ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
@@ -71,7 +73,9 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 4
 ERROR_REASON_NOT_PERMITTED: ErrorReason.ValueType  # 5
 """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants. Ask for less."""
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants, or has memory for.
+Ask for less.
+"""
 ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 7
 """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
 ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8

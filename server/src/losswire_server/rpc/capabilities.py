@@ -1,6 +1,5 @@
 """What callers are told that this server serves. A test compares it with what the server does."""
 
-import os
 import re
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def capabilities(
             max_batch_requests=settings.max_batch_requests,
         ),
         batching=v1.Batching(
-            engine_workers=settings.engine_workers or os.cpu_count() or 1,
+            engine_workers=settings.workers,
             max_batch_rows=settings.max_batch_rows,
             max_batch_bytes=engine.max_batch_bytes,
             max_queue_delay_us=settings.max_queue_delay_us,
