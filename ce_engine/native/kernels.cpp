@@ -9,7 +9,7 @@
 
 enum Dtype { FLOAT64, FLOAT32, FLOAT16, BFLOAT16 };
 
-template <class Element> static bool evaluate_rows(const Launch &launch, const Share &share) {
+template <class Element> static Outcome evaluate_rows(const Launch &launch, const Share &share) {
     if (launch.is_log && !launch.has_outputs())
         return evaluate_pieces(share, launch.rows, launch.grad ? launch.classes : 1, [&](int64_t first, int64_t last, void *) {
             return NllRows<Element>(launch).evaluate(first, last);
@@ -26,31 +26,30 @@ template <class Element> static bool evaluate_rows(const Launch &launch, const S
                            });
 }
 
-template <class Element> static bool evaluate_binary(const BinaryLaunch &launch, const Share &share) {
+template <class Element> static Outcome evaluate_binary(const BinaryLaunch &launch, const Share &share) {
     return evaluate_pieces(share, launch.elements, 1, [&](int64_t first, int64_t last, void *) {
         return BinaryElements<Element>::evaluate(launch, first, last);
     });
 }
 
-// Whether all pieces of this call's share were evaluated: whether all targets are classes.
-extern "C" bool softmax(const Launch *launch, const Share *share, Dtype dtype) {
+extern "C" Outcome softmax(const Launch *launch, const Share *share, Dtype dtype) {
     switch (dtype) {
     case FLOAT64: return evaluate_rows<Float64>(*launch, *share);
     case FLOAT32: return evaluate_rows<Float32>(*launch, *share);
     case FLOAT16: return evaluate_rows<Float16>(*launch, *share);
     case BFLOAT16: return evaluate_rows<BFloat16>(*launch, *share);
     }
-    return false;
+    return WRONG_TARGET;
 }
 
-extern "C" bool binary(const BinaryLaunch *launch, const Share *share, Dtype dtype) {
+extern "C" Outcome binary(const BinaryLaunch *launch, const Share *share, Dtype dtype) {
     switch (dtype) {
     case FLOAT64: return evaluate_binary<Float64>(*launch, *share);
     case FLOAT32: return evaluate_binary<Float32>(*launch, *share);
     case FLOAT16: return evaluate_binary<Float16>(*launch, *share);
     case BFLOAT16: return evaluate_binary<BFloat16>(*launch, *share);
     }
-    return false;
+    return WRONG_TARGET;
 }
 
 // Whether all of them are in [0, classes).

@@ -20,9 +20,12 @@ struct Share {
     int64_t kept_bytes;           // of one thread
 };
 
+// How a call ends.
+enum Outcome { WRONG_TARGET, NONE_LEFT, SOME_LEFT };
+
 // Evaluates pieces of `count` rows, or groups of rows, of so many numbers each, until none is left or this call had its
-// share. Whether `part`, which evaluates those from `first` to `last`, could do so for all of them.
-template <class Part> static bool evaluate_pieces(const Share &share, int64_t count, int64_t numbers, Part part) {
+// share. `part` evaluates those from `first` to `last`, and says whether all their targets are classes.
+template <class Part> static Outcome evaluate_pieces(const Share &share, int64_t count, int64_t numbers, Part part) {
     int64_t piece = PIECE / numbers + 1;
     std::atomic<int64_t> mine = 0, own = 0;
     std::atomic<int64_t> &taken = share.taken ? *share.taken : own;
@@ -35,9 +38,12 @@ template <class Part> static bool evaluate_pieces(const Share &share, int64_t co
         }
         return done;
     };
-    if (share.threads == 1 || count * numbers < LEAST_PARALLEL) return take_pieces(share.kept);
     bool done = true;
+    if (share.threads == 1 || count * numbers < LEAST_PARALLEL) {
+        done = take_pieces(share.kept);
+    } else {
 #pragma omp parallel num_threads(share.threads) reduction(&& : done)
-    done = take_pieces(share.kept ? share.kept + omp_get_thread_num() * share.kept_bytes : nullptr);
-    return done;
+        done = take_pieces(share.kept ? share.kept + omp_get_thread_num() * share.kept_bytes : nullptr);
+    }
+    return !done ? WRONG_TARGET : taken * piece < count ? SOME_LEFT : NONE_LEFT;
 }

@@ -25,7 +25,7 @@ class Library:
         self.name = name
         self.softmax, self.binary, self.are_classes = library.softmax, library.binary, library.are_classes
         for function in (self.softmax, self.binary):
-            function.restype = ctypes.c_bool
+            function.restype = ctypes.c_int
             function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
         self.are_classes.restype = ctypes.c_bool
         self.are_classes.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from ce_engine import _libraries
 from tests.ce_engine.helpers import FLOATS, PROBLEMS, problem
 from tests.pairs import pairs
 from tests.present import present
+from tests.processes import run
 
 FUSED = [name for name in _libraries.runnable() if name != "baseline" or platform.machine() != "x86_64"]
 OUTPUTS = ("entropy", "predictions", "probabilities", "log_probabilities")
@@ -35,9 +35,7 @@ def test_library_is_for_the_instructions_that_torch_uses():
 def name_in_use(**environment):
     """The library that another process uses."""
     code = "from ce_engine import _libraries as x; print(x.library() and x.library().name)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
+    done = run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

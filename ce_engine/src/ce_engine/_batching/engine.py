@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 
+from ce_engine import cpu
 from ce_engine._batching.launchers import Fetch, Launcher, launchable, launcher_for
 from ce_engine._batching.queue import Entry, FairQueue, LaunchLimits
+from ce_engine._batching.sharing import Sharing
 from ce_engine._errors import (
     DeadlineExceededError,
     DeviceLostError,
@@ -57,8 +59,9 @@ class Engine:
         tensor(0.4076)
 
     A launch takes small slabs of the same kind, that is of the same loss, dtype, class count and wanted outputs,
-    whatever their reductions, weights and callers. A GPU evaluates them together, and a CPU if they are many. A result
-    has the same bits in any company. Callers take turns. A wrong slab fails alone.
+    whatever their reductions, weights and callers. A GPU evaluates them together, and a CPU if they are many. Idle
+    workers help with a large slab, a millisecond at a time. A result has the same bits in any company. Callers take
+    turns. A wrong slab fails alone.
 
     Args:
         device: Where slabs are evaluated: ``cpu``, or ``cuda``, where copies overlap computation. The tensors of slabs
@@ -109,7 +112,8 @@ class Engine:
         torch_threads = torch.get_num_threads() if torch_threads is None else torch_threads
         check_least(1, torch_threads=torch_threads)
         limits = LaunchLimits(max_batch_rows, max_batch_bytes, max_queue_delay_us * 1e-6)
-        self._queue = FairQueue(limits, max_queue_rows)
+        self._sharing = Sharing(self._wake)
+        self._queue = FairQueue(limits, max_queue_rows, lambda: self._sharing.is_wanted)
         self.max_batch_bytes = max_batch_bytes
         self._torch_threads = torch_threads
         self._on_launch = on_launch
@@ -117,9 +121,10 @@ class Engine:
         self._fault: str | None = None  # of a lost device
         self._fault_lock = threading.Lock()
         self._process = os.getpid()
+        run = self._sharing.run if workers > 1 else cpu.run_alone
         self._threads = [
-            threading.Thread(target=self._work, args=(launcher_for(device),), name=f"ce-engine-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(target=self._work, args=(launcher_for(device, run),), name=f"ce-engine-{i}", daemon=True)
+            for i in range(workers)
         ]
         for thread in self._threads:
             thread.start()
@@ -195,11 +200,16 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _wake(self) -> None:
+        self._queue.wake()
+
     def _work(self, launcher: Launcher) -> None:
         torch.set_num_threads(self._torch_threads)
         in_flight: deque[_InFlight] = deque()
         # While no slab waits, launches in flight are finished, so that a waiting thread holds no slab.
         while (entries := self._queue.take(wait=not in_flight)) is not None or in_flight:
+            if not entries and not in_flight:
+                self._sharing.help()
             if entries:
                 in_flight.append(self._launch(launcher, entries))
             if in_flight and (not entries or len(in_flight) >= launcher.depth):

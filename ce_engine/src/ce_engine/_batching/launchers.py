@@ -13,14 +13,16 @@ from ce_engine._slab import RowResults, Slab
 
 LEAST_MERGED = 4  # slabs: merging two costs more than it saves, merging eight halves the time of 32 x 10
 
+LEAST_SHARED = 2**20  # elements: fewer are evaluated within a millisecond, and waking others takes a tenth of that
+
 Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises the error that came instead
 
 
-def launch(slab: Slab) -> RowResults:
-    """Evaluates a slab on the device of its input."""
+def launch(slab: Slab, run: cpu.Run = cpu.run_alone) -> RowResults:
+    """Evaluates a slab on the device of its input; on a CPU ``run`` has compiled code evaluate it."""
     operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
     if slab.kind.device.type == "cpu":
-        return cpu.evaluate(*operands, grad_into=slab.grad_into)
+        return cpu.evaluate(*operands, grad_into=slab.grad_into, run=run)
     from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
 
     return gpu.evaluate(*operands)
@@ -80,14 +82,24 @@ def _raise(error: Exception) -> list[RowResults]:
 
 
 class CpuLauncher:
-    """Merges many slabs: a launch takes several only if they are small. It evaluates a few one after the other."""
+    """Merges many slabs: a launch takes several only if they are small. It evaluates a few one after the other.
+
+    Args:
+        run: Has a large launch evaluated, with the help of others.
+    """
 
     depth = 1
 
+    def __init__(self, run: cpu.Run = cpu.run_alone) -> None:
+        self._run = run
+
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
         if len(slabs) < LEAST_MERGED:
-            return [partial(launch, slab) for slab in slabs]
+            return [partial(launch, slab, self._run_of(slab)) for slab in slabs]
         return fetches(_merged, slabs)
+
+    def _run_of(self, slab: Slab) -> cpu.Run:
+        return self._run if slab.input.numel() >= LEAST_SHARED else cpu.run_alone
 
     def close(self) -> None:
         """Nothing is in flight."""
@@ -128,9 +140,10 @@ class PipelineLauncher:
         self._pipeline.close()
 
 
-def launcher_for(device: torch.device) -> Launcher:
+def launcher_for(device: torch.device, run: cpu.Run = cpu.run_alone) -> Launcher:
+    """A launcher for one thread; on a CPU ``run`` has large launches evaluated."""
     if device.type == "cpu":
-        return CpuLauncher()
+        return CpuLauncher(run)
     from ce_engine.gpu import CudaDevice, Pipeline
 
     return PipelineLauncher(Pipeline(CudaDevice(device)))

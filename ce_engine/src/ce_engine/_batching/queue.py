@@ -76,8 +76,9 @@ class FairQueue:
     second caller fills a quarter, and so on: there is always room for the next.
     """
 
-    def __init__(self, limits: LaunchLimits, max_rows: int) -> None:
+    def __init__(self, limits: LaunchLimits, max_rows: int, has_other_work: Callable[[], bool] = lambda: False) -> None:
         self._limits = limits
+        self._has_other_work = has_other_work
         self._max_rows = max_rows
         self._rows = self._bytes = 0
         self._large = 0  # entries that are launched alone
@@ -144,7 +145,10 @@ class FairQueue:
                 self._remove(entry)
 
     def take(self, *, wait: bool = True) -> list[Entry] | None:
-        """The entries of the next launch, or None after the last. Without waiting, the list may be empty."""
+        """The entries of the next launch, or None after the last.
+
+        The list is empty if none wait and the caller does not want to wait, or has other work.
+        """
         with self._changed:
             while True:
                 self._forget_discarded()
@@ -153,7 +157,7 @@ class FairQueue:
                     return self._next_launch()
                 if pause is None and self._closed:
                     return None
-                if not wait:
+                if not wait or self._has_other_work():
                     return []
                 self._changed.wait(pause)
 
@@ -164,6 +168,11 @@ class FairQueue:
             return [
                 entry for caller in self._callers.values() for entries in caller.kinds.values() for entry in entries
             ]
+
+    def wake(self) -> None:
+        """Has threads that wait for entries see that there is other work."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Takes no more entries; waiting entries are still given out."""

@@ -1,5 +1,7 @@
 """Evaluation on a CPU, by compiled kernels where there are some, and else by PyTorch's operators."""
 
 from ce_engine.cpu._evaluate import evaluate
+from ce_engine.cpu._launch import Launch, run_alone
+from ce_engine.cpu._native_kernel import Run
 
-__all__ = ["evaluate"]
+__all__ = ["Launch", "Run", "evaluate", "run_alone"]

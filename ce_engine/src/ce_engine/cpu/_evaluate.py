@@ -9,8 +9,9 @@ from ce_engine._libraries import Library, library
 from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
+from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native_binary import NativeBinaryKernel
-from ce_engine.cpu._native_kernel import NativeKernel
+from ce_engine.cpu._native_kernel import NativeKernel, Run
 from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
 from ce_engine.cpu._softmax import SoftmaxKernel
 
@@ -36,13 +37,14 @@ def evaluate(
     rows: Rows,
     row_count: int,
     grad_into: Tensor | None = None,
+    run: Run = run_alone,
 ) -> RowResults:
     results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
         return results
     compiled = library()
     if compiled is not None:
-        _native(compiled, kind, input, target, rows)(_viewed(results, input, kind))
+        _native(compiled, kind, input, target, rows, run)(_viewed(results, input, kind))
         return results
     x, t = kind.as_rows(input), None if target is None else kind.as_rows(target)
     KERNELS[kind.loss](kind, x, t, rows)(results.map(lambda numbers: numbers, kind.as_rows))
@@ -51,11 +53,11 @@ def evaluate(
     return results
 
 
-def _native(compiled: Library, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows) -> NativeKernel:
+def _native(compiled: Library, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows, run: Run) -> NativeKernel:
     kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
     if _is_viewed(input, kind):
-        return kernel(compiled, kind, input, target, rows)
-    return kernel(compiled, kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows)
+        return kernel(compiled, kind, input, target, rows, run)
+    return kernel(compiled, kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows, run)
 
 
 def _viewed(results: RowResults, input: Tensor, kind: Kind) -> RowResults:

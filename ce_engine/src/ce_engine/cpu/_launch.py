@@ -11,6 +11,7 @@ from ce_engine._memory import scratch
 
 SHARE = struct.Struct("@PqiPq")  # as in native/pieces.h
 ALL = 2**62  # pieces
+WRONG_TARGET, _, SOME_LEFT = range(3)  # as in native/pieces.h
 
 
 class Launch:
@@ -26,7 +27,7 @@ class Launch:
 
     def __init__(
         self,
-        function: Callable[[bytes, bytes, int], bool],
+        function: Callable[[bytes, bytes, int], int],
         dtype: int,
         arguments: bytes,
         kept: tuple[int, torch.dtype] | None,
@@ -41,20 +42,27 @@ class Launch:
         """From now on, several threads may call `take`."""
         self._taken = ctypes.c_int64()
 
-    def take(self, pieces: int = ALL, threads: int = 1) -> None:
-        """Evaluates so many pieces that no other thread has taken, or all that are left.
+    def take(self, pieces: int = ALL) -> bool:
+        """Evaluates so many pieces that no other thread has taken, or all that are left. Returns whether some are left.
 
         Raises:
             IndexError: A target is out of range.
         """
-        kept, kept_bytes = 0, 0
+        threads, kept, kept_bytes = torch.get_num_threads(), 0, 0
         if self._kept is not None:
             count, dtype = self._kept
             kept, kept_bytes = scratch.address(threads * count, dtype, "kept"), count * dtype.itemsize
         taken = 0 if self._taken is None else ctypes.addressof(self._taken)
         share = SHARE.pack(taken, pieces, threads, kept, kept_bytes)
-        if not self._function(self._arguments, share, self._dtype):
+        outcome = self._function(self._arguments, share, self._dtype)
+        if outcome == WRONG_TARGET:
             raise IndexError("a target is out of range now; slabs must not change until their results are there")
+        return outcome == SOME_LEFT
+
+
+def run_alone(launch: Launch) -> None:
+    """Evaluates all of a launch in this thread and its PyTorch threads."""
+    launch.take()
 
 
 def address(x: Tensor | None) -> int:

@@ -1,6 +1,7 @@
 """What the compiled kernels of all losses have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._dense import deliver, working_memory
-from ce_engine.cpu._launch import Launch
+from ce_engine.cpu._launch import Launch, run_alone
+
+Run = Callable[[Launch], None]  # has a launch evaluated
 
 
 class NativeKernel(ABC):
@@ -20,8 +23,11 @@ class NativeKernel(ABC):
     of a dtype that the compiled code does not know is converted block by block.
     """
 
-    def __init__(self, library: Library, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows) -> None:
+    def __init__(
+        self, library: Library, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows, run: Run = run_alone
+    ) -> None:
         self.library, self.kind = library, kind
+        self._run = run
         self._x = x.resolve_neg() if x.is_neg() else x
         self._target = target.resolve_neg() if target is not None and target.is_neg() else target
         self._rows = rows
@@ -31,7 +37,7 @@ class NativeKernel(ABC):
         if launch is None:
             self._convert(out)
         else:
-            launch.take(threads=torch.get_num_threads())
+            self._run(launch)
         self.finish(self._x, out)
 
     def launch(self, out: RowResults) -> Launch | None:
@@ -58,7 +64,7 @@ class NativeKernel(ABC):
         if grad is not None and not self._knows(grad.dtype):
             grad = working_memory(grad, x, dtype, "grad")
         launch = self.launch_of(x, target, self._rows.part(block.rows), out._replace(grad=grad))
-        launch.take(threads=torch.get_num_threads())
+        launch.take()
         if grad is not None:
             deliver((grad,), (out.grad,))
 
