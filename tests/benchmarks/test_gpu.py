@@ -25,7 +25,9 @@ def test_without_a_gpu_it_says_so():
 def test_service_is_measured_by_all_ways():
     title, *measured = service.lines("cpu", 1, [Batch(8, 10, dtype, grad=True) for dtype in ("float32", "bfloat16")])
     assert [name for name in title.split() if name != "/"][-8::2] == ["unary", "stream", "shared_memory", "resident"]
-    assert [len(line.split()) for line in measured] == [12, 12]
+    assert len(measured) == 2
+    for line in measured:
+        assert all(float(number) > 0 for number in line.split()[-5:])
 
 
 def test_wheels_for_a_gpu_are_all_that_the_service_needs():

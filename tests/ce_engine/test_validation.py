@@ -10,12 +10,14 @@ TARGET = torch.tensor([0, 1])
 def test_face_of_the_package_is_what_it_was():
     assert ce_engine.__all__ == [
         "DeadlineExceededError",
+        "DeviceLostError",
         "Engine",
         "EngineClosedError",
         "EngineError",
         "InvalidArgumentError",
         "Launch",
         "LossResult",
+        "OutOfMemoryError",
         "PlannedSlabBySlab",
         "QueueFullError",
         "Reduction",

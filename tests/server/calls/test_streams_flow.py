@@ -204,13 +204,17 @@ def test_leaving_takes_slabs_out_of_the_queue(gate):
         assert gate.evaluated == 1
 
 
-def test_failing_slab_ends_its_stream_alone(monkeypatch):
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(ZeroDivisionError, grpc.StatusCode.INTERNAL), (MemoryError, grpc.StatusCode.RESOURCE_EXHAUSTED)],
+)
+def test_failing_slab_ends_its_stream_alone(monkeypatch, fault, code):
     monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)
     evaluate = ce_engine.cpu.evaluate
 
     def fail(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:
         if len(input) == 7:
-            raise MemoryError
+            raise fault
         return evaluate(kind, input, *operands, **options)
 
     monkeypatch.setattr(ce_engine.cpu, "evaluate", fail)
@@ -218,6 +222,6 @@ def test_failing_slab_ends_its_stream_alone(monkeypatch):
     with serving() as other, connection(other) as channel:
         guilty = RawStream(channel).send(batch.header(), batch.slab(0, 20), batch.slab(20, 7), batch.slab(27, 33)).end()
         innocent = RawStream(channel).send(batch.header(), *batch.slabs(20)).end()
-        assert guilty.error().code() is grpc.StatusCode.INTERNAL
+        assert guilty.error().code() is code
         batch.check(channel, [innocent.read() for _ in range(4)])
         eventually(lambda: other.registry.get_sample_value("losswire_inflight_bytes") == 0)
