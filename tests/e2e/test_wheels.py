@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
     ("folder", "files"),
     [
         ("proto", {"losswire/py.typed", "losswire/v1/loss_service_pb2_grpc.py", "losswire/v1/tensor_pb2.pyi"}),
-        ("ce_engine", {"ce_engine/py.typed", "ce_engine/cpu/_libraries.py"}),
+        ("ce_engine", {"ce_engine/py.typed", "ce_engine/_libraries.py"}),
         ("server", {"losswire_server/py.typed", "losswire_server/main.py"}),
         ("client", {"losswire_client/py.typed", "losswire_client/_client.py"}),
     ],
