@@ -98,3 +98,12 @@ def test_ignored_target_of_any_signed_dtype(kind, dtype):
     narrow = Problem(given.loss, given.input, given.target.to(dtype), given.options)
     assert narrow.ours().ignored_count == given.ours().ignored_count == 3
     assert_close(narrow.ours(), given.ours().loss, given.ours().grad, 0)
+
+
+ONES = ((3, 40, 1), (3, 5, 1), (1, 40, 3), (1, 40, 1), (3, 1, 1), (2, 40, 1, 1))  # PyTorch's strides mean nothing there
+
+
+@pytest.mark.parametrize(("kind", "shape", "reduction"), pairs(PROBLEMS, ONES, REDUCTIONS))
+def test_dimensions_of_size_one(kind, shape, reduction):
+    given = problem(kind, shape)
+    assert_close(given.ours(reduction=reduction), *given.theirs(reduction=reduction), 1e-12)

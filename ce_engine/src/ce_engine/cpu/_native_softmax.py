@@ -137,4 +137,4 @@ def _strides(x: Tensor | None, by_columns: bool) -> tuple[int, ...]:
         return 0, 0, 0
     if x.dim() == 2:
         return 0, *x.stride()
-    return (0, x.stride(0), 1) if x.shape[1] == 1 and not by_columns else x.stride()
+    return (x.stride(0), x.stride(0), 1) if x.shape[1] == 1 and not by_columns else x.stride()
