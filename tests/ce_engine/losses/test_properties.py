@@ -69,6 +69,13 @@ def divides_by_zero(one):
     return mean_of_smoothed and result.row_count > 0 and result.weight_sum == 0
 
 
+def underflows_beside_infinity(one):
+    """docs/numerics.md: PyTorch multiplies an infinite target by probabilities that are not normal, and ours are 0."""
+    probabilities = one.input.softmax(min(1, one.input.dim() - 1))
+    subnormal = (probabilities > 0) & (probabilities < torch.finfo(torch.float64).tiny)
+    return subnormal.any() and one.target.isinf().any()
+
+
 def zero_where_ignored(grad, one):
     """docs/numerics.md: there PyTorch's gradient is NaN if an input is not finite, and ours is 0."""
     ignored = one.target == one.options["ignore_index"]
@@ -91,6 +98,7 @@ def test_indices_are_as_in_torch(one):
 
 @given(probability_problems())
 def test_probabilities_are_as_in_torch(one):
+    assume(not underflows_beside_infinity(one))
     result, (loss, grad) = one.ours(), one.theirs()
     # Each term is a product of the two, and terms may cancel.
     size = largest(one.input) * largest(one.target)
