@@ -106,8 +106,8 @@ template <class Element> class BinaryElements {
 
     template <class Inputs> ALWAYS_INLINE void evaluate_lanes() const {
         Numbers input = load_some((const Element *)launch.input + i, count);
-        Numbers target = launch.is_target_wide ? load_some((const Wide *)launch.target + i, count)
-                                               : load_some((const Element *)launch.target + i, count);
+        Numbers target = launch.is_distribution_wide ? load_some((const Wide *)launch.distribution + i, count)
+                                               : load_some((const Element *)launch.distribution + i, count);
         Numbers weight = factor(launch.weight), positive = factor(launch.pos_weight);
         Inputs inputs(input);
         put(launch.losses, weight * (launch.pos_weight ? inputs.weighted_loss(target, positive) : inputs.loss(target)));

@@ -18,59 +18,55 @@ struct Strides {
     int64_t sample, position, classes;
 };
 
-// Rows of classes: a row is a position of a sample. With label smoothing e, class weights w and a distribution y, the
-// target t of a class is w ((1 - e) y + e / C); y is 1 at a row's target class, or given.
-struct Launch {
-    const void *input;         // (samples, positions, classes)
-    Strides strides;           // of the input; unless by_columns, rows are contiguous, and all equally far apart
-    int64_t rows, classes;
-    int64_t positions;         // of each sample
-    bool by_columns;           // whether several rows are computed at a time, as in columns.h
-    bool is_log;               // whether the input is log-probabilities, of which the loss takes one: the NLL loss
+// The tensors of a launch. Most may be null.
+struct Tensors {
+    const void *input;
+    const void *distribution;      // as the input: targets that are probabilities
+    const int64_t *target;         // (rows), in [0, classes); read once, since a caller may change it meanwhile
+    const bool *ignored;           // (rows), whether loss and gradient are 0
+    const void *weight;            // (rows), of the loss; of the target's class, or of the element
+    const void *pos_weight;        // (rows), of binary losses
+    const void *sample_weight;     // (rows), another factor of all, for label smoothing and distributions
+    const void *scale;             // (rows), a further factor of the gradient
 
-    const int64_t *target;     // (rows), in [0, classes); read once, since a caller may change it meanwhile. Or null
-    const void *distribution;  // as the input, instead of target; or null
-    Strides distribution_strides;
-    bool is_distribution_wide;
-    double hard, smooth;       // 1 - e and e / C, without the weights of classes
-    double smooth_sum;         // of all classes, weighted
-    const void *hard_of_class, *smooth_of_class;  // (classes), weighted, with room for a step before; or null
-
-    const bool *ignored;       // (rows), whether loss and gradient are 0; or null
-    const void *weight;        // (rows), of the target's class; or null
-    const void *sample_weight; // (rows), another factor of all; or null
-    const void *scale;         // (rows), a further factor of the gradient; or null
-    int64_t scale_stride;      // 0 where all rows share one
-
-    void *losses;              // (rows)
-    void *lse, *entropy;       // (rows), or null
-    int64_t *predictions;      // (rows), or null
-    bool *correct;             // (rows), whether the prediction is the target; null without predictions
-    void *grad;                // (samples, positions, classes), or null
+    void *losses;                  // (rows), never null
+    void *lse, *entropy;           // (rows)
+    int64_t *predictions;          // (rows)
+    bool *correct;                 // (rows), whether the prediction is the target; null without predictions
+    void *grad;                    // as the input
     void *probabilities, *log_probabilities;  // likewise; wide
-    Strides out_strides;       // of these three
-    bool is_grad_wide;
+};
+
+// Rows of classes, (samples, positions, classes): a row is a position of a sample. With label smoothing e, class weights
+// w and a distribution y, the target t of a class is w ((1 - e) y + e / C); y is 1 at a row's target class, or given.
+struct Launch : Tensors {
+    // The form, which Python keeps for launches of the same form.
+    Strides strides;               // of the input; unless by_columns, rows are contiguous, and all equally far apart
+    Strides distribution_strides;
+    Strides out_strides;           // of gradient and probabilities
+    int64_t scale_stride;          // 0 where all rows share one
+    int64_t rows, classes;
+    int64_t positions;             // of each sample
+    bool by_columns;               // whether several rows are computed at a time, as in columns.h
+    bool is_log;                   // whether the input is log-probabilities, of which the loss takes one: the NLL loss
+    bool is_distribution_wide, is_grad_wide;
+
+    // Of label smoothing and distributions.
+    double hard, smooth;           // 1 - e and e / C, without the weights of classes
+    double smooth_sum;             // of all classes, weighted
+    const void *hard_of_class, *smooth_of_class;  // (classes), weighted, with room for a step before; or null
 
     // Whether ignored rows have results too, besides their loss and gradient.
     bool has_outputs() const { return lse || entropy || predictions || probabilities || log_probabilities; }
     bool has_softmax() const { return !is_log || lse || entropy; }
 };
 
-// Binary losses, whose rows are elements. All tensors are contiguous.
-struct BinaryLaunch {
-    const void *input, *target;        // (elements)
-    bool is_target_wide;
-    bool is_probability;               // whether the input is, and not logits
+// Binary losses, whose rows are elements. All tensors are contiguous, and have a number for each.
+struct BinaryLaunch : Tensors {
     int64_t elements;
-    const void *weight, *pos_weight;   // (elements), or null
-    const void *scale;                 // as above
     int64_t scale_stride;
-    void *losses;                      // (elements), like those below
-    void *grad;                        // or null, like those below
-    bool is_grad_wide;
-    void *probabilities, *log_probabilities, *entropy;
-    int64_t *predictions;
-    bool *correct;                     // null without predictions
+    bool is_probability;           // whether the input is, and not logits
+    bool is_distribution_wide, is_grad_wide;
 };
 
 // A number of a row, or 1.

@@ -24,8 +24,8 @@ def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def computed(factor: Tensor | None, input: Tensor) -> Tensor | None:
-    """A factor of rows in the dtype that the input is computed in."""
-    return None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32))
+    """A factor of rows, contiguous and in the dtype that the input is computed in."""
+    return None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32)).contiguous()
 
 
 def plan(

@@ -5,13 +5,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ce_engine._libraries import Library, library
+from ce_engine._libraries import library
 from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native_binary import NativeBinaryKernel
-from ce_engine.cpu._native_kernel import NativeKernel, Run
+from ce_engine.cpu._native_kernel import Run
 from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
 from ce_engine.cpu._softmax import SoftmaxKernel
 
@@ -43,27 +43,22 @@ def evaluate(
     if not input.numel():
         return results
     compiled = library()
+    x, t, out = _as_rows(kind, input, target, results, views_all=compiled is None)
     if compiled is not None:
-        _native(compiled, kind, input, target, rows, run)(_viewed(results, input, kind))
+        kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
+        kernel(compiled, kind, x, t, rows, run)(out)
         return results
-    x, t = kind.as_rows(input), None if target is None else kind.as_rows(target)
-    KERNELS[kind.loss](kind, x, t, rows)(results.map(lambda numbers: numbers, kind.as_rows))
+    KERNELS[kind.loss](kind, x, t, rows)(out)
     if results.correct is not None and rows.ignored is not None:
         results.correct.logical_and_(~rows.ignored)
     return results
 
 
-def _native(compiled: Library, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows, run: Run) -> NativeKernel:
-    kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
-    if _is_viewed(input, kind):
-        return kernel(compiled, kind, input, target, rows, run)
-    return kernel(compiled, kind, kind.as_rows(input), None if target is None else kind.as_rows(target), rows, run)
-
-
-def _viewed(results: RowResults, input: Tensor, kind: Kind) -> RowResults:
-    return results if _is_viewed(input, kind) else results.map(lambda numbers: numbers, kind.as_rows)
-
-
-def _is_viewed(input: Tensor, kind: Kind) -> bool:
-    """Whether compiled code takes a tensor of the input's shape as it is: (N, C). A view costs as much as some rows."""
-    return input.dim() == 2 and kind.loss not in ELEMENTWISE
+def _as_rows(
+    kind: Kind, input: Tensor, target: Tensor | None, results: RowResults, *, views_all: bool
+) -> tuple[Tensor, Tensor | None, RowResults]:
+    """Views tensors of the input's shape as rows. Compiled code takes (N, C) as it is: views cost as much as rows."""
+    if input.dim() == 2 and kind.loss not in ELEMENTWISE and not views_all:
+        return input, target, results
+    view = kind.as_rows
+    return view(input), None if target is None else view(target), results.map(lambda numbers: numbers, view)

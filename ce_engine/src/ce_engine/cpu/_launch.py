@@ -2,13 +2,14 @@
 
 import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ce_engine._memory import scratch
 
+ADDRESSES = struct.Struct("@ 16P")  # as in native/launch.h
 SHARE = struct.Struct("@PqiPq")  # as in native/pieces.h
 ALL = 2**62  # pieces
 WRONG_TARGET, _, SOME_LEFT = range(3)  # as in native/pieces.h
@@ -65,5 +66,6 @@ def run_alone(launch: Launch) -> None:
     launch.take()
 
 
-def address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
+def packed_addresses(tensors: Sequence[Tensor | None]) -> bytes:
+    """Of the input, the target if it is of its shape, the rows and the results: as in native/launch.h."""
+    return ADDRESSES.pack(*[0 if x is None else x.data_ptr() for x in tensors])

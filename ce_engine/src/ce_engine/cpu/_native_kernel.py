@@ -78,7 +78,3 @@ class NativeKernel(ABC):
 
 def _with_samples(x: Tensor) -> Tensor:
     return x.unsqueeze(0) if x.dim() == 2 else x
-
-
-def contiguous(column: Tensor | None) -> Tensor | None:
-    return None if column is None else column.contiguous()

@@ -1,6 +1,8 @@
 """Softmax cross-entropy and the NLL loss by compiled kernels."""
 
+import math
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -8,16 +10,56 @@ from torch import Tensor
 
 from ce_engine._libraries import DTYPE_NUMBERS
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine.cpu._launch import Launch, address
-from ce_engine.cpu._native_kernel import NativeKernel, contiguous
+from ce_engine.cpu._launch import Launch, packed_addresses
+from ce_engine.cpu._native_kernel import NativeKernel
 from ce_engine.cpu._targets import smooth_target
 
 STEP_BYTES = 128  # of numbers that are computed at a time, as in native/lanes.h
 COLUMN_BYTES, COLUMNS_BYTES, MOST_GROUPS = 64, 2**18, 8  # as in native/softmax_columns.h
 FEW = 16  # classes: several rows of fewer are computed at a time, whatever their layout
 
-# As in native/launch.h: input, rows; targets; factors of rows; results.
-LAUNCH = struct.Struct("@ P3q 3q 2? PP3q ? 3d 2P  3PPq  PPPPPPPP3q ?")
+# As in native/launch.h: the form; label smoothing and distributions.
+FORM = struct.Struct("@ 9q q 3q 4? 0q")
+TARGETS = struct.Struct("@ 3d 2P")
+
+
+class _Form(NamedTuple):
+    """What launches of the same form share: the first of their arguments, and the scratch memory that they need."""
+
+    arguments: bytes
+    kept: tuple[int, torch.dtype] | None
+
+
+Layout = tuple[tuple[int, ...], torch.dtype]  # strides in elements
+
+
+def _layout(x: Tensor | None) -> Layout | None:
+    return None if x is None else (x.stride(), x.dtype)
+
+
+@lru_cache(1024)
+def _form(
+    shape: tuple[int, ...], input: Layout, target: Layout | None, out: Layout | None, scale_stride: int, is_log: bool
+) -> _Form:
+    """The form of launches whose input has such a shape, and whose tensors lie like this."""
+    *samples, positions, class_count = shape
+    compute_dtype = torch.float64 if input[1] is torch.float64 else torch.float32
+    by_columns = class_count < FEW or not all(_in_rows(shape, layout) for layout in (input, target, out))
+    arguments = FORM.pack(
+        *_strides(shape, input, by_columns),
+        *_strides(shape, target, by_columns),
+        *_strides(shape, out, by_columns),
+        scale_stride,
+        math.prod((*samples, positions)),
+        class_count,
+        positions,
+        by_columns,
+        is_log,
+        target is not None and target[1] is compute_dtype,
+        out is not None and out[1] is compute_dtype,
+    )
+    is_kept = by_columns or out is not None
+    return _Form(arguments, (_kept_numbers(class_count, compute_dtype, by_columns), compute_dtype) if is_kept else None)
 
 
 class _Targets(NamedTuple):
@@ -44,6 +86,11 @@ class _Targets(NamedTuple):
             _after_a_step(smooth, kind),
         )
 
+    def packed(self) -> bytes:
+        tensors = self.hard_of_class, self.smooth_of_class
+        numbers = self.hard, self.smooth, self.smooth_sum
+        return TARGETS.pack(*numbers, *(0 if x is None else x.data_ptr() for x in tensors))
+
 
 def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
     """A copy with room for a step before it, of the dtype that is computed in."""
@@ -52,7 +99,7 @@ def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
     return copy.copy_(numbers)
 
 
-PLAIN = _Targets(1.0, 0.0, 0.0)
+PLAIN = _Targets(1.0, 0.0, 0.0).packed()
 
 
 class NativeSoftmaxKernel(NativeKernel):
@@ -60,51 +107,14 @@ class NativeSoftmaxKernel(NativeKernel):
 
     def launch_of(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
         kind, is_log = self.kind, self.kind.loss == "nll_loss"
-        is_plain = target is None and not kind.label_smoothing
-        targets = PLAIN if is_plain else _Targets.of(kind)
-        grad = out.grad
-        probabilities, log_probabilities = (None, None) if is_log else (out.probabilities, out.log_probabilities)
-        written = grad if grad is not None else probabilities if probabilities is not None else log_probabilities
-        by_columns = kind.class_count < FEW or not (_in_rows(x) and _in_rows(target) and _in_rows(written))
-        classes, weight = contiguous(rows.classes), contiguous(rows.weight)
-        sample_weight = contiguous(rows.sample_weight)
-        positions = x.shape[-2]
-        arguments = LAUNCH.pack(
-            x.data_ptr(),
-            *_strides(x, by_columns),
-            positions if x.dim() == 2 else x.shape[0] * positions,
-            kind.class_count,
-            positions,
-            by_columns,
-            is_log,
-            address(classes),
-            address(target),
-            *_strides(target, by_columns),
-            target is not None and target.dtype is kind.compute_dtype,
-            targets.hard,
-            targets.smooth,
-            targets.smooth_sum,
-            address(targets.hard_of_class),
-            address(targets.smooth_of_class),
-            address(rows.ignored),
-            address(weight),
-            address(sample_weight),
-            address(rows.scale),
-            0 if rows.scale is None else rows.scale.stride(0),
-            out.losses.data_ptr(),
-            address(out.lse),
-            address(out.entropy),
-            address(out.predictions),
-            address(out.correct),
-            address(grad),
-            address(probabilities),
-            address(log_probabilities),
-            *_strides(written, by_columns),
-            grad is not None and grad.dtype is kind.compute_dtype,
-        )
-        kept = (_kept_numbers(kind, by_columns), kind.compute_dtype) if by_columns or written is not None else None
-        tensors = (x, target, classes, weight, sample_weight, rows, out, targets)
-        return Launch(self.library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, kept, tensors)
+        if is_log and kind.outputs:  # `finish` writes these
+            out = out._replace(probabilities=None, log_probabilities=None)
+        scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
+        form = _form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
+        targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
+        tensors = (x, target, *rows, *out)
+        arguments = packed_addresses(tensors) + form.arguments + (PLAIN if targets is None else targets.packed())
+        return Launch(self.library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, form.kept, (tensors, targets))
 
     def finish(self, x: Tensor, out: RowResults) -> None:
         if self.kind.loss == "nll_loss" and out.probabilities is not None:
@@ -113,28 +123,29 @@ class NativeSoftmaxKernel(NativeKernel):
             out.log_probabilities.copy_(x)
 
 
-def _kept_numbers(kind: Kind, by_columns: bool) -> int:
-    itemsize = kind.compute_dtype.itemsize
+def _kept_numbers(class_count: int, compute_dtype: torch.dtype, by_columns: bool) -> int:
+    itemsize = compute_dtype.itemsize
     if by_columns:  # the input and its exponentials
-        groups = min(max(COLUMNS_BYTES // (kind.class_count * COLUMN_BYTES), 1), MOST_GROUPS)
-        return 2 * groups * kind.class_count * COLUMN_BYTES // itemsize
+        groups = min(max(COLUMNS_BYTES // (class_count * COLUMN_BYTES), 1), MOST_GROUPS)
+        return 2 * groups * class_count * COLUMN_BYTES // itemsize
     step = STEP_BYTES // itemsize
-    return (kind.class_count // step + 1) * step
+    return (class_count // step + 1) * step
 
 
-def _in_rows(x: Tensor | None) -> bool:
-    """Whether the C numbers of each row of x lie side by side, and its rows equally far apart."""
-    if x is None:
+def _in_rows(shape: tuple[int, ...], layout: Layout | None) -> bool:
+    """Whether the C numbers of each row lie side by side, and the rows equally far apart."""
+    if layout is None:
         return True
-    *samples, position, number = x.stride()
-    apart = not samples or 1 in x.shape[:2] or samples[0] == x.shape[1] * position
+    *samples, position, number = layout[0]
+    apart = not samples or 1 in shape[:2] or samples[0] == shape[1] * position
     return number == 1 and apart
 
 
-def _strides(x: Tensor | None, by_columns: bool) -> tuple[int, ...]:
+def _strides(shape: tuple[int, ...], layout: Layout | None, by_columns: bool) -> tuple[int, ...]:
     """Of samples, positions and classes. Where rows are equally far apart, a position's stride is that of rows."""
-    if x is None:
+    if layout is None:
         return 0, 0, 0
-    if x.dim() == 2:
-        return 0, *x.stride()
-    return (x.stride(0), x.stride(0), 1) if x.shape[1] == 1 and not by_columns else x.stride()
+    strides = layout[0]
+    if len(strides) == 2:
+        return 0, *strides
+    return (strides[0], strides[0], 1) if shape[1] == 1 and not by_columns else strides
