@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._memory import CPU
 from ce_engine._plans.options import EMPTY_MEANS
 
-CPU = torch.device("cpu")
 LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32)}
 
 

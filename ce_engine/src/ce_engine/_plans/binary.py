@@ -8,10 +8,17 @@ from ce_engine._plans.checks import check_elements
 from ce_engine._plans.index_target import weights_from_counts
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
+from ce_engine._plans.remembered import remembers_forms
 from ce_engine._plans.validation import check_broadcasts, check_probabilities
 from ce_engine._slab import Rows, Slab
 
 
+def _check_probabilities(input: Tensor, target: Tensor) -> None:
+    check_probabilities("input", input)
+    check_probabilities("target", target)
+
+
+@remembers_forms(_check_probabilities)
 @torch.no_grad()
 def binary_cross_entropy(
     input: Tensor,  # any shape
@@ -38,11 +45,11 @@ def binary_cross_entropy(
     options = Options(reduction, **common)
     if not options.checked:
         check_elements(input, target, weight, options)
-    check_probabilities("input", input)
-    check_probabilities("target", target)
+    _check_probabilities(input, target)
     return _slab("binary_cross_entropy", input, target, weight, None, options)
 
 
+@remembers_forms()
 @torch.no_grad()
 def binary_cross_entropy_with_logits(
     input: Tensor,  # any shape

@@ -78,6 +78,12 @@ def weights_from_counts(
     return torch.where(counts > 0, total / (len(counts) * counts), 0.0)
 
 
+def classes_of(target: Tensor, class_count: int) -> Tensor | None:  # (R) int64
+    """Class indices as they are kept; None if some are out of range."""
+    classes = _int64(target)
+    return classes if _all_classes(classes, class_count) else None
+
+
 def _all_classes(classes: Tensor, class_count: int) -> bool:
     compiled = library()
     if compiled is not None:

@@ -6,11 +6,13 @@ from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_class
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
+from ce_engine._plans.remembered import remembers_forms
 from ce_engine._plans.validation import check_class_input, check_index_target, check_type
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Rows, Slab
 
 
+@remembers_forms()
 def nll_loss(
     input: Tensor,  # (C), (N, C) or (N, C, d1, ..., dk)
     target: Tensor,  # (), (N) or (N, d1, ..., dk)

@@ -44,8 +44,13 @@ def check_label_smoothing(value: float) -> None:
         raise InvalidArgumentError("label_smoothing", f"expected a number in [0, 1], got {value}")
 
 
+def is_plain(tensor: object) -> bool:
+    """Whether it is a dense tensor on the CPU, and not of a subclass."""
+    return type(tensor) is Tensor and tensor.is_cpu and tensor.layout is torch.strided and not tensor.is_nested
+
+
 def check_tensor(name: str, tensor: Tensor) -> None:
-    if type(tensor) is Tensor and tensor.is_cpu and tensor.layout is torch.strided and not tensor.is_nested:
+    if is_plain(tensor):
         return
     check_type(name, tensor, Tensor)
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type not in ("cpu", "cuda"):

@@ -76,7 +76,7 @@ def _common_options(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]
         "grad": outputs.HasField("gradient"),
         "grad_output": read(gradient.grad_output, FIELDS["grad_output"]) if with_incoming else None,
         "grad_dtype": getattr(torch, BY_WIRE[gradient.dtype].name) if gradient.HasField("dtype") else None,
-        "outputs": [OUTPUT_NAMES[output] for output in outputs.outputs],
+        "outputs": tuple(OUTPUT_NAMES[output] for output in outputs.outputs),
         "empty": "zero" if request.spec.zero_when_empty else "nan",
         "checked": True,  # by `check_request`
     }

@@ -1,0 +1,100 @@
+"""Remembers how calls were planned. A call that differs from an earlier one in numbers alone has only those checked.
+
+Checking the arguments of a small batch, and deciding what to do with them, takes longer than its losses.
+"""
+
+import inspect
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, cast
+
+from torch import Tensor
+
+from ce_engine._plans.index_target import classes_of
+from ce_engine._plans.validation import is_plain
+from ce_engine._reduction import Reduction
+from ce_engine._slab import Kind, Rows, Slab
+
+P = ParamSpec("P")
+CheckNumbers = Callable[[Tensor, Tensor], None]  # of input and target
+
+MOST = 1024  # forms of each loss
+
+
+class _Form(NamedTuple):
+    """What the slabs of calls of one form have in common."""
+
+    kind: Kind
+    reduction: Reduction
+    scale: Tensor | None  # (R)
+    has_classes: bool
+
+    def slab(self, input: Tensor, target: Tensor) -> Slab | None:
+        """The slab of a call; None if not every target is a class."""
+        x = input.detach() if input.requires_grad else input
+        if not self.has_classes:
+            return Slab(self.kind, x, target.detach(), Rows(scale=self.scale), self.reduction)
+        classes = classes_of(target, self.kind.class_count)
+        if classes is None:
+            return None
+        return Slab(self.kind, x, None, Rows(classes, scale=self.scale), self.reduction)
+
+
+def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Callable[P, Slab]], Callable[P, Slab]]:
+    """Decorates the function that plans a loss: it is called once for calls of the same form.
+
+    A form is everything of a call except the numbers of input and target. Forms of calls with other tensors, such as
+    weights, and of calls on a GPU, are not remembered.
+
+    Args:
+        check_numbers: Checks the numbers of calls whose form is known. Targets that are classes are checked anyway.
+    """
+
+    def decorate(plan: Callable[P, Slab]) -> Callable[P, Slab]:
+        forms: dict[Hashable, _Form] = {}
+        signature = inspect.signature(plan)
+
+        def planned_before(key: Hashable, input: Tensor, target: Tensor) -> Slab | None:
+            form = forms.get(key)
+            if form is not None and check_numbers is not None:
+                check_numbers(input, target)
+            return None if form is None else form.slab(input, target)
+
+        @wraps(plan)
+        def planned(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Slab:
+            key = _key(input, target, args, options)
+            slab = None if key is None else planned_before(key, input, target)
+            if slab is not None:
+                return slab
+            slab = cast("Callable[..., Slab]", plan)(input, target, *args, **options)
+            if key is not None and _is_remembered(slab, signature.bind(input, target, *args, **options).arguments):
+                if len(forms) == MOST:
+                    forms.clear()
+                forms[key] = _Form(slab.kind, slab.reduction, slab.rows.scale, slab.rows.classes is not None)
+            return slab
+
+        return cast("Callable[P, Slab]", planned)
+
+    return decorate
+
+
+def _key(input: Tensor, target: Tensor, args: tuple[Any, ...], options: dict[str, Any]) -> Hashable | None:
+    """The same for calls of one form; None for calls that are not remembered."""
+    if not (is_plain(input) and is_plain(target)):
+        return None
+    values = (*args, *options.values())
+    key = (input.shape, input.dtype, target.shape, target.dtype, *options, *values, *map(type, values))
+    try:
+        hash(key)
+    except TypeError:  # a list, or a value that is wrong
+        return None
+    return key
+
+
+def _is_remembered(slab: Slab, arguments: dict[str, Any]) -> bool:
+    """Whether another call may have all but the numbers of input and target from this one's slab."""
+    rows, classes = slab.rows, slab.kind.class_count
+    tensors = sum(isinstance(argument, Tensor) for argument in arguments.values())
+    is_weighted = rows.weight is not None or slab.reduction.row_weight is not None
+    may_ignore = rows.ignored is not None or 0 <= arguments.get("ignore_index", -100) < classes
+    return tensors == 2 and not is_weighted and not may_ignore
