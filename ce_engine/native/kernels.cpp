@@ -59,6 +59,10 @@ extern "C" bool are_classes(const int64_t *target, int64_t count, int64_t classe
     return right;
 }
 
+// The sum of rows, after a sum of others.
+extern "C" double sum_float64(const double *x, int64_t rows, double start) { return row_order_sum(start, x, rows); }
+extern "C" double sum_float32(const float *x, int64_t rows, double start) { return row_order_sum(start, x, rows); }
+
 // Adds rows to the sum of each of some requests, which have as many each.
 template <class Number> static void add_rows(double *sums, const Number *x, int64_t requests, int64_t rows) {
     for (int64_t i = 0; i < requests; i++) sums[i] = row_order_sum(sums[i], x + i * rows, rows);

@@ -40,7 +40,7 @@ def _infinities_are_no_news() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _results_are_written_to_poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def poisoned(shape: torch.Size, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    def poisoned(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         memory = torch.empty(shape, dtype=dtype, device=device)
         return memory.fill_(float("nan") if dtype.is_floating_point else -1)  # -1 is True to bool
 

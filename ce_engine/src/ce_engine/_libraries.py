@@ -29,6 +29,10 @@ class Library:
             function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
         self.are_classes.restype = ctypes.c_bool
         self.are_classes.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self.sum_rows = {torch.float64: library.sum_float64, torch.float32: library.sum_float32}
+        for function in self.sum_rows.values():
+            function.restype = ctypes.c_double
+            function.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_double)
         self.add_rows = {torch.float64: library.add_float64, torch.float32: library.add_float32}
         for function in self.add_rows.values():
             function.restype = None

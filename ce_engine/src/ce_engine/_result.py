@@ -4,7 +4,7 @@ from typing import Any
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LossResult:
     """A loss, the sums behind it and, if asked for, the gradient and other outputs of the same pass.
 

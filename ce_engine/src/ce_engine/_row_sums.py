@@ -1,7 +1,5 @@
 """Sums of the losses or weights of rows: in float64 and in row order, so that their bits never vary."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
@@ -23,9 +21,8 @@ def row_order_sum(
     compiled = library()
     if compiled is not None and x.is_cpu:
         x = x.contiguous()
-        total = ctypes.c_double(start)
-        compiled.add_rows[x.dtype](ctypes.addressof(total), x.data_ptr(), 1, x.shape[0])
-        return total.value
+        total: float = compiled.sum_rows[x.dtype](x.data_ptr(), x.shape[0], start)
+        return total
     return float(torch.cat([x.new_full((1,), start, dtype=torch.float64), _groups(x)]).cumsum(0)[-1])
 
 

@@ -64,6 +64,8 @@ class Kind(NamedTuple):
 class Rows(NamedTuple):
     """Targets and factors of R rows. Factors are of the dtype that is computed in; None stands for ones.
 
+    All are contiguous, except that one scale may be expanded to all rows.
+
     Attributes:
         classes: (R) int64, target classes; any valid one for ignored rows.
         ignored: (R) bool; None if no row is.
@@ -114,24 +116,25 @@ class RowResults(NamedTuple):
     @classmethod
     def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
         """Memory to write results to; the gradient's can be given. Results of rows without elements are 0."""
-        dtype, outputs = kind.compute_dtype, kind.outputs
-
-        def new(shape: Size, dtype: torch.dtype) -> Tensor:
-            if elements.numel():
-                return empty(shape, dtype=dtype, device=kind.device)
-            return torch.zeros(shape, dtype=dtype, device=kind.device)
-
-        numbers, elements = Size((row_count,)), shape
-        return cls(
-            losses=new(numbers, dtype),
-            lse=new(numbers, dtype) if "lse" in outputs else None,
-            entropy=new(numbers, dtype) if "entropy" in outputs else None,
-            predictions=new(numbers, torch.int64) if "predictions" in outputs else None,
-            correct=new(numbers, torch.bool) if "predictions" in outputs else None,
-            grad=new(elements, kind.grad_dtype) if kind.grad_dtype and grad is None else grad,
-            probabilities=new(elements, dtype) if "probabilities" in outputs else None,
-            log_probabilities=new(elements, dtype) if "log_probabilities" in outputs else None,
+        numbers, dtype, device, outputs = (row_count,), kind.compute_dtype, kind.device, kind.outputs
+        results = cls(
+            losses=empty(numbers, dtype, device),
+            lse=empty(numbers, dtype, device) if "lse" in outputs else None,
+            entropy=empty(numbers, dtype, device) if "entropy" in outputs else None,
+            predictions=empty(numbers, torch.int64, device) if "predictions" in outputs else None,
+            correct=empty(numbers, torch.bool, device) if "predictions" in outputs else None,
+            grad=empty(shape, kind.grad_dtype, device) if kind.grad_dtype and grad is None else grad,
+            probabilities=empty(shape, dtype, device) if "probabilities" in outputs else None,
+            log_probabilities=empty(shape, dtype, device) if "log_probabilities" in outputs else None,
         )
+        return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
+
+    @property
+    def elements(self) -> Tensor | None:
+        """One of the tensors of the input's shape."""
+        if self.grad is not None:
+            return self.grad
+        return self.log_probabilities if self.probabilities is None else self.probabilities
 
     def map(self, numbers: Callable[[Tensor], Tensor], elements: Callable[[Tensor], Tensor]) -> "RowResults":
         """Applies ``numbers`` to tensors with a number a row, and ``elements`` to tensors of the input's shape."""
@@ -155,7 +158,7 @@ class RowResults(NamedTuple):
         return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Slab:
     """Checked rows of one request, and how they become its result. ``ce_engine.slabs`` makes slabs.
 

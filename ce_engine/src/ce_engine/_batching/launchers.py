@@ -9,6 +9,7 @@ import torch
 from ce_engine import cpu
 from ce_engine._batching.merge import merge, split
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._memory import CPU
 from ce_engine._slab import RowResults, Slab
 
 LEAST_MERGED = 4  # slabs: merging two costs more than it saves, merging eight halves the time of 32 x 10
@@ -21,7 +22,7 @@ Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises
 def launch(slab: Slab, run: cpu.Run = cpu.run_alone) -> RowResults:
     """Evaluates a slab on the device of its input; on a CPU ``run`` has compiled code evaluate it."""
     operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
-    if slab.kind.device.type == "cpu":
+    if slab.kind.device == CPU:
         return cpu.evaluate(*operands, grad_into=slab.grad_into, run=run)
     from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
 
