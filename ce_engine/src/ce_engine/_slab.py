@@ -105,29 +105,35 @@ class RowResults(NamedTuple):
     """
 
     losses: Tensor
-    lse: Tensor | None
-    entropy: Tensor | None
-    predictions: Tensor | None
-    correct: Tensor | None
-    grad: Tensor | None
-    probabilities: Tensor | None
-    log_probabilities: Tensor | None
+    lse: Tensor | None = None
+    entropy: Tensor | None = None
+    predictions: Tensor | None = None
+    correct: Tensor | None = None
+    grad: Tensor | None = None
+    probabilities: Tensor | None = None
+    log_probabilities: Tensor | None = None
 
     @classmethod
     def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
         """Memory to write results to; the gradient's can be given. Results of rows without elements are 0."""
-        numbers, dtype, device, outputs = (row_count,), kind.compute_dtype, kind.device, kind.outputs
         results = cls(
-            losses=empty(numbers, dtype, device),
+            losses=empty((row_count,), kind.compute_dtype, kind.device),
+            grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
+        )
+        if kind.outputs:
+            results = results._with_outputs(kind, shape)
+        return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
+
+    def _with_outputs(self, kind: Kind, shape: Size) -> "RowResults":
+        numbers, dtype, device, outputs = self.losses.shape, kind.compute_dtype, kind.device, kind.outputs
+        return self._replace(
             lse=empty(numbers, dtype, device) if "lse" in outputs else None,
             entropy=empty(numbers, dtype, device) if "entropy" in outputs else None,
             predictions=empty(numbers, torch.int64, device) if "predictions" in outputs else None,
             correct=empty(numbers, torch.bool, device) if "predictions" in outputs else None,
-            grad=empty(shape, kind.grad_dtype, device) if kind.grad_dtype and grad is None else grad,
             probabilities=empty(shape, dtype, device) if "probabilities" in outputs else None,
             log_probabilities=empty(shape, dtype, device) if "log_probabilities" in outputs else None,
         )
-        return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
 
     @property
     def elements(self) -> Tensor | None:
@@ -213,22 +219,24 @@ class Slab:
         grad = results.grad
         if self.grad_into is not None and grad is not None and grad is not self.grad_into:
             grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere
-        loss_sum = row_order_sum(results.losses)
-        shape, reduction = self.reduction.shape, self.reduction
-        return LossResult(
-            loss=reduction.loss(results.losses, loss_sum),
-            loss_sum=loss_sum,
-            weight_sum=reduction.weight_sum,
-            row_count=reduction.row_count,
-            ignored_count=reduction.ignored_count,
-            grad=grad,
-            lse=None if results.lse is None else results.lse.reshape(shape),
-            entropy=None if results.entropy is None else results.entropy.reshape(shape),
-            probabilities=results.probabilities,
-            log_probabilities=results.log_probabilities,
-            predictions=None if results.predictions is None else results.predictions.reshape(shape),
-            correct_count=None if results.correct is None else int(results.correct.count_nonzero()),
-        )
+        reduction, loss_sum = self.reduction, row_order_sum(results.losses)
+        loss = reduction.loss(results.losses, loss_sum)
+        result = LossResult(loss, loss_sum, reduction.weight_sum, reduction.row_count, reduction.ignored_count, grad)
+        if self.kind.outputs:
+            self._add_outputs(result, results)
+        return result
+
+    def _add_outputs(self, result: LossResult, results: RowResults) -> None:
+        shape = self.reduction.shape
+        result.probabilities, result.log_probabilities = results.probabilities, results.log_probabilities
+        if results.lse is not None:
+            result.lse = results.lse.reshape(shape)
+        if results.entropy is not None:
+            result.entropy = results.entropy.reshape(shape)
+        if results.predictions is not None:
+            result.predictions = results.predictions.reshape(shape)
+        if results.correct is not None:
+            result.correct_count = int(results.correct.count_nonzero())
 
 
 def _check_grad_into(memory: Tensor, slab: Slab) -> None:

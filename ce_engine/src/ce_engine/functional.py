@@ -46,7 +46,9 @@ def evaluate_stacked(plan: Callable[..., Slab], input: Tensor, target: Tensor, *
 def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:
     @wraps(plan)
     def loss(*args: P.args, **kwargs: P.kwargs) -> LossResult:
-        return evaluate(plan(*args, **kwargs))
+        slab = plan(*args, **kwargs)
+        result: LossResult = slab.result(launch(slab))
+        return result
 
     return loss
 

@@ -21,12 +21,12 @@ Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises
 
 def launch(slab: Slab, run: cpu.Run = cpu.run_alone) -> RowResults:
     """Evaluates a slab on the device of its input; on a CPU ``run`` has compiled code evaluate it."""
-    operands = (slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
-    if slab.kind.device == CPU:
-        return cpu.evaluate(*operands, grad_into=slab.grad_into, run=run)
+    kind, rows, row_count = slab.kind, slab.rows, slab.row_count
+    if kind.device == CPU:
+        return cpu.evaluate(kind, slab.input, slab.target, rows, row_count, slab.grad_into, run)
     from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
 
-    return gpu.evaluate(*operands)
+    return gpu.evaluate(kind, slab.input, slab.target, rows, row_count)
 
 
 def launch_merged(slabs: Sequence[Slab]) -> list[RowResults]:

@@ -2,6 +2,6 @@
 
 from ce_engine.cpu._evaluate import evaluate
 from ce_engine.cpu._launch import Launch, run_alone
-from ce_engine.cpu._native_kernel import Run
+from ce_engine.cpu._native import Run
 
 __all__ = ["Launch", "Run", "evaluate", "run_alone"]

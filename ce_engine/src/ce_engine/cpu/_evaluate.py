@@ -10,9 +10,7 @@ from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._launch import run_alone
-from ce_engine.cpu._native_binary import NativeBinaryKernel
-from ce_engine.cpu._native_kernel import Run
-from ce_engine.cpu._native_softmax import NativeSoftmaxKernel
+from ce_engine.cpu._native import Run, evaluate_natively
 from ce_engine.cpu._softmax import SoftmaxKernel
 
 
@@ -45,8 +43,7 @@ def evaluate(
     compiled = library()
     x, t, out = _as_rows(kind, input, target, results, views_all=compiled is None)
     if compiled is not None:
-        kernel = NativeBinaryKernel if kind.loss in ELEMENTWISE else NativeSoftmaxKernel
-        kernel(compiled, kind, x, t, rows, run)(out)
+        evaluate_natively(compiled, kind, x, t, rows, out, run)
         return results
     KERNELS[kind.loss](kind, x, t, rows)(out)
     if results.correct is not None and rows.ignored is not None:

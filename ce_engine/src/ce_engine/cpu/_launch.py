@@ -3,6 +3,7 @@
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,17 @@ ALL = 2**62  # pieces
 WRONG_TARGET, _, SOME_LEFT = range(3)  # as in native/pieces.h
 
 
+class Kept(NamedTuple):
+    """Scratch memory for so many numbers."""
+
+    numbers: int
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.numbers * self.dtype.itemsize
+
+
 class Launch:
     """One launch. Several threads may call `take` at the same time, if it is shared.
 
@@ -22,7 +34,7 @@ class Launch:
         function: Of the library.
         dtype: The number of the input's dtype.
         arguments: The function's first argument, which points to memory of `tensors`.
-        kept: Numbers and dtype of the scratch memory that a thread needs; None if it needs none.
+        kept: The scratch memory that each PyTorch thread needs; None if it needs none.
         tensors: Are kept as long as the launch.
     """
 
@@ -31,7 +43,7 @@ class Launch:
         function: Callable[[bytes, bytes, int], int],
         dtype: int,
         arguments: bytes,
-        kept: tuple[int, torch.dtype] | None,
+        kept: Kept | None,
         tensors: object,
     ) -> None:
         self._function, self._dtype, self._arguments = function, dtype, arguments
@@ -51,8 +63,8 @@ class Launch:
         """
         threads, kept, kept_bytes = torch.get_num_threads(), 0, 0
         if self._kept is not None:
-            count, dtype = self._kept
-            kept, kept_bytes = scratch.address(threads * count, dtype, "kept"), count * dtype.itemsize
+            kept_bytes = self._kept.nbytes
+            kept = scratch.address(threads * self._kept.numbers, self._kept.dtype, "kept")
         taken = 0 if self._taken is None else ctypes.addressof(self._taken)
         share = SHARE.pack(taken, pieces, threads, kept, kept_bytes)
         outcome = self._function(self._arguments, share, self._dtype)

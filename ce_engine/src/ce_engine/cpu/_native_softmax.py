@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ce_engine._libraries import DTYPE_NUMBERS
+from ce_engine._libraries import DTYPE_NUMBERS, Library
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine.cpu._launch import Launch, packed_addresses
-from ce_engine.cpu._native_kernel import NativeKernel
+from ce_engine.cpu._launch import Kept, Launch, packed_addresses
 from ce_engine.cpu._targets import smooth_target
 
 STEP_BYTES = 128  # of numbers that are computed at a time, as in native/lanes.h
@@ -27,7 +26,7 @@ class _Form(NamedTuple):
     """What launches of the same form share: the first of their arguments, and the scratch memory that they need."""
 
     arguments: bytes
-    kept: tuple[int, torch.dtype] | None
+    kept: Kept | None
 
 
 Layout = tuple[tuple[int, ...], torch.dtype]  # strides in elements
@@ -58,8 +57,9 @@ def _form(
         target is not None and target[1] is compute_dtype,
         out is not None and out[1] is compute_dtype,
     )
-    is_kept = by_columns or out is not None
-    return _Form(arguments, (_kept_numbers(class_count, compute_dtype, by_columns), compute_dtype) if is_kept else None)
+    if not by_columns and out is None:
+        return _Form(arguments, None)
+    return _Form(arguments, Kept(_kept_numbers(class_count, compute_dtype, by_columns), compute_dtype))
 
 
 class _Targets(NamedTuple):
@@ -102,25 +102,24 @@ def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
 PLAIN = _Targets(1.0, 0.0, 0.0).packed()
 
 
-class NativeSoftmaxKernel(NativeKernel):
-    """Of logits; or of log-probabilities for the NLL loss."""
-
-    def launch_of(self, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults) -> Launch:
-        kind, is_log = self.kind, self.kind.loss == "nll_loss"
-        if is_log and kind.outputs:  # `finish` writes these
-            out = out._replace(probabilities=None, log_probabilities=None)
-        scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
-        form = _form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
-        targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
-        tensors = (x, target, *rows, *out)
-        arguments = packed_addresses(tensors) + form.arguments + (PLAIN if targets is None else targets.packed())
-        return Launch(self.library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, form.kept, (tensors, targets))
-
-    def finish(self, x: Tensor, out: RowResults) -> None:
-        if self.kind.loss == "nll_loss" and out.probabilities is not None:
-            out.probabilities.copy_(x).exp_()
-        if self.kind.loss == "nll_loss" and out.log_probabilities is not None:
-            out.log_probabilities.copy_(x)
+def softmax_launch(
+    library: Library,
+    kind: Kind,
+    x: Tensor,  # (positions, C), for one sample, or (samples, positions, C)
+    target: Tensor | None,  # likewise, of its dtype or the one that is computed in
+    rows: Rows,
+    out: RowResults,
+) -> Launch:
+    """The launch of logits; or of log-probabilities for the NLL loss, whose probabilities are not written."""
+    is_log = kind.loss == "nll_loss"
+    if is_log and kind.outputs:
+        out = out._replace(probabilities=None, log_probabilities=None)
+    scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
+    form = _form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
+    targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
+    tensors = (x, target, *rows, *out)
+    arguments = packed_addresses(tensors) + form.arguments + (PLAIN if targets is None else targets.packed())
+    return Launch(library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, form.kept, (tensors, targets))
 
 
 def _kept_numbers(class_count: int, compute_dtype: torch.dtype, by_columns: bool) -> int:
