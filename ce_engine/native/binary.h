@@ -11,24 +11,6 @@
 
 constexpr double LEAST_LOG = -100, LEAST_VARIANCE = 1e-12f;  // as PyTorch's, which are float32
 
-// Lanes of elements, of which the first `count` are loaded, or stored.
-template <class Element> INLINE Lanes<Computed<Element>> load_some(const Element *from, int count) {
-    constexpr int COUNT = Lanes<Computed<Element>>::COUNT;
-    if (count == COUNT) return load_lanes(from);
-    Element copy[COUNT] = {};
-    std::copy_n(from, count, copy);
-    return load_lanes(copy);
-}
-
-template <class Out> INLINE void store_some(Out *to, int count, Lanes<Computed<Out>> x) {
-    constexpr int COUNT = Lanes<Computed<Out>>::COUNT;
-    if (count == COUNT) return store_lanes(to, x);
-    Out copy[COUNT];
-    store_lanes(copy, x);
-    std::copy_n(copy, count, to);
-}
-
-template <class T> INLINE Lanes<T> negated(Lanes<T> x) { return EACH(-x.part[i]); }
 template <class T> INLINE Lanes<T> smaller(Lanes<T> x, Lanes<T> y) { return negated(larger(negated(x), negated(y))); }
 
 // Of logits. With a = |x| and e = exp(-a), nothing overflows: log sigmoid(x) = min(x, 0) - log(1 + e).

@@ -8,6 +8,7 @@
 
 #include "rows.h"
 
+constexpr int FEW = 16;  // classes: rows of fewer are computed here, whatever their layout
 template <class Element> constexpr int GROUP = Lanes<Computed<Element>>::COUNT;  // rows
 
 // One class of some rows.
@@ -23,6 +24,28 @@ template <class Out> INLINE void store_column(Out *to, int64_t stride, int count
     Out rows[GROUP<Out>];
     store_lanes(rows, x);
     for (int i = 0; i < count; i++) to[i * stride] = rows[i];
+}
+
+// Targets of some rows; 0 in the lanes of others.
+template <class Element> INLINE auto load_targets(const int64_t *from, int count) {
+    constexpr int HALF = Lanes<int64_t>::COUNT;
+    int64_t copy[GROUP<Element>] = {};
+    if (count < GROUP<Element>) from = std::copy_n(from, count, copy) - count;
+    if constexpr (GROUP<Element> == HALF)
+        return lanes_at<int64_t>(from);
+    else
+        return Step<int64_t>{lanes_at<int64_t>(from), lanes_at<int64_t>(from + HALF)};
+}
+
+// Whether all of them are in [0, classes).
+INLINE bool are_classes(Lanes<int64_t> x, int64_t classes) { return !any_of((x < all((int64_t)0)) | (all(classes - 1) < x)); }
+INLINE bool are_classes(Step<int64_t> x, int64_t classes) { return are_classes(x.a, classes) & are_classes(x.b, classes); }
+
+// Flags of some rows, 0 or 1.
+template <class Element> INLINE auto load_flags(const bool *from, int count) {
+    Word<Computed<Element>> flags[GROUP<Element>] = {};
+    std::copy_n(from, count, flags);
+    return lanes_at<Word<Computed<Element>>>(flags);
 }
 
 // The numbers of a group as they lie in a tensor.
@@ -45,71 +68,53 @@ template <class Element> struct Columns {
     ALWAYS_INLINE Computed<Element> one(int64_t i, int row) const { return widened_one(x[i * GROUP<Element> + row]); }
 };
 
-// A number of each row.
-template <class Element> struct OfRows {
-    double number[GROUP<Element>];
-
-    ALWAYS_INLINE double &operator[](int row) { return number[row]; }
-    ALWAYS_INLINE double operator[](int row) const { return number[row]; }
-};
-
-// Applies a function to the numbers of several rows at a time.
-template <class Element, class Function> INLINE void update(OfRows<Element> &numbers, Function function) {
-    constexpr int COUNT = Lanes<double>::COUNT;
-    for (int i = 0; i < GROUP<Element>; i += COUNT)
-        put_lanes(numbers.number + i, function(lanes_at<double>(numbers.number + i), i / COUNT));
+// A double of each row.
+template <class Element> using OfRows = decltype(in_double(Lanes<Computed<Element>>()));
+template <class Element> INLINE OfRows<Element> of_all_rows(double x) {
+    if constexpr (sizeof(Computed<Element>) == sizeof x)
+        return all(x);
+    else
+        return both(x);
 }
 
-// Where terms of a group are added up. Of few classes only a step's last places are used, and the others are left out:
-// as zeros they would change no sum.
+// Where terms of a group are added up.
 template <class Element> struct Places {
-    typedef Computed<Element> Number;
-    static constexpr int COUNT = Lanes<Number>::COUNT, PARTS = sizeof(double) / sizeof(Number);
+    static constexpr int COUNT = GROUP<Element>;
 
-    Lanes<Number> sums[STEP<Element>];
-    int first;
-
-    ALWAYS_INLINE explicit Places(int64_t classes) : first(std::max<int64_t>(0, STEP<Element> - classes)) { clear(); }
-
-    ALWAYS_INLINE void clear() {
-        for (int place = first; place < STEP<Element>; place++) sums[place] = {};
-    }
+    Lanes<Computed<Element>> sums[STEP<Element>] = {};
 
     // As `sum_of` adds the lanes of a step.
-    ALWAYS_INLINE void add_to(OfRows<Element> &totals) const {
-        int start = std::max(0, first - COUNT);
-        Lanes<double> lanes[COUNT][PARTS];
-        for (int i = start; i < COUNT; i++) widen(i < first ? sums[i + COUNT] : sums[i] + sums[i + COUNT], lanes[i]);
-        for (int width = COUNT / 2; width; width /= 2) {
-            for (int i = std::max(start, width); i < 2 * width; i++)
-                for (int part = 0; part < PARTS; part++) {
-                    Lanes<double> &to = lanes[i - width][part];
-                    to = i - width < start ? lanes[i][part] : to + lanes[i][part];
-                }
-            start = std::max(0, start - width);
-        }
-        update(totals, [&](Lanes<double> total, int part) ALWAYS_INLINE_LAMBDA { return total + lanes[0][part]; });
+    ALWAYS_INLINE OfRows<Element> total() const {
+        OfRows<Element> lanes[COUNT];
+        for (int i = 0; i < COUNT; i++) lanes[i] = in_double(sums[i] + sums[i + COUNT]);
+        for (int width = COUNT / 2; width; width /= 2)
+            for (int i = 0; i < width; i++) lanes[i] = lanes[i] + lanes[i + width];
+        return lanes[0];
     }
-
-  private:
-    ALWAYS_INLINE static void widen(Lanes<double> x, Lanes<double> *to) { to[0] = x; }
-    ALWAYS_INLINE static void widen(Lanes<float> x, Lanes<double> *to) { to[0] = doubles<0>(x), to[1] = doubles<1>(x); }
 };
 
-// Adds up a term of each class.
-template <class Element, class Term> static OfRows<Element> sum_of_columns(int64_t classes, Term term) {
-    OfRows<Element> totals = {};
-    Places<Element> places(classes);
+// Adds up a term of each class, as `sum_of` of rows.h.
+template <class Element, class Term> static OfRows<Element> sum_of_many(int64_t classes, Term term) {
+    OfRows<Element> total = {};
+    Places<Element> places;
     int64_t whole = classes - classes % STEP<Element>, i = 0;
     auto add = [&](int64_t i, int64_t place) ALWAYS_INLINE_LAMBDA { places.sums[place] = places.sums[place] + term(i); };
     for (int64_t last = whole; last < classes; last++) add(last, STEP<Element> - (classes - last));
     do {
         int64_t end = std::min(i + SEGMENT, whole);
         for (; i < end; i++) add(i, i % STEP<Element>);
-        places.add_to(totals);
-        places.clear();
+        total = total + places.total();
+        places = {};
     } while (i < whole);
-    return totals;
+    return total;
+}
+
+// Rows of few classes are always computed here, and need no places.
+template <class Element, class Term> INLINE OfRows<Element> sum_of_columns(int64_t classes, Term term) {
+    if (classes >= FEW) return sum_of_many<Element>(classes, term);
+    OfRows<Element> total = {};
+    for (int64_t i = 0; i < classes; i++) total = total + in_double(term(i));
+    return total;
 }
 
 // But for NaNs, which are left to the sum.

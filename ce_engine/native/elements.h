@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "lanes.h"
 
 struct Float64 {
@@ -99,6 +101,23 @@ template <bool STREAM = false, class Half> INLINE void store_lanes(Half *to, Lan
         Halves halves = narrowed(Half(), x.part[i]);
         STREAM ? stream(to + i * FLOATS, halves) : store(to + i * FLOATS, halves);
     });
+}
+
+// Lanes of elements, of which the first `count` are loaded, or stored.
+template <class Element> INLINE Lanes<Computed<Element>> load_some(const Element *from, int count) {
+    constexpr int COUNT = Lanes<Computed<Element>>::COUNT;
+    if (count == COUNT) return load_lanes(from);
+    Element copy[COUNT] = {};
+    std::copy_n(from, count, copy);
+    return load_lanes(copy);
+}
+
+template <class Out> INLINE void store_some(Out *to, int count, Lanes<Computed<Out>> x) {
+    constexpr int COUNT = Lanes<Computed<Out>>::COUNT;
+    if (count == COUNT) return store_lanes(to, x);
+    Out copy[COUNT];
+    store_lanes(copy, x);
+    std::copy_n(copy, count, to);
 }
 
 // Steps, whose second half comes after the first in memory.

@@ -87,6 +87,8 @@ template <class T> INLINE Step<T> exponential(Step<T> x) { return {exponential(x
 // NaN of NaN: what is no number leaves no number.
 template <class T> INLINE Lanes<T> logarithm(Lanes<T> x) { return EACH(logarithm_of(x.part[i], x.part[i] - x.part[i])); }
 
+template <class T> INLINE Step<T> logarithm(Step<T> x) { return {logarithm(x.a), logarithm(x.b)}; }
+
 // Of 1 + x.
 template <class T> INLINE Lanes<T> logarithm_1p(Lanes<T> x) {
     return each([&](auto i) ALWAYS_INLINE_LAMBDA {

@@ -55,6 +55,7 @@ template <class T> INLINE Lanes<T> operator+(Lanes<T> x, Lanes<T> y) { return EA
 template <class T> INLINE Lanes<T> operator-(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] - y.part[i]); }
 template <class T> INLINE Lanes<T> operator*(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] * y.part[i]); }
 template <class T> INLINE Lanes<T> operator/(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] / y.part[i]); }
+template <class T> INLINE Lanes<T> negated(Lanes<T> x) { return EACH(-x.part[i]); }
 template <class T> INLINE Lanes<T> fused(Lanes<T> x, Lanes<T> y, Lanes<T> z) {
     return EACH(fused(x.part[i], y.part[i], z.part[i]));
 }
@@ -65,6 +66,7 @@ template <class T, class Mask> INLINE Lanes<T> chosen(Lanes<Mask> mask, Lanes<T>
     return EACH(mask.part[i] ? x.part[i] : y.part[i]);
 }
 template <class T> INLINE auto operator<(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] < y.part[i]); }
+template <class T> INLINE Lanes<T> operator|(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] | y.part[i]); }
 template <class T> INLINE auto operator==(Lanes<T> x, Lanes<T> y) { return EACH(x.part[i] == y.part[i]); }
 
 #define ON_BOTH(OPERATOR)                                                                                           \
@@ -77,6 +79,13 @@ template <class T> INLINE Step<T> fused(Step<T> x, Step<T> y, Step<T> z) {
     return {fused(x.a, y.a, z.a), fused(x.b, y.b, z.b)};
 }
 template <class T> INLINE Step<T> larger(Step<T> x, Step<T> y) { return {larger(x.a, y.a), larger(x.b, y.b)}; }
+template <class T> INLINE auto operator==(Step<T> x, Step<T> y) {
+    auto a = x.a == y.a;
+    return Step<typename decltype(a)::Number>{a, x.b == y.b};
+}
+template <class T, class Mask> INLINE Step<T> chosen(Step<Mask> mask, Step<T> x, Step<T> y) {
+    return {chosen(mask.a, x.a, y.a), chosen(mask.b, x.b, y.b)};
+}
 
 // Neighbouring halves are folded onto each other, until one number is left.
 template <class Function, class Vector> INLINE auto folded(Function function, Vector x) {
@@ -101,6 +110,10 @@ template <class Function, class T> INLINE T folded_lanes(Function function, Lane
     return folded(function, x.part[0]);
 }
 
+template <class Mask> INLINE bool any_of(Lanes<Mask> x) {
+    return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a | b; }, x);
+}
+template <class Mask> INLINE bool any_of(Step<Mask> x) { return any_of(x.a | x.b); }
 template <class T> INLINE T largest_of(Lanes<T> x) {
     return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a > b ? a : b; }, x);
 }
@@ -108,19 +121,34 @@ INLINE double sum_of(Lanes<double> x) {
     return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a + b; }, x);
 }
 
-// Half of the lanes.
+// Halves of the lanes, or all, in double.
 template <int HALF> INLINE Lanes<double> doubles(Lanes<float> x) {
-    constexpr int COUNT = REGISTER_BYTES / sizeof(double), HALVES = HALF * REGISTERS;
     return each([&](auto i) ALWAYS_INLINE_LAMBDA {
-        auto from = x.part[(HALVES + i) / 2];
-        return [&]<int... K>(std::integer_sequence<int, K...>) ALWAYS_INLINE_LAMBDA {
-            auto half = __builtin_shufflevector(from, from, ((HALVES + i) % 2 * COUNT + K)...);
-            return __builtin_convertvector(half, VectorOf<double>::type);
-        }(std::make_integer_sequence<int, COUNT>());
+        constexpr int HALVES = HALF * REGISTERS + i;
+        return HALVES % 2 ? upper_doubles(x.part[HALVES / 2]) : lower_doubles(x.part[HALVES / 2]);
     });
 }
+INLINE Step<double> in_double(Lanes<float> x) { return {doubles<0>(x), doubles<1>(x)}; }
+INLINE Lanes<double> in_double(Lanes<double> x) { return x; }
 
-// In double, whose first eight lanes are the first half of the float's.
-INLINE double sum_of(Lanes<float> x) {
-    return sum_of(doubles<0>(x) + doubles<1>(x));
+INLINE double sum_of(Step<double> x) { return sum_of(x.a + x.b); }
+INLINE double sum_of(Lanes<float> x) { return sum_of(in_double(x)); }
+
+// A register of some lanes, where those of a step follow each other.
+template <int I, class T> INLINE auto register_of(const Step<T> &x) {
+    return I < REGISTERS ? x.a.part[I % REGISTERS] : x.b.part[I % REGISTERS];
 }
+
+INLINE Lanes<float> rounded(Step<double> x) { return EACH(rounded(register_of<2 * i>(x), register_of<2 * i + 1>(x))); }
+INLINE Lanes<double> rounded(Lanes<double> x) { return x; }
+
+// The lower halves of integers.
+INLINE Lanes<uint32_t> in_words(Step<int64_t> x) {
+    typedef VectorOf<uint32_t>::type Words;
+    return each([&](auto i) ALWAYS_INLINE_LAMBDA {
+        return [&]<int... K>(std::integer_sequence<int, K...>) ALWAYS_INLINE_LAMBDA {
+            return __builtin_shufflevector((Words)register_of<2 * i>(x), (Words)register_of<2 * i + 1>(x), 2 * K...);
+        }(std::make_integer_sequence<int, REGISTER_BYTES / sizeof(uint32_t)>());
+    });
+}
+INLINE Lanes<uint64_t> in_words(Lanes<int64_t> x) { return EACH((VectorOf<uint64_t>::type)x.part[i]); }

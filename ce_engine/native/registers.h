@@ -1,4 +1,4 @@
-// What the compilers' portable vectors leave open: how wide a register is, and three instructions.
+// What the compilers' portable vectors leave open: how wide a register is, and some instructions.
 //
 // Each CPU's build defines by its flags what there is; a build without any takes what all CPUs of the kind have.
 
@@ -54,6 +54,39 @@ INLINE DoubleRegister larger(DoubleRegister a, DoubleRegister b) { return _mm_ma
 #else
 template <class Register> INLINE Register larger(Register a, Register b) { return a > b ? a : b; }
 #endif
+#endif
+
+// Halves of a register's floats as doubles, and back. The portable conversion takes them apart.
+#if defined(__AVX512F__)
+INLINE DoubleRegister lower_doubles(FloatRegister x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x)); }
+INLINE DoubleRegister upper_doubles(FloatRegister x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)); }
+INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower)), _mm512_cvtpd_ps(upper), 1);
+}
+#elif defined(__AVX2__)
+INLINE DoubleRegister lower_doubles(FloatRegister x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
+INLINE DoubleRegister upper_doubles(FloatRegister x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
+    return _mm256_set_m128(_mm256_cvtpd_ps(upper), _mm256_cvtpd_ps(lower));
+}
+#elif defined(__x86_64__)
+INLINE DoubleRegister lower_doubles(FloatRegister x) { return _mm_cvtps_pd(x); }
+INLINE DoubleRegister upper_doubles(FloatRegister x) { return _mm_cvtps_pd(_mm_movehl_ps(x, x)); }
+INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
+    return _mm_movelh_ps(_mm_cvtpd_ps(lower), _mm_cvtpd_ps(upper));
+}
+#elif defined(__aarch64__)
+INLINE DoubleRegister lower_doubles(FloatRegister x) { return vcvt_f64_f32(vget_low_f32(x)); }
+INLINE DoubleRegister upper_doubles(FloatRegister x) { return vcvt_high_f64_f32(x); }
+INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
+    return vcvt_high_f32_f64(vcvt_f32_f64(lower), upper);
+}
+#else
+INLINE DoubleRegister lower_doubles(FloatRegister x) { return DoubleRegister{x[0], x[1]}; }
+INLINE DoubleRegister upper_doubles(FloatRegister x) { return DoubleRegister{x[2], x[3]}; }
+INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
+    return FloatRegister{(float)lower[0], (float)lower[1], (float)upper[0], (float)upper[1]};
+}
 #endif
 
 template <class Vector> INLINE Vector load(const void *from) {

@@ -105,7 +105,7 @@ template <class Element, class Matches> static bool any(const Element *x, int64_
         auto a = matches(step.a), b = matches(step.b);
         found = EACH(found.part[i] | (decltype(found.part[0] | found.part[0]))(a.part[i] | b.part[i]));
     }
-    return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a | b; }, found);
+    return any_of(found);
 }
 
 // The first class of which a function is true, of lanes and of a number; the number of classes if there is none.

@@ -1,0 +1,260 @@
+// A group of rows, each row in a lane of its own: what softmax_rows.h computes of one row.
+
+#pragma once
+
+#include "columns.h"
+
+// First `read` for all classes, then `evaluate`, then `write` for all classes.
+template <class Element> class SoftmaxGroup {
+    typedef Computed<Element> Number;
+    typedef ::Wide<Element> Wide;
+    typedef Lanes<Number> Numbers;
+    typedef ::OfRows<Element> OfRows;
+    static constexpr int ROWS = GROUP<Element>;
+
+    const Launch *launch;
+    Columns<Element> x, e;  // input and exponentials
+    int64_t sample, position, first;
+    int count;
+
+    Lanes<Word<Number>> target, ignored;  // the latter is 0 or 1
+    bool is_valid = true;                 // whether all targets are classes
+    Numbers largest;
+    OfRows total, log_total, weighted;    // as in Batch of softmax_rows.h
+    Numbers factor, scale, hard;          // of the gradient: of exponentials, of targets and of the target class
+
+  public:
+    SoftmaxGroup() {}
+
+    SoftmaxGroup(const Launch &launch, Wide *kept, int64_t sample, int64_t position)
+        : launch(&launch), x{kept}, e{kept + launch.classes * ROWS}, sample(sample), position(position),
+          first(sample * launch.positions + position), count(std::min<int64_t>(ROWS, launch.positions - position)) {
+        read_targets();
+    }
+
+    // Whether all targets are classes; if not, nothing else may be called.
+    bool valid() const { return is_valid; }
+
+    // Meanwhile, memory brings what lies so many rows further on.
+    ALWAYS_INLINE void read(int64_t i, int64_t ahead) const {
+        auto from = strided<Element>(launch->input, launch->strides);
+        __builtin_prefetch(from.x + i * launch->strides.classes + ahead * launch->strides.position, 0, 2);
+        x.put(i, from[i]);
+    }
+
+    // Reads few classes, which lie side by side.
+    void read_rows() const {
+        Element copy[FEW * ROWS];
+        const Element *from = strided<Element>(launch->input, launch->strides).x;
+        for (int64_t i = 0; i < launch->classes; i++) {
+#pragma GCC unroll 16
+            for (int row = 0; row < ROWS; row++)
+                copy[i * ROWS + row] = from[std::min(row, count - 1) * launch->strides.position + i];
+        }
+        for (int64_t i = 0; i < launch->classes; i++) x.put(i, load_lanes(copy + i * ROWS));
+    }
+
+    void evaluate() {
+        if (launch->has_softmax()) add_up_exponentials();
+        if (launch->lse) write_log_sum_exps();
+        if (launch->entropy) put_numbers(launch->entropy, rounded(log_total - weighted / total));
+        if (launch->predictions) predict();
+        if (launch->is_log)
+            take_one();
+        else if (!launch->distribution)
+            launch->smooth ? with_smoothing() : with_class();
+        else
+            launch->is_distribution_wide ? with_distribution<Wide>() : with_distribution<Element>();
+    }
+
+    ALWAYS_INLINE void write(int64_t i) const {
+        if (launch->grad) launch->is_grad_wide ? put<Wide>(launch->grad, i, grad_at(i)) : put<Element>(launch->grad, i, grad_at(i));
+        if (launch->probabilities) put<Wide>(launch->probabilities, i, e[i] * rounded(of_all_rows<Element>(1) / total));
+        if (launch->log_probabilities) put<Wide>(launch->log_probabilities, i, x[i] - largest - rounded(log_total));
+    }
+
+  private:
+    ALWAYS_INLINE void read_targets() {
+        if (launch->target) {
+            auto targets = load_targets<Element>(launch->target + first, count);
+            is_valid = are_classes(targets, launch->classes);
+            target = in_words(targets);
+        }
+        if (launch->ignored) ignored = load_flags<Element>(launch->ignored + first, count);
+    }
+
+    template <class Tensor> ALWAYS_INLINE Strided<Tensor> strided(const void *tensor, const Strides &strides) const {
+        return {(const Tensor *)tensor + sample * strides.sample + position * strides.position, strides, count};
+    }
+
+    // A number of each row, or 1.
+    ALWAYS_INLINE Numbers factor_of(const void *factors, int64_t stride = 1) const {
+        if (!factors) return all((Number)1);
+        if (!stride) return all(*(const Number *)factors);
+        return load_column((const Wide *)factors + first * stride, stride, count);
+    }
+
+    ALWAYS_INLINE void put_numbers(void *to, Numbers numbers) const { store_some((Wide *)to + first, count, numbers); }
+
+    ALWAYS_INLINE Numbers weight() const { return factor_of(launch->weight); }
+    // As `scale_at`.
+    ALWAYS_INLINE Numbers scales() const {
+        return factor_of(launch->sample_weight) * factor_of(launch->scale, launch->scale_stride);
+    }
+
+    ALWAYS_INLINE auto is_target(int64_t i) const { return target == all((Word<Number>)i); }
+
+    void add_up_exponentials() {
+        Columns<Element> x = this->x, e = this->e;
+        Numbers origin = largest = largest_of<Element>(x, launch->classes);
+        bool keep = launch->grad || launch->probabilities;
+        total = sum_of_columns<Element>(launch->classes, [&](int64_t i) ALWAYS_INLINE_LAMBDA {
+            Numbers numbers = exponential(x[i] - origin);
+            if (keep) e.put(i, numbers);
+            return numbers;
+        });
+        log_total = logarithm(total);
+        if (!launch->entropy) return;
+        weighted = sum_of_columns<Element>(launch->classes, [&](int64_t i) ALWAYS_INLINE_LAMBDA {
+            Numbers size = larger(all(Constants<Number>::LEAST_EXPONENT), x[i] - largest);
+            return size * exponential(size);
+        });
+    }
+
+    // The input at targets.
+    ALWAYS_INLINE Numbers taken() const {
+        Numbers taken = {};
+        if (launch->classes < FEW) {
+            for (int64_t i = 0; i < launch->classes; i++) taken = chosen(is_target(i), x[i], taken);
+            return taken;
+        }
+        Word<Number> targets[ROWS];
+        Number numbers[ROWS];
+        put_lanes(targets, target);
+        for (int row = 0; row < ROWS; row++) numbers[row] = x.one(targets[row], row);
+        return lanes_at<Number>(numbers);
+    }
+
+    ALWAYS_INLINE OfRows at_target() const { return in_double(taken()) - in_double(largest); }
+
+    // The loss of log-probabilities.
+    void take_one() {
+        if (launch->grad) scale = weight() * scales();
+        write_losses(of_all_rows<Element>(0) - in_double(weight()) * in_double(taken()));
+    }
+
+    void with_class() {
+        OfRows weights = in_double(weight());
+        write_losses(weights * log_total - weights * at_target());
+        if (!launch->grad) return;
+        scale = weight() * scales();
+        factor = rounded(in_double(scale) / total);
+    }
+
+    void with_smoothing() {
+        OfRows smooth_sum = of_all_rows<Element>(launch->smooth_sum), sum = smooth_sum;
+        OfRows known = known_of([&](int64_t i) ALWAYS_INLINE_LAMBDA { return smooth_at(i); }, sum);
+        hard = weight() * all((Number)launch->hard);
+        OfRows hards = in_double(hard);
+        write_losses((sum + hards) * log_total - (known + hards * at_target()));
+        set_factors(hards + smooth_sum);
+    }
+
+    template <class Given> void with_distribution() {
+        auto targets = [&](int64_t i) ALWAYS_INLINE_LAMBDA { return given_at<Given>(i); };
+        OfRows target_sum = sum_of_columns<Element>(launch->classes, targets), sum = target_sum;
+        OfRows known = known_of(targets, sum);
+        write_losses(sum * log_total - known);
+        set_factors(target_sum);
+    }
+
+    void set_factors(OfRows target_sum) {
+        if (!launch->grad) return;
+        scale = scales();
+        factor = rounded(target_sum * in_double(scale) / total);
+    }
+
+    // As `set_targets` of softmax_rows.h: what the targets' products with (x - largest) add up to. The targets add up to
+    // `sum`.
+    template <class Targets> OfRows known_of(Targets targets, OfRows &sum) const {
+        OfRows known = sum_of_products(targets, {}), nothing = (sum - sum) + (known - known);  // NaN unless both are finite
+        if (sum_of(nothing) == 0) return known;
+        OfRows losses = sum_of_products(targets, rounded(log_total));
+        auto is_finite = nothing == OfRows{};
+        sum = chosen(is_finite, sum, OfRows{});
+        return chosen(is_finite, known, losses);
+    }
+
+    template <class Targets> OfRows sum_of_products(Targets targets, Numbers log_totals) const {
+        return sum_of_columns<Element>(launch->classes, [&](int64_t i) ALWAYS_INLINE_LAMBDA {
+            return targets(i) * (x[i] - largest - log_totals);
+        });
+    }
+
+    ALWAYS_INLINE Numbers smooth_at(int64_t i) const {
+        return all(launch->smooth_of_class ? ((const Number *)launch->smooth_of_class)[i] : (Number)launch->smooth);
+    }
+
+    template <class Given> ALWAYS_INLINE Numbers given_at(int64_t i) const {
+        Number hard = launch->hard_of_class ? ((const Number *)launch->hard_of_class)[i] : (Number)launch->hard;
+        return fused(strided<Given>(launch->distribution, launch->distribution_strides)[i], all(hard), smooth_at(i));
+    }
+
+    ALWAYS_INLINE Numbers grad_at(int64_t i) const {
+        return launch->ignored ? chosen(ignored, Numbers{}, grad_unless_ignored(i)) : grad_unless_ignored(i);
+    }
+
+    ALWAYS_INLINE Numbers grad_unless_ignored(int64_t i) const {
+        if (launch->is_log) return chosen(is_target(i), negated(scale), Numbers{});
+        Numbers grad = e[i] * factor;
+        if (launch->distribution)
+            return fused(launch->is_distribution_wide ? given_at<Wide>(i) : given_at<Element>(i), negated(scale), grad);
+        if (!launch->smooth) return chosen(is_target(i), grad - scale, grad);
+        Numbers smooth = smooth_at(i);
+        return chosen(is_target(i), grad - (smooth + hard) * scale, fused(smooth, negated(scale), grad));
+    }
+
+    template <class Out> ALWAYS_INLINE void put(void *results, int64_t i, Numbers numbers) const {
+        const Strides &strides = launch->out_strides;
+        Out *to = (Out *)results + sample * strides.sample + position * strides.position + i * strides.classes;
+        store_column(to, strides.position, count, numbers);
+    }
+
+    void predict() const {
+        Word<Number> prediction[ROWS], right[ROWS], is_ignored[ROWS];
+        put_lanes(prediction, argmax_of<Element>(x, launch->classes, launch->has_softmax() ? largest : largest_of<Element>(x, launch->classes)));
+        put_lanes(is_ignored, ignored);
+        if (launch->distribution)
+            put_lanes(right, launch->is_distribution_wide ? most_probable<Wide>() : most_probable<Element>());
+        else
+            put_lanes(right, target);
+        for (int row = 0; row < count; row++) {
+            launch->predictions[first + row] = prediction[row];
+            launch->correct[first + row] = prediction[row] == right[row] && !is_ignored[row];
+        }
+    }
+
+    template <class Given> auto most_probable() const {
+        auto given = strided<Given>(launch->distribution, launch->distribution_strides);
+        return argmax_of<Given>(given, launch->classes, largest_of<Given>(given, launch->classes));
+    }
+
+    ALWAYS_INLINE void write_losses(OfRows losses) const {
+        Numbers weighted = rounded(in_double(factor_of(launch->sample_weight)) * losses);
+        put_numbers(launch->losses, launch->ignored ? chosen(ignored, Numbers{}, weighted) : weighted);
+    }
+
+    void write_log_sum_exps() const {
+        put_numbers(launch->lse, rounded(in_double(largest) + log_total));
+        for (int row = 0; row < count; row++) {
+            Number number = load<Number>((const Number *)&largest + row);
+            if (std::isinf(number)) ((Number *)launch->lse)[first + row] = has_nan(row) ? NAN : number;
+        }
+    }
+
+    bool has_nan(int row) const {
+        bool found = false;
+        for (int64_t i = 0; i < launch->classes; i++) found |= std::isnan(x.one(i, row));
+        return found;
+    }
+};
