@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "classes.h"
 #include "rows.h"
 
 constexpr int FEW = 16;  // classes: rows of fewer are computed here, whatever their layout
@@ -26,20 +27,14 @@ template <class Out> INLINE void store_column(Out *to, int64_t stride, int count
     for (int i = 0; i < count; i++) to[i * stride] = rows[i];
 }
 
-// Targets of some rows; 0 in the lanes of others.
-template <class Element> INLINE auto load_targets(const int64_t *from, int count) {
+// Targets of a group of rows.
+template <class Element> INLINE auto load_targets(const int64_t *from) {
     constexpr int HALF = Lanes<int64_t>::COUNT;
-    int64_t copy[GROUP<Element>] = {};
-    if (count < GROUP<Element>) from = std::copy_n(from, count, copy) - count;
     if constexpr (GROUP<Element> == HALF)
         return lanes_at<int64_t>(from);
     else
         return Step<int64_t>{lanes_at<int64_t>(from), lanes_at<int64_t>(from + HALF)};
 }
-
-// Whether all of them are in [0, classes).
-INLINE bool are_classes(Lanes<int64_t> x, int64_t classes) { return !any_of((x < all((int64_t)0)) | (all(classes - 1) < x)); }
-INLINE bool are_classes(Step<int64_t> x, int64_t classes) { return are_classes(x.a, classes) & are_classes(x.b, classes); }
 
 // Flags of some rows, 0 or 1.
 template <class Element> INLINE auto load_flags(const bool *from, int count) {
@@ -94,7 +89,7 @@ template <class Element> struct Places {
 };
 
 // Adds up a term of each class, as `sum_of` of rows.h.
-template <class Element, class Term> static OfRows<Element> sum_of_many(int64_t classes, Term term) {
+template <class Element, class Term> INLINE OfRows<Element> sum_of_many(int64_t classes, Term term) {
     OfRows<Element> total = {};
     Places<Element> places;
     int64_t whole = classes - classes % STEP<Element>, i = 0;

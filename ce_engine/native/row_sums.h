@@ -9,23 +9,20 @@
 
 constexpr int64_t GROUP_ROWS = 1024;
 
-INLINE Lanes<double> wide_at(const double *from) { return lanes_at<double>(from); }
+INLINE Step<double> wide_step(const double *from) {
+    return {lanes_at<double>(from), lanes_at<double>(from + Lanes<double>::COUNT)};
+}
+INLINE Step<double> wide_step(const float *from) { return in_double(lanes_at<float>(from)); }
 
 // The sums of even and of odd halves of lanes are added at the end.
-static double sum_of_group(const double *x, int64_t count) {
-    constexpr int COUNT = Lanes<double>::COUNT;
-    Lanes<double> a = {}, b = {};
+template <class Number> static double sum_of_group(const Number *x, int64_t count) {
+    constexpr int COUNT = Step<double>::COUNT;
+    Step<double> sum = {};
     int64_t i = 0;
-    for (; i + 2 * COUNT <= count; i += 2 * COUNT) a = a + wide_at(x + i), b = b + wide_at(x + i + COUNT);
-    double rest[2 * COUNT] = {};
+    for (; i + COUNT <= count; i += COUNT) sum = sum + wide_step(x + i);
+    Number rest[COUNT] = {};
     std::copy(x + i, x + count, rest);
-    return sum_of((a + wide_at(rest)) + (b + wide_at(rest + COUNT)));
-}
-
-static double sum_of_group(const float *x, int64_t count) {
-    double wide[GROUP_ROWS];
-    std::copy_n(x, count, wide);
-    return sum_of_group(wide, count);
+    return sum_of(sum + wide_step(rest));
 }
 
 // `count` rows after a sum of others.

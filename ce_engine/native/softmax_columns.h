@@ -54,6 +54,8 @@ template <class Element> class SoftmaxColumns {
         for (int group = 0; group < count; group++)
             if (!groups[group].valid()) return false;
         read(launch);
+        for (int group = 0; group < count; group++) groups[group].add_up();
+        for (int group = 0; group < count; group++) groups[group].take_logarithms();
         for (int group = 0; group < count; group++) groups[group].evaluate();
         if (launch.grad || launch.probabilities || launch.log_probabilities)
             for (int64_t i = 0; i < launch.classes; i++)

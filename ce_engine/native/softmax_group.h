@@ -54,8 +54,15 @@ template <class Element> class SoftmaxGroup {
         for (int64_t i = 0; i < launch->classes; i++) x.put(i, load_lanes(copy + i * ROWS));
     }
 
-    void evaluate() {
+    // Then `take_logarithms`, then `evaluate`: these three have long chains of arithmetic, and those of several groups
+    // are computed at the same time if they follow each other.
+    void add_up() {
         if (launch->has_softmax()) add_up_exponentials();
+    }
+
+    void take_logarithms() { log_total = logarithm(total); }
+
+    void evaluate() {
         if (launch->lse) write_log_sum_exps();
         if (launch->entropy) put_numbers(launch->entropy, rounded(log_total - weighted / total));
         if (launch->predictions) predict();
@@ -75,12 +82,19 @@ template <class Element> class SoftmaxGroup {
 
   private:
     ALWAYS_INLINE void read_targets() {
-        if (launch->target) {
-            auto targets = load_targets<Element>(launch->target + first, count);
-            is_valid = are_classes(targets, launch->classes);
-            target = in_words(targets);
-        }
         if (launch->ignored) ignored = load_flags<Element>(launch->ignored + first, count);
+        if (!launch->target) return;
+        if (count == ROWS) return set_targets(launch->target + first);
+        int64_t copy[ROWS] = {};
+        std::copy_n(launch->target + first, count, copy);
+        set_targets(copy);
+    }
+
+    // Reads them once: a caller may change them meanwhile.
+    ALWAYS_INLINE void set_targets(const int64_t *from) {
+        auto targets = load_targets<Element>(from);
+        is_valid = are_classes(targets, launch->classes);
+        target = in_words(targets);
     }
 
     template <class Tensor> ALWAYS_INLINE Strided<Tensor> strided(const void *tensor, const Strides &strides) const {
@@ -106,14 +120,14 @@ template <class Element> class SoftmaxGroup {
 
     void add_up_exponentials() {
         Columns<Element> x = this->x, e = this->e;
-        Numbers origin = largest = largest_of<Element>(x, launch->classes);
+        Numbers origin = largest_of<Element>(x, launch->classes);
         bool keep = launch->grad || launch->probabilities;
+        largest = origin;
         total = sum_of_columns<Element>(launch->classes, [&](int64_t i) ALWAYS_INLINE_LAMBDA {
             Numbers numbers = exponential(x[i] - origin);
             if (keep) e.put(i, numbers);
             return numbers;
         });
-        log_total = logarithm(total);
         if (!launch->entropy) return;
         weighted = sum_of_columns<Element>(launch->classes, [&](int64_t i) ALWAYS_INLINE_LAMBDA {
             Numbers size = larger(all(Constants<Number>::LEAST_EXPONENT), x[i] - largest);
