@@ -9,7 +9,6 @@
 #include "classes.h"
 #include "rows.h"
 
-constexpr int FEW = 16;  // classes: rows of fewer are computed here, whatever their layout
 template <class Element> constexpr int GROUP = Lanes<Computed<Element>>::COUNT;  // rows
 
 // One class of some rows.
@@ -104,9 +103,9 @@ template <class Element, class Term> INLINE OfRows<Element> sum_of_many(int64_t 
     return total;
 }
 
-// Rows of few classes are always computed here, and need no places.
+// Rows of less than a step are always computed here, and need no places.
 template <class Element, class Term> INLINE OfRows<Element> sum_of_columns(int64_t classes, Term term) {
-    if (classes >= FEW) return sum_of_many<Element>(classes, term);
+    if (classes >= STEP<Element>) return sum_of_many<Element>(classes, term);
     OfRows<Element> total = {};
     for (int64_t i = 0; i < classes; i++) total = total + in_double(term(i));
     return total;

@@ -13,6 +13,10 @@
 
 constexpr int64_t SEGMENT = 1 << 12;  // classes that are added up as they are computed; their sums are added in double
 
+// Whether a result goes past the caches, by the bytes of a part that lies side by side and of all: they would not hold
+// it until it is read.
+INLINE bool passes_caches(int64_t part, int64_t all) { return part >= 1 << 16 && all >= 1 << 23; }
+
 // How far apart numbers of a tensor (samples, positions, classes) are, in elements.
 struct Strides {
     int64_t sample, position, classes;

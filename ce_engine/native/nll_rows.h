@@ -61,7 +61,11 @@ template <class Element> class NllRows {
     }
 
     void clear(int64_t place, int64_t count) const {
-        int64_t size = launch.is_grad_wide ? sizeof(Wide) : sizeof(Element);
-        std::memset((char *)launch.grad + place * size, 0, count * size);
+        int64_t size = launch.is_grad_wide ? sizeof(Wide) : sizeof(Element), bytes = count * size;
+        char *to = (char *)launch.grad + place * size;
+        if (passes_caches(bytes, launch.rows * launch.classes * size))
+            stream_zeros(to, bytes);
+        else
+            std::memset(to, 0, bytes);
     }
 };

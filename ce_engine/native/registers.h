@@ -4,6 +4,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -116,4 +118,12 @@ INLINE void publish() {
 #if defined(__x86_64__)
     _mm_sfence();
 #endif
+}
+
+INLINE void stream_zeros(char *to, int64_t bytes) {
+    int64_t i = std::min<int64_t>(bytes, -(uintptr_t)to % REGISTER_BYTES);
+    std::memset(to, 0, i);
+    for (; i + REGISTER_BYTES <= bytes; i += REGISTER_BYTES) stream(to + i, FloatRegister{});
+    std::memset(to + i, 0, bytes - i);
+    publish();
 }

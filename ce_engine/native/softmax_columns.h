@@ -41,13 +41,27 @@ template <class Element> class SoftmaxColumns {
                 SoftmaxGroup<Element>(launch, kept + count * 2 * launch.classes * GROUP<Element>, sample, position);
     }
 
-    void read(const Launch &launch) {
-        if (launch.classes <= FEW && launch.strides.classes == 1) {
+    // Whether rows of a tensor lie side by side, with less than a step of classes each.
+    static bool are_short_rows(const Launch &launch, const Strides &strides) {
+        return strides.classes == 1 && launch.classes < STEP<Element>;
+    }
+
+    void read(const Launch &launch) const {
+        if (are_short_rows(launch, launch.strides)) {
             for (int group = 0; group < count; group++) groups[group].read_rows();
             return;
         }
         for (int64_t i = 0; i < launch.classes; i++)
             for (int group = 0; group < count; group++) groups[group].read(i, count * GROUP<Element>);
+    }
+
+    void write(const Launch &launch) const {
+        if (are_short_rows(launch, launch.out_strides)) {
+            for (int group = 0; group < count; group++) groups[group].write_rows();
+            return;
+        }
+        for (int64_t i = 0; i < launch.classes; i++)
+            for (int group = 0; group < count; group++) groups[group].write(i);
     }
 
     bool evaluate(const Launch &launch) {
@@ -57,9 +71,7 @@ template <class Element> class SoftmaxColumns {
         for (int group = 0; group < count; group++) groups[group].add_up();
         for (int group = 0; group < count; group++) groups[group].take_logarithms();
         for (int group = 0; group < count; group++) groups[group].evaluate();
-        if (launch.grad || launch.probabilities || launch.log_probabilities)
-            for (int64_t i = 0; i < launch.classes; i++)
-                for (int group = 0; group < count; group++) groups[group].write(i);
+        if (launch.grad || launch.probabilities || launch.log_probabilities) write(launch);
         return true;
     }
 };

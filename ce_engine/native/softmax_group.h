@@ -3,6 +3,7 @@
 #pragma once
 
 #include "columns.h"
+#include "transpose.h"
 
 // First `read` for all classes, then `evaluate`, then `write` for all classes.
 template <class Element> class SoftmaxGroup {
@@ -44,13 +45,10 @@ template <class Element> class SoftmaxGroup {
 
     // Reads few classes, which lie side by side.
     void read_rows() const {
-        Element copy[FEW * ROWS];
-        const Element *from = strided<Element>(launch->input, launch->strides).x;
-        for (int64_t i = 0; i < launch->classes; i++) {
-#pragma GCC unroll 16
-            for (int row = 0; row < ROWS; row++)
-                copy[i * ROWS + row] = from[std::min(row, count - 1) * launch->strides.position + i];
-        }
+        auto from = strided<Element>(launch->input, launch->strides);
+        Element copy[STEP<Element> * ROWS];
+        if (count < ROWS) std::fill_n(copy, launch->classes * ROWS, Element());
+        transpose(from.x, launch->strides.position, count, launch->classes, copy, ROWS);
         for (int64_t i = 0; i < launch->classes; i++) x.put(i, load_lanes(copy + i * ROWS));
     }
 
@@ -76,13 +74,23 @@ template <class Element> class SoftmaxGroup {
 
     ALWAYS_INLINE void write(int64_t i) const {
         if (launch->grad) launch->is_grad_wide ? put<Wide>(launch->grad, i, grad_at(i)) : put<Element>(launch->grad, i, grad_at(i));
-        if (launch->probabilities) put<Wide>(launch->probabilities, i, e[i] * rounded(of_all_rows<Element>(1) / total));
-        if (launch->log_probabilities) put<Wide>(launch->log_probabilities, i, x[i] - largest - rounded(log_total));
+        if (launch->probabilities) put<Wide>(launch->probabilities, i, probability_at(i));
+        if (launch->log_probabilities) put<Wide>(launch->log_probabilities, i, log_probability_at(i));
+    }
+
+    // Writes few classes, which lie side by side.
+    void write_rows() const {
+        auto grad = [&](int64_t i) ALWAYS_INLINE_LAMBDA { return grad_at(i); };
+        if (launch->grad) launch->is_grad_wide ? put_rows<Wide>(launch->grad, grad) : put_rows<Element>(launch->grad, grad);
+        if (launch->probabilities)
+            put_rows<Wide>(launch->probabilities, [&](int64_t i) ALWAYS_INLINE_LAMBDA { return probability_at(i); });
+        if (launch->log_probabilities)
+            put_rows<Wide>(launch->log_probabilities, [&](int64_t i) ALWAYS_INLINE_LAMBDA { return log_probability_at(i); });
     }
 
   private:
     ALWAYS_INLINE void read_targets() {
-        if (launch->ignored) ignored = load_flags<Element>(launch->ignored + first, count);
+        ignored = launch->ignored ? load_flags<Element>(launch->ignored + first, count) : Lanes<Word<Number>>{};
         if (!launch->target) return;
         if (count == ROWS) return set_targets(launch->target + first);
         int64_t copy[ROWS] = {};
@@ -138,7 +146,7 @@ template <class Element> class SoftmaxGroup {
     // The input at targets.
     ALWAYS_INLINE Numbers taken() const {
         Numbers taken = {};
-        if (launch->classes < FEW) {
+        if (launch->classes < STEP<Element>) {
             for (int64_t i = 0; i < launch->classes; i++) taken = chosen(is_target(i), x[i], taken);
             return taken;
         }
@@ -228,10 +236,19 @@ template <class Element> class SoftmaxGroup {
         return chosen(is_target(i), grad - (smooth + hard) * scale, fused(smooth, negated(scale), grad));
     }
 
+    ALWAYS_INLINE Numbers probability_at(int64_t i) const { return e[i] * rounded(of_all_rows<Element>(1) / total); }
+    ALWAYS_INLINE Numbers log_probability_at(int64_t i) const { return x[i] - largest - rounded(log_total); }
+
     template <class Out> ALWAYS_INLINE void put(void *results, int64_t i, Numbers numbers) const {
-        const Strides &strides = launch->out_strides;
-        Out *to = (Out *)results + sample * strides.sample + position * strides.position + i * strides.classes;
-        store_column(to, strides.position, count, numbers);
+        auto to = strided<Out>(results, launch->out_strides);
+        store_column((Out *)to.x + i * to.strides.classes, to.strides.position, count, numbers);
+    }
+
+    template <class Out, class Make> ALWAYS_INLINE void put_rows(void *results, Make make) const {
+        Out columns[STEP<Element> * ROWS];
+        for (int64_t i = 0; i < launch->classes; i++) store_lanes(columns + i * ROWS, make(i));
+        auto to = strided<Out>(results, launch->out_strides);
+        transpose(columns, ROWS, launch->classes, count, (Out *)to.x, to.strides.position);
     }
 
     void predict() const {

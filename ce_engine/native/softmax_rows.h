@@ -10,8 +10,6 @@
 
 // In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
 constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
-// In bytes of a row's gradient and of all, from which it goes past the caches: they would not hold it until it is read.
-constexpr int64_t LEAST_STREAM = 1 << 16, LEAST_STREAM_ALL = 1 << 23;
 
 // What a row's exponentials add up to.
 template <class Number> struct Softmax {
@@ -239,7 +237,7 @@ template <class Element> class SoftmaxRows {
     template <class Out, class Make> void write_large(Out *to, const Row<Element> &row, Make make) const {
         int64_t bytes = launch.classes * sizeof(Out);
         bool is_aligned = (uintptr_t)to % REGISTER_BYTES == 0;
-        if (is_aligned && bytes >= LEAST_STREAM && bytes * launch.rows >= LEAST_STREAM_ALL)
+        if (is_aligned && passes_caches(bytes, bytes * launch.rows))
             write_row<true>(to, row, make);
         else
             write_row<false>(to, row, make);

@@ -7,12 +7,11 @@ import torch
 
 import ce_engine
 from ce_engine._memory import Scratch
-from ce_engine.cpu._native_softmax import FEW
-from tests.ce_engine.helpers import HALVES, PROBLEMS, Problem, problem
+from tests.ce_engine.helpers import FLOATS, HALVES, PROBLEMS, Problem, problem
 from tests.pairs import pairs
 from tests.present import present
 
-STEP, GROUP = 32, 16  # classes, and rows of few classes, that are computed at a time in float32
+STEP, GROUP = 32, 16  # classes, and rows of fewer classes, that are computed at a time in float32
 BLOCK = 8 * GROUP
 SEGMENT = 2**12  # as in native/launch.h
 
@@ -103,7 +102,7 @@ def test_streamed_gradients_have_the_bits(classes, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @pytest.mark.parametrize(
-    "classes", [FEW, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
+    "classes", [3, STEP - 1, STEP, STEP + 1, 2 * STEP, 2 * STEP + 1, 3 * STEP + 7, SEGMENT + STEP + 1]
 )
 def test_rows_side_by_side_have_the_bits(classes, dtype):
     """The bits are the same as for rows that lie one after the other."""
@@ -129,7 +128,7 @@ def test_rows_side_by_side_have_the_bits(classes, dtype):
 
 
 @pytest.mark.parametrize("positions", [1, GROUP - 1, GROUP, GROUP + 1, BLOCK, 1000])
-@pytest.mark.parametrize("classes", [1, 2, FEW - 1, FEW, 40])
+@pytest.mark.parametrize("classes", [1, 2, STEP // 2, STEP - 1, STEP, 40])
 def test_any_number_of_positions_is_exact(positions, classes):
     logits, target = torch.randn(3, classes, positions), torch.randint(classes, (3, positions))
     target[1, 0] = -100
@@ -141,6 +140,23 @@ def test_any_number_of_positions_is_exact(positions, classes):
     torch.testing.assert_close(present(ours.lse).double(), truth.lse, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(present(ours.grad).double(), truth.grad, rtol=1e-6, atol=1e-6)
     assert torch.equal(present(ours.predictions), present(truth.predictions))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("rows", [1, 3, 5, GROUP, GROUP + 3])
+@pytest.mark.parametrize("classes", [1, 3, 4, 5, 13, STEP - 1])
+def test_short_rows_are_exact(classes, rows, dtype):
+    """Rows of less than a step are transposed in tiles of 4 x 4, and so are their gradients and probabilities."""
+    logits, target = torch.randn(rows, classes).to(dtype), torch.randint(classes, (rows,))
+    outputs = ("probabilities", "log_probabilities")
+    ours = ce_engine.cross_entropy(logits, target, reduction="sum", grad=True, outputs=outputs)
+    truth = logits.double().requires_grad_()
+    torch.nn.functional.cross_entropy(truth, target, reduction="sum").backward()
+    torch.testing.assert_close(ours.grad, present(truth.grad).to(dtype))
+    torch.testing.assert_close(present(ours.probabilities).double(), truth.detach().softmax(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        present(ours.log_probabilities).double(), truth.detach().log_softmax(1), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("kind", "dtype"), pairs(PROBLEMS, HALVES))

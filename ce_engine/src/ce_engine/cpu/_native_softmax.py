@@ -15,7 +15,6 @@ from ce_engine.cpu._targets import smooth_target
 
 STEP_BYTES = 128  # of numbers that are computed at a time, as in native/lanes.h
 COLUMN_BYTES, COLUMNS_BYTES, MOST_GROUPS = 64, 2**18, 8  # as in native/softmax_columns.h
-FEW = 16  # classes: several rows of fewer are computed at a time, whatever their layout
 
 # As in native/launch.h: the form; label smoothing and distributions.
 FORM = struct.Struct("@ 9q q 3q 4? 0q")
@@ -43,7 +42,7 @@ def _form(
     """The form of launches whose input has such a shape, and whose tensors lie like this."""
     *samples, positions, class_count = shape
     compute_dtype = torch.float64 if input[1] is torch.float64 else torch.float32
-    by_columns = class_count < FEW or not all(_in_rows(shape, layout) for layout in (input, target, out))
+    by_columns = class_count < _step(compute_dtype) or not all(_in_rows(shape, layout) for layout in (input, target, out))
     arguments = FORM.pack(
         *_strides(shape, input, by_columns),
         *_strides(shape, target, by_columns),
@@ -94,7 +93,7 @@ class _Targets(NamedTuple):
 
 def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)
     """A copy with room for a step before it, of the dtype that is computed in."""
-    step = STEP_BYTES // kind.compute_dtype.itemsize
+    step = _step(kind.compute_dtype)
     copy = torch.zeros(step + kind.class_count, dtype=kind.compute_dtype, device="cpu")[step:]
     return copy.copy_(numbers)
 
@@ -122,12 +121,17 @@ def softmax_launch(
     return Launch(library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, form.kept, (tensors, targets))
 
 
+def _step(compute_dtype: torch.dtype) -> int:
+    """Several rows of fewer classes are computed at a time, whatever their layout."""
+    return STEP_BYTES // compute_dtype.itemsize
+
+
 def _kept_numbers(class_count: int, compute_dtype: torch.dtype, by_columns: bool) -> int:
     itemsize = compute_dtype.itemsize
     if by_columns:  # the input and its exponentials
         groups = min(max(COLUMNS_BYTES // (class_count * COLUMN_BYTES), 1), MOST_GROUPS)
         return 2 * groups * class_count * COLUMN_BYTES // itemsize
-    step = STEP_BYTES // itemsize
+    step = _step(compute_dtype)
     return (class_count // step + 1) * step
 
 
