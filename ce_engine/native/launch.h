@@ -15,7 +15,7 @@ constexpr int64_t SEGMENT = 1 << 12;  // classes that are added up as they are c
 
 // Whether a result goes past the caches, by the bytes of a part that lies side by side and of all: they would not hold
 // it until it is read.
-INLINE bool passes_caches(int64_t part, int64_t all) { return part >= 1 << 16 && all >= 1 << 23; }
+INLINE bool passes_caches(int64_t part, int64_t all) { return part >= 1 << 16 && all >= 1 << 22; }
 
 // How far apart numbers of a tensor (samples, positions, classes) are, in elements.
 struct Strides {
