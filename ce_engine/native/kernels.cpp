@@ -11,44 +11,50 @@
 enum Dtype { FLOAT64, FLOAT32, FLOAT16, BFLOAT16 };
 
 template <class Element> static Outcome evaluate_rows(const Launch &launch, const Share &share) {
-    if (launch.is_log && !launch.has_outputs())
-        return evaluate_pieces(share, launch.rows, launch.grad ? launch.classes : 1, [&](int64_t first, int64_t last, void *) {
-            return NllRows<Element>(launch).evaluate(first, last);
-        });
-    if (!launch.by_columns)
-        return evaluate_pieces(share, launch.rows, launch.classes, [&](int64_t first, int64_t last, void *kept) {
-            return SoftmaxRows<Element>(launch, kept).evaluate(first, last);
-        });
+    typedef SoftmaxRows<Element> Rows;
     typedef SoftmaxColumns<Element> Columns;
+    if (launch.is_log && !launch.has_outputs())
+        return evaluate_pieces(share, {launch.rows, launch.grad ? launch.classes : 1, 0},
+                               [&](int64_t first, int64_t last, void *) {
+                                   return NllRows<Element>(launch).evaluate(first, last);
+                               });
+    if (!launch.by_columns)
+        return evaluate_pieces(share, {launch.rows, launch.classes, Rows::scratch_bytes(launch)},
+                               [&](int64_t first, int64_t last, void *kept) {
+                                   return Rows(launch, kept).evaluate(first, last);
+                               });
     int64_t blocks = launch.rows / launch.positions * Columns::blocks_of_sample(launch);
-    return evaluate_pieces(share, blocks, launch.classes * Columns::rows(launch),
+    return evaluate_pieces(share, {blocks, launch.classes * Columns::rows(launch), Columns::scratch_bytes(launch)},
                            [&](int64_t first, int64_t last, void *kept) {
                                return Columns::evaluate(launch, first, last, kept);
                            });
 }
 
-template <class Element> static Outcome evaluate_binary(const BinaryLaunch &launch, const Share &share) {
-    return evaluate_pieces(share, launch.elements, 1, [&](int64_t first, int64_t last, void *) {
+template <class Element> static Outcome evaluate_elements(const BinaryLaunch &launch, const Share &share) {
+    return evaluate_pieces(share, {launch.elements, 1, 0}, [&](int64_t first, int64_t last, void *) {
         return BinaryElements<Element>::evaluate(launch, first, last);
     });
 }
 
-extern "C" Outcome softmax(const Launch *launch, const Share *share, Dtype dtype) {
+extern "C" Outcome softmax(const Launch *launch, Dtype dtype, int threads, std::atomic<int64_t> *taken, int64_t most) {
+    Share share = {threads, taken, most};
     switch (dtype) {
-    case FLOAT64: return evaluate_rows<Float64>(*launch, *share);
-    case FLOAT32: return evaluate_rows<Float32>(*launch, *share);
-    case FLOAT16: return evaluate_rows<Float16>(*launch, *share);
-    case BFLOAT16: return evaluate_rows<BFloat16>(*launch, *share);
+    case FLOAT64: return evaluate_rows<Float64>(*launch, share);
+    case FLOAT32: return evaluate_rows<Float32>(*launch, share);
+    case FLOAT16: return evaluate_rows<Float16>(*launch, share);
+    case BFLOAT16: return evaluate_rows<BFloat16>(*launch, share);
     }
     return WRONG_TARGET;
 }
 
-extern "C" Outcome binary(const BinaryLaunch *launch, const Share *share, Dtype dtype) {
+extern "C" Outcome binary(const BinaryLaunch *launch, Dtype dtype, int threads, std::atomic<int64_t> *taken,
+                          int64_t most) {
+    Share share = {threads, taken, most};
     switch (dtype) {
-    case FLOAT64: return evaluate_binary<Float64>(*launch, *share);
-    case FLOAT32: return evaluate_binary<Float32>(*launch, *share);
-    case FLOAT16: return evaluate_binary<Float16>(*launch, *share);
-    case BFLOAT16: return evaluate_binary<BFloat16>(*launch, *share);
+    case FLOAT64: return evaluate_elements<Float64>(*launch, share);
+    case FLOAT32: return evaluate_elements<Float32>(*launch, share);
+    case FLOAT16: return evaluate_elements<Float16>(*launch, share);
+    case BFLOAT16: return evaluate_elements<BFloat16>(*launch, share);
     }
     return WRONG_TARGET;
 }

@@ -23,6 +23,11 @@ template <class Element> class SoftmaxColumns {
 
     static int64_t blocks_of_sample(const Launch &launch) { return (launch.positions + rows(launch) - 1) / rows(launch); }
 
+    // For the input and its exponentials.
+    static int64_t scratch_bytes(const Launch &launch) {
+        return 2 * rows(launch) * launch.classes * sizeof(Wide<Element>);
+    }
+
     // Whether all rows of some blocks were evaluated.
     static bool evaluate(const Launch &launch, int64_t first, int64_t last, void *kept) {
         bool done = true;

@@ -80,9 +80,15 @@ template <class Element> class SoftmaxRows {
     typedef ::Wide<Element> Wide;
 
     const Launch &launch;
-    Wide *kept;  // the exponentials of a row
+    Wide *kept;  // the exponentials of a row, or null
 
   public:
+    // For the exponentials, if something is made of them.
+    static int64_t scratch_bytes(const Launch &launch) {
+        bool is_kept = launch.grad || launch.probabilities || launch.log_probabilities;
+        return is_kept ? (launch.classes / STEP<Element> + 1) * STEP<Element> * sizeof(Wide) : 0;
+    }
+
     SoftmaxRows(const Launch &launch, void *kept) : launch(launch), kept((Wide *)kept) {}
 
     // Whether all rows were evaluated: whether all targets are classes.

@@ -26,7 +26,8 @@ class Library:
         self.softmax, self.binary, self.are_classes = library.softmax, library.binary, library.are_classes
         for function in (self.softmax, self.binary):
             function.restype = ctypes.c_int
-            function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
+            counter = ctypes.POINTER(ctypes.c_int64)
+            function.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_int, counter, ctypes.c_int64)
         self.are_classes.restype = ctypes.c_bool
         self.are_classes.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.sum_rows = {torch.float64: library.sum_float64, torch.float32: library.sum_float32}

@@ -93,10 +93,6 @@ class Scratch(threading.local):
         count = Size(shape).numel()
         return self._at_least(count, dtype, name)[:count].view(shape)
 
-    def address(self, count: int, dtype: torch.dtype, name: str) -> int:
-        """The address of memory for so many numbers, which lasts until this thread asks for more."""
-        return self._at_least(count, dtype, name).data_ptr()
-
     def _at_least(self, count: int, dtype: torch.dtype, name: str) -> Tensor:
         memory = self._memory.get((name, dtype))
         if memory is None or memory.numel() < count:

@@ -71,3 +71,30 @@ def test_operators_replace_the_library():
     ours = ce_engine.cross_entropy(logits, target).loss
     with _libraries.using(None):
         torch.testing.assert_close(ce_engine.cross_entropy(logits, target).loss, ours)
+
+
+SHORT_OF_MEMORY = """
+import resource, torch, ce_engine
+from pathlib import Path
+
+torch.set_num_threads(1)
+logits, target = torch.zeros(1, 2**24), torch.zeros(1, dtype=torch.int64)
+grad = torch.zeros_like(logits)
+slab = ce_engine.slabs.cross_entropy(logits, target, grad=True)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+unlimited = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, unlimited[1]))  # the exponentials take 2**26 bytes
+try:
+    ce_engine.evaluate(slab, grad_into=grad)
+except MemoryError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, unlimited)
+print(round(ce_engine.evaluate(slab, grad_into=grad).loss_sum, 3))
+"""
+
+
+def test_lack_of_scratch_memory_is_an_error_and_passes():
+    if _libraries.library() is None:
+        pytest.skip("there was no C++ compiler")
+    done = run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["too little memory is free for intermediate numbers", "16.636"]

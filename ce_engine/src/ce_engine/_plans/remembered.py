@@ -54,23 +54,25 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
         forms: dict[Hashable, _Form] = {}
         signature = inspect.signature(plan)
 
-        def planned_before(key: Hashable, input: Tensor, target: Tensor) -> Slab | None:
-            form = forms.get(key)
-            if form is not None and check_numbers is not None:
-                check_numbers(input, target)
-            return None if form is None else form.slab(input, target)
+        def remember(key: Hashable, slab: Slab, arguments: dict[str, Any]) -> None:
+            if _is_remembered(slab, arguments):
+                if len(forms) == MOST:
+                    forms.clear()
+                forms[key] = _Form(slab.kind, slab.reduction, slab.rows.scale, slab.rows.classes is not None)
 
         @wraps(plan)
         def planned(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Slab:
             key = _key(input, target, args, options)
-            slab = None if key is None else planned_before(key, input, target)
-            if slab is not None:
-                return slab
+            form = forms.get(key)
+            if form is not None:
+                if check_numbers is not None:
+                    check_numbers(input, target)
+                slab = form.slab(input, target)
+                if slab is not None:
+                    return slab
             slab = cast("Callable[..., Slab]", plan)(input, target, *args, **options)
-            if key is not None and _is_remembered(slab, signature.bind(input, target, *args, **options).arguments):
-                if len(forms) == MOST:
-                    forms.clear()
-                forms[key] = _Form(slab.kind, slab.reduction, slab.rows.scale, slab.rows.classes is not None)
+            if form is None and key is not None:
+                remember(key, slab, signature.bind(input, target, *args, **options).arguments)
             return slab
 
         return cast("Callable[P, Slab]", planned)

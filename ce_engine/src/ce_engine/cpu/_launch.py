@@ -3,28 +3,15 @@
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ce_engine._memory import scratch
-
 ADDRESSES = struct.Struct("@ 16P")  # as in native/launch.h
-SHARE = struct.Struct("@PqiPq")  # as in native/pieces.h
 ALL = 2**62  # pieces
-WRONG_TARGET, _, SOME_LEFT = range(3)  # as in native/pieces.h
+LACK_OF_MEMORY, WRONG_TARGET, _, SOME_LEFT = range(4)  # as in native/pieces.h
 
-
-class Kept(NamedTuple):
-    """Scratch memory for so many numbers."""
-
-    numbers: int
-    dtype: torch.dtype
-
-    @property
-    def nbytes(self) -> int:
-        return self.numbers * self.dtype.itemsize
+Function = Callable[[bytes, int, int, ctypes.c_int64 | None, int], int]
 
 
 class Launch:
@@ -34,22 +21,13 @@ class Launch:
         function: Of the library.
         dtype: The number of the input's dtype.
         arguments: The function's first argument, which points to memory of `tensors`.
-        kept: The scratch memory that each PyTorch thread needs; None if it needs none.
         tensors: Are kept as long as the launch.
     """
 
-    def __init__(
-        self,
-        function: Callable[[bytes, bytes, int], int],
-        dtype: int,
-        arguments: bytes,
-        kept: Kept | None,
-        tensors: object,
-    ) -> None:
+    def __init__(self, function: Function, dtype: int, arguments: bytes, tensors: object) -> None:
         self._function, self._dtype, self._arguments = function, dtype, arguments
-        self._kept = kept
         self._tensors = tensors
-        self._taken: ctypes.c_int64 | None = None
+        self._taken: ctypes.c_int64 | None = None  # pieces
 
     def share(self) -> None:
         """From now on, several threads may call `take`."""
@@ -60,14 +38,11 @@ class Launch:
 
         Raises:
             IndexError: A target is out of range.
+            MemoryError: Too little memory is free for intermediate numbers.
         """
-        threads, kept, kept_bytes = torch.get_num_threads(), 0, 0
-        if self._kept is not None:
-            kept_bytes = self._kept.nbytes
-            kept = scratch.address(threads * self._kept.numbers, self._kept.dtype, "kept")
-        taken = 0 if self._taken is None else ctypes.addressof(self._taken)
-        share = SHARE.pack(taken, pieces, threads, kept, kept_bytes)
-        outcome = self._function(self._arguments, share, self._dtype)
+        outcome = self._function(self._arguments, self._dtype, torch.get_num_threads(), self._taken, pieces)
+        if outcome == LACK_OF_MEMORY:
+            raise MemoryError("too little memory is free for intermediate numbers")
         if outcome == WRONG_TARGET:
             raise IndexError("a target is out of range now; slabs must not change until their results are there")
         return outcome == SOME_LEFT

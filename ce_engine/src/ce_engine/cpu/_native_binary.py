@@ -28,4 +28,4 @@ def binary_launch(
         target is not None and target.dtype is kind.compute_dtype,
         out.grad is not None and out.grad.dtype is kind.compute_dtype,
     )
-    return Launch(library.binary, DTYPE_NUMBERS[kind.dtype], packed_addresses(tensors) + form, None, tensors)
+    return Launch(library.binary, DTYPE_NUMBERS[kind.dtype], packed_addresses(tensors) + form, tensors)

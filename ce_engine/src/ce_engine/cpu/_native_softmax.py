@@ -10,22 +10,14 @@ from torch import Tensor
 
 from ce_engine._libraries import DTYPE_NUMBERS, Library
 from ce_engine._slab import Kind, RowResults, Rows
-from ce_engine.cpu._launch import Kept, Launch, packed_addresses
+from ce_engine.cpu._launch import Launch, packed_addresses
 from ce_engine.cpu._targets import smooth_target
 
 STEP_BYTES = 128  # of numbers that are computed at a time, as in native/lanes.h
-COLUMN_BYTES, COLUMNS_BYTES, MOST_GROUPS = 64, 2**18, 8  # as in native/softmax_columns.h
 
 # As in native/launch.h: the form; label smoothing and distributions.
 FORM = struct.Struct("@ 9q q 3q 4? 0q")
 TARGETS = struct.Struct("@ 3d 2P")
-
-
-class _Form(NamedTuple):
-    """What launches of the same form share: the first of their arguments, and the scratch memory that they need."""
-
-    arguments: bytes
-    kept: Kept | None
 
 
 Layout = tuple[tuple[int, ...], torch.dtype]  # strides in elements
@@ -38,12 +30,14 @@ def _layout(x: Tensor | None) -> Layout | None:
 @lru_cache(1024)
 def _form(
     shape: tuple[int, ...], input: Layout, target: Layout | None, out: Layout | None, scale_stride: int, is_log: bool
-) -> _Form:
+) -> bytes:
     """The form of launches whose input has such a shape, and whose tensors lie like this."""
     *samples, positions, class_count = shape
     compute_dtype = torch.float64 if input[1] is torch.float64 else torch.float32
-    by_columns = class_count < _step(compute_dtype) or not all(_in_rows(shape, layout) for layout in (input, target, out))
-    arguments = FORM.pack(
+    by_columns = class_count < _step(compute_dtype) or not all(
+        _in_rows(shape, layout) for layout in (input, target, out)
+    )
+    return FORM.pack(
         *_strides(shape, input, by_columns),
         *_strides(shape, target, by_columns),
         *_strides(shape, out, by_columns),
@@ -56,9 +50,6 @@ def _form(
         target is not None and target[1] is compute_dtype,
         out is not None and out[1] is compute_dtype,
     )
-    if not by_columns and out is None:
-        return _Form(arguments, None)
-    return _Form(arguments, Kept(_kept_numbers(class_count, compute_dtype, by_columns), compute_dtype))
 
 
 class _Targets(NamedTuple):
@@ -117,22 +108,13 @@ def softmax_launch(
     form = _form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
     targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
     tensors = (x, target, *rows, *out)
-    arguments = packed_addresses(tensors) + form.arguments + (PLAIN if targets is None else targets.packed())
-    return Launch(library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, form.kept, (tensors, targets))
+    arguments = packed_addresses(tensors) + form + (PLAIN if targets is None else targets.packed())
+    return Launch(library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, (tensors, targets))
 
 
 def _step(compute_dtype: torch.dtype) -> int:
     """Several rows of fewer classes are computed at a time, whatever their layout."""
     return STEP_BYTES // compute_dtype.itemsize
-
-
-def _kept_numbers(class_count: int, compute_dtype: torch.dtype, by_columns: bool) -> int:
-    itemsize = compute_dtype.itemsize
-    if by_columns:  # the input and its exponentials
-        groups = min(max(COLUMNS_BYTES // (class_count * COLUMN_BYTES), 1), MOST_GROUPS)
-        return 2 * groups * class_count * COLUMN_BYTES // itemsize
-    step = _step(compute_dtype)
-    return (class_count // step + 1) * step
 
 
 def _in_rows(shape: tuple[int, ...], layout: Layout | None) -> bool:

@@ -1,0 +1,32 @@
+// Memory for intermediate numbers. Each thread has its own, and uses it again for each launch.
+
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+
+class Scratch {
+    static constexpr int64_t ALIGNMENT = 64;  // a line of the caches
+
+    void *memory = nullptr;
+    int64_t size = 0;
+
+  public:
+    ~Scratch() { std::free(memory); }
+
+    // Null if there is too little memory.
+    void *at_least(int64_t bytes) {
+        if (bytes > size) {
+            std::free(memory);
+            size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+            memory = std::aligned_alloc(ALIGNMENT, size);
+            if (!memory) size = 0;
+        }
+        return memory;
+    }
+};
+
+static Scratch &scratch() {
+    thread_local Scratch own;
+    return own;
+}
