@@ -1,8 +1,8 @@
 // The numbers of a group of rows of one sample, each row in a lane of its own: of rows whose numbers lie side by side
-// class by class, as those of an image's pixels, which so need not be transposed; and of rows of so few classes that a
-// step would be mostly empty.
+// class by class, as those of an image's pixels, which so need not be transposed; and of rows of less than a
+// step of classes, whatever their layout.
 //
-// A row has the bits that it has by itself: its classes are added up in the same places and order as in rows.h.
+// A row of more classes has the bits that it has by itself: they are added up in the same places and order as in rows.h.
 
 #pragma once
 

@@ -5,7 +5,8 @@
 #include "columns.h"
 #include "transpose.h"
 
-// First `read` for all classes, then `evaluate`, then `write` for all classes.
+// First `read` for all classes; then `add_up`, `take_logarithms` and `evaluate`; then `write` for all classes. The three
+// in between have long chains of arithmetic: those of several groups overlap if each is called for all groups in turn.
 template <class Element> class SoftmaxGroup {
     typedef Computed<Element> Number;
     typedef ::Wide<Element> Wide;
@@ -52,13 +53,13 @@ template <class Element> class SoftmaxGroup {
         for (int64_t i = 0; i < launch->classes; i++) x.put(i, load_lanes(copy + i * ROWS));
     }
 
-    // Then `take_logarithms`, then `evaluate`: these three have long chains of arithmetic, and those of several groups
-    // are computed at the same time if they follow each other.
     void add_up() {
         if (launch->has_softmax()) add_up_exponentials();
     }
 
-    void take_logarithms() { log_total = logarithm(total); }
+    void take_logarithms() {
+        if (launch->has_softmax()) log_total = logarithm(total);
+    }
 
     void evaluate() {
         if (launch->lse) write_log_sum_exps();
