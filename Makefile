@@ -103,7 +103,7 @@ define new_environment
 	@echo "  reading what there is to install"
 endef
 
-.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*)
+.venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*.* ce_engine/native/*/*)
 	$(call new_environment,takes about three minutes$(COMMA) most of it for PyTorch and what it brings)
 	@$(PIP) -q -c constraints.txt pip
 	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' | $(STEPS)

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "elements.h"
+#include "vectors/elements.h"
 
 INLINE auto are_others(Lanes<int64_t> x, int64_t classes) { return (x < all((int64_t)0)) | (all(classes - 1) < x); }
 INLINE bool are_classes(Lanes<int64_t> x, int64_t classes) { return !any_of(are_others(x, classes)); }

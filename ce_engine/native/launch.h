@@ -8,8 +8,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "elements.h"
-#include "functions.h"
+#include "vectors/elements.h"
+#include "vectors/functions.h"
 
 constexpr int64_t SEGMENT = 1 << 12;  // classes that are added up as they are computed; their sums are added in double
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "elements.h"
+#include "vectors/elements.h"
 
 constexpr int64_t GROUP_ROWS = 1024;
 

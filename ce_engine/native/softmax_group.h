@@ -3,7 +3,7 @@
 #pragma once
 
 #include "columns.h"
-#include "transpose.h"
+#include "vectors/transpose.h"
 
 // First `read` for all classes; then `add_up`, `take_logarithms` and `evaluate`; then `write` for all classes. The three
 // in between have long chains of arithmetic: those of several groups overlap if each is called for all groups in turn.

@@ -13,7 +13,7 @@ from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._launch import Launch, packed_addresses
 from ce_engine.cpu._targets import smooth_target
 
-STEP_BYTES = 128  # of numbers that are computed at a time, as in native/lanes.h
+STEP_BYTES = 128  # of numbers that are computed at a time, as in native/vectors/lanes.h
 
 # As in native/launch.h: the form; label smoothing and distributions.
 FORM = struct.Struct("@ 9q q 3q 4? 0q")
