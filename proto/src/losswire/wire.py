@@ -20,11 +20,16 @@ def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple
         FieldError: The bytes are not a message, or have too many fields. The error names `where` they are.
     """
     position = count = 0
-    while position < len(data):
+    size = len(data)
+    while position < size:
         count += 1
         if count > max_fields:
             raise FieldError(where, f"expected at most {max_fields} fields, got more")
-        key, position = read_varint(data, position, where, MAX_PREFIX_BYTES)
+        key = data[position]
+        if key < 0x80:  # nearly all tags take one byte
+            position += 1
+        else:
+            key, position = read_varint(data, position, where, MAX_PREFIX_BYTES)
         number, kind = key >> 3, key & 7
         if not 0 < number <= MAX_FIELD_NUMBER:
             raise FieldError(where, f"expected fields of numbers 1 to {MAX_FIELD_NUMBER}, got {number}")
@@ -38,8 +43,8 @@ def read_fields(data: memoryview, where: str, max_fields: int) -> Iterator[tuple
             length = 4 if kind == FIXED32 else 8
         else:
             raise FieldError(where, f"expected wire types 0, 1, 2 and 5, got {kind}")
-        if length > len(data) - position:
-            raise FieldError(where, f"expected {length} bytes of field {number}, got {len(data) - position}")
+        if length > size - position:
+            raise FieldError(where, f"expected {length} bytes of field {number}, got {size - position}")
         yield number, kind, data[position : position + length]
         position += length
 

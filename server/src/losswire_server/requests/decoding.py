@@ -55,7 +55,7 @@ def from_bytes(data: memoryview, dtype: torch.dtype, shape: Sequence[int], field
         )
     if not expected:
         return torch.empty(shape, dtype=dtype)
-    elements = torch.frombuffer(data, dtype=torch.uint8)
+    elements = torch.frombuffer(data, dtype=dtype)
     if elements.data_ptr() % dtype.itemsize:
-        elements = elements.clone()
-    return elements.view(dtype).view(shape)
+        elements = elements.view(torch.uint8).clone().view(dtype)
+    return elements.view(shape)

@@ -197,11 +197,13 @@ def _end(
     wanted: str,  # the reduction of the batch
     results: ce_engine.RowResults,
 ) -> PartEnd:
-    tensors = {field: getattr(results, name) for field, name in RESULTS.items()}
-    tensors = {field: tensor for field, tensor in tensors.items() if tensor is not None}
-    dtypes = {field: tensor.dtype for field, tensor in tensors.items()}
-    if wanted != "none":
-        del tensors["loss"]
-    payloads = {field: elements(tensor) for field, tensor in tensors.items()}
+    dtypes: dict[str, torch.dtype] = {}
+    payloads: dict[str, memoryview] = {}
+    for field, name in RESULTS.items():
+        tensor = getattr(results, name)
+        if tensor is not None:
+            dtypes[field] = tensor.dtype
+            if field != "loss" or wanted == "none":
+                payloads[field] = elements(tensor)
     reply = RESPONSES.write(rows.first_row, rows.row_count, payloads) if payloads else None
     return PartEnd(rows, reduction, results.numbers(), dtypes, reply)
