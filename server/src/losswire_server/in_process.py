@@ -111,4 +111,5 @@ async def _all(answers: AsyncIterator[bytes]) -> list[bytes]:
 
 async def _each(requests: Iterable[bytes]) -> AsyncIterator[bytes]:
     for request in requests:
+        await asyncio.sleep(0)  # other calls have their turn, as between messages from a network
         yield request

@@ -15,7 +15,7 @@ import ce_engine
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from losswire_server.calls import desk
+from losswire_server.calls import desk, slabs
 from tests.helpers import eventually, serving
 from tests.present import present
 from tests.server.calls.gate import Gate, gated
@@ -137,6 +137,17 @@ def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, pla
         came = answers(channel, [batch.header(), *batch.slabs(5)])
     assert len(gate.threads) == 12
     assert all(name.startswith(place) for name in gate.threads)
+    with connection(server) as channel:
+        batch.check(channel, came)
+
+
+def test_first_slabs_show_whether_the_others_are_long(server, monkeypatch):
+    batch = classes((60,), outputs=GRADIENT)
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 5e-6)  # less than Python alone takes, and more than is hoped for
+    with connection(server) as channel, gated(monkeypatch) as gate:
+        gate.opened.set()
+        came = answers(channel, [batch.header(), *batch.slabs(5)])
+    assert [name.startswith("Thread") for name in gate.threads] == [True] * slabs.TRIALS + [False] * (12 - slabs.TRIALS)
     with connection(server) as channel:
         batch.check(channel, came)
 

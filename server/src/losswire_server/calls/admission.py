@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
 from losswire_server.errors import OverloadedError, TooLargeError
 
@@ -52,14 +51,12 @@ class Admission:
         """A reservation for one caller, which holds nothing yet."""
         return Reservation(self)
 
-    @contextmanager
-    def silence(self, held: "Reservation", end: Callable[[], object]) -> Iterator[None]:
+    def begin_silence(self, held: "Reservation", end: Callable[[], object]) -> None:
         """Marks a caller as waited for. If that takes long and others need its bytes, `end` is called once."""
         self._silent[held] = self._clock(), end
-        try:
-            yield
-        finally:
-            self._silent.pop(held, None)
+
+    def end_silence(self, held: "Reservation") -> None:
+        self._silent.pop(held, None)
 
     def _check_fits(self, size: int) -> None:
         missing = self._bytes + size - self.max_bytes
@@ -95,6 +92,8 @@ class Reservation:
             OverloadedError: They do not fit in addition to the requests in flight; as many as before are held.
             TooLargeError: They would not fit even if nothing else were in flight.
         """
+        if size == self.size:
+            return
         self._check_ever_fits(size)
         if size > self.size:
             self._admission.reserve(size - self.size)
@@ -111,9 +110,9 @@ class Reservation:
         self._check_ever_fits(size)
         self._admission.check_fits(size - self.size)
 
-    def silence(self, end: Callable[[], object]) -> AbstractContextManager[None]:
-        """Marks the caller as waited for: see `Admission.silence`."""
-        return self._admission.silence(self, end)
+    def silence(self, end: Callable[[], object]) -> "Silence":
+        """Marks the caller as waited for, while it is entered: see `Admission.begin_silence`."""
+        return Silence(self._admission, self, end)
 
     def close(self) -> None:
         self.resize(0)
@@ -122,3 +121,18 @@ class Reservation:
         most = self._admission.max_bytes
         if size > most:
             raise TooLargeError(f"this call needs {size} bytes, and at most {most} may be in flight")
+
+
+class Silence:
+    """The times in which one caller is waited for. It may be entered any number of times, one after the other."""
+
+    def __init__(self, admission: Admission, held: Reservation, end: Callable[[], object]) -> None:
+        self._admission = admission
+        self._held = held
+        self._end = end
+
+    def __enter__(self) -> None:
+        self._admission.begin_silence(self._held, self._end)
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.end_silence(self._held)
