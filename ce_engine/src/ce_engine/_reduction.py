@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ce_engine._memory import CPU
 from ce_engine._plans.options import EMPTY_MEANS
+from ce_engine._result import LossResult
+from ce_engine._row_sums import row_order_sum
 
 LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32)}
 
@@ -54,6 +56,16 @@ class Reduction(NamedTuple):
         else:
             scale = (grad_output.detach().cpu().to(torch.float64) / self.divisor).to(dtype).reshape(-1)
         return scale.expand(self.shape.numel())
+
+    def result(
+        self,
+        losses: Tensor,  # (R)
+        grad: Tensor | None,
+    ) -> LossResult:
+        """The result of a batch without other outputs."""
+        loss_sum = row_order_sum(losses)
+        loss = self.loss(losses, loss_sum)
+        return LossResult(loss, loss_sum, self.weight_sum, self.row_count, self.ignored_count, grad)
 
     def loss(
         self,

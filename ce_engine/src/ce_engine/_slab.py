@@ -1,7 +1,7 @@
 """The slab: checked whole rows of one request, with all that is needed to evaluate them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -11,7 +11,6 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
-from ce_engine._row_sums import row_order_sum
 from ce_engine._rows import Block, class_rows, element_rows
 
 T = TypeVar("T")
@@ -165,6 +164,36 @@ class RowResults(NamedTuple):
 
 
 @dataclass(eq=False)
+class Form:
+    """What slabs of calls of the same form have in common: rows of all of them count, and have no weights.
+
+    Attributes:
+        kind: Of all slabs.
+        reduction: Of all slabs.
+        scale: (R), a view of one number; None without gradients.
+        has_classes: Whether targets are classes, and not of the input's shape.
+        is_plain: Whether they are also of (N, C) without label smoothing, and want no results but losses and gradients
+            of the input's dtype.
+        prepared: What the CPU prepares for all of them, at the first one.
+    """
+
+    kind: Kind
+    reduction: Reduction
+    scale: Tensor | None
+    has_classes: bool
+    is_plain: bool
+    prepared: Any = None
+
+    @classmethod
+    def of(cls, slab: "Slab") -> "Form":
+        """The form of a slab without weights and ignored rows."""
+        kind, has_classes = slab.kind, slab.rows.classes is not None
+        wants_more = kind.outputs or kind.grad_dtype not in (None, kind.dtype)
+        is_plain = has_classes and slab.input.dim() == 2 and 0 not in slab.input.shape and not kind.label_smoothing
+        return cls(kind, slab.reduction, slab.rows.scale, has_classes, is_plain and not wants_more)
+
+
+@dataclass(eq=False)
 class Slab:
     """Checked rows of one request, and how they become its result. ``ce_engine.slabs`` makes slabs.
 
@@ -177,6 +206,7 @@ class Slab:
         grad_into: Memory for the gradient, as `with_grad_into` checks it; fresh memory if None.
         finish: Makes the result from the results of the rows; if None, `reduction` makes one of a single request.
         request_count: How many requests its rows are of.
+        form: What it has in common with other slabs, if only input and classes differ. Slabs made from it have none.
     """
 
     kind: Kind
@@ -187,6 +217,7 @@ class Slab:
     grad_into: Tensor | None = None
     finish: Callable[[RowResults], Any] | None = None
     request_count: int = 1
+    form: "Form | None" = field(default=None, init=False)
 
     def with_grad_into(self, memory: Tensor) -> "Slab":
         """The same slab, whose gradient is written into the caller's memory, and comes back as that tensor.
@@ -219,9 +250,7 @@ class Slab:
         grad = results.grad
         if self.grad_into is not None and grad is not None and grad is not self.grad_into:
             grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere
-        reduction, loss_sum = self.reduction, row_order_sum(results.losses)
-        loss = reduction.loss(results.losses, loss_sum)
-        result = LossResult(loss, loss_sum, reduction.weight_sum, reduction.row_count, reduction.ignored_count, grad)
+        result = self.reduction.result(results.losses, grad)
         if self.kind.outputs:
             self._add_outputs(result, results)
         return result

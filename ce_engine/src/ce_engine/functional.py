@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 from torch import Tensor
 
-from ce_engine import slabs
+from ce_engine import cpu, slabs
 from ce_engine._batching.launchers import launch
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import Slab
@@ -24,9 +24,12 @@ def evaluate(slab: Slab, *, grad_into: Tensor | None = None) -> LossResult:
     Raises:
         InvalidArgumentError: The gradient cannot be written there.
     """
-    slab = slab if grad_into is None else slab.with_grad_into(grad_into)
-    result: LossResult = slab.result(launch(slab))
-    return result
+    return _evaluate(slab if grad_into is None else slab.with_grad_into(grad_into))
+
+
+def _evaluate(slab: Slab) -> LossResult:
+    result = None if slab.form is None else cpu.evaluate_at_once(slab)
+    return result if result is not None else cast("LossResult", slab.result(launch(slab)))
 
 
 def evaluate_stacked(plan: Callable[..., Slab], input: Tensor, target: Tensor, **options: Any) -> StackedResult:
@@ -46,9 +49,7 @@ def evaluate_stacked(plan: Callable[..., Slab], input: Tensor, target: Tensor, *
 def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:
     @wraps(plan)
     def loss(*args: P.args, **kwargs: P.kwargs) -> LossResult:
-        slab = plan(*args, **kwargs)
-        result: LossResult = slab.result(launch(slab))
-        return result
+        return _evaluate(plan(*args, **kwargs))
 
     return loss
 

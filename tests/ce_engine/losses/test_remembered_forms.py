@@ -6,6 +6,8 @@ import torch
 import ce_engine
 from ce_engine import slabs
 from ce_engine._plans import remembered
+from tests.ce_engine.helpers import FLOATS
+from tests.present import present
 
 F = torch.nn.functional
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -29,6 +31,43 @@ def test_each_call_of_a_form_has_its_own_numbers(loss, shape):
         expected = getattr(F, loss)(leaf, target)
         torch.testing.assert_close(result.loss, expected.detach())
         torch.testing.assert_close(result.grad, torch.autograd.grad(expected, leaf)[0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+def test_layout_of_the_input_is_no_part_of_a_form(loss, dtype):
+    x, target = batch(loss, 0, (40, 7))
+    x = x.to(dtype)
+    contiguous = [getattr(ce_engine, loss)(x, target, grad=True) for _ in range(2)]
+    turned = getattr(ce_engine, loss)(x.t().contiguous().t(), target, grad=True)
+    negated = getattr(ce_engine, loss)(torch._neg_view(-x), target, grad=True)
+    for result in (*contiguous, turned, negated):
+        assert torch.equal(result.loss, contiguous[0].loss)
+        assert torch.equal(result.grad, contiguous[0].grad)
+
+
+@pytest.mark.parametrize("option", ["lse", "probabilities", "predictions"])
+def test_outputs_are_written_in_a_known_form(option):
+    for seed in range(3):
+        x, target = batch("cross_entropy", seed)
+        result = ce_engine.cross_entropy(x, target, outputs=(option,))
+        expected = {"lse": x.logsumexp(1), "probabilities": x.softmax(1), "predictions": x.argmax(1)}
+        torch.testing.assert_close(getattr(result, option), expected[option])
+
+
+def test_gradient_is_written_where_it_is_wanted_in_a_known_form():
+    x, target = batch("cross_entropy", 0)
+    expected = ce_engine.cross_entropy(x, target, grad=True)
+    slab, memory = slabs.cross_entropy(x, target, grad=True), torch.empty_like(x)
+    assert ce_engine.evaluate(slab, grad_into=memory).grad is memory
+    assert torch.equal(memory, present(expected.grad))
+
+
+@pytest.mark.usefixtures("each_library")
+def test_form_is_evaluated_by_the_library_in_use():
+    x, target = batch("cross_entropy", 0)
+    for _ in range(2):
+        torch.testing.assert_close(ce_engine.cross_entropy(x, target).loss, F.cross_entropy(x, target))
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])

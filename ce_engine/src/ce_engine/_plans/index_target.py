@@ -80,7 +80,8 @@ def weights_from_counts(
 
 def classes_of(target: Tensor, class_count: int) -> Tensor | None:  # (R) int64
     """Class indices as they are kept; None if some are out of range."""
-    classes = _int64(target)
+    is_ready = target.dtype is torch.int64 and target.dim() == 1 and target.is_contiguous()
+    classes = target if is_ready else _int64(target)
     return classes if _all_classes(classes, class_count) else None
 
 

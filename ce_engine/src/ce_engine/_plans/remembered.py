@@ -6,38 +6,18 @@ Checking the arguments of a small batch, and deciding what to do with them, take
 import inspect
 from collections.abc import Callable, Hashable
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, cast
+from typing import Any, ParamSpec, cast
 
 from torch import Tensor
 
 from ce_engine._plans.index_target import classes_of
 from ce_engine._plans.validation import is_plain
-from ce_engine._reduction import Reduction
-from ce_engine._slab import Kind, Rows, Slab
+from ce_engine._slab import Form, Rows, Slab
 
 P = ParamSpec("P")
 CheckNumbers = Callable[[Tensor, Tensor], None]  # of input and target
 
 MOST = 1024  # forms of each loss
-
-
-class _Form(NamedTuple):
-    """What the slabs of calls of one form have in common."""
-
-    kind: Kind
-    reduction: Reduction
-    scale: Tensor | None  # (R)
-    has_classes: bool
-
-    def slab(self, input: Tensor, target: Tensor) -> Slab | None:
-        """The slab of a call; None if not every target is a class."""
-        x = input.detach() if input.requires_grad else input
-        if not self.has_classes:
-            return Slab(self.kind, x, target.detach(), Rows(scale=self.scale), self.reduction)
-        classes = classes_of(target, self.kind.class_count)
-        if classes is None:
-            return None
-        return Slab(self.kind, x, None, Rows(classes, scale=self.scale), self.reduction)
 
 
 def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Callable[P, Slab]], Callable[P, Slab]]:
@@ -51,14 +31,14 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
     """
 
     def decorate(plan: Callable[P, Slab]) -> Callable[P, Slab]:
-        forms: dict[Hashable, _Form] = {}
+        forms: dict[Hashable, Form] = {}
         signature = inspect.signature(plan)
 
         def remember(key: Hashable, slab: Slab, arguments: dict[str, Any]) -> None:
             if _is_remembered(slab, arguments):
                 if len(forms) == MOST:
                     forms.clear()
-                forms[key] = _Form(slab.kind, slab.reduction, slab.rows.scale, slab.rows.classes is not None)
+                forms[key] = Form.of(slab)
 
         @wraps(plan)
         def planned(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Slab:
@@ -67,7 +47,7 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
             if form is not None:
                 if check_numbers is not None:
                     check_numbers(input, target)
-                slab = form.slab(input, target)
+                slab = _slab(form, input, target)
                 if slab is not None:
                     return slab
             slab = cast("Callable[..., Slab]", plan)(input, target, *args, **options)
@@ -80,10 +60,25 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
     return decorate
 
 
+def _slab(form: Form, input: Tensor, target: Tensor) -> Slab | None:
+    """The slab of a call; None if not every target is a class."""
+    x = input.detach() if input.requires_grad else input
+    if not form.has_classes:
+        return Slab(form.kind, x, target.detach(), Rows(scale=form.scale), form.reduction)
+    classes = classes_of(target, form.kind.class_count)
+    if classes is None:
+        return None
+    slab = Slab(form.kind, x, None, Rows(classes, scale=form.scale), form.reduction)
+    slab.form = form
+    return slab
+
+
 def _key(input: Tensor, target: Tensor, args: tuple[Any, ...], options: dict[str, Any]) -> Hashable | None:
     """The same for calls of one form; None for calls that are not remembered."""
     if not (is_plain(input) and is_plain(target)):
         return None
+    if not (args or options):
+        return input.shape, input.dtype, target.shape, target.dtype
     values = (*args, *options.values())
     key = (input.shape, input.dtype, target.shape, target.dtype, *options, *values, *map(type, values))
     try:

@@ -40,12 +40,19 @@ class Launch:
             IndexError: A target is out of range.
             MemoryError: Too little memory is free for intermediate numbers.
         """
-        outcome = self._function(self._arguments, self._dtype, torch.get_num_threads(), self._taken, pieces)
-        if outcome == LACK_OF_MEMORY:
-            raise MemoryError("too little memory is free for intermediate numbers")
-        if outcome == WRONG_TARGET:
-            raise IndexError("a target is out of range now; slabs must not change until their results are there")
-        return outcome == SOME_LEFT
+        return call(self._function, self._arguments, self._dtype, self._taken, pieces)
+
+
+def call(
+    function: Function, arguments: bytes, dtype: int, taken: ctypes.c_int64 | None = None, pieces: int = ALL
+) -> bool:
+    """Evaluates pieces: see `Launch.take`."""
+    outcome = function(arguments, dtype, torch.get_num_threads(), taken, pieces)
+    if outcome == LACK_OF_MEMORY:
+        raise MemoryError("too little memory is free for intermediate numbers")
+    if outcome == WRONG_TARGET:
+        raise IndexError("a target is out of range now; slabs must not change until their results are there")
+    return outcome == SOME_LEFT
 
 
 def run_alone(launch: Launch) -> None:

@@ -28,7 +28,7 @@ def _layout(x: Tensor | None) -> Layout | None:
 
 
 @lru_cache(1024)
-def _form(
+def native_form(
     shape: tuple[int, ...], input: Layout, target: Layout | None, out: Layout | None, scale_stride: int, is_log: bool
 ) -> bytes:
     """The form of launches whose input has such a shape, and whose tensors lie like this."""
@@ -105,7 +105,7 @@ def softmax_launch(
     if is_log and kind.outputs:
         out = out._replace(probabilities=None, log_probabilities=None)
     scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
-    form = _form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
+    form = native_form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
     targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
     tensors = (x, target, *rows, *out)
     arguments = packed_addresses(tensors) + form + (PLAIN if targets is None else targets.packed())
