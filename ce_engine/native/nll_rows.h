@@ -22,12 +22,23 @@ template <class Element> class NllRows {
         while (first < last) {
             int64_t sample = first / launch.positions, position = first % launch.positions;
             int64_t end = std::min(last, (sample + 1) * launch.positions);
-            for (; first < end; first++, position++) done &= evaluate_row(first, sample, position);
+            for (; first < end; first++, position++) {
+                if (first + AHEAD < end) fetch_at(first + AHEAD, sample, position + AHEAD);
+                done &= evaluate_row(first, sample, position);
+            }
         }
         return done;
     }
 
   private:
+    static constexpr int64_t AHEAD = 16;  // rows whose numbers memory brings meanwhile: each lies in a page of its own
+
+    // A target that is no class does no harm here.
+    ALWAYS_INLINE void fetch_at(int64_t i, int64_t sample, int64_t position) const {
+        uint64_t at = place(launch.strides, sample, position, launch.target[i]);
+        __builtin_prefetch((const void *)((uintptr_t)launch.input + at * sizeof(Element)));
+    }
+
     ALWAYS_INLINE static int64_t place(const Strides &strides, int64_t sample, int64_t position, int64_t i) {
         return sample * strides.sample + position * strides.position + i * strides.classes;
     }
