@@ -19,6 +19,7 @@ from losswire_client import (
 )
 from tests.helpers import eventually, serving
 from tests.present import present
+from tests.replaced_evaluation import replace_evaluation
 from tests.server.memory.shared_memory import leased_bytes
 
 RNG = np.random.default_rng(0)
@@ -138,7 +139,7 @@ def held_up(monkeypatch):
         assert go_on.wait(20)
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", slow)
+    replace_evaluation(monkeypatch, slow)
     with serving() as server:
         yield f"127.0.0.1:{server.port}", lambda: asyncio.to_thread(begun.wait, 20), go_on
         go_on.set()

@@ -14,6 +14,7 @@ from losswire_server import Settings
 from losswire_server.backend import Backend
 from losswire_server.in_process import InProcess
 from losswire_server.read_settings import WrongSettingsError
+from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import gated
 from tests.server.packs import small
 
@@ -38,7 +39,7 @@ def test_in_process_service_sets_threads(monkeypatch, elements):
 
     seen: list[int] = []
     compute = ce_engine.cpu.evaluate
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", evaluate)
+    replace_evaluation(monkeypatch, evaluate)
     for threads in (1, 3):
         service = InProcess(torch_threads=threads)
         service.call("Evaluate", small(rows=elements // 10).SerializeToString(), 20)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import ce_engine.cpu
+from tests.replaced_evaluation import replace_evaluation
 
 
 class Gate:
@@ -36,7 +37,7 @@ class Gate:
 def gated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Holds the evaluations of servers in this process."""
     gate = Gate()
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", gate)
+    replace_evaluation(monkeypatch, gate)
     try:
         yield gate
     finally:

@@ -17,6 +17,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
 from tests.helpers import call_of, eventually, serving
+from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import Gate, gated
 from tests.server.calls.raw_streams import connection
 
@@ -159,7 +160,7 @@ def test_settings_say_the_threads(monkeypatch, elements):
 
     seen: list[int] = []
     compute = ce_engine.cpu.evaluate
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", evaluate)
+    replace_evaluation(monkeypatch, evaluate)
     for threads in (1, 3):
         with serving(torch_threads=threads) as server, connected(server) as stub:
             stub.Evaluate(sized(elements))
@@ -179,7 +180,7 @@ def test_small_batch_is_answered_while_large_ones_wait(monkeypatch):
         large = [stub.Evaluate.future(sized(100_000)) for _ in range(3)]
         assert gate.arrived.acquire(timeout=20)
         eventually(lambda: sample(server, "losswire_queued_rows") == 100_000)
-        monkeypatch.setattr(ce_engine.cpu, "evaluate", gate.compute)
+        replace_evaluation(monkeypatch, gate.compute)
         assert stub.Evaluate(sized(100)).row_count == 50
         assert not any(call.done() for call in large)
         gate.opened.set()

@@ -12,6 +12,7 @@ import losswire_server.calls.desk
 from losswire import v1
 from tests.helpers import call_of, eventually, serving
 from tests.present import present
+from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import gated
 from tests.server.memory.shared_memory import connected, leased
 from tests.server.packs import packed, small
@@ -87,7 +88,7 @@ def test_internal_fault_leaks_nothing(stub, monkeypatch, caplog):
         return evaluate(kind, input, *operands, **options)
 
     evaluate = ce_engine.cpu.evaluate
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", fail)
+    replace_evaluation(monkeypatch, fail)
     first, *others = stub.BatchEvaluate(batch(small(rows=1), small(1), small(2))).results
     assert all(other.response.row_count == 32 for other in others)
     assert first.failure.code == code_pb2.INTERNAL

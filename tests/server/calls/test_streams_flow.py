@@ -18,6 +18,7 @@ from losswire_server import Server
 from losswire_server.calls import desk, slabs
 from tests.helpers import eventually, serving
 from tests.present import present
+from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import Gate, gated
 from tests.server.calls.raw_streams import METHOD, Batch, RawStream, answers, connection, stream_call
 from tests.server.requests.stream_requests import GRADIENT, MEAN, check_served, classes
@@ -183,7 +184,7 @@ def test_replies_come_in_row_order(monkeypatch):
     batch.open = ["input"]
     slabs = [batch.slab(0, 20), batch.slab(20, 10), batch.slab(30, 30)]
     with serving(engine_workers=2, max_batch_rows=1) as other, connection(other) as channel:
-        monkeypatch.setattr(ce_engine.cpu, "evaluate", late)
+        replace_evaluation(monkeypatch, late)
         stream, launches = RawStream(channel).send(batch.header(), *slabs).end(), "losswire_launch_rows_count"
         eventually(lambda: other.registry.get_sample_value(launches) == 3)  # one worker has done all but the first
         first_may_end.set()
@@ -228,7 +229,7 @@ def test_failing_slab_ends_its_stream_alone(monkeypatch, fault, code):
             raise fault
         return evaluate(kind, input, *operands, **options)
 
-    monkeypatch.setattr(ce_engine.cpu, "evaluate", fail)
+    replace_evaluation(monkeypatch, fail)
     batch = classes(outputs=GRADIENT)
     with serving() as other, connection(other) as channel:
         guilty = RawStream(channel).send(batch.header(), batch.slab(0, 20), batch.slab(20, 7), batch.slab(27, 33)).end()

@@ -16,6 +16,7 @@ from losswire.dtypes import BY_WIRE
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import __all__ as face
 from tests.helpers import call_of, serving
+from tests.replaced_evaluation import replace_evaluation
 
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
 
@@ -97,7 +98,7 @@ def test_internal_fault_leaks_nothing(stub, server, monkeypatch):
 
     before = handled(server, "Internal")
     with monkeypatch.context() as patched:
-        patched.setattr(ce_engine.cpu, "evaluate", fail)
+        replace_evaluation(patched, fail)
         with pytest.raises(grpc.RpcError) as raised:
             stub.Evaluate(request())
     assert raised.value.code() is grpc.StatusCode.INTERNAL

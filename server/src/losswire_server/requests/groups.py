@@ -59,7 +59,7 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
     alike: dict[bytes, list[Request]] = {}
     for number, data in enumerate(requests):
         try:
-            form, elements = _taken_apart(data)
+            form, elements = taken_apart(data)
         except (DecodeError, FieldError) as error:
             groups.append(Group([Request(number, data, {})], problem=error))
             continue
@@ -73,7 +73,7 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
     return groups
 
 
-def _taken_apart(data: memoryview) -> tuple[bytes | None, dict[str, bytes]]:
+def taken_apart(data: bytes | memoryview) -> tuple[bytes | None, dict[str, bytes]]:
     """A request without the elements of its own tensors, but with unknown fields; and these elements.
 
     Raises:
