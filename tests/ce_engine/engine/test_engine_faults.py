@@ -1,6 +1,7 @@
 """Whatever a caller does to the engine or to its future, the engine goes on for all other callers."""
 
 import os
+import sys
 import threading
 
 import pytest
@@ -71,6 +72,17 @@ def test_launch_has_the_threads_asked_for():
         engine.submit(slab()).add_done_callback(lambda _: seen.append(torch.get_num_threads()))
     torch.set_num_threads(torch.get_num_threads())  # later threads have the number of this thread again
     assert seen == [3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_workers_are_nicer_than_other_threads():
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    seen = []
+    with Engine(niceness=2) as engine:
+        engine.submit(slab()).add_done_callback(lambda _: seen.append(niceness()))
+    assert seen == [min(niceness() + 2, 19)]
 
 
 def test_engine_says_so_in_a_forked_process(monkeypatch):

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -75,6 +76,8 @@ class Engine:
         max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes the slabs that wait already.
         max_queue_rows: Rows that may wait. A caller's waiting rows may be no more than are left free, so that a flood
             from one caller always leaves room for others.
+        niceness: By how much the workers' threads are nicer than others, on Linux: 1 to 19 leave a busy CPU to threads
+            that answer while large slabs are evaluated.
         on_launch: Is told of every launch when it begins, in the thread that launches.
         on_device_lost: Is told once, in a thread that launches, that the device does not work any more. Until this
             process is started anew, every slab fails with a `DeviceLostError`, those that wait or are in flight too.
@@ -97,6 +100,7 @@ class Engine:
         max_batch_bytes: int | None = None,
         max_queue_delay_us: int = 0,
         max_queue_rows: int = 2**27,
+        niceness: int = 0,
         on_launch: Callable[[Launch], object] | None = None,
         on_device_lost: Callable[[DeviceLostError], object] | None = None,
     ) -> None:
@@ -104,7 +108,7 @@ class Engine:
         if max_batch_bytes is None:
             max_batch_bytes = MAX_BATCH_BYTES[device.type]
         check_least(1, workers=workers, max_batch_rows=max_batch_rows, max_queue_rows=max_queue_rows)
-        check_least(0, max_batch_bytes=max_batch_bytes, max_queue_delay_us=max_queue_delay_us)
+        check_least(0, max_batch_bytes=max_batch_bytes, max_queue_delay_us=max_queue_delay_us, niceness=niceness)
         if max_queue_delay_us > MAX_DELAY_US:
             raise InvalidArgumentError(
                 "max_queue_delay_us", f"expected at most {MAX_DELAY_US}, got {max_queue_delay_us}"
@@ -116,6 +120,7 @@ class Engine:
         self._queue = FairQueue(limits, max_queue_rows, lambda: self._sharing.is_wanted)
         self.max_batch_bytes = max_batch_bytes
         self._torch_threads = torch_threads
+        self._niceness = niceness
         self._on_launch = on_launch
         self._on_device_lost = on_device_lost
         self._fault: str | None = None  # of a lost device
@@ -205,6 +210,7 @@ class Engine:
 
     def _work(self, launcher: Launcher) -> None:
         torch.set_num_threads(self._torch_threads)
+        _be_nicer(self._niceness)
         in_flight: deque[_InFlight] = deque()
         # While no slab waits, launches in flight are finished, so that a waiting thread holds no slab.
         while (entries := self._queue.take(wait=not in_flight)) is not None or in_flight:
@@ -294,3 +300,10 @@ def _tell(listener: Callable[[T], object], value: T) -> None:
         listener(value)
     except BaseException:  # even SystemExit
         log.exception("a future could not be settled, or a callback failed")
+
+
+def _be_nicer(by: int) -> None:
+    """Lowers the priority of this thread alone. Only Linux has a priority for each thread."""
+    if by and sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + by)
