@@ -207,7 +207,7 @@ def test_refused_slab_has_its_turn(gate):
 
 def test_leaving_takes_slabs_out_of_the_queue(gate):
     batch = classes(outputs=GRADIENT)
-    with serving(engine_workers=1) as other, connection(other) as channel:
+    with serving(engine_workers=1, max_batch_rows=1) as other, connection(other) as channel:
         stream = RawStream(channel).send(batch.header(), *batch.slabs(10))
         assert gate.arrived.acquire(timeout=20)
         eventually(lambda: other.registry.get_sample_value("losswire_queued_rows") == 50)
