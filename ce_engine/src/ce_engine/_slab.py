@@ -185,12 +185,23 @@ class Form:
     prepared: Any = None
 
     @classmethod
-    def of(cls, slab: "Slab") -> "Form":
-        """The form of a slab without weights and ignored rows."""
-        kind, has_classes = slab.kind, slab.rows.classes is not None
+    def of(cls, slab: "Slab") -> "Form | None":
+        """The form of a slab; None if its rows differ in more than input and target."""
+        kind, rows = slab.kind, slab.rows
+        weights = rows.weight, rows.pos_weight, rows.sample_weight, slab.reduction.row_weight
+        has_one_scale = rows.scale is None or rows.scale.stride() == (0,)
+        if not has_one_scale or any(column is not None for column in (rows.ignored, *weights)):
+            return None
+        has_classes = rows.classes is not None
         wants_more = kind.outputs or kind.grad_dtype not in (None, kind.dtype)
         is_plain = has_classes and slab.input.dim() == 2 and 0 not in slab.input.shape and not kind.label_smoothing
-        return cls(kind, slab.reduction, slab.rows.scale, has_classes, is_plain and not wants_more)
+        return cls(kind, slab.reduction, rows.scale, has_classes, is_plain and not wants_more)
+
+    def with_rows(self, count: int) -> "Form":
+        """The form of slabs that have so many rows."""
+        reduction = self.reduction._replace(shape=torch.Size((count,)))
+        scale = None if self.scale is None else self.scale[:1].expand(count)
+        return replace(self, reduction=reduction, scale=scale, prepared=None)
 
 
 @dataclass(eq=False)

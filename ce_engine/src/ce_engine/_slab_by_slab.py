@@ -15,7 +15,7 @@ from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._reduction import Reduction
 from ce_engine._row_sums import RowOrderSum
-from ce_engine._slab import RowResults, Slab
+from ce_engine._slab import Form, RowResults, Rows, Slab, present
 
 PART_ROWS = 2**18  # rows of a target that are widened at a time
 
@@ -120,6 +120,7 @@ class PlannedSlabBySlab(_SlabBySlab):
         super().__init__()
         self._slab = slab
         self._planned_rows = 0
+        self._form = Form.of(slab)
         self.weight_sum = slab.reduction.weight_sum
         self.row_count = slab.reduction.row_count
         self.ignored_count = slab.reduction.ignored_count
@@ -130,10 +131,22 @@ class PlannedSlabBySlab(_SlabBySlab):
     ) -> Slab:
         """The slab of the next rows, whose result is `RowResults`."""
         whole, count = self._slab, input.numel() // self._slab.kind.class_count
-        rows = whole.rows.part(slice(self._planned_rows, self._planned_rows + count))
-        reduction = whole.reduction._replace(shape=torch.Size((count,)))
+        part = slice(self._planned_rows, self._planned_rows + count)
         self._planned_rows += count
-        return Slab(whole.kind, input, None, rows, reduction, finish=_as_they_are)
+        if self._form is not None:
+            return self._slab_of_form(self._form, input, part)
+        reduction = whole.reduction._replace(shape=torch.Size((count,)))
+        return Slab(whole.kind, input, None, whole.rows.part(part), reduction, finish=_as_they_are)
+
+    def _slab_of_form(self, form: Form, input: Tensor, part: slice) -> Slab:
+        """A slab whose rows differ in their classes alone. Most slabs have as many rows as the last one."""
+        count = part.stop - part.start
+        if form.reduction.shape != (count,):
+            form = self._form = form.with_rows(count)
+        rows = Rows(present(self._slab.rows.classes)[part], scale=form.scale)
+        slab = Slab(form.kind, input, None, rows, form.reduction, finish=_as_they_are)
+        slab.form = form
+        return slab
 
     def loss(self) -> float:
         """The loss of the batch, reduced by ``mean`` or ``sum``."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec
 
 from torch import Tensor
 
@@ -28,8 +28,9 @@ def evaluate(slab: Slab, *, grad_into: Tensor | None = None) -> LossResult:
 
 
 def _evaluate(slab: Slab) -> LossResult:
-    result = None if slab.form is None else cpu.evaluate_at_once(slab)
-    return result if result is not None else cast("LossResult", slab.result(launch(slab)))
+    results = None if slab.form is None else cpu.evaluate_at_once(slab)
+    result: LossResult = slab.result(launch(slab) if results is None else results)
+    return result
 
 
 def evaluate_stacked(plan: Callable[..., Slab], input: Tensor, target: Tensor, **options: Any) -> StackedResult:

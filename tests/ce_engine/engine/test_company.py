@@ -75,3 +75,32 @@ def test_parts_of_a_batch_come_in_any_order(engine, planned):
     )
     assert bits(torch.tensor(batch.loss(), dtype=torch.float32)) == bits(expected.loss)
     assert torch.equal(torch.cat([rows.grad for rows in results]), present(expected.grad))
+
+
+PLAIN: list[dict[str, Any]] = [
+    {},
+    {"grad": True},
+    {"grad": True, "reduction": "sum", "grad_output": torch.tensor(0.3)},
+    {"grad": True, "reduction": "none", "grad_output": torch.linspace(-2, 2, 60)},
+    {"grad": True, "grad_dtype": torch.float64},
+    {"outputs": ["lse"]},
+]
+
+
+@pytest.mark.parametrize("options", PLAIN)
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+def test_parts_of_any_size_have_the_bits_of_the_whole(loss, options):
+    input, target = torch.randn(60, 5).log_softmax(1), torch.randint(5, (60,))
+    whole = getattr(slabs, loss)(input, target, **options)
+    batch = ce_engine.PlannedSlabBySlab(whole)
+    came: list[Any] = []
+    for x in input.split([1, 20, 20, 3, 16]):
+        part = batch.plan(x)
+        came.append(ce_engine.evaluate(part))
+        batch.add(part.reduction, came[-1])
+    expected = ce_engine.evaluate(whole)
+    assert batch.loss_sum == expected.loss_sum
+    for name in ("grad", "lse"):
+        of_whole = getattr(expected, name)
+        if of_whole is not None:
+            assert bits(torch.cat([getattr(results, name) for results in came])) == bits(of_whole)

@@ -35,10 +35,11 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
         signature = inspect.signature(plan)
 
         def remember(key: Hashable, slab: Slab, arguments: dict[str, Any]) -> None:
-            if _is_remembered(slab, arguments):
+            form = Form.of(slab) if _is_remembered(slab, arguments) else None
+            if form is not None:
                 if len(forms) == MOST:
                     forms.clear()
-                forms[key] = Form.of(slab)
+                forms[key] = form
 
         @wraps(plan)
         def planned(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Slab:
@@ -90,8 +91,6 @@ def _key(input: Tensor, target: Tensor, args: tuple[Any, ...], options: dict[str
 
 def _is_remembered(slab: Slab, arguments: dict[str, Any]) -> bool:
     """Whether another call may have all but the numbers of input and target from this one's slab."""
-    rows, classes = slab.rows, slab.kind.class_count
     tensors = sum(isinstance(argument, Tensor) for argument in arguments.values())
-    is_weighted = rows.weight is not None or slab.reduction.row_weight is not None
-    may_ignore = rows.ignored is not None or 0 <= arguments.get("ignore_index", -100) < classes
-    return tensors == 2 and not is_weighted and not may_ignore
+    may_ignore = 0 <= arguments.get("ignore_index", -100) < slab.kind.class_count
+    return tensors == 2 and not may_ignore

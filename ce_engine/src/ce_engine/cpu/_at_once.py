@@ -7,13 +7,12 @@ from torch import Tensor
 
 from ce_engine._libraries import DTYPE_NUMBERS, Library, library
 from ce_engine._memory import CPU, empty
-from ce_engine._result import LossResult
-from ce_engine._slab import Form, Slab, present
+from ce_engine._slab import Form, RowResults, Slab, present
 from ce_engine.cpu._launch import ADDRESSES, call
 from ce_engine.cpu._native_softmax import PLAIN, native_form
 
 
-def evaluate_at_once(slab: Slab) -> LossResult | None:
+def evaluate_at_once(slab: Slab) -> RowResults | None:
     """Evaluates a slab in the caller's thread, if it has a plain form; None if it must go the general way."""
     form, compiled, x = slab.form, library(), slab.input
     if form is None or not form.is_plain or compiled is None or not x.is_contiguous() or x.is_neg():
@@ -31,11 +30,11 @@ class _Prepared:
         kind, strides = form.kind, (form.kind.class_count, 1)
         self._shape, self._rows = (form.reduction.shape.numel(), kind.class_count), form.reduction.shape[:1]
         self._dtype, self._compute_dtype, self._number = kind.dtype, kind.compute_dtype, DTYPE_NUMBERS[kind.dtype]
-        self._scale, self._reduction = form.scale, form.reduction
+        self._scale = form.scale
         out = None if form.scale is None else (strides, kind.dtype)
         self._form = native_form(self._shape, (strides, kind.dtype), None, out, 0, kind.loss == "nll_loss") + PLAIN
 
-    def evaluate(self, compiled: Library, input: Tensor, classes: Tensor) -> LossResult:
+    def evaluate(self, compiled: Library, input: Tensor, classes: Tensor) -> RowResults:
         losses, grad, scale, at_grad = empty(self._rows, self._compute_dtype, CPU), None, 0, 0
         if self._scale is not None:
             grad, scale = empty(self._shape, self._dtype, CPU), self._scale.data_ptr()
@@ -43,4 +42,4 @@ class _Prepared:
         of_rows = classes.data_ptr(), 0, 0, 0, 0, scale
         addresses = ADDRESSES.pack(input.data_ptr(), 0, *of_rows, losses.data_ptr(), 0, 0, 0, 0, at_grad, 0, 0)
         call(compiled.softmax, addresses + self._form, self._number)
-        return self._reduction.result(losses, grad)
+        return RowResults(losses, grad=grad)

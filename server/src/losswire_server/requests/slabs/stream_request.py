@@ -154,8 +154,11 @@ class StreamRequest:
             self._batch = self._begin()
         header = self._header
         x = from_bytes(data, header.dtype, rows.input_shape, "slab.input")
-        with by_field(header.request.spec):
-            slab = self._batch.plan(x, **{name: tensor.take(rows) for name, tensor in self._by_rows.items()})
+        if isinstance(self._batch, ce_engine.PlannedSlabBySlab):
+            slab = self._batch.plan(x)
+        else:
+            with by_field(header.request.spec):
+                slab = self._batch.plan(x, **{name: tensor.take(rows) for name, tensor in self._by_rows.items()})
         self._next_row = rows.end_row
         return Part(slab, partial(_end, rows, slab.reduction, header.options["reduction"]))
 
