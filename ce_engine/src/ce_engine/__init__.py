@@ -12,7 +12,8 @@ neither gRPC nor protobuf.
 from importlib.metadata import PackageNotFoundError, version
 
 from ce_engine import slabs
-from ce_engine._batching.engine import Engine, Launch
+from ce_engine._batching.engine import Engine
+from ce_engine._batching.in_flight import Launch
 from ce_engine._errors import (
     DeadlineExceededError,
     DeviceLostError,

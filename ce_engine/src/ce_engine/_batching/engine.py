@@ -1,7 +1,6 @@
 """The engine takes slabs of many callers, returns futures, and launches small slabs of the same kind together."""
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -9,47 +8,24 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self
 
 import torch
 
 from ce_engine import cpu
-from ce_engine._batching.launchers import Fetch, Launcher, launchable, launcher_for
+from ce_engine._batching.in_flight import InFlight, Launch, claim, tell
+from ce_engine._batching.launchers import Launcher, launchable, launcher_for
 from ce_engine._batching.queue import Entry, FairQueue, LaunchLimits
 from ce_engine._batching.sharing import Sharing
-from ce_engine._errors import (
-    DeadlineExceededError,
-    DeviceLostError,
-    EngineClosedError,
-    InvalidArgumentError,
-    OutOfMemoryError,
-)
-from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
+from ce_engine._errors import DeviceLostError, EngineClosedError, InvalidArgumentError
 from ce_engine._plans.validation import check_least, check_type
 from ce_engine._slab import Slab
 
-T = TypeVar("T")
-log = logging.getLogger(__name__)
-
 MAX_DELAY_US = 3600 * 10**6
 MAX_BATCH_BYTES = {"cpu": 256 * 2**10, "cuda": 64 * 2**20}
-
-
-class Launch(NamedTuple):
-    """What a launch took from the queue.
-
-    Attributes:
-        rows: Of all its slabs.
-        requests: Whose rows they are.
-        waited_seconds: How long each slab was in the queue.
-    """
-
-    rows: int
-    requests: int
-    waited_seconds: list[float]
 
 
 class Engine:
@@ -211,7 +187,7 @@ class Engine:
     def _work(self, launcher: Launcher) -> None:
         torch.set_num_threads(self._torch_threads)
         _be_nicer(self._niceness)
-        in_flight: deque[_InFlight] = deque()
+        in_flight: deque[InFlight] = deque()
         # While no slab waits, launches in flight are finished, so that a waiting thread holds no slab.
         while (entries := self._queue.take(wait=not in_flight)) is not None or in_flight:
             if not entries and not in_flight:
@@ -223,83 +199,19 @@ class Engine:
             del entries
         launcher.close()
 
-    def _launch(self, launcher: Launcher, entries: Sequence[Entry]) -> "_InFlight":
+    def _launch(self, launcher: Launcher, entries: Sequence[Entry]) -> InFlight:
         now = time.monotonic()
-        wanted = [entry for entry in entries if _claim(entry, now)]
+        wanted = [entry for entry in entries if claim(entry, now)]
         if wanted and self._on_launch is not None:
-            _tell(self._on_launch, _described(wanted, now))
-        return _InFlight(launcher, wanted)
+            tell(self._on_launch, Launch.of(wanted, now))
+        return InFlight(launcher, wanted)
 
     def _lose_device(self, error: DeviceLostError) -> None:
         # Slabs that wait need nothing of their own: their launches fail at once.
         with self._fault_lock:
             known, self._fault = self._fault, str(error)
         if known is None and self._on_device_lost is not None:
-            _tell(self._on_device_lost, error)
-
-
-class _InFlight:
-    """A launch in flight."""
-
-    def __init__(self, launcher: Launcher, entries: Sequence[Entry]) -> None:
-        self._start = time.perf_counter()
-        self._entries = deque(entries)
-        self._fetches = deque(launcher.start([entry.slab for entry in entries]) if entries else ())
-
-    def finish(self, lose_device: Callable[[DeviceLostError], None]) -> None:
-        """Answers all entries, each as soon as its results are there."""
-        start = self._start
-        while self._entries:
-            _answer(self._entries.popleft(), self._fetches.popleft(), start, lose_device)
-            start = time.perf_counter()
-
-
-def _described(entries: Sequence[Entry], now: float) -> Launch:
-    rows = sum(entry.slab.row_count for entry in entries)
-    requests = sum(entry.slab.request_count for entry in entries)
-    return Launch(rows, requests, [now - entry.arrival for entry in entries])
-
-
-def _claim(entry: Entry, now: float) -> bool:
-    """Whether the entry is still wanted. From then on it cannot be cancelled."""
-    try:
-        wanted = entry.future.set_running_or_notify_cancel()
-    except (InvalidStateError, RuntimeError):  # its owner has settled it
-        return False
-    if wanted and entry.deadline is not None and now > entry.deadline:
-        _tell(entry.future.set_exception, DeadlineExceededError("the slab's turn came after its deadline"))
-        return False
-    return wanted
-
-
-def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[DeviceLostError], None]) -> None:
-    try:
-        result = entry.slab.result(fetch())
-        value = result if entry.then is None else entry.then(result, time.perf_counter() - start)
-    except DeviceLostError as error:
-        lose_device(error)  # first: who hears of it here finds that the engine knows it too
-        _tell(entry.future.set_exception, error)
-    except Exception as error:  # noqa: BLE001 - it goes to the caller
-        _tell(entry.future.set_exception, _explained(error, entry.slab))
-    else:
-        _tell(entry.future.set_result, value)
-    finally:
-        del entry, fetch  # an error holds this frame, and would hold itself by the future
-
-
-def _explained(error: Exception, slab: Slab) -> Exception:
-    """The engine's error for a lack of memory on the host."""
-    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
-        return lack_of_memory(slab.kind, slab.row_count)
-    return error
-
-
-def _tell(listener: Callable[[T], object], value: T) -> None:
-    """Tells somebody outside. No error of theirs, as of a future's callback, may end the engine's thread."""
-    try:
-        listener(value)
-    except BaseException:  # even SystemExit
-        log.exception("a future could not be settled, or a callback failed")
+            tell(self._on_device_lost, error)
 
 
 def _be_nicer(by: int) -> None:

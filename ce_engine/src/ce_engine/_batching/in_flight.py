@@ -1,0 +1,95 @@
+"""A launch in flight: what it took from the queue, and how its results get into the callers' futures."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import InvalidStateError
+from typing import NamedTuple, TypeVar
+
+from ce_engine._batching.launchers import Fetch, Launcher
+from ce_engine._batching.queue import Entry
+from ce_engine._errors import DeadlineExceededError, DeviceLostError, OutOfMemoryError
+from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
+from ce_engine._slab import Slab
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Launch(NamedTuple):
+    """What a launch took from the queue.
+
+    Attributes:
+        rows: Of all its slabs.
+        requests: Whose rows they are.
+        waited_seconds: How long each slab was in the queue.
+    """
+
+    rows: int
+    requests: int
+    waited_seconds: list[float]
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], now: float) -> "Launch":
+        rows = sum(entry.slab.row_count for entry in entries)
+        requests = sum(entry.slab.request_count for entry in entries)
+        return cls(rows, requests, [now - entry.arrival for entry in entries])
+
+
+class InFlight:
+    """A launch in flight."""
+
+    def __init__(self, launcher: Launcher, entries: Sequence[Entry]) -> None:
+        self._start = time.perf_counter()
+        self._entries = deque(entries)
+        self._fetches = deque(launcher.start([entry.slab for entry in entries]) if entries else ())
+
+    def finish(self, lose_device: Callable[[DeviceLostError], None]) -> None:
+        """Answers all entries, each as soon as its results are there."""
+        start = self._start
+        while self._entries:
+            _answer(self._entries.popleft(), self._fetches.popleft(), start, lose_device)
+            start = time.perf_counter()
+
+
+def claim(entry: Entry, now: float) -> bool:
+    """Whether the entry is still wanted. From then on it cannot be cancelled."""
+    try:
+        wanted = entry.future.set_running_or_notify_cancel()
+    except (InvalidStateError, RuntimeError):  # its owner has settled it
+        return False
+    if wanted and entry.deadline is not None and now > entry.deadline:
+        tell(entry.future.set_exception, DeadlineExceededError("the slab's turn came after its deadline"))
+        return False
+    return wanted
+
+
+def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[DeviceLostError], None]) -> None:
+    try:
+        result = entry.slab.result(fetch())
+        value = result if entry.then is None else entry.then(result, time.perf_counter() - start)
+    except DeviceLostError as error:
+        lose_device(error)  # first: who hears of it here finds that the engine knows it too
+        tell(entry.future.set_exception, error)
+    except Exception as error:  # noqa: BLE001 - it goes to the caller
+        tell(entry.future.set_exception, _explained(error, entry.slab))
+    else:
+        tell(entry.future.set_result, value)
+    finally:
+        del entry, fetch  # an error holds this frame, and would hold itself by the future
+
+
+def _explained(error: Exception, slab: Slab) -> Exception:
+    """The engine's error for a lack of memory on the host."""
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
+        return lack_of_memory(slab.kind, slab.row_count)
+    return error
+
+
+def tell(listener: Callable[[T], object], value: T) -> None:
+    """Tells somebody outside. No error of theirs, as of a future's callback, may end the engine's thread."""
+    try:
+        listener(value)
+    except BaseException:  # even SystemExit
+        log.exception("a future could not be settled, or a callback failed")
