@@ -1,5 +1,7 @@
 """Calls whose form was planned before have the same results and the same errors as the first of their form."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -124,6 +126,49 @@ def test_weights_may_change_between_calls():
     for factor in (1, 3):
         weight[1] = factor
         torch.testing.assert_close(ce_engine.cross_entropy(x, target, weight).loss, F.cross_entropy(x, target, weight))
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["sample_weight", "grad_output"])
+def test_factors_of_rows_may_change_between_calls(name, label_smoothing):
+    x, target = batch("cross_entropy", 0)
+    options = {"reduction": "none", "label_smoothing": label_smoothing, "grad": True}
+    expected = present(ce_engine.cross_entropy(x, target, **options).grad)
+    factors = torch.ones(5, dtype=torch.float64)
+    for factor in (1, 3):
+        factors.fill_(factor)
+        result = ce_engine.cross_entropy(x, target, **options, **{name: factors})
+        torch.testing.assert_close(result.grad, factor * expected)
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "grad_output"])
+def test_factors_of_rows_may_change_between_calls_with_probability_targets(name):
+    x, target = batch("cross_entropy", 0)[0], torch.full((5, 4), 0.25, dtype=torch.float64)
+    expected = present(ce_engine.cross_entropy(x, target, reduction="none", grad=True).grad)
+    factors = torch.ones(5, dtype=torch.float64)
+    for factor in (1, 3):
+        factors.fill_(factor)
+        result = ce_engine.cross_entropy(x, target, reduction="none", grad=True, **{name: factors})
+        torch.testing.assert_close(result.grad, factor * expected)
+
+
+def test_incoming_gradient_of_a_mean_may_change_between_calls():
+    x, target = batch("cross_entropy", 0)
+    expected = present(ce_engine.cross_entropy(x, target, grad=True).grad)
+    incoming = torch.ones((), dtype=torch.float64)
+    for factor in (1, 3):
+        incoming.fill_(factor)
+        result = ce_engine.cross_entropy(x, target, grad=True, grad_output=incoming)
+        torch.testing.assert_close(result.grad, factor * expected)
+
+
+def test_tensors_of_calls_are_not_kept():
+    x, target = batch("cross_entropy", 0)
+    factors = torch.ones(5, dtype=torch.float64)
+    ce_engine.cross_entropy(x, target, reduction="none", grad=True, grad_output=factors)
+    gone = weakref.ref(factors)
+    del factors
+    assert gone() is None
 
 
 @pytest.mark.parametrize(("weighting", "weights"), [("balanced", [2 / 3, 2]), ("complement", [0.25, 0.75])])

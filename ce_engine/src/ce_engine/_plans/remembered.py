@@ -35,8 +35,8 @@ def remembers_forms(check_numbers: CheckNumbers | None = None) -> Callable[[Call
         signature = inspect.signature(plan)
 
         def remember(key: Hashable, slab: Slab, arguments: dict[str, Any]) -> None:
-            form = Form.of(slab) if _is_remembered(slab, arguments) else None
-            if form is not None:
+            form = Form.of(slab)
+            if form is not None and not 0 <= arguments.get("ignore_index", -100) < slab.kind.class_count:
                 if len(forms) == MOST:
                     forms.clear()
                 forms[key] = form
@@ -81,16 +81,11 @@ def _key(input: Tensor, target: Tensor, args: tuple[Any, ...], options: dict[str
     if not (args or options):
         return input.shape, input.dtype, target.shape, target.dtype
     values = (*args, *options.values())
+    if any(isinstance(value, Tensor) for value in values):  # whose numbers may change
+        return None
     key = (input.shape, input.dtype, target.shape, target.dtype, *options, *values, *map(type, values))
     try:
         hash(key)
     except TypeError:  # a list, or a value that is wrong
         return None
     return key
-
-
-def _is_remembered(slab: Slab, arguments: dict[str, Any]) -> bool:
-    """Whether another call may have all but the numbers of input and target from this one's slab."""
-    tensors = sum(isinstance(argument, Tensor) for argument in arguments.values())
-    may_ignore = 0 <= arguments.get("ignore_index", -100) < slab.kind.class_count
-    return tensors == 2 and not may_ignore
