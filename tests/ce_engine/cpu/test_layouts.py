@@ -42,6 +42,19 @@ def test_input_may_be_a_negated_view():
     assert torch.equal(present(ours.grad), present(plain.grad))
 
 
+@pytest.mark.parametrize("dtype", FLOATS[:2])
+@pytest.mark.parametrize("name", ["weight", "pos_weight", "sample_weight"])
+def test_factors_of_rows_may_be_negated_views(name, dtype):
+    logits, target, factors = (torch.rand(4, 5, dtype=dtype) for _ in range(3))
+    results = (
+        ce_engine.binary_cross_entropy_with_logits(logits, target, grad=True, **{name: x})
+        for x in (torch._neg_view(factors), -factors)
+    )
+    ours, plain = results
+    assert torch.equal(ours.loss, plain.loss)
+    assert torch.equal(present(ours.grad), present(plain.grad))
+
+
 @pytest.mark.parametrize(("kind", "offset", "dtype"), pairs(PROBLEMS, (1, 3, 7), FLOATS[1:]))
 def test_any_address_gives_the_same_bits(kind, offset, dtype):
     def moved(x):

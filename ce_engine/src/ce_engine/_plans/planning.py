@@ -24,8 +24,10 @@ def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def computed(factor: Tensor | None, input: Tensor) -> Tensor | None:
-    """A factor of rows, contiguous and in the dtype that the input is computed in."""
-    return None if factor is None else factor.to(torch.promote_types(input.dtype, torch.float32)).contiguous()
+    """A factor of rows as compiled code reads it, in the dtype that the input is computed in."""
+    if factor is None:
+        return None
+    return factor.to(torch.promote_types(input.dtype, torch.float32)).contiguous().resolve_neg()
 
 
 def plan(
