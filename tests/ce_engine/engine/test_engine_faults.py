@@ -1,5 +1,6 @@
 """Whatever a caller does to the engine or to its future, the engine goes on for all other callers."""
 
+import asyncio
 import os
 import sys
 import threading
@@ -44,6 +45,17 @@ def test_fatal_setting_is_refused(settings):
 def test_exit_in_a_callback_ends_no_thread():
     with Engine() as engine:
         engine.submit(slab()).add_done_callback(leave)
+        assert engine.submit(slab()).result(20)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_exit_in_what_comes_after_ends_no_thread(error):
+    def fail(_result, _seconds):
+        raise error
+
+    with Engine() as engine:
+        future = engine.submit(slab(), then=fail)
+        assert isinstance(future.exception(20), error)
         assert engine.submit(slab()).result(20)
 
 

@@ -72,7 +72,7 @@ def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[Dev
     except DeviceLostError as error:
         lose_device(error)  # first: who hears of it here finds that the engine knows it too
         tell(entry.future.set_exception, error)
-    except Exception as error:  # noqa: BLE001 - it goes to the caller
+    except BaseException as error:  # noqa: BLE001 - it goes to the caller, and must not end the engine's thread
         tell(entry.future.set_exception, _explained(error, entry.slab))
     else:
         tell(entry.future.set_result, value)
@@ -80,7 +80,7 @@ def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[Dev
         del entry, fetch  # an error holds this frame, and would hold itself by the future
 
 
-def _explained(error: Exception, slab: Slab) -> Exception:
+def _explained(error: BaseException, slab: Slab) -> BaseException:
     """The engine's error for a lack of memory on the host."""
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
         return lack_of_memory(slab.kind, slab.row_count)
