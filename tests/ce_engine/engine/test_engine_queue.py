@@ -1,7 +1,7 @@
 """Slabs that wait for the engine: none starves, none takes all the room, and late or cancelled slabs are dropped."""
 
 import time
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, as_completed, wait
 
 import pytest
 
@@ -91,6 +91,15 @@ def test_cancelled_slab_leaves_the_queue(monkeypatch):
         with pytest.raises(CancelledError):
             leaves.result(0)
     assert [len(launch) for launch in launches] == [1]
+
+
+def test_cancelled_slab_is_not_waited_for(monkeypatch):
+    with held(monkeypatch) as (engine, go, _):
+        leaves = engine.submit(slab())
+        leaves.cancel()
+        assert wait([leaves], 20).done == {leaves}
+        assert list(as_completed([leaves], 20)) == [leaves]
+        go.set()
 
 
 def test_late_slab_is_not_launched(monkeypatch):

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,7 +127,7 @@ class FairQueue:
             )
 
     def discard(self, entry: Entry) -> None:
-        """Removes an entry if it still waits: now, or before the next operation on the queue.
+        """Removes an entry that was cancelled, if it still waits: now, or before the next operation on the queue.
 
         Never waits for the lock: a garbage collection in code that holds it may have led here.
         """
@@ -143,6 +144,7 @@ class FairQueue:
             caller = self._callers.get(entry.caller)
             if caller is not None and entry in caller.kinds.get(entry.slab.kind, ()):
                 self._remove(entry)
+                _tell_of_cancellation(entry.future)
 
     def take(self, *, wait: bool = True) -> list[Entry] | None:
         """The entries of the next launch, or None after the last.
@@ -241,3 +243,9 @@ class FairQueue:
         self._large -= not self._merges(entry)
         if not caller.kinds:
             del self._callers[entry.caller]
+
+
+def _tell_of_cancellation(future: "Future[Any]") -> None:
+    """Has `concurrent.futures.wait` and `as_completed` see it, as whoever takes a future from a queue must."""
+    with suppress(RuntimeError):  # its owner has
+        future.set_running_or_notify_cancel()
