@@ -21,7 +21,7 @@ class Incoming:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._ahead: asyncio.Future[bytes | None] | None = None
         self._silence = held.silence(self._end_for_others)
-        self._ended_for_others = False
+        self._is_waiting = self._ended_for_others = False
 
     async def next(self) -> bytes | None:
         """The next message; None after the last. A task of its own would cost as much as a small slab."""
@@ -40,6 +40,7 @@ class Incoming:
         Raises:
             OverloadedError: Others need the memory that this stream holds.
         """
+        self._is_waiting = True
         try:
             with self._silence:
                 return await self.next()
@@ -49,11 +50,17 @@ class Incoming:
             self._task.uncancel()
             problem = "this stream sent nothing for long, and other callers need the memory that it holds"
             raise OverloadedError(problem, RETRY_MILLISECONDS) from None
+        finally:
+            self._is_waiting = False
 
     def close(self) -> None:
         if self._ahead is not None:
             self._ahead.cancel()
 
     def _end_for_others(self) -> None:
-        self._ended_for_others = True
-        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+        self._task.get_loop().call_soon_threadsafe(self._end_silence)
+
+    def _end_silence(self) -> None:
+        if self._is_waiting:  # else a message came in the meantime, and what it asks for must not be cancelled
+            self._ended_for_others = True
+            self._task.cancel()
