@@ -102,6 +102,13 @@ def test_cancelled_slab_is_not_waited_for(monkeypatch):
         go.set()
 
 
+def test_launch_does_not_wait_until_a_slab_is_late():
+    with Engine(max_queue_delay_us=60 * 10**6) as engine:
+        patient = engine.submit(slab())
+        assert engine.submit(slab(classes=6), deadline=time.monotonic() + 60).result(20)
+        assert patient.done()
+
+
 def test_late_slab_is_not_launched(monkeypatch):
     with held(monkeypatch) as (engine, go, launches):
         late = engine.submit(slab(), deadline=time.monotonic() - 1)

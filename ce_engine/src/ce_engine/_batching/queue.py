@@ -82,7 +82,7 @@ class FairQueue:
         self._has_other_work = has_other_work
         self._max_rows = max_rows
         self._rows = self._bytes = 0
-        self._large = 0  # entries that are launched alone
+        self._pressing = 0  # entries for which no launch waits
         self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
         self._discarded: deque[Entry] = deque()
         self._lock = threading.Lock()
@@ -109,7 +109,7 @@ class FairQueue:
             self._forget_discarded()
             self._check_room(entry)
             self._callers.setdefault(entry.caller, _Caller()).add(entry)
-            self._large += not self._merges(entry)
+            self._pressing += self._presses(entry)
             self._rows += entry.size
             self._bytes += entry.slab.nbytes
             self._changed.notify()
@@ -188,7 +188,7 @@ class FairQueue:
             return None
         leader = self._leader()
         full = self._rows >= self._limits.rows or self._bytes >= self._limits.bytes
-        if self._closed or full or self._large:  # a slab that is launched alone must not wait for others
+        if self._closed or full or self._pressing:
             return 0
         return max(0.0, leader.arrival + self._limits.delay_seconds - time.monotonic())
 
@@ -200,6 +200,11 @@ class FairQueue:
 
     def _merges(self, entry: Entry) -> bool:
         return entry.slab.row_count < self._limits.rows and 4 * entry.slab.nbytes <= self._limits.bytes
+
+    def _presses(self, entry: Entry) -> bool:
+        """Whether no launch waits while this entry does: it is launched alone, or soon too late."""
+        is_soon = entry.deadline is not None and entry.deadline < entry.arrival + 2 * self._limits.delay_seconds
+        return is_soon or not self._merges(entry)
 
     def _next_launch(self) -> list[Entry]:
         leader = self._leader()
@@ -240,7 +245,7 @@ class FairQueue:
         caller.remove(entry)
         self._rows -= entry.size
         self._bytes -= entry.slab.nbytes
-        self._large -= not self._merges(entry)
+        self._pressing -= self._presses(entry)
         if not caller.kinds:
             del self._callers[entry.caller]
 
