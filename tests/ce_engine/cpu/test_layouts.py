@@ -1,5 +1,7 @@
 """Layouts of the arguments in memory, numbers of blocks, and integer dtypes of targets."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,11 +48,8 @@ def test_input_may_be_a_negated_view():
 @pytest.mark.parametrize("name", ["weight", "pos_weight", "sample_weight"])
 def test_factors_of_rows_may_be_negated_views(name, dtype):
     logits, target, factors = (torch.rand(4, 5, dtype=dtype) for _ in range(3))
-    results = (
-        ce_engine.binary_cross_entropy_with_logits(logits, target, grad=True, **{name: x})
-        for x in (torch._neg_view(factors), -factors)
-    )
-    ours, plain = results
+    options: list[dict[str, Any]] = [{name: x} for x in (torch._neg_view(factors), -factors)]
+    ours, plain = (ce_engine.binary_cross_entropy_with_logits(logits, target, grad=True, **own) for own in options)
     assert torch.equal(ours.loss, plain.loss)
     assert torch.equal(present(ours.grad), present(plain.grad))
 

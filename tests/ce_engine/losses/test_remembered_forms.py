@@ -1,6 +1,7 @@
 """Calls whose form was planned before have the same results and the same errors as the first of their form."""
 
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -132,12 +133,13 @@ def test_weights_may_change_between_calls():
 @pytest.mark.parametrize("name", ["sample_weight", "grad_output"])
 def test_factors_of_rows_may_change_between_calls(name, label_smoothing):
     x, target = batch("cross_entropy", 0)
-    options = {"reduction": "none", "label_smoothing": label_smoothing, "grad": True}
+    options: dict[str, Any] = {"reduction": "none", "label_smoothing": label_smoothing, "grad": True}
     expected = present(ce_engine.cross_entropy(x, target, **options).grad)
     factors = torch.ones(5, dtype=torch.float64)
+    options[name] = factors
     for factor in (1, 3):
         factors.fill_(factor)
-        result = ce_engine.cross_entropy(x, target, **options, **{name: factors})
+        result = ce_engine.cross_entropy(x, target, **options)
         torch.testing.assert_close(result.grad, factor * expected)
 
 
@@ -146,9 +148,10 @@ def test_factors_of_rows_may_change_between_calls_with_probability_targets(name)
     x, target = batch("cross_entropy", 0)[0], torch.full((5, 4), 0.25, dtype=torch.float64)
     expected = present(ce_engine.cross_entropy(x, target, reduction="none", grad=True).grad)
     factors = torch.ones(5, dtype=torch.float64)
+    options: dict[str, Any] = {"reduction": "none", "grad": True, name: factors}
     for factor in (1, 3):
         factors.fill_(factor)
-        result = ce_engine.cross_entropy(x, target, reduction="none", grad=True, **{name: factors})
+        result = ce_engine.cross_entropy(x, target, **options)
         torch.testing.assert_close(result.grad, factor * expected)
 
 

@@ -11,7 +11,7 @@ from losswire_server.calls.incoming import Incoming
 from losswire_server.errors import OverloadedError
 
 
-async def ended_while(monkeypatch, message_comes: bool) -> bytes | None:
+async def ended_while(monkeypatch, *, message_comes):
     """What a stream gets that others have ended, and whose message may have come just before."""
     monkeypatch.setattr(admission, "SILENT_SECONDS", 0)
     bound, gate = Admission(10), asyncio.Event()

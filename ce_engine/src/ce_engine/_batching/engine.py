@@ -49,8 +49,8 @@ class Engine:
         max_batch_rows: The most rows of several slabs in a launch.
         max_batch_bytes: The most bytes of their input. Slabs of more than a quarter of this are launched alone. If
             None, 256 KiB on a CPU and 64 MiB on a GPU.
-        max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes the slabs that wait already. It does
-            not wait while a large slab does, or one whose deadline comes within twice this time.
+        max_queue_delay_us: How long a launch waits to be filled up; with 0 it takes the slabs that wait already. It
+            does not wait while a large slab does, or one whose deadline comes within twice this time.
         max_queue_rows: Rows that may wait. A caller's waiting rows may be no more than are left free, so that a flood
             from one caller always leaves room for others.
         niceness: By how much the workers' threads are nicer than others, on Linux: 1 to 19 leave a busy CPU to threads
