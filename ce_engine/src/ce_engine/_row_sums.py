@@ -76,7 +76,7 @@ class RowOrderSum:
         if weights is None and ignored < rows:
             self._count += rows - ignored
         else:
-            self.add(torch.zeros(rows, dtype=torch.float64) if weights is None else weights)
+            self.add(torch.zeros(rows, dtype=torch.float64, device="cpu") if weights is None else weights)
 
     def total(self) -> float:
         return row_order_sum(torch.cat(self._rest), self._groups) + self._count if self._rest else float(self._count)

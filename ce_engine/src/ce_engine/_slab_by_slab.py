@@ -48,7 +48,7 @@ class TargetSums:
         parts = torch.split(target.reshape(-1), PART_ROWS)
         if isinstance(weight, str):
             counts = sum(_of(part, i, class_count, ignore_index).counts() for i, part in enumerate(parts))
-            weight = weights_from_counts(torch.as_tensor(counts), weight)
+            weight = weights_from_counts(torch.as_tensor(counts, device="cpu"), weight)
         weight_sum = RowOrderSum()
         for i, part in enumerate(parts):
             checked = _of(part, i, class_count, ignore_index)
@@ -66,7 +66,7 @@ class TargetSums:
         Raises:
             InvalidArgumentError: A target is neither 0 nor 1.
         """
-        counts = torch.zeros(2, dtype=torch.int64)
+        counts = torch.zeros(2, dtype=torch.int64, device="cpu")
         for i, part in enumerate(torch.split(target.reshape(-1), PART_ROWS)):
             try:
                 counts += binary_counts(part, weighting)
@@ -181,7 +181,11 @@ class SlabBySlab(_SlabBySlab):
         self._options = {**options, "reduction": "none"}
         self._scale: Tensor | None = None
         if options.get("grad") and reduction != "none":
-            one = torch.ones((), dtype=torch.float64) if grad_output is None else grad_output.to(torch.float64)
+            one = (
+                torch.ones((), dtype=torch.float64, device="cpu")
+                if grad_output is None
+                else grad_output.to(torch.float64)
+            )
             self._scale = one / (weight_sum if weight_sum is not None and reduction == "mean" else 1.0)
         self._weight_sum = RowOrderSum()
         self._planned_rows = self._rows = 0

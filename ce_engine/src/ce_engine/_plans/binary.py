@@ -132,4 +132,4 @@ def binary_counts(
             "target", f"expected only 0 and 1 with weight={weighting!r}, got {float(target[row])}", ("element", row)
         )
     positives = int(positive.count_nonzero())
-    return torch.tensor([len(target) - positives, positives])
+    return torch.tensor([len(target) - positives, positives], device="cpu")

@@ -57,7 +57,7 @@ def cross_entropy(
     if isinstance(weight, str) or not target.dtype.is_floating_point:
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
     if not class_count(input):  # nothing is probable, so no row counts: PyTorch's losses are 0 and their mean is NaN
-        target = torch.full(target_shape(input), ignore_index)
+        target = torch.full(target_shape(input), ignore_index, device="cpu")
         return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
     return _probability_slab(input, target, weight, label_smoothing, options)
 

@@ -67,7 +67,7 @@ def shared_numbers(kind: Kind) -> dict[str, Tensor]:
     if weight is not None and kind.target_dtype is not None:
         numbers["class_weight"] = weight.to(dtype)
     if kind.label_smoothing:
-        spread = torch.ones(1, dtype=torch.float64) if weight is None else weight.to(torch.float64)
-        numbers["keep"] = torch.tensor([1 - kind.label_smoothing], dtype=dtype)
+        spread = torch.ones(1, dtype=torch.float64, device="cpu") if weight is None else weight.to(torch.float64)
+        numbers["keep"] = torch.tensor([1 - kind.label_smoothing], dtype=dtype, device="cpu")
         numbers["smooth"] = (spread * kind.label_smoothing / kind.class_count).to(dtype)
     return numbers

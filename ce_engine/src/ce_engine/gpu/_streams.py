@@ -93,7 +93,7 @@ class CudaDevice:
     def host_memory(self, nbytes: int) -> Tensor:
         # Pinning makes a context on the current device if it has none: hundreds of MB where nothing else is done.
         with torch.cuda.device(self._device):
-            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+            return torch.empty(nbytes, dtype=torch.uint8, device="cpu", pin_memory=True)
 
     def empty_caches(self) -> None:
         torch.cuda.empty_cache()
