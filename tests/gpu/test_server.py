@@ -63,6 +63,13 @@ def test_each_transport_computes_on_the_device(server, device, transport):
     assert device.allocations
 
 
+@pytest.mark.usefixtures("device")
+def test_callers_are_told_which_of_several_devices_it_is():
+    with serving(device="cuda:0") as server, Client(f"localhost:{server.port}") as client:
+        told = client.capabilities()
+        assert (told.device, told.device_name) == ("cuda:0", "a fake device")
+
+
 def test_packed_calls_compute_on_the_device(server, device):
     batches = [batch(rows=3, seed=seed) for seed in range(20)]
     with Client(f"localhost:{server.port}", coalesce=True) as client:

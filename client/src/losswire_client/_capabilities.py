@@ -14,7 +14,7 @@ class Capabilities:
     Attributes:
         version: The server's version.
         torch_version: The server's version of PyTorch.
-        device: Where the server computes: ``cpu`` or ``cuda``.
+        device: Where the server computes: ``cpu`` or ``cuda``, or a certain one of its GPUs, as in ``cuda:1``.
         device_name: The device's model; empty if unknown.
         losses: Names as in ``cross_entropy``.
         input_dtypes: Names as in ``float32``.
@@ -58,7 +58,7 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
     return Capabilities(
         version=response.version,
         torch_version=response.torch_version,
-        device=response.device.type,
+        device=_device(response.device),
         device_name=response.device.name,
         losses=tuple(name for name, kind in LOSSES.items() if kind.wire in response.losses),
         input_dtypes=_names(response.input_dtypes, v1.Dtype.DESCRIPTOR),
@@ -75,6 +75,10 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         max_queue_delay_us=response.batching.max_queue_delay_us,
         max_queue_rows=response.batching.max_queue_rows,
     )
+
+
+def _device(device: v1.Device) -> str:
+    return f"{device.type}:{device.index}" if device.HasField("index") else device.type
 
 
 def _names(numbers: Iterable[int], enum: EnumDescriptor) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Evaluations that last as long as a test wants them to."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ class Gate:
     Attributes:
         threads: The names of the threads that evaluate.
         compute: Evaluates without being held.
+        before: Is called before each evaluation, once it may go on.
     """
 
     def __init__(self) -> None:
@@ -24,11 +25,13 @@ class Gate:
         self.evaluated = 0
         self.threads: list[str] = []
         self.compute = ce_engine.cpu.evaluate
+        self.before: Callable[[], object] = lambda: None
 
     def __call__(self, *arguments: Any, **options: Any) -> ce_engine.RowResults:
         self.threads.append(threading.current_thread().name)
         self.arrived.release()
         assert self.opened.wait(30)
+        self.before()
         self.evaluated += 1
         return self.compute(*arguments, **options)
 

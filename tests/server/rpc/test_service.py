@@ -118,6 +118,7 @@ def test_capabilities_are_what_is_served(stub):
     ]
     assert told.limits.slab_bytes == 2**20
     assert told.device.type == "cpu"
+    assert not told.device.HasField("index")
     for dtype in BY_WIRE:
         for probe, dtypes in (
             (request(dtype=dtype), told.input_dtypes),

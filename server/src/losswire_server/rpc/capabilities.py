@@ -19,7 +19,7 @@ def capabilities(
     return v1.GetCapabilitiesResponse(
         version=version,
         torch_version=torch.__version__,
-        device=v1.Device(type=engine.device.type, name=device_name(engine.device)),
+        device=described(engine.device),
         losses=[kind.wire for kind in LOSSES.values()],
         input_dtypes=[BY_NAME[name].wire for name in FLOATING],
         target_dtypes=[BY_NAME[name].wire for name in (*FLOATING, *INTEGERS)],
@@ -41,8 +41,12 @@ def capabilities(
     )
 
 
-def device_name(device: torch.device) -> str:
-    """The model of a device; empty if unknown."""
+def described(device: torch.device) -> v1.Device:
+    return v1.Device(type=device.type, index=device.index, name=_model(device))
+
+
+def _model(device: torch.device) -> str:
+    """Empty if unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
