@@ -150,7 +150,7 @@ def compute_for_a_while() -> None:
 
 def test_first_slabs_show_whether_the_others_are_long(server, monkeypatch):
     batch = classes((60,), outputs=GRADIENT)
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 2e-5)  # less than they are estimated to take, and more than is hoped for
+    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 2e-5)  # less than they take, and more than is hoped for
     with connection(server) as channel, gated(monkeypatch) as gate:
         gate.opened.set()
         gate.before = compute_for_a_while
