@@ -22,6 +22,7 @@ def test_without_a_gpu_it_says_so():
     assert done.stdout == "not measured: there is no GPU here, or PyTorch finds none\n"
 
 
+@pytest.mark.slow
 def test_service_is_measured_by_all_ways():
     title, *measured = service.lines("cpu", 1, [Batch(8, 10, dtype, grad=True) for dtype in ("float32", "bfloat16")])
     assert [name for name in title.split() if name != "/"][-8::2] == ["unary", "stream", "shared_memory", "resident"]

@@ -25,6 +25,7 @@ def test_kernels_are_compiled_if_they_can_be():
     assert "baseline" in _libraries.runnable()
 
 
+@pytest.mark.slow
 def test_library_is_for_the_instructions_that_torch_uses():
     assert name_in_use() in (*_libraries.CAPABILITIES.values(), "baseline", "None")
     for capability, name in (("default", "baseline"), *((name, name) for name in _libraries.runnable())):
