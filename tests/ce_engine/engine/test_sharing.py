@@ -75,6 +75,31 @@ def test_helper_looks_up_after_a_few_pieces():
     assert len(pieces.takers) == 100
 
 
+def test_helper_without_memory_leaves_all_pieces_to_others():
+    class TooMuchForTwo(Pieces):
+        def take(self, pieces=2**62):
+            if self.takers and self.takers[0] is not threading.current_thread():
+                raise MemoryError
+            return super().take(pieces)
+
+    shared, pieces = Sharing(lambda: None), TooMuchForTwo(3)
+    failed: list[BaseException] = []
+
+    def lead():
+        try:
+            shared.run(pieces)
+        except MemoryError as error:
+            failed.append(error)
+
+    leader = in_thread(lead)
+    assert pieces.taken.acquire(timeout=PATIENCE)
+    shared.help()
+    pieces.go.set()
+    leader.join(PATIENCE)
+    assert pieces.takers == [leader] * 3
+    assert not failed
+
+
 def test_nobody_helps_where_nothing_is_left():
     shared, pieces = Sharing(lambda: None), Pieces(1)
     leader = in_thread(lambda: shared.run(pieces))

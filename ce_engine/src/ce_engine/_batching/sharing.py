@@ -27,6 +27,8 @@ class SharedLaunch:
         """Evaluates some pieces. Returns whether there may be more."""
         try:
             return self._launch.take(PIECES_AT_ONCE)
+        except MemoryError:
+            return False  # there is too little for one more thread: it has taken no piece, and others take all
         except Exception as error:  # noqa: BLE001 - the leader raises it
             self._error = error
             return False
