@@ -55,7 +55,10 @@ def test_largest_request_must_fit_in_flight():
         (["50051"], "unrecognized arguments: 50051"),
         (["--host="], "host: String should have at least 1 character, got ''"),
         (["--host=999.1.1.1"], "host: expected an address or a name of this machine, got '999.1.1.1'"),
-        (["--metrics-host=999.1.1.1"], "metrics_host: expected an address or a name of this machine, got '999.1.1.1'"),
+        (
+            ["--port=0", "--metrics-host=999.1.1.1"],
+            "metrics_host: expected an address or a name of this machine, got '999.1.1.1'",
+        ),
         (["--host=203.0.113.1"], "host: expected an address or a name of this machine, got '203.0.113.1'"),
         (["--torch-threads=100000"], "torch_threads: expected at most .* of this machine, got '100000'"),
         (["--engine-workers=1000000"], "engine_workers: expected at most .* of this machine, got '1000000'"),
@@ -72,7 +75,10 @@ def test_largest_request_must_fit_in_flight():
             "at least three slabs, 1572864, .*: got 1500000",
         ),
         (["--device=tpu"], "device: String should match pattern .*, got 'tpu'"),
-        (["--device=cuda:99"], "device: expected one that PyTorch can use, got cuda:99"),
+        (
+            ["--port=0", "--metrics-port=0", "--device=cuda:99"],
+            "device: expected one that PyTorch can use, got cuda:99",
+        ),
         (["--max-batch-rows=0"], "max_batch_rows: Input should be greater than or equal to 1, got '0'"),
         (["--max-queue-delay-us=2000000"], "max_queue_delay_us: Input should be less than or equal to 1000000"),
         (["--max-queue-rows=0"], "max_queue_rows: Input should be greater than or equal to 1, got '0'"),
