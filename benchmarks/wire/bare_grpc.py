@@ -22,7 +22,7 @@ from torch import Tensor
 import ce_engine
 from benchmarks.batch import Answer, Batch, Prepare, Run, as_bytes
 from benchmarks.wire.serving import serve_until_left, serving
-from losswire_server.allocator import keep_freed_memory
+from losswire_server.process.allocator import keep_freed_memory
 
 STREAM, UNARY = "/bare/Stream", "/bare/Unary"
 MESSAGE_BYTES = 2**20

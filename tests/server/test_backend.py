@@ -13,7 +13,7 @@ from losswire import v1
 from losswire_server import Settings
 from losswire_server.backend import Backend
 from losswire_server.in_process import InProcess
-from losswire_server.read_settings import WrongSettingsError
+from losswire_server.settings.reading import WrongSettingsError
 from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import gated
 from tests.server.packs import small

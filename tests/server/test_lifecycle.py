@@ -13,8 +13,8 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from losswire_server import Server, Settings
-from losswire_server.listening import Address
-from losswire_server.stop_signal import StopSignal
+from losswire_server.process.listening import Address
+from losswire_server.process.stop_signal import StopSignal
 
 
 @pytest.fixture

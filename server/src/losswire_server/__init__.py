@@ -7,7 +7,7 @@ times and counts it) and ``requests`` (decode, evaluate, encode).
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from losswire_server.process import RunningServer, launch
+from losswire_server.launching import RunningServer, launch
 from losswire_server.settings import Settings
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.resources import show_memory
 from losswire_server.metrics.scrapes import Scrapes
-from losswire_server.read_settings import WrongSettingsError
 from losswire_server.rpc.capabilities import capabilities
 from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
+from losswire_server.settings.reading import WrongSettingsError
 
 READERS = 2  # threads that parse messages: parsing holds the interpreter's lock, so that more would gain nothing
 # On a busy CPU the event loop goes first. With 10 small calls would wait still less (docs/performance.md), but workers

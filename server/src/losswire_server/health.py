@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from losswire_server.listening import Address
-from losswire_server.read_settings import WrongSettingsError, read_settings
+from losswire_server.process.listening import Address
+from losswire_server.settings.reading import WrongSettingsError, read_settings
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach a server that listens on all interfaces
 

@@ -11,11 +11,11 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from losswire_server import logs
-from losswire_server.listening import Address, AddressError
-from losswire_server.read_settings import WrongSettingsError, mistyped_variables, read_settings
+from losswire_server.process import logs
+from losswire_server.process.listening import Address, AddressError
+from losswire_server.process.stop_signal import StopSignal
 from losswire_server.settings import Settings
-from losswire_server.stop_signal import StopSignal
+from losswire_server.settings.reading import WrongSettingsError, mistyped_variables, read_settings
 
 LEAST_OPEN_FILES = 64  # enough for an idle server and some callers
 DEVICE_LOST = 3  # exit status
@@ -64,7 +64,7 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
     import uvloop  # here, since these imports load torch, which takes seconds
     from prometheus_client import disable_created_metrics
 
-    from losswire_server.allocator import keep_freed_memory
+    from losswire_server.process.allocator import keep_freed_memory
     from losswire_server.server import Server
 
     async def serve() -> int:

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 import ce_engine
 from losswire.v1 import loss_service_pb2
 from losswire_server.backend import Backend
-from losswire_server.listening import Address
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.metrics.resources import process_registry
+from losswire_server.process.listening import Address
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.health_service import HealthService

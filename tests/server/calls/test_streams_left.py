@@ -66,7 +66,7 @@ def _server_is_as_it_was(server: Server, caplog: pytest.LogCaptureFixture) -> It
     assert after["Internal"] == after["Unknown"] == 0
     assert after["rows"] == rows + 2 * 60  # only the neighbour's rows, which went both ways
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [error for error in errors if "ExecuteBatchError" not in error] == []  # see losswire_server.logs
+    assert [error for error in errors if "ExecuteBatchError" not in error] == []  # see losswire_server.process.logs
 
 
 def counts(server: Server) -> dict[str, float]:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 
-from losswire_server.listening import Address
 from losswire_server.metrics.http_server import MetricsServer
+from losswire_server.process.listening import Address
 
 
 class State:

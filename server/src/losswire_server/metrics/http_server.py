@@ -10,7 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from losswire_server.listening import Address
+from losswire_server.process.listening import Address
 
 START_PAGE = b"""<!DOCTYPE html>
 <html lang="en"><title>Losswire</title>

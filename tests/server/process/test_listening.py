@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from losswire_server.listening import Address, AddressError
+from losswire_server.process.listening import Address, AddressError
 
 
 def address(host: str, port: int = 0) -> Address:

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from losswire_server import logs
+from losswire_server.process import logs
 
 
 def fail_with_a_secret() -> None:

@@ -5,9 +5,9 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from losswire_server import Settings, __version__
-from losswire_server import settings as settings_module
 from losswire_server.main import main
-from losswire_server.read_settings import mistyped_variables
+from losswire_server.settings import batching
+from losswire_server.settings.reading import mistyped_variables
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_largest_request_must_fit_in_flight():
     ],
 )
 def test_wrong_settings_end_with_2(arguments, said, capsys, monkeypatch):
-    monkeypatch.setattr(settings_module, "MOST_THREADS", 32)  # as on a machine of two cores
+    monkeypatch.setattr(batching, "MOST_THREADS", 32)  # as on a machine of two cores
     assert_refused(arguments, said, capsys)
 
 

@@ -1,0 +1,65 @@
+"""The server's settings, defined once: flags, ``LOSSWIRE_*`` variables and a TOML file all come from here."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from losswire_server.settings.addresses import Addresses
+from losswire_server.settings.batching import Batching
+from losswire_server.settings.operation import Operation
+from losswire_server.settings.sizes import Sizes
+
+
+class Settings(Operation, Batching, Sizes, Addresses, BaseSettings):  # --help tells of the last group first
+    """Serves PyTorch's cross-entropy family over gRPC.
+
+    Every setting is also read from a LOSSWIRE_* variable (LOSSWIRE_PORT=50051) and from the file that --config names.
+    A flag wins over a variable, and a variable over the file.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOSSWIRE_",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_prog_name="losswire-server",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    config: Path | None = None
+    """A TOML file with any of these settings, as in `port = 50051`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _ConfigFile(settings_cls)
+
+
+class _ConfigFile(TomlConfigSettingsSource):
+    """The TOML file that a flag or a variable has named as `config`: their sources come before this one."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, toml_file=None)
+
+    def __call__(self) -> dict[str, Any]:
+        path = self.current_state.get("config")
+        if path is None:
+            return {}
+        try:
+            settings = self._read_file(Path(path))
+        except OSError as error:
+            raise ValueError(f"config: expected a TOML file, got {path!r}: {error.strerror}") from error
+        except ValueError as error:
+            raise ValueError(f"config: expected a TOML file, got {path!r}: {error}") from error
+        if "config" in settings:
+            raise ValueError(f"config: expected no other file to be named in {path!r}")
+        return settings

@@ -1,0 +1,50 @@
+"""How much callers may send, and how much of the memory they may take."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from losswire_server.settings.types import MIB, Group, Whole, WithinMemory
+
+
+class Sizes(Group):
+    """How much callers may send, and how much of the memory they may take."""
+
+    max_message_bytes: Whole = Field(64 * MIB, ge=4096, lt=2**31)
+    """The largest request accepted; larger ones get RESOURCE_EXHAUSTED."""
+
+    max_batch_requests: Whole = Field(256, ge=0, lt=2**31)
+    """The most requests that one BatchEvaluate may have; 0 turns it off."""
+
+    slab_bytes: Whole = Field(MIB, ge=4096, lt=2**31)
+    """The size that callers are told to give slabs. Larger slabs fit caches worse; smaller slabs take more messages."""
+
+    max_inflight_bytes: WithinMemory = Field(512 * MIB, ge=4096)
+    """Messages of requests that wait or are evaluated may take this much; beyond it, callers are told to try later."""
+
+    shared_memory_bytes: WithinMemory = Field(1024 * MIB, ge=0)
+    """Shared memory that all callers on this machine together may lease; 0 turns shared memory off."""
+
+    @model_validator(mode="after")
+    def _one_message_must_fit(self) -> Self:
+        if self.max_inflight_bytes < self.max_message_bytes:
+            raise ValueError(
+                "max_inflight_bytes must be at least max_message_bytes, or the largest requests never run: "
+                f"got {self.max_inflight_bytes} and {self.max_message_bytes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _three_slabs_must_fit(self) -> Self:
+        slab_bytes = self.told_slab_bytes
+        if self.max_inflight_bytes < 3 * slab_bytes:
+            raise ValueError(
+                f"max_inflight_bytes must be at least three slabs, {3 * slab_bytes}, or streams never run: "
+                f"got {self.max_inflight_bytes}, with slab_bytes and half of max_message_bytes at least {slab_bytes}"
+            )
+        return self
+
+    @property
+    def told_slab_bytes(self) -> int:
+        """The slab size that callers are told. A message holds at least two such slabs."""
+        return min(self.slab_bytes, self.max_message_bytes // 2)

@@ -1,0 +1,40 @@
+"""The types of settings, and what this machine has of what they ask for."""
+
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+MIB = 2**20
+CORES = os.cpu_count() or 1
+MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+THREADS_A_CORE = 16  # more gain nothing, and the operating system refuses far more
+MOST_THREADS = THREADS_A_CORE * CORES
+DAY = 24 * 60 * 60
+
+
+class Group(BaseModel):
+    """Some of the settings. The text below a field is what ``--help`` says of it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):  # Python takes it for 0 or 1
+        raise ValueError("expected a number")  # noqa: TRY004 - what pydantic reports
+    return value
+
+
+def _at_most(limit: int, what: str) -> AfterValidator:
+    def check(value: int) -> int:
+        if value > limit:
+            raise ValueError(f"expected at most {limit}, {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
+WithinMemory = Annotated[Whole, _at_most(MEMORY_BYTES, "the memory of this machine")]
+WithinThreads = Annotated[Whole, _at_most(MOST_THREADS, f"{THREADS_A_CORE} for each core of this machine")]
