@@ -19,7 +19,7 @@ class Group(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-def _no_bool(value: object) -> object:
+def no_bool(value: object) -> object:
     if isinstance(value, bool):  # Python takes it for 0 or 1
         raise ValueError("expected a number")  # noqa: TRY004 - what pydantic reports
     return value
@@ -34,7 +34,7 @@ def _at_most(limit: int, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Seconds = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(no_bool)]
+Seconds = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
 WithinMemory = Annotated[Whole, _at_most(MEMORY_BYTES, "the memory of this machine")]
 WithinThreads = Annotated[Whole, _at_most(MOST_THREADS, f"{THREADS_A_CORE} for each core of this machine")]
