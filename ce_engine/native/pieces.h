@@ -44,6 +44,7 @@ template <class Part> static Outcome evaluate_pieces(const Share &share, const W
             if (first >= work.count) break;
             done &= part(first, std::min(first + piece, work.count), kept);
         }
+        if (work.scratch_bytes) scratch().give_back_if_large();
         return done ? NONE_LEFT : WRONG_TARGET;
     };
     int outcome = NONE_LEFT;

@@ -1,4 +1,4 @@
-// Memory for intermediate numbers. Each thread has its own, and uses it again for each launch.
+// Memory for intermediate numbers. Each thread has its own, and uses it again for each launch, unless it is large.
 
 #pragma once
 
@@ -7,6 +7,7 @@
 
 class Scratch {
     static constexpr int64_t ALIGNMENT = 64;  // a line of the caches
+    static constexpr int64_t MOST_KEPT = 1 << 23;
 
     void *memory = nullptr;
     int64_t size = 0;
@@ -23,6 +24,14 @@ class Scratch {
             if (!memory) size = 0;
         }
         return memory;
+    }
+
+    // What a few immense rows needed must not stay with the thread.
+    void give_back_if_large() {
+        if (size <= MOST_KEPT) return;
+        std::free(memory);
+        memory = nullptr;
+        size = 0;
     }
 };
 

@@ -23,6 +23,9 @@ from ce_engine._errors import (
     OutOfMemoryError,
     QueueFullError,
 )
+from ce_engine._memory import keep_memory, kept_memory
+from ce_engine._needs.form import TensorForm
+from ce_engine._needs.needed import MemoryNeeded, memory_needed
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._slab import RowResults, Slab
@@ -45,6 +48,7 @@ __all__ = [
     "InvalidArgumentError",
     "Launch",
     "LossResult",
+    "MemoryNeeded",
     "OutOfMemoryError",
     "PlannedSlabBySlab",
     "QueueFullError",
@@ -54,12 +58,16 @@ __all__ = [
     "SlabBySlab",
     "StackedResult",
     "TargetSums",
+    "TensorForm",
     "__version__",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "evaluate",
     "evaluate_stacked",
+    "keep_memory",
+    "kept_memory",
+    "memory_needed",
     "nll_loss",
     "slabs",
 ]

@@ -13,8 +13,12 @@ from collections import deque
 import torch
 from torch import Size, Tensor
 
+from ce_engine._plans.validation import check_least
+from ce_engine._rows import BLOCK_BYTES
+
 LEAST_BYTES = 2**20  # smaller tensors are left to torch: malloc keeps such memory by itself
 KEPT_BYTES = 256 * 2**20
+MOST_SCRATCH_BLOCKS = 2  # of the usual size, which are kept under each name: float64 where float32 is usual
 
 CPU = torch.device("cpu")  # the device of all tensors there; its name takes six times as long to compare
 
@@ -26,6 +30,18 @@ class Recycler:
         self._kept_bytes = kept_bytes
         self._lock = threading.Lock()
         self._idle: deque[Tensor] = deque()
+        self._idle_bytes = 0
+
+    @property
+    def idle_bytes(self) -> int:
+        """What is kept now."""
+        return self._idle_bytes
+
+    def keep(self, kept_bytes: int) -> None:
+        """Keeps at most so many bytes from now on, and frees what is kept beyond them."""
+        with self._lock:
+            self._kept_bytes = kept_bytes
+            self._free_oldest()
 
     def empty(self, shape: Size | tuple[int, ...], dtype: torch.dtype) -> Tensor:
         count = Size(shape).numel()
@@ -40,6 +56,7 @@ class Recycler:
             for i, memory in enumerate(self._idle):
                 if memory.numel() == nbytes:
                     del self._idle[i]
+                    self._idle_bytes -= nbytes
                     return memory
         return _fresh(nbytes, torch.uint8)
 
@@ -49,10 +66,14 @@ class Recycler:
             return
         try:
             self._idle.append(memory)
-            while sum(idle.numel() for idle in self._idle) > self._kept_bytes:
-                self._idle.popleft()
+            self._idle_bytes += memory.numel()
+            self._free_oldest()
         finally:
             self._lock.release()
+
+    def _free_oldest(self) -> None:
+        while self._idle_bytes > self._kept_bytes:
+            self._idle_bytes -= self._idle.popleft().numel()
 
 
 def _fresh(count: int, dtype: torch.dtype) -> Tensor:
@@ -70,6 +91,23 @@ def rounded(nbytes: int) -> int:
 _recycler = Recycler(KEPT_BYTES)
 
 
+def keep_memory(nbytes: int) -> None:
+    """Keeps at most so many bytes of freed results for later results, in this process; 256 MiB if never called.
+
+    It may be called at any time: with 0, as when memory is scarce, what is kept is freed at once.
+
+    Raises:
+        InvalidArgumentError: The number is negative.
+    """
+    check_least(0, nbytes=nbytes)
+    _recycler.keep(nbytes)
+
+
+def kept_memory() -> int:
+    """How many bytes of freed results are kept now."""
+    return _recycler.idle_bytes
+
+
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """As ``torch.empty``, from recycled memory for large tensors on a CPU."""
     if device == CPU and math.prod(shape) * dtype.itemsize >= LEAST_BYTES:
@@ -80,7 +118,10 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
 
 
 class Scratch(threading.local):
-    """Memory for the work on one block. Each thread has its own, and uses it again for each block."""
+    """Memory for the work on one block. Each thread has its own, and uses it again for each block.
+
+    A block of one immense row has memory that is not kept.
+    """
 
     def __init__(self) -> None:
         self._memory: dict[tuple[str, torch.dtype], Tensor] = {}
@@ -91,6 +132,8 @@ class Scratch(threading.local):
 
     def empty(self, shape: Size | tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
         count = Size(shape).numel()
+        if count * dtype.itemsize > MOST_SCRATCH_BLOCKS * BLOCK_BYTES * torch.get_num_threads():
+            return _fresh(count, dtype).view(shape)
         return self._at_least(count, dtype, name)[:count].view(shape)
 
     def _at_least(self, count: int, dtype: torch.dtype, name: str) -> Tensor:

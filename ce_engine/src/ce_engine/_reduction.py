@@ -54,7 +54,9 @@ class Reduction(NamedTuple):
         if grad_output is None:
             scale = _scalar(_quotient(1.0, self.divisor), dtype, CPU)
         else:
-            scale = (grad_output.detach().cpu().to(torch.float64) / self.divisor).to(dtype).reshape(-1)
+            scale = grad_output.detach().cpu().reshape(-1)
+            wide = scale if self.divisor == 1 else scale.to(torch.float64) / self.divisor
+            scale = wide.to(dtype, copy=True).resolve_neg()
         return scale.expand(self.shape.numel())
 
     def result(

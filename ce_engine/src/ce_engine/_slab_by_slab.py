@@ -13,11 +13,10 @@ from torch import Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
+from ce_engine._plans.validation import PART_ROWS
 from ce_engine._reduction import Reduction
 from ce_engine._row_sums import RowOrderSum
 from ce_engine._slab import Form, RowResults, Rows, Slab, present
-
-PART_ROWS = 2**18  # rows of a target that are widened at a time
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._plans.checks import check_elements
 from ce_engine._plans.index_target import weights_from_counts
 from ce_engine._plans.options import Common, Options
-from ce_engine._plans.planning import computed, plan, product, sample_weight
+from ce_engine._plans.planning import computed, computed_in, plan, product, sample_weight
 from ce_engine._plans.remembered import remembers_forms
-from ce_engine._plans.validation import check_broadcasts, check_probabilities
+from ce_engine._plans.validation import PART_ROWS, check_broadcasts, check_probabilities, first_row
 from ce_engine._slab import Rows, Slab
 
 
@@ -90,7 +90,9 @@ def _slab(
     pos_weight: Tensor | None,
     options: Options,
 ) -> Slab:
-    factor = product(_element_weight(weight, target), sample_weight(options))
+    samples = sample_weight(options)
+    precise = computed_in(input) if samples is None else torch.float64  # a product is rounded once
+    factor = product(_element_weight(weight, target, precise), samples)
     return plan(
         loss,
         input,
@@ -106,12 +108,13 @@ def _slab(
     )
 
 
-def _element_weight(weight: Tensor | str | None, target: Tensor) -> Tensor | None:  # (R)
+def _element_weight(weight: Tensor | str | None, target: Tensor, dtype: torch.dtype) -> Tensor | None:  # (R)
     if weight is None:
         return None
     if isinstance(weight, str):
         target = target.cpu().reshape(-1)
-        return weights_from_counts(binary_counts(target, weight), weight)[(target == 1).to(torch.int64)]
+        negative, positive = weights_from_counts(binary_counts(target, weight), weight).to(dtype)
+        return torch.where(target == 1, positive, negative)
     return _elements(weight, target.shape)
 
 
@@ -124,12 +127,10 @@ def binary_counts(
     weighting: str,
 ) -> Tensor:  # (2) int64
     """How many elements are 0 and how many are 1. Where classes are weighed, no others are allowed."""
-    positive = target == 1
-    wrong = ~(positive | (target == 0))
-    if wrong.any():
-        row = int(wrong.to(torch.uint8).argmax())
+    row = first_row(target, lambda part: (part != 1) & (part != 0))
+    if row is not None:
         raise InvalidArgumentError(
             "target", f"expected only 0 and 1 with weight={weighting!r}, got {float(target[row])}", ("element", row)
         )
-    positives = int(positive.count_nonzero())
+    positives = sum(int((part == 1).count_nonzero()) for part in torch.split(target, PART_ROWS))
     return torch.tensor([len(target) - positives, positives], device="cpu")

@@ -34,7 +34,11 @@ class IndexTarget(NamedTuple):
         check_classes(classes, class_count, ignore_index)
         ignored = classes == ignore_index
         ignored_count = int(ignored.count_nonzero())
-        return cls(classes.masked_fill(ignored, 0), ignored if ignored_count else None, ignored_count, class_count)
+        if not ignored_count:
+            return cls(classes, None, 0, class_count)
+        is_own = classes.data_ptr() != target.data_ptr()  # a copy of the caller's
+        classes = classes.masked_fill_(ignored, 0) if is_own else classes.masked_fill(ignored, 0)
+        return cls(classes, ignored, ignored_count, class_count)
 
     @property
     def row_count(self) -> int:

@@ -10,24 +10,26 @@ from ce_engine._reduction import Reduction
 from ce_engine._slab import Kind, Rows, Slab
 
 
-def sample_weight(options: Options) -> Tensor | None:  # (R) float64
-    if options.sample_weight is None:
-        return None
-    return options.sample_weight.detach().cpu().to(torch.float64).reshape(-1)
+def sample_weight(options: Options) -> Tensor | None:  # (R)
+    return None if options.sample_weight is None else options.sample_weight.detach().cpu().reshape(-1).clone()
 
 
 def product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    """Their product, where None stands for ones."""
+    """Their product in float64, where None stands for ones."""
     if a is None or b is None:
         return b if a is None else a
-    return a * b
+    return a.to(torch.float64, copy=True).mul_(b)
+
+
+def computed_in(input: Tensor) -> torch.dtype:
+    return torch.promote_types(input.dtype, torch.float32)
 
 
 def computed(factor: Tensor | None, input: Tensor) -> Tensor | None:
     """A factor of rows as compiled code reads it, in the dtype that the input is computed in."""
     if factor is None:
         return None
-    return factor.to(torch.promote_types(input.dtype, torch.float32)).contiguous().resolve_neg()
+    return factor.to(computed_in(input)).contiguous().resolve_neg()
 
 
 def plan(

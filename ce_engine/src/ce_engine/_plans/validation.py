@@ -1,6 +1,6 @@
 """Checks of arguments, whose errors tell the caller what to correct. They run before anything is computed."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._rows import target_shape
 
 INPUT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+PART_ROWS = 2**18  # rows of a target that are looked at, or widened, at a time
 
 
 def check_type(name: str, value: object, expected: Any) -> None:
@@ -78,8 +79,22 @@ def check_probabilities(name: str, tensor: Tensor) -> None:
     least, most = tensor.aminmax()
     if not (least >= 0 and most <= 1):
         flat = tensor.reshape(-1)
-        row = int((~((flat >= 0) & (flat <= 1))).to(torch.uint8).argmax())
-        raise InvalidArgumentError(name, f"expected probabilities in [0, 1], got {float(flat[row])}", ("element", row))
+        row = first_row(flat, lambda part: ~((part >= 0) & (part <= 1)))
+        if row is not None:  # the caller may have changed it meanwhile
+            problem = f"expected probabilities in [0, 1], got {float(flat[row])}"
+            raise InvalidArgumentError(name, problem, ("element", row))
+
+
+def first_row(
+    x: Tensor,  # (R)
+    matches: Callable[[Tensor], Tensor],
+) -> int | None:
+    """The first row that matches, if one does. Flags of all rows together would take memory."""
+    for number, part in enumerate(torch.split(x, PART_ROWS)):
+        found = matches(part)
+        if found.any():
+            return number * PART_ROWS + int(found.to(torch.uint8).argmax())
+    return None
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:
@@ -122,9 +137,8 @@ def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
 
     On a GPU a class out of range would end the process's CUDA context, so this comes before everything else.
     """
-    wrong = ((target < 0) | (target >= class_count)) & (target != ignore_index)
-    if wrong.any():
-        row = int(wrong.to(torch.uint8).argmax())
+    row = first_row(target, lambda part: ((part < 0) | (part >= class_count)) & (part != ignore_index))
+    if row is not None:
         raise InvalidArgumentError(
             "target",
             f"expected classes in [0, {class_count}) or ignore_index {ignore_index}, got {int(target[row])}",

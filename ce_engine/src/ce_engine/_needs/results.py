@@ -1,0 +1,19 @@
+"""Memory of results."""
+
+from ce_engine._memory import LEAST_BYTES, rounded
+from ce_engine._needs.form import Form
+
+
+def result_bytes(form: Form, *, grad_into: bool) -> int:
+    """Bytes of all results together, which last as long as their tensors."""
+    grad_bytes = (form.grad_dtype or form.input.dtype).itemsize if form.grad and not grad_into else 0
+    of_rows = [form.compute_bytes, *(form.compute_bytes for name in ("lse", "entropy") if name in form.outputs)]
+    of_rows += [8, 1] if "predictions" in form.outputs else []  # predictions, and whether they are correct
+    of_elements = [form.compute_bytes for name in ("probabilities", "log_probabilities") if name in form.outputs]
+    return sum(_allocated(form.row_count * size) for size in of_rows) + sum(
+        _allocated(form.input.element_count * size) for size in (grad_bytes, *of_elements)
+    )
+
+
+def _allocated(nbytes: int) -> int:
+    return rounded(nbytes) if nbytes >= LEAST_BYTES else nbytes
