@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing test-gpu bench-gpu gpu-wheels clean
+.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness test-gpu bench-gpu gpu-wheels clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,9 @@ bench-engine: .venv/ready ## measure the engine beside local PyTorch, without th
 
 bench-coalescing: .venv/ready ## measure many small calls from one process, one by one and together
 	.venv/bin/python -m benchmarks.coalescing $(ARGS)
+
+bench-fairness: .venv/ready ## measure a small caller alone and beside many large ones
+	.venv/bin/python -m benchmarks.fairness $(ARGS)
 
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)
