@@ -12,22 +12,14 @@ import ce_engine
 from losswire import v1
 from losswire_server import Settings
 from losswire_server.backend import Backend
+from losswire_server.calls.evaluation import Caller
 from losswire_server.in_process import InProcess
 from losswire_server.settings.reading import WrongSettingsError
 from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import gated
 from tests.server.packs import small
 
-
-class Caller:
-    def peer(self) -> str:
-        return "unix:"
-
-    def time_remaining(self) -> None:
-        """There is no deadline."""
-
-
-CALLER: Any = Caller()
+CALLER = Caller(peer="unix:")
 LARGE = 2**17  # so many elements are evaluated outside the event loop
 
 

@@ -11,6 +11,7 @@ from losswire_server.errors import (
     NotServedError,
     OverloadedError,
     TooLargeError,
+    TooSlowError,
     to_status,
     trailers,
 )
@@ -21,6 +22,7 @@ RAISED = [
     (NotServedError("spec.nll_loss", "not served"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
     (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
+    (TooSlowError("too slow"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW"),
     (NotPermittedError("not from there"), grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED"),
     (ce_engine.DeadlineExceededError("too late"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_LATE"),
     (ce_engine.OutOfMemoryError("too little memory"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),

@@ -41,6 +41,7 @@ class Backend:
         on_device_lost: Is told in another thread that the device broke. From then on all calls fail.
 
     Attributes:
+        admission: Counts the bytes in flight.
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
 
@@ -60,7 +61,8 @@ class Backend:
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         self._leases = Leases(self._regions)
-        admission, losses = Admission(settings.max_inflight_bytes), LossMetrics(registry, settings.max_series)
+        self.admission = admission = Admission(settings.max_inflight_bytes)
+        losses = LossMetrics(registry, settings.max_series)
         show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
         self.scrapes = Scrapes(registry, losses.began)
         desk = Desk(Workplace(admission, self._readers, self._engine), losses, PackMetrics(registry))

@@ -44,6 +44,10 @@ class TooLargeError(Exception):
     """The request asks for more than this server ever gives."""
 
 
+class TooSlowError(Exception):
+    """The caller took longer than this server waits."""
+
+
 class NotPermittedError(Exception):
     """The request is right, but this caller may not make it."""
 
@@ -74,6 +78,8 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case NotPermittedError():
             return _status(code_pb2.PERMISSION_DENIED, str(error), ErrorReason.ERROR_REASON_NOT_PERMITTED)
+        case TooSlowError():
+            return _status(code_pb2.DEADLINE_EXCEEDED, str(error), ErrorReason.ERROR_REASON_TOO_SLOW)
         case ce_engine.OutOfMemoryError():
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case ce_engine.DeadlineExceededError():

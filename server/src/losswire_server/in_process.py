@@ -10,10 +10,13 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from losswire_server.backend import Backend
+from losswire_server.calls.evaluation import Caller
+from losswire_server.calls.limits import Account, CallerLimits
 from losswire_server.errors import to_status, trailers
 from losswire_server.settings import Settings
 
 T = TypeVar("T")
+NAME = "in-process"  # of the one caller that all calls have
 
 
 class CallFailedError(grpc.RpcError):
@@ -45,7 +48,9 @@ class InProcess:
 
     def __init__(self, **settings: Any) -> None:
         self.registry = CollectorRegistry()
-        self._backend = Backend(Settings(**{"shared_memory_bytes": 0, **settings}), self.registry)
+        chosen = Settings(**{"shared_memory_bytes": 0, **settings})
+        self._backend = Backend(chosen, self.registry)
+        self._account = Account(CallerLimits.of(chosen))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
         self._thread.start()
@@ -57,7 +62,7 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(getattr(self._backend.service, method)(request, _Context(timeout))), timeout)
+        return self._wait(_failing(getattr(self._backend.service, method)(request, self._caller(timeout))), timeout)
 
     def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
         """Answers many messages with the RPC of that name.
@@ -65,7 +70,7 @@ class InProcess:
         Raises:
             CallFailedError: As the server would answer.
         """
-        answers = getattr(self._backend.service, method)(_each(requests), _Context(timeout))
+        answers = getattr(self._backend.service, method)(_each(requests), self._caller(timeout))
         return self._wait(_failing(_all(answers)), timeout)
 
     def close(self) -> None:
@@ -74,6 +79,9 @@ class InProcess:
         self._thread.join()
         self._loop.close()
 
+    def _caller(self, timeout: float) -> Caller:
+        return Caller(NAME, time.monotonic() + timeout, self._account, NAME)
+
     def _wait(self, answer: Coroutine[Any, Any, T], timeout: float) -> T:
         future = asyncio.run_coroutine_threadsafe(answer, self._loop)
         try:
@@ -81,19 +89,6 @@ class InProcess:
         except TimeoutError as error:
             future.cancel()
             raise CallFailedError(grpc.StatusCode.DEADLINE_EXCEEDED, "too late") from error
-
-
-class _Context:
-    """What the service asks about a call. All calls have one caller."""
-
-    def __init__(self, timeout: float) -> None:
-        self._deadline = time.monotonic() + timeout
-
-    def peer(self) -> str:
-        return "in-process"
-
-    def time_remaining(self) -> float:
-        return self._deadline - time.monotonic()
 
 
 async def _failing(answer: Coroutine[Any, Any, T]) -> T:

@@ -12,17 +12,21 @@ from prometheus_client import CollectorRegistry
 import ce_engine
 from losswire.v1 import loss_service_pb2
 from losswire_server.backend import Backend
+from losswire_server.calls.limits import CallerLimits
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.metrics.resources import process_registry
 from losswire_server.process.listening import Address
+from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.channel_options import options
+from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.health_service import HealthService
+from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
-LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows slabs down, more is uncounted memory
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,10 @@ class Server:
         self._backend = Backend(settings, self.registry, self._lose_device)
         self._access_log = AccessLog(settings.access_log_per_second)
         self._health = HealthService()
+        self._sockets = Sockets()
+        admission, limits = self._backend.admission, CallerLimits.of(settings)
+        connections = Connections(admission, limits)
+        self._waits = Waits(admission, connections, self._sockets, settings.send_seconds, settings.idle_seconds)
         self._serving = False
         self.device_lost = asyncio.Event()
 
@@ -99,7 +107,7 @@ class Server:
 
     async def _start_grpc_server(self) -> None:
         self._server = self._make_grpc_server()
-        self.port = _bind(self._server, str(self._address))
+        self.port = self._sockets.port = _bind(self._server, str(self._address))
         starting = asyncio.ensure_future(self._server.start())  # bound or not: grpcio can stop only a started server
         try:
             await asyncio.shield(starting)
@@ -114,20 +122,12 @@ class Server:
     async def _stop_grpc_server(self, grace: float) -> None:
         """Stops the gRPC server, and drops it while the event loop still runs, which its threads wake."""
         await self._server.stop(grace)
+        self._waits.close()
         del self._server
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", self._settings.max_message_bytes),
-                ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
-                ("grpc.http2.bdp_probe", 0),  # on a busy machine it made gRPC read tens of MB ahead
-                ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # more frequent pings end a connection
-                ("grpc.so_reuseport", 0),  # else two servers on one port would share its connections unnoticed
-            ],
-        )
-        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log))
+        server = grpc.aio.server(options=options(self._settings))
+        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

@@ -33,7 +33,7 @@ async def ended_while(monkeypatch, *, message_comes):
     if message_comes:
         gate.set()
     with pytest.raises(OverloadedError):
-        bound.reserve(10)
+        bound.reservation().resize(10)
     return await receiving
 
 

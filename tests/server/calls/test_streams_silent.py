@@ -21,7 +21,7 @@ ROWS, PART = 3 * 2**16, 2**13  # 1.5 MiB of targets, in slabs of 64 KiB
 
 @pytest.fixture
 def server():
-    with serving(max_inflight_bytes=2 * MIB, max_message_bytes=MIB) as running:
+    with serving(max_inflight_bytes=2 * MIB, max_message_bytes=MIB, caller_share=1) as running:
         yield running
 
 

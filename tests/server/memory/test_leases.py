@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from losswire import v1
+from losswire.v1 import loss_service_pb2_grpc
 from losswire_server.errors import NotPermittedError, OverloadedError
 from losswire_server.memory.leases import Leases, is_local
 from losswire_server.memory.regions import Regions
 from tests.helpers import eventually, serving
+from tests.server.calls.raw_streams import connection
 from tests.server.memory.shared_memory import (
     LOGITS,
     PAGE,
@@ -57,7 +59,7 @@ def test_size_that_is_not_positive_is_refused(stub, size):
 
 
 def test_quota_bounds_all_regions():
-    with serving(shared_memory_bytes=4 * PAGE) as server, connected(f"127.0.0.1:{server.port}") as stub:
+    with serving(shared_memory_bytes=4 * PAGE, caller_share=1) as server, connected(f"127.0.0.1:{server.port}") as stub:
         with leased(stub, 3 * PAGE):
             assert leased_bytes(server) == 3 * PAGE
             code, reason, _ = refused(lambda: lease_of(stub, 2 * PAGE))
@@ -67,9 +69,25 @@ def test_quota_bounds_all_regions():
             assert leased_bytes(server) == 4 * PAGE
 
 
+def test_one_caller_gets_its_share():
+    settings = {"shared_memory_bytes": 8 * PAGE, "caller_share": 0.5, "caller_leases": 2}
+    with serving(**settings) as server, connected(f"127.0.0.1:{server.port}") as stub:
+        assert refused(lambda: lease_of(stub, 5 * PAGE))[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE")
+        with leased(stub, 3 * PAGE):
+            refusal = refused(lambda: lease_of(stub, 2 * PAGE))
+            assert refusal[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+            with connection(server) as another, leased(loss_service_pb2_grpc.LossServiceStub(another), 2 * PAGE):
+                assert leased_bytes(server) == 5 * PAGE
+            with leased(stub, PAGE):
+                assert refused(lambda: lease_of(stub, 1))[1] == "OVERLOADED"
+        eventually(lambda: leased_bytes(server) == 0)
+        with leased(stub, 4 * PAGE):
+            assert leased_bytes(server) == 4 * PAGE
+
+
 @pytest.mark.parametrize("size", [4 * PAGE + 1, 2**63 - 1])
 def test_size_above_the_quota_never_fits(size):
-    with serving(shared_memory_bytes=4 * PAGE) as server, connected(f"127.0.0.1:{server.port}") as stub:
+    with serving(shared_memory_bytes=4 * PAGE, caller_share=1) as server, connected(f"127.0.0.1:{server.port}") as stub:
         assert refused(lambda: lease_of(stub, size))[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE")
         assert leased_bytes(server) == 0
 

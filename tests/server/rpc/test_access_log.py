@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from typing import Any
 
@@ -7,10 +8,15 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
+from losswire_server.calls.admission import Admission
+from losswire_server.calls.limits import UNLIMITED
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.process.sockets import Sockets
 from losswire_server.rpc import access_log
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call
+from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.waits import Waits
 from losswire_server.server import SERVICE
 from tests.helpers import eventually, serving
 from tests.server.rpc.test_service import request
@@ -90,10 +96,18 @@ class EndedContext:
         self.has_begun = True
         return "ipv4:127.0.0.1:1"
 
+    def time_remaining(self):
+        return None
+
 
 def test_ended_call_asks_grpcio_nothing(lines):
     metrics = RpcMetrics(CollectorRegistry(), SERVICE).method("Evaluate")
     context: Any = EndedContext()
-    call = Call(metrics, AccessLog(10), context)
-    call.end(grpc.StatusCode.CANCELLED)
+
+    async def end():
+        admission = Admission(1)
+        waits = Waits(admission, Connections(admission, UNLIMITED), Sockets(), 1, 1)
+        Call(metrics, AccessLog(10), waits, context).end(grpc.StatusCode.CANCELLED)
+
+    asyncio.run(end())
     assert [(line.peer, line.code) for line in lines()] == [("ipv4:127.0.0.1:1", "CANCELLED")]

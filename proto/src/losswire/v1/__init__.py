@@ -7,6 +7,7 @@ The service's stubs need grpcio, which this distribution does without, so they a
 from losswire.v1.batch_evaluate_pb2 import BatchEvaluateRequest, BatchEvaluateResponse, EvaluateResult, Failure
 from losswire.v1.capabilities_pb2 import (
     Batching,
+    CallerLimits,
     Device,
     GetCapabilitiesRequest,
     GetCapabilitiesResponse,
@@ -44,6 +45,7 @@ __all__ = [
     "Batching",
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
+    "CallerLimits",
     "ClassWeighting",
     "CrossEntropy",
     "Device",

@@ -83,6 +83,7 @@ class GetCapabilitiesResponse(_message.Message):
     TRANSPORTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     BATCHING_FIELD_NUMBER: _builtins.int
+    CALLER_LIMITS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the server, as in `1.2.3`."""
     torch_version: _builtins.str
@@ -113,11 +114,15 @@ class GetCapabilitiesResponse(_message.Message):
 
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """Limits of sizes, and a size to choose."""
+        """Limits for all callers together, and a size to choose."""
 
     @_builtins.property
     def batching(self) -> Global___Batching:
         """How the server puts work together."""
+
+    @_builtins.property
+    def caller_limits(self) -> Global___CallerLimits:
+        """Limits for the caller that asks."""
 
     def __init__(
         self,
@@ -132,10 +137,11 @@ class GetCapabilitiesResponse(_message.Message):
         transports: _abc.Iterable[Global___Transport.ValueType] | None = ...,
         limits: Global___Limits | None = ...,
         batching: Global___Batching | None = ...,
+        caller_limits: Global___CallerLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "device", b"device", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,6 +189,11 @@ class Limits(_message.Message):
     SLAB_BYTES_FIELD_NUMBER: _builtins.int
     SHARED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     MAX_BATCH_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_INFLIGHT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_CALLS_FIELD_NUMBER: _builtins.int
+    SEND_SECONDS_FIELD_NUMBER: _builtins.int
+    IDLE_SECONDS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts; for `Evaluate` that is the whole request. A larger one gets
     RESOURCE_EXHAUSTED.
@@ -193,6 +204,18 @@ class Limits(_message.Message):
     """The most shared memory that the server leases to all callers together."""
     max_batch_requests: _builtins.int
     """The most requests that one `BatchEvaluateRequest` may have."""
+    max_inflight_bytes: _builtins.int
+    """The most bytes of all callers in flight: what has arrived, what its evaluation takes, and answers until they are
+    read. Beyond it, calls get RESOURCE_EXHAUSTED with a `google.rpc.RetryInfo`.
+    """
+    max_connections: _builtins.int
+    """The most connections that the server accepts."""
+    max_connection_calls: _builtins.int
+    """The most calls that are under way on one connection. More of them wait in the caller's gRPC library."""
+    send_seconds: _builtins.float
+    """Seconds in which the message of a call must arrive, and an answer must be read."""
+    idle_seconds: _builtins.float
+    """Seconds in which a stream's next message must arrive. A connection without calls is closed after as long."""
     def __init__(
         self,
         *,
@@ -200,14 +223,68 @@ class Limits(_message.Message):
         slab_bytes: _builtins.int = ...,
         shared_memory_bytes: _builtins.int = ...,
         max_batch_requests: _builtins.int = ...,
+        max_inflight_bytes: _builtins.int = ...,
+        max_connections: _builtins.int = ...,
+        max_connection_calls: _builtins.int = ...,
+        send_seconds: _builtins.float = ...,
+        idle_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_batch_requests", b"max_batch_requests", "max_message_bytes", b"max_message_bytes", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_seconds", b"idle_seconds", "max_batch_requests", b"max_batch_requests", "max_connection_calls", b"max_connection_calls", "max_connections", b"max_connections", "max_inflight_bytes", b"max_inflight_bytes", "max_message_bytes", b"max_message_bytes", "send_seconds", b"send_seconds", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class CallerLimits(_message.Message):
+    """How much one caller may take. A caller is a name that the server knows by a token, or else a connection. All fields
+    are 0 if the server is older than this message. Beyond these limits, calls get RESOURCE_EXHAUSTED with a
+    `google.rpc.RetryInfo`; a call that alone needs more bytes gets it without.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_INFLIGHT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_FIELD_NUMBER: _builtins.int
+    MAX_LEASES_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    max_inflight_bytes: _builtins.int
+    """The most bytes in flight."""
+    max_requests: _builtins.int
+    """The most calls under way."""
+    max_streams: _builtins.int
+    """The most of these calls that may be streams."""
+    max_leases: _builtins.int
+    """The most regions of shared memory."""
+    shared_memory_bytes: _builtins.int
+    """The most bytes of these regions."""
+    requests_per_second: _builtins.float
+    """The most calls begun in a second, on average over two; 0 for any number."""
+    bytes_per_second: _builtins.float
+    """The most bytes of messages received in a second, on average over two; 0 for any number."""
+    def __init__(
+        self,
+        *,
+        max_inflight_bytes: _builtins.int = ...,
+        max_requests: _builtins.int = ...,
+        max_streams: _builtins.int = ...,
+        max_leases: _builtins.int = ...,
+        shared_memory_bytes: _builtins.int = ...,
+        requests_per_second: _builtins.float = ...,
+        bytes_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_per_second", b"bytes_per_second", "max_inflight_bytes", b"max_inflight_bytes", "max_leases", b"max_leases", "max_requests", b"max_requests", "max_streams", b"max_streams", "requests_per_second", b"requests_per_second", "shared_memory_bytes", b"shared_memory_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerLimits: _TypeAlias = CallerLimits  # noqa: Y015
 
 @_typing.final
 class Batching(_message.Message):

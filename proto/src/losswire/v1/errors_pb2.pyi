@@ -48,6 +48,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
     ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
+    ERROR_REASON_TOO_SLOW: _ErrorReason.ValueType  # 10
+    """DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
+    dropped.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or one request of several. Every error that the service itself raises carries a
@@ -80,4 +84,8 @@ ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 7
 """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
 ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
+ERROR_REASON_TOO_SLOW: ErrorReason.ValueType  # 10
+"""DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
+dropped.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -6,7 +6,8 @@ from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple, TypeVar
 
 import ce_engine
-from losswire_server.calls.admission import RETRY_MILLISECONDS, Admission, Reservation
+from losswire_server.calls.admission import Admission, Reservation
+from losswire_server.calls.limits import RETRY_MILLISECONDS, Account
 from losswire_server.errors import OverloadedError
 
 T = TypeVar("T")
@@ -18,10 +19,14 @@ class Caller(NamedTuple):
     Attributes:
         name: Whose slabs take turns with those of other names.
         deadline: When the call is over, by ``time.monotonic``; None if it may take any time.
+        account: What the caller takes; None if nobody counts it.
+        peer: The other end of the connection, as gRPC names it.
     """
 
     name: Hashable = None
     deadline: float | None = None
+    account: Account | None = None
+    peer: str = ""
 
 
 ANYBODY = Caller()
@@ -49,7 +54,7 @@ class Evaluation:
     """
 
     def __init__(self, workplace: Workplace, caller: Caller) -> None:
-        self.held = workplace.admission.reservation()
+        self.held = workplace.admission.reservation(caller.account)
         self._workplace = workplace
         self._caller = caller
         self._closed = False
@@ -75,9 +80,9 @@ class Evaluation:
             OverloadedError: Too many rows wait, or too many of this caller's.
             EngineClosedError: The server stops.
         """
-        name, deadline = self._caller
+        caller = self._caller
         try:
-            future = self._workplace.engine.submit(slab, caller=name, deadline=deadline, then=then)
+            future = self._workplace.engine.submit(slab, caller=caller.name, deadline=caller.deadline, then=then)
         except ce_engine.QueueFullError as error:
             raise OverloadedError(str(error), RETRY_MILLISECONDS) from error
         self._track(future)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
-from losswire_server.calls.admission import RETRY_MILLISECONDS, Reservation
+from losswire_server.calls.admission import Reservation
+from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError
 
 

@@ -16,15 +16,29 @@ class Leases:
         self._regions = regions
         self._ended = asyncio.Event()
 
+    @property
+    def max_bytes(self) -> int:
+        """The quota of all regions together; 0 leases none."""
+        return self._regions.max_bytes
+
+    def check(self, size_bytes: int, peer: str) -> None:
+        """Checks whether a caller may ever lease a region of that size.
+
+        Raises:
+            NotPermittedError: The caller is not on this machine.
+            Exception: See `Regions.check_size`.
+        """
+        if self._regions.max_bytes and not is_local(peer):
+            raise NotPermittedError("LeaseSharedMemory: expected a caller on the server's machine, over loopback")
+        self._regions.check_size(size_bytes)
+
     async def lease(self, size_bytes: int, peer: str) -> AsyncIterator[Lease]:
         """Gives one region, and takes it back when the caller's call ends or `end` is called.
 
         Raises:
-            NotPermittedError: The caller is not on this machine.
-            Exception: See `Regions.lease`.
+            Exception: See `check` and `Regions.lease`.
         """
-        if self._regions.max_bytes and not is_local(peer):
-            raise NotPermittedError("LeaseSharedMemory: expected a caller on the server's machine, over loopback")
+        self.check(size_bytes, peer)
         lease = self._regions.lease(size_bytes)
         try:
             yield lease

@@ -71,10 +71,7 @@ class Regions:
             TooLargeError: No region can be so large.
             OverloadedError: The quota is used up.
         """
-        if not self.max_bytes:
-            raise NotServedError("LeaseSharedMemory", "this server leases no shared memory")
-        if size_bytes < 1:
-            raise FieldError("size_bytes", f"expected at least 1, got {size_bytes}")
+        self.check_size(size_bytes)
         size = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         region_id = secrets.token_urlsafe(16)
         with self._lock:
@@ -87,6 +84,18 @@ class Regions:
                 raise OverloadedError(problem, RETRY_MILLISECONDS) from error
             weakref.finalize(region.mapping, self._give_back, size).atexit = False
         return Lease(region_id, f"/proc/{os.getpid()}/fd/{region.descriptor}", size)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Checks a size, whatever is leased now.
+
+        Raises:
+            FieldError: It is not positive.
+            NotServedError: This server leases no memory.
+        """
+        if not self.max_bytes:
+            raise NotServedError("LeaseSharedMemory", "this server leases no shared memory")
+        if size_bytes < 1:
+            raise FieldError("size_bytes", f"expected at least 1, got {size_bytes}")
 
     def release(self, region_id: str) -> None:
         """Ends a lease. The region is unknown from now on, and its memory is freed once no evaluation uses it."""

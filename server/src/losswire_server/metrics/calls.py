@@ -43,6 +43,7 @@ class RpcMetrics:
         labels = TYPES[streams], method.containing_service.full_name, method.name
         return MethodMetrics(
             name=method.name,
+            is_stream=method.client_streaming,
             started=self._started.labels(*labels),
             handled={code: self._handled.labels(*labels, code_label(code)) for code in grpc.StatusCode},
             received=self._received.labels(*labels),
@@ -53,9 +54,14 @@ class RpcMetrics:
 
 @dataclass(frozen=True)
 class MethodMetrics:
-    """The counters of one method."""
+    """The counters of one method.
+
+    Attributes:
+        is_stream: Whether many messages may come in a call.
+    """
 
     name: str
+    is_stream: bool
     started: Counter
     handled: dict[grpc.StatusCode, Counter]
     received: Counter

@@ -1,44 +1,137 @@
-"""A call to the service, from its start to its end."""
+"""A call to the service, from its start until its answer has been sent."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import grpc
 
+from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
+from losswire_server.calls.limits import Account
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.waits import Waits
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
+LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
+COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was given, and gRPC a copy
+
 
 class Call:
-    """Counts one call in the metrics, and writes it to the access log once it has ended, whatever the reason."""
+    """One call. It is counted in the metrics and written to the log of calls, whatever the reason for its end.
 
-    def __init__(self, metrics: MethodMetrics, access_log: AccessLog, context: Context) -> None:
+    Attributes:
+        method: Name of the RPC.
+        context: Of gRPC.
+        caller: Who calls.
+        connection: Over which it comes.
+        is_stream: Whether many messages may come.
+    """
+
+    def __init__(self, metrics: MethodMetrics, access_log: AccessLog, waits: Waits, context: Context) -> None:
         self.method = metrics.name
         self.context = context
+        peer = context.peer()  # now: grpcio crashes if asked after the server has stopped
+        self.connection = waits.connections.of(peer)
+        self.is_stream = metrics.is_stream
+        self._account = waits.connections.accounts.of(peer)
+        self.caller = _caller(context, peer, self._account)
         self._metrics = metrics
         self._access_log = access_log
+        self._waits = waits
         self._received_bytes = self._sent_bytes = 0
-        self._peer = context.peer()  # now: grpcio crashes if asked after the server has stopped
+        self._task = asyncio.current_task()
+        self._refusal: Exception | None = None
+        self._answer: Reservation | None = None
+        self._is_admitted = False
         self._start = metrics.start()
 
-    def received(self, message: bytes) -> None:
-        self._metrics.received.inc()
-        self._received_bytes += len(message)
+    def admit(self) -> None:
+        """Lets the call take part in its caller's limits until it is done.
 
-    def sent(self, message: Any) -> None:
+        Raises:
+            OverloadedError: The caller has too many calls under way, or began too many lately.
+        """
+        if self._task is not None:  # gRPC's own callbacks would keep the call until a garbage collection
+            self._task.add_done_callback(self._leave)
+        self._account.begin(is_stream=self.is_stream)
+        self._is_admitted = True
+        self.connection.belongs_to(self._account)
+
+    async def read(self) -> bytes | None:
+        """The next message; None after the last. While it is on its way, `refuse` may end the call."""
+        self._waits.begin_receiving(self)
+        try:
+            message = await self.context.read()
+        finally:
+            self._waits.end_receiving(self)
+        if not isinstance(message, bytes):
+            return None
+        self._receive(len(message))
+        return message
+
+    async def only_message(self) -> bytes:
+        """The message of a call that has one; empty if none came."""
+        message = await self.read()
+        if message is None:
+            await asyncio.sleep(LEAVING_SECONDS)
+        return message or b""
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        while (message := await self.read()) is not None:
+            yield message
+
+    def sends(self, message: Any) -> None:
+        """Counts a message on its way to the caller. Its bytes are held until `sent`, or until the call is done."""
+        size = len(message) if isinstance(message, bytes) else message.ByteSize()
         self._metrics.sent.inc()
-        self._sent_bytes += len(message) if isinstance(message, bytes) else message.ByteSize()
+        self._sent_bytes += size
+        if self._answer is None:
+            self._answer = self._waits.reservation(self._account)
+        self._answer.hold(COPIES * size)
+        self._waits.begin_sending(self)
+
+    def sent(self) -> None:
+        """Notes that gRPC has passed on what the call `sends`."""
+        self._waits.end_sending(self)
+        if self._answer is not None:
+            self._answer.close()
+
+    def refuse(self, error: Exception) -> None:
+        """Ends the call with an error, unless it has ended."""
+        if self._refusal is None and self._task is not None:
+            self._refusal = error
+            self._task.cancel()
+
+    def cause(self, error: BaseException) -> BaseException:
+        """Why the call ends with an error: `refuse` may have had it cancelled."""
+        if self._refusal is None or self._task is None or not isinstance(error, asyncio.CancelledError):
+            return error
+        self._task.uncancel()
+        return self._refusal
 
     def end(self, code: grpc.StatusCode) -> None:
+        """Counts and logs the call."""
         seconds = self._metrics.end(self._start, code)
         received, sent = self._received_bytes, self._sent_bytes
-        self._access_log.add(self.method, self._peer, code, received, sent, seconds)
+        self._access_log.add(self.method, self.connection.peer, code, received, sent, seconds)
+
+    def _receive(self, size: int) -> None:
+        self._metrics.received.inc()
+        self._received_bytes += size
+        self.connection.came(size)
+        self._account.received(size)
+
+    def _leave(self, _: Any) -> None:
+        self._task = None
+        self.sent()
+        if self._is_admitted:
+            self._account.end(is_stream=self.is_stream)
 
 
-def caller_of(context: Context) -> Caller:
-    """Who makes a call, and until when: the same for all calls of a connection but the deadline."""
+def _caller(context: Context, peer: str, account: Account) -> Caller:
     remaining = context.time_remaining()
-    return Caller(context.peer(), None if remaining is None else time.monotonic() + remaining)
+    return Caller(peer, None if remaining is None else time.monotonic() + remaining, account, peer)

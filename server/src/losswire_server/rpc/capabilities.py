@@ -9,6 +9,7 @@ import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_NAME, FLOATING, INTEGERS
 from losswire.losses import LOSSES, OUTPUTS
+from losswire_server.calls.limits import CallerLimits
 from losswire_server.settings import Settings
 
 
@@ -30,6 +31,11 @@ def capabilities(
             slab_bytes=settings.told_slab_bytes,
             shared_memory_bytes=shared_memory_bytes,
             max_batch_requests=settings.max_batch_requests,
+            max_inflight_bytes=settings.max_inflight_bytes,
+            max_connections=settings.max_connections,
+            max_connection_calls=settings.max_connection_calls,
+            send_seconds=settings.send_seconds,
+            idle_seconds=settings.idle_seconds,
         ),
         batching=v1.Batching(
             engine_workers=settings.workers,
@@ -39,6 +45,24 @@ def capabilities(
             max_queue_rows=settings.max_queue_rows,
         ),
     )
+
+
+def with_caller_limits(served: v1.GetCapabilitiesResponse, limits: CallerLimits) -> v1.GetCapabilitiesResponse:
+    """The capabilities as one caller gets them."""
+    told = v1.GetCapabilitiesResponse()
+    told.CopyFrom(served)
+    told.caller_limits.CopyFrom(
+        v1.CallerLimits(
+            max_inflight_bytes=int(served.limits.max_inflight_bytes * limits.share),
+            max_requests=limits.requests,
+            max_streams=limits.streams,
+            max_leases=limits.leases,
+            shared_memory_bytes=int(served.limits.shared_memory_bytes * limits.share),
+            requests_per_second=limits.requests_per_second,
+            bytes_per_second=limits.bytes_per_second,
+        )
+    )
+    return told
 
 
 def described(device: torch.device) -> v1.Device:

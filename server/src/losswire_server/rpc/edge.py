@@ -2,91 +2,98 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
+from losswire_server.calls.evaluation import Caller
 from losswire_server.errors import log_failure, to_status, trailers
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
+from losswire_server.rpc.waits import Waits
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {  # by whether the request and the response are streams
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
+
+class Method(NamedTuple):
+    """How the calls of an RPC are answered.
+
+    Attributes:
+        answer: Takes the message, or an iterator of messages, and who calls. Returns one answer, or an iterator too.
+        parse: Turns the bytes of a message into what `answer` takes; None if it takes bytes.
+        serialize: Turns an answer into bytes; None if it is bytes.
+        many_messages: Whether many messages may come.
+        many_answers: Whether many answers may be sent.
+    """
+
+    answer: Callable[[Any, Caller], Any]
+    parse: Callable[[bytes], Any] | None = None
+    serialize: Callable[[Any], bytes] | None = None
+    many_messages: bool = False
+    many_answers: bool = False
 
 
 class Edge:
-    """Wraps every method of the service when it is registered, but not the methods of health checks and reflection."""
+    """Wraps every method of the service when it is registered, but not the methods of health checks and reflection.
 
-    def __init__(self, metrics: RpcMetrics, access_log: AccessLog) -> None:
+    To gRPC all requests are streams: so a call is admitted before its message is read, and counted while it arrives.
+    What a caller sends is the same.
+    """
+
+    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits) -> None:
         self._metrics = metrics
         self._access_log = access_log
+        self._waits = waits
 
-    def around(self, name: str, handler: Handler) -> Handler:
+    def around(self, name: str, method: Method) -> Handler:
         """The handler of the method of that name, wrapped to count and log its calls and to translate its errors."""
-        wrap = _many_answers if handler.response_streaming else _one_answer
-        return HANDLERS[handler.request_streaming, handler.response_streaming](
-            wrap(handler, partial(Call, self._metrics.method(name), self._access_log)),
-            request_deserializer=None,  # the wrapper parses, and translates its errors
-            response_serializer=handler.response_serializer,
-        )
+        begin = partial(Call, self._metrics.method(name), self._access_log, self._waits)
+        if method.many_answers:
+            return grpc.stream_stream_rpc_method_handler(_many_answers(method, begin), None, method.serialize)
+        return grpc.stream_unary_rpc_method_handler(_one_answer(method, begin), None, method.serialize)
 
 
-def _one_answer(handler: Handler, begin: Callable[[Context], Call]) -> Callable[[Any, Context], Awaitable[Any]]:
-    behaviour: Any = handler.unary_unary or handler.stream_unary
-
-    async def answer(request: Any, context: Context) -> Any:
+def _one_answer(method: Method, begin: Callable[[Context], Call]) -> Any:
+    async def answer(_: Any, context: Context) -> Any:
         call = begin(context)
         try:
-            response = await behaviour(_receive(handler, request, call), context)
+            call.admit()
+            response = await method.answer(await _message(method, call), call.caller)
         except BaseException as error:
-            await _fail(error, call)
+            await _fail(call.cause(error), call)
             raise
-        call.sent(response)
+        call.sends(response)
         call.end(grpc.StatusCode.OK)
         return response
 
     return answer
 
 
-def _many_answers(handler: Handler, begin: Callable[[Context], Call]) -> Callable[[Any, Context], AsyncIterator[Any]]:
-    behaviour: Any = handler.unary_stream or handler.stream_stream
-
-    async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
+def _many_answers(method: Method, begin: Callable[[Context], Call]) -> Any:
+    async def answer(_: Any, context: Context) -> AsyncIterator[Any]:
         call = begin(context)
         try:
-            async for response in behaviour(_receive(handler, request, call), context):
-                call.sent(response)
+            call.admit()
+            message = call.messages() if method.many_messages else await _message(method, call)
+            async for response in method.answer(message, call.caller):
+                call.sends(response)
                 yield response
+                call.sent()
         except BaseException as error:
-            await _fail(error, call)
+            await _fail(call.cause(error), call)
             raise
         call.end(grpc.StatusCode.OK)
 
     return answer
 
 
-def _receive(handler: Handler, request: Any, call: Call) -> Any:
-    """Counts and parses the incoming message or messages."""
-    parse = handler.request_deserializer
-
-    def receive(data: bytes) -> Any:
-        call.received(data)
-        return parse(data) if parse else data
-
-    async def receive_many(stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for data in stream:
-            yield receive(data)
-
-    return receive_many(request) if handler.request_streaming else receive(request)
+async def _message(method: Method, call: Call) -> Any:
+    """The message of a call that has one. It is parsed here, where errors are translated."""
+    data = await call.only_message()
+    return method.parse(data) if method.parse else data
 
 
 async def _fail(error: BaseException, call: Call) -> None:

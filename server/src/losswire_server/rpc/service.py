@@ -8,17 +8,21 @@ import grpc
 from losswire import v1
 from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
+from losswire_server.calls.evaluation import Caller
+from losswire_server.calls.limits import UNLIMITED, Account
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
-from losswire_server.rpc.call import Context, caller_of
-from losswire_server.rpc.edge import Edge, Handler
+from losswire_server.rpc.capabilities import with_caller_limits
+from losswire_server.rpc.edge import Edge, Method
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
 
 class LossService:
+    """Each method takes the message, or messages, and who calls."""
+
     def __init__(
         self,
         unary: Unary,
@@ -33,43 +37,41 @@ class LossService:
         self._leases = leases
         self._capabilities = capabilities
 
-    async def Evaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._unary(request, caller_of(context))
+    async def Evaluate(self, request: bytes, caller: Caller) -> bytes:
+        return await self._unary(request, caller)
 
-    async def BatchEvaluate(self, request: bytes, context: Context) -> bytes:
-        return await self._packs(request, caller_of(context))
+    async def BatchEvaluate(self, request: bytes, caller: Caller) -> bytes:
+        return await self._packs(request, caller)
 
-    def EvaluateStream(self, request: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        return self._streams(request, caller_of(context))
+    def EvaluateStream(self, request: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[bytes]:
+        return self._streams(request, caller)
 
-    async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, context: Context) -> v1.GetCapabilitiesResponse:
-        return self._capabilities
+    async def GetCapabilities(self, request: v1.GetCapabilitiesRequest, caller: Caller) -> v1.GetCapabilitiesResponse:
+        limits = UNLIMITED if caller.account is None else caller.account.limits
+        return with_caller_limits(self._capabilities, limits)
 
     async def LeaseSharedMemory(
-        self, request: v1.LeaseSharedMemoryRequest, context: Context
+        self, request: v1.LeaseSharedMemoryRequest, caller: Caller
     ) -> AsyncIterator[v1.LeaseSharedMemoryResponse]:
-        async for lease in self._leases.lease(request.size_bytes, context.peer()):
-            yield v1.LeaseSharedMemoryResponse(**lease._asdict())
+        self._leases.check(request.size_bytes, caller.peer)
+        account = caller.account or Account()
+        with account.leasing(request.size_bytes, self._leases.max_bytes):
+            async for lease in self._leases.lease(request.size_bytes, caller.peer):
+                yield v1.LeaseSharedMemoryResponse(**lease._asdict())
 
     def add_to(self, server: grpc.aio.Server, edge: Edge) -> None:
         """Registers the methods as generated code would, wrapped by the edge.
 
         Evaluations take and return bytes: parsing and serialising a large message takes too long for the event loop.
         """
-        methods: dict[str, Handler] = {
-            "Evaluate": grpc.unary_unary_rpc_method_handler(self.Evaluate),
-            "BatchEvaluate": grpc.unary_unary_rpc_method_handler(self.BatchEvaluate),
-            "EvaluateStream": grpc.stream_stream_rpc_method_handler(self.EvaluateStream),
-            "GetCapabilities": grpc.unary_unary_rpc_method_handler(
-                self.GetCapabilities,
-                partial(parse, v1.GetCapabilitiesRequest),
-                v1.GetCapabilitiesResponse.SerializeToString,
-            ),
-            "LeaseSharedMemory": grpc.unary_stream_rpc_method_handler(
-                self.LeaseSharedMemory,
-                partial(parse, v1.LeaseSharedMemoryRequest),
-                v1.LeaseSharedMemoryResponse.SerializeToString,
-            ),
+        get_capabilities = partial(parse, v1.GetCapabilitiesRequest), v1.GetCapabilitiesResponse.SerializeToString
+        lease = partial(parse, v1.LeaseSharedMemoryRequest), v1.LeaseSharedMemoryResponse.SerializeToString
+        methods = {
+            "Evaluate": Method(self.Evaluate),
+            "BatchEvaluate": Method(self.BatchEvaluate),
+            "EvaluateStream": Method(self.EvaluateStream, many_messages=True, many_answers=True),
+            "GetCapabilities": Method(self.GetCapabilities, *get_capabilities),
+            "LeaseSharedMemory": Method(self.LeaseSharedMemory, *lease, many_answers=True),
         }
-        handlers = {name: edge.around(name, handler) for name, handler in methods.items()}
+        handlers = {name: edge.around(name, method) for name, method in methods.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))

@@ -7,13 +7,13 @@ from pydantic import BeforeValidator, Field
 from losswire_server.settings.types import Group, Whole, no_bool
 
 Share = Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(no_bool), Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=10**12, allow_inf_nan=False)]
 
 
 class Callers(Group):
     """How much one caller may take."""
 
-    caller_share: Share = 0.5
+    caller_share: Share = 0.75
     """The part of max_inflight_bytes, and of shared_memory_bytes, that one caller may take."""
 
     caller_requests: Whole = Field(1024, ge=1, lt=2**31)

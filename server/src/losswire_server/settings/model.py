@@ -8,11 +8,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from losswire_server.settings.addresses import Addresses
 from losswire_server.settings.batching import Batching
 from losswire_server.settings.callers import Callers
+from losswire_server.settings.connections import Connections
 from losswire_server.settings.operation import Operation
 from losswire_server.settings.sizes import Sizes
 
 
-class Settings(Operation, Batching, Callers, Sizes, Addresses, BaseSettings):  # --help tells of the last group first
+class Settings(
+    Operation, Batching, Callers, Connections, Sizes, Addresses, BaseSettings
+):  # --help tells of the last group first
     """Serves PyTorch's cross-entropy family over gRPC.
 
     Every setting is also read from a LOSSWIRE_* variable (LOSSWIRE_PORT=50051) and from the file that --config names.

@@ -20,7 +20,8 @@ class Sizes(Group):
     """The size that callers are told to give slabs. Larger slabs fit caches worse; smaller slabs take more messages."""
 
     max_inflight_bytes: WithinMemory = Field(512 * MIB, ge=4096)
-    """Messages of requests that wait or are evaluated may take this much; beyond it, callers are told to try later."""
+    """What all callers together make the server hold may take this much: what has arrived of their messages, what its
+    evaluation takes, and answers until they are read. Beyond it, callers are told to try later."""
 
     shared_memory_bytes: WithinMemory = Field(1024 * MIB, ge=0)
     """Shared memory that all callers on this machine together may lease; 0 turns shared memory off."""

@@ -52,10 +52,10 @@ def test_full_queue_refuses_the_call():
 
 def test_what_does_not_fit_is_refused_unread(server):
     work = Work(SHORT, evaluated())
-    server.admission.reserve(97)
-    with pytest.raises(OverloadedError, match="97 of at most 100 bytes are in flight, and this request has 4"):
+    server.admission.reservation().resize(97)
+    with pytest.raises(OverloadedError, match="97 of at most 100 bytes are in flight, and this needs 4 more"):
         answer(server, Work(LONG))
-    with pytest.raises(TooLargeError, match="this call needs 101 bytes, and at most 100 may be in flight"):
+    with pytest.raises(TooLargeError, match="this call needs 101 bytes, and a caller may have at most 100 in flight"):
         answer(server, Work(LONG), bytes(101))
     assert answer(server, work) == b"answer"  # the work is over before anybody could ask for its bytes
     assert server.admission.inflight_bytes == 97

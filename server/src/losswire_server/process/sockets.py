@@ -1,0 +1,114 @@
+"""The connections that callers have with this process: how many bytes came over each, and how to end one.
+
+gRPC does not say how much of a message has arrived, and grpcio gives no access to gRPC's resource quota. The kernel
+counts the bytes of each connection: see TCP_INFO in tcp(7). Only Linux tells.
+"""
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+TCP_INFO_BYTES_RECEIVED = 128  # offset of `tcpi_bytes_received`, 64 bits, in Linux's struct tcp_info
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+class Endpoint(NamedTuple):
+    """One end of a connection."""
+
+    ip: str
+    port: int
+
+
+def endpoint_of(peer: str) -> Endpoint | None:
+    """The endpoint of a peer as gRPC names it: ``ipv4:127.0.0.1:5``, ``ipv6:[::1]:5``. None for other kinds of peer."""
+    kind, _, address = unquote(peer).partition(":")
+    host, _, port = address.rpartition(":")
+    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
+        return None
+    try:
+        return _endpoint(host.strip("[]"), int(port))
+    except ValueError:
+        return None
+
+
+def _endpoint(host: str, port: int) -> Endpoint:
+    ip = ip_address(host.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None  # an IPv4 caller at a socket for both versions
+    return Endpoint(str(mapped or ip), port)
+
+
+class Sockets:
+    """Connections to one port of this process. May be used from any thread.
+
+    gRPC owns the sockets and may close one at any time, so a descriptor is checked at each use.
+
+    Attributes:
+        port: The port; none is found before it is set.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._descriptors: dict[Endpoint, int] = {}
+
+    def look(self) -> set[Endpoint]:
+        """Finds the connections that there are now. Takes some microseconds for each open file."""
+        found: dict[Endpoint, int] = {}
+        with suppress(OSError):
+            for name in os.listdir(DESCRIPTORS):
+                peer = self._peer(int(name))
+                if peer is not None:
+                    found[peer] = int(name)
+        self._descriptors = found
+        return set(found)
+
+    def received_bytes(self, peer: Endpoint) -> int | None:
+        """The bytes that came over a connection since its start; None unless `look` has found it."""
+        with suppress(OSError), self._open(peer) as connection:
+            told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES_RECEIVED + 8)
+            received: int = struct.unpack_from("=Q", told, TCP_INFO_BYTES_RECEIVED)[0]
+            return received
+        return None
+
+    def end(self, peer: Endpoint) -> bool:
+        """Ends a connection, with all calls on it. Returns whether there was one."""
+        with suppress(OSError), self._open(peer) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+            return True
+        return False
+
+    def _open(self, peer: Endpoint) -> socket.socket:
+        """A socket of its own for a connection. It cannot become another's while this is open."""
+        descriptor = self._descriptors.get(peer)
+        if descriptor is None:
+            raise OSError("not connected")
+        opened = socket.socket(fileno=os.dup(descriptor))
+        if self._peer_of(opened) != peer:
+            opened.close()
+            raise OSError("the descriptor has another socket now")
+        return opened
+
+    def _peer(self, descriptor: int) -> Endpoint | None:
+        try:
+            viewed = socket.socket(fileno=descriptor)
+        except OSError:  # no socket
+            return None
+        try:
+            return self._peer_of(viewed)
+        finally:
+            viewed.detach()  # it is gRPC's to close
+
+    def _peer_of(self, connection: socket.socket) -> Endpoint | None:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+            return None
+        try:
+            here: tuple[Any, ...] = connection.getsockname()
+            if here[1] != self.port:
+                return None
+            return _endpoint(*connection.getpeername()[:2])
+        except (OSError, ValueError):  # it listens, or has just ended
+            return None

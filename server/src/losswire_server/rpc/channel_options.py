@@ -1,0 +1,30 @@
+"""What gRPC is told: how much it takes in by itself, and when it ends connections.
+
+Names: https://github.com/grpc/grpc/blob/master/include/grpc/impl/channel_arg_names.h
+"""
+
+from losswire_server.settings import Settings
+
+LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows slabs down, more is uncounted memory
+PING_TIMEOUT_MILLISECONDS = 20_000
+
+
+def options(settings: Settings) -> list[tuple[str, int]]:
+    """The options of a gRPC server."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
+        ("grpc.max_concurrent_streams", settings.max_connection_calls),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_connection_idle_ms", _milliseconds(settings.idle_seconds)),
+        ("grpc.keepalive_time_ms", _milliseconds(settings.keepalive_seconds)),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MILLISECONDS),
+        ("grpc.http2.bdp_probe", 0),  # on a busy machine it made gRPC read tens of MB ahead
+        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # more frequent pings end a connection
+        ("grpc.so_reuseport", 0),  # else two servers on one port would share its connections unnoticed
+    ]
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,28 @@
+"""How many connections there may be, and how long the server waits for its callers."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from losswire_server.settings.types import Group, Seconds, Whole
+
+Some = Annotated[Seconds, Field(gt=0)]
+
+
+class Connections(Group):
+    """How many connections there may be, and how long the server waits for its callers."""
+
+    max_connections: Whole = Field(4096, ge=1, lt=2**31)
+    """The most connections; more are closed at once. Each takes one of the files that the process may open."""
+
+    max_connection_calls: Whole = Field(1024, ge=1, lt=2**31)
+    """The most calls under way on one connection; more wait in the caller's gRPC library."""
+
+    send_seconds: Some = 60.0
+    """A message must arrive, and an answer be read, in this time; else its caller is cut off."""
+
+    idle_seconds: Some = 300.0
+    """A stream's next message must arrive in this time. A connection without calls is closed after as long."""
+
+    keepalive_seconds: Some = 60.0
+    """A connection that is silent for so long is asked whether its caller is still there."""
