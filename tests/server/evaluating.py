@@ -8,4 +8,4 @@ from losswire_server.requests.one import plan_request
 
 def evaluate(request: v1.EvaluateRequest, regions: Regions = OFF) -> v1.EvaluateResponse:
     slab, respond = plan_request(request, regions)
-    return respond(ce_engine.evaluate(slab))
+    return respond(ce_engine.evaluate(slab)).message()

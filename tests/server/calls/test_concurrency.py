@@ -16,6 +16,7 @@ import losswire_server.calls.desk
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
+from losswire_server.requests.needed import needed_bytes
 from tests.helpers import call_of, eventually, serving
 from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import Gate, gated
@@ -25,12 +26,15 @@ METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc
 
 
 def request() -> v1.EvaluateRequest:
-    """A request of about 3,200 bytes: the smallest possible server has room for one, but not for two."""
+    """A request of about 3,200 bytes, which takes some 46,000 until it is answered."""
     return v1.EvaluateRequest(
         spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy()),
         input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2, 400], data=bytes(3200)),
         target=v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[2], data=bytes(16)),
     )
+
+
+NEEDED = request().ByteSize() + needed_bytes(request())
 
 
 @pytest.fixture
@@ -56,7 +60,10 @@ def inflight_bytes(server: Server) -> float | None:
 
 
 def test_overload_says_when_to_come_back(gate):
-    with serving(max_message_bytes=4096, max_inflight_bytes=6144) as server, connected(server) as stub:
+    with (
+        serving(max_message_bytes=4096, max_inflight_bytes=70_000, caller_share=1) as server,
+        connected(server) as stub,
+    ):
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
         with pytest.raises(grpc.RpcError) as raised:
@@ -75,7 +82,7 @@ def test_leaving_the_queue_costs_no_work(gate, leave):
         first = stub.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
         second = stub.Evaluate.future(request(), timeout=2 if leave == "deadline" else None)
-        eventually(lambda: inflight_bytes(server) == 2 * request().ByteSize())
+        eventually(lambda: inflight_bytes(server) == 2 * NEEDED)
         if leave == "cancel":
             second.cancel()
         eventually(lambda: handled(server, "Cancelled", "DeadlineExceeded") == 1)
@@ -92,7 +99,7 @@ def test_leaving_amid_work_holds_memory(gate):
         assert gate.arrived.acquire(timeout=20)
         call.cancel()
         eventually(lambda: handled(server, "Cancelled") == 1)
-        assert inflight_bytes(server) == request().ByteSize()
+        assert inflight_bytes(server) == NEEDED
         gate.opened.set()
         eventually(lambda: inflight_bytes(server) == 0)
         assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 0
@@ -228,7 +235,7 @@ def test_leaving_the_queue_gives_rows_back(gate):
         eventually(lambda: sample(server, "losswire_queued_rows") == 2)
         second.cancel()
         eventually(lambda: sample(server, "losswire_queued_rows") == 0)
-        eventually(lambda: inflight_bytes(server) == request().ByteSize())
+        eventually(lambda: inflight_bytes(server) == NEEDED)
         gate.opened.set()
         assert first.result(20).row_count == 2
 

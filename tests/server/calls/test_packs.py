@@ -10,6 +10,8 @@ from grpc_status import rpc_status
 import ce_engine
 import losswire_server.calls.desk
 from losswire import v1
+from losswire_server.calls.packs import PACK_COPIES
+from losswire_server.requests.needed import needed_bytes
 from tests.helpers import call_of, eventually, serving
 from tests.present import present
 from tests.replaced_evaluation import replace_evaluation
@@ -123,9 +125,9 @@ def test_server_without_packs_says_so():
 
 
 def test_overload_refuses_the_whole_pack(gate):
-    large = small(rows=70)  # about 3,400 bytes: the smallest possible server has room for one, not for two
+    large = small(rows=70)  # it takes some 100,000 bytes until it is answered
     with (
-        serving(max_message_bytes=4096, max_inflight_bytes=6144) as server,
+        serving(max_message_bytes=4096, max_inflight_bytes=150_000, caller_share=1) as server,
         connected(f"127.0.0.1:{server.port}") as stub,
     ):
         first = stub.BatchEvaluate.future(batch(large))
@@ -145,7 +147,7 @@ def test_leaving_amid_work_holds_memory(gate):
         assert gate.arrived.acquire(timeout=20)
         call.cancel()
         eventually(lambda: value(server, "grpc_server_handled_total", **CALLS, grpc_code="Cancelled") == 1)
-        assert inflight_bytes(server) == batch(small()).ByteSize()
+        assert inflight_bytes(server) == batch(small()).ByteSize() + PACK_COPIES * needed_bytes(small())
         gate.opened.set()
         eventually(lambda: inflight_bytes(server) == 0)
         assert value(server, "losswire_rows_total", loss="cross_entropy") == 0

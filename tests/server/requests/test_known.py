@@ -12,6 +12,7 @@ from losswire.tensors import encode
 from losswire_server.errors import NotServedError
 from losswire_server.requests import known
 from losswire_server.requests.known import KnownRequests
+from losswire_server.requests.needed import unreserved
 from tests.server.evaluating import evaluate
 
 Change = Callable[[v1.EvaluateRequest], object]
@@ -29,8 +30,8 @@ def request(seed: int = 0, rows: int = 4, change: Change = lambda _: None) -> v1
 
 
 def answered(requests: KnownRequests, message: v1.EvaluateRequest) -> v1.EvaluateResponse:
-    slab, respond = requests.read(message.SerializeToString()).plan()
-    return respond(ce_engine.evaluate(slab))
+    slab, respond = requests.read(message.SerializeToString()).plan(unreserved)
+    return respond(ce_engine.evaluate(slab)).message()
 
 
 def weighted(message: v1.EvaluateRequest) -> None:
@@ -69,7 +70,7 @@ def test_series_and_sizes_are_those_of_the_request():
         message.series = f"run-{seed % 2}"
         asked = requests.read(message.SerializeToString())
         assert (asked.loss, asked.series, asked.elements, asked.targets) == ("cross_entropy", f"run-{seed % 2}", 12, 4)
-        asked.plan()
+        asked.plan(unreserved)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_unknown_fields_are_refused_beside_a_known_form():
     for _ in range(3):
         answered(requests, message)
     with pytest.raises(NotServedError):
-        requests.read(message.SerializeToString() + b"\xf8\x07\x01").plan()
+        requests.read(message.SerializeToString() + b"\xf8\x07\x01").plan(unreserved)
 
 
 def test_forms_are_not_kept_for_ever(monkeypatch):

@@ -20,6 +20,7 @@ from losswire_server.calls.evaluation import Caller, Evaluation, Workplace, all_
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated
+from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned, Step
 
 AT_ONCE_SECONDS = 0.0005  # shorter work is done on the event loop: handing it to a thread takes half as long
@@ -53,8 +54,12 @@ class Work(Protocol):
             TakesLongError: It takes too long for the event loop.
         """
 
-    def plan(self) -> Iterator[Step]:
-        """Plans it, once: gives slabs for the engine, and the ends of requests that are wrong."""
+    def plan(self, reserve: Reserve) -> Iterator[Step]:
+        """Plans it, once: gives slabs for the engine, and the ends of requests that are wrong.
+
+        Args:
+            reserve: Holds what requests take, before anything is allocated for them.
+        """
 
     def answer(self) -> bytes:
         """The message that answers it, once all its requests have ended."""
@@ -152,9 +157,14 @@ class _Answer(NamedTuple):
 
 
 class _Submitted(NamedTuple):
-    """A slab that the engine has."""
+    """A slab that the engine has. It does not hold the slab.
 
-    planned: Planned
+    Attributes:
+        failed: See `Planned`.
+        future: Of what comes of it.
+    """
+
+    failed: "Callable[[Exception], Iterable[Step]]"
     future: "Future[Timed]"
 
 
@@ -189,7 +199,7 @@ def _read_and_begin(data: bytes, read: Read, evaluation: Evaluation) -> _Begun:
 
 def _begin(work: Work, start: float, evaluation: Evaluation) -> _Begun:
     seconds = time.perf_counter() - start
-    return _Begun(work, _submit(work.plan(), evaluation), seconds)
+    return _Begun(work, _submit(work.plan(evaluation.reserve), evaluation), seconds)
 
 
 def _submit(steps: Iterable[Step], evaluation: Evaluation) -> "list[_Submitted | Timed]":
@@ -199,7 +209,7 @@ def _submit(steps: Iterable[Step], evaluation: Evaluation) -> "list[_Submitted |
     for step in steps:
         seconds = time.perf_counter() - last
         if isinstance(step, Planned):
-            submitted.append(_Submitted(step, evaluation.submit(step.slab, partial(_end, step.end, seconds))))
+            submitted.append(_Submitted(step.failed, evaluation.submit(step.slab, partial(_end, step.end, seconds))))
         else:
             submitted.append((step, seconds))
         last = time.perf_counter()
@@ -233,13 +243,15 @@ async def _ended(steps: "Iterable[_Submitted | Timed]", evaluation: Evaluation) 
         except REFUSALS:
             raise
         except Exception as error:  # noqa: BLE001 - of an evaluation
-            others = partial(_submit_others, step.planned, error, evaluation)
+            others = partial(_submit_others, step.failed, error, evaluation)
             ends += await _ended(await evaluation.read(others), evaluation)
     return ends
 
 
-def _submit_others(planned: Planned, error: Exception, evaluation: Evaluation) -> "list[_Submitted | Timed]":
-    return _submit(planned.failed(error), evaluation)
+def _submit_others(
+    failed: Callable[[Exception], Iterable[Step]], error: Exception, evaluation: Evaluation
+) -> "list[_Submitted | Timed]":
+    return _submit(failed(error), evaluation)
 
 
 def _request_count(end: End) -> int:

@@ -60,6 +60,14 @@ class Evaluation:
         self._closed = False
         self._under_way: set[Future[Any]] = set()
 
+    def reserve(self, size: int) -> None:
+        """Holds so many bytes more.
+
+        Raises:
+            Exception: See `Reservation.resize`.
+        """
+        self.held.resize(self.held.size + size)
+
     async def read(self, work: Callable[[], T]) -> T:
         """Does work that is not for the event loop in a reader's thread, unless the caller leaves before its turn.
 

@@ -9,8 +9,11 @@ from losswire_server.errors import NotServedError
 from losswire_server.memory.regions import Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End
+from losswire_server.requests.needed import Reserve
 from losswire_server.requests.pack import Pack
 from losswire_server.requests.planned import Planned, Step
+
+PACK_COPIES = 2  # of what a request takes alone: protobuf copies its tensors, and its answer into that of the pack
 
 
 class Packs:
@@ -59,8 +62,8 @@ class _Work:
         except Exception as error:
             raise TakesLongError("it takes long to find out which request is wrong") from error
 
-    def plan(self) -> Iterator[Step]:
-        return self._pack.plan()
+    def plan(self, reserve: Reserve) -> Iterator[Step]:
+        return self._pack.plan(lambda size: reserve(PACK_COPIES * size))
 
     def answer(self) -> bytes:
         return self._pack.answer()

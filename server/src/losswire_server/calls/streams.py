@@ -215,7 +215,7 @@ class _Stream:
             self._held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes, which may be never
             self._request = StreamRequest(checked)
         else:
-            self._whole = plan_request(header)
+            self._whole = plan_request(header, reserve=self._evaluation.reserve)
 
     def _check_row(self, row_bytes: int) -> None:
         # So an array with one number a class, such as class counts, takes at most a few times the largest message.
@@ -226,7 +226,7 @@ class _Stream:
         if self._whole is None:
             return await self._do(cast("StreamRequest", self._request).summary, 0.0)
         slab, respond = self._whole
-        future = self._evaluation.submit(slab, partial(written, respond))
+        future = self._evaluation.submit(slab, partial(written, lambda result: respond(result).message()))
         await all_done([future])
         summary, seconds = ended(future)
         self._seconds += seconds

@@ -10,6 +10,7 @@ from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End, Evaluated
 from losswire_server.requests.known import Asked, KnownRequests
+from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond
 from losswire_server.requests.planned import Planned, Step
 
@@ -44,20 +45,20 @@ class _Work:
         self._answer = b""
 
     def at_once(self) -> Iterator[End]:
-        for planned in self.plan():
+        for planned in self.plan(unreserved):
             yield planned.at_once()
 
-    def plan(self) -> Iterator[Planned]:
-        slab, respond = self._asked.plan()
+    def plan(self, reserve: Reserve) -> Iterator[Planned]:
+        slab, respond = self._asked.plan(reserve)
         yield Planned(slab, partial(self._end, respond), _raise)
 
     def answer(self) -> bytes:
         return self._answer
 
     def _end(self, respond: Respond, result: ce_engine.LossResult) -> Evaluated:
-        response = respond(result)
-        self._answer = response.SerializeToString()
-        return Evaluated(self._asked.loss, self._asked.series, [response])
+        answer = respond(result)
+        self._answer = answer.to_bytes()
+        return Evaluated(self._asked.loss, self._asked.series, [answer.response])
 
 
 def _raise(error: Exception) -> Iterable[Step]:

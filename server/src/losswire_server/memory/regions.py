@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 
 from losswire import v1
+from losswire.dtypes import BY_WIRE
 from losswire.errors import FieldError
 from losswire_server.errors import NotServedError, OverloadedError, TooLargeError
 
@@ -116,21 +117,34 @@ class Regions:
             FieldError: There is no such region, or the tensor is not within it.
             NotServedError: This server leases no memory.
         """
+        count = math.prod(shape)
+        region = self._holding(span, field, count * dtype.itemsize, dtype.itemsize)
+        if not count:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(region.mapping, dtype=dtype, count=count, offset=span.offset_bytes).view(shape)
+
+    def check(self, tensor: v1.Tensor, field: str) -> None:
+        """Checks that a tensor whose dtype and shape are right lies within a region.
+
+        Raises:
+            Exception: As `view`.
+        """
+        itemsize = BY_WIRE[tensor.dtype].itemsize
+        self._holding(tensor.shared_memory, field, math.prod(tensor.shape) * itemsize, itemsize)
+
+    def _holding(self, span: v1.SharedMemorySpan, field: str, nbytes: int, itemsize: int) -> _Region:
         if not self.max_bytes:
             raise NotServedError(field, "shared memory is not served here; send the elements in data")
         region = self._regions.get(span.region_id)
         if region is None:
             raise FieldError(f"{field}.region_id", "expected the id of a region that is leased, got an unknown one")
-        count, offset, size = math.prod(shape), span.offset_bytes, len(region.mapping)
-        nbytes = count * dtype.itemsize
-        if offset < 0 or offset % dtype.itemsize or offset + nbytes > size:
+        offset, size = span.offset_bytes, len(region.mapping)
+        if offset < 0 or offset % itemsize or offset + nbytes > size:
             raise FieldError(
                 f"{field}.offset_bytes",
-                f"expected a multiple of {dtype.itemsize} from which {nbytes} bytes lie within {size}, got {offset}",
+                f"expected a multiple of {itemsize} from which {nbytes} bytes lie within {size}, got {offset}",
             )
-        if not count:
-            return torch.empty(shape, dtype=dtype)
-        return torch.frombuffer(region.mapping, dtype=dtype, count=count, offset=offset).view(shape)
+        return region
 
     def _reserve(self, size: int) -> None:
         if size > self.max_bytes:

@@ -18,18 +18,32 @@ with warnings.catch_warnings():
     torch.frombuffer(b"\0", dtype=torch.uint8)
 
 
-def to_torch(tensor: v1.Tensor, field: str) -> torch.Tensor:
-    """Views a received tensor without a copy. Do not write to it.
+def to_torch(tensor: v1.Tensor, field: str, payload: memoryview | None = None) -> torch.Tensor:
+    """Views a received tensor, without a copy if it is aligned for its dtype. Do not write to it.
+
+    Args:
+        tensor: The message.
+        field: Its path.
+        payload: Its elements, if the message lacks them.
 
     Raises:
         FieldError: Its dtype, shape and data do not match, or its dtype is unset.
         NotServedError: It lies in shared memory.
     """
+    if payload is not None:
+        return _from_payload(tensor, field, payload)
     if tensor.HasField("shared_memory"):
         raise NotServedError(field, "shared memory is for Evaluate; send the elements in data or in slabs")
     element, shape, data = read(tensor, field)
     dtype = getattr(torch, element.name)
     return torch.frombuffer(data, dtype=dtype).view(shape) if data else torch.empty(shape, dtype=dtype)
+
+
+def _from_payload(tensor: v1.Tensor, field: str, payload: memoryview) -> torch.Tensor:
+    if tensor.data or tensor.HasField("shared_memory"):  # protobuf would take what came last
+        raise FieldError(field, "expected its elements once, got them again")
+    element, shape = read_form(tensor, field)
+    return from_bytes(payload, getattr(torch, element.name), shape, field)
 
 
 def placeholder(tensor: v1.Tensor, field: str) -> torch.Tensor:

@@ -10,7 +10,7 @@ from losswire.dtypes import BY_NAME
 
 def fill(message: v1.Tensor, tensor: torch.Tensor) -> None:
     """Fills a message in place with a tensor on the CPU, of a dtype of the contract."""
-    _describe(message, tensor)
+    describe(message, tensor)
     message.data = _data(tensor)
 
 
@@ -26,11 +26,12 @@ def fill_each(messages: Sequence[v1.Tensor], tensor: torch.Tensor) -> None:
 
 def refer(message: v1.Tensor, tensor: torch.Tensor, span: v1.SharedMemorySpan) -> None:
     """Fills a message with the place of a tensor that lies in shared memory."""
-    _describe(message, tensor)
+    describe(message, tensor)
     message.shared_memory.CopyFrom(span)
 
 
-def _describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
+def describe(message: v1.Tensor, tensor: torch.Tensor) -> None:
+    """Fills a message with a tensor's dtype and shape."""
     message.dtype = BY_NAME[dtype_name(tensor.dtype)].wire
     message.shape.extend(tensor.shape)
 

@@ -16,6 +16,7 @@ from losswire_server.requests.check import check_request
 from losswire_server.requests.cost import element_count
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
+from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
 from losswire_server.requests.planning import PLANS, arguments
 
 Own = Literal["target", "sample_weight", "input"]
@@ -112,16 +113,21 @@ def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
     return not any(getattr(form, name).HasField("shared_memory") for name in OWN)
 
 
-def plan_alike(first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]]) -> ce_engine.Slab:
+def plan_alike(
+    first: v1.EvaluateRequest, elements: Sequence[Mapping[str, bytes]], reserve: Reserve = unreserved
+) -> ce_engine.Slab:
     """Plans requests that differ from the first in the elements of some tensors alone, as one slab.
 
     Args:
         first: One of them, which passes `check_request`.
         elements: These elements for each request, by the names of the tensors' fields.
+        reserve: Holds what they take, before anything is allocated.
 
     Raises:
         Exception: One of them is wrong. Planning each alone tells which one, and why.
     """
+    if reserve is not unreserved:
+        reserve(len(elements) * needed_bytes(first))
     options = arguments(first, to_torch)
     for name in elements[0]:
         options[name] = _stacked([own[name] for own in elements], options[name], name)

@@ -16,11 +16,13 @@ from losswire.errors import FieldError
 from losswire.fields import tensors_in
 from losswire.losses import loss_of
 from losswire.parsing import parse
+from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.cost import element_count
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.groups import taken_apart
-from losswire_server.requests.one import Respond, plan_request, to_response
+from losswire_server.requests.needed import Reserve, needed_bytes
+from losswire_server.requests.one import Respond, plan_request, to_answer
 from losswire_server.requests.planning import PLANS, arguments, by_field
 
 MOST = 256  # forms
@@ -35,14 +37,15 @@ class Asked(NamedTuple):
         series: Of the caller's metrics.
         elements: How many the input has.
         targets: How many elements the target has.
-        plan: Plans it, once. Returns the slab, and a function that turns the slab's result into the answer.
+        plan: Plans it, once. Reserves what it takes. Returns the slab, and a function that turns the slab's result into
+            the answer.
     """
 
     loss: str
     series: str
     elements: int
     targets: int
-    plan: Callable[[], tuple[ce_engine.Slab, Respond]]
+    plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond]]
 
 
 class KnownRequests:
@@ -71,13 +74,20 @@ class KnownRequests:
         return self._read_anew(data, form) if known is None else known.asked(elements)
 
     def _read_anew(self, data: bytes, form: bytes | None) -> Asked:
-        request = parse(v1.EvaluateRequest, data)
+        payloads: Payloads = NO_PAYLOADS
+        if form is None:  # large, or wrong
+            request, payloads = parse_apart(v1.EvaluateRequest, data)
+        else:
+            request = parse(v1.EvaluateRequest, data)
         counts = element_count(request.input), element_count(request.target)
-        return Asked(loss_of(request.spec), request.series, *counts, partial(self._plan_anew, [request], form))
+        plan = partial(self._plan_anew, [(request, payloads)], form)
+        return Asked(loss_of(request.spec), request.series, *counts, plan)
 
-    def _plan_anew(self, only: list[v1.EvaluateRequest], form: bytes | None) -> tuple[ce_engine.Slab, Respond]:
-        request = only.pop()  # so that it does not wait with the slab
-        planned = plan_request(request, self._regions)
+    def _plan_anew(
+        self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
+    ) -> tuple[ce_engine.Slab, Respond]:
+        request, payloads = only.pop()  # so that it does not wait with the slab
+        planned = plan_request(request, self._regions, payloads, reserve)
         if form is not None and len(form) <= MAX_FORM_BYTES and _lies_in_message(request):
             self._remember(form, request)
         return planned
@@ -98,6 +108,7 @@ class _Form(NamedTuple):
         own: Dtypes and shapes of these tensors.
         series: Of all of them.
         elements: See `Asked`, like `targets`.
+        needed_bytes: That each of them takes.
     """
 
     spec: v1.LossSpec
@@ -106,6 +117,7 @@ class _Form(NamedTuple):
     series: str
     elements: int
     targets: int
+    needed_bytes: int
 
     @classmethod
     def of(cls, request: v1.EvaluateRequest) -> "_Form":
@@ -120,16 +132,18 @@ class _Form(NamedTuple):
             request.series,
             element_count(request.input),
             element_count(request.target),
+            needed_bytes(request),
         )
 
     def asked(self, elements: Mapping[str, bytes]) -> Asked:
         return Asked(loss_of(self.spec), self.series, self.elements, self.targets, partial(self._plan, elements))
 
-    def _plan(self, elements: Mapping[str, bytes]) -> tuple[ce_engine.Slab, Respond]:
+    def _plan(self, elements: Mapping[str, bytes], reserve: Reserve) -> tuple[ce_engine.Slab, Respond]:
+        reserve(self.needed_bytes)
         own = {name: from_bytes(memoryview(elements[name]), *form, name) for name, form in self.own.items()}
         with by_field(self.spec):
             slab = PLANS[loss_of(self.spec)](**own, **self.options)
-        return slab, partial(to_response, span=None)
+        return slab, partial(to_answer, span=None)
 
 
 def _lies_in_message(request: v1.EvaluateRequest) -> bool:

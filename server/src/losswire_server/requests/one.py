@@ -5,46 +5,71 @@ from functools import partial
 
 import ce_engine
 from losswire import v1
+from losswire.fields import field_of, tensors_in
 from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS
+from losswire.payloads import NO_PAYLOADS, Payloads
 from losswire_server.memory.regions import OFF, Regions
-from losswire_server.requests.encoding import fill, refer
-from losswire_server.requests.planning import plan
+from losswire_server.requests.answer import Answer
+from losswire_server.requests.encoding import refer
+from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
+from losswire_server.requests.planning import nothing_to_prepare, plan
 from losswire_server.requests.shared_memory import destination, reader
 
 TENSORS = {tensor.field: tensor.name for tensor in RESULT_TENSORS if tensor.name != "grad"}  # by their fields
 
-Respond = Callable[[ce_engine.LossResult], v1.EvaluateResponse]
+Respond = Callable[[ce_engine.LossResult], Answer]
 
 
-def plan_request(request: v1.EvaluateRequest, regions: Regions = OFF) -> tuple[ce_engine.Slab, Respond]:
+def plan_request(
+    request: v1.EvaluateRequest,
+    regions: Regions = OFF,
+    payloads: Payloads = NO_PAYLOADS,
+    reserve: Reserve = unreserved,
+) -> tuple[ce_engine.Slab, Respond]:
     """Plans a request. Returns its slab, and a function that turns the slab's result into the answer.
 
     Neither of them holds the request, whose memory protobuf frees only as a whole.
 
+    Args:
+        request: It may lack elements of large tensors.
+        regions: Of shared memory.
+        payloads: The elements that it lacks.
+        reserve: Holds what the request takes, before anything is allocated.
+
     Raises:
         FieldError: A field is wrong; nothing was computed.
         NotServedError: A field is right, but asks for what this server does not serve.
+        Exception: Of `reserve`.
     """
-    slab, gradient = plan(request, reader(regions)), request.outputs.gradient
+    prepare = partial(_prepare, request, regions, payloads, reserve)
+    slab = plan(request, reader(regions, payloads), nothing_to_prepare if reserve is unreserved else prepare)
+    gradient = request.outputs.gradient
     place = destination(gradient, slab, regions)
     if place is None:
-        return slab, partial(to_response, span=None)
+        return slab, partial(to_answer, span=None)
     span = v1.SharedMemorySpan()
     span.CopyFrom(gradient.destination)
-    return slab.with_grad_into(place), partial(to_response, span=span)
+    return slab.with_grad_into(place), partial(to_answer, span=span)
 
 
-def to_response(
+def _prepare(request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, reserve: Reserve) -> None:
+    for name, tensor in tensors_in(request):
+        if tensor.HasField("shared_memory"):
+            regions.check(tensor, f"{field_of(name, request.spec)}.shared_memory")
+    reserve(needed_bytes(request, payloads))
+
+
+def to_answer(
     result: ce_engine.LossResult,
     span: v1.SharedMemorySpan | None,  # where the gradient lies
-) -> v1.EvaluateResponse:
-    response = v1.EvaluateResponse(**{name: getattr(result, name) for name in RESULT_NUMBERS})
+) -> Answer:
+    answer = Answer(v1.EvaluateResponse(**{name: getattr(result, name) for name in RESULT_NUMBERS}), [])
     for field, name in TENSORS.items():
         tensor = getattr(result, name)
         if tensor is not None:
-            fill(getattr(response, field), tensor)
+            answer.add(field, tensor)
     if result.grad is not None and span is not None:
-        refer(response.gradient, result.grad, span)
+        refer(answer.response.gradient, result.grad, span)
     elif result.grad is not None:
-        fill(response.gradient, result.grad)
-    return response
+        answer.add("gradient", result.grad)
+    return answer

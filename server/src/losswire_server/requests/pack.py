@@ -11,11 +11,13 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.losses import loss_of
 from losswire.parsing import parse
+from losswire.payloads import parse_apart
 from losswire.wire import LENGTH_DELIMITED, read_fields
-from losswire_server.errors import NotServedError, log_failure, to_rpc_status, to_status
+from losswire_server.errors import NotServedError, OverloadedError, log_failure, to_rpc_status, to_status
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.ends import Evaluated
 from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
+from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.planned import Planned, Step
 
@@ -39,15 +41,19 @@ class Pack:
         requests = cut(data, max_requests)
         self.groups = grouped(requests)
         self._regions = regions
+        self._reserve: Reserve = unreserved
         self._response = v1.BatchEvaluateResponse()
         self._results = [self._response.results.add() for _ in requests]
 
-    def plan(self, *, take_apart: bool = True) -> Iterator[Step]:
+    def plan(self, reserve: Reserve = unreserved, *, take_apart: bool = True) -> Iterator[Step]:
         """Plans the requests: groups together, others one by one.
 
         Args:
+            reserve: Holds what requests take, before anything is allocated for them. If it says that too much is in
+                flight, this ends the whole pack; other errors are the request's alone.
             take_apart: Whether to find out which requests are wrong when a group fails; if not, the error is raised.
         """
+        self._reserve = reserve
         for group in self.groups:
             yield from self._plan(group, take_apart)
 
@@ -73,6 +79,8 @@ class Pack:
             return
         try:
             planned = self._together(requests)
+        except OverloadedError:
+            raise
         except Exception as error:  # noqa: BLE001 - it will come again, with the request at fault
             log.debug("requests taken apart", extra={"requests": len(requests), "problem": str(error)})
         else:
@@ -84,7 +92,7 @@ class Pack:
 
     def _together(self, requests: list[Request]) -> Planned:
         first = parse(v1.EvaluateRequest, requests[0].data)
-        slab = plan_alike(first, [request.elements for request in requests])
+        slab = plan_alike(first, [request.elements for request in requests], self._reserve)
         responses = [self._results[request.number].response for request in requests]
         end = partial(_end_together, Evaluated(loss_of(first.spec), first.series, responses))
         return Planned(slab, end, lambda _: self._each_alone(requests))
@@ -94,8 +102,10 @@ class Pack:
 
     def _alone(self, request: Request) -> Step:
         try:
-            message = parse(v1.EvaluateRequest, request.data)
-            slab, respond = plan_request(message, self._regions)
+            message, payloads = parse_apart(v1.EvaluateRequest, request.data)
+            slab, respond = plan_request(message, self._regions, payloads, self._reserve)
+        except OverloadedError:  # nothing is wrong with it, and the others do not fit either
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered
             return self._fail(request, error)
         response = self._results[request.number].response
@@ -115,7 +125,7 @@ def _end_together(evaluated: Evaluated, result: Any) -> Evaluated:
 
 
 def _end_alone(evaluated: Evaluated, respond: Respond, result: Any) -> Evaluated:
-    evaluated.responses[0].CopyFrom(respond(result))
+    evaluated.responses[0].CopyFrom(respond(result).message())
     return evaluated
 
 

@@ -12,26 +12,39 @@ from losswire import v1
 from losswire.dtypes import BY_WIRE
 from losswire.errors import FieldError
 from losswire.fields import FIELDS, field_of
-from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS, loss_of, options_of
+from losswire.losses import LOSSES, loss_of, options_of
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
+from losswire_server.requests.needed import OUTPUT_NAMES, REDUCTION_NAMES, WEIGHTING_NAMES
 
 Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 
 PLANS: dict[str, Callable[..., ce_engine.Slab]] = {loss: getattr(ce_engine.slabs, loss) for loss in LOSSES}
-REDUCTION_NAMES = {wire: name for name, wire in REDUCTIONS.items()}
-WEIGHTING_NAMES = {wire: name for name, wire in WEIGHTINGS.items()}
-OUTPUT_NAMES = {wire: name for name, wire in OUTPUTS.items()}
 
 
-def plan(request: v1.EvaluateRequest, read: Reader = to_torch) -> ce_engine.Slab:
+def nothing_to_prepare() -> None:
+    """For a request for which nothing is reserved."""
+
+
+def plan(
+    request: v1.EvaluateRequest,
+    read: Reader = to_torch,
+    prepare: Callable[[], object] = nothing_to_prepare,
+) -> ce_engine.Slab:
     """Checks a request.
+
+    Args:
+        request: It may lack the elements of tensors that `read` knows.
+        read: Reads its tensors.
+        prepare: Is called once the form is right, before anything is read, copied or allocated.
 
     Raises:
         FieldError: A field is wrong.
         NotServedError: A field is right, but asks for what this server does not serve.
+        Exception: Of `prepare`.
     """
     check_request(request)
+    prepare()
     with by_field(request.spec):
         return PLANS[loss_of(request.spec)](**arguments(request, read))
 

@@ -6,17 +6,21 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
+from losswire.payloads import Payloads
 from losswire.tensors import read_form
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.planning import Reader
 
 
-def reader(regions: Regions) -> Reader:
-    """Reads tensors wherever they are."""
+def reader(regions: Regions, payloads: Payloads) -> Reader:
+    """Reads tensors wherever they are: in the message, beside it, or in shared memory."""
 
     def read(tensor: v1.Tensor, field: str) -> Tensor:
-        return _in_region(tensor, field, regions) if tensor.HasField("shared_memory") else to_torch(tensor, field)
+        payload = payloads.get(field)
+        if payload is None and tensor.HasField("shared_memory"):
+            return _in_region(tensor, field, regions)
+        return to_torch(tensor, field, payload)
 
     return read
 

@@ -21,6 +21,7 @@ from losswire_server.calls.evaluation import ANYBODY, Workplace
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated
+from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned
 from tests.helpers import eventually
 
@@ -64,7 +65,7 @@ class Work:
         for end in self._ends:
             yield self._end(end, None)
 
-    def plan(self) -> Iterator[Planned]:
+    def plan(self, reserve: Reserve) -> Iterator[Planned]:  # noqa: ARG002 - as the desk calls it
         self._note("plan")
         for end in self._ends:
             yield Planned(slab(), partial(self._end, end), self._fail)

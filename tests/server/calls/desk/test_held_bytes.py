@@ -11,6 +11,7 @@ import ce_engine
 from losswire_server.calls.evaluation import ANYBODY, Caller
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests.ends import Evaluated
+from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned
 from tests.helpers import eventually
 from tests.server.calls.desk.controlled_work import (
@@ -113,10 +114,10 @@ def test_leaving_amid_the_reading_queues_nothing(server):
     reading, go_on = threading.Event(), threading.Event()
 
     class SlowlyRead(Work):
-        def plan(self) -> Iterator[Planned]:
+        def plan(self, reserve: Reserve) -> Iterator[Planned]:
             reading.set()
             assert go_on.wait(20)
-            return super().plan()
+            return super().plan(reserve)
 
     work = SlowlyRead(LONG, evaluated())
     asyncio.run(leave(server.desk.answer(b"data", work.read, ANYBODY), reading.is_set))
