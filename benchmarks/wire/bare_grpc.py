@@ -22,12 +22,13 @@ from torch import Tensor
 import ce_engine
 from benchmarks.batch import Answer, Batch, Prepare, Run, as_bytes
 from benchmarks.wire.serving import serve_until_left, serving
-from losswire_server.process.allocator import keep_freed_memory
+from losswire_server.process.allocator import FreedMemory
 
 STREAM, UNARY = "/bare/Stream", "/bare/Unary"
 MESSAGE_BYTES = 2**20
 SHAPE = struct.Struct("<qq")
 LOSS = struct.Struct("<d")
+KEPT_BYTES = 256 * 2**20
 OPTIONS = [("grpc.max_receive_message_length", 2**31 - 1)]
 
 
@@ -132,7 +133,7 @@ async def _run() -> None:
 
 def main() -> None:
     warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch warns; nobody writes to it
-    keep_freed_memory()
+    FreedMemory(KEPT_BYTES).keep()
     torch.set_num_threads(1)
     uvloop.run(_run())
 

@@ -56,6 +56,7 @@ class Backend:
         on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None = None,
     ) -> None:
         self._torch_threads = settings.torch_threads
+        self._kept_bytes = settings.kept_bytes
         launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)
         self._engine = _engine(settings, lambda launch: launches.count(*launch), on_device_lost)
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
@@ -75,8 +76,9 @@ class Backend:
         )
 
     def start(self) -> None:
-        """Gives this thread as many PyTorch threads as the engine's threads have: it evaluates small requests."""
+        """Sets this thread's PyTorch as the engine's threads have theirs, since it evaluates small requests."""
         torch.set_num_threads(self._torch_threads)
+        ce_engine.keep_memory(self._kept_bytes)
 
     async def stop(self, stop_calls: Callable[[], Awaitable[object]] | None = None) -> None:
         """Finishes work that has begun, and starts no more.

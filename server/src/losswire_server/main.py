@@ -64,7 +64,7 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
     import uvloop  # here, since these imports load torch, which takes seconds
     from prometheus_client import disable_created_metrics
 
-    from losswire_server.process.allocator import keep_freed_memory
+    from losswire_server.process.allocator import FreedMemory
     from losswire_server.server import Server
 
     async def serve() -> int:
@@ -79,7 +79,7 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
 
     if stop.received:
         return 0
-    keep_freed_memory()
+    FreedMemory(settings.kept_bytes).keep()
     disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
     return uvloop.run(serve())
 

@@ -5,6 +5,7 @@ for each call, of any number of callers. So the kernel's count of a connection's
 over.
 """
 
+import threading
 from collections.abc import Iterator
 
 from losswire_server.calls.admission import Admission, Reservation
@@ -18,56 +19,74 @@ LEAST_BYTES = 2**17  # less than that is not held, as no small message is
 
 
 class Connection:
-    """One connection of a caller's. Use it in the event loop.
+    """One connection of a caller's. It belongs to the event loop, but what has arrived is counted in a thread.
 
     Attributes:
         peer: The other end, as gRPC names it.
         endpoint: The same, if it is on a network.
         receiving: How many of its calls wait for a message.
-        held: The bytes of unfinished messages.
+        unfinished: What has arrived of messages that are not complete, at last count.
+        held: These bytes, and what grpcio needs to take them over.
     """
 
     def __init__(self, peer: str, held: Reservation) -> None:
         self.peer = peer
         self.endpoint: Endpoint | None = endpoint_of(peer)
-        self.receiving = 0
+        self.receiving = self.unfinished = 0
         self.held = held
         self._accounted = 0  # bytes that came, and are not of unfinished messages
         self._unsettled = 0
+        self._lock = threading.Lock()  # of `held`
 
     def belongs_to(self, account: Account) -> None:
         """Says whose bytes come. While some are held, they stay those of the account that they were counted for."""
         if not self.held.size:
             self.held.account = account
 
+    def begin_receiving(self) -> None:
+        self.receiving += 1
+
+    def end_receiving(self) -> None:
+        """One call less waits for a message. Without any, no message is on its way."""
+        self.receiving -= 1
+        if not self.receiving:
+            with self._lock:
+                if self.held.size:
+                    self.held.close()
+
     def came(self, size: int) -> None:
         """Notes that a message is complete. Who takes it holds its bytes from now on."""
         self._accounted += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
         self._unsettled += 1
-        if self.held.size > size:
-            self.held.hold(self.held.size - size)
-        elif self.held.size:
-            self.held.close()
+        if self.held.size:
+            with self._lock:
+                self.held.hold(max(0, self.held.size - size))
 
-    def hold(self, unfinished: int) -> bool:
-        """Holds the bytes of unfinished messages. Returns whether more have come.
+    def count(self, received: int) -> None:
+        """Counts what arrived of messages that are not complete, from all bytes that ever came."""
+        if received + LEAST_BYTES < self._accounted:  # another connection of the same endpoint
+            self._accounted = 0
+        unfinished = received - self._accounted
+        self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
+
+    def hold(self, copies: int) -> bool:
+        """Holds what was counted, so many times. Returns whether more has come.
 
         Raises:
             Exception: See `Reservation.resize`.
         """
-        before = self.held.size
-        if unfinished:
-            self.held.resize(unfinished)
-        elif before:
-            self.held.close()
-        return unfinished > before
+        with self._lock:
+            before, size = self.held.size, copies * self.unfinished if self.receiving else 0
+            if size:
+                self.held.resize(size)
+            elif before:
+                self.held.close()
+        return size > before
 
-    def unfinished_bytes(self, received: int) -> int:
-        """What has arrived of messages that are not complete, from the count of all bytes that came."""
-        if received < self._accounted and not self.receiving:  # another connection of the same endpoint
-            self._accounted = received
-        unfinished = received - self._accounted
-        return unfinished if unfinished >= LEAST_BYTES else 0
+    def let_go(self) -> None:
+        """Holds nothing, for calls that have been refused."""
+        with self._lock:
+            self.held.close()
 
     @property
     def is_unsettled(self) -> bool:
@@ -79,7 +98,7 @@ class Connection:
 
 
 class Connections:
-    """All connections with calls, by their peers. Use it in the event loop."""
+    """All connections with calls, by their peers. They are added and forgotten in the event loop."""
 
     def __init__(self, admission: Admission, limits: CallerLimits) -> None:
         self.accounts = Accounts(limits)

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from losswire_server.settings.types import MIB, Group, Whole, WithinMemory
 
+KEPT_PARTS = 8  # memory in flight and what is kept of freed memory are five quarters of what may be in flight
+
 
 class Sizes(Group):
     """How much callers may send, and how much of the memory they may take."""
@@ -19,7 +21,7 @@ class Sizes(Group):
     slab_bytes: Whole = Field(MIB, ge=4096, lt=2**31)
     """The size that callers are told to give slabs. Larger slabs fit caches worse; smaller slabs take more messages."""
 
-    max_inflight_bytes: WithinMemory = Field(512 * MIB, ge=4096)
+    max_inflight_bytes: WithinMemory = Field(1024 * MIB, ge=4096)
     """What all callers together make the server hold may take this much: what has arrived of their messages, what its
     evaluation takes, and answers until they are read. Beyond it, callers are told to try later."""
 
@@ -44,6 +46,11 @@ class Sizes(Group):
                 f"got {self.max_inflight_bytes}, with slab_bytes and half of max_message_bytes at least {slab_bytes}"
             )
         return self
+
+    @property
+    def kept_bytes(self) -> int:
+        """Freed memory that is kept for what comes next, by malloc and again by the engine."""
+        return self.max_inflight_bytes // KEPT_PARTS
 
     @property
     def told_slab_bytes(self) -> int:

@@ -1,0 +1,183 @@
+"""Counts what has arrived of messages that are not complete, as bytes in flight, while they are on their way.
+
+It does so in a thread of its own: taking large messages over from gRPC holds up the event loop for long.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from losswire_server.calls.admission import Admission
+from losswire_server.calls.limits import RETRY_MILLISECONDS
+from losswire_server.errors import OverloadedError, TooLargeError
+from losswire_server.process.allocator import FreedMemory
+from losswire_server.process.sockets import Sockets
+from losswire_server.rpc.connections import Connection, Connections
+from losswire_server.settings.sizes import KEPT_PARTS
+
+LOOK_SECONDS = 0.01  # some 10 MB arrive in this time over loopback
+LOOK_SHARE = 20  # looking takes no more than one part of so many of the time
+ON_ITS_WAY_SECONDS = 0.005  # small messages are complete by then
+COPIES = 2  # of a message, since grpcio copies it twice when it is complete; slabs are small
+STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
+GIVE_BACK_SECONDS = 0.05
+FIND_SECONDS = 1.0  # between looking for connections that have ended
+
+log = logging.getLogger(__name__)
+
+
+class Waiting(Protocol):
+    """A call that waits.
+
+    Attributes:
+        connection: Over which it comes.
+        is_stream: Whether many messages may come.
+    """
+
+    connection: Connection
+    is_stream: bool
+
+    def refuse(self, error: Exception) -> None:
+        """Ends the call with an error."""
+
+
+class Arrivals:
+    """Watches the connections of calls that wait for a message, while there are some.
+
+    Args:
+        admission: Counts bytes in flight.
+        connections: Of the callers.
+        sockets: The same, as the kernel knows them.
+        receiving: The calls that wait, and since when; the longest first. Belongs to the event loop.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        connections: Connections,
+        sockets: Sockets,
+        receiving: Mapping[Waiting, float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._admission = admission
+        self._connections = connections
+        self._sockets = sockets
+        self._receiving = receiving
+        self._clock = clock
+        self._freed = FreedMemory(admission.max_bytes // KEPT_PARTS)
+        self._found = self._gave_back = clock()
+        self._refused: set[Waiting] = set()  # that the event loop has not ended yet
+        self._wanted = threading.Event()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="losswire-arrivals", daemon=True)
+
+    def watch(self) -> None:
+        """Watches as long as calls wait. Use it in the event loop."""
+        if not self._wanted.is_set():
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+                self._thread.start()
+            self._wanted.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wanted.set()
+        if self._loop is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = LOOK_SECONDS
+        while not self._closed:
+            self._wanted.wait()
+            time.sleep(pause)
+            start = self._clock()
+            self._look(start)
+            pause = max(LOOK_SECONDS, LOOK_SHARE * (self._clock() - start))
+            if start - self._gave_back >= GIVE_BACK_SECONDS:
+                self._freed.give_back()
+                self._gave_back = self._clock()
+            if not self._receiving:
+                self._wanted.clear()
+
+    def _look(self, now: float) -> None:
+        oldest: dict[Connection, Waiting] = {}
+        for call, since in list(self._receiving.items()):
+            if now - since < ON_ITS_WAY_SECONDS:
+                break
+            oldest.setdefault(call.connection, call)
+        unknown = [connection for connection in oldest if not self._count(connection)]
+        if unknown or now - self._found >= FIND_SECONDS:
+            self._find(now)
+        self._refused.intersection_update(oldest.values())
+        self._hold([call for call in oldest.values() if call not in self._refused])
+        self._end_youngest(list(oldest))
+
+    def _count(self, connection: Connection) -> bool:
+        """Counts what arrived over a connection. Returns whether the connection is known."""
+        endpoint = connection.endpoint
+        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
+        if received is not None:
+            connection.count(received)
+        return endpoint is None or received is not None
+
+    def _hold(self, calls: list[Waiting]) -> None:
+        """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end."""
+        for number, call in enumerate(calls):
+            younger = calls[number + 1 :]
+            while call not in self._refused:
+                try:
+                    if call.connection.hold(1 if call.is_stream else COPIES):
+                        end = partial(self._make_room, call)
+                        self._admission.begin_silence(call.connection.held, end, STALLED_SECONDS)
+                    break
+                except (OverloadedError, TooLargeError) as error:
+                    self._refuse(next(filter(self._can_make_room, reversed(younger)), call), str(error))
+
+    def _can_make_room(self, call: Waiting) -> bool:
+        return call not in self._refused and call.connection.held.size > 0
+
+    def _end_youngest(self, connections: list[Connection]) -> None:
+        """Ends connections while more came than fits: the event loop may be too busy to refuse their calls."""
+        held = sum(connection.held.size for connection in connections)
+        came = sum(connection.unfinished for connection in connections)
+        excess = self._admission.inflight_bytes - held + came - self._admission.max_bytes
+        for connection in reversed(connections):
+            if excess <= 0:
+                break
+            if connection.unfinished and connection.endpoint is not None and self._sockets.end(connection.endpoint):
+                excess -= connection.unfinished
+                log.warning("connection ended, since more came than fits", extra={"peer": connection.peer})
+
+    def _make_room(self, call: Waiting) -> None:
+        problem = "nothing came of this message for long, and other callers need the memory that it takes"
+        self._tell(call, problem)  # and no more, since admission is locked where this is called
+
+    def _refuse(self, call: Waiting, problem: str) -> None:
+        self._refused.add(call)
+        call.connection.let_go()
+        self._tell(call, problem)
+
+    def _tell(self, call: Waiting, problem: str) -> None:
+        if self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._end, call, OverloadedError(problem, RETRY_MILLISECONDS))
+
+    def _end(self, call: Waiting, error: OverloadedError) -> None:
+        if call in self._receiving:  # else its message came in the meantime
+            call.refuse(error)
+
+    def _find(self, now: float) -> None:
+        """Looks for all connections, forgets those that have ended, and settles the counts of those that rest."""
+        self._found = now
+        found = self._sockets.look()
+        if self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._connections.forget, found)
+        for connection in self._connections:
+            if connection.is_unsettled and connection.endpoint is not None:
+                received = self._sockets.received_bytes(connection.endpoint)
+                if received is not None:
+                    connection.settle(received)
