@@ -16,12 +16,12 @@ from tests.server.calls.raw_streams import Batch, RawStream, connection
 from tests.server.requests.stream_requests import GRADIENT, MEAN, classes
 
 MIB = 2**20
-ROWS, PART = 3 * 2**16, 2**13  # 1.5 MiB of targets, in slabs of 64 KiB
+ROWS, PART = 3 * 2**18, 2**15  # 6 MiB of targets, in slabs of 256 KiB
 
 
 @pytest.fixture
 def server():
-    with serving(max_inflight_bytes=2 * MIB, max_message_bytes=MIB, caller_share=1) as running:
+    with serving(max_inflight_bytes=8 * MIB, max_message_bytes=4 * MIB, caller_share=1) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ def silent(server, channel: grpc.Channel, *messages: bytes) -> RawStream:
     """A stream that sends no more after these messages, which the server has taken."""
     held = sum(map(len, messages[1:]))
     stream = RawStream(channel).send(*messages)
-    eventually(lambda: held <= inflight_bytes(server) < MIB * 7 / 4)
+    eventually(lambda: held <= inflight_bytes(server) < MIB * 7.5)
     return stream
 
 
@@ -76,7 +76,7 @@ def test_announced_targets_keep_nobody_out(server, channel):
 def test_targets_that_came_are_held(server, channel):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target")[:12])
-    assert 12 * 2**16 <= inflight_bytes(server) < MIB
+    assert 12 * 2**18 <= inflight_bytes(server) < 4 * MIB
     stream.close()
     eventually(lambda: inflight_bytes(server) == 0)
 
@@ -85,11 +85,11 @@ def test_silent_stream_makes_room(server, channel, monkeypatch):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
     with pytest.raises(grpc.RpcError) as raised:
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((600,), 1024).request)
     assert is_overloaded(raised.value)
     monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
     with pytest.raises(grpc.RpcError):
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((200,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((600,), 1024).request)
     error = stream.error()
     assert is_overloaded(error)
     assert "sent nothing for long" in present(call_of(error).details())

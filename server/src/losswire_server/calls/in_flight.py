@@ -15,23 +15,34 @@ class InFlight:
     """Slabs in row order.
 
     Attributes:
-        bytes: Size of their messages.
+        message_bytes: Of their messages.
     """
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.message_bytes = 0
         self._slabs: deque[_Slab] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._slabs)
 
     def has_room(self, message_bytes: int) -> bool:
-        return len(self._slabs) < MAX_SLABS and self.bytes + message_bytes <= MAX_BYTES
+        return len(self._slabs) < MAX_SLABS and self.message_bytes + message_bytes <= MAX_BYTES
 
-    def add(self, future: "Future[Any]", message_bytes: int) -> None:
-        """Adds a slab by the future of what comes of it, and by the size of its message."""
-        self._slabs.append(_Slab(future, message_bytes, all_done([future])))
-        self.bytes += message_bytes
+    @property
+    def bytes(self) -> int:
+        """Of their messages, and of the results that are there."""
+        return self.message_bytes + sum(slab.result_bytes for slab in self._slabs if slab.future.done())
+
+    def add(self, future: "Future[Any]", message_bytes: int, result_bytes: int) -> None:
+        """Adds a slab.
+
+        Args:
+            future: Of what comes of it.
+            message_bytes: Size of its message.
+            result_bytes: Size of its results.
+        """
+        self._slabs.append(_Slab(future, message_bytes, result_bytes, all_done([future])))
+        self.message_bytes += message_bytes
 
     @property
     def oldest(self) -> "asyncio.Future[None]":
@@ -39,10 +50,10 @@ class InFlight:
         return self._slabs[0].done
 
     def take_oldest(self) -> "tuple[Future[Any], int]":
-        """What `add` was given."""
-        future, message_bytes, _ = self._slabs.popleft()
-        self.bytes -= message_bytes
-        return future, message_bytes
+        """The future and the size of the message that `add` was given."""
+        slab = self._slabs.popleft()
+        self.message_bytes -= slab.message_bytes
+        return slab.future, slab.message_bytes
 
     def clear(self) -> None:
         self._slabs.clear()
@@ -51,4 +62,5 @@ class InFlight:
 class _Slab(NamedTuple):
     future: "Future[Any]"
     message_bytes: int
+    result_bytes: int
     done: "asyncio.Future[None]"

@@ -32,7 +32,11 @@ from losswire_server.requests.slabs.stream_request import Part, StreamRequest
 
 T = TypeVar("T")
 
-MESSAGES_BESIDE = 2  # one arrives, and one with results is sent
+ARRIVING = 1  # message beside those that were taken in
+RESULT_COPIES = 2  # of a slab: tensors, and the message that they are copied to
+ROOM_SECONDS = 60.0  # that a stream waits for others to make room: to begin again would cost all of them more
+LOOK_FOR_ROOM_SECONDS = 0.01
+PATIENT_BYTES = 2**16  # held by a stream that may wait
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
 
 
@@ -127,7 +131,7 @@ class _Stream:
         if not self._in_flight:
             message = await incoming.next_or_end()
             if message is not None:
-                self._held.resize(self._needed_bytes(len(message)))
+                await self._hold_at_last(self._needed_bytes(len(message)))
             return message
         ahead, oldest = incoming.ahead(), self._in_flight.oldest
         if not ahead.done() and not oldest.done():
@@ -135,6 +139,20 @@ class _Stream:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         message = ahead.result() if ahead.done() else None
         return await incoming.next() if message is not None and self._takes(message) else None
+
+    async def _hold_at_last(self, size: int) -> None:
+        """Holds so many bytes, perhaps after others have made room. Meanwhile the caller's next messages wait.
+
+        A stream that holds much does not wait: two of them could wait for each other.
+        """
+        end = time.monotonic() + (ROOM_SECONDS if self._held.size <= PATIENT_BYTES else 0.0)
+        while True:
+            try:
+                return self._held.resize(size)
+            except OverloadedError:
+                if time.monotonic() > end:
+                    raise
+            await asyncio.sleep(LOOK_FOR_ROOM_SECONDS)
 
     def _takes(self, message: bytes) -> bool:
         """Whether a message is taken in beside what is in flight. Holds its bytes from then on."""
@@ -148,8 +166,13 @@ class _Stream:
 
     def _needed_bytes(self, message_bytes: int) -> int:
         request_bytes = 0 if self._request is None else self._request.held_bytes
-        slabs_bytes = self._in_flight.bytes + (1 + MESSAGES_BESIDE) * message_bytes
-        return max(self._header_bytes, request_bytes) + slabs_bytes
+        slabs_bytes = self._in_flight.bytes + (1 + ARRIVING) * message_bytes
+        results_bytes = RESULT_COPIES * self._result_bytes(message_bytes)  # few slabs are evaluated at a time
+        return max(self._header_bytes, request_bytes) + slabs_bytes + results_bytes
+
+    def _result_bytes(self, message_bytes: int) -> int:
+        """Of the slab in a message."""
+        return 0 if self._request is None else round(self._request.result_bytes * message_bytes)
 
     async def _take_in(self, message: bytes) -> bytes | None:
         """Evaluates a message's slab at once, or puts it in flight. Returns results that have their turn now."""
@@ -161,7 +184,7 @@ class _Stream:
             return None
         if self._slabs.is_for_here(part, len(message), is_alone=True):
             return await self._finish(self._slabs.evaluate(part), len(message))
-        self._in_flight.add(self._slabs.submit(part), len(message))
+        self._put(self._slabs.submit(part), len(message))
         return None
 
     async def _put_in_flight(self, message: bytes) -> None:
@@ -178,7 +201,10 @@ class _Stream:
         except Exception as error:  # noqa: BLE001 - raised in its turn
             future.set_exception(error)
             self._is_refused = True
-        self._in_flight.add(future, len(message))
+        self._put(future, len(message))
+
+    def _put(self, future: "Future[Landed]", message_bytes: int) -> None:
+        self._in_flight.add(future, message_bytes, self._result_bytes(message_bytes))
 
     async def _plan(self, message: bytes) -> Part | None:
         frame = REQUESTS.read(message)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -46,13 +46,12 @@ class Waiting(Protocol):
 
 
 class Arrivals:
-    """Watches the connections of calls that wait for a message, while there are some.
+    """Watches the connections of calls for which messages may arrive, while there are some.
 
     Args:
         admission: Counts bytes in flight.
         connections: Of the callers.
         sockets: The same, as the kernel knows them.
-        receiving: The calls that wait, and since when; the longest first. Belongs to the event loop.
     """
 
     def __init__(
@@ -60,13 +59,12 @@ class Arrivals:
         admission: Admission,
         connections: Connections,
         sockets: Sockets,
-        receiving: Mapping[Waiting, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._admission = admission
         self._connections = connections
         self._sockets = sockets
-        self._receiving = receiving
+        self._watched: dict[Waiting, float] = {}  # since when; the longest first
         self._clock = clock
         self._freed = FreedMemory(admission.max_bytes // KEPT_PARTS)
         self._found = self._gave_back = clock()
@@ -76,13 +74,20 @@ class Arrivals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="losswire-arrivals", daemon=True)
 
-    def watch(self) -> None:
-        """Watches as long as calls wait. Use it in the event loop."""
+    def watch(self, call: Waiting) -> None:
+        """Messages may arrive for a call from now on. Use it in the event loop."""
+        self._watched[call] = self._clock()
+        call.connection.begin_receiving()
         if not self._wanted.is_set():
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
                 self._thread.start()
             self._wanted.set()
+
+    def forget(self, call: Waiting) -> None:
+        """No message is on its way to a call any more. Use it in the event loop."""
+        if self._watched.pop(call, None) is not None:
+            call.connection.end_receiving()
 
     def close(self) -> None:
         self._closed = True
@@ -101,12 +106,12 @@ class Arrivals:
             if start - self._gave_back >= GIVE_BACK_SECONDS:
                 self._freed.give_back()
                 self._gave_back = self._clock()
-            if not self._receiving:
+            if not self._watched:
                 self._wanted.clear()
 
     def _look(self, now: float) -> None:
         oldest: dict[Connection, Waiting] = {}
-        for call, since in list(self._receiving.items()):
+        for call, since in list(self._watched.items()):
             if now - since < ON_ITS_WAY_SECONDS:
                 break
             oldest.setdefault(call.connection, call)
@@ -115,7 +120,7 @@ class Arrivals:
             self._find(now)
         self._refused.intersection_update(oldest.values())
         self._hold([call for call in oldest.values() if call not in self._refused])
-        self._end_youngest(list(oldest))
+        self._end_youngest(oldest)
 
     def _count(self, connection: Connection) -> bool:
         """Counts what arrived over a connection. Returns whether the connection is known."""
@@ -126,12 +131,16 @@ class Arrivals:
         return endpoint is None or received is not None
 
     def _hold(self, calls: list[Waiting]) -> None:
-        """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end."""
+        """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end.
+
+        What gRPC reads ahead of streams is bounded, and they wait for room by themselves.
+        """
         for number, call in enumerate(calls):
             younger = calls[number + 1 :]
             while call not in self._refused:
                 try:
-                    if call.connection.hold(1 if call.is_stream else COPIES):
+                    copies = 1 if call.is_stream else COPIES
+                    if call.connection.hold(copies, whether_it_fits=not call.is_stream):
                         end = partial(self._make_room, call)
                         self._admission.begin_silence(call.connection.held, end, STALLED_SECONDS)
                     break
@@ -141,17 +150,23 @@ class Arrivals:
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0
 
-    def _end_youngest(self, connections: list[Connection]) -> None:
+    def _end_youngest(self, oldest: dict[Connection, Waiting]) -> None:
         """Ends connections while more came than fits: the event loop may be too busy to refuse their calls."""
-        held = sum(connection.held.size for connection in connections)
-        came = sum(connection.unfinished for connection in connections)
+        held = sum(connection.held.size for connection in oldest)
+        came = sum(connection.unfinished for connection in oldest)
         excess = self._admission.inflight_bytes - held + came - self._admission.max_bytes
-        for connection in reversed(connections):
+        for connection, call in reversed(oldest.items()):
             if excess <= 0:
                 break
-            if connection.unfinished and connection.endpoint is not None and self._sockets.end(connection.endpoint):
+            if connection.unfinished:
                 excess -= connection.unfinished
-                log.warning("connection ended, since more came than fits", extra={"peer": connection.peer})
+                self._end_one(connection, call)
+
+    def _end_one(self, connection: Connection, call: Waiting) -> None:
+        if call.is_stream:
+            self._refuse(call, "more came than fits beside the requests in flight")
+        elif connection.endpoint is not None and self._sockets.end(connection.endpoint):
+            log.warning("connection ended, since more came than fits", extra={"peer": connection.peer})
 
     def _make_room(self, call: Waiting) -> None:
         problem = "nothing came of this message for long, and other callers need the memory that it takes"
@@ -167,7 +182,7 @@ class Arrivals:
             self._loop.call_soon_threadsafe(self._end, call, OverloadedError(problem, RETRY_MILLISECONDS))
 
     def _end(self, call: Waiting, error: OverloadedError) -> None:
-        if call in self._receiving:  # else its message came in the meantime
+        if call in self._watched:  # else it has ended, or its message came in the meantime
             call.refuse(error)
 
     def _find(self, now: float) -> None:

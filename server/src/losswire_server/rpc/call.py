@@ -59,6 +59,8 @@ class Call:
             self._task.add_done_callback(self._leave)
         self._account.begin(is_stream=self.is_stream)
         self._is_admitted = True
+        if self.is_stream:
+            self._waits.begin_stream(self)
         self.connection.belongs_to(self._account)
 
     async def read(self) -> bytes | None:
@@ -130,6 +132,8 @@ class Call:
         self.sent()
         if self._is_admitted:
             self._account.end(is_stream=self.is_stream)
+            if self.is_stream:
+                self._waits.end_stream(self)
 
 
 def _caller(context: Context, peer: str, account: Account) -> Caller:

@@ -24,7 +24,7 @@ class Connection:
     Attributes:
         peer: The other end, as gRPC names it.
         endpoint: The same, if it is on a network.
-        receiving: How many of its calls wait for a message.
+        receiving: How many of its calls messages may arrive for.
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
     """
@@ -47,7 +47,7 @@ class Connection:
         self.receiving += 1
 
     def end_receiving(self) -> None:
-        """One call less waits for a message. Without any, no message is on its way."""
+        """One call less. Without any, no message is on its way."""
         self.receiving -= 1
         if not self.receiving:
             with self._lock:
@@ -69,18 +69,25 @@ class Connection:
         unfinished = received - self._accounted
         self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
 
-    def hold(self, copies: int) -> bool:
+    def hold(self, copies: int, *, whether_it_fits: bool) -> bool:
         """Holds what was counted, so many times. Returns whether more has come.
+
+        Args:
+            copies: How many times.
+            whether_it_fits: Whether to raise an error if it does not.
 
         Raises:
             Exception: See `Reservation.resize`.
         """
         with self._lock:
             before, size = self.held.size, copies * self.unfinished if self.receiving else 0
-            if size:
+            if not size:
+                if before:
+                    self.held.close()
+            elif whether_it_fits:
                 self.held.resize(size)
-            elif before:
-                self.held.close()
+            else:
+                self.held.hold(size)
         return size > before
 
     def let_go(self) -> None:

@@ -47,7 +47,7 @@ class Waits:
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
-        self._arrivals = Arrivals(admission, connections, sockets, self._receiving)
+        self._arrivals = Arrivals(admission, connections, sockets)
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -58,13 +58,20 @@ class Waits:
     def begin_receiving(self, call: Waiting) -> None:
         """A call waits for a message from now on."""
         self._receiving[call] = self._clock()
-        call.connection.begin_receiving()
-        self._arrivals.watch()
+        if not call.is_stream:
+            self._arrivals.watch(call)
         self._look_later()
 
     def end_receiving(self, call: Waiting) -> None:
-        if self._receiving.pop(call, None) is not None:
-            call.connection.end_receiving()
+        if self._receiving.pop(call, None) is not None and not call.is_stream:
+            self._arrivals.forget(call)
+
+    def begin_stream(self, call: Waiting) -> None:
+        """Messages of a stream arrive from now on, also while it does not wait for one."""
+        self._arrivals.watch(call)
+
+    def end_stream(self, call: Waiting) -> None:
+        self._arrivals.forget(call)
 
     def begin_sending(self, call: Waiting) -> None:
         """A call waits for its answer to be read from now on."""

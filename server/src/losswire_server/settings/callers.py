@@ -19,7 +19,7 @@ class Callers(Group):
     caller_requests: Whole = Field(1024, ge=1, lt=2**31)
     """The most calls that one caller may have under way at a time."""
 
-    caller_streams: Whole = Field(128, ge=1, lt=2**31)
+    caller_streams: Whole = Field(32, ge=1, lt=2**31)
     """The most of these calls that may be streams."""
 
     caller_leases: Whole = Field(256, ge=1, lt=2**31)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from losswire.rows import RowLayout
 from losswire_server.errors import NotServedError
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import placeholder, to_torch
+from losswire_server.requests.needed import evaluation_bytes
 from losswire_server.requests.planning import PLANS, arguments, by_field
 from losswire_server.requests.slabs.row_tensors import Coming, Narrow, RowTensor, Wide
 
@@ -68,6 +70,12 @@ class StreamHeader:
     def row_bytes(self) -> int:
         """Bytes of the input of a row."""
         return self.layout.classes * self.dtype.itemsize
+
+    @cached_property
+    def result_bytes(self) -> float:
+        """Bytes of results for each byte of the input."""
+        elements = math.prod(self.layout.shape)
+        return evaluation_bytes(self.request).results / (elements * self.dtype.itemsize)
 
     @property
     def ahead_bytes(self) -> int:

@@ -78,6 +78,11 @@ class StreamRequest:
         return sum(tensor.held_bytes for tensor in self._by_rows.values())
 
     @property
+    def result_bytes(self) -> float:
+        """Bytes of results for each byte of the input, about."""
+        return self._header.result_bytes
+
+    @property
     def is_complete(self) -> bool:
         """Whether the input of all rows came."""
         return self._next_row == self._header.layout.row_count
