@@ -76,7 +76,7 @@ def test_announced_targets_keep_nobody_out(server, channel):
 def test_targets_that_came_are_held(server, channel):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target")[:12])
-    assert 12 * 2**18 <= inflight_bytes(server) < 4 * MIB
+    assert 12 * 2**18 <= inflight_bytes(server) < 5 * MIB
     stream.close()
     eventually(lambda: inflight_bytes(server) == 0)
 
