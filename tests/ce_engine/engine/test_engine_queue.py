@@ -60,7 +60,7 @@ def test_callers_take_turns_slab_by_slab(monkeypatch):
             for caller in "aab":
                 engine.submit(slab(rows=3 if caller == "a" else 2, classes=5 + number), caller=caller)
         go.set()
-    assert [launch[0].row_count for launch in launches[:6]] == [3, 2, 3, 2, 3, 2]
+    assert [launch[0].row_count for launch in launches[:6]] == [2, 3, 2, 3, 2, 3]
 
 
 def test_flood_leaves_room_in_the_queue(monkeypatch):

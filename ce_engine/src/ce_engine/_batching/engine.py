@@ -16,9 +16,10 @@ from typing import Any, Self
 import torch
 
 from ce_engine import cpu
+from ce_engine._batching.entries import Entry
 from ce_engine._batching.in_flight import InFlight, Launch, claim, tell
 from ce_engine._batching.launchers import Launcher, launchable, launcher_for
-from ce_engine._batching.queue import Entry, FairQueue, LaunchLimits
+from ce_engine._batching.queue import FairQueue, LaunchLimits
 from ce_engine._batching.sharing import Sharing
 from ce_engine._errors import DeviceLostError, EngineClosedError, InvalidArgumentError
 from ce_engine._plans.validation import check_least, check_type

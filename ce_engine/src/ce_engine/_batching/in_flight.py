@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
 from typing import NamedTuple, TypeVar
 
+from ce_engine._batching.entries import Entry
 from ce_engine._batching.launchers import Fetch, Launcher
-from ce_engine._batching.queue import Entry
 from ce_engine._errors import DeadlineExceededError, DeviceLostError, OutOfMemoryError
 from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
 from ce_engine._slab import Slab

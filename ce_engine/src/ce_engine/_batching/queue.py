@@ -6,11 +6,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from ce_engine._batching.entries import Alike, Entry, Line
+from ce_engine._batching.turns import Turns
 from ce_engine._errors import EngineClosedError, QueueFullError
-from ce_engine._slab import Kind, Slab
+from ce_engine._slab import Kind
 
 
 @dataclass(frozen=True)
@@ -28,50 +30,8 @@ class LaunchLimits:
     delay_seconds: float
 
 
-@dataclass(eq=False)
-class Entry:
-    """A slab that waits. Times are by ``time.monotonic``.
-
-    Attributes:
-        then: Makes the future's value from the slab's result and the seconds that it took.
-        size: Rows that it counts for in its queue.
-    """
-
-    slab: Slab
-    caller: Hashable
-    deadline: float | None
-    then: Callable[[Any, float], Any] | None = None
-    future: "Future[Any]" = field(default_factory=Future)
-    arrival: float = field(default_factory=time.monotonic)
-    size: int = 0
-
-
-class _Caller:
-    """The waiting entries of one caller: kinds in the order of their turns, and each kind's entries as they came."""
-
-    def __init__(self) -> None:
-        self.kinds: OrderedDict[Kind, OrderedDict[Entry, None]] = OrderedDict()
-        self.rows = 0
-
-    def add(self, entry: Entry) -> None:
-        self.kinds.setdefault(entry.slab.kind, OrderedDict())[entry] = None
-        self.rows += entry.size
-
-    def remove(self, entry: Entry) -> None:
-        entries = self.kinds[entry.slab.kind]
-        del entries[entry]
-        self.rows -= entry.size
-        if not entries:
-            del self.kinds[entry.slab.kind]
-
-    def first(self, kind: Kind | None = None) -> Entry | None:
-        """The oldest entry of a kind; if none is given, of the kind whose turn it is."""
-        entries = next(iter(self.kinds.values())) if kind is None else self.kinds.get(kind)
-        return next(iter(entries)) if entries else None
-
-
 class FairQueue:
-    """Callers take turns: the next caller's slab leads a launch, which is filled with one slab of each caller in turn.
+    """Callers take turns by their work: a slab leads a launch, which is filled with one slab of each caller in turn.
 
     A caller's waiting rows may be no more than are left free. So a caller that floods the queue fills half of it, a
     second caller fills a quarter, and so on: there is always room for the next.
@@ -83,7 +43,10 @@ class FairQueue:
         self._max_rows = max_rows
         self._rows = self._bytes = 0
         self._pressing = 0  # entries for which no launch waits
-        self._callers: OrderedDict[Hashable, _Caller] = OrderedDict()
+        self._lines: dict[Hashable, Line] = {}
+        self._turns = Turns()
+        self._kinds: dict[Kind, Alike] = {}
+        self._entries: OrderedDict[Entry, None] = OrderedDict()  # as they came
         self._discarded: deque[Entry] = deque()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -108,18 +71,15 @@ class FairQueue:
                 raise EngineClosedError("the engine was closed")
             self._forget_discarded()
             self._check_room(entry)
-            self._callers.setdefault(entry.caller, _Caller()).add(entry)
-            self._pressing += self._presses(entry)
-            self._rows += entry.size
-            self._bytes += entry.slab.nbytes
+            self._add(entry)
             self._changed.notify()
 
     def _check_room(self, entry: Entry) -> None:
         # A slab without rows counts as one row. A large one counts as half the queue at most, so that others have room.
         entry.size = max(1, min(entry.slab.row_count, self._max_rows // 2))
         count, free = entry.size, self._max_rows - self._rows
-        caller = self._callers.get(entry.caller)
-        held = 0 if caller is None else caller.rows
+        line = self._lines.get(entry.caller)
+        held = 0 if line is None else line.rows
         if self._rows and held + count > free:
             raise QueueFullError(
                 f"{self._rows} rows wait, {held} of them this caller's: no room for {entry.slab.row_count} more, "
@@ -141,9 +101,8 @@ class FairQueue:
     def _forget_discarded(self) -> None:
         while self._discarded:
             entry = self._discarded.popleft()
-            caller = self._callers.get(entry.caller)
-            if caller is not None and entry in caller.kinds.get(entry.slab.kind, ()):
-                self._remove(entry)
+            if entry in self._entries:
+                self._remove(entry, work=0)
                 _tell_of_cancellation(entry.future)
 
     def take(self, *, wait: bool = True) -> list[Entry] | None:
@@ -167,9 +126,7 @@ class FairQueue:
         """All entries that wait."""
         with self._lock:
             self._forget_discarded()
-            return [
-                entry for caller in self._callers.values() for entries in caller.kinds.values() for entry in entries
-            ]
+            return list(self._entries)
 
     def wake(self) -> None:
         """Has threads that wait for entries see that there is other work."""
@@ -184,19 +141,13 @@ class FairQueue:
 
     def _pause(self) -> float | None:
         """Seconds until the next launch is given out; None if nothing waits."""
-        if not self._callers:
+        if not self._entries:
             return None
-        leader = self._leader()
         full = self._rows >= self._limits.rows or self._bytes >= self._limits.bytes
         if self._closed or full or self._pressing:
             return 0
-        return max(0.0, leader.arrival + self._limits.delay_seconds - time.monotonic())
-
-    def _leader(self) -> Entry:
-        leader = next(iter(self._callers.values())).first()
-        if leader is None:
-            raise RuntimeError("a caller without entries was kept")
-        return leader
+        oldest = next(iter(self._entries))
+        return max(0.0, oldest.arrival + self._limits.delay_seconds - time.monotonic())
 
     def _merges(self, entry: Entry) -> bool:
         return entry.slab.row_count < self._limits.rows and 4 * entry.slab.nbytes <= self._limits.bytes
@@ -207,47 +158,80 @@ class FairQueue:
         return is_soon or not self._merges(entry)
 
     def _next_launch(self) -> list[Entry]:
-        leader = self._leader()
+        line = self._turns.first()
+        leader = line.first()
         entries = [leader]
-        self._remove(leader)
-        self._end_turn(leader)
+        self._remove(leader, leader.work)
+        if line.kinds:
+            self._end_turn(line, leader.alike)
         if self._merges(leader):
             rows, nbytes = leader.slab.row_count, leader.slab.nbytes
-            for entry in self._companions(leader):
+            for entry in self._companions(leader.alike):
                 rows, nbytes = rows + entry.slab.row_count, nbytes + entry.slab.nbytes
                 if rows > self._limits.rows or nbytes > self._limits.bytes:
                     break
                 entries.append(entry)
-                self._remove(entry)
+                self._remove(entry, entry.work)
         return entries
 
-    def _companions(self, leader: Entry) -> Iterator[Entry]:
-        """Entries of the leader's kind, one of each caller in turn. Remove each before the next."""
-        kind = leader.slab.kind
-        found = True
-        while found:
-            found = False
-            for caller in list(self._callers.values()):
-                entry = caller.first(kind) if caller.kinds else None
-                if entry is not None and self._merges(entry):
-                    found = True
-                    yield entry
+    def _end_turn(self, line: Line, alike: Alike) -> None:
+        """Has other kinds of this caller, and other callers with slabs of this kind, come first."""
+        if alike in line.kinds:
+            alike.lines.move_to_end(line)
+            line.kinds.move_to_end(alike)
+            self._turns.rank(line)
 
-    def _end_turn(self, leader: Entry) -> None:
-        caller = self._callers.get(leader.caller)
-        if caller is not None:
-            self._callers.move_to_end(leader.caller)
-            if leader.slab.kind in caller.kinds:
-                caller.kinds.move_to_end(leader.slab.kind)
+    def _companions(self, alike: Alike) -> Iterator[Entry]:
+        """Entries of a kind, one of each caller in turn. Remove each before the next."""
+        lines, passed = alike.lines, 0
+        while passed < len(lines):
+            line = next(iter(lines))
+            entry = line.first_of(alike)
+            if self._merges(entry):
+                passed = 0
+                yield entry
+            else:
+                passed += 1
+            if line in lines:
+                lines.move_to_end(line)
 
-    def _remove(self, entry: Entry) -> None:
-        caller = self._callers[entry.caller]
-        caller.remove(entry)
+    def _add(self, entry: Entry) -> None:
+        entry.alike = self._alike(entry.slab.kind)
+        line = self._lines.get(entry.caller)
+        if line is None:
+            line = self._lines[entry.caller] = self._turns.open(entry.caller)
+            line.add(entry)
+            self._turns.rank(line)
+        else:
+            line.add(entry)
+        self._entries[entry] = None
+        self._rows += entry.size
+        self._bytes += entry.slab.nbytes
+        self._pressing += self._presses(entry)
+
+    def _alike(self, kind: Kind) -> Alike:
+        alike = self._kinds.get(kind)
+        if alike is None:
+            alike = self._kinds[kind] = Alike(kind)
+        return alike
+
+    def _remove(self, entry: Entry, work: int = 0) -> None:
+        """Removes an entry, for which so much work is done."""
+        del self._entries[entry]
         self._rows -= entry.size
         self._bytes -= entry.slab.nbytes
         self._pressing -= self._presses(entry)
-        if not caller.kinds:
-            del self._callers[entry.caller]
+        line = self._lines[entry.caller]
+        line.remove(entry)
+        if not entry.alike.lines:
+            del self._kinds[entry.alike.kind]
+        if work:
+            self._turns.charge(line, work)
+        if line.kinds:
+            self._turns.rank(line)
+        else:
+            del self._lines[entry.caller]
+            self._turns.close(line)
 
 
 def _tell_of_cancellation(future: "Future[Any]") -> None:

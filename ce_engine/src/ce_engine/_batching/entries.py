@@ -1,0 +1,92 @@
+"""Slabs that wait for the engine: entries, and the line of each caller."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from ce_engine._slab import Kind, Slab
+
+SLAB_WORK = 8192  # elements that take as long as what each slab costs, whatever its size
+
+
+@dataclass(eq=False)
+class Entry:
+    """A slab that waits. Times are by ``time.monotonic``.
+
+    Attributes:
+        then: Makes the future's value from the slab's result and the seconds that it took.
+        size: Rows that it counts for in its queue.
+        work: How much of the engine it takes, in elements of which a loss alone is computed.
+        alike: Where it waits with others of its kind; set by its queue.
+    """
+
+    slab: Slab
+    caller: Hashable
+    deadline: float | None
+    then: Callable[[Any, float], Any] | None = None
+    future: "Future[Any]" = field(default_factory=Future)
+    arrival: float = field(default_factory=time.monotonic)
+    size: int = 0
+    work: int = 0
+    alike: "Alike" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.work = work_of(self.slab)
+
+
+def work_of(slab: Slab) -> int:
+    kind = slab.kind
+    if kind.grad_dtype is None and not kind.outputs:
+        return SLAB_WORK + (slab.row_count if kind.loss == "nll_loss" else slab.input.numel())
+    return SLAB_WORK + slab.input.numel() * (1 + (kind.grad_dtype is not None) + len(kind.outputs))
+
+
+class Alike:
+    """The lines with slabs of one kind, in turn. It equals only itself, since comparing kinds takes long."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.lines: OrderedDict[Line, None] = OrderedDict()
+
+
+class Line:
+    """The waiting entries of one caller: kinds in the order of their turns, and each kind's entries as they came.
+
+    Attributes:
+        caller: Whose line it is.
+        rows: Of all entries.
+        start: When its first entry may begin, in the work that was done for others: see `Turns`.
+        rank: Its latest place among lines.
+    """
+
+    def __init__(self, caller: Hashable) -> None:
+        self.caller = caller
+        self.kinds: OrderedDict[Alike, OrderedDict[Entry, None]] = OrderedDict()
+        self.rows = self.start = self.rank = 0
+
+    def add(self, entry: Entry) -> None:
+        entries = self.kinds.get(entry.alike)
+        if entries is None:
+            entries = self.kinds[entry.alike] = OrderedDict()
+            entry.alike.lines[self] = None
+        entries[entry] = None
+        self.rows += entry.size
+
+    def remove(self, entry: Entry) -> None:
+        alike = entry.alike
+        entries = self.kinds[alike]
+        del entries[entry]
+        self.rows -= entry.size
+        if not entries:
+            del self.kinds[alike], alike.lines[self]
+
+    def first(self) -> Entry:
+        """The oldest entry of the kind whose turn it is."""
+        return next(iter(next(iter(self.kinds.values()))))
+
+    def first_of(self, alike: Alike) -> Entry:
+        """The oldest entry of a kind of which some wait."""
+        return next(iter(self.kinds[alike]))
