@@ -23,6 +23,7 @@ from losswire_server.calls.evaluation import Caller, all_done, ended
 from losswire_server.calls.in_flight import InFlight
 from losswire_server.calls.incoming import Incoming
 from losswire_server.calls.slabs import Landed, Slabs, written
+from losswire_server.calls.turns import OwnTurns, Turns
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated
@@ -44,6 +45,7 @@ class Streams:
     def __init__(self, desk: Desk, max_message_bytes: int) -> None:
         self._desk = desk
         self._max_message_bytes = max_message_bytes
+        self._turns = Turns()
 
     async def __call__(self, messages: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[bytes]:
         """Answers the messages of one stream. Takes a message only when results are read and evaluation keeps up.
@@ -56,7 +58,7 @@ class Streams:
             FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
-        stream = _Stream(self._desk, caller, self._max_message_bytes)
+        stream = _Stream(self._desk, caller, self._max_message_bytes, OwnTurns(self._turns))
         with closing(stream):
             async for answer in stream.answer(messages):
                 yield answer
@@ -65,8 +67,9 @@ class Streams:
 class _Stream:
     """One stream, which resizes its reservation as it goes on. Close it at the end."""
 
-    def __init__(self, desk: Desk, caller: Caller, max_message_bytes: int) -> None:
+    def __init__(self, desk: Desk, caller: Caller, max_message_bytes: int, turns: OwnTurns) -> None:
         self._desk = desk
+        self._turns = turns
         self._evaluation = desk.evaluation(caller)
         self._held = self._evaluation.held
         self._max_message_bytes = max_message_bytes
@@ -80,6 +83,7 @@ class _Stream:
         self._seconds = 0.0
 
     def close(self) -> None:
+        self._turns.end()
         self._in_flight.clear()
         self._evaluation.close()
 
@@ -107,8 +111,10 @@ class _Stream:
     async def _replies(self, incoming: Incoming) -> AsyncIterator[bytes]:
         """The messages with results, in row order. Slabs are taken in while there is room, also for a later reply."""
         while True:
+            await self._turns.next()  # it lasts until the reply has left
             message = await self._next(incoming)
             if message is not None:
+                self._turns.learn(len(message))
                 reply = await self._take_in(message)
             elif self._in_flight:
                 reply = await self._take_out()
