@@ -17,8 +17,12 @@ class Entry:
     """A slab that waits. Times are by ``time.monotonic``.
 
     Attributes:
+        slab: Until the entry is dropped.
         then: Makes the future's value from the slab's result and the seconds that it took.
         size: Rows that it counts for in its queue.
+        kind: Of the slab, as the next three.
+        rows: How many it has.
+        nbytes: Of its input.
         work: How much of the engine it takes, in elements of which a loss alone is computed.
         alike: Where it waits with others of its kind; set by its queue.
     """
@@ -30,18 +34,23 @@ class Entry:
     future: "Future[Any]" = field(default_factory=Future)
     arrival: float = field(default_factory=time.monotonic)
     size: int = 0
-    work: int = 0
     alike: "Alike" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.work = work_of(self.slab)
+        slab = self.slab
+        self.kind, self.rows, self.nbytes = slab.kind, slab.row_count, slab.nbytes
+        self.work = _work(self.kind, self.rows, slab.input.numel())
+
+    def drop(self) -> None:
+        """Frees the slab, and all that its result would have needed. Whoever took the entry finds it cancelled."""
+        self.then = None
+        del self.slab
 
 
-def work_of(slab: Slab) -> int:
-    kind = slab.kind
+def _work(kind: Kind, rows: int, elements: int) -> int:
     if kind.grad_dtype is None and not kind.outputs:
-        return SLAB_WORK + (slab.row_count if kind.loss == "nll_loss" else slab.input.numel())
-    return SLAB_WORK + slab.input.numel() * (1 + (kind.grad_dtype is not None) + len(kind.outputs))
+        return SLAB_WORK + (rows if kind.loss == "nll_loss" else elements)
+    return SLAB_WORK + elements * (1 + (kind.grad_dtype is not None) + len(kind.outputs))
 
 
 class Alike:

@@ -76,21 +76,22 @@ class FairQueue:
 
     def _check_room(self, entry: Entry) -> None:
         # A slab without rows counts as one row. A large one counts as half the queue at most, so that others have room.
-        entry.size = max(1, min(entry.slab.row_count, self._max_rows // 2))
+        entry.size = max(1, min(entry.rows, self._max_rows // 2))
         count, free = entry.size, self._max_rows - self._rows
         line = self._lines.get(entry.caller)
         held = 0 if line is None else line.rows
         if self._rows and held + count > free:
             raise QueueFullError(
-                f"{self._rows} rows wait, {held} of them this caller's: no room for {entry.slab.row_count} more, "
+                f"{self._rows} rows wait, {held} of them this caller's: no room for {entry.rows} more, "
                 f"since a caller gets no more of the {self._max_rows} than are left free"
             )
 
     def discard(self, entry: Entry) -> None:
         """Removes an entry that was cancelled, if it still waits: now, or before the next operation on the queue.
 
-        Never waits for the lock: a garbage collection in code that holds it may have led here.
+        Never waits for the lock: a garbage collection while it is held may have led here. The slab is freed anyway.
         """
+        entry.drop()
         self._discarded.append(entry)
         if self._lock.acquire(blocking=False):
             try:
@@ -150,7 +151,7 @@ class FairQueue:
         return max(0.0, oldest.arrival + self._limits.delay_seconds - time.monotonic())
 
     def _merges(self, entry: Entry) -> bool:
-        return entry.slab.row_count < self._limits.rows and 4 * entry.slab.nbytes <= self._limits.bytes
+        return entry.rows < self._limits.rows and 4 * entry.nbytes <= self._limits.bytes
 
     def _presses(self, entry: Entry) -> bool:
         """Whether no launch waits while this entry does: it is launched alone, or soon too late."""
@@ -165,9 +166,9 @@ class FairQueue:
         if line.kinds:
             self._end_turn(line, leader.alike)
         if self._merges(leader):
-            rows, nbytes = leader.slab.row_count, leader.slab.nbytes
+            rows, nbytes = leader.rows, leader.nbytes
             for entry in self._companions(leader.alike):
-                rows, nbytes = rows + entry.slab.row_count, nbytes + entry.slab.nbytes
+                rows, nbytes = rows + entry.rows, nbytes + entry.nbytes
                 if rows > self._limits.rows or nbytes > self._limits.bytes:
                     break
                 entries.append(entry)
@@ -196,7 +197,7 @@ class FairQueue:
                 lines.move_to_end(line)
 
     def _add(self, entry: Entry) -> None:
-        entry.alike = self._alike(entry.slab.kind)
+        entry.alike = self._alike(entry.kind)
         line = self._lines.get(entry.caller)
         if line is None:
             line = self._lines[entry.caller] = self._turns.open(entry.caller)
@@ -206,7 +207,7 @@ class FairQueue:
             line.add(entry)
         self._entries[entry] = None
         self._rows += entry.size
-        self._bytes += entry.slab.nbytes
+        self._bytes += entry.nbytes
         self._pressing += self._presses(entry)
 
     def _alike(self, kind: Kind) -> Alike:
@@ -219,7 +220,7 @@ class FairQueue:
         """Removes an entry, for which so much work is done."""
         del self._entries[entry]
         self._rows -= entry.size
-        self._bytes -= entry.slab.nbytes
+        self._bytes -= entry.nbytes
         self._pressing -= self._presses(entry)
         line = self._lines[entry.caller]
         line.remove(entry)
