@@ -19,7 +19,6 @@ ALL = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 # malloc gives freed memory back at once, so that only memory in use counts.
 GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": str(2**16)}
 
-SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells how much it takes")
@@ -38,27 +37,34 @@ def measured(kernels: str, elements: int, every: int) -> list[tuple[str, int, in
     if kernels == "compiled" and not _libraries.runnable():
         pytest.skip("nothing was compiled: there was no C++ compiler")
     command = [sys.executable, "-m", "tests.ce_engine.measured_memory", kernels, str(elements), str(every)]
-    done = run(command, env=os.environ | GIVING_BACK, cwd=Path(__file__).parents[2], check=True, capture_output=True)
+    environment, root = os.environ | GIVING_BACK, Path(__file__).parents[2]
+    done = run(command, seconds=550, env=environment, cwd=root, check=True, capture_output=True)
     rows: list[tuple[str, int, int]] = [tuple(row) for row in json.loads(done.stdout)]
     return rows
 
 
 @needs_proc
 @pytest.mark.parametrize("kernels", ["compiled", "operators"])
-@pytest.mark.parametrize(("elements", "every"), [(2_000_000, 9), pytest.param(16_000_000, 1, marks=SLOW)])
-def test_evaluation_takes_no_more_than_announced(kernels, elements, every):
-    rows = measured(kernels, elements, every)
+def test_evaluation_takes_no_more_than_announced(kernels):
+    rows = measured(kernels, 2_000_000, 9)
     assert len(rows) > 7
-    assert [row for row in rows if row[1] > 1.1 * row[2] + OBJECTS] == []
+    assert above(rows) == []
 
 
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_announced_is_about_what_is_taken():
-    rows = [row for row in measured("compiled", 16_000_000, 1) if "few classes" not in row[0]]
-    loose = [row for row in rows if row[2] > 1.3 * row[1] + 16 * MIB]
+@pytest.mark.parametrize("kernels", ["compiled", "operators"])
+def test_large_evaluation_takes_about_what_is_announced(kernels):
+    rows = measured(kernels, 8_000_000, 1)
+    assert above(rows) == []
+    # Whether rows are ignored is not known from a form, nor how few blocks are at work: it may be some MB less.
+    loose = [row for row in rows if row[2] > 1.3 * row[1] + 32 * MIB and "few classes" not in row[0]]
     assert loose == []
+
+
+def above(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    return [row for row in rows if row[1] > 1.1 * row[2] + OBJECTS]
 
 
 def test_results_are_announced_to_the_byte():

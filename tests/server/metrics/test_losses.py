@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire.losses import LOSSES
-from losswire_server.metrics.losses import REASONS, LossMetrics
+from losswire_server.metrics.losses import MAX_SUM, REASONS, LossMetrics
 
 UNSUMMED = "losswire_unsummed_evaluations_total"
 
@@ -72,7 +72,10 @@ def test_series_past_limit_are_other(registry, metrics):
         (-1.0, math.inf, "nonfinite"),
         (-1.0, 1.0, "negative"),
         (1.0, -1.0, "negative"),
-        (1e30, 1.0, "immense"),
+        (2.0**40 + 1, 1.0, "immense"),
+        (1.0, 2.0**40 + 1, "immense"),
+        (1e15, 1.0, "immense"),
+        (1e300, 1e300, "immense"),
     ],
 )
 @pytest.mark.parametrize("series", ["default", "a", "other"])
@@ -86,6 +89,17 @@ def test_unsummed_evaluations_have_a_reason(registry, metrics, loss_sum, weight_
     assert value(registry, "losswire_loss_sum_total", series=series) == 3
     assert value(registry, "losswire_weight_sum_total", series=series) == 4
     assert sum(value(registry, UNSUMMED, series="default", reason=each) for each in REASONS) == (series == "default")
+
+
+@pytest.mark.parametrize("before", [1, 2**13])
+def test_small_losses_count_after_the_largest_that_are_summed(registry, metrics, before):
+    largest = v1.EvaluateResponse(loss_sum=MAX_SUM, weight_sum=MAX_SUM)
+    metrics.count("cross_entropy", "", [largest] * before, 0.5)
+    for _ in range(10_000):
+        count(metrics, 0.01, 0.25)
+    for name, added in (("loss", 100), ("weight", 2500)):
+        total = value(registry, f"losswire_{name}_sum_total", series="default")
+        assert total - before * MAX_SUM == pytest.approx(added, abs=math.ulp(total))  # a digit is 2 at most
 
 
 @pytest.mark.parametrize("loss", LOSSES)
