@@ -18,7 +18,7 @@ import grpc
 import numpy as np
 
 from losswire import v1
-from losswire_client import Client
+from losswire_client import Client, OverloadedError
 
 EVALUATE = "/losswire.v1.LossService/Evaluate"
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
@@ -79,6 +79,8 @@ def _until(end: float, call: Call) -> Iterator[float]:
     while (start := time.perf_counter()) < end:
         try:
             call()
+        except OverloadedError:  # the client has tried again for long
+            continue
         except grpc.RpcError as error:
             if cast(grpc.Call, error).code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise
