@@ -13,6 +13,7 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
+from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
@@ -66,11 +67,12 @@ class Backend:
         losses = LossMetrics(registry, settings.max_series)
         show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
         self.scrapes = Scrapes(registry, losses.began)
+        self.turns = Turns()
         desk = Desk(Workplace(admission, self._readers, self._engine), losses, PackMetrics(registry))
         self.service = LossService(
             Unary(desk, self._regions),
             Packs(desk, self._regions, settings.max_batch_requests),
-            Streams(desk, settings.max_message_bytes),
+            Streams(desk, settings.max_message_bytes, self.turns),
             self._leases,
             capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes),
         )

@@ -57,7 +57,8 @@ class Server:
         self._sockets = Sockets()
         admission, limits = self._backend.admission, CallerLimits.of(settings)
         connections = Connections(admission, limits)
-        self._waits = Waits(admission, connections, self._sockets, settings.send_seconds, settings.idle_seconds)
+        seconds = settings.send_seconds, settings.idle_seconds
+        self._waits = Waits(admission, connections, self._sockets, *seconds, self._backend.turns)
         self._serving = False
         self.device_lost = asyncio.Event()
 

@@ -10,6 +10,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
+from losswire_server.calls.turns import Turns
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc import access_log
@@ -106,7 +107,7 @@ def test_ended_call_asks_grpcio_nothing(lines):
 
     async def end():
         admission = Admission(1)
-        waits = Waits(admission, Connections(admission, UNLIMITED), Sockets(), 1, 1)
+        waits = Waits(admission, Connections(admission, UNLIMITED), Sockets(), 1, 1, Turns())
         Call(metrics, AccessLog(10), waits, context).end(grpc.StatusCode.CANCELLED)
 
     asyncio.run(end())

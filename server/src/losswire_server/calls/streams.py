@@ -23,7 +23,7 @@ from losswire_server.calls.evaluation import Caller, all_done, ended
 from losswire_server.calls.in_flight import InFlight
 from losswire_server.calls.incoming import Incoming
 from losswire_server.calls.slabs import Landed, Slabs, written
-from losswire_server.calls.turns import OwnTurns, Turns
+from losswire_server.calls.turns import MESSAGE_SECONDS, OwnTurns, Turns
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated
@@ -42,10 +42,10 @@ LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it r
 
 
 class Streams:
-    def __init__(self, desk: Desk, max_message_bytes: int) -> None:
+    def __init__(self, desk: Desk, max_message_bytes: int, turns: Turns) -> None:
         self._desk = desk
         self._max_message_bytes = max_message_bytes
-        self._turns = Turns()
+        self._turns = turns
 
     async def __call__(self, messages: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[bytes]:
         """Answers the messages of one stream. Takes a message only when results are read and evaluation keeps up.
@@ -58,7 +58,7 @@ class Streams:
             FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
         """
-        stream = _Stream(self._desk, caller, self._max_message_bytes, OwnTurns(self._turns))
+        stream = _Stream(self._desk, caller, self._max_message_bytes, OwnTurns(self._turns, MESSAGE_SECONDS))
         with closing(stream):
             async for answer in stream.answer(messages):
                 yield answer

@@ -1,6 +1,6 @@
 """Turns of large messages on the event loop, so that each step of a small call waits for one of them.
 
-The event loop copies every message that comes or leaves. If large messages of many streams are ready, it copies all of
+The event loop copies every message that comes or leaves. If large messages of many calls are ready, it copies all of
 them before the next step of a small call, which takes several steps.
 """
 
@@ -8,7 +8,9 @@ import asyncio
 from collections import deque
 
 LARGE_BYTES = 2**17  # of messages that need turns: others are copied in less time than a turn costs
-MOST_SECONDS = 0.005  # of a turn: a stream whose caller is slow must not hold up others
+# A turn ends after this at the latest, since a caller that is slow must not hold up others.
+MESSAGE_SECONDS = 0.005  # for one of many messages
+CALL_SECONDS = 0.1  # for all of a call with one message: that and the answer may have 64 MB, which take long to copy
 
 
 class Turns:
@@ -18,12 +20,12 @@ class Turns:
         self._is_taken = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self) -> "Turn":
-        """Waits for a turn. It ends by itself after `MOST_SECONDS`."""
+    async def take(self, seconds: float) -> "Turn":
+        """Waits for a turn, which ends by itself after so many seconds."""
         if self._is_taken:
             await self._wait()
         self._is_taken = True
-        return Turn(self)
+        return Turn(self, seconds)
 
     async def _wait(self) -> None:
         waiting = asyncio.get_running_loop().create_future()
@@ -48,9 +50,9 @@ class Turns:
 class Turn:
     """One turn."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, seconds: float) -> None:
         self._turns: Turns | None = turns
-        self._timer = asyncio.get_running_loop().call_later(MOST_SECONDS, self.end)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.end)
 
     def end(self) -> None:
         """Ends it, if it has not ended yet."""
@@ -61,10 +63,11 @@ class Turn:
 
 
 class OwnTurns:
-    """The turns of one stream, which needs them as long as its messages are large. End them with it."""
+    """The turns of one call, which needs them as long as its messages are large. End them with it."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, seconds: float) -> None:
         self._turns = turns
+        self._seconds = seconds  # of each at most
         self._turn: Turn | None = None
         self._needs_turns = False
 
@@ -72,7 +75,7 @@ class OwnTurns:
         """Ends the last turn, and waits for the next one if the last message was large."""
         self.end()
         if self._needs_turns:
-            self._turn = await self._turns.take()
+            self._turn = await self._turns.take(self._seconds)
 
     def learn(self, message_bytes: int) -> None:
         """Takes notice of the size of a message."""

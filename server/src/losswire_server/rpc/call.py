@@ -10,6 +10,7 @@ import grpc
 from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.limits import Account
+from losswire_server.calls.turns import CALL_SECONDS, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.waits import Waits
@@ -42,6 +43,7 @@ class Call:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
+        self._turns = OwnTurns(waits.turns, CALL_SECONDS)
         self._received_bytes = self._sent_bytes = 0
         self._task = asyncio.current_task()
         self._refusal: Exception | None = None
@@ -67,6 +69,7 @@ class Call:
         """The next message; None after the last. While it is on its way, `refuse` may end the call."""
         self._waits.begin_receiving(self)
         try:
+            await self._turns.next()
             message = await self.context.read()
         finally:
             self._waits.end_receiving(self)
@@ -76,7 +79,12 @@ class Call:
         return message
 
     async def only_message(self) -> bytes:
-        """The message of a call that has one; empty if none came."""
+        """The message of a call that has one; empty if none came.
+
+        If the last one over this connection was large, so is this, probably: it needs a turn, which lasts until the
+        answer has left.
+        """
+        self._turns.learn(self.connection.last_bytes)
         message = await self.read()
         if message is None:
             await asyncio.sleep(LEAVING_SECONDS)
@@ -129,6 +137,7 @@ class Call:
 
     def _leave(self, _: Any) -> None:
         self._task = None
+        self._turns.end()
         self.sent()
         if self._is_admitted:
             self._account.end(is_stream=self.is_stream)

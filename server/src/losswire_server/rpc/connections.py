@@ -27,6 +27,7 @@ class Connection:
         receiving: How many of its calls messages may arrive for.
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
+        last_bytes: Size of the last message that came.
     """
 
     def __init__(self, peer: str, held: Reservation) -> None:
@@ -34,6 +35,7 @@ class Connection:
         self.endpoint: Endpoint | None = endpoint_of(peer)
         self.receiving = self.unfinished = 0
         self.held = held
+        self.last_bytes = 0
         self._accounted = 0  # bytes that came, and are not of unfinished messages
         self._unsettled = 0
         self._lock = threading.Lock()  # of `held`
@@ -56,6 +58,7 @@ class Connection:
 
     def came(self, size: int) -> None:
         """Notes that a message is complete. Who takes it holds its bytes from now on."""
+        self.last_bytes = size
         self._accounted += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
         self._unsettled += 1
         if self.held.size:

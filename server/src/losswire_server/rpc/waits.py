@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
+from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
@@ -29,6 +30,7 @@ class Waits:
         sockets: The same, as the kernel knows them.
         send_seconds: For a message to arrive, or an answer to be read.
         idle_seconds: For a stream's next message to arrive.
+        turns: Of calls with large messages.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Waits:
         sockets: Sockets,
         send_seconds: float,
         idle_seconds: float,
+        turns: Turns,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connections = connections
+        self.turns = turns
         self._admission = admission
         self._sockets = sockets
         self._send_seconds = send_seconds
