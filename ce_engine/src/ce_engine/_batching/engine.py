@@ -39,7 +39,7 @@ class Engine:
     A launch takes small slabs of the same kind, that is of the same loss, dtype, class count and wanted outputs,
     whatever their reductions, weights and callers. A GPU evaluates them together, and a CPU if they are many. Idle
     workers help with a large slab, a millisecond at a time. A result has the same bits in any company. Callers take
-    turns. A wrong slab fails alone.
+    turns by their work. A wrong slab fails alone.
 
     Args:
         device: Where slabs are evaluated: ``cpu``, or ``cuda``, where copies overlap computation. The tensors of slabs
@@ -130,7 +130,7 @@ class Engine:
 
         Args:
             slab: From one of the functions in ``ce_engine.slabs``.
-            caller: Who asks; callers take turns.
+            caller: Who asks; callers get equal shares of the work.
             deadline: The time by ``time.monotonic`` after which the slab is not evaluated any more.
             then: Makes the future's value from the slab's result and the seconds that its evaluation took. It is called
                 in the thread that evaluated the slab, where the result is still in the cache. Its error is the
