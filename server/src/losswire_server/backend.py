@@ -15,6 +15,7 @@ from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
+from losswire_server.calls.warm_up import warm_up
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
@@ -59,7 +60,8 @@ class Backend:
         self._torch_threads = settings.torch_threads
         self._kept_bytes = settings.kept_bytes
         launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)
-        self._engine = _engine(settings, lambda launch: launches.count(*launch), on_device_lost)
+        self._count_launch: Callable[[ce_engine.Launch], object] = lambda launch: launches.count(*launch)
+        self._engine = _engine(settings, lambda launch: self._count_launch(launch), on_device_lost)
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         self._leases = Leases(self._regions)
@@ -68,7 +70,9 @@ class Backend:
         show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
         self.scrapes = Scrapes(registry, losses.began)
         self.turns = Turns()
-        desk = Desk(Workplace(admission, self._readers, self._engine), losses, PackMetrics(registry))
+        self._workplace = Workplace(admission, self._readers, self._engine)
+        self._max_message_bytes = settings.max_message_bytes
+        desk = Desk(self._workplace, losses, PackMetrics(registry))
         self.service = LossService(
             Unary(desk, self._regions),
             Packs(desk, self._regions, settings.max_batch_requests),
@@ -81,6 +85,20 @@ class Backend:
         """Sets this thread's PyTorch as the engine's threads have theirs, since it evaluates small requests."""
         torch.set_num_threads(self._torch_threads)
         ce_engine.keep_memory(self._kept_bytes)
+
+    async def warm_up(self) -> None:
+        """Evaluates every loss once, without a trace in the metrics. Call it before calls are taken.
+
+        Raises:
+            WarmUpError: This server cannot evaluate a loss.
+        """
+        unseen = CollectorRegistry()
+        desk = Desk(self._workplace, LossMetrics(unseen, 1), PackMetrics(unseen))
+        count_launch, self._count_launch = self._count_launch, lambda _: None
+        try:
+            await warm_up(Unary(desk), Streams(desk, self._max_message_bytes))
+        finally:
+            self._count_launch = count_launch
 
     async def stop(self, stop_calls: Callable[[], Awaitable[object]] | None = None) -> None:
         """Finishes work that has begun, and starts no more.

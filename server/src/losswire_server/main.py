@@ -1,25 +1,39 @@
 """``losswire-server``: reads the settings, and serves until a signal stops it."""
 
 import asyncio
+import faulthandler
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from losswire_server.process import logs
+from losswire_server.process.limits import (
+    check_address_space,
+    check_threads,
+    raise_open_files,
+    told_address_space,
+)
 from losswire_server.process.listening import Address, AddressError
+from losswire_server.process.logs.output import say
+from losswire_server.process.logs.strays import log_fault_of_loop
+from losswire_server.process.starting import CannotStartError, root_of
 from losswire_server.process.stop_signal import StopSignal
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError, mistyped_variables, read_settings
 
-LEAST_OPEN_FILES = 64  # enough for an idle server and some callers
-DEVICE_LOST = 3  # exit status
+if TYPE_CHECKING:
+    from losswire_server.server import Server
+
+FAILED, CANNOT_START, DEVICE_LOST = 1, 2, 3  # exit statuses
+START_SECONDS = 180.0  # of the start at the most, once all libraries are loaded
 STUCK_SECONDS = 20.0  # for what is left to do after calls have ended
+LAST_WORDS_SECONDS = 0.5  # for the log's thread to write why the process ends
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +41,7 @@ log = logging.getLogger(__name__)
 def main(args: list[str] | None = None) -> None:
     """Runs the server.
 
-    Exits with 2 for wrong settings, 1 if a port is taken, 3 if its GPU broke, 0 after SIGTERM or SIGINT.
+    Exits with 0 after SIGTERM or SIGINT, 2 if it cannot start, 3 if its GPU broke, 1 for a fault of its own.
     """
     if args is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt before or after serving needs no traceback
@@ -42,46 +56,99 @@ def main(args: list[str] | None = None) -> None:
 def _run(args: list[str]) -> int:
     try:
         settings = read_settings(args)
-        _check_open_files()
-        with StopSignal() as stop:
-            logs.configure(settings.log_level, settings.log_format)
-            for name, meant in mistyped_variables().items():
-                log.warning("unknown variable", extra={"variable": name, "did_you_mean": meant})
-            _check_addresses(settings)
-            return _serve(settings, stop)
-    except (WrongSettingsError, AddressError) as error:
-        with suppress(OSError):  # the exit status says it too
-            for line in str(error).splitlines():
-                print(f"losswire-server: {line}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        log.error("cannot serve", extra={"problem": error.strerror or str(error)})  # noqa: TRY400 - the problem is outside
-        return 1
+        raise_open_files()
+        with StopSignal() as stop, logs.configured(settings.log_level, settings.log_format):
+            return _run_logged(settings, stop)
+    except (CannotStartError, WrongSettingsError, AddressError) as error:
+        for line in str(error).splitlines():
+            say(f"losswire-server: {line}")
+        return CANNOT_START
+
+
+def _run_logged(settings: Settings, stop: StopSignal) -> int:
+    for variable, meant in mistyped_variables().items():
+        log.warning("unknown variable", extra={"variable": variable, "did_you_mean": meant})
+    try:
+        _check_addresses(settings)
+        return _serve(settings, stop)
+    except (CannotStartError, WrongSettingsError, AddressError):
+        raise
+    except Exception:
+        log.critical("server failed", exc_info=True)
+        return FAILED
 
 
 def _serve(settings: Settings, stop: StopSignal) -> int:
     """Serves until SIGTERM or SIGINT, or until the device breaks. Returns the exit status."""
-    import uvloop  # here, since these imports load torch, which takes seconds
-    from prometheus_client import disable_created_metrics
-
     from losswire_server.process.allocator import FreedMemory
-    from losswire_server.server import Server
-
-    async def serve() -> int:
-        server = Server(settings)
-        await server.start()
-        await _first(stop.wait(), server.device_lost.wait())
-        lost = server.device_lost.is_set()
-        if lost:
-            _end_at_the_latest(settings.grace_seconds + STUCK_SECONDS)
-        await server.stop()
-        return DEVICE_LOST if lost else 0
 
     if stop.received:
         return 0
+    faulthandler.enable(2)  # a crash says where: gRPC's own last words are quiet, too
     FreedMemory(settings.kept_bytes).keep()
-    disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+    check_address_space(settings, loaded=False)
+    check_threads(settings)
+    make_server = _load_server()
+    import uvloop
+
+    async def serve() -> int:
+        asyncio.get_running_loop().set_exception_handler(log_fault_of_loop)
+        server = make_server(settings)
+        if not await _started(server, stop):
+            return 0
+        await _first(stop.wait(), server.device_lost.wait())
+        lost = server.device_lost.is_set()
+        status, drain = (DEVICE_LOST, 0.0) if lost else (0, settings.drain_seconds)
+        _end_at_the_latest(drain + settings.grace_seconds + STUCK_SECONDS, status, "stop takes too long")
+        await server.stop()
+        return status
+
+    check_address_space(settings, loaded=True)
     return uvloop.run(serve())
+
+
+def _load_server() -> "type[Server]":
+    """Loads the libraries, which takes seconds.
+
+    Raises:
+        CannotStartError: One of them cannot be loaded.
+    """
+    # Callers choose some of what gRPC's core prints, past the log. To look for faults, set it to INFO or more.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from prometheus_client import disable_created_metrics
+
+        from losswire_server.server import Server
+    except Exception as error:
+        raise CannotStartError(f"cannot load a library: {root_of(error)}{told_address_space()}") from error
+    disable_created_metrics()  # type: ignore[no-untyped-call] # a third of all samples, which no dashboard reads
+    return Server
+
+
+async def _started(server: "Server", stop: StopSignal) -> bool:
+    """Starts the server. Returns whether it serves: a signal ends the start.
+
+    Raises:
+        CannotStartError: It cannot start.
+        WrongSettingsError: As above.
+        AddressError: As above.
+    """
+    late = _end_at_the_latest(START_SECONDS, CANNOT_START, "start takes too long")
+    starting = asyncio.ensure_future(server.start())
+    await _first(asyncio.wait({starting}), stop.wait())
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    except OSError as error:
+        raise CannotStartError(error.strerror or str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        raise CannotStartError(f"cannot start: {root_of(error)}{told_address_space()}") from error
+    finally:
+        late.cancel()
+    return True
 
 
 async def _first(*waits: Coroutine[Any, Any, object]) -> None:
@@ -92,23 +159,28 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
         task.cancel()
 
 
-def _end_at_the_latest(seconds: float) -> None:
-    """Ends the process even if a thread never comes back from the driver of a broken device."""
-    timer = threading.Timer(seconds, os._exit, (DEVICE_LOST,))
+def _end_at_the_latest(seconds: float, status: int, why: str) -> threading.Timer:
+    """Ends the process even if a thread never comes back, as from the driver of a broken device."""
+
+    def end() -> None:
+        log.error(why, extra={"seconds": seconds})
+        time.sleep(LAST_WORDS_SECONDS)
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # the operating system gives no thread; what is to be ended goes on all the same
+        timer.start()
+    return timer
 
 
 def _check_addresses(settings: Settings) -> None:
     # The server checks them too. Here a wrong port is reported before torch is loaded, which takes seconds.
-    Address(settings.host, settings.port, "host", "port").check()
-    Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
-
-
-def _check_open_files() -> None:
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= most < LEAST_OPEN_FILES:
-        raise WrongSettingsError(f"open files: expected a limit (ulimit -n) of at least {LEAST_OPEN_FILES}, got {most}")
+    try:
+        Address(settings.host, settings.port, "host", "port").check()
+        Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
+    except OSError as error:
+        raise CannotStartError(error.strerror or str(error)) from error
 
 
 def _forget_what_cannot_be_said() -> None:

@@ -63,24 +63,32 @@ class Server:
         self.device_lost = asyncio.Event()
 
     async def start(self) -> None:
-        """Listens on both ports. If that fails, nothing is left behind.
+        """Evaluates every loss once, then listens for calls. If that fails, nothing is left behind.
+
+        Metrics are served meanwhile, and `/healthz` says that calls are not.
 
         Raises:
             AddressError: A host is not an address of this machine, or this user may not listen on a port.
             OSError: A port is taken.
+            WarmUpError: This server cannot evaluate a loss.
         """
         self._loop = asyncio.get_running_loop()
         self._backend.start()
-        self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
+        try:
+            self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
+        except BaseException:
+            await self._backend.stop()
+            raise
+        self._metrics_server.start()
+        self.metrics_port = self._metrics_server.port
         try:
             self._address.check()
+            await self._backend.warm_up()
             await self._start_grpc_server()
         except BaseException:
             self._metrics_server.close()
             await self._backend.stop()
             raise
-        self._metrics_server.start()
-        self.metrics_port = self._metrics_server.port
         for service in ("", SERVICE.full_name):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
@@ -98,7 +106,7 @@ class Server:
         await asyncio.sleep(drain)
         self._health.end_watches()
         await self._backend.stop(partial(self._stop_grpc_server, grace))
-        await asyncio.to_thread(self._metrics_server.close)
+        self._metrics_server.close()  # here, since no thread may be left to be had
         self._access_log.tell_left_out()
         log.info("stopped")
 
