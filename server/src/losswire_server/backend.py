@@ -96,7 +96,7 @@ class Backend:
         desk = Desk(self._workplace, LossMetrics(unseen, 1), PackMetrics(unseen))
         count_launch, self._count_launch = self._count_launch, lambda _: None
         try:
-            await warm_up(Unary(desk), Streams(desk, self._max_message_bytes))
+            await warm_up(Unary(desk), Streams(desk, self._max_message_bytes, self.turns))
         finally:
             self._count_launch = count_launch
 

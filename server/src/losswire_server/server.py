@@ -22,6 +22,7 @@ from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.channel_options import options
 from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.edge import Edge
+from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.health_service import HealthService
 from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
@@ -59,6 +60,7 @@ class Server:
         connections = Connections(admission, limits)
         seconds = settings.send_seconds, settings.idle_seconds
         self._waits = Waits(admission, connections, self._sockets, *seconds, self._backend.turns)
+        self._gate = Gate()
         self._serving = False
         self.device_lost = asyncio.Event()
 
@@ -105,7 +107,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain)
         self._health.end_watches()
-        await self._backend.stop(partial(self._stop_grpc_server, grace))
+        await self._backend.stop(partial(self._stop_calls, grace))
         self._metrics_server.close()  # here, since no thread may be left to be had
         self._access_log.tell_left_out()
         log.info("stopped")
@@ -128,6 +130,12 @@ class Server:
             await self._stop_grpc_server(0)
             raise self._address.taken()
 
+    async def _stop_calls(self, grace: float) -> None:
+        """Refuses new calls, and gives running calls so many seconds to end."""
+        end = self._loop.time() + grace
+        await self._gate.close(grace)
+        await self._stop_grpc_server(max(0.0, end - self._loop.time()))
+
     async def _stop_grpc_server(self, grace: float) -> None:
         """Stops the gRPC server, and drops it while the event loop still runs, which its threads wake."""
         await self._server.stop(grace)
@@ -136,7 +144,9 @@ class Server:
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=options(self._settings))
-        self._backend.service.add_to(server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits))
+        self._backend.service.add_to(
+            server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits, self._gate)
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

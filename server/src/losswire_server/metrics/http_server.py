@@ -1,10 +1,14 @@
 """The port of metrics: ``/metrics`` for Prometheus, ``/healthz`` for balancers, ``/`` for people."""
 
+import io
 import logging
+import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler
 
@@ -18,7 +22,8 @@ START_PAGE = b"""<!DOCTYPE html>
 <ul><li><a href="/metrics">Metrics</a></li><li><a href="/healthz">Health</a></li></ul>
 </html>
 """
-IDLE_SECONDS = 30  # that a connection may be silent
+REQUEST_SECONDS = 30.0  # that a connection may last: it has one request
+MOST_CONNECTIONS = 64  # at a time, each with a thread; others are closed at once
 POLL_SECONDS = 0.1  # until the server notices that it should stop
 
 log = logging.getLogger(__name__)
@@ -70,17 +75,22 @@ class MetricsServer:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = IDLE_SECONDS
+    timeout = REQUEST_SECONDS
 
     def log_message(self, format: str, *args: Any) -> None:
         """Writes nothing."""
 
+    def get_stderr(self) -> io.StringIO:
+        """Where the library prints tracebacks of callers that have left. `_application` logs the faults of pages."""
+        return io.StringIO()
+
 
 class _QuietServer(ThreadingWSGIServer):
-    """Has one thread for each connection. A broken connection is logged at level debug, without a traceback."""
+    """Has a thread for each connection, up to a limit. What callers do wrong is logged at level debug."""
 
     def __init__(self, family: int, address: tuple[Any, ...]) -> None:
         self.address_family = family
+        self._begun: dict[socket.socket, float] = {}  # when each connection came
         super().__init__(address, _QuietHandler)
 
     def server_bind(self) -> None:
@@ -89,9 +99,34 @@ class _QuietServer(ThreadingWSGIServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError:  # there is no descriptor left; the connection stays, and would be tried again without a pause
+            time.sleep(POLL_SECONDS)
+            raise
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - as socketserver calls it
+        if len(self._begun) >= MOST_CONNECTIONS:
+            return False
+        self._begun[request] = time.monotonic()
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        self._begun.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Ends connections that last for too long: a caller that sends a byte now and then is never idle."""
+        now = time.monotonic()
+        for request, begun in list(self._begun.items()):
+            if now - begun > REQUEST_SECONDS:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as socketserver calls it
-        level = logging.DEBUG if isinstance(sys.exc_info()[1], OSError) else logging.ERROR
-        log.log(level, "metrics request failed", exc_info=level == logging.ERROR)
+        is_callers = isinstance(sys.exc_info()[1], OSError | ValueError)
+        log.log(logging.DEBUG if is_callers else logging.ERROR, "metrics request failed", exc_info=not is_callers)
 
 
 def _application(
@@ -117,7 +152,11 @@ def _application(
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             refused = _text("405 Method Not Allowed", "expected GET or HEAD")
             return refused._replace(headers=[*refused.headers, ("Allow", "GET, HEAD")])
-        return page(environ)
+        try:
+            return page(environ)
+        except Exception:
+            log.exception("metrics page failed")
+            return _text("500 Internal Server Error", "the server's log says more")
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, headers, body = answer(environ)

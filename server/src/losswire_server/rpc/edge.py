@@ -13,6 +13,7 @@ from losswire_server.errors import log_failure, to_status, trailers
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
+from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.waits import Waits
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -43,23 +44,27 @@ class Edge:
     What a caller sends is the same.
     """
 
-    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits) -> None:
+    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits, gate: Gate) -> None:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
+        self._gate = gate
 
     def around(self, name: str, method: Method) -> Handler:
         """The handler of the method of that name, wrapped to count and log its calls and to translate its errors."""
         begin = partial(Call, self._metrics.method(name), self._access_log, self._waits)
         if method.many_answers:
-            return grpc.stream_stream_rpc_method_handler(_many_answers(method, begin), None, method.serialize)
-        return grpc.stream_unary_rpc_method_handler(_one_answer(method, begin), None, method.serialize)
+            return grpc.stream_stream_rpc_method_handler(
+                _many_answers(method, begin, self._gate), None, method.serialize
+            )
+        return grpc.stream_unary_rpc_method_handler(_one_answer(method, begin, self._gate), None, method.serialize)
 
 
-def _one_answer(method: Method, begin: Callable[[Context], Call]) -> Any:
+def _one_answer(method: Method, begin: Callable[[Context], Call], gate: Gate) -> Any:
     async def answer(_: Any, context: Context) -> Any:
         call = begin(context)
         try:
+            gate.enter()
             call.admit()
             response = await method.answer(await _message(method, call), call.caller)
         except BaseException as error:
@@ -72,10 +77,11 @@ def _one_answer(method: Method, begin: Callable[[Context], Call]) -> Any:
     return answer
 
 
-def _many_answers(method: Method, begin: Callable[[Context], Call]) -> Any:
+def _many_answers(method: Method, begin: Callable[[Context], Call], gate: Gate) -> Any:
     async def answer(_: Any, context: Context) -> AsyncIterator[Any]:
         call = begin(context)
         try:
+            gate.enter()
             call.admit()
             message = call.messages() if method.many_messages else await _message(method, call)
             async for response in method.answer(message, call.caller):
