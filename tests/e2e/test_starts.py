@@ -33,14 +33,14 @@ def starts() -> Iterator[list[Start]]:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port, free = other.getsockname()[1], ("--port=0", "--metrics-port=0")
         yield [
-            Start(("--port=0", f"--metrics-port={port}"), (), (1,)),
-            Start((f"--port={port}", "--metrics-port=0"), (), (1,)),
+            Start(("--port=0", f"--metrics-port={port}"), (), (2,)),
+            Start((f"--port={port}", "--metrics-port=0"), (), (2,)),
             Start((*free, "--host=999.1.1.1"), (), (2,)),
             Start(free, (TERM,), (0, -TERM)),
             Start(free, (INT,), (0, -INT)),
             Start(free, (INT, TERM), (0, -INT, -TERM)),
             Start(free, (TERM, TERM), (0, -TERM)),
-            Start(("--port=0", f"--metrics-port={port}"), (TERM,), (1, -TERM)),
+            Start(("--port=0", f"--metrics-port={port}"), (TERM,), (0, 2, -TERM)),
         ]
 
 

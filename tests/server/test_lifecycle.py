@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from losswire_server import Server, Settings
 from losswire_server.process.listening import Address
-from losswire_server.process.stop_signal import SIGNALS, StopSignal
+from losswire_server.process.stop_signal import StopSignal
 
 
 @pytest.fixture
@@ -97,9 +97,12 @@ def test_signal_ends_the_wait():
         uvloop.run(wait(stop))
 
 
-def test_second_signal_has_its_ordinary_effect():
-    before = [signal.getsignal(number) for number in SIGNALS]
+def test_second_signal_ends_the_process(monkeypatch):
+    before, raised = signal.getsignal(signal.SIGTERM), []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
     with StopSignal():
         os.kill(os.getpid(), signal.SIGINT)
-        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_DFL] * 2
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+        assert raised == []
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
+    assert signal.getsignal(signal.SIGTERM) is before

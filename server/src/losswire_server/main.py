@@ -84,7 +84,8 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
 
     if stop.received:
         return 0
-    faulthandler.enable(2)  # a crash says where: gRPC's own last words are quiet, too
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2)  # a crash says where, since gRPC's own last words are quiet
     FreedMemory(settings.kept_bytes).keep()
     check_address_space(settings, loaded=False)
     check_threads(settings)

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 
+from losswire_server.metrics import http_server
 from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.process.listening import Address
+from tests.helpers import eventually
 
 
 class State:
@@ -89,6 +91,63 @@ def test_connection_that_is_reset_is_no_news(port, sent, capfd):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert ask(port, "/healthz")[0] == 200
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"GET / HTTP/1.1\r\nA: " + b"b" * 70_000 + b"\r\n\r\n",
+        b"\x16\x03\x01" + bytes(300) + b"\r\n\r\n",
+        b"GET /metrics?name[]=\xff%00\x1b HTTP/1.1\r\nContent-Length: x\r\nContent-Type: \xff;;\r\n\r\n",
+    ],
+)
+def test_wrong_request_is_no_news(port, sent, capfd, caplog):
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(sent)
+            connection.recv(100)
+    assert capfd.readouterr().err == ""
+    assert caplog.records == []
+
+
+def test_fault_of_a_page_is_logged_once(state, caplog, capfd):
+    def fail(*_):
+        raise RuntimeError("broken")
+
+    server = MetricsServer(Address("127.0.0.1", 0, "", ""), fail, lambda: state.serving)
+    server.start()
+    assert ask(server.port, "/metrics")[0] == 500
+    server.close()
+    assert [record.getMessage() for record in caplog.records] == ["metrics page failed"]
+    assert capfd.readouterr().err == ""
+
+
+def test_connections_are_bounded(port, monkeypatch):
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 3)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    eventually(lambda: is_refused(port))
+    for connection in silent:
+        connection.close()
+    eventually(lambda: not is_refused(port))
+
+
+def is_refused(port) -> bool:
+    try:
+        ask(port, "/healthz")
+    except (ConnectionError, http.client.HTTPException):
+        return True
+    return False
+
+
+def test_slow_request_is_ended(port, monkeypatch):
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /")
+        connection.settimeout(20)
+        assert connection.recv(100) == b""
 
 
 def test_many_ask_at_once(port):

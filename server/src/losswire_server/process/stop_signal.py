@@ -12,7 +12,7 @@ class StopSignal:
     """Notes SIGTERM or SIGINT within a ``with`` block of the main thread, to be acted on between steps of the start.
 
     Nothing is interrupted: libraries that are being loaded, or a gRPC server that is being started, would be torn down
-    half-made. A second signal has its ordinary effect, and ends the process at once, whatever Python is waiting for.
+    half-made. A second signal has its ordinary effect, and ends the process at once.
 
     Attributes:
         received: Whether a signal has come.
@@ -35,6 +35,7 @@ class StopSignal:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal calls it
+        if self.received:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self.received = True
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)

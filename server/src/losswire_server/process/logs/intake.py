@@ -28,6 +28,8 @@ class Intake(QueueHandler):
         self._count_lock = threading.RLock()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _is_of_leaving_caller(record):
+            return
         if not self._rates.admit(record):
             self.leave_out("too many a second")
         elif self.records.qsize() >= MOST_WAITING:
@@ -51,3 +53,8 @@ class Intake(QueueHandler):
         with self._count_lock:
             taken, self._left_out = self._left_out, Counter()
         return taken
+
+
+def _is_of_leaving_caller(record: logging.LogRecord) -> bool:
+    # grpcio logs an error with a traceback when a caller leaves while results are on their way to it.
+    return record.name == "grpc._cython.cygrpc" and str(record.msg).startswith("ExecuteBatchError")

@@ -37,12 +37,13 @@ def log_fault_of_loop(loop: object, context: dict[str, Any]) -> None:  # noqa: A
 
 
 class _Printed(io.TextIOBase):
-    """Stands for ``sys.stderr``: each line that is printed is a record."""
+    """Stands for ``sys.stderr``: each line that is printed is a record, without the texts of exceptions."""
 
     encoding = "utf-8"
 
     def __init__(self) -> None:
         self._begun = ""
+        self._in_traceback = False
 
     def writable(self) -> bool:
         return True
@@ -51,12 +52,21 @@ class _Printed(io.TextIOBase):
         return 2
 
     def write(self, text: str) -> int:
-        *lines, begun = (self._begun + text).split("\n")
+        *lines, begun = (self._begun + self._without_text_of_error(text)).split("\n")
         self._begun = begun[:MOST_KEPT]
         for line in lines:
             if line.strip():
                 log.warning("printed", extra={"text": line})
         return len(text)
+
+    def _without_text_of_error(self, text: str) -> str:
+        """The type alone of an exception that is printed after its frames, as ``traceback`` prints it: in one write."""
+        if text.startswith("Traceback (most recent call last)"):
+            self._in_traceback = True
+        elif self._in_traceback and text.strip() and not text.startswith(" "):
+            self._in_traceback = False
+            return text.partition(":")[0].rstrip() + "\n"
+        return text
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: object) -> None:  # noqa: ARG001
@@ -70,4 +80,4 @@ def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 def _log_of_thread(args: "threading.ExceptHookArgs") -> None:
     if args.exc_type is not SystemExit:
         name = args.thread.name if args.thread is not None else ""
-        log.error("uncaught exception", extra={"thread": name}, exc_info=args.exc_value)
+        log.error("uncaught exception", extra={"in_thread": name}, exc_info=args.exc_value)
