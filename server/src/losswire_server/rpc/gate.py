@@ -35,5 +35,6 @@ class Gate:
         self._closed = True
         now = self._last_call = time.monotonic()
         latest = now + min(seconds, LONGEST_SECONDS)
-        while (until := min(self._last_call + QUIET_SECONDS, latest)) > time.monotonic():  # noqa: ASYNC110 - no call is an event
+        # A loop, since it is the absence of calls that is waited for.
+        while (until := min(self._last_call + QUIET_SECONDS, latest)) > time.monotonic():  # noqa: ASYNC110
             await asyncio.sleep(until - time.monotonic())
