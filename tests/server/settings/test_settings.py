@@ -48,6 +48,7 @@ def test_largest_request_must_fit_in_flight():
             ["--config", "/nowhere.toml"],
             "config: expected a TOML file, got .*/nowhere.toml.*: No such file or directory",
         ),
+        (["--config", "/dev/zero"], "config: expected a TOML file, got .*/dev/zero.*: it has more than 1048576 bytes"),
         (["--config", "/"], "config: expected a TOML file, got .*: Is a directory"),
         (["--prt", "1"], r"unknown flag --prt; did you mean --port\?"),
         (["--prt=1"], r"unknown flag --prt; did you mean --port\?"),

@@ -1,5 +1,6 @@
 """The server's settings, defined once: flags, ``LOSSWIRE_*`` variables and a TOML file all come from here."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from losswire_server.settings.callers import Callers
 from losswire_server.settings.connections import Connections
 from losswire_server.settings.operation import Operation
 from losswire_server.settings.sizes import Sizes
+
+MOST_FILE_BYTES = 2**20
 
 
 class Settings(
@@ -59,7 +62,7 @@ class _ConfigFile(TomlConfigSettingsSource):
         if path is None:
             return {}
         try:
-            settings = self._read_file(Path(path))
+            settings = _read(Path(path))
         except OSError as error:
             raise ValueError(f"config: expected a TOML file, got {path!r}: {error.strerror}") from error
         except ValueError as error:
@@ -67,3 +70,12 @@ class _ConfigFile(TomlConfigSettingsSource):
         if "config" in settings:
             raise ValueError(f"config: expected no other file to be named in {path!r}")
         return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings of a file that may be a pipe, as in ``--config=<(...)``, or a device that never ends."""
+    with path.open("rb") as file:
+        text = file.read(MOST_FILE_BYTES + 1)
+    if len(text) > MOST_FILE_BYTES:
+        raise ValueError(f"it has more than {MOST_FILE_BYTES} bytes")
+    return tomllib.loads(text.decode())
