@@ -1,6 +1,5 @@
 """A record as it is queued: short, and without anything that can change or that keeps callers' data alive."""
 
-import copy
 import logging
 import traceback
 from collections.abc import Iterator
@@ -18,17 +17,16 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 
 def freeze(record: logging.LogRecord, *, texts_of_errors: bool) -> logging.LogRecord:
     """A copy of a record that has its message, its traceback and its fields as texts or numbers."""
-    frozen = copy.copy(record)
-    extras = [name for name in vars(record) if name not in STANDARD]
-    for name in extras:
-        delattr(frozen, name)
-    for name in extras[:MOST_FIELDS]:
-        setattr(frozen, shortened(name), _value(getattr(record, name)))
-    frozen.msg = shortened(record.getMessage())
+    given = vars(record)
+    extras = [name for name in given if name not in STANDARD][:MOST_FIELDS]
+    frozen = logging.makeLogRecord({name: given[name] for name in given.keys() & STANDARD})
+    values = vars(frozen)  # no attributes are set by names that may be those of methods
+    values.update({shortened(name): _value(given[name]) for name in extras})
+    frozen.msg = shortened(logging.LogRecord.getMessage(record))
     frozen.args = frozen.exc_info = frozen.exc_text = frozen.stack_info = None
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        setattr(frozen, TRACEBACK, described(error, texts_of_errors=texts_of_errors))
+        values[TRACEBACK] = described(error, texts_of_errors=texts_of_errors)
     return frozen
 
 
