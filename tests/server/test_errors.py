@@ -12,6 +12,7 @@ from losswire_server.errors import (
     OverloadedError,
     TooLargeError,
     TooSlowError,
+    UnauthenticatedError,
     to_status,
     trailers,
 )
@@ -24,6 +25,7 @@ RAISED = [
     (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (TooSlowError("too slow"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW"),
     (NotPermittedError("not from there"), grpc.StatusCode.PERMISSION_DENIED, "NOT_PERMITTED"),
+    (UnauthenticatedError("who is that"), grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     (ce_engine.DeadlineExceededError("too late"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_LATE"),
     (ce_engine.OutOfMemoryError("too little memory"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (ce_engine.DeviceLostError("gone"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),

@@ -52,6 +52,10 @@ class NotPermittedError(Exception):
     """The request is right, but this caller may not make it."""
 
 
+class UnauthenticatedError(Exception):
+    """Nobody knows who makes the call, and that must be known."""
+
+
 def to_status(error: Exception) -> grpc.Status:
     """Translates an exception that ends a call."""
     return rpc_status.to_status(to_rpc_status(error))
@@ -80,6 +84,8 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.PERMISSION_DENIED, str(error), ErrorReason.ERROR_REASON_NOT_PERMITTED)
         case TooSlowError():
             return _status(code_pb2.DEADLINE_EXCEEDED, str(error), ErrorReason.ERROR_REASON_TOO_SLOW)
+        case UnauthenticatedError():
+            return _status(code_pb2.UNAUTHENTICATED, str(error), ErrorReason.ERROR_REASON_UNAUTHENTICATED)
         case ce_engine.OutOfMemoryError():
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
         case ce_engine.DeadlineExceededError():

@@ -20,7 +20,7 @@ class RunningServer:
 
     Attributes:
         target: For ``losswire_client.Client``, as in ``127.0.0.1:50051``.
-        metrics_url: Where its metrics can be scraped.
+        metrics_url: Where its metrics can be scraped; empty if they are turned off.
         pid: Its process id.
     """
 
@@ -54,7 +54,7 @@ def launch(
         "log_format": "json",
         "log_level": min("info", log_level, key=_rank),
     }
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    arguments = [_flag(name.replace("_", "-"), value) for name, value in flags.items()]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSWIRE_")}
     command = [sys.executable, "-m", "losswire_server", *arguments]
     process = subprocess.Popen(  # noqa: S603 - no shell, our own program
@@ -65,12 +65,19 @@ def launch(
     try:
         serving = _wait_until_serving(process, log, start_seconds)
         reader.start()
-        yield RunningServer(serving["target"], f"http://{serving['metrics']}/metrics", process.pid)
+        metrics = serving["metrics"]
+        yield RunningServer(serving["target"], f"http://{metrics}/metrics" if metrics else "", process.pid)
     finally:
         _stop(process, stop_seconds)
         if reader.is_alive():
             reader.join()
         log.close()
+
+
+def _flag(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={value}"
 
 
 def _wait_until_serving(process: subprocess.Popen[str], log: IO[str], seconds: float) -> dict[str, Any]:

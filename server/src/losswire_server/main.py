@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from losswire_server.process import logs
+from losswire_server.process.exposure import check_exposure
 from losswire_server.process.limits import (
     check_address_space,
     check_threads,
@@ -70,6 +71,7 @@ def _run_logged(settings: Settings, stop: StopSignal) -> int:
         log.warning("unknown variable", extra={"variable": variable, "did_you_mean": meant})
     try:
         _check_addresses(settings)
+        _check_security(settings)
         return _serve(settings, stop)
     except (CannotStartError, WrongSettingsError, AddressError):
         raise
@@ -179,9 +181,18 @@ def _check_addresses(settings: Settings) -> None:
     # The server checks them too. Here a wrong port is reported before torch is loaded, which takes seconds.
     try:
         Address(settings.host, settings.port, "host", "port").check()
-        Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
+        if settings.metrics:
+            Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port").check()
     except OSError as error:
         raise CannotStartError(error.strerror or str(error)) from error
+
+
+def _check_security(settings: Settings) -> None:
+    check_exposure(settings)
+    if settings.has_tls or settings.knows_callers:
+        from losswire_server.rpc.security.files import check_files  # here, since it loads gRPC and more
+
+        check_files(settings)
 
 
 def _forget_what_cannot_be_said() -> None:

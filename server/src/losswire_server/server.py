@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from functools import partial
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 import ce_engine
@@ -16,6 +17,7 @@ from losswire_server.calls.limits import CallerLimits
 from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.metrics.resources import process_registry
+from losswire_server.process.exposure import check_exposure
 from losswire_server.process.listening import Address
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.access_log import AccessLog
@@ -24,6 +26,8 @@ from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.health_service import HealthService
+from losswire_server.rpc.reflection_service import ReflectionService
+from losswire_server.rpc.security.entrance import Entrance
 from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
 
@@ -40,7 +44,7 @@ class Server:
     Attributes:
         registry: Its metrics; also those of the process if the server made the registry itself.
         port: Where the service listens, once started.
-        metrics_port: Where Prometheus may scrape, once started.
+        metrics_port: Where Prometheus may scrape, once started; 0 if the settings turn metrics off.
         device_lost: Is set once the device does not work any more. Then all calls fail until the process is started
             anew: stop the server.
     """
@@ -48,12 +52,13 @@ class Server:
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or process_registry()
         self.port = settings.port
-        self.metrics_port = settings.metrics_port
+        self.metrics_port = settings.metrics_port if settings.metrics else 0
         self._settings = settings
         self._address = Address(settings.host, settings.port, "host", "port")
         self._metrics_address = Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port")
         self._backend = Backend(settings, self.registry, self._lose_device)
         self._access_log = AccessLog(settings.access_log_per_second)
+        self._entrance = Entrance(settings, self.registry)
         self._health = HealthService()
         self._sockets = Sockets()
         admission, limits = self._backend.admission, CallerLimits.of(settings)
@@ -71,31 +76,34 @@ class Server:
 
         Raises:
             AddressError: A host is not an address of this machine, or this user may not listen on a port.
+            WrongSettingsError: Other machines could call in plain text, or without being known.
             OSError: A port is taken.
             WarmUpError: This server cannot evaluate a loss.
         """
         self._loop = asyncio.get_running_loop()
+        check_exposure(self._settings)
         self._backend.start()
         try:
-            self._metrics_server = MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
+            self._metrics_server = metrics_server = self._make_metrics_server()
         except BaseException:
             await self._backend.stop()
             raise
-        self._metrics_server.start()
-        self.metrics_port = self._metrics_server.port
+        if metrics_server:
+            metrics_server.start()
+            self.metrics_port = metrics_server.port
         try:
             self._address.check()
             await self._backend.warm_up()
             await self._start_grpc_server()
         except BaseException:
-            self._metrics_server.close()
+            if metrics_server:
+                metrics_server.close()
             await self._backend.stop()
             raise
         for service in ("", SERVICE.full_name):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
-        target, metrics = self._address._replace(port=self.port), self._metrics_address._replace(port=self.metrics_port)
-        log.info("serving", extra={"target": str(target), "metrics": str(metrics)})
+        self._tell()
 
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives running calls time to end."""
@@ -108,9 +116,21 @@ class Server:
         await asyncio.sleep(drain)
         self._health.end_watches()
         await self._backend.stop(partial(self._stop_calls, grace))
-        self._metrics_server.close()  # here, since no thread may be left to be had
+        if self._metrics_server:
+            self._metrics_server.close()  # here, since no thread may be left to be had
         self._access_log.tell_left_out()
         log.info("stopped")
+
+    def _tell(self) -> None:
+        target, metrics = self._address._replace(port=self.port), self._metrics_address._replace(port=self.metrics_port)
+        told = {"target": str(target), "metrics": str(metrics) if self._metrics_server else None}
+        log.info("serving", extra={**told, **self._entrance.told})
+        self._entrance.warn()
+
+    def _make_metrics_server(self) -> MetricsServer | None:
+        if not self._settings.metrics:
+            return None
+        return MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
 
     def _lose_device(self, error: ce_engine.DeviceLostError) -> None:
         log.error("device lost", extra={"device": self._settings.device, "problem": str(error)})
@@ -118,7 +138,7 @@ class Server:
 
     async def _start_grpc_server(self) -> None:
         self._server = self._make_grpc_server()
-        self.port = self._sockets.port = _bind(self._server, str(self._address))
+        self.port = self._sockets.port = _bind(self._server, str(self._address), self._entrance.credentials)
         starting = asyncio.ensure_future(self._server.start())  # bound or not: grpcio can stop only a started server
         try:
             await asyncio.shield(starting)
@@ -143,19 +163,22 @@ class Server:
         del self._server
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=options(self._settings))
-        self._backend.service.add_to(
-            server, Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits, self._gate)
-        )
+        server, guard = grpc.aio.server(options=options(self._settings)), self._entrance.guard
+        edge = Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits, self._gate, guard)
+        self._backend.service.add_to(server, edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        if self._entrance.tells_contract:
+            names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+            add(ReflectionService(names, guard), server)
         return server
 
 
-def _bind(server: grpc.aio.Server, address: str) -> int:
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
     """The port, or 0 if another server has it. The error that grpcio raises would keep the server alive."""
     try:
-        return server.add_insecure_port(address)
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except RuntimeError:
         return 0

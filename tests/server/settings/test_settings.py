@@ -85,6 +85,23 @@ def test_largest_request_must_fit_in_flight():
         (["--max-queue-rows=0"], "max_queue_rows: Input should be greater than or equal to 1, got '0'"),
         (["--log-level=loud"], "log_level: Input should be 'debug', .*, got 'loud'"),
         (["--log-level=loud\nlosswire-server: all is well"], "got 'loud.nlosswire-server: all is well'"),
+        (
+            ["--host=0.0.0.0"],
+            "host: expected TLS and known callers where other machines can call, got '0.0.0.0' without",
+        ),
+        (["--metrics-host=8.8.8.8"], "metrics_host: expected an address or a name of this machine"),
+        (["--insecure=maybe"], "argument --insecure/--no-insecure: ignored explicit argument 'maybe'"),
+        (["--insecur"], r"unknown flag --insecur; did you mean --insecure\?"),
+        (["--no-metric"], r"unknown flag --no-metric; did you mean --no-metrics\?"),
+        (["--reflection=yes"], "reflection: Input should be 'auto', 'on' or 'off', got 'yes'"),
+        (["--tls-certificate=c"], "tls_private_key: expected a file, since tls_certificate is given"),
+        (["--tls-private-key=k"], "tls_certificate: expected a file, since tls_private_key is given"),
+        (["--tls-client-ca=c"], "tls_certificate: expected a file, since tls_client_ca is given"),
+        (
+            ["--port=0", "--metrics-port=0", "--tls-certificate=no/such", "--tls-private-key=k"],
+            "tls_certificate: expected a file that can be read, got 'no/such': No such file",
+        ),
+        (["--port=0", "--metrics-port=0", "--tokens=no/such"], "tokens: expected a TOML file, got 'no/such': No such"),
         ([f"--port={'9' * 5000}"], r"port: .*, got '9{100,250}\.\.\.$"),
     ],
 )
@@ -93,8 +110,10 @@ def test_wrong_settings_end_with_2(arguments, said, capfd, monkeypatch):
     assert_refused(arguments, said, capfd)
 
 
-TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format"}
-NUMBERS = [name for name in Settings.model_fields if name not in TEXTS]
+TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection"}
+TEXTS |= {"tls_certificate", "tls_private_key", "tls_client_ca", "tokens"}
+FLAGS = {"insecure", "metrics"}
+NUMBERS = [name for name in Settings.model_fields if name not in TEXTS | FLAGS]
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "-inf", "1e300", str(2**63), "true", "", True, float("inf")])
@@ -119,7 +138,9 @@ def test_flag_tells_the_version(capsys):
 
 
 def test_misspelt_variables_are_told(monkeypatch):
-    for name in ("PRT", "MAX_SERIE", "METRICS_URL", "TARGET", "TLS_CA", "TIMEOUT"):
+    for name in ("PRT", "MAX_SERIE", "METRICS_URL", "TARGET", "TIMEOUT", "TRANSPORT", "TOKEN", "TOKEN_FILE"):
+        monkeypatch.setenv(f"LOSSWIRE_{name}", "1")
+    for name in ("TLS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME"):
         monkeypatch.setenv(f"LOSSWIRE_{name}", "1")
     assert mistyped_variables() == {
         "LOSSWIRE_PRT": "LOSSWIRE_PORT",

@@ -39,7 +39,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 4
     """INTERNAL: a fault of the server's. Its log says more; the error does not."""
     ERROR_REASON_NOT_PERMITTED: _ErrorReason.ValueType  # 5
-    """PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
+    """PERMISSION_DENIED: this caller is not permitted to make the call, or to evaluate this loss or for this series, and
+    the text says why. Do not retry.
+    """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 6
     """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants, or has memory for.
     Ask for less.
@@ -48,6 +50,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
     ERROR_REASON_STOPPING: _ErrorReason.ValueType  # 8
     """UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 9
+    """UNAUTHENTICATED: this server serves known callers only. The call had no token in `authorization: Bearer TOKEN`, or
+    one that the server does not know. Do not retry with the same token.
+    """
     ERROR_REASON_TOO_SLOW: _ErrorReason.ValueType  # 10
     """DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
     dropped.
@@ -75,7 +81,9 @@ Retry after that time.
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 4
 """INTERNAL: a fault of the server's. Its log says more; the error does not."""
 ERROR_REASON_NOT_PERMITTED: ErrorReason.ValueType  # 5
-"""PERMISSION_DENIED: this caller is not permitted to make the call, and the text says why. Do not retry."""
+"""PERMISSION_DENIED: this caller is not permitted to make the call, or to evaluate this loss or for this series, and
+the text says why. Do not retry.
+"""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 6
 """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: more than this server ever grants, or has memory for.
 Ask for less.
@@ -84,6 +92,10 @@ ERROR_REASON_TOO_LATE: ErrorReason.ValueType  # 7
 """DEADLINE_EXCEEDED: the caller's deadline passed before it was this request's turn; nothing was computed."""
 ERROR_REASON_STOPPING: ErrorReason.ValueType  # 8
 """UNAVAILABLE: the server stops; nothing was computed. Retry with another server."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 9
+"""UNAUTHENTICATED: this server serves known callers only. The call had no token in `authorization: Bearer TOKEN`, or
+one that the server does not know. Do not retry with the same token.
+"""
 ERROR_REASON_TOO_SLOW: ErrorReason.ValueType  # 10
 """DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
 dropped.

@@ -36,6 +36,9 @@ class LossServiceStub:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
       DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
       CANCELLED: the caller cancelled the call.
+      UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
+      PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
+        only that batch fails.
       INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
@@ -94,6 +97,9 @@ class LossServiceAsyncStub(LossServiceStub):
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
       DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
       CANCELLED: the caller cancelled the call.
+      UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
+      PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
+        only that batch fails.
       INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 
@@ -148,6 +154,9 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
       DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
       CANCELLED: the caller cancelled the call.
+      UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
+      PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
+        only that batch fails.
       INTERNAL: a fault of the server (`ERROR_REASON_INTERNAL`). Report it; a retry may work.
     """
 

@@ -9,6 +9,7 @@ import ce_engine
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import RETRY_MILLISECONDS, Account
 from losswire_server.errors import OverloadedError
+from losswire_server.requests.permission import ANYTHING, Permission
 
 T = TypeVar("T")
 
@@ -21,12 +22,14 @@ class Caller(NamedTuple):
         deadline: When the call is over, by ``time.monotonic``; None if it may take any time.
         account: What the caller takes; None if nobody counts it.
         peer: The other end of the connection, as gRPC names it.
+        permission: What the caller may ask for.
     """
 
     name: Hashable = None
     deadline: float | None = None
     account: Account | None = None
     peer: str = ""
+    permission: Permission = ANYTHING
 
 
 ANYBODY = Caller()

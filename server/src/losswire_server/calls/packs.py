@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 from losswire_server.calls.desk import Desk, TakesLongError
 from losswire_server.calls.evaluation import Caller
@@ -11,6 +12,7 @@ from losswire_server.requests import cost
 from losswire_server.requests.ends import End
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.pack import Pack
+from losswire_server.requests.permission import Permission
 from losswire_server.requests.planned import Planned, Step
 
 PACK_COPIES = 2  # of what a request takes alone: protobuf copies its tensors, and its answer into that of the pack
@@ -32,10 +34,10 @@ class Packs:
         """
         if not self._max_requests:
             raise NotServedError("BatchEvaluate", "this server takes one request a call; send each request to Evaluate")
-        return await self._desk.answer_pack(data, self._read, caller)
+        return await self._desk.answer_pack(data, partial(self._read, caller.permission), caller)
 
-    def _read(self, data: bytes) -> "_Work":
-        return _Work(Pack(data, self._max_requests, self._regions), len(data))
+    def _read(self, permission: Permission, data: bytes) -> "_Work":
+        return _Work(Pack(data, self._max_requests, self._regions, permission), len(data))
 
 
 class _Work:

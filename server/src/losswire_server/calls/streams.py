@@ -57,6 +57,7 @@ class Streams:
             DecodeError: A message does not follow the contract.
             FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
+            NotPermittedError: This caller may not ask for it.
         """
         stream = _Stream(self._desk, caller, self._max_message_bytes, OwnTurns(self._turns, MESSAGE_SECONDS))
         with closing(stream):
@@ -70,6 +71,7 @@ class _Stream:
     def __init__(self, desk: Desk, caller: Caller, max_message_bytes: int, turns: OwnTurns) -> None:
         self._desk = desk
         self._turns = turns
+        self._permission = caller.permission
         self._evaluation = desk.evaluation(caller)
         self._held = self._evaluation.held
         self._max_message_bytes = max_message_bytes
@@ -241,6 +243,7 @@ class _Stream:
         if not isinstance(header, v1.EvaluateRequest):
             raise FieldError("part", f"expected a header first, got {'a slab' if header else 'nothing'}")
         self._header = header
+        self._permission.check(loss_of(header.spec), header.series)
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)

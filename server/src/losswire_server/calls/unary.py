@@ -12,6 +12,7 @@ from losswire_server.requests.ends import End, Evaluated
 from losswire_server.requests.known import Asked, KnownRequests
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond
+from losswire_server.requests.permission import Permission
 from losswire_server.requests.planned import Planned, Step
 
 
@@ -27,12 +28,15 @@ class Unary:
             DecodeError: The bytes are no EvaluateRequest.
             FieldError: See `KnownRequests` and `plan_request`.
             NotServedError: See `plan_request`.
+            NotPermittedError: This caller may not ask for it.
             Exception: See `Desk.answer`.
         """
-        return await self._desk.answer(data, self._read, caller)
+        return await self._desk.answer(data, partial(self._read, caller.permission), caller)
 
-    def _read(self, data: bytes) -> "_Work":
-        return _Work(self._known.read(data))
+    def _read(self, permission: Permission, data: bytes) -> "_Work":
+        asked = self._known.read(data)
+        permission.check(asked.loss, asked.series)
+        return _Work(asked)
 
 
 class _Work:

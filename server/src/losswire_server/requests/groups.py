@@ -11,12 +11,13 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS, is_weighted_by_targets, loss_of
 from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
-from losswire_server.errors import NotServedError
+from losswire_server.errors import NotPermittedError, NotServedError
 from losswire_server.requests.check import check_request
 from losswire_server.requests.cost import element_count
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
+from losswire_server.requests.permission import ANYTHING, Permission
 from losswire_server.requests.planning import PLANS, arguments
 
 Own = Literal["target", "sample_weight", "input"]
@@ -54,8 +55,8 @@ class Group(NamedTuple):
     problem: Exception | None = None
 
 
-def grouped(requests: Sequence[memoryview]) -> list[Group]:
-    """Puts requests into groups."""
+def grouped(requests: Sequence[memoryview], permission: Permission = ANYTHING) -> list[Group]:
+    """Puts the requests of a caller into groups."""
     groups: list[Group] = []
     alike: dict[bytes, list[Request]] = {}
     for number, data in enumerate(requests):
@@ -70,7 +71,7 @@ def grouped(requests: Sequence[memoryview]) -> list[Group]:
         else:
             alike.setdefault(form, []).append(request)
     for form, members in alike.items():
-        groups += _groups_of(v1.EvaluateRequest.FromString(form), members)
+        groups += _groups_of(v1.EvaluateRequest.FromString(form), members, permission)
     return groups
 
 
@@ -95,11 +96,12 @@ def taken_apart(data: bytes | memoryview) -> tuple[bytes | None, dict[str, bytes
     return request.SerializeToString(), elements
 
 
-def _groups_of(form: v1.EvaluateRequest, requests: list[Request]) -> list[Group]:
+def _groups_of(form: v1.EvaluateRequest, requests: list[Request], permission: Permission) -> list[Group]:
     try:
         if len(requests) > 1:  # a single request is checked when it is evaluated
+            permission.check(loss_of(form.spec), form.series)
             check_request(form)
-    except (FieldError, NotServedError) as error:
+    except (FieldError, NotPermittedError, NotServedError) as error:
         return [Group(requests, problem=error)]
     if _can_be_stacked(form):
         return [Group(requests, can_be_stacked=True, elements=len(requests) * element_count(form.input))]

@@ -19,6 +19,7 @@ from losswire_server.requests.ends import Evaluated
 from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond, plan_request
+from losswire_server.requests.permission import ANYTHING, Permission
 from losswire_server.requests.planned import Planned, Step
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Pack:
-    """The requests of one message. Plan them once.
+    """The requests of one message. Plan them once. A request that its caller may not make fails alone.
 
     Attributes:
         groups: The requests in groups.
@@ -37,11 +38,12 @@ class Pack:
         NotServedError: The message has fields that this server does not know.
     """
 
-    def __init__(self, data: bytes, max_requests: int, regions: Regions) -> None:
+    def __init__(self, data: bytes, max_requests: int, regions: Regions, permission: Permission = ANYTHING) -> None:
         requests = cut(data, max_requests)
-        self.groups = grouped(requests)
+        self.groups = grouped(requests, permission)
         self._regions = regions
         self._reserve: Reserve = unreserved
+        self._permission = permission
         self._response = v1.BatchEvaluateResponse()
         self._results = [self._response.results.add() for _ in requests]
 
@@ -103,6 +105,7 @@ class Pack:
     def _alone(self, request: Request) -> Step:
         try:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
+            self._permission.check(loss_of(message.spec), message.series)
             slab, respond = plan_request(message, self._regions, payloads, self._reserve)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either
             raise

@@ -9,10 +9,10 @@ import grpc
 
 from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
-from losswire_server.calls.limits import Account
 from losswire_server.calls.turns import CALL_SECONDS, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -27,7 +27,7 @@ class Call:
     Attributes:
         method: Name of the RPC.
         context: Of gRPC.
-        caller: Who calls.
+        caller: Who calls; the connection until `identify` says more.
         connection: Over which it comes.
         is_stream: Whether many messages may come.
     """
@@ -39,7 +39,9 @@ class Call:
         self.connection = waits.connections.of(peer)
         self.is_stream = metrics.is_stream
         self._account = waits.connections.accounts.of(peer)
-        self.caller = _caller(context, peer, self._account)
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else time.monotonic() + remaining
+        self.caller = Caller(peer, deadline, self._account, peer)
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
@@ -50,6 +52,16 @@ class Call:
         self._answer: Reservation | None = None
         self._is_admitted = False
         self._start = metrics.start()
+
+    def identify(self, guard: Guard) -> None:
+        """Finds out who calls, from what came before any message.
+
+        Raises:
+            UnauthenticatedError: Nobody knows, and that must be known.
+        """
+        identity = guard.identify(self.context)
+        self._account = self._waits.connections.accounts.of(identity.name, identity.limits)
+        self.caller = self.caller._replace(name=identity.name, account=self._account, permission=identity.permission)
 
     def admit(self) -> None:
         """Lets the call take part in its caller's limits until it is done.
@@ -143,8 +155,3 @@ class Call:
             self._account.end(is_stream=self.is_stream)
             if self.is_stream:
                 self._waits.end_stream(self)
-
-
-def _caller(context: Context, peer: str, account: Account) -> Caller:
-    remaining = context.time_remaining()
-    return Caller(peer, None if remaining is None else time.monotonic() + remaining, account, peer)

@@ -129,8 +129,9 @@ class Connections:
         return connection
 
     def forget(self, connected: set[Endpoint]) -> None:
-        """Forgets connections that are not among those that there are."""
+        """Forgets connections that are not among those that there are, and callers that take nothing."""
         for connection in self:
             if connection.endpoint is not None and connection.endpoint not in connected and not connection.receiving:
                 connection.held.close()
                 del self._connections[connection.peer]
+        self.accounts.forget_idle()

@@ -14,6 +14,7 @@ from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
 from losswire_server.rpc.gate import Gate
+from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -44,28 +45,37 @@ class Edge:
     What a caller sends is the same.
     """
 
-    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits, gate: Gate) -> None:
+    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits, gate: Gate, guard: Guard) -> None:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
         self._gate = gate
+        self._guard = guard
 
     def around(self, name: str, method: Method) -> Handler:
         """The handler of the method of that name, wrapped to count and log its calls and to translate its errors."""
         begin = partial(Call, self._metrics.method(name), self._access_log, self._waits)
         if method.many_answers:
             return grpc.stream_stream_rpc_method_handler(
-                _many_answers(method, begin, self._gate), None, method.serialize
+                _many_answers(method, begin, self._admit), None, method.serialize
             )
-        return grpc.stream_unary_rpc_method_handler(_one_answer(method, begin, self._gate), None, method.serialize)
+        return grpc.stream_unary_rpc_method_handler(_one_answer(method, begin, self._admit), None, method.serialize)
+
+    def _admit(self, call: Call) -> None:
+        """Lets a call in, before its message is read."""
+        self._gate.enter()
+        call.identify(self._guard)
+        call.admit()
 
 
-def _one_answer(method: Method, begin: Callable[[Context], Call], gate: Gate) -> Any:
+Admit: TypeAlias = Callable[[Call], None]
+
+
+def _one_answer(method: Method, begin: Callable[[Context], Call], admit: Admit) -> Any:
     async def answer(_: Any, context: Context) -> Any:
         call = begin(context)
         try:
-            gate.enter()
-            call.admit()
+            admit(call)
             response = await method.answer(await _message(method, call), call.caller)
         except BaseException as error:
             await _fail(call.cause(error), call)
@@ -77,12 +87,11 @@ def _one_answer(method: Method, begin: Callable[[Context], Call], gate: Gate) ->
     return answer
 
 
-def _many_answers(method: Method, begin: Callable[[Context], Call], gate: Gate) -> Any:
+def _many_answers(method: Method, begin: Callable[[Context], Call], admit: Admit) -> Any:
     async def answer(_: Any, context: Context) -> AsyncIterator[Any]:
         call = begin(context)
         try:
-            gate.enter()
-            call.admit()
+            admit(call)
             message = call.messages() if method.many_messages else await _message(method, call)
             async for response in method.answer(message, call.caller):
                 call.sends(response)

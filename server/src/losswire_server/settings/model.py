@@ -11,13 +11,14 @@ from losswire_server.settings.batching import Batching
 from losswire_server.settings.callers import Callers
 from losswire_server.settings.connections import Connections
 from losswire_server.settings.operation import Operation
+from losswire_server.settings.security import Security
 from losswire_server.settings.sizes import Sizes
 
 MOST_FILE_BYTES = 2**20
 
 
 class Settings(
-    Operation, Batching, Callers, Connections, Sizes, Addresses, BaseSettings
+    Operation, Batching, Callers, Connections, Sizes, Security, Addresses, BaseSettings
 ):  # --help tells of the last group first
     """Serves PyTorch's cross-entropy family over gRPC.
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any
@@ -17,6 +17,7 @@ from losswire_server.text import one_line
 PREFIX = "LOSSWIRE_"
 NEAR = 0.7
 VERY_NEAR = 0.85  # for variables, since other programs have variables too
+OF_CALLERS = {"TOKEN"}  # a variable of the SDK's, which is near one of ours
 
 
 class WrongSettingsError(ValueError):
@@ -46,7 +47,8 @@ def mistyped_variables() -> dict[str, str]:
     """Variables that look like misspelled settings, and the settings that were probably meant."""
     settings = [name.upper() for name in Settings.model_fields]
     given = [name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)]
-    near = {name: get_close_matches(name, settings, 1, VERY_NEAR) for name in given if name not in settings}
+    unknown = [name for name in given if name not in settings and name not in OF_CALLERS]
+    near = {name: get_close_matches(name, settings, 1, VERY_NEAR) for name in unknown}
     return {f"{PREFIX}{name}": f"{PREFIX}{found[0]}" for name, found in near.items() if found}
 
 
@@ -59,12 +61,17 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 def _explain_flag(text: str, args: list[str]) -> str:
-    flags = [f"--{name.replace('_', '-')}" for name in Settings.model_fields] + ["--help", "--version"]
+    flags = [f"--{prefix}{name.replace('_', '-')}" for name in Settings.model_fields for prefix in _prefixes(name)]
+    flags += ["--help", "--version"]
     given = (re.split("[= ]", arg)[0] for arg in args if arg.startswith("-"))
     unknown = next((flag for flag in given if flag not in (*flags, "-h")), None)
     if unknown is None or "unrecognized" not in text:
         return one_line(text.removeprefix("error parsing CLI: "))
     return f"unknown flag {one_line(unknown)}{_did_you_mean(unknown, flags)}"
+
+
+def _prefixes(name: str) -> Sequence[str]:
+    return ("", "no-") if Settings.model_fields[name].annotation is bool else ("",)
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:

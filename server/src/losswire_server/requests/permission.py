@@ -1,0 +1,39 @@
+"""What a caller may ask for."""
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from losswire_server.errors import NotPermittedError
+from losswire_server.text import one_line
+
+MOST_SHOWN = 64  # characters of a series, which is no longer if it is right
+
+
+class Permission(NamedTuple):
+    """What a caller may ask for.
+
+    Attributes:
+        losses: Names of losses; None for all.
+        series: Patterns that a series must match one of, as in ``team/*``; None for any series.
+    """
+
+    losses: Collection[str] | None = None
+    series: Sequence[str] | None = None
+
+    def check(self, loss: str, series: str) -> None:
+        """Checks a request by its loss, which may be empty if the request is wrong, and its series.
+
+        Raises:
+            NotPermittedError: This caller may not evaluate this loss, or not for this series.
+        """
+        if self.losses is not None and loss and loss not in self.losses:
+            allowed = ", ".join(sorted(self.losses)) or "none"
+            raise NotPermittedError(f"spec.loss: expected one that this caller may evaluate, {allowed}; got {loss}")
+        if self.series is not None and not any(fnmatchcase(series, pattern) for pattern in self.series):
+            allowed = ", ".join(self.series) or "none"
+            came = one_line(series, MOST_SHOWN) or "none"
+            raise NotPermittedError(f"series: expected one that this caller may use, {allowed}; got {came}")
+
+
+ANYTHING = Permission()

@@ -1,0 +1,1 @@
+"""Who calls, and by which right: certificates, tokens, and the guard at the edge."""
