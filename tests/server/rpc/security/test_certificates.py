@@ -56,21 +56,19 @@ def test_usual_keys_are_served(key, form, tmp_path):
 
 def test_key_that_grpc_cannot_serve_is_refused(tmp_path):
     files = write_self_signed(tmp_path, ed25519.Ed25519PrivateKey.generate())
-    with pytest.raises(WrongSettingsError, match="^tls_private_key: expected an RSA or ECDSA key, got Ed25519"):
+    with pytest.raises(WrongSettingsError, match=r"^tls_private_key: expected an RSA or ECDSA key, got Ed25519"):
         Certificates(settings(files))
 
 
 def test_key_with_a_passphrase_is_refused(tmp_path):
     files = write_self_signed(tmp_path, ec.generate_private_key(ec.SECP256R1()), password=b"secret")
-    with pytest.raises(
-        WrongSettingsError, match="^tls_private_key: expected a key without a passphrase, got one with$"
-    ):
+    with pytest.raises(WrongSettingsError, match=r"^tls_private_key: expected a key without a passphrase, got one"):
         Certificates(settings(files))
 
 
 def test_certificate_of_the_future_is_refused(tmp_path):
     files = write_self_signed(tmp_path, ec.generate_private_key(ec.SECP256R1()), days=-2)
-    with pytest.raises(WrongSettingsError, match="^tls_certificate: expected one that is valid, got one that is not"):
+    with pytest.raises(WrongSettingsError, match=r"^tls_certificate: expected one that is valid, got one that is not"):
         Certificates(settings(files))
 
 
@@ -102,7 +100,7 @@ def test_wrong_file_names_its_setting(setting, content, said, tmp_path):
 def test_key_of_another_certificate_is_refused(tmp_path):
     files = write_certificate(tmp_path, trustme.CA())
     files["tls_private_key"].write_bytes(trustme.CA().issue_cert(HOST).private_key_pem.bytes())
-    with pytest.raises(WrongSettingsError, match="^tls_private_key: expected the key of tls_certificate, got another"):
+    with pytest.raises(WrongSettingsError, match=r"^tls_private_key: expected the key of tls_certificate, got another"):
         Certificates(settings(files))
 
 
