@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness test-gpu bench-gpu gpu-wheels clean
+.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,12 @@ gpu-wheels: .venv/ready ## collect what the service needs on a GPU machine witho
 	.venv/bin/python -m pip download -q --no-deps --only-binary :all: --python-version $(GPU_PYTHON_VERSION) \
 		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
 		-c constraints.txt -r benchmarks/requirements-gpu.txt -d out/gpu-wheels
+
+lock-packages: .venv/ready ## write the packages of the image with their hashes, from the index and constraints.txt
+	.venv/bin/python deploy/lock_packages.py $(ARGS)
+
+lock-images: .venv/ready ## write today's digests of the images that ours stand on; needs docker. ARGS=--check compares
+	.venv/bin/python deploy/lock_images.py $(ARGS)
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

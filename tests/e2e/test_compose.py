@@ -46,7 +46,8 @@ def test_prometheus_scrapes_the_servers_port():
 
 def test_device_settings_of_the_server_exist():
     environment = CUDA["server"]["environment"]
-    assert {name.removeprefix("LOSSWIRE_").lower() for name in environment} <= set(Settings.model_fields)
+    ours = [name.removeprefix("LOSSWIRE_") for name in environment if name.startswith("LOSSWIRE_")]
+    assert {name.lower() for name in ours} <= set(Settings.model_fields)
     assert environment["LOSSWIRE_DEVICE"] == CUDA["server"]["build"]["args"]["DEVICE"]
 
 
@@ -62,13 +63,6 @@ def test_build_arguments_are_explained():
     arguments = re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE)
     explained = re.findall(r"^#   ([A-Z_]+) ", DOCKERFILE, re.MULTILINE)
     assert sorted(set(arguments)) == sorted(explained)
-
-
-def test_image_has_all_that_it_copies():
-    for line in DOCKERFILE.splitlines():
-        if line.startswith("COPY"):
-            assert (ROOT / line.split()[1]).exists()
-            assert f"!{line.split()[1]}" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ Every error of a call or of a constructor is a :class:`LosswireError`::
     ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
     ├── ResourceExhaustedError                   the request is larger than the server accepts
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
-    ├── UnauthenticatedError                     a proxy in front of the server does not know who is calling
+    ├── UnauthenticatedError                     the server does not know who is calling
     ├── PermissionDeniedError                    this caller may not have what it asks for
     ├── CallCancelledError                       cancelled by a server in its last moments: retry
     └── InternalError                            a fault of the server: report it

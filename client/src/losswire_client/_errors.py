@@ -80,11 +80,14 @@ class OverloadedError(ResourceExhaustedError):
 
 
 class UnauthenticatedError(LosswireError):
-    """A proxy in front of the server does not know who is calling; see the client's `token` and `tls`."""
+    """The server does not know who is calling; see the client's `token` and `tls`."""
 
 
 class PermissionDeniedError(LosswireError):
-    """This caller may not have what it asks for: a caller on another machine, for example, cannot share memory."""
+    """This caller may not have what it asks for.
+
+    Its token may not permit this loss or series, for example, or it is on another machine and cannot share memory.
+    """
 
 
 class CallCancelledError(LosswireError):

@@ -18,7 +18,7 @@ StrPath = str | os.PathLike[str]
 class TLS:
     """How a client and its server authenticate to each other. Files are PEM, and may be replaced while the client runs.
 
-    The server has no TLS of its own yet. The server in these attributes is a proxy in front of it.
+    The server is Losswire's, or a proxy in front of it.
 
     Attributes:
         ca: File with the certificates of the authorities to trust; gRPC's own authorities if None.

@@ -1,4 +1,4 @@
-"""Authenticates the caller to a proxy in front of the server."""
+"""Tells the server who calls."""
 
 import logging
 import os

@@ -26,12 +26,10 @@ class Connection:
     timeout: Annotated[float | None, option(help="Seconds that one call may take. LOSSWIRE_TIMEOUT, or 60.")] = None
     token: Annotated[
         str | None,
-        option(
-            help="Token for a proxy in front of the server. Other users see it in ps: prefer LOSSWIRE_TOKEN or a file."
-        ),
+        option(help="Token that the server knows you by. Other users see it in ps: prefer LOSSWIRE_TOKEN or a file."),
     ] = None
     token_file: Annotated[Path | None, option(help="File with the token. LOSSWIRE_TOKEN_FILE.")] = None
-    tls: Annotated[bool, option("--tls", help="Encrypt the connection, to a proxy that has TLS. LOSSWIRE_TLS.")] = False
+    tls: Annotated[bool, option("--tls", help="Encrypt the connection. LOSSWIRE_TLS.")] = False
     ca: Annotated[Path | None, option(help="PEM file of the authorities to trust. Implies --tls. LOSSWIRE_TLS_CA.")] = (
         None
     )

@@ -32,8 +32,9 @@ class AccessLog:
         received_bytes: int,
         sent_bytes: int,
         seconds: float,
+        caller: str = "",
     ) -> None:
-        """Logs a call that has ended."""
+        """Logs a call that has ended, with the caller's name if the caller has one."""
         if not self._per_second or not log.isEnabledFor(logging.INFO):
             return
         if not self._has_room():
@@ -49,6 +50,7 @@ class AccessLog:
                 "received_bytes": received_bytes,
                 "sent_bytes": sent_bytes,
                 "milliseconds": round(seconds * 1000, 3),
+                **({"caller": caller} if caller else {}),
             },
         )
 

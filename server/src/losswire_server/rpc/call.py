@@ -139,7 +139,8 @@ class Call:
         """Counts and logs the call."""
         seconds = self._metrics.end(self._start, code)
         received, sent = self._received_bytes, self._sent_bytes
-        self._access_log.add(self.method, self.connection.peer, code, received, sent, seconds)
+        name, peer = self.caller.name, self.connection.peer
+        self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))
 
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()

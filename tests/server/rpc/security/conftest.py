@@ -4,6 +4,7 @@ import pytest
 import trustme
 
 from losswire_client import TLS
+from losswire_client._wires import files
 from losswire_server import Server
 from losswire_server.process import rotating
 from tests.client.wires.certificates import write
@@ -14,6 +15,7 @@ from tests.server.secured import write_tokens
 @pytest.fixture(autouse=True)
 def _looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotating, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

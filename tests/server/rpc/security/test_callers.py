@@ -72,8 +72,7 @@ def test_scheme_has_no_case(scheme, guarded):
     assert answer.version
 
 
-def test_token_rotates_while_callers_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("losswire_client._wires.files.CHECK_SECONDS", 0.0)
+def test_token_rotates_while_callers_run(tmp_path):
     file = tmp_path / "token"
     replace(file, b"old")
     with serving(**write_tokens(tmp_path, a="old")) as server, client(server, token=file) as running:
@@ -143,3 +142,15 @@ def test_forbidden_requests_of_a_pack_fail_alone(tmp_path):
     assert all(result.response.row_count == 32 for result in answer.results if not result.HasField("failure"))
     failures = [result.failure.message for result in answer.results if result.HasField("failure")]
     assert [message.rpartition(" ")[2] for message in failures] == ["c/x", "c/x", "c/y", "none", "c/x"]
+
+
+def test_log_of_calls_names_callers_and_no_token(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    with serving(**write_tokens(tmp_path, team="secret-of-the-team")) as server:
+        assert evaluates(server, token="secret-of-the-team")
+        with client(server, token="another-secret") as stranger, pytest.raises(UnauthenticatedError):
+            stranger.capabilities()
+    lines = [record for record in caplog.records if record.getMessage() == "call"]
+    told = {(line.code, getattr(line, "caller", None)) for line in lines}
+    assert told == {("OK", "team"), ("UNAUTHENTICATED", None)}
+    assert "secret" not in str([record.__dict__ for record in caplog.records])

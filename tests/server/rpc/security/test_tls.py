@@ -103,8 +103,7 @@ def test_rotated_authority_is_for_new_connections(tmp_path, authority, tls):
         assert not evaluates(server, tls)
 
 
-def test_callers_rotate_their_certificate_while_they_run(tmp_path, authority, tls, monkeypatch):
-    monkeypatch.setattr("losswire_client._wires.files.CHECK_SECONDS", 0.0)
+def test_callers_rotate_their_certificate_while_they_run(tmp_path, authority, tls):
     new = trustme.CA()
     settings = write_certificate(tmp_path, authority) | write_client_ca(tmp_path, authority)
     with serving(**settings) as server, client(server, tls) as running:
