@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from losswire_server import Settings
 from tests.documents import ROOT, fences, run_console
 
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
@@ -67,6 +68,26 @@ def test_links_to_files_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text())
     missing = [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
     assert not missing
+
+
+def test_promises_of_security_are_tested():
+    """Every row of the last section's tables names tests that exist."""
+    section = (ROOT / "docs/security.md").read_text().partition("\n## What is promised and tested\n")[2]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "| tested by |" not in line]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row.rpartition(" | ")[2])
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (file, test)
+
+
+def test_security_names_the_settings_of_limits():
+    """The table of limits has every setting of how much callers may take."""
+    text = (ROOT / "docs/security.md").read_text()
+    limits = [name for name in Settings.model_fields if name.startswith(("caller_", "max_message", "max_inflight"))]
+    assert len(limits) == 8
+    assert [name for name in limits if f"`{name}`" not in text] == []
 
 
 def test_files_that_contributing_names_exist():

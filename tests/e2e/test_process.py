@@ -188,6 +188,15 @@ def test_server_listens_on_ipv6():
         assert b"losswire_rows_total" in urllib.request.urlopen(server.metrics_url).read()
 
 
+def test_open_server_is_refused_unless_it_says_so():
+    with pytest.raises(RuntimeError, match=r"host: expected TLS and known callers"), launch(host="0.0.0.0"):
+        pass
+    with launch(host="0.0.0.0", insecure=True, metrics=False, log_level="error") as server:
+        assert server.metrics_url == ""
+        with Client(server.target.replace("0.0.0.0", "127.0.0.1")) as client:
+            assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
+
+
 def test_launch_says_why_nothing_starts():
     with pytest.raises(RuntimeError, match=r"port: Input should be a valid integer"), launch(port="many"):
         pass

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from losswire_server import Server, Settings
 from losswire_server.process.listening import Address
 from losswire_server.process.stop_signal import StopSignal
+from losswire_server.settings.reading import WrongSettingsError
 
 
 @pytest.fixture
@@ -78,6 +79,30 @@ def test_stopped_server_frees_its_ports():
             Address("127.0.0.1", port, "", "").check()
 
     uvloop.run(start_and_stop())
+
+
+def test_metrics_can_be_turned_off():
+    async def start_and_stop() -> int:
+        server = make(metrics=False, metrics_host="999.1.1.1")
+        await server.start()
+        await server.stop()
+        return server.metrics_port
+
+    assert uvloop.run(start_and_stop()) == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_open_server_beyond_this_machine_does_not_start(host, caplog):
+    async def start_and_stop(**settings: Any) -> None:
+        server = make(host=host, **settings)
+        await server.start()
+        await server.stop()
+
+    with pytest.raises(WrongSettingsError, match="host: expected TLS and known callers"):
+        uvloop.run(start_and_stop())
+    uvloop.run(start_and_stop(insecure=True))
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert (warning.getMessage(), warning.missing) == ("open to other machines", "TLS, known callers")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

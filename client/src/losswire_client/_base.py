@@ -55,11 +55,10 @@ class Base(Losses[AnswerT]):
             transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
                 ``shared_memory``, copied to where a server on this machine reads them. ``auto``, the default, takes
                 one message for what fits a slab, else shared memory where it can, else a stream.
-            token: Sent with every call as ``authorization: Bearer``, for a proxy in front of the server to check; as a
+            token: What the server knows the caller by, sent with every call as ``authorization: Bearer``; as a
                 ``Path``, the file in which it is. A text is in the client's pickle, as all that it was told; of a file
                 or a variable no secret is.
-            tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more. For a
-                proxy too: the server has no TLS of its own yet.
+            tls: True to encrypt, and to trust the authorities that gRPC brings along; or a `TLS` that says more.
             retry: How long what may pass is tried again; None for not at all.
             coalesce: Whether small evaluations that are asked for at the same time travel together. Many threads or
                 tasks get several times as many of them answered; one of them waits for the others' to be answered too.

@@ -1,6 +1,7 @@
 """Servers that know their callers by tokens, and SDKs that fit them."""
 
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -8,7 +9,7 @@ import pytest
 
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
-from losswire_client import PermissionDeniedError, UnauthenticatedError
+from losswire_client import OverloadedError, PermissionDeniedError, UnauthenticatedError
 from tests.helpers import call_of, serving
 from tests.server.packs import small
 from tests.server.rpc.security.callers import LOGITS, TARGET, client, evaluates, metric
@@ -154,3 +155,30 @@ def test_log_of_calls_names_callers_and_no_token(tmp_path, caplog):
     told = {(line.code, getattr(line, "caller", None)) for line in lines}
     assert told == {("OK", "team"), ("UNAUTHENTICATED", None)}
     assert "secret" not in str([record.__dict__ for record in caplog.records])
+
+
+def test_token_has_limits_of_its_own(tmp_path):
+    entries = {"few": ("secret-few", "requests_per_second = 2\nleases = 1"), "many": "secret-many"}
+    with (
+        serving(**write_tokens(tmp_path, **entries)) as server,
+        client(server, token="secret-few") as few,
+        client(server, token="secret-few") as same,
+        client(server, token="secret-many") as many,
+    ):
+        calls = [one.capabilities for one in (few, same)] * 4  # on connections of the same caller
+        with pytest.raises(OverloadedError, match="more than 2 calls a second"):
+            _ = [call() for call in calls]
+        assert [many.capabilities() for _ in range(8)]
+
+
+def test_token_limits_what_its_caller_holds_on_all_connections(tmp_path):
+    entries = {"few": ("secret-few", "leases = 1"), "many": "secret-many"}
+    with serving(**write_tokens(tmp_path, **entries)) as server, ExitStack() as stack:
+        few, same, many = (
+            stack.enter_context(client(server, token=token)) for token in ("secret-few", "secret-few", "secret-many")
+        )
+        held = [few.empty((2, 3))]
+        with pytest.raises(OverloadedError, match="1 regions under way"):
+            same.empty((2, 3))
+        held += [many.empty((2, 3)) for _ in range(2)]
+        assert len(held) == 3
