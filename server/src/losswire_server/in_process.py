@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -14,8 +14,10 @@ from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.limits import Account, CallerLimits
 from losswire_server.errors import to_status, trailers
 from losswire_server.settings import Settings
+from losswire_server.tracing.call_trace import tracing_of
 
 T = TypeVar("T")
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 NAME = "in-process"  # of the one caller that all calls have
 
 
@@ -49,6 +51,7 @@ class InProcess:
     def __init__(self, **settings: Any) -> None:
         self.registry = CollectorRegistry()
         chosen = Settings(**{"shared_memory_bytes": 0, **settings})
+        self._tracing = tracing_of(chosen)
         self._backend = Backend(chosen, self.registry)
         self._account = Account(CallerLimits.of(chosen))
         self._loop = asyncio.new_event_loop()
@@ -56,22 +59,29 @@ class InProcess:
         self._thread.start()
         self._loop.call_soon_threadsafe(self._backend.start)
 
-    def call(self, method: str, request: Any, timeout: float) -> Any:
+    def call(self, method: str, request: Any, timeout: float, metadata: Metadata = ()) -> Any:
         """Answers one message with the RPC of that name.
 
         Raises:
             CallFailedError: As the server would answer.
         """
-        return self._wait(_failing(getattr(self._backend.service, method)(request, self._caller(timeout))), timeout)
 
-    def stream(self, method: str, requests: Iterable[bytes], timeout: float) -> list[bytes]:
+        async def answer(caller: Caller) -> Any:
+            return await getattr(self._backend.service, method)(request, caller)
+
+        return self._wait(self._traced(method, answer, timeout, metadata), timeout)
+
+    def stream(self, method: str, requests: Iterable[bytes], timeout: float, metadata: Metadata = ()) -> list[bytes]:
         """Answers many messages with the RPC of that name.
 
         Raises:
             CallFailedError: As the server would answer.
         """
-        answers = getattr(self._backend.service, method)(_each(requests), self._caller(timeout))
-        return self._wait(_failing(_all(answers)), timeout)
+
+        async def answers(caller: Caller) -> list[bytes]:
+            return [answer async for answer in getattr(self._backend.service, method)(_each(requests), caller)]
+
+        return self._wait(self._traced(method, answers, timeout, metadata), timeout)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._backend.stop(), self._loop).result()
@@ -79,8 +89,23 @@ class InProcess:
         self._thread.join()
         self._loop.close()
 
-    def _caller(self, timeout: float) -> Caller:
-        return Caller(NAME, time.monotonic() + timeout, self._account, NAME)
+    async def _traced(
+        self, method: str, answer: Callable[[Caller], Awaitable[T]], timeout: float, metadata: Metadata
+    ) -> T:
+        """Awaits an answer, and raises the error that the edge of a server would send."""
+        trace, start = self._tracing.begin(method, _Context(metadata), NAME), time.perf_counter()
+        caller = Caller(NAME, time.monotonic() + timeout, self._account, NAME, trace.recording)
+        code, failure = grpc.StatusCode.CANCELLED, None
+        try:
+            answered = await answer(caller)
+            code = grpc.StatusCode.OK
+        except Exception as error:
+            status, failure = to_status(error), error
+            code = status.code
+            raise CallFailedError(code, status.details, trailers(error, status)) from error
+        finally:
+            trace.end(code, time.perf_counter() - start, error=failure)
+        return answered
 
     def _wait(self, answer: Coroutine[Any, Any, T], timeout: float) -> T:
         future = asyncio.run_coroutine_threadsafe(answer, self._loop)
@@ -91,17 +116,13 @@ class InProcess:
             raise CallFailedError(grpc.StatusCode.DEADLINE_EXCEEDED, "too late") from error
 
 
-async def _failing(answer: Coroutine[Any, Any, T]) -> T:
-    """Raises the error that the edge of a server would send."""
-    try:
-        return await answer
-    except Exception as error:
-        status = to_status(error)
-        raise CallFailedError(status.code, status.details, trailers(error, status)) from error
+class _Context(NamedTuple):
+    """What a trace is told of a call."""
 
+    metadata: Metadata
 
-async def _all(answers: AsyncIterator[bytes]) -> list[bytes]:
-    return [answer async for answer in answers]
+    def invocation_metadata(self) -> Metadata:
+        return self.metadata
 
 
 async def _each(requests: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -27,6 +27,7 @@ from losswire_server.process.starting import CannotStartError, root_of
 from losswire_server.process.stop_signal import StopSignal
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError, mistyped_variables, read_settings
+from losswire_server.tracing.switch import exporting
 
 if TYPE_CHECKING:
     from losswire_server.server import Server
@@ -72,7 +73,8 @@ def _run_logged(settings: Settings, stop: StopSignal) -> int:
     try:
         _check_addresses(settings)
         _check_security(settings)
-        return _serve(settings, stop)
+        with exporting(settings):
+            return _serve(settings, stop)
     except (CannotStartError, WrongSettingsError, AddressError):
         raise
     except Exception:

@@ -30,6 +30,7 @@ from losswire_server.rpc.reflection_service import ReflectionService
 from losswire_server.rpc.security.entrance import Entrance
 from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
+from losswire_server.tracing.call_trace import tracing_of
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 
@@ -56,6 +57,7 @@ class Server:
         self._settings = settings
         self._address = Address(settings.host, settings.port, "host", "port")
         self._metrics_address = Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port")
+        self._tracing = tracing_of(settings)
         self._backend = Backend(settings, self.registry, self._lose_device)
         self._access_log = AccessLog(settings.access_log_per_second)
         self._entrance = Entrance(settings, self.registry)
@@ -164,7 +166,8 @@ class Server:
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server, guard = grpc.aio.server(options=options(self._settings)), self._entrance.guard
-        edge = Edge(RpcMetrics(self.registry, SERVICE), self._access_log, self._waits, self._gate, guard)
+        metrics = RpcMetrics(self.registry, SERVICE)
+        edge = Edge(metrics, self._access_log, self._waits, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._entrance.tells_contract:

@@ -22,6 +22,7 @@ from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned, Step
+from losswire_server.tracing.recording import NOTHING, Recording
 
 AT_ONCE_SECONDS = 0.0005  # shorter work is done on the event loop: handing it to a thread takes half as long
 READ_AT_ONCE_BYTES = 2**17  # larger messages are not even read on the event loop
@@ -85,9 +86,11 @@ class Desk:
         """Whether an evaluation that probably takes so many seconds is done on the event loop."""
         return self._on_cpu and is_short(seconds)
 
-    def count(self, evaluated: Evaluated, seconds: float) -> None:
+    def count(self, evaluated: Evaluated, seconds: float, recording: Recording = NOTHING) -> None:
         """Counts requests that took so many seconds together."""
-        self._losses.count(*evaluated, seconds)
+        loss, series, responses, classes = evaluated
+        self._losses.count(loss, series, responses, seconds)
+        recording.evaluated(loss, series, responses, classes)
 
     async def answer(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of one request. If the caller leaves before its turn, no work is done for it.
@@ -121,21 +124,22 @@ class Desk:
         work = read(data) if len(data) <= READ_AT_ONCE_BYTES else None
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
-                return self._counted(_evaluated_at_once(work, start))
+                return self._counted(_evaluated_at_once(work, start, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
             evaluation.held.resize(len(data))
+            caller.recording.add("admission", start, time.perf_counter())
             if work is not None and is_short(work.planning_seconds):
                 begun = _begin(work, start, evaluation)
             else:
                 begun = await evaluation.read(partial(_read_and_begin, data, read, evaluation))
-            return self._counted(await _answer(begun, evaluation))
+            return self._counted(await _answer(begun, evaluation), caller.recording)
 
-    def _counted(self, answer: "_Answer") -> "_Answer":
+    def _counted(self, answer: "_Answer", recording: Recording) -> "_Answer":
         share = answer.shared_seconds / sum([_request_count(end) for end, _ in answer.ends])
         for end, seconds in answer.ends:
             if isinstance(end, Evaluated):
-                self.count(end, seconds + share * len(end.responses))
+                self.count(end, seconds + share * len(end.responses), recording)
         return answer
 
 
@@ -181,15 +185,19 @@ def is_short(seconds: float) -> bool:
     return seconds < AT_ONCE_SECONDS
 
 
-def _evaluated_at_once(work: Work, start: float) -> _Answer:
-    last = time.perf_counter()
+def _evaluated_at_once(work: Work, start: float, recording: Recording) -> _Answer:
+    read = last = time.perf_counter()
     shared, timed = last - start, []
     for end in work.at_once():
         now = time.perf_counter()
         timed.append((end, now - last))
         last = now
     data = work.answer()
-    return _Answer(data, timed, shared + time.perf_counter() - last)
+    over = time.perf_counter()
+    recording.add("read", start, read)
+    recording.add("launch", read, last)
+    recording.add("reply", last, over)
+    return _Answer(data, timed, shared + over - last)
 
 
 def _read_and_begin(data: bytes, read: Read, evaluation: Evaluation) -> _Begun:
@@ -199,7 +207,9 @@ def _read_and_begin(data: bytes, read: Read, evaluation: Evaluation) -> _Begun:
 
 def _begin(work: Work, start: float, evaluation: Evaluation) -> _Begun:
     seconds = time.perf_counter() - start
-    return _Begun(work, _submit(work.plan(evaluation.reserve), evaluation), seconds)
+    begun = _Begun(work, _submit(work.plan(evaluation.reserve), evaluation), seconds)
+    evaluation.recording.add("read", start, time.perf_counter())
+    return begun
 
 
 def _submit(steps: Iterable[Step], evaluation: Evaluation) -> "list[_Submitted | Timed]":
@@ -228,7 +238,9 @@ async def _answer(begun: _Begun, evaluation: Evaluation) -> _Answer:
     ends = await _ended(begun.steps, evaluation)
     start = time.perf_counter()
     data = work.answer() if is_short(work.writing_seconds) else await evaluation.read(work.answer)
-    return _Answer(data, ends, begun.seconds + time.perf_counter() - start)
+    over = time.perf_counter()
+    evaluation.recording.add("reply", start, over)
+    return _Answer(data, ends, begun.seconds + over - start)
 
 
 async def _ended(steps: "Iterable[_Submitted | Timed]", evaluation: Evaluation) -> list[Timed]:

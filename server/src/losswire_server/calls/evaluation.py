@@ -10,6 +10,7 @@ from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import RETRY_MILLISECONDS, Account
 from losswire_server.errors import OverloadedError
 from losswire_server.requests.permission import ANYTHING, Permission
+from losswire_server.tracing.recording import NOTHING, Recording
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ class Caller(NamedTuple):
         account: What the caller takes; None if nobody counts it.
         peer: The other end of the connection, as gRPC names it.
         permission: What the caller may ask for.
+        recording: Notes what happens to the call, for its trace.
     """
 
     name: Hashable = None
@@ -30,6 +32,7 @@ class Caller(NamedTuple):
     account: Account | None = None
     peer: str = ""
     permission: Permission = ANYTHING
+    recording: Recording = NOTHING
 
 
 ANYBODY = Caller()
@@ -54,10 +57,12 @@ class Evaluation:
 
     Attributes:
         held: The bytes that are in flight for it.
+        recording: Notes what happens to it.
     """
 
     def __init__(self, workplace: Workplace, caller: Caller) -> None:
         self.held = workplace.admission.reservation(caller.account)
+        self.recording = caller.recording
         self._workplace = workplace
         self._caller = caller
         self._closed = False
@@ -91,7 +96,7 @@ class Evaluation:
             OverloadedError: Too many rows wait, or too many of this caller's.
             EngineClosedError: The server stops.
         """
-        caller = self._caller
+        caller, then = self._caller, self.recording.launching(slab.row_count, then)
         try:
             future = self._workplace.engine.submit(slab, caller=caller.name, deadline=caller.deadline, then=then)
         except ce_engine.QueueFullError as error:

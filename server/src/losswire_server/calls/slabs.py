@@ -59,8 +59,9 @@ class Slabs:
         start, start_computing = time.perf_counter(), time.thread_time()
         result: Any = ce_engine.evaluate(part.slab)  # `RowResults`, as of all slabs of a stream
         computing = time.thread_time() - start_computing
-        end = part.end(result)
-        return Landed(end, time.perf_counter() - start, computing)
+        end, over = part.end(result), time.perf_counter()
+        self._evaluation.recording.add("launch", start, over, rows=part.slab.row_count)
+        return Landed(end, over - start, computing)
 
     def submit(self, part: Part) -> "Future[Landed]":
         """Has the engine evaluate a slab.

@@ -82,6 +82,7 @@ class _Stream:
         self._slabs = Slabs(desk, self._evaluation)
         self._in_flight = InFlight()
         self._is_refused = False
+        self._classes = 0  # not known yet
         self._seconds = 0.0
 
     def close(self) -> None:
@@ -98,8 +99,8 @@ class _Stream:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._summary()
         answer = v1.EvaluateStreamResponse(summary=summary).SerializeToString()
-        evaluated = Evaluated(loss_of(self._header.spec), self._header.series, [summary])
-        self._desk.count(evaluated, self._seconds)  # before the caller gets it
+        evaluated = Evaluated(loss_of(self._header.spec), self._header.series, [summary], self._classes)
+        self._desk.count(evaluated, self._seconds, self._evaluation.recording)  # before the caller gets it
         yield answer
 
     async def _receive_header(self, incoming: Incoming) -> None:
@@ -107,8 +108,10 @@ class _Stream:
         if not first:
             await asyncio.sleep(LEAVING_SECONDS)
         self._header_bytes = len(first)
+        start = time.perf_counter()
         self._held.resize(self._header_bytes)
-        await self._do(partial(self._open, first), 0.0 if len(first) <= READ_AT_ONCE_BYTES else math.inf)
+        self._evaluation.recording.add("admission", start, time.perf_counter())
+        await self._do(partial(self._open, first), 0.0 if len(first) <= READ_AT_ONCE_BYTES else math.inf, "read")
 
     async def _replies(self, incoming: Incoming) -> AsyncIterator[bytes]:
         """The messages with results, in row order. Slabs are taken in while there is room, also for a later reply."""
@@ -220,7 +223,10 @@ class _Stream:
             raise FieldError("header", "expected one header, got another")
         if self._request is None:
             raise FieldError("slab", "expected none, since the header has all elements of the input")
-        return await self._do(partial(self._request.plan, frame), self._request.planning_seconds(frame))
+        part = await self._do(partial(self._request.plan, frame), self._request.planning_seconds(frame), "read")
+        if part is not None:
+            self._classes = part.slab.kind.class_count
+        return part
 
     async def _take_out(self) -> bytes | None:
         """The results of the oldest slab in flight."""
@@ -234,7 +240,7 @@ class _Stream:
         self._seconds += landed.seconds
         self._slabs.learn(landed, message_bytes)
         request = cast("StreamRequest", self._request)
-        await self._do(partial(request.add, end), cost.adding_seconds(end.rows.row_count))
+        await self._do(partial(request.add, end), cost.adding_seconds(end.rows.row_count), "reply")
         self._held.resize(min(self._held.size, self._needed_bytes(message_bytes)))
         return end.reply
 
@@ -259,21 +265,24 @@ class _Stream:
 
     async def _summary(self) -> v1.EvaluateResponse:
         if self._whole is None:
-            return await self._do(cast("StreamRequest", self._request).summary, 0.0)
+            return await self._do(cast("StreamRequest", self._request).summary, 0.0, "reply")
         slab, respond = self._whole
+        self._classes = slab.kind.class_count
         future = self._evaluation.submit(slab, partial(written, lambda result: respond(result).message()))
         await all_done([future])
         summary, seconds = ended(future)
         self._seconds += seconds
         return summary
 
-    async def _do(self, work: Callable[[], T], seconds: float) -> T:
-        """Does work that probably takes so long: here, or in a reader's thread."""
-        value, took = _timed(work) if is_short(seconds) else await self._evaluation.read(partial(_timed, work))
-        self._seconds += took
+    async def _do(self, work: Callable[[], T], seconds: float, step: str) -> T:
+        """Does work that probably takes so long, as a step of that name: here, or in a reader's thread."""
+        done = partial(_timed, work)
+        value, start, end = done() if is_short(seconds) else await self._evaluation.read(done)
+        self._evaluation.recording.add(step, start, end)
+        self._seconds += end - start
         return value
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
+def _timed(work: Callable[[], T]) -> tuple[T, float, float]:
     start = time.perf_counter()
-    return work(), time.perf_counter() - start
+    return work(), start, time.perf_counter()

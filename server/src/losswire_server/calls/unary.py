@@ -54,15 +54,15 @@ class _Work:
 
     def plan(self, reserve: Reserve) -> Iterator[Planned]:
         slab, respond = self._asked.plan(reserve)
-        yield Planned(slab, partial(self._end, respond), _raise)
+        yield Planned(slab, partial(self._end, respond, slab.kind.class_count), _raise)
 
     def answer(self) -> bytes:
         return self._answer
 
-    def _end(self, respond: Respond, result: ce_engine.LossResult) -> Evaluated:
+    def _end(self, respond: Respond, classes: int, result: ce_engine.LossResult) -> Evaluated:
         answer = respond(result)
         self._answer = answer.to_bytes()
-        return Evaluated(self._asked.loss, self._asked.series, [answer.response])
+        return Evaluated(self._asked.loss, self._asked.series, [answer.response], classes)
 
 
 def _raise(error: Exception) -> Iterable[Step]:

@@ -96,7 +96,7 @@ class Pack:
         first = parse(v1.EvaluateRequest, requests[0].data)
         slab = plan_alike(first, [request.elements for request in requests], self._reserve)
         responses = [self._results[request.number].response for request in requests]
-        end = partial(_end_together, Evaluated(loss_of(first.spec), first.series, responses))
+        end = partial(_end_together, Evaluated(loss_of(first.spec), first.series, responses, slab.kind.class_count))
         return Planned(slab, end, lambda _: self._each_alone(requests))
 
     def _each_alone(self, requests: Iterable[Request]) -> Iterator[Step]:
@@ -112,7 +112,8 @@ class Pack:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered
             return self._fail(request, error)
         response = self._results[request.number].response
-        end = partial(_end_alone, Evaluated(loss_of(message.spec), message.series, [response]), respond)
+        evaluated = Evaluated(loss_of(message.spec), message.series, [response], slab.kind.class_count)
+        end = partial(_end_alone, evaluated, respond)
         return Planned(slab, end, lambda error: [self._fail(request, error)])
 
     def _fail(self, request: Request, error: Exception) -> grpc.StatusCode:

@@ -14,6 +14,7 @@ from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
+from losswire_server.tracing.call_trace import OFF, Tracing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -22,7 +23,7 @@ COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was 
 
 
 class Call:
-    """One call. It is counted in the metrics and written to the log of calls, whatever the reason for its end.
+    """One call. It is counted in the metrics, traced, and written to the log of calls, whatever the reason for its end.
 
     Attributes:
         method: Name of the RPC.
@@ -32,16 +33,25 @@ class Call:
         is_stream: Whether many messages may come.
     """
 
-    def __init__(self, metrics: MethodMetrics, access_log: AccessLog, waits: Waits, context: Context) -> None:
+    def __init__(
+        self,
+        metrics: MethodMetrics,
+        access_log: AccessLog,
+        waits: Waits,
+        context: Context,
+        tracing: Tracing = OFF,
+    ) -> None:
         self.method = metrics.name
         self.context = context
         peer = context.peer()  # now: grpcio crashes if asked after the server has stopped
         self.connection = waits.connections.of(peer)
         self.is_stream = metrics.is_stream
         self._account = waits.connections.accounts.of(peer)
+        self._trace = tracing.begin(metrics.name, context, peer)
+        self._recording = self._trace.recording
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
-        self.caller = Caller(peer, deadline, self._account, peer)
+        self.caller = Caller(peer, deadline, self._account, peer, recording=self._recording)
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
@@ -51,6 +61,7 @@ class Call:
         self._refusal: Exception | None = None
         self._answer: Reservation | None = None
         self._is_admitted = False
+        self._sending_since: float | None = None
         self._start = metrics.start()
 
     def identify(self, guard: Guard) -> None:
@@ -80,11 +91,13 @@ class Call:
     async def read(self) -> bytes | None:
         """The next message; None after the last. While it is on its way, `refuse` may end the call."""
         self._waits.begin_receiving(self)
+        start = time.perf_counter()
         try:
             await self._turns.next()
             message = await self.context.read()
         finally:
             self._waits.end_receiving(self)
+            self._recording.add("receive", start, time.perf_counter())
         if not isinstance(message, bytes):
             return None
         self._receive(len(message))
@@ -115,10 +128,14 @@ class Call:
             self._answer = self._waits.reservation(self._account)
         self._answer.hold(COPIES * size)
         self._waits.begin_sending(self)
+        self._sending_since = time.perf_counter()
 
     def sent(self) -> None:
         """Notes that gRPC has passed on what the call `sends`."""
         self._waits.end_sending(self)
+        if self._sending_since is not None:
+            self._recording.add("send", self._sending_since, time.perf_counter())
+            self._sending_since = None
         if self._answer is not None:
             self._answer.close()
 
@@ -135,12 +152,13 @@ class Call:
         self._task.uncancel()
         return self._refusal
 
-    def end(self, code: grpc.StatusCode) -> None:
-        """Counts and logs the call."""
+    def end(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
+        """Counts, logs and traces the call. The error is what ended it, if anything did but the caller."""
         seconds = self._metrics.end(self._start, code)
         received, sent = self._received_bytes, self._sent_bytes
         name, peer = self.caller.name, self.connection.peer
         self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))
+        self._trace.end(code, seconds, received, sent, error)
 
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()
@@ -152,6 +170,7 @@ class Call:
         self._task = None
         self._turns.end()
         self.sent()
+        self._trace.close()
         if self._is_admitted:
             self._account.end(is_stream=self.is_stream)
             if self.is_stream:

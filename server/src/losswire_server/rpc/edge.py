@@ -1,4 +1,4 @@
-"""The edge of the service. Here exceptions become statuses, and calls are counted and logged, however they end."""
+"""The edge of the service. Exceptions become statuses here; calls are counted, logged and traced, however they end."""
 
 import asyncio
 import traceback
@@ -16,6 +16,7 @@ from losswire_server.rpc.call import Call, Context
 from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
+from losswire_server.tracing.call_trace import OFF, Tracing
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -45,16 +46,26 @@ class Edge:
     What a caller sends is the same.
     """
 
-    def __init__(self, metrics: RpcMetrics, access_log: AccessLog, waits: Waits, gate: Gate, guard: Guard) -> None:
+    def __init__(
+        self,
+        metrics: RpcMetrics,
+        access_log: AccessLog,
+        waits: Waits,
+        gate: Gate,
+        guard: Guard,
+        tracing: Tracing = OFF,
+    ) -> None:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
         self._gate = gate
         self._guard = guard
+        self._tracing = tracing
 
     def around(self, name: str, method: Method) -> Handler:
-        """The handler of the method of that name, wrapped to count and log its calls and to translate its errors."""
-        begin = partial(Call, self._metrics.method(name), self._access_log, self._waits)
+        """The handler of the method of that name, wrapped to count, log and trace calls and to translate errors."""
+        metrics = self._metrics.method(name)
+        begin = partial(Call, metrics, self._access_log, self._waits, tracing=self._tracing)
         if method.many_answers:
             return grpc.stream_stream_rpc_method_handler(
                 _many_answers(method, begin, self._admit), None, method.serialize
@@ -119,7 +130,7 @@ async def _fail(error: BaseException, call: Call) -> None:
         status = to_status(error)
         log_failure(error, status.code, call.method)
         _forget_frames(error)
-        call.end(status.code)  # before the caller gets the status and may look at the metrics
+        call.end(status.code, error)  # before the caller gets the status and may look at the metrics
         await call.context.abort(status.code, status.details, trailers(error, status))
 
 
