@@ -10,7 +10,7 @@ STEPS := sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9]\{2,\}[0-9.]* MB\|[0-9.]
 	-e 's/^ *Building [a-z]* for \([^ ]*\) .*started$$/  building \1/p' \
 	-e 's/^Installing collected packages:.*/  unpacking all packages/p' -e '/^The conflict is caused by/,$$p'
 PACKAGES := proto ce_engine server client
-EXTRAS := [cli,progress,torch,torchmetrics]
+EXTRAS := [cli,progress,torch,torchmetrics,tracing]
 ARGS ?=
 COMMA := ,
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.
@@ -115,7 +115,7 @@ endef
 .venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*.* ce_engine/native/*/*)
 	$(call new_environment,takes about three minutes$(COMMA) most of it for PyTorch and what it brings)
 	@$(PIP) -q -c constraints.txt pip
-	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' | $(STEPS)
+	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' -e 'server[tracing]' | $(STEPS)
 	@touch $@
 
 .venv-proto/ready: proto/requirements-generate.txt

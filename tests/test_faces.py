@@ -26,6 +26,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "client/many": "losswire_client._many",
     "client/request": "losswire_client._request",
     "client/torch": "losswire_client.torch",
+    "client/tracing": "losswire_client._tracing",
     "client/transports": "losswire_client._transports",
     "client/wires": "losswire_client._wires",
     "server": "losswire_server",
@@ -55,6 +56,7 @@ EXCEPTIONS = {  # rooms that single files may import, and why
         "losswire_server.requests",
         "ce_engine._slab",
     },
+    "tracing/test_outcomes.py": {"losswire_server.rpc"},  # has the server refuse calls
     "e2e/test_wheels.py": {"losswire_client._install"},  # runs the commands that errors recommend
 }
 

@@ -16,6 +16,7 @@ from losswire_client._request.evaluation import Common, Evaluation, Options, che
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, Retries, Retry
 from losswire_client._surface import AnswerT, Losses
+from losswire_client._tracing.active import operation
 from losswire_client._transports.session import TRANSPORTS, Session
 from losswire_client._transports.wire import Wire
 from losswire_client._wires.connection import Connection
@@ -144,11 +145,12 @@ class Base(Losses[AnswerT]):
 
     async def _put_together_and_evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
-        evaluation = put_together(**cast(Options, common))
-        return await self._run(partial(self._session.evaluate, evaluation), timeout)
+        return await self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
 
     async def _evaluate_prepared(self, prepared: Prepared) -> Result:
-        return await self._run(partial(self._session.evaluate, prepared.evaluation), prepared.timeout)
+        evaluation = prepared.evaluation
+        with operation(f"evaluate {evaluation.loss}", evaluation.facts):
+            return await self._run(partial(self._session.evaluate, evaluation), prepared.timeout)
 
     async def _evaluate_chunk(
         self, prepare: Callable[[Batch], Prepared], timeout: float | None, batches: Sequence[Batch]
@@ -156,7 +158,7 @@ class Base(Losses[AnswerT]):
         chunk = Chunk(prepare, batches, timeout)
         if chunk.requests:
             send = partial(self._session.evaluate_together, chunk.requests)
-            with chunk.sending():
+            with chunk.sending(), operation("evaluate many", lambda: {"requests": len(chunk.requests)}):
                 chunk.take(await self._attempt(send, self._deadline(timeout)))
         return chunk.settled(await self._each(partial(attempted_async, self._evaluate_prepared), chunk.left()))
 

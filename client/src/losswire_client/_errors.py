@@ -139,6 +139,10 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001 - an integer with too many digits raises one, for example
         return f"a {type(value).__name__}"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 

@@ -27,6 +27,7 @@ from losswire_client._errors import (
     plain,
     shown,
 )
+from losswire_client._tracing.active import note_retry
 
 # Conditions that may pass before a retry. A server cancels calls that reach it in its last moments.
 PASSING = (UnavailableError, OverloadedError, CallCancelledError)
@@ -127,6 +128,7 @@ class Retries:
         level = logging.WARNING if _is_news() else logging.DEBUG
         seconds = plain(min(self._seconds, self._deadline.seconds))
         log.log(level, "trying again for up to %s seconds: %s", seconds, _error(state))
+        note_retry(_error(state), state.upcoming_sleep)
         self._before_retry()
 
 

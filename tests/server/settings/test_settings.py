@@ -112,7 +112,7 @@ def test_wrong_settings_end_with_2(arguments, said, capfd, monkeypatch):
 
 TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection"}
 TEXTS |= {"tls_certificate", "tls_private_key", "tls_client_ca", "tokens"}
-FLAGS = {"insecure", "metrics"}
+FLAGS = {"insecure", "metrics", "tracing"}
 NUMBERS = [name for name in Settings.model_fields if name not in TEXTS | FLAGS]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from losswire_client._errors import invalid_argument, shown
@@ -26,7 +27,7 @@ def evaluate_in_threads(
     in_flight = deque[tuple[int, Future[T]]]()
     try:
         for number, item in enumerate(taken(items)):
-            in_flight.append((number * size, threads.submit(evaluate, item)))
+            in_flight.append((number * size, threads.submit(copy_context().run, evaluate, item)))  # as tasks have it
             if len(in_flight) == window:
                 yield _result(*in_flight.popleft())
         while in_flight:

@@ -136,6 +136,13 @@ class Evaluation:
         """Bytes of elements that travel to the server."""
         return sum(array.size * self.wire_dtype_of(name).itemsize for name, array in self.arrays.items())
 
+    def facts(self) -> dict[str, str | int]:
+        """What a trace tells about it: nothing of its elements."""
+        rows = self.layout.row_count if self.input.size else 0
+        counts = {"rows": rows, "classes": self.input.size // rows if rows else 0, "bytes": self.nbytes}
+        series = {"series": self.request.series} if self.request.series else {}
+        return {"loss": self.loss, "dtype": self.wire_dtype.name, **counts, **series}
+
     def wire_dtype_of(self, name: str) -> np.dtype[Any]:
         """The dtype in which an array travels."""
         if name == "input":

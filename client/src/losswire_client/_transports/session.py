@@ -12,6 +12,7 @@ from losswire_client._errors import NotServedError, OverloadedError, ResourceExh
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._request.hints import hinting
 from losswire_client._result import Result
+from losswire_client._tracing.active import note
 from losswire_client._transports.packs import Outcome
 from losswire_client._transports.sender import Sender
 from losswire_client._transports.served import Served
@@ -103,6 +104,7 @@ class Session:
         return await self._stream(evaluation, wire, deadline)
 
     async def _unary(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        note("transport", "unary")
         if evaluation.nbytes <= SMALL_BYTES:
             request = whole_request(evaluation)
         else:
@@ -110,6 +112,7 @@ class Session:
         return read_whole(await self._sender.send(request, wire, deadline), evaluation)
 
     async def _stream(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        note("transport", "stream")
         served = await self._served.get(wire, deadline)
         if "stream" not in served.transports:
             raise NotServedError("this server takes no streams")

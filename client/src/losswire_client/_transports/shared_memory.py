@@ -24,6 +24,7 @@ from losswire_client._errors import (
 )
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._result import Result
+from losswire_client._tracing.active import note
 from losswire_client._transports.placement import Placement
 from losswire_client._transports.region_pool import RegionPool
 from losswire_client._transports.sender import Sender
@@ -111,6 +112,7 @@ class SharedMemory:
         self._pool.close()
 
     async def _evaluate(self, placement: Placement, wire: Wire, deadline: Deadline) -> Result:
+        note("transport", "shared_memory")
         with placement:
             request = await placement.request()
             return placement.result(await self._sender.send(request, wire, deadline))

@@ -12,6 +12,7 @@ from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, StreamEndedError, closed, late, leaving, translated
+from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
@@ -41,8 +42,8 @@ class AioWire(ChannelWire):
         return await self._coalescing.evaluate(request, served, deadline, self.evaluate_together)
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
-        with self._calling(deadline):
-            messages, metadata = _awaited(stream.messages()), self._endpoint.metadata()
+        with self._calling("EvaluateStream", deadline) as metadata:
+            messages = _awaited(stream.messages())
             call = self._evaluate_stream(messages, timeout=deadline.remaining(), metadata=metadata)
             try:
                 async for message in call:
@@ -56,8 +57,8 @@ class AioWire(ChannelWire):
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
         """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
-        with self._calling(deadline):
-            request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
+        with self._calling("LeaseSharedMemory", deadline) as metadata:
+            request = v1.LeaseSharedMemoryRequest(size_bytes=size)
             call = self._stub.LeaseSharedMemory(request, metadata=metadata)
             try:
                 lease = self._checked(await asyncio.wait_for(call.read(), deadline.remaining()))
@@ -76,15 +77,22 @@ class AioWire(ChannelWire):
         PROCESS.leave_aio(self)
         await self._coalescing.close()
 
-    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
-        with self._calling(deadline):
-            answer = method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
+    async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
+        with self._calling(name, deadline) as metadata:
+            answer = method(request, timeout=deadline.remaining(), metadata=metadata)
             if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if others were using it
                 answer = asyncio.wait_for(answer, deadline.remaining())
             return await answer
 
     @contextmanager
-    def _calling(self, deadline: Deadline) -> Iterator[None]:
+    def _calling(self, name: str, deadline: Deadline) -> Iterator[Metadata | None]:
+        """Surrounds a call of the method of that name. Gives the metadata to send with it."""
+        with self._traced(name) as metadata, self._failing(deadline):
+            yield metadata
+
+    @contextmanager
+    def _failing(self, deadline: Deadline) -> Iterator[None]:
+        """Raises errors of the tree."""
         try:
             with translated(self._endpoint.name, deadline.seconds):
                 yield

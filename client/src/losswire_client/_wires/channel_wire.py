@@ -3,6 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -11,11 +12,14 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client._deadline import Deadline
 from losswire_client._errors import leaving
+from losswire_client._tracing.active import Metadata, call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.wire import Wire
 from losswire_client._wires.endpoint import SERVICE, Endpoint
 
 T = TypeVar("T")
+
+CHECK = "grpc.health.v1.Health/Check"
 
 
 class ChannelWire(Wire):
@@ -39,26 +43,34 @@ class ChannelWire(Wire):
         self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")
 
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
-        answer: v1.EvaluateResponse = await self._answer(self._stub.Evaluate, request, deadline)
+        answer: v1.EvaluateResponse = await self._answer("Evaluate", self._stub.Evaluate, request, deadline)
         return answer
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
         if len(requests) == 1:
-            return [await self._answer(self._evaluate_bytes, requests[0], deadline)]
-        return unpack(await self._answer(self._batch_evaluate, pack(requests), deadline), len(requests))
+            return [await self._answer("Evaluate", self._evaluate_bytes, requests[0], deadline)]
+        answer = await self._answer("BatchEvaluate", self._batch_evaluate, pack(requests), deadline)
+        return unpack(answer, len(requests))
 
     async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse:
         request = v1.GetCapabilitiesRequest()
-        answer: v1.GetCapabilitiesResponse = await self._answer(self._stub.GetCapabilities, request, deadline)
+        method = self._stub.GetCapabilities
+        answer: v1.GetCapabilitiesResponse = await self._answer("GetCapabilities", method, request, deadline)
         return answer
 
     async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()
-        answer = await self._answer(self._health.Check, health_pb2.HealthCheckRequest(service=SERVICE), deadline)
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        answer = await self._answer(CHECK, self._health.Check, request, deadline)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise leaving(self._endpoint.name)
         return time.perf_counter() - start
 
     @abstractmethod
-    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
-        """Makes a call that has one answer."""
+    async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
+        """Makes a call that has one answer, by a method of that name."""
+
+    def _traced(self, name: str) -> AbstractContextManager[Metadata | None]:
+        """Surrounds a call of the method of that name. Gives the metadata to send with it."""
+        method = name if "/" in name else f"{SERVICE}/{name}"
+        return call(method, self._endpoint.name, self._endpoint.metadata())

@@ -7,6 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
+from losswire_client._tracing.active import current
 from losswire_client._transports.packs import MAX_IN_FLIGHT, Outcome, fitting
 
 Send: TypeAlias = Callable[[Sequence[bytes], Deadline], Awaitable[list[Outcome]]]  # requests go in one message
@@ -22,12 +23,14 @@ class Caller:
         request: The request that it sends.
         served: What the server serves, as far as the caller knows.
         deadline: Until when the caller waits.
+        trace: The trace of the thread or task that waits.
     """
 
     def __init__(self, request: bytes, served: Capabilities, deadline: Deadline) -> None:
         self.request = request
         self.served = served
         self.deadline = deadline
+        self.trace = current()
 
 
 CallerT = TypeVar("CallerT", bound=Caller)

@@ -8,6 +8,7 @@ from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
+from losswire_client._tracing.active import together
 from losswire_client._transports.packs import GIVEN_UP, Outcome
 from losswire_client._wires.coalescing import Caller, Coalescing, Send
 from losswire_client._wires.connection import CLOSING_SECONDS
@@ -64,7 +65,8 @@ class CoalescingTasks:
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
             deadline = max((caller.deadline for caller in callers), key=Deadline.remaining)
-            outcomes = await send([caller.request for caller in callers], deadline)
+            with together([caller.trace for caller in callers]):
+                outcomes = await send([caller.request for caller in callers], deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         finally:

@@ -8,6 +8,7 @@ from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import DeadlineExceededError, LosswireError, late
+from losswire_client._tracing.active import together
 from losswire_client._transports.packs import GIVEN_UP, Outcome
 from losswire_client._wires.coalescing import Caller, Coalescing, Send
 
@@ -65,7 +66,8 @@ class CoalescingThreads:
         outcomes: Sequence[Outcome] = [GIVEN_UP] * len(callers)
         try:
             # Callers with less time leave by themselves. Callers with more time go on alone if this is too little.
-            outcomes = await send([caller.request for caller in callers], leader.deadline)
+            with together([caller.trace for caller in callers]):
+                outcomes = await send([caller.request for caller in callers], leader.deadline)
         except LosswireError as error:
             outcomes = [error] * len(callers)
         finally:

@@ -10,12 +10,13 @@ from typing import Any
 
 from losswire.v1 import loss_service_pb2
 from losswire_client._errors import InvalidArgumentError, invalid_argument
+from losswire_client._tracing.active import Metadata
 from losswire_client._transports.unary import MAX_MESSAGE_BYTES
 from losswire_client._wires.files import Watch
 from losswire_client._wires.fork import PROCESS
 from losswire_client._wires.targets import checked_targets, host_and_port
 from losswire_client._wires.tls import TLS
-from losswire_client._wires.token import Metadata, Token
+from losswire_client._wires.token import Token
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 SERVICE_CONFIG = {

@@ -19,6 +19,7 @@ from losswire_client._errors import (
     leaving,
     translated,
 )
+from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
@@ -45,8 +46,8 @@ class GrpcWire(ChannelWire):
         return await self._coalescing.evaluate(request, served, deadline, self.evaluate_together)
 
     async def evaluate_stream(self, stream: Stream, deadline: Deadline) -> None:
-        with self._calling(deadline):
-            messages, metadata = stream.messages(), self._endpoint.metadata()
+        with self._calling("EvaluateStream", deadline) as metadata:
+            messages = stream.messages()
             call = self._begin(self._evaluate_stream, messages, timeout=deadline.remaining(), metadata=metadata)
             try:
                 for message in call:
@@ -56,8 +57,8 @@ class GrpcWire(ChannelWire):
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
         """Memory that is ours as long as the call lasts. The call therefore has no timeout of its own."""
-        with self._calling(deadline):
-            request, metadata = v1.LeaseSharedMemoryRequest(size_bytes=size), self._endpoint.metadata()
+        with self._calling("LeaseSharedMemory", deadline) as metadata:
+            request = v1.LeaseSharedMemoryRequest(size_bytes=size)
             call = self._begin(self._stub.LeaseSharedMemory, request, metadata=metadata)
             try:
                 with _until(deadline, call.cancel):
@@ -90,12 +91,19 @@ class GrpcWire(ChannelWire):
         check_threads()
         return method(*arguments, **options)
 
-    async def _answer(self, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
-        with self._calling(deadline):
-            return method(request, timeout=deadline.remaining(), metadata=self._endpoint.metadata())
+    async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
+        with self._calling(name, deadline) as metadata:
+            return method(request, timeout=deadline.remaining(), metadata=metadata)
 
     @contextmanager
-    def _calling(self, deadline: Deadline) -> Iterator[None]:
+    def _calling(self, name: str, deadline: Deadline) -> Iterator[Metadata | None]:
+        """Surrounds a call of the method of that name. Gives the metadata to send with it."""
+        with self._traced(name) as metadata, self._failing(deadline):
+            yield metadata
+
+    @contextmanager
+    def _failing(self, deadline: Deadline) -> Iterator[None]:
+        """Raises errors of the tree, and gives the channel up if it may not work any more."""
         try:
             with PROCESS.call(), translated(self._endpoint.name, deadline.seconds):
                 yield

@@ -10,11 +10,12 @@ from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import LosswireError, NotServedError, translated
+from losswire_client._tracing.active import call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.endpoint import Endpoint
+from losswire_client._wires.endpoint import SERVICE, Endpoint
 
 NAME = "the service in this process"
 
@@ -100,5 +101,5 @@ class InProcessWire(Wire):
     async def _ask(self, how: Callable[..., T], method: str, request: object, deadline: Deadline) -> T:
         if self._failures:
             raise self._failures.popleft()
-        with translated(NAME, deadline.seconds):
-            return await self.work(how, method, request, deadline.remaining())
+        with call(f"{SERVICE}/{method}", NAME, None) as metadata, translated(NAME, deadline.seconds):
+            return await self.work(how, method, request, deadline.remaining(), metadata or ())

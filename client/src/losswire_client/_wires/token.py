@@ -5,9 +5,8 @@ import os
 from pathlib import Path
 
 from losswire_client._errors import InvalidArgumentError, invalid_argument
+from losswire_client._tracing.active import Metadata
 from losswire_client._wires.files import Watch, read_file
-
-Metadata = tuple[tuple[str, str], ...]
 
 log = logging.getLogger("losswire_client")
 

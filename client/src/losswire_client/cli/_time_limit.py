@@ -86,6 +86,6 @@ class LimitedWire(GrpcWire):
         self._time_limit = time_limit
 
     @contextmanager
-    def _calling(self, deadline: Deadline) -> Iterator[None]:
-        with self._time_limit.on(deadline), super()._calling(deadline):
+    def _failing(self, deadline: Deadline) -> Iterator[None]:
+        with self._time_limit.on(deadline), super()._failing(deadline):
             yield

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
@@ -94,5 +95,6 @@ def _shut_down(providers: Sequence[Any]) -> None:
     threads = [threading.Thread(target=provider.shutdown, daemon=True) for provider in providers]
     for thread in threads:
         thread.start()
+    end = time.monotonic() + FLUSH_SECONDS
     for thread in threads:
-        thread.join(FLUSH_SECONDS)
+        thread.join(max(0.0, end - time.monotonic()))

@@ -1,0 +1,1 @@
+"""Traces of calls, for programs that use OpenTelemetry. Imports no other room."""
