@@ -129,7 +129,7 @@ def test_variable_that_cannot_be_used_ends_with_2(variable, value, said, monkeyp
 
 def test_missing_extra_ends_with_2(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "losswire_server.tracing.export", None)
-    assert_refused(r"tracing: expected the extra `tracing` to be installed \(losswire-server\[tracing\]\)", capsys)
+    assert_refused(r"tracing: expected OpenTelemetry to be installed: .* pip install './server\[tracing\]'", capsys)
 
 
 def assert_refused(said, capsys):

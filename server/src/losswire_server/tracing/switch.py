@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError
 
-MISSING = "tracing: expected the extra `tracing` to be installed (losswire-server[tracing]), which brings OpenTelemetry"
+MISSING = "tracing: expected OpenTelemetry to be installed: in a clone of Losswire, pip install './server[tracing]'"
 
 
 @contextmanager
