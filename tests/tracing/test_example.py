@@ -20,7 +20,7 @@ def test_example_is_one_trace_of_two_services(monkeypatch):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
         with launch(tracing=True) as server:
             environment = os.environ | {"LOSSWIRE_TARGET": server.target}
-            command = [sys.executable, ROOT / "examples" / "traced.py"]
+            command = [sys.executable, str(ROOT / "examples" / "traced.py")]
             done = run(command, env=environment, check=True, capture_output=True, text=True)
         traces = {span.trace_id.hex() for span in collector.all_spans()}
         services = {

@@ -40,7 +40,7 @@ class Spans:
         span = self._tracer.start_span(name)
         if span.is_recording():
             span.set_attributes({f"{PREFIX}{key}": fact for key, fact in facts().items()})
-        token, before = contexts.attach(trace.set_span_in_context(span)), OPERATION.set(span)
+        token, before = contexts.attach(_within(span)), OPERATION.set(span)
         try:
             yield
         except BaseException as error:
@@ -56,7 +56,7 @@ class Spans:
         about: Attributes = {conventions.SYSTEM_NAME: "grpc", conventions.METHOD: method}
         about |= conventions.server_attributes(target)
         span, start = self._start(method, about), time.perf_counter()
-        context, outcome = trace.set_span_in_context(span), _outcome(None)
+        context, outcome = _within(span), _outcome(None)
         try:
             yield (*(metadata or ()), *_injected(context))
         except BaseException as error:
@@ -93,6 +93,11 @@ class Spans:
             if other.is_recording():
                 other.add_link(span.get_span_context())
         return span
+
+
+def _within(span: trace.Span) -> contexts.Context:
+    """The context of what a span surrounds. Without an SDK old versions make no span of the caller's trace."""
+    return trace.set_span_in_context(span) if span.get_span_context().is_valid else contexts.get_current()
 
 
 def _span_of(caller: contexts.Context) -> trace.Span:
