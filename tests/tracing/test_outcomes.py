@@ -66,7 +66,7 @@ def test_late_call_tells_where_it_waited(monkeypatch):
             with pytest.raises(DeadlineExceededError):
                 client.cross_entropy(*LARGE, timeout=0.2)
             _, sent, received = check_way(trace, "Evaluate")
-            assert trace.below(received) == ["admission", "read", "queue"]
+            trace.check_below(received, "receive", "admission", "read", "queue")
             assert trace.only("queue").attributes["losswire.unfinished"] is True
             gate.opened.set()
             first.result()
@@ -95,10 +95,10 @@ def test_retries_are_events(monkeypatch):
     refusals = [OverloadedError("full", 10), OverloadedError("full", 10)]
     answer = LossService.Evaluate
 
-    async def refuse(service, request, context):
+    async def refuse(service, request, caller):
         if refusals:
             raise refusals.pop()
-        return await answer(service, request, context)
+        return await answer(service, request, caller)
 
     monkeypatch.setattr(LossService, "Evaluate", refuse)
     with serving(tracing=True) as server, Client(f"127.0.0.1:{server.port}") as client, traced() as trace:

@@ -14,14 +14,14 @@ from tests.tracing.traces import SERVICE, check_way, is_child, traced
 SMALL = np.zeros((4, 10), np.float32), np.zeros(4, np.int64)
 LARGE = np.zeros((100, 1000), np.float32), np.zeros(100, np.int64)
 MANY_SLABS = np.zeros((2000, 100), np.float32), np.zeros(2000, np.int64)
-QUEUED = ["admission", "read", "queue", "launch", "reply"]
+QUEUED = ["receive", "admission", "read", "queue", "launch", "reply", "send"]
 
 
 def test_small_call_is_traced_to_its_launch(address):
     with Client(address) as client, traced() as trace:
         client.cross_entropy(*SMALL, series="train")
         operation, sent, received = check_way(trace, "Evaluate")
-        assert trace.below(received) == ["read", "launch", "reply"]
+        trace.check_below(received, "receive", "read", "launch", "reply", "send")
     conventions = {"rpc.system.name": "grpc", "rpc.method": f"{SERVICE}/Evaluate", "rpc.status_code": "OK"}
     evaluated = {
         "losswire.loss": "cross_entropy",
@@ -45,14 +45,14 @@ def test_steps_of_a_queued_call_follow_each_other(address):
     with Client(address, transport="unary") as client, traced() as trace:
         client.cross_entropy(*LARGE, grad=True)
         _, _, received = check_way(trace, "Evaluate")
-        assert trace.below(received) == QUEUED
+        trace.check_below(received, *QUEUED)
         steps = [trace.only(name) for name in QUEUED]
     assert all(step.start_time <= step.end_time for step in steps)
-    assert steps[2].end_time == steps[3].start_time
-    assert steps[3].end_time <= steps[4].start_time
+    assert steps[3].end_time == steps[4].start_time
+    assert steps[4].end_time <= steps[5].start_time
     assert received.start_time <= steps[0].end_time
-    assert steps[4].end_time <= received.end_time
-    assert steps[3].attributes["losswire.rows"] == 100
+    assert steps[5].end_time <= received.end_time
+    assert steps[4].attributes["losswire.rows"] == 100
 
 
 def test_stream_has_few_spans_whatever_its_length(address):
@@ -72,7 +72,7 @@ def test_shared_memory_is_traced(address):
         client.cross_entropy(*LARGE)
         operation, _, received = check_way(trace, "Evaluate")
         assert is_child(trace.only(f"{SERVICE}/LeaseSharedMemory", SpanKind.CLIENT), operation)
-        assert set(QUEUED) - {"admission"} & set(trace.below(received))
+        assert {"receive", "read", "launch", "reply"} <= set(trace.below(received))
     assert operation.attributes["losswire.transport"] == "shared_memory"
     assert received.attributes["losswire.received_bytes"] < 1000
 
@@ -137,7 +137,8 @@ def test_async_client_is_traced(address):
         asyncio.run(evaluate())
         assert len(trace.named("evaluate cross_entropy")) == 2
         assert is_child(trace.only("grpc.health.v1.Health/Check"), trace.root)
-        assert trace.below(trace.only(f"{SERVICE}/Evaluate", SpanKind.SERVER)) == ["read", "launch", "reply"]
+        received = trace.only(f"{SERVICE}/Evaluate", SpanKind.SERVER)
+        trace.check_below(received, "receive", "read", "launch", "reply", "send")
 
 
 @pytest.mark.parametrize("transport", ["unary", "stream"])

@@ -65,6 +65,11 @@ class Trace:
         """The names of the children of a span, in the order of their starts."""
         return [span.name for span in self.spans if is_child(span, parent)]
 
+    def check_below(self, parent: Any, *names: str) -> None:
+        """Checks the children of a span, of which the last may still be going on."""
+        eventually(lambda: len(self.below(parent)) >= len(names))
+        assert self.below(parent) == list(names)
+
 
 @contextmanager
 def traced(sampler: Sampler = ALWAYS_ON) -> Iterator[Trace]:

@@ -84,7 +84,7 @@ def test_sampler_and_exporters_are_those_of_the_variables(monkeypatch):
         with launch(tracing=True) as server:
             call(server.target)
             call(server.target, PARENT[:-1] + "0")
-        assert [span.trace_id.hex() for span in collector.all_spans()] == [PARENT.split("-")[1]]
+        assert sum(span.name.endswith("GetCapabilities") for span in collector.all_spans()) == 1
         assert collector.metrics == []
 
 

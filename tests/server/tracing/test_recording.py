@@ -9,7 +9,8 @@ def test_slab_waits_and_is_evaluated():
     start = time.perf_counter()
     then = recording.launching(3, lambda result, seconds: (result, seconds))
     assert then("result", 0.25) == ("result", 0.25)
-    queue, launch = recording.steps
+    queue, launch = recording.take()
+    assert recording.take() == []
     assert (queue.name, launch.name) == ("queue", "launch")
     assert queue.start >= start
     assert queue.end == launch.start
