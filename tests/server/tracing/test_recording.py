@@ -20,9 +20,10 @@ def test_slab_waits_and_is_evaluated():
 
 def test_slab_that_was_never_evaluated_is_told_at_the_end():
     recording = Recording()
-    recording.launching(3, lambda *_: None)
+    then = recording.launching(3, lambda *_: "answer")
     recording.close()
-    (queue,) = recording.steps
+    assert then("result", 0.25) == "answer"  # too late for the call, and for its trace
+    (queue,) = recording.take()
     assert queue.facts == {"rows": 3, "unfinished": True}
     assert queue.start <= queue.end
 

@@ -60,7 +60,7 @@ class Recording:
         self.offset_ns = time.time_ns() - time.perf_counter_ns()
         self.steps: list[Step] = []
         self._totals: dict[str, _Total] = {}
-        self._waiting: dict[Step, None] = {}
+        self._waiting: dict[Step, bool] = {}  # of slabs whose results are not there yet
         self._evaluated = _Evaluated()
         self._lock = threading.Lock()
 
@@ -71,14 +71,14 @@ class Recording:
     def launching(self, rows: int, then: Callable[[Any, float], T]) -> Callable[[Any, float], T]:
         """Notes that a slab waits for its launch. What is returned replaces `then`, and notes how that went on."""
         waiting = Step("queue", time.perf_counter(), 0.0, {"rows": rows})
-        self._waiting[waiting] = None
+        self._waiting[waiting] = True
 
         def note(result: Any, seconds: float) -> T:
             now = time.perf_counter()
-            self._waiting.pop(waiting, None)
-            waiting.end = now - seconds
-            self._add(waiting)
-            self.add("launch", waiting.end, now, rows=rows)
+            if self._waiting.pop(waiting, False):  # else the call has ended
+                waiting.end = now - seconds
+                self._add(waiting)
+                self.add("launch", waiting.end, now, rows=rows)
             return then(result, seconds)
 
         return note
