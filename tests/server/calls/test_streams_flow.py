@@ -65,7 +65,9 @@ def test_unread_results_hold_up_slabs(server):
     batch, before = classes((60 * ROWS,), 1024, outputs=GRADIENT), received(server)
     with stalled(server, batch) as stream:
         assert received(server) < before + 24  # 16 MiB is the most that gRPC's windows grow to on one machine
-        assert server.registry.get_sample_value("losswire_inflight_bytes") < 16 * 2**20  # what gRPC has read ahead counts too
+        assert (
+            server.registry.get_sample_value("losswire_inflight_bytes") < 16 * 2**20
+        )  # what gRPC has read ahead counts too
         with connection(server) as another:
             check_served(another)
         slabs = [stream.read() for _ in range(60)]
