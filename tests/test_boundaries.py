@@ -86,14 +86,14 @@ def test_no_line_imports_what_it_may_not(folder, ours):
 
 LAYERS = {  # each room may import rooms below it; all but the faces may be imported from the top of a package
     "server/src/losswire_server": (
-        *(("rpc",), ("calls",), ("requests", "metrics")),
+        *(("rpc", "supervision"), ("calls",), ("requests", "metrics")),
         *(("memory", "tracing"), ("process",), ("settings",)),
     ),
     "client/src/losswire_client": (("_many",), ("_wires",), ("_transports",), ("_request",), ("_tracing",)),
     "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),
 }
 FACES = {  # they put rooms together, so no room may import them
-    "server/src/losswire_server": {"main", "server", "backend", "in_process"},
+    "server/src/losswire_server": {"main", "server", "backend", "in_process", "member", "child"},
     "client/src/losswire_client": {"_client", "_async_client", "_base", "testing"},
     "ce_engine/src/ce_engine": {"functional"},
 }

@@ -84,3 +84,9 @@ def test_cancelled_stop_waits_for_no_slab(monkeypatch):
 def test_device_that_is_not_there_is_refused():
     with pytest.raises(WrongSettingsError, match="device: expected one that PyTorch can use, got cuda:99"):
         Backend(Settings(device="cuda:99"), CollectorRegistry())
+
+
+@pytest.mark.parametrize("settings", [{"processes": 2}, {"device": "all"}])
+def test_program_runs_one_process(settings):
+    with pytest.raises(WrongSettingsError, match="processes: expected 1 within a program"):
+        Backend(Settings(**settings), CollectorRegistry())

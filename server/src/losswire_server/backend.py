@@ -27,6 +27,7 @@ from losswire_server.rpc.capabilities import capabilities
 from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError
+from losswire_server.supervision.plan import needs_supervisor
 
 READERS = 2  # threads that parse messages: parsing holds the interpreter's lock, so that more would gain nothing
 # On a busy CPU the event loop goes first. With 10 small calls would wait still less (docs/performance.md), but workers
@@ -48,7 +49,7 @@ class Backend:
         service: Answers calls.
 
     Raises:
-        WrongSettingsError: PyTorch has no such device.
+        WrongSettingsError: PyTorch has no such device, or the settings are those of several processes.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Backend:
         registry: CollectorRegistry,
         on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None = None,
     ) -> None:
+        if needs_supervisor(settings):
+            raise WrongSettingsError("processes: expected 1 within a program; losswire-server and launch() run several")
         self._torch_threads = settings.torch_threads
         self._kept_bytes = settings.kept_bytes
         launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)

@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from losswire_server.process import logs
 from losswire_server.process.exposure import check_exposure
@@ -27,12 +27,16 @@ from losswire_server.process.starting import CannotStartError, root_of
 from losswire_server.process.stop_signal import StopSignal
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError, mistyped_variables, read_settings
+from losswire_server.supervision.plan import needs_supervisor
 from losswire_server.tracing.switch import exporting
 
 if TYPE_CHECKING:
     from losswire_server.server import Server
 
+    MakeServer = Callable[[Settings], Server]
+
 FAILED, CANNOT_START, DEVICE_LOST = 1, 2, 3  # exit statuses
+REFUSALS = (CannotStartError, WrongSettingsError, AddressError)  # each is a line or more that says why nothing starts
 START_SECONDS = 180.0  # of the start at the most, once all libraries are loaded
 STUCK_SECONDS = 20.0  # for what is left to do after calls have ended
 LAST_WORDS_SECONDS = 0.5  # for the log's thread to write why the process ends
@@ -48,7 +52,11 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt before or after serving needs no traceback
     _open_standard_streams()
-    status = _run(sys.argv[1:] if args is None else args)
+    end(_run(sys.argv[1:] if args is None else args))
+
+
+def end(status: int) -> NoReturn:
+    """Ends the process with that exit status."""
     _forget_what_cannot_be_said()
     if status == DEVICE_LOST:
         os._exit(status)  # an ordinary exit would have CUDA clean up a device that is gone, which may abort or hang
@@ -61,7 +69,7 @@ def _run(args: list[str]) -> int:
         raise_open_files()
         with StopSignal() as stop, logs.configured(settings.log_level, settings.log_format):
             return _run_logged(settings, stop)
-    except (CannotStartError, WrongSettingsError, AddressError) as error:
+    except REFUSALS as error:
         for line in str(error).splitlines():
             say(f"losswire-server: {line}")
         return CANNOT_START
@@ -73,17 +81,45 @@ def _run_logged(settings: Settings, stop: StopSignal) -> int:
     try:
         _check_addresses(settings)
         _check_security(settings)
-        with exporting(settings):
-            return _serve(settings, stop)
-    except (CannotStartError, WrongSettingsError, AddressError):
+        return _supervise(settings, stop) if needs_supervisor(settings) else serve(settings, stop)
+    except REFUSALS:
         raise
     except Exception:
         log.critical("server failed", exc_info=True)
         return FAILED
 
 
-def _serve(settings: Settings, stop: StopSignal) -> int:
-    """Serves until SIGTERM or SIGINT, or until the device breaks. Returns the exit status."""
+def _supervise(settings: Settings, stop: StopSignal) -> int:
+    """Has several processes serve. Returns the exit status."""
+    from prometheus_client import disable_created_metrics
+
+    from losswire_server.supervision.supervisor import supervise  # here, since one process needs none of it
+
+    disable_created_metrics()  # type: ignore[no-untyped-call] # as each process does
+    try:
+        return asyncio.run(supervise(settings, stop))
+    except OSError as error:
+        raise CannotStartError(error.strerror or str(error)) from error
+
+
+def serve(settings: Settings, stop: StopSignal, load: "Callable[[], MakeServer] | None" = None) -> int:
+    """Serves in this process until SIGTERM or SIGINT, or until the device breaks. Returns the exit status.
+
+    Args:
+        settings: Those of the server.
+        stop: Has SIGTERM and SIGINT.
+        load: Loads the libraries, and returns what makes the server.
+
+    Raises:
+        CannotStartError: It cannot start.
+        WrongSettingsError: As above.
+        AddressError: As above.
+    """
+    with exporting(settings):
+        return _serve(settings, stop, load or load_server)
+
+
+def _serve(settings: Settings, stop: StopSignal, load: "Callable[[], MakeServer]") -> int:
     from losswire_server.process.allocator import FreedMemory
 
     if stop.received:
@@ -93,7 +129,7 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
     FreedMemory(settings.kept_bytes).keep()
     check_address_space(settings, loaded=False)
     check_threads(settings)
-    make_server = _load_server()
+    make_server = load()
     import uvloop
 
     async def serve() -> int:
@@ -112,7 +148,7 @@ def _serve(settings: Settings, stop: StopSignal) -> int:
     return uvloop.run(serve())
 
 
-def _load_server() -> "type[Server]":
+def load_server() -> "type[Server]":
     """Loads the libraries, which takes seconds.
 
     Raises:

@@ -50,6 +50,8 @@ class Server:
             anew: stop the server.
     """
 
+    _shares_port = False
+
     def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or process_registry()
         self.port = settings.port
@@ -94,7 +96,7 @@ class Server:
             metrics_server.start()
             self.metrics_port = metrics_server.port
         try:
-            self._address.check()
+            self._check_address()
             await self._backend.warm_up()
             await self._start_grpc_server()
         except BaseException:
@@ -109,9 +111,7 @@ class Server:
 
     async def stop(self) -> None:
         """Tells health checks first, then takes no more calls, and gives running calls time to end."""
-        drain, grace = self._settings.drain_seconds, self._settings.grace_seconds
-        if self.device_lost.is_set():
-            drain = 0.0  # calls that come meanwhile would only fail
+        drain, grace = self._drain_seconds(), self._settings.grace_seconds
         log.info("draining", extra={"drain_seconds": drain, "grace_seconds": grace})
         self._serving = False
         await self._health.enter_graceful_shutdown()
@@ -123,11 +123,23 @@ class Server:
         self._access_log.tell_left_out()
         log.info("stopped")
 
+    # What differs where several processes are one server: see `member.py`.
+
+    def _check_address(self) -> None:
+        self._address.check()
+
+    def _drain_seconds(self) -> float:
+        """How long calls are still taken. With a lost device they would only fail."""
+        return 0.0 if self.device_lost.is_set() else self._settings.drain_seconds
+
     def _tell(self) -> None:
+        log.info("serving", extra=self._told())
+        self._entrance.warn()
+
+    def _told(self) -> dict[str, Any]:
         target, metrics = self._address._replace(port=self.port), self._metrics_address._replace(port=self.metrics_port)
         told = {"target": str(target), "metrics": str(metrics) if self._metrics_server else None}
-        log.info("serving", extra={**told, **self._entrance.told})
-        self._entrance.warn()
+        return {**told, **self._entrance.told}
 
     def _make_metrics_server(self) -> MetricsServer | None:
         if not self._settings.metrics:
@@ -165,7 +177,10 @@ class Server:
         del self._server
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        server, guard = grpc.aio.server(options=options(self._settings)), self._entrance.guard
+        server, guard = (
+            grpc.aio.server(options=options(self._settings, shares_port=self._shares_port)),
+            self._entrance.guard,
+        )
         metrics = RpcMetrics(self.registry, SERVICE)
         edge = Edge(metrics, self._access_log, self._waits, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from losswire import v1
 from losswire.losses import LOSSES
 from losswire_server.metrics.exact import ExactCounter
+from losswire_server.metrics.series import DEFAULT_SERIES, OTHER_SERIES
 
-DEFAULT_SERIES, OTHER_SERIES = "default", "other"
 SECONDS = (
     *(1e-5, 2e-5, 5e-5),  # for requests that were evaluated together: each gets a share of the time
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),

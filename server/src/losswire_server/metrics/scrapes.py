@@ -28,13 +28,16 @@ class Scrapes:
     Args:
         registry: The metrics to show.
         began: When each series began, in seconds of the clock.
+
+    Attributes:
+        began: As given.
     """
 
     def __init__(
         self, registry: CollectorRegistry, began: Mapping[Key, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
-        self._began = began
+        self.began = began
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[float, Collection[Key]]] = {}  # each scraper's last time, and the series seen
@@ -49,7 +52,7 @@ class Scrapes:
 
     def _settled(self, scraper: str) -> Collection[Key]:
         """The series that a scraper sees as they are. It sees all other series at 0 now, and as they are next time."""
-        now, began = self._clock(), dict(self._began)
+        now, began = self._clock(), dict(self.began)
         new = {key for key, at in began.items() if now - at < NEW_SECONDS}
         with self._lock:
             # A scraper that has not come for so long has seen no series that is still new.

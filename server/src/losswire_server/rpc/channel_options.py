@@ -9,8 +9,13 @@ LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows sla
 PING_TIMEOUT_MILLISECONDS = 20_000
 
 
-def options(settings: Settings) -> list[tuple[str, int]]:
-    """The options of a gRPC server."""
+def options(settings: Settings, *, shares_port: bool) -> list[tuple[str, int]]:
+    """The options of a gRPC server.
+
+    Args:
+        settings: Those of the server.
+        shares_port: Whether other processes may listen on its port too.
+    """
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
@@ -22,7 +27,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.bdp_probe", 0),  # on a busy machine it made gRPC read tens of MB ahead
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # more frequent pings end a connection
-        ("grpc.so_reuseport", 0),  # else two servers on one port would share its connections unnoticed
+        ("grpc.so_reuseport", int(shares_port)),  # by default two servers would share connections unnoticed
     ]
 
 

@@ -10,8 +10,8 @@ from losswire_server.settings.types import CORES, MOST_THREADS, THREADS_A_CORE, 
 class Batching(Group):
     """Where losses are computed, and how slabs are put together for that."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d{1,2})?)$")
-    """Where losses are computed: `cpu`, `cuda`, or one of several GPUs, as in `cuda:1`."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d{1,2})?|all)$")
+    """Where losses are computed: `cpu`, `cuda`, one of several GPUs, as in `cuda:1`, or `all` GPUs, a process each."""
 
     engine_workers: WithinThreads | None = Field(None, ge=1)
     """How many launches run at a time, so that large ones do not hold up small ones; unset, one a core; 1 on a GPU."""

@@ -10,6 +10,8 @@ CORES = os.cpu_count() or 1
 MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 THREADS_A_CORE = 16  # more gain nothing, and the operating system refuses far more
 MOST_THREADS = THREADS_A_CORE * CORES
+PROCESSES_A_CORE = 4  # more only take memory from each other
+MOST_PROCESSES = PROCESSES_A_CORE * CORES
 DAY = 24 * 60 * 60
 
 
@@ -38,3 +40,4 @@ Whole = Annotated[int, BeforeValidator(no_bool)]
 Seconds = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
 WithinMemory = Annotated[Whole, _at_most(MEMORY_BYTES, "the memory of this machine")]
 WithinThreads = Annotated[Whole, _at_most(MOST_THREADS, f"{THREADS_A_CORE} for each core of this machine")]
+WithinProcesses = Annotated[Whole, _at_most(MOST_PROCESSES, f"{PROCESSES_A_CORE} for each core of this machine")]
