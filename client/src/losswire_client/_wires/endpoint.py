@@ -19,12 +19,14 @@ from losswire_client._wires.tls import TLS
 from losswire_client._wires.token import Token
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
-SERVICE_CONFIG = {
+SPREAD: dict[str, Any] = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": SERVICE},  # a server that is about to leave gets no more calls
 }
+# The processes of a server share its port, but not their regions: a lease and the calls that use it go together. A name
+# such as localhost may have two addresses, and so two connections.
+ONE_CONNECTION: dict[str, Any] = {"loadBalancingConfig": [{"pick_first": {}}]}
 OPTIONS = (
-    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # any answer in one message, whatever its outputs
     ("grpc.keepalive_time_ms", 30_000),  # notices that a server or the network is gone
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -102,7 +104,8 @@ class Endpoint:
         return self._targets[0] if self.is_single else _static_addresses(self._targets)
 
     def _options(self) -> list[tuple[str, Any]]:
-        options: list[tuple[str, Any]] = list(OPTIONS)
+        balancing = ONE_CONNECTION if self.is_single and self.is_local else SPREAD
+        options: list[tuple[str, Any]] = [("grpc.service_config", json.dumps(balancing)), *OPTIONS]
         if self.is_local:
             options.append(("grpc.enable_http_proxy", 0))  # "localhost" means another machine to a proxy
         if PROCESS.is_child:
