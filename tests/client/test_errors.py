@@ -9,6 +9,7 @@ import losswire_client
 from losswire import v1
 from losswire_client import AsyncClient, Client, InternalError, InvalidArgumentError, LosswireError, OverloadedError
 from losswire_client._errors import ERRORS, from_failure, invalid_argument, translated
+from losswire_client._retry import PASSING
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers
 from losswire_server.rpc.service import LossService
@@ -38,6 +39,12 @@ def test_status_becomes_the_error_of_the_table(code):
     assert type(error) is ERRORS[code]
     assert error.code is code
     assert str(error)
+
+
+def test_reset_by_a_proxy_is_no_fault_of_the_server():
+    text = "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))"
+    assert isinstance(raised_for(Failed(grpc.StatusCode.INTERNAL, text)), PASSING)
+    assert not isinstance(raised_for(Failed(grpc.StatusCode.INTERNAL, "what happened")), PASSING)
 
 
 def test_every_error_is_in_the_table():

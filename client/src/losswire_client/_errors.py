@@ -99,7 +99,7 @@ class InternalError(LosswireError):
 
 
 class StreamEndedError(InternalError):
-    """A server ended a stream amid a message, and gRPC lost the reason. The SDK asks whether the server has changed."""
+    """A call was ended midway, and the reason is lost. The SDK asks whether the server has changed, and tries again."""
 
 
 ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
@@ -122,6 +122,7 @@ ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
 }
 
 MAX_SHOWN = 200  # characters
+RESET = "RST_STREAM"  # of HTTP/2, in gRPC's own words; a server's fault has details, and says nothing of HTTP/2
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -195,6 +196,8 @@ def _from_status(
 ) -> LosswireError:
     if code is not grpc.StatusCode.UNAVAILABLE and (violation := _violation(details)):
         return _of_argument(code, violation)
+    if code is grpc.StatusCode.INTERNAL and details is None and RESET in text:  # as by a proxy whose server is gone
+        return StreamEndedError(text, code)
     overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pushback is not None
     found = OverloadedError(text, code) if overloaded else ERRORS[code](text, code)
     found.retry_seconds = pushback or 0.0

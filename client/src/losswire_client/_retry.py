@@ -22,6 +22,7 @@ from losswire_client._errors import (
     CallCancelledError,
     LosswireError,
     OverloadedError,
+    StreamEndedError,
     UnavailableError,
     invalid_argument,
     plain,
@@ -29,8 +30,9 @@ from losswire_client._errors import (
 )
 from losswire_client._tracing.active import note_retry
 
-# Conditions that may pass before a retry. A server cancels calls that reach it in its last moments.
-PASSING = (UnavailableError, OverloadedError, CallCancelledError)
+# Conditions that may pass before a retry. A server cancels calls that reach it in its last moments, and streams of a
+# server that is killed end midway.
+PASSING = (UnavailableError, OverloadedError, CallCancelledError, StreamEndedError)
 
 T = TypeVar("T")
 
