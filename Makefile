@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
+.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -75,6 +75,9 @@ bench-coalescing: .venv/ready ## measure many small calls from one process, one 
 
 bench-fairness: .venv/ready ## measure a small caller alone and beside many large ones
 	.venv/bin/python -m benchmarks.fairness $(ARGS)
+
+bench-processes: .venv/ready ## measure one server process beside several on one port, with h2load's callers
+	.venv/bin/python -m benchmarks.processes $(ARGS)
 
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)
