@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -16,13 +15,13 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from losswire import v1
 from losswire.tensors import encode
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import Client
 from losswire_server import RunningServer, Settings, launch
+from tests.e2e.replicas.watching import children, samples, serving
 from tests.helpers import eventually
 from tests.present import present
 from tests.processes import run, started
@@ -37,26 +36,6 @@ def both() -> Iterator[RunningServer]:
     """A server of two processes, which tests may end one after the other."""
     with launch(processes=2, access_log_per_second=0) as server:
         yield server
-
-
-def children(server: RunningServer) -> list[int]:
-    told = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return [int(pid) for pid in told.split()]
-
-
-def samples(server: RunningServer, headers: dict[str, str] | None = None, query: str = "") -> dict[str, float]:
-    asked = urllib.request.Request(server.metrics_url + query, headers=headers or {})
-    text = urllib.request.urlopen(asked, timeout=20).read().decode()
-    families = text_string_to_metric_families(text)
-    return {f"{s.name}{sorted(s.labels.items())}": s.value for family in families for s in family.samples}
-
-
-def value(server: RunningServer, name: str, **labels: str) -> float:
-    return samples(server)[f"{name}{sorted(labels.items())}"]
-
-
-def serving(server: RunningServer) -> float:
-    return value(server, "losswire_processes")
 
 
 def counters(seen: dict[str, float]) -> dict[str, float]:
