@@ -68,7 +68,8 @@ def test_caller_without_tls_reaches_nothing(proxy):
 def test_health_of_one_server_cannot_be_watched(proxy):
     """So a caller that would watch it, as one of several servers does, goes on while that server leaves."""
     with grpc.secure_channel(proxy.target, grpc.ssl_channel_credentials(proxy.ca.read_bytes())) as channel:
-        watching: Any = HealthStub(channel).Watch(HealthCheckRequest(), timeout=20)
+        stub: Any = HealthStub(channel)
+        watching = stub.Watch(HealthCheckRequest(), timeout=20)
         with pytest.raises(grpc.RpcError) as refused:
             next(watching)
         assert call_of(refused.value).code() is grpc.StatusCode.UNIMPLEMENTED
