@@ -36,6 +36,7 @@ class Connection:
         self.receiving = self.unfinished = 0
         self.held = held
         self.last_bytes = 0
+        self._received = 0  # by the kernel's last count, which messages that came since are not in
         self._accounted = 0  # bytes that came, and are not of unfinished messages
         self._unsettled = 0
         self._lock = threading.Lock()  # of `held`
@@ -67,8 +68,9 @@ class Connection:
 
     def count(self, received: int) -> None:
         """Counts what arrived of messages that are not complete, from all bytes that ever came."""
-        if received + LEAST_BYTES < self._accounted:  # another connection of the same endpoint
+        if received < self._received:  # another connection of the same endpoint
             self._accounted = 0
+        self._received = received
         unfinished = received - self._accounted
         self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
 
