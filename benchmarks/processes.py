@@ -7,6 +7,7 @@ nghttp2-client), since callers in Python would take more of the cores than the s
 import argparse
 import os
 import re
+import resource
 import shutil
 import statistics
 import struct
@@ -29,16 +30,8 @@ from losswire_server import RunningServer, launch
 
 RNG = np.random.default_rng(0)
 TICKS = os.sysconf("SC_CLK_TCK")
-HEADINGS = (
-    "processes",
-    "calls/s",
-    "server's CPU, us/call",
-    "its cores",
-    "cores of others",
-    "times one",
-    "least",
-    "most",
-)
+COLUMNS = ("processes", "calls/s", "CPU, us/call", "its cores", "callers' cores", "others' cores")
+HEADINGS = (*COLUMNS, "times one", "least", "most")
 
 
 class Turn(NamedTuple):
@@ -48,12 +41,14 @@ class Turn(NamedTuple):
         rate: Calls a second.
         cpu: Seconds of processor time for a call, of all its processes.
         cores: Of the machine that it kept busy.
-        others: Cores that the callers, and other programs, kept busy.
+        callers: Cores that the callers kept busy.
+        others: Cores that other programs kept busy.
     """
 
     rate: float
     cpu: float
     cores: float
+    callers: float
     others: float
 
 
@@ -73,7 +68,12 @@ def main() -> None:
         for server in servers:
             measure(load, server, calls)
         measured = [[measure(load, server, calls) for server in servers] for _ in range(turns)]
-    Console(width=130).print(table(counts, measured, arguments.in_flight))
+    alone = [turn for turn in measured if max(each.others for each in turn) <= arguments.others]
+    console = Console(width=130)
+    console.print(table(counts, alone, arguments.in_flight) if alone else "other programs were busy in all turns")
+    console.print(
+        f"{len(alone)} of {turns} turns, in which other programs kept at most {arguments.others:g} cores busy"
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -82,6 +82,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=32, help="callers, each with a call at a time (32)")
     parser.add_argument("--turns", type=int, default=9, help="of each server (9)")
     parser.add_argument("--calls", type=int, default=20_000, help="in a turn (20000)")
+    parser.add_argument("--others", type=float, default=os.cpu_count(), help="of a turn that counts: see the last line")
     parser.add_argument("--smoke", action="store_true", help="little of all: shows that it works, no more")
     return parser.parse_args()
 
@@ -105,16 +106,18 @@ def measure(load: list[str], server: RunningServer, calls: int) -> Turn:
     url = f"http://{server.target}/losswire.v1.LossService/Evaluate"
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     before = answered(server)
-    ours, all_busy, start = cpu_seconds(server.pid), busy_seconds(), time.perf_counter()
+    ours, theirs, start = cpu_seconds(server.pid), callers_seconds(), time.perf_counter()
+    all_busy = busy_seconds()
     said = subprocess.run([*load, *headers, url], capture_output=True, text=True, check=True).stdout
-    seconds = time.perf_counter() - start
-    ours, all_busy = cpu_seconds(server.pid) - ours, busy_seconds() - all_busy
+    seconds, all_busy = time.perf_counter() - start, busy_seconds() - all_busy
+    ours, theirs = cpu_seconds(server.pid) - ours, callers_seconds() - theirs
+    others = max(0.0, all_busy - ours - theirs)
     if answered(server) - before != calls:  # h2load does not know the status of gRPC
         raise RuntimeError(f"calls failed:\n{said}")
     rate = re.search(r"^finished in .*, ([\d.]+) req/s", said, re.MULTILINE)
     if rate is None:
         raise RuntimeError(f"h2load told no rate:\n{said}")
-    return Turn(float(rate[1]), ours / calls, ours / seconds, (all_busy - ours) / seconds)
+    return Turn(float(rate[1]), ours / calls, ours / seconds, theirs / seconds, others / seconds)
 
 
 def answered(server: RunningServer) -> float:
@@ -131,6 +134,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:13])) / TICKS + sum(cpu_seconds(int(child)) for child in children)
 
 
+def callers_seconds() -> float:
+    """Processor time of all callers that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def busy_seconds() -> float:
     """Processor time of all programs of the machine."""
     user, nice, system, _, _, *others = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
@@ -140,12 +149,11 @@ def busy_seconds() -> float:
 def table(counts: list[int], turns: list[list[Turn]], in_flight: int) -> Table:
     shown = Table(*HEADINGS, title=f"32 x 10 float32, {in_flight} in flight, medians of turns", title_justify="left")
     for number, count in enumerate(counts):
-        rate, cpu, cores, others = (
-            statistics.median(column) for column in zip(*(t[number] for t in turns), strict=True)
-        )
+        columns = zip(*(turn[number] for turn in turns), strict=True)
+        rate, cpu, *cores = (statistics.median(column) for column in columns)
         ratios = sorted(turn[number].rate / turn[0].rate for turn in turns)
         times = (f"{ratio:.2f}" for ratio in (statistics.median(ratios), ratios[0], ratios[-1]))
-        shown.add_row(str(count), f"{rate:,.0f}", f"{cpu * 1e6:.0f}", f"{cores:.2f}", f"{others:.2f}", *times)
+        shown.add_row(str(count), f"{rate:,.0f}", f"{cpu * 1e6:.0f}", *(f"{each:.2f}" for each in cores), *times)
     return shown
 
 
