@@ -12,7 +12,7 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-MAPPED_FROM_BYTES = 4 * 2**20  # larger blocks are given back at once
+LEAST_MAPPED_BYTES, MOST_MAPPED_BYTES = 4 * 2**20, 32 * 2**20  # glibc takes no larger threshold
 TRIMMED_FROM = 2  # times as much as is kept: what is given back must be worth its time
 ARENAS = 1  # heaps; one for each thread would keep freed memory from the others: 30 MiB more after streams, no gain
 
@@ -39,10 +39,15 @@ class FreedMemory:
         self._kept_bytes = kept_bytes
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" and not is_chosen else None
 
+    @property
+    def _mapped_from_bytes(self) -> int:
+        """Larger blocks are given back at once: the less is kept, the fewer of them would find room in it."""
+        return max(LEAST_MAPPED_BYTES, min(self._kept_bytes // 4, MOST_MAPPED_BYTES))
+
     def keep(self) -> bool:
         """Sets this process's malloc, unless its environment does. Returns whether it did."""
         mallopt = getattr(self._libc, "mallopt", None)
-        settings = {M_MMAP_THRESHOLD: MAPPED_FROM_BYTES, M_TRIM_THRESHOLD: self._kept_bytes, M_ARENA_MAX: ARENAS}
+        settings = {M_MMAP_THRESHOLD: self._mapped_from_bytes, M_TRIM_THRESHOLD: self._kept_bytes, M_ARENA_MAX: ARENAS}
         return mallopt is not None and all(mallopt(*setting) == 1 for setting in settings.items())
 
     def give_back(self) -> bool:
