@@ -52,9 +52,15 @@ def main() -> None:
     projects = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in OWN]
     own = {project["project"]["name"] for project in projects}
     needed = {line for project in projects for line in project["project"]["dependencies"]}
+    needed |= {line for project in projects for line in _extra(project, "tracing")}
     write(given.output, lock([line for line in needed if line.partition("==")[0] not in own], options))
     tools = {tool for project in projects for tool in project["build-system"]["requires"]}
     write(ROOT / "deploy/build-requirements.txt", lock(tools, []))
+
+
+def _extra(project: dict[str, Any], name: str) -> list[str]:
+    lines: list[str] = project["project"].get("optional-dependencies", {}).get(name, [])
+    return lines
 
 
 def lock(requirements: Iterable[str], options: list[str]) -> Lock:

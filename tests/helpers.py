@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import grpc
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from losswire_server import Server, Settings
+from losswire_server.backend import Backend
 
 
 @contextmanager
 def serving(**settings: Any) -> Iterator[Server]:
-    """A server on free ports, in a thread of this process, so that tests can look into it."""
+    """A server on free ports, in a thread of this process, so that tests can look into it. It has not warmed up."""
     started: Future[tuple[Server, Callable[[], object]]] = Future()
     thread = threading.Thread(
         target=lambda: uvloop.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
@@ -35,7 +37,8 @@ async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[],
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     try:
         server = Server(settings, CollectorRegistry())
-        await server.start()
+        with patch.object(Backend, "warm_up", AsyncMock()):  # tests may have replaced what evaluates
+            await server.start()
     except BaseException as error:
         started.set_exception(error)
         raise

@@ -21,7 +21,7 @@ ROWS, PART = 3 * 2**18, 2**15  # 6 MiB of targets, in slabs of 256 KiB
 
 @pytest.fixture
 def server():
-    with serving(max_inflight_bytes=8 * MIB, max_message_bytes=4 * MIB, caller_share=1) as running:
+    with serving(max_inflight_bytes=8 * MIB, max_message_bytes=2 * MIB, caller_share=1) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def test_fault_is_told_by_the_loss():
 
 
 def test_narrow_settings_are_no_fault():
-    narrow = {"max_message_bytes": 4096, "slab_bytes": 4096, "max_inflight_bytes": 12288, "max_queue_rows": 1}
+    narrow = {"max_message_bytes": 4096, "slab_bytes": 4096, "max_inflight_bytes": 16384, "max_queue_rows": 1}
     with serving(**narrow, max_batch_rows=1, max_batch_bytes=0) as server:
         assert server.port
 

@@ -17,12 +17,12 @@ from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.allocator import FreedMemory
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.connections import Connection, Connections
-from losswire_server.settings.sizes import KEPT_PARTS
+from losswire_server.settings.sizes import KEPT_PARTS, MESSAGE_COPIES
 
 LOOK_SECONDS = 0.01  # some 10 MB arrive in this time over loopback
 LOOK_SHARE = 20  # looking takes no more than one part of so many of the time
 ON_ITS_WAY_SECONDS = 0.005  # small messages are complete by then
-COPIES = 2  # of a message, since grpcio copies it twice when it is complete; slabs are small
+COPIES = MESSAGE_COPIES  # of a message, since grpcio copies it twice when it is complete; slabs are small
 STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
 GIVE_BACK_SECONDS = 0.05
 FIND_SECONDS = 1.0  # between looking for connections that have ended

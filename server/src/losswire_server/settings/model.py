@@ -2,8 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from losswire_server.settings.addresses import Addresses
@@ -13,7 +14,7 @@ from losswire_server.settings.connections import Connections
 from losswire_server.settings.operation import Operation
 from losswire_server.settings.processes import Processes
 from losswire_server.settings.security import Security
-from losswire_server.settings.sizes import Sizes
+from losswire_server.settings.sizes import MESSAGE_COPIES, Sizes
 
 MOST_FILE_BYTES = 2**20
 
@@ -39,6 +40,16 @@ class Settings(Operation, Batching, Processes, Callers, Connections, Sizes, Secu
 
     config: Path | None = None
     """A TOML file with any of these settings, as in `port = 50051`."""
+
+    @model_validator(mode="after")
+    def _one_message_must_fit(self) -> Self:
+        needed = MESSAGE_COPIES * self.max_message_bytes
+        if self.max_inflight_bytes * self.caller_share < needed:
+            raise ValueError(
+                f"max_inflight_bytes times caller_share must be at least {MESSAGE_COPIES} times max_message_bytes, "
+                f"{needed}, or the largest requests never run: got {self.max_inflight_bytes} and {self.caller_share}"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
