@@ -14,7 +14,6 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from losswire_server import Server, Settings
-from losswire_server.backend import Backend
 
 
 @contextmanager
@@ -37,7 +36,7 @@ async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[],
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     try:
         server = Server(settings, CollectorRegistry())
-        with patch.object(Backend, "warm_up", AsyncMock()):  # tests may have replaced what evaluates
+        with patch.object(Server, "_warm_up", AsyncMock()):  # tests may have replaced what evaluates
             await server.start()
     except BaseException as error:
         started.set_exception(error)

@@ -97,7 +97,7 @@ class Server:
             self.metrics_port = metrics_server.port
         try:
             self._check_address()
-            await self._backend.warm_up()
+            await self._warm_up()
             await self._start_grpc_server()
         except BaseException:
             if metrics_server:
@@ -145,6 +145,9 @@ class Server:
         if not self._settings.metrics:
             return None
         return MetricsServer(self._metrics_address, self._backend.scrapes, lambda: self._serving)
+
+    async def _warm_up(self) -> None:
+        await self._backend.warm_up()
 
     def _lose_device(self, error: ce_engine.DeviceLostError) -> None:
         log.error("device lost", extra={"device": self._settings.device, "problem": str(error)})

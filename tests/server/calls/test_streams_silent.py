@@ -85,11 +85,11 @@ def test_silent_stream_makes_room(server, channel, monkeypatch):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
     with pytest.raises(grpc.RpcError) as raised:
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((600,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((480,), 1024).request)
     assert is_overloaded(raised.value)
     monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
     with pytest.raises(grpc.RpcError):
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((600,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((480,), 1024).request)
     error = stream.error()
     assert is_overloaded(error)
     assert "sent nothing for long" in present(call_of(error).details())

@@ -112,7 +112,7 @@ def test_row_above_a_message_is_refused(slab_channel, class_count, weighting, ta
 
 def test_too_many_targets_are_not_waited_for(slab_channel):
     message = too_large(slab_channel, huge([HUGE, 1], [HUGE], outputs=GRADIENT))
-    assert "and a caller may have at most 402653184 in flight" in message
+    assert "and a caller may have at most 805306368 in flight" in message
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_file_may_be_named_by_a_variable(config, monkeypatch):
 
 def test_largest_request_must_fit_in_flight():
     with pytest.raises(ValidationError, match="must be at least 3 times max_message_bytes, 24576"):
-        Settings(max_message_bytes=8192, max_inflight_bytes=4096)
+        Settings(max_message_bytes=8192, max_inflight_bytes=24576)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_cores_are_shared_out(settings, workers):
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_each_device_has_a_process(count):
-    parts = plan(Settings(device="all"), lambda: count)
+    parts = plan(Settings(device="all", max_inflight_bytes=count * 512 * MIB), lambda: count)
     assert [part.device for part in parts] == [f"cuda:{number}" for number in range(count)]
     assert {part.workers for part in parts} == {1}
 
@@ -58,9 +58,9 @@ def test_each_device_has_a_process(count):
         ({"device": "all"}, 0, "device: expected all only where PyTorch finds a GPU, and it finds none"),
         ({"device": "all", "processes": 2}, 2, "processes: expected none with device=all, .*, got 2"),
         (
-            {"processes": 2, "max_inflight_bytes": 64 * MIB},
+            {"processes": 2, "max_inflight_bytes": 300 * MIB},
             0,
-            "processes: each of 2 has its part of the memory: max_inflight_bytes must be at least max_message_bytes",
+            "processes: each of 2 has its part of the memory: max_inflight_bytes times caller_share must be at least",
         ),
         (
             {"processes": 3, "torch_threads": 16 * CORES, "engine_workers": 1},

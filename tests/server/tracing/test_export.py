@@ -122,19 +122,19 @@ def test_provider_that_does_not_end_is_left(monkeypatch):
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "long", "tracing: an OTEL_.* variable cannot be used: .*long"),
     ],
 )
-def test_variable_that_cannot_be_used_ends_with_2(variable, value, said, monkeypatch, capsys):
+def test_variable_that_cannot_be_used_ends_with_2(variable, value, said, monkeypatch, capfd):
     monkeypatch.setenv(variable, value)
-    assert_refused(said, capsys)
+    assert_refused(said, capfd)
 
 
-def test_missing_extra_ends_with_2(monkeypatch, capsys):
+def test_missing_extra_ends_with_2(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "losswire_server.tracing.export", None)
-    assert_refused(r"tracing: expected OpenTelemetry to be installed: .* pip install './server\[tracing\]'", capsys)
+    assert_refused(r"tracing: expected OpenTelemetry to be installed: .* pip install './server\[tracing\]'", capfd)
 
 
-def assert_refused(said, capsys):
+def assert_refused(said, capfd):
     with pytest.raises(SystemExit) as ended:
-        main(["--tracing=true", "--port=0", "--metrics-port=0"])
+        main(["--tracing", "--port=0", "--metrics-port=0"])
     assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert re.search(f"^losswire-server: {said}", line), line

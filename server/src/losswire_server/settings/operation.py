@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import Field
+from pydantic_settings import CliImplicitFlag
 
 from losswire_server.settings.types import Group, Seconds, Whole
 
@@ -28,5 +29,5 @@ class Operation(Group):
     access_log_per_second: Whole = Field(10, ge=0, le=1_000_000)
     """The most calls that are logged in a second, at level info; calls past the limit are counted. 0 logs none."""
 
-    tracing: bool = False
+    tracing: CliImplicitFlag[bool] = False
     """Send traces and a metric of calls by OpenTelemetry, as OTEL_* variables say. Needs the extra `tracing`."""
