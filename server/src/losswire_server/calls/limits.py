@@ -63,6 +63,7 @@ class Rate:
     def take(self, amount: float) -> None:
         """Takes an amount, which may be more than is left: what was sent cannot be taken back. The next ones wait."""
         if self._per_second:
+            self._fill()  # else the time of a long rest would make up for what is taken after it
             self._left -= amount
 
     @property

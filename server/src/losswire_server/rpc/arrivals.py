@@ -123,12 +123,9 @@ class Arrivals:
         self._end_youngest(oldest)
 
     def _count(self, connection: Connection) -> bool:
-        """Counts what arrived over a connection. Returns whether the connection is known."""
+        """Counts what arrived over a connection. Returns whether the connection is known, if it is on a network."""
         endpoint = connection.endpoint
-        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
-        if received is not None:
-            connection.count(received)
-        return endpoint is None or received is not None
+        return endpoint is None or connection.count(partial(self._sockets.received_bytes, endpoint))
 
     def _hold(self, calls: list[Waiting]) -> None:
         """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end.
@@ -193,6 +190,4 @@ class Arrivals:
             self._loop.call_soon_threadsafe(self._connections.forget, found)
         for connection in self._connections:
             if connection.is_unsettled and connection.endpoint is not None:
-                received = self._sockets.received_bytes(connection.endpoint)
-                if received is not None:
-                    connection.settle(received)
+                connection.settle(partial(self._sockets.received_bytes, connection.endpoint))

@@ -6,14 +6,15 @@ over.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account, Accounts, CallerLimits
 from losswire_server.process.sockets import Endpoint, endpoint_of
 
-FRAME_BYTES = 2**14  # HTTP/2's usual frames, each behind a header of 9 bytes
-MESSAGE_OVERHEAD_BYTES = 128  # of a call's headers, and of a message's frame and prefix, about
+# What surrounds messages is estimated, rather too high: that is noticed, since more cannot be complete than came.
+FRAME_BYTES = 2**12  # of HTTP/2, each behind a header of 9 bytes; most callers fill frames of four times that
+MESSAGE_OVERHEAD_BYTES = 128  # of a call's headers, and of a message's frame and prefix
 SETTLE_CALLS = 256  # after so many messages, what was estimated is replaced with what was counted
 LEAST_BYTES = 2**17  # less than that is not held, as no small message is
 
@@ -36,8 +37,9 @@ class Connection:
         self.receiving = self.unfinished = 0
         self.held = held
         self.last_bytes = 0
-        self._received = 0  # by the kernel's last count, which messages that came since are not in
-        self._accounted = 0  # bytes that came, and are not of unfinished messages
+        self._complete = 0  # bytes of complete messages and of what surrounds them, as estimated in the event loop
+        self._excess = 0  # how much of that estimate was found to be too high, by the thread that counts
+        self._received = 0
         self._unsettled = 0
         self._lock = threading.Lock()  # of `held`
 
@@ -60,19 +62,32 @@ class Connection:
     def came(self, size: int) -> None:
         """Notes that a message is complete. Who takes it holds its bytes from now on."""
         self.last_bytes = size
-        self._accounted += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
+        self._complete += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
         self._unsettled += 1
         if self.held.size:
             with self._lock:
                 self.held.hold(max(0, self.held.size - size))
 
-    def count(self, received: int) -> None:
-        """Counts what arrived of messages that are not complete, from all bytes that ever came."""
+    def count(self, received_bytes: Callable[[], int | None]) -> bool:
+        """Counts what arrived of messages that are not complete.
+
+        Args:
+            received_bytes: Tells how many bytes ever came over the connection; None if there is no such connection.
+
+        Returns:
+            Whether there is.
+        """
+        complete = self._complete  # before the kernel is asked, so that all of it has come by then
+        received = received_bytes()
+        if received is None:
+            return False
         if received < self._received:  # another connection of the same endpoint
-            self._accounted = 0
+            self._excess = complete
         self._received = received
-        unfinished = received - self._accounted
+        self._excess = max(self._excess, complete - received)
+        unfinished = received - (complete - self._excess)
         self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
+        return True
 
     def hold(self, copies: int, *, whether_it_fits: bool) -> bool:
         """Holds what was counted, so many times. Returns whether more has come.
@@ -104,9 +119,12 @@ class Connection:
     def is_unsettled(self) -> bool:
         return self._unsettled >= SETTLE_CALLS and not self.receiving
 
-    def settle(self, received: int) -> None:
-        """Takes all bytes that came for accounted, while no message is on its way."""
-        self._accounted, self._unsettled = received, 0
+    def settle(self, received_bytes: Callable[[], int | None]) -> None:
+        """Takes all that came for complete, while no message is on its way. As for `count`."""
+        complete = self._complete
+        received = received_bytes()
+        if received is not None and not self.receiving:
+            self._excess, self._unsettled = complete - received, 0
 
 
 class Connections:
