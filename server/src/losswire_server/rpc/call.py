@@ -89,14 +89,22 @@ class Call:
         self.connection.belongs_to(self._account)
 
     async def read(self) -> bytes | None:
-        """The next message; None after the last. While it is on its way, `refuse` may end the call."""
+        """The next message; None after the last. While it is on its way, `refuse` may end the call.
+
+        Then gRPC is waited for all the same: grpcio never frees a message that comes for a read that was cancelled.
+        """
         self._waits.begin_receiving(self)
         start = time.perf_counter()
         try:
             await self._turns.next()
-            message = await self.context.read()
-        finally:
+            reading = asyncio.ensure_future(self.context.read())
+        except BaseException:
             self._waits.end_receiving(self)
+            raise
+        reading.add_done_callback(lambda _: self._waits.end_receiving(self))
+        try:
+            message = await asyncio.shield(reading)
+        finally:
             self._recording.add("receive", start, time.perf_counter())
         if not isinstance(message, bytes):
             return None
