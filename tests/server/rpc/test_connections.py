@@ -145,7 +145,7 @@ def test_endpoint_that_is_used_again_is_counted_anew(connection):
     assert connection.unfinished == 10 * MIB
 
 
-def test_bytes_are_those_of_the_account_that_they_were_counted_for(admission, connection):
+def test_bytes_are_those_of_the_account_that_they_were_counted_for(connection):
     first, second = Account(), Account()
     connection.belongs_to(first)
     count(connection, MIB)

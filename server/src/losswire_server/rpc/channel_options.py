@@ -6,6 +6,7 @@ Names: https://github.com/grpc/grpc/blob/master/include/grpc/impl/channel_arg_na
 from losswire_server.settings import Settings
 
 LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows slabs down, more is uncounted memory
+NOT_COMPRESSED = 1  # bit of the only encoding: floats hardly shrink, and a message of 1 MB could become one of 1 GB
 PING_TIMEOUT_MILLISECONDS = 20_000
 
 
@@ -19,6 +20,7 @@ def options(settings: Settings, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # answers are bounded by their requests
+        ("grpc.compression_enabled_algorithms_bitset", NOT_COMPRESSED),
         ("grpc.max_concurrent_streams", settings.max_connection_calls),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.max_connection_idle_ms", _milliseconds(settings.idle_seconds)),

@@ -1,0 +1,141 @@
+"""Callers that take too long are cut off. Nobody waits: the clock is the test's."""
+
+import asyncio
+import logging
+
+import pytest
+
+from losswire_server.calls.admission import Admission
+from losswire_server.calls.limits import UNLIMITED
+from losswire_server.calls.turns import Turns
+from losswire_server.errors import TooSlowError
+from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.waits import Waits
+from tests.server.rpc.waiting import Clock, FakeCall, FakeSockets
+
+SEND, IDLE = 10.0, 40.0
+
+
+class Scene:
+    def __init__(self, send_seconds: float, idle_seconds: float) -> None:
+        self.clock, self.sockets = Clock(), FakeSockets()
+        admission = Admission(2**20)
+        self.connections = Connections(admission, UNLIMITED)
+        sockets, turns = self.sockets, Turns()
+        self.waits = Waits(admission, self.connections, sockets, send_seconds, idle_seconds, turns, self.clock)  # type: ignore[arg-type]
+
+    def call(self, number: int = 1, *, is_stream: bool = False) -> FakeCall:
+        call = FakeCall(self.connections.of(f"ipv4:10.0.0.1:{number}"), is_stream=is_stream)
+        endpoint = call.connection.endpoint
+        assert endpoint is not None
+        self.sockets.received[endpoint] = 0
+        return call
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.waits._look()
+
+
+@pytest.fixture
+def play():
+    """Runs a test's function with a scene, in an event loop."""
+
+    def run(story, send_seconds: float = SEND, idle_seconds: float = IDLE):
+        async def told():
+            scene = Scene(send_seconds, idle_seconds)
+            story(scene)
+            scene.waits.close()
+
+        asyncio.run(told())
+
+    return run
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["call", "stream"])
+@pytest.mark.parametrize("others", [(SEND, IDLE), (2 * IDLE, IDLE)], ids=["send first", "idle first"])
+def test_message_must_arrive_in_time(is_stream, others, play):
+    send_seconds, idle_seconds = others
+    most = idle_seconds if is_stream else send_seconds
+
+    def story(scene):
+        call, later = scene.call(is_stream=is_stream), scene.call(2, is_stream=is_stream)
+        scene.waits.begin_receiving(call)
+        scene.pass_seconds(most - 1)
+        scene.waits.begin_receiving(later)
+        assert call.refusals == []
+        scene.pass_seconds(1.5)
+        (error,) = call.refusals
+        assert isinstance(error, TooSlowError)
+        assert str(error) == f"a message took longer to arrive than the {most:g} seconds it may"
+        assert later.refusals == []
+
+    play(story, *others)
+
+
+def test_streams_wait_longer_than_calls(play):
+    def story(scene):
+        stream, call = scene.call(is_stream=True), scene.call(2)
+        scene.waits.begin_receiving(stream)
+        scene.waits.begin_receiving(call)
+        scene.pass_seconds(SEND)
+        assert (len(stream.refusals), len(call.refusals)) == (0, 1)
+        scene.pass_seconds(IDLE - SEND)
+        assert len(stream.refusals) == 1
+
+    play(story)
+
+
+def test_message_in_time_begins_anew(play):
+    def story(scene):
+        stream = scene.call(is_stream=True)
+        for _ in range(3):
+            scene.waits.begin_receiving(stream)
+            scene.pass_seconds(IDLE - 1)
+            scene.waits.end_receiving(stream)
+        scene.pass_seconds(10 * IDLE)
+        assert stream.refusals == []
+
+    play(story)
+
+
+def test_connection_of_a_slow_reader_is_ended(play, caplog):
+    caplog.set_level(logging.WARNING)
+
+    def story(scene):
+        slow, quick = scene.call(1), scene.call(2)
+        scene.waits.begin_sending(slow)
+        scene.waits.begin_sending(quick)
+        scene.pass_seconds(SEND - 1)
+        scene.waits.end_sending(quick)
+        scene.pass_seconds(1)
+        assert scene.sockets.ended == [slow.connection.endpoint]
+        scene.pass_seconds(SEND)
+        assert len(scene.sockets.ended) == 1  # once
+
+    play(story)
+    assert [record.getMessage() for record in caplog.records] == ["connection ended, since its caller does not read"]
+
+
+def test_each_answer_of_a_stream_has_its_own_time(play):
+    def story(scene):
+        stream = scene.call(is_stream=True)
+        for _ in range(3):
+            scene.waits.begin_sending(stream)
+            scene.pass_seconds(SEND - 1)
+            scene.waits.end_sending(stream)
+        assert scene.sockets.ended == []
+
+    play(story)
+
+
+def test_nobody_is_looked_after_without_calls(play):
+    def story(scene):
+        assert scene.waits._timer is None
+        call = scene.call()
+        scene.waits.begin_sending(call)
+        assert scene.waits._timer is not None
+        scene.waits.end_sending(call)
+        scene.pass_seconds(0.1)
+        assert scene.waits._timer is None
+
+    play(story)
