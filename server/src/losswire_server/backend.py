@@ -11,6 +11,7 @@ import ce_engine
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
+from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.streams import Streams
 from losswire_server.calls.turns import Turns
@@ -20,10 +21,11 @@ from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.launches import LaunchMetrics
+from losswire_server.metrics.limits import show_limits
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.resources import show_memory
 from losswire_server.metrics.scrapes import Scrapes
-from losswire_server.rpc.capabilities import capabilities
+from losswire_server.rpc.capabilities import capabilities, limits_by_name, with_caller_limits
 from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError
@@ -76,12 +78,14 @@ class Backend:
         self._workplace = Workplace(admission, self._readers, self._engine)
         self._max_message_bytes = settings.max_message_bytes
         desk = Desk(self._workplace, losses, PackMetrics(registry))
+        told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
+        show_limits(registry, limits_by_name(with_caller_limits(told, CallerLimits.of(settings))))
         self.service = LossService(
             Unary(desk, self._regions),
             Packs(desk, self._regions, settings.max_batch_requests),
             Streams(desk, settings.max_message_bytes, self.turns),
             self._leases,
-            capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes),
+            told,
         )
 
     def start(self) -> None:

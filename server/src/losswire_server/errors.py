@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -14,6 +15,20 @@ from losswire.v1 import ErrorReason
 
 DOMAIN = "losswire"
 MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and a caller's values may be long
+
+# Limits for which calls are refused: those of all callers, those of one caller, and those of a call.
+Limit = Literal[
+    "inflight_bytes",
+    "queue_rows",
+    "shared_memory",
+    "caller_bytes",
+    "caller_requests",
+    "caller_streams",
+    "caller_leases",
+    "caller_requests_per_second",
+    "caller_bytes_per_second",
+]
+Refusal = Literal[Limit, "too_large", "too_slow"]
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +48,17 @@ class NotServedError(Exception):
 
 
 class OverloadedError(Exception):
-    """Too much is in flight; nothing is wrong with the request."""
+    """Too much is in flight; nothing is wrong with the request.
 
-    def __init__(self, problem: str, retry_milliseconds: int) -> None:
+    Attributes:
+        retry_milliseconds: When to try again.
+        limit: Which one is reached.
+    """
+
+    def __init__(self, problem: str, retry_milliseconds: int, limit: Limit = "inflight_bytes") -> None:
         super().__init__(problem)
         self.retry_milliseconds = retry_milliseconds
+        self.limit: Limit = limit
 
 
 class TooLargeError(Exception):
@@ -102,6 +123,18 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
     if isinstance(error, OverloadedError):
         metadata += (("grpc-retry-pushback-ms", str(error.retry_milliseconds)),)
     return metadata
+
+
+def refusal_of(error: Exception | None) -> Refusal | None:
+    """The limit for which an error ends a call, if it does so for one."""
+    match error:
+        case OverloadedError():
+            return error.limit
+        case TooLargeError():
+            return "too_large"
+        case TooSlowError():
+            return "too_slow"
+    return None
 
 
 def log_failure(error: Exception, code: grpc.StatusCode, method: str) -> None:

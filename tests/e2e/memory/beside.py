@@ -47,7 +47,7 @@ def company(target: str) -> Iterator[Company]:
 
 def main(target: str) -> None:
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    threading.Thread(target=_wait, args=(over,), daemon=True).start()
     with grpc.insecure_channel(target) as channel:
         stub = LossServiceStub(channel)
         seconds, ends = _calls(stub, request(32, 10), over)
@@ -56,8 +56,14 @@ def main(target: str) -> None:
     sys.stdout.write(json.dumps(told))
 
 
+def _wait(over: threading.Event) -> None:
+    sys.stdin.read()
+    over.set()
+
+
 def _calls(stub: LossServiceStub, request: v1.EvaluateRequest, over: threading.Event) -> tuple[list[float], Any]:
-    seconds, ends = [], dict[str, int]()
+    seconds: list[float] = []
+    ends: dict[str, int] = {}
     while not over.wait(PAUSE_SECONDS) or not seconds:
         start = time.monotonic()
         try:

@@ -138,6 +138,21 @@ def test_messages_full_of_fields(message, method):
         close(callers)
 
 
+def test_calls_that_are_reset_once_their_message_has_come():
+    """grpcio keeps such a message for good if the read of it was cancelled."""
+    message = prefixed(of_size(8).SerializeToString())
+
+    def send(caller: RawCaller) -> None:
+        for stream in range(1, 61, 2):
+            caller.begin(stream, "Evaluate")
+            caller.send(stream, message, end=True)
+            caller.reset(stream)
+
+    with promising() as server:
+        callers = each(server, 4, send)
+        close(callers)
+
+
 def test_calls_that_are_reset_at_once():
     """Not all streams of a connection are over when the next one begins."""
     message = prefixed(request(32, 10).SerializeToString())

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def promising(**settings: object) -> Iterator[RunningServer]:
+def promising(**settings: Any) -> Iterator[RunningServer]:
     """A server with a budget. At the end, it kept within it, holds nothing, and has served a small caller throughout.
 
     A small caller is served in well under a second; bounds of a fraction of that would fail on a busy machine.

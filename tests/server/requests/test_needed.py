@@ -37,7 +37,7 @@ def apart(made: v1.EvaluateRequest, offset: int) -> tuple[v1.EvaluateRequest, di
     for name, payload in payloads.items():
         room = torch.zeros(len(payload) + 64, dtype=torch.uint8)
         start = -room.data_ptr() % 8 + offset
-        view = memoryview(room.numpy())[start : start + len(payload)]
+        view = memoryview(room.numpy().data)[start : start + len(payload)]
         view[:] = payload
         shifted[name] = view
     return parsed, shifted

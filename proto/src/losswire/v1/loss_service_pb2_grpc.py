@@ -33,7 +33,12 @@ class LossServiceStub(object):
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+    message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+    (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+    RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+    the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+    UNIMPLEMENTED: the message is compressed. Do not compress it.
     CANCELLED: the caller cancelled the call.
     UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
     PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
@@ -79,7 +84,12 @@ class LossServiceServicer(object):
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+    message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+    (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+    RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+    the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+    UNIMPLEMENTED: the message is compressed. Do not compress it.
     CANCELLED: the caller cancelled the call.
     UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
     PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
@@ -95,7 +105,9 @@ class LossServiceServicer(object):
         UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
         a newer server.
         RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-        RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+        RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
+        and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
+        use `EvaluateStream`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +122,8 @@ class LossServiceServicer(object):
         (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
         UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
         RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-        RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
+        RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests. A request that takes more
+        than `CallerLimits.max_inflight_bytes` fails alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +133,8 @@ class LossServiceServicer(object):
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
         Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
+        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void. The server takes
+        no more messages while results wait to be read; results that nobody reads for `Limits.send_seconds` end the connection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,9 +156,9 @@ class LossServiceServicer(object):
         PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
         the loopback interface or a Unix socket. Use another transport.
         UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
-        RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
-        (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
-        RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
+        RESOURCE_EXHAUSTED with a RetryInfo: the quota of all callers (`Limits.shared_memory_bytes`) or of this one
+        (`CallerLimits`) is used up (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+        RESOURCE_EXHAUSTED without: the size is larger than a whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +205,12 @@ class LossService(object):
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+    DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+    message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+    (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+    RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+    the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+    UNIMPLEMENTED: the message is compressed. Do not compress it.
     CANCELLED: the caller cancelled the call.
     UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
     PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack

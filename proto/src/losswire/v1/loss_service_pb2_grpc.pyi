@@ -34,7 +34,12 @@ class LossServiceStub:
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+        message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+        (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+      RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+        the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+      UNIMPLEMENTED: the message is compressed. Do not compress it.
       CANCELLED: the caller cancelled the call.
       UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
       PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
@@ -54,7 +59,9 @@ class LossServiceStub:
       UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
         a newer server.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+      RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
+        and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
+        use `EvaluateStream`.
     """
     BatchEvaluate: _grpc.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]
     """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
@@ -65,13 +72,15 @@ class LossServiceStub:
         (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
       UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
+      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests. A request that takes more
+        than `CallerLimits.max_inflight_bytes` fails alone.
     """
     EvaluateStream: _grpc.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
     Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
+    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void. The server takes
+    no more messages while results wait to be read; results that nobody reads for `Limits.send_seconds` end the connection.
     """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_capabilities_pb2.GetCapabilitiesRequest, _capabilities_pb2.GetCapabilitiesResponse]
     """Tells what this server serves, and its limits. No status codes of its own."""
@@ -84,9 +93,9 @@ class LossServiceStub:
       PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
         the loopback interface or a Unix socket. Use another transport.
       UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
-      RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
-        (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
-      RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
+      RESOURCE_EXHAUSTED with a RetryInfo: the quota of all callers (`Limits.shared_memory_bytes`) or of this one
+        (`CallerLimits`) is used up (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+      RESOURCE_EXHAUSTED without: the size is larger than a whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
     """
 
 @_typing.type_check_only
@@ -95,7 +104,12 @@ class LossServiceAsyncStub(LossServiceStub):
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+        message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+        (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+      RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+        the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+      UNIMPLEMENTED: the message is compressed. Do not compress it.
       CANCELLED: the caller cancelled the call.
       UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
       PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
@@ -112,7 +126,9 @@ class LossServiceAsyncStub(LossServiceStub):
       UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
         a newer server.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+      RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
+        and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
+        use `EvaluateStream`.
     """
     BatchEvaluate: _aio.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]  # type: ignore[assignment]
     """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
@@ -123,13 +139,15 @@ class LossServiceAsyncStub(LossServiceStub):
         (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
       UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
       RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
+      RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests. A request that takes more
+        than `CallerLimits.max_inflight_bytes` fails alone.
     """
     EvaluateStream: _aio.StreamStreamMultiCallable[_evaluate_pb2.EvaluateStreamRequest, _evaluate_pb2.EvaluateStreamResponse]  # type: ignore[assignment]
     """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
     Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
+    Status codes: those of `Evaluate`. An error ends the stream, and results already received are void. The server takes
+    no more messages while results wait to be read; results that nobody reads for `Limits.send_seconds` end the connection.
     """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_capabilities_pb2.GetCapabilitiesRequest, _capabilities_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Tells what this server serves, and its limits. No status codes of its own."""
@@ -142,9 +160,9 @@ class LossServiceAsyncStub(LossServiceStub):
       PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
         the loopback interface or a Unix socket. Use another transport.
       UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
-      RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
-        (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
-      RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
+      RESOURCE_EXHAUSTED with a RetryInfo: the quota of all callers (`Limits.shared_memory_bytes`) or of this one
+        (`CallerLimits`) is used up (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+      RESOURCE_EXHAUSTED without: the size is larger than a whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
     """
 
 class LossServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -152,7 +170,12 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
-      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline.
+      DEADLINE_EXCEEDED: the caller's deadline passed; the server has dropped the call. Retry with a longer deadline. Or a
+        message took longer to arrive than `Limits.send_seconds`, or `Limits.idle_seconds` on a stream
+        (`ERROR_REASON_TOO_SLOW`). Send faster, or in smaller messages.
+      RESOURCE_EXHAUSTED with a RetryInfo: the caller has reached one of its `CallerLimits`, or all callers together one of
+        the `Limits` (`ERROR_REASON_OVERLOADED`). Wait as long as it says. The text names the limit.
+      UNIMPLEMENTED: the message is compressed. Do not compress it.
       CANCELLED: the caller cancelled the call.
       UNAUTHENTICATED: the server does not know who calls (`ERROR_REASON_UNAUTHENTICATED`). Send a token that it knows.
       PERMISSION_DENIED: the caller's token does not permit this loss or series (`ERROR_REASON_NOT_PERMITTED`). In a pack
@@ -173,7 +196,9 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
           UNIMPLEMENTED: this server does not serve a requested option (`ERROR_REASON_NOT_SERVED`). Omit the option, or use
             a newer server.
           RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-          RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer rows, or use `EvaluateStream`.
+          RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
+            and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
+            use `EvaluateStream`.
         """
 
     @_abc_1.abstractmethod
@@ -190,7 +215,8 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
             (`ERROR_REASON_INVALID_REQUEST`). Send at most that many.
           UNIMPLEMENTED: this server takes one batch per call (`ERROR_REASON_NOT_SERVED`). Use `Evaluate`.
           RESOURCE_EXHAUSTED with a RetryInfo: too much is in flight (`ERROR_REASON_OVERLOADED`). Wait as long as it says.
-          RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests.
+          RESOURCE_EXHAUSTED without: the message is larger than the limit. Send fewer requests. A request that takes more
+            than `CallerLimits.max_inflight_bytes` fails alone.
         """
 
     @_abc_1.abstractmethod
@@ -202,7 +228,8 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
         """Evaluates one batch of any size, as a header and slabs of rows. Results stream back while later rows still arrive.
         Memory on the server does not grow with the number of rows, except for targets that must come ahead (see `Slab`).
 
-        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void.
+        Status codes: those of `Evaluate`. An error ends the stream, and results already received are void. The server takes
+        no more messages while results wait to be read; results that nobody reads for `Limits.send_seconds` end the connection.
         """
 
     @_abc_1.abstractmethod
@@ -227,9 +254,9 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
           PERMISSION_DENIED: the caller is not on the server's machine (`ERROR_REASON_NOT_PERMITTED`): it did not call over
             the loopback interface or a Unix socket. Use another transport.
           UNIMPLEMENTED: this server leases no memory (`ERROR_REASON_NOT_SERVED`). Use another transport.
-          RESOURCE_EXHAUSTED with a RetryInfo: the quota (`Limits.shared_memory_bytes`) is used up
-            (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
-          RESOURCE_EXHAUSTED without: the size is larger than the whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
+          RESOURCE_EXHAUSTED with a RetryInfo: the quota of all callers (`Limits.shared_memory_bytes`) or of this one
+            (`CallerLimits`) is used up (`ERROR_REASON_OVERLOADED`). Use another transport, or retry later.
+          RESOURCE_EXHAUSTED without: the size is larger than a whole quota (`ERROR_REASON_TOO_LARGE`). Ask for less.
         """
 
 def add_LossServiceServicer_to_server(servicer: LossServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -76,7 +76,7 @@ class Admission:
         if account.bytes + size > most:
             self._end_silent(account.bytes + size - most, account)
             problem = f"{account.bytes} of at most {most} bytes of this caller's are in flight"
-            raise OverloadedError(f"{problem}, and this needs {size} more", RETRY_MILLISECONDS)
+            raise OverloadedError(f"{problem}, and this needs {size} more", RETRY_MILLISECONDS, "caller_bytes")
         if self._bytes + size > self.max_bytes:
             self._end_silent(self._bytes + size - self.max_bytes)
             problem = f"{self._bytes} of at most {self.max_bytes} bytes are in flight, and this needs {size} more"

@@ -100,7 +100,7 @@ class Evaluation:
         try:
             future = self._workplace.engine.submit(slab, caller=caller.name, deadline=caller.deadline, then=then)
         except ce_engine.QueueFullError as error:
-            raise OverloadedError(str(error), RETRY_MILLISECONDS) from error
+            raise OverloadedError(str(error), RETRY_MILLISECONDS, "queue_rows") from error
         self._track(future)
         if self._closed:  # checked after the future is tracked: either this cancels it, or `close` has
             future.cancel()

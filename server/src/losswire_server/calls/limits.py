@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from losswire_server.errors import OverloadedError, TooLargeError
+from losswire_server.errors import Limit, OverloadedError, TooLargeError
 from losswire_server.settings import Settings
 
 RETRY_MILLISECONDS = 100
@@ -115,11 +115,11 @@ class Account:
         Raises:
             OverloadedError: The caller has too many calls under way, or began too many lately.
         """
-        self._check("calls", self.requests, self.limits.requests)
+        self._check("calls", self.requests, self.limits.requests, "caller_requests")
         if is_stream:
-            self._check("streams", self.streams, self.limits.streams)
-        self._check_rate(self._request_rate, "calls", self.limits.requests_per_second)
-        self._check_rate(self._byte_rate, "bytes", self.limits.bytes_per_second)
+            self._check("streams", self.streams, self.limits.streams, "caller_streams")
+        self._check_rate(self._request_rate, "calls", self.limits.requests_per_second, "caller_requests_per_second")
+        self._check_rate(self._byte_rate, "bytes", self.limits.bytes_per_second, "caller_bytes_per_second")
         self._request_rate.take(1)
         self.requests += 1
         self.streams += is_stream
@@ -147,10 +147,10 @@ class Account:
         most = int(most_bytes * self.limits.share)
         if size > most:
             raise TooLargeError(f"a region of {size} bytes can never be leased: a caller may lease at most {most}")
-        self._check("regions", self.leases, self.limits.leases)
+        self._check("regions", self.leases, self.limits.leases, "caller_leases")
         if self.leased_bytes + size > most:
             problem = f"this caller leases {self.leased_bytes} of at most {most} bytes, and this region has {size}"
-            raise OverloadedError(problem, LEASE_RETRY_MILLISECONDS)
+            raise OverloadedError(problem, LEASE_RETRY_MILLISECONDS, "caller_leases")
         self.leases += 1
         self.leased_bytes += size
         try:
@@ -160,16 +160,17 @@ class Account:
             self.leased_bytes -= size
 
     @staticmethod
-    def _check(what: str, count: int, most: int) -> None:
+    def _check(what: str, count: int, most: int, limit: Limit) -> None:
         if count >= most:
-            raise OverloadedError(f"this caller has {count} {what} under way, and may have {most}", RETRY_MILLISECONDS)
+            problem = f"this caller has {count} {what} under way, and may have {most}"
+            raise OverloadedError(problem, RETRY_MILLISECONDS, limit)
 
     @staticmethod
-    def _check_rate(rate: Rate, what: str, most: float) -> None:
+    def _check_rate(rate: Rate, what: str, most: float, limit: Limit) -> None:
         seconds = rate.wait_seconds()
         if seconds:
             problem = f"this caller sent more than {most:g} {what} a second, on average over {BURST_SECONDS:g} seconds"
-            raise OverloadedError(problem, max(1, round(seconds * 1000)))
+            raise OverloadedError(problem, max(1, round(seconds * 1000)), limit)
 
 
 class Accounts:

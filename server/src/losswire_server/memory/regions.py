@@ -82,7 +82,7 @@ class Regions:
             except OSError as error:
                 self._bytes -= size
                 problem = f"the machine cannot allocate a region of {size} bytes: {error.strerror}"
-                raise OverloadedError(problem, RETRY_MILLISECONDS) from error
+                raise OverloadedError(problem, RETRY_MILLISECONDS, "shared_memory") from error
             weakref.finalize(region.mapping, self._give_back, size).atexit = False
         return Lease(region_id, f"/proc/{os.getpid()}/fd/{region.descriptor}", size)
 
@@ -151,9 +151,10 @@ class Regions:
             raise TooLargeError(f"a region of {size} bytes can never be leased: at most {self.max_bytes} can in all")
         if self._bytes + size > self.max_bytes:
             problem = f"{self._bytes} of at most {self.max_bytes} bytes are leased, and this region has {size}"
-            raise OverloadedError(problem, RETRY_MILLISECONDS)
+            raise OverloadedError(problem, RETRY_MILLISECONDS, "shared_memory")
         if len(self._regions) >= _most_regions():
-            raise OverloadedError(f"{len(self._regions)} regions are leased, and no more can be", RETRY_MILLISECONDS)
+            problem = f"{len(self._regions)} regions are leased, and no more can be"
+            raise OverloadedError(problem, RETRY_MILLISECONDS, "shared_memory")
         self._bytes += size
 
     def _give_back(self, size: int) -> None:

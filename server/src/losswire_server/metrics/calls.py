@@ -7,6 +7,8 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from losswire_server.metrics.limits import RefusalMetrics
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LABELS = ("grpc_type", "grpc_service", "grpc_method")
 TYPES = {  # by whether the request and the response are streams
@@ -32,6 +34,7 @@ class RpcMetrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._refused = RefusalMetrics(registry)
         self._methods = {method.name: self._method(method) for method in service.methods}
 
     def method(self, name: str) -> "MethodMetrics":
@@ -49,6 +52,7 @@ class RpcMetrics:
             received=self._received.labels(*labels),
             sent=self._sent.labels(*labels),
             seconds=self._seconds.labels(*labels),
+            refused=self._refused,
         )
 
 
@@ -58,6 +62,7 @@ class MethodMetrics:
 
     Attributes:
         is_stream: Whether many messages may come in a call.
+        refused: Counts the calls of all methods that were refused.
     """
 
     name: str
@@ -67,14 +72,16 @@ class MethodMetrics:
     received: Counter
     sent: Counter
     seconds: Histogram
+    refused: RefusalMetrics
 
     def start(self) -> float:
         """Counts the start of a call; returns what `end` needs."""
         self.started.inc()
         return time.perf_counter()
 
-    def end(self, start: float, code: grpc.StatusCode) -> float:
+    def end(self, start: float, code: grpc.StatusCode, error: Exception | None = None) -> float:
         """Counts the end of a call, whatever the reason; returns the seconds that the call took."""
+        self.refused.count(error)
         seconds = time.perf_counter() - start
         self.seconds.observe(seconds)
         self.handled[code].inc()

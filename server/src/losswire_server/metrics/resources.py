@@ -21,7 +21,9 @@ def show_memory(
     registry: CollectorRegistry, inflight_bytes: Callable[[], float], leased_bytes: Callable[[], float]
 ) -> None:
     """Shows how much memory callers take at the time of each scrape."""
-    inflight = Gauge("losswire_inflight_bytes", "Requests being evaluated or waiting.", registry=registry)
+    inflight = Gauge(
+        "losswire_inflight_bytes", "What callers make the server hold: messages, work and answers.", registry=registry
+    )
     inflight.set_function(inflight_bytes)
     leased = Gauge("losswire_shared_memory_bytes", "Shared memory leased to callers.", registry=registry)
     leased.set_function(leased_bytes)

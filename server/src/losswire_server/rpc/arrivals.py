@@ -27,6 +27,8 @@ STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer
 GIVE_BACK_SECONDS = 0.05
 FIND_SECONDS = 1.0  # between looking for connections that have ended
 
+Refused = OverloadedError | TooLargeError
+
 log = logging.getLogger(__name__)
 
 
@@ -142,7 +144,7 @@ class Arrivals:
                         self._admission.begin_silence(call.connection.held, end, STALLED_SECONDS)
                     break
                 except (OverloadedError, TooLargeError) as error:
-                    self._refuse(next(filter(self._can_make_room, reversed(younger)), call), str(error))
+                    self._refuse(next(filter(self._can_make_room, reversed(younger)), call), error)
 
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0
@@ -161,24 +163,25 @@ class Arrivals:
 
     def _end_one(self, connection: Connection, call: Waiting) -> None:
         if call.is_stream:
-            self._refuse(call, "more came than fits beside the requests in flight")
+            problem = "more came than fits beside the requests in flight"
+            self._refuse(call, OverloadedError(problem, RETRY_MILLISECONDS))
         elif connection.endpoint is not None and self._sockets.end(connection.endpoint):
             log.warning("connection ended, since more came than fits", extra={"peer": connection.peer})
 
     def _make_room(self, call: Waiting) -> None:
         problem = "nothing came of this message for long, and other callers need the memory that it takes"
-        self._tell(call, problem)  # and no more, since admission is locked where this is called
+        self._tell(call, OverloadedError(problem, RETRY_MILLISECONDS))  # and no more: admission is locked here
 
-    def _refuse(self, call: Waiting, problem: str) -> None:
+    def _refuse(self, call: Waiting, error: Refused) -> None:
         self._refused.add(call)
         call.connection.let_go()
-        self._tell(call, problem)
+        self._tell(call, error)
 
-    def _tell(self, call: Waiting, problem: str) -> None:
+    def _tell(self, call: Waiting, error: Refused) -> None:
         if self._loop is not None and not self._closed:
-            self._loop.call_soon_threadsafe(self._end, call, OverloadedError(problem, RETRY_MILLISECONDS))
+            self._loop.call_soon_threadsafe(self._end, call, error)
 
-    def _end(self, call: Waiting, error: OverloadedError) -> None:
+    def _end(self, call: Waiting, error: Refused) -> None:
         if call in self._watched:  # else it has ended, or its message came in the meantime
             call.refuse(error)
 

@@ -101,7 +101,7 @@ class Call:
         except BaseException:
             self._waits.end_receiving(self)
             raise
-        reading.add_done_callback(lambda _: self._waits.end_receiving(self))
+        reading.add_done_callback(self._end_receiving)
         try:
             message = await asyncio.shield(reading)
         finally:
@@ -162,11 +162,16 @@ class Call:
 
     def end(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
         """Counts, logs and traces the call. The error is what ended it, if anything did but the caller."""
-        seconds = self._metrics.end(self._start, code)
+        seconds = self._metrics.end(self._start, code, error)
         received, sent = self._received_bytes, self._sent_bytes
         name, peer = self.caller.name, self.connection.peer
         self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))
         self._trace.end(code, seconds, received, sent, error)
+
+    def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:
+        self._waits.end_receiving(self)
+        if not reading.cancelled():
+            reading.exception()  # is nobody's any more if the call has ended
 
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()

@@ -65,6 +65,15 @@ def with_caller_limits(served: v1.GetCapabilitiesResponse, limits: CallerLimits)
     return told
 
 
+def limits_by_name(told: v1.GetCapabilitiesResponse) -> dict[str, float]:
+    """All limits that callers are told, those of one caller with the prefix ``caller_``."""
+    limits = {"max_queue_rows": float(told.batching.max_queue_rows)}
+    for prefix, message in ("", told.limits), ("caller_", told.caller_limits):
+        for field in message.DESCRIPTOR.fields:
+            limits[prefix + field.name] = float(getattr(message, field.name))
+    return limits
+
+
 def described(device: torch.device) -> v1.Device:
     return v1.Device(type=device.type, index=device.index, name=_model(device))
 
