@@ -14,7 +14,7 @@ from losswire_server.rpc.connections import Connections
 from tests.helpers import eventually
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
 
-BUDGET = 100 * MIB
+BUDGET = 50 * COPIES * MIB
 
 
 class Scene:
@@ -142,12 +142,12 @@ def test_stalled_message_makes_room(play):
             await scene.look(STALLED_SECONDS / 3)
         assert refused(stalled, active) == [False, False]
         with pytest.raises(OverloadedError):
-            scene.admission.reservation().resize(30 * MIB)
+            scene.admission.reservation().resize(12 * COPIES * MIB)
         await asyncio.sleep(0)
         assert refused(stalled, active) == [False, False]
         await scene.look(STALLED_SECONDS / 2)
         with pytest.raises(OverloadedError):
-            scene.admission.reservation().resize(30 * MIB)
+            scene.admission.reservation().resize(12 * COPIES * MIB)
         await asyncio.sleep(0)
         assert refused(stalled, active) == [True, False]
 
@@ -157,12 +157,12 @@ def test_stalled_message_makes_room(play):
 def test_streams_are_held_though_they_do_not_fit(play):
     async def story(scene):
         others = scene.admission.reservation()
-        others.resize(98 * MIB)
+        others.resize(BUDGET - 2 * MIB)
         stream = scene.call(is_stream=True)
         scene.came(stream, 4)
         scene.clock.now += ON_ITS_WAY_SECONDS
         scene.arrivals._hold([stream] if scene.arrivals._count(stream.connection) else [])
-        assert scene.held == 98 + 4
+        assert scene.held * MIB == BUDGET + 2 * MIB
         assert refused(stream) == [False]
 
     play(story)
@@ -173,10 +173,10 @@ def test_connection_is_ended_in_an_emergency(play, caplog):
 
     async def story(scene):
         others = scene.admission.reservation()
-        others.resize(50 * MIB)
+        others.resize(BUDGET - 50 * MIB)
         old, young = scene.call(), scene.call()
-        scene.came(old, 20)
-        scene.came(young, 40)
+        scene.came(old, 10)
+        scene.came(young, 45)
         scene.clock.now += 1
         scene.arrivals._look(scene.clock.now)  # and the event loop is busy
         assert scene.sockets.ended == [young.connection.endpoint]
@@ -189,7 +189,7 @@ def test_connection_is_ended_in_an_emergency(play, caplog):
 def test_stream_is_refused_in_an_emergency(play):
     async def story(scene):
         others = scene.admission.reservation()
-        others.resize(90 * MIB)
+        others.resize(BUDGET - 10 * MIB)
         stream = scene.call(is_stream=True)
         scene.came(stream, 20)
         await scene.look()

@@ -149,8 +149,10 @@ def test_bytes_of_a_second_are_limited():
 
 
 def test_too_large_comes_without_a_time_to_try_again():
-    with limited(max_inflight_bytes=4 * 2**20, max_message_bytes=4 * 2**20) as (server, caller, another):
-        refused = refusal(lambda: caller.Evaluate(small(rows=80_000)))  # 3.8 MB, of a share of 3
+    with limited(max_inflight_bytes=16 * 2**20, max_message_bytes=4 * 2**20) as (server, caller, another):
+        large = small(rows=80_000, outputs=v1.OutputSpec(outputs=[v1.Output.OUTPUT_PROBABILITIES]))
+        large.outputs.gradient.dtype = v1.Dtype.DTYPE_FLOAT64
+        refused = refusal(lambda: caller.Evaluate(large))  # 4 MB, and 19 MB for its answer, of a share of 12
         assert refused is not None
         assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert refused.retry_seconds is None
@@ -186,7 +188,7 @@ def test_compressed_messages_are_refused():
 
 def test_every_limit_is_told_and_shown():
     settings: dict[str, Any] = {
-        "max_message_bytes": 2**21,
+        "max_message_bytes": 2**19,
         "slab_bytes": 2**16,
         "shared_memory_bytes": 2**24,
         "max_batch_requests": 7,

@@ -21,6 +21,7 @@ class Process:
         self.seconds = Histogram("losswire_queue_seconds", "Waits.", buckets=[1, 2], registry=registry)
         self.waiting = Gauge("losswire_queued_rows", "Rows.", registry=registry)
         self.start = Gauge("process_start_time_seconds", "Start.", registry=registry)
+        Gauge("losswire_limit", "Limits.", ["limit"], registry=registry).labels("idle_seconds").set(300)
         Info("losswire_build", "Versions.", registry=registry).info({"version": "1"})
         self.began: dict[tuple[str, str], float] = {}
 
@@ -55,6 +56,11 @@ def ledger():
 def report_all(ledger: Ledger, processes: tuple[Process, ...]) -> None:
     for place, process in enumerate(processes):
         process.report(ledger, place)
+
+
+def test_limits_are_those_of_each_process(ledger, processes):
+    report_all(ledger, processes)
+    assert value(ledger.total({}), "losswire_limit", limit="idle_seconds") == 300
 
 
 def test_kinds_are_put_together_as_each_is_meant(ledger, processes):

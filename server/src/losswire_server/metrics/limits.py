@@ -7,10 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from losswire_server.errors import Refusal, refusal_of
 
+LIMITS = "losswire_limit"
+
 
 def show_limits(registry: CollectorRegistry, limits: Mapping[str, float]) -> None:
     """Shows limits, which stay what they are while the server runs."""
-    gauge = Gauge("losswire_limit", "Limits that callers are told.", ["limit"], registry=registry)
+    gauge = Gauge(LIMITS, "Limits that callers are told, of one process.", ["limit"], registry=registry)
     for name, limit in limits.items():
         gauge.labels(name).set(limit)
 

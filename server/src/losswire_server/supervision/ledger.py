@@ -6,6 +6,7 @@ from itertools import chain
 
 from prometheus_client.samples import Sample
 
+from losswire_server.metrics.limits import LIMITS
 from losswire_server.metrics.series import DEFAULT_SERIES, OTHER_SERIES
 from losswire_server.supervision.snapshot import Family, Key, Series, Snapshot, key_of
 
@@ -100,6 +101,6 @@ def _add(into: dict[Key, Sample], sample: Sample, family: Family) -> None:
 
 
 def _together(family: Family) -> Callable[[float, float], float]:
-    if family.type == "info":
+    if family.type == "info" or family.name == LIMITS:  # each process keeps the same
         return max
     return min if family.type == "gauge" and family.name.endswith(MOMENTS) else operator.add
