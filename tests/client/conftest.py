@@ -26,5 +26,5 @@ def shared(target: str) -> Iterator[Client]:
 @pytest.fixture
 def alone() -> Iterator[tuple[Server, Client]]:
     """A server with no other callers, and its client."""
-    with serving(shared_memory_bytes=8 * MIB) as server, connected(server) as client:
+    with serving(shared_memory_bytes=8 * MIB, caller_share=1) as server, connected(server) as client:
         yield server, client
