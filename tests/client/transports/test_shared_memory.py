@@ -167,7 +167,7 @@ def test_idle_regions_go_back_to_the_server(alone, monkeypatch):
 def test_idle_regions_make_room(alone):
     _, client = alone
     place = client.empty(5 * MIB, "uint8")
-    with pytest.raises(OverloadedError, match="leased") as raised:
+    with pytest.raises(OverloadedError, match="leases") as raised:
         client.empty(4 * MIB, "uint8")
     assert raised.value.retry_seconds > 0
     del place

@@ -21,7 +21,7 @@ ROWS, PART = 3 * 2**18, 2**15  # 6 MiB of targets, in slabs of 256 KiB
 
 @pytest.fixture
 def server():
-    with serving(max_inflight_bytes=8 * MIB, max_message_bytes=2 * MIB, caller_share=1) as running:
+    with serving(max_inflight_bytes=8_200_000, max_message_bytes=2 * MIB, caller_share=1) as running:
         yield running
 
 
@@ -85,11 +85,11 @@ def test_silent_stream_makes_room(server, channel, monkeypatch):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
     with pytest.raises(grpc.RpcError) as raised:
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((480,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((500,), 1024).request)
     assert is_overloaded(raised.value)
     monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
     with pytest.raises(grpc.RpcError):
-        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((480,), 1024).request)
+        loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(classes((500,), 1024).request)
     error = stream.error()
     assert is_overloaded(error)
     assert "sent nothing for long" in present(call_of(error).details())
