@@ -63,6 +63,16 @@ def test_outputs_are_those_of_torch(kind, shape, dtype, grad):
     assert (result.grad is not None) == grad
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "dtype", "grad_dtype"), pairs(PROBLEMS, SHAPES, FLOATS, (torch.float64, torch.float16))
+)
+def test_outputs_beside_a_gradient_of_another_dtype_are_those_of_torch(kind, shape, dtype, grad_dtype):
+    given = problem(kind, shape, dtype)
+    result = given.ours(grad=True, grad_dtype=grad_dtype, outputs=available(given))
+    assert_outputs(result, given, 1e-12 if dtype is torch.float64 else 5e-6)
+    assert torch.equal(present(result.grad), present(given.ours(grad_dtype=torch.float64).grad).to(grad_dtype))
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("kind", PROBLEMS)
 def test_each_choice_of_outputs_is_kept_to(kind, dtype):

@@ -23,6 +23,8 @@ LAUNCHES: dict[str, LaunchOf] = {
     "binary_cross_entropy_with_logits": binary_launch,
 }
 
+WIDE = ("grad", "probabilities", "log_probabilities")  # results of the input's shape
+
 
 def evaluate_natively(
     library: Library,
@@ -60,12 +62,14 @@ def _evaluate_converted(
 def _evaluate_block(
     library: Library, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults
 ) -> None:
-    grad = out.grad
-    if grad is not None and grad.dtype not in (kind.dtype, kind.compute_dtype):
-        grad = working_memory(grad, x, kind.compute_dtype, "grad")
-    LAUNCHES[kind.loss](library, kind, x, target, rows, out._replace(grad=grad)).take()
-    if grad is not None:
-        deliver((grad,), (out.grad,))
+    if out.grad is None or out.grad.dtype in (kind.dtype, kind.compute_dtype):
+        LAUNCHES[kind.loss](library, kind, x, target, rows, out).take()
+        return
+    # All of the input's shape, since the compiled code takes one layout for all of them.
+    wide = {name: result for name in WIDE if (result := getattr(out, name)) is not None}
+    memories = {name: working_memory(result, x, kind.compute_dtype, name) for name, result in wide.items()}
+    LAUNCHES[kind.loss](library, kind, x, target, rows, out._replace(**memories)).take()
+    deliver(tuple(memories.values()), tuple(wide.values()))
 
 
 def _known(target: Tensor, kind: Kind) -> Tensor:
