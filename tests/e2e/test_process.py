@@ -214,6 +214,18 @@ def test_launch_takes_its_own_settings(level, events, monkeypatch, capsys):
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
 
 
+def test_launch_reads_a_log_of_any_bytes(monkeypatch, capsys, tmp_path):
+    """gRPC's core writes what peers send, and a server whose log nobody reads stands still once the pipe is full."""
+    serving = '{"event": "serving", "target": "127.0.0.1:1", "metrics": "127.0.0.1:2"}'
+    program = tmp_path / "losswire-server"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n\\377\\n{{\"event\": \"later\"}}\\n' '{serving}' >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with launch():
+        pass
+    assert capsys.readouterr().err.splitlines() == [r"\xff", '{"event": "later"}']
+
+
 def test_launch_refuses_an_unknown_level():
     with pytest.raises(ValueError, match=r"log_level: expected one of debug, .*, got 'loud'"), launch(log_level="loud"):
         pass

@@ -58,7 +58,11 @@ def launch(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSWIRE_")}
     command = [sys.executable, "-m", "losswire_server", *arguments]
     process = subprocess.Popen(  # noqa: S603 - no shell, our own program
-        command, env=environment, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",  # gRPC's core writes what peers send; an error here would leave the server's log unread
     )
     log = cast(IO[str], process.stderr)
     reader = threading.Thread(target=_pass_on, args=(log, _rank(log_level)))
