@@ -1,0 +1,141 @@
+"""The oracles find faults: each test plants one."""
+
+import random
+import time
+from typing import Any
+
+import grpc
+import pytest
+
+import ce_engine
+from ce_engine import reference
+from losswire import v1
+from trials.fuzz import answers, bounds, findings, generating, parts
+from trials.fuzz.findings import FindingError
+from trials.fuzz.slabs import messages_of
+from trials.fuzz.targets import TARGETS, frames, packs, streams
+from trials.twin.batch import of_request
+from trials.twin.check import WrongAnswerError, check_response
+
+
+def right(seed: int = 0, **fields: Any) -> v1.EvaluateRequest:
+    request = v1.EvaluateRequest()
+    request.CopyFrom(generating.request(random.Random(seed), rows_at_least=2))
+    request.spec.reduction = v1.Reduction.REDUCTION_SUM
+    request.MergeFrom(v1.EvaluateRequest(**fields))
+    return request
+
+
+def replace_engine(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    real = ce_engine.evaluate
+    monkeypatch.setattr(ce_engine, "evaluate", lambda slab: change(real(slab)))
+
+
+def off_by_a_bit(result: Any) -> Any:
+    result.loss_sum += 1e-3 * abs(result.loss_sum)
+    return result
+
+
+def test_wrong_answer_is_found(monkeypatch):
+    replace_engine(monkeypatch, off_by_a_bit)
+    with pytest.raises(FindingError, match="a wrong answer: loss_sum"):
+        TARGETS["unary"].run(right().SerializeToString())
+
+
+def test_internal_fault_is_found(monkeypatch):
+    monkeypatch.setattr(answers, "plan_request", lambda *_, **__: 1 / 0)
+    with pytest.raises(FindingError, match="INTERNAL: ZeroDivisionError"):
+        answers.answered(right())
+
+
+def test_refusal_is_no_finding():
+    assert answers.answered(v1.EvaluateRequest()) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_lack_of_memory_is_found():
+    with pytest.raises(FindingError, match="takes all memory"):
+        findings.checked_status(ce_engine.OutOfMemoryError("no memory"))
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_slow_input_is_found(monkeypatch):
+    monkeypatch.setattr(bounds, "SECONDS", 0.01)
+    with pytest.raises(FindingError, match="10 bytes took"), bounds.bounded(10):
+        compute(0.05)
+
+
+@pytest.mark.skipif(not bounds.PEAK.exists(), reason="the peak of memory is read from /proc")
+def test_large_input_is_found():
+    with pytest.raises(FindingError, match=r"10 bytes took \d+ MB"), bounds.bounded(10):
+        assert len(b"x" * (bounds.BYTES + 2**25))
+
+
+def test_memory_of_earlier_inputs_does_not_count():
+    assert len(b"x" * (2 * bounds.BYTES))
+    with bounds.bounded(10):
+        pass
+
+
+def test_other_reading_of_a_frame_is_found(monkeypatch):
+    message = messages_of(right(), 2, random.Random(0))[-1]
+    frames.test(message)
+    monkeypatch.setattr(v1, "EvaluateStreamRequest", _Deaf)
+    with pytest.raises(FindingError, match="protobuf reads other rows"):
+        frames.test(message)
+
+
+class _Deaf:
+    """Reads every message as an empty one."""
+
+    @staticmethod
+    def FromString(_: bytes) -> v1.EvaluateStreamRequest:  # noqa: N802 - protobuf's name
+        return _EMPTY
+
+
+_EMPTY = v1.EvaluateStreamRequest()
+
+
+def test_pack_that_differs_is_found(monkeypatch):
+    data = parts.joined([right(3).SerializeToString()])
+    packs.test(data)
+    monkeypatch.setattr(packs, "read_and_answered", lambda *_: v1.EvaluateResponse())
+    with pytest.raises(FindingError, match="in a pack: expected"):
+        packs.test(data)
+
+
+def test_stream_that_differs_is_found(monkeypatch):
+    messages = messages_of(right(), 100, random.Random(0))
+    data = parts.joined(messages)
+    assert isinstance(findings.answer_or_refusal(lambda: streams.stream(messages)), streams.Streamed)
+    streams.test(data)
+    monkeypatch.setattr(streams, "answered", lambda _: v1.EvaluateResponse())
+    with pytest.raises(FindingError, match="in slabs: expected"):
+        streams.test(data)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_twin_is_the_slow_twin(seed):
+    """And it notices each number of an answer that is changed."""
+    request = generating.request(random.Random(seed), rows_at_least=1)
+    batch, response = of_request(request), answers.answered(request)
+    assert check_response(batch, response) >= 0.9 * batch.row_count  # a factor may be too small to compare
+    options = {name: option for name, option in batch.options.items() if name not in ("empty", "outputs")}
+    if isinstance(options.get("weight"), str):
+        return  # the slow twin takes numbers
+    target = batch.target if batch.target.is_floating_point() else batch.target.long()  # uint8 would be a mask
+    slow = getattr(reference, batch.loss)(batch.input, target, **options)
+    fields = {"loss_sum": slow.loss_sum, "weight_sum": slow.weight_sum, "row_count": slow.row_count}
+    as_answer = v1.EvaluateResponse(**fields, ignored_count=slow.ignored_count)
+    as_answer.loss.CopyFrom(response.loss)
+    check_response(batch, as_answer)
+    for name, change in (("weight_sum", 1.0), ("row_count", 1), ("ignored_count", 1)):
+        wrong = v1.EvaluateResponse()
+        wrong.CopyFrom(response)
+        setattr(wrong, name, getattr(wrong, name) + change)
+        with pytest.raises(WrongAnswerError, match=name):
+            check_response(batch, wrong)

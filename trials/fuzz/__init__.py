@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of what turns a caller's bytes into slabs and answers: ``python -m trials.fuzz``."""
