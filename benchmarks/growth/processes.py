@@ -61,14 +61,14 @@ class Watched:
 @contextmanager
 def watched(environment: Mapping[str, str] = AS_SHIPPED) -> Iterator[Watched]:
     """Runs both processes, with these variables in addition to their parent's."""
-    with _variables(environment), launch(log_level="error") as server:
+    with variables(environment), launch(log_level="error") as server:
         command = [sys.executable, "-m", "benchmarks.growth.caller", server.target]
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             yield Watched(client, server.pid)
 
 
 @contextmanager
-def _variables(environment: Mapping[str, str]) -> Iterator[None]:
+def variables(environment: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(environment)
     try:

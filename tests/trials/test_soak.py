@@ -1,0 +1,81 @@
+"""The rule of growth, the plan of a soak, and the cases whose answers callers check."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from losswire_client import Client
+from trials.cases import SMALL, cases
+from trials.soak.growth import SERVER, growths
+from trials.soak.kinds import Kinds
+from trials.soak.plan import Plan
+from trials.twin.check import WrongAnswerError
+from trials.watching import Held, held, settled
+
+MB = 10**6
+
+
+def life(*memory_mb: float, descriptors: int = 20) -> list[Held]:
+    return [Held(int(mb * MB), descriptors, 0, 10, {}, 0) for mb in memory_mb]
+
+
+def grown(samples: list[Held]) -> set[str]:
+    return {growth.name for growth in growths(samples, SERVER) if growth.is_too_much}
+
+
+def test_warm_up_and_noise_are_no_growth():
+    assert grown(life(100, 300, *[320, 322, 319, 340, 320, 321, 320, 322])) == set()
+
+
+def test_steady_growth_is_found():
+    assert grown(life(*range(300, 340))) == {"memory"}
+
+
+def test_descriptors_that_stay_are_found():
+    samples = [sample._replace(descriptors=20 + number) for number, sample in enumerate(life(*[300] * 20))]
+    assert grown(samples) == {"descriptors"}
+
+
+def test_short_life_tells_nothing():
+    assert growths(life(300, 400, 500, 600), SERVER) == []
+
+
+@pytest.mark.parametrize(("minutes", "rounds", "restarts"), [(1, 12, 2), (10, 60, 4), (0.1, 8, 2)])
+def test_plan_restarts_a_server_by_both_signals(minutes, rounds, restarts):
+    plan = Plan.of(minutes)
+    assert plan.rounds == rounds
+    assert len(plan.restarts) == restarts
+    assert set(plan.restarts.values()) == {signal.SIGTERM, signal.SIGKILL}
+    assert max(plan.restarts) < plan.rounds - 4
+
+
+def test_every_kind_of_call_ends_as_it_may(target):
+    kinds = Kinds(target, seed=0)
+    try:
+        ends = {name: call() for name, call in kinds.kinds.items()}
+    finally:
+        kinds.close()
+    assert set(ends["map"] + ends["pack"] + ends["async"] + ends["torch"] + ends["connection"]) == {"answered"}
+    assert ends["wrong"] == ["InvalidArgumentError"]
+
+
+def test_wrong_answer_is_noticed(client: Client):
+    (case,) = cases(5, SMALL, 1)
+    arrays, options = case.arguments
+    result = getattr(client, case.loss)(*arrays, **options)
+    case.check(result)
+    with pytest.raises(WrongAnswerError, match="loss"):
+        case.check(replace(result, loss=np.asarray(result.loss) + 1, loss_sum=result.loss_sum + 1))
+
+
+def test_what_a_server_holds_is_read(server):
+    url = f"http://127.0.0.1:{server.metrics_port}/metrics"
+    now = settled(os.getpid(), url, 20)
+    assert now.memory > 10 * MB
+    assert now.descriptors > 3
+    assert now.threads > 1
+    assert now.in_use["losswire_inflight_bytes"] == 0
+    assert held(os.getpid()).in_use == {}
