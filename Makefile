@@ -82,6 +82,15 @@ bench-processes: .venv/ready ## measure one server process beside several on one
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)
 
+fuzz: .venv/fuzz ## fuzz what reads callers' bytes, guided by coverage; ARGS="--seconds 3600 streams"
+	.venv/bin/python -m trials.fuzz $(ARGS)
+
+fuzz-socket: .venv/ready ## attack a server at its socket, beside a caller whose every answer is checked
+	.venv/bin/python -m trials.peers $(ARGS)
+
+soak: .venv/ready ## mix all kinds of call, killed clients and restarts, check every answer, and see what grows
+	.venv/bin/python -m trials.soak $(ARGS)
+
 test-gpu: ## test the kernels: on a GPU where there is one (GPU_PYTHON=python3 picks its PyTorch)
 	$(GPU_PYTHON) -c 'import torch; print("testing on", torch.cuda.get_device_name() if torch.cuda.is_available() \
 		else "no GPU: PyTorch finds none, so the tests that need one are skipped, and an interpreter runs the kernels")'
@@ -119,6 +128,10 @@ endef
 	$(call new_environment,takes about three minutes$(COMMA) most of it for PyTorch and what it brings)
 	@$(PIP) -q -c constraints.txt pip
 	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' -e 'server[tracing]' | $(STEPS)
+	@touch $@
+
+.venv/fuzz: .venv/ready
+	@$(PIP) -q -c constraints.txt --group fuzz
 	@touch $@
 
 .venv-proto/ready: proto/requirements-generate.txt

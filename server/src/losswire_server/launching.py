@@ -62,7 +62,7 @@ def launch(
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        errors="backslashreplace",  # gRPC's core writes what peers send; an error here would leave the server's log unread
+        errors="backslashreplace",  # gRPC's core writes what peers send, and a log that is not read blocks
     )
     log = cast(IO[str], process.stderr)
     reader = threading.Thread(target=_pass_on, args=(log, _rank(log_level)))
