@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 ARRIVING = 1  # message beside those that were taken in
 RESULT_COPIES = 2  # of a slab: tensors, and the message that they are copied to
-ROOM_SECONDS = 60.0  # that a stream waits for others to make room: to begin again would cost all of them more
+ROOM_SECONDS = 10.0  # that a stream waits for others to make room: to begin again would cost all of them more
 LOOK_FOR_ROOM_SECONDS = 0.01
 PATIENT_BYTES = 2**16  # held by a stream that may wait
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
