@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 import ce_engine
@@ -27,6 +27,7 @@ from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.health_service import HealthService
 from losswire_server.rpc.reflection_service import ReflectionService
+from losswire_server.rpc.resets import Resets
 from losswire_server.rpc.security.entrance import Entrance
 from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
@@ -68,7 +69,8 @@ class Server:
         admission, limits = self._backend.admission, CallerLimits.of(settings)
         connections = Connections(admission, limits)
         seconds = settings.send_seconds, settings.idle_seconds
-        self._waits = Waits(admission, connections, self._sockets, *seconds, self._backend.turns)
+        resets = Resets(self._sockets, settings.max_connection_resets)
+        self._waits = Waits(admission, connections, self._sockets, *seconds, self._backend.turns, resets=resets)
         self._gate = Gate()
         self._serving = False
         self.device_lost = asyncio.Event()
@@ -187,11 +189,10 @@ class Server:
         metrics = RpcMetrics(self.registry, SERVICE)
         edge = Edge(metrics, self._access_log, self._waits, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._health.add_to(server, self._waits)
         if self._entrance.tells_contract:
             names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
-            add(ReflectionService(names, guard), server)
+            ReflectionService(names, guard).add_to(server, self._waits)
         return server
 
 

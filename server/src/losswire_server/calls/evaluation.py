@@ -1,9 +1,10 @@
 """One evaluation: the bytes that are in flight for it, what reader threads do for it, and its slabs in the engine."""
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import ce_engine
 from losswire_server.calls.admission import Admission, Reservation
@@ -33,6 +34,15 @@ class Caller(NamedTuple):
     peer: str = ""
     permission: Permission = ANYTHING
     recording: Recording = NOTHING
+
+    def check_deadline(self) -> None:
+        """Checks whether the caller still waits, so that nothing is done for one that does not.
+
+        Raises:
+            DeadlineExceededError: Its deadline has passed.
+        """
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise ce_engine.DeadlineExceededError("the caller's deadline passed before its turn")
 
 
 ANYBODY = Caller()
@@ -80,12 +90,15 @@ class Evaluation:
         """Does work that is not for the event loop in a reader's thread, unless the caller leaves before its turn.
 
         Raises:
+            DeadlineExceededError: The caller's deadline passed before its turn.
             EngineClosedError: The server stops.
         """
+        errand = _Errand(work, self._caller)
         try:
-            future = self._workplace.readers.submit(work)
+            future = self._workplace.readers.submit(errand)
         except RuntimeError as error:
             raise ce_engine.EngineClosedError("the readers have ended") from error
+        future.add_done_callback(errand.drop)
         await all_done([self._track(future)])
         return ended(future)
 
@@ -117,6 +130,23 @@ class Evaluation:
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future
+
+
+class _Errand(Generic[T]):
+    """Work for a reader, whose queue keeps errands that were cancelled. It drops the work, with the message in it."""
+
+    def __init__(self, work: Callable[[], T], caller: Caller) -> None:
+        self._work: Callable[[], T] | None = work
+        self._caller = caller
+
+    def __call__(self) -> T:
+        self._caller.check_deadline()
+        if self._work is None:
+            raise asyncio.CancelledError("its caller has left")
+        return self._work()
+
+    def drop(self, _: "Future[Any]") -> None:
+        self._work = None
 
 
 def _release(held: Reservation, under_way: set["Future[Any]"]) -> None:

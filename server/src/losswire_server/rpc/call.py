@@ -81,7 +81,7 @@ class Call:
             OverloadedError: The caller has too many calls under way, or began too many lately.
         """
         if self._task is not None:  # gRPC's own callbacks would keep the call until a garbage collection
-            self._task.add_done_callback(self._leave)
+            self._task.add_done_callback(self._done)
         self._account.begin(is_stream=self.is_stream)
         self._is_admitted = True
         if self.is_stream:
@@ -109,6 +109,7 @@ class Call:
         if not isinstance(message, bytes):
             return None
         self._receive(len(message))
+        self.caller.check_deadline()  # gRPC tells of it later than of the message, if both are ready
         return message
 
     async def only_message(self) -> bytes:
@@ -160,6 +161,11 @@ class Call:
         self._task.uncancel()
         return self._refusal
 
+    def leave(self, code: grpc.StatusCode) -> None:
+        """Ends the call, since its caller has left."""
+        self._waits.left(self)
+        self.end(code)
+
     def end(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
         """Counts, logs and traces the call. The error is what ended it, if anything did but the caller."""
         seconds = self._metrics.end(self._start, code, error)
@@ -179,7 +185,7 @@ class Call:
         self.connection.came(size)
         self._account.received(size)
 
-    def _leave(self, _: Any) -> None:
+    def _done(self, _: Any) -> None:
         self._task = None
         self._turns.end()
         self.sent()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from losswire_server.calls.admission import Admission, Reservation
-from losswire_server.calls.limits import Account, Accounts, CallerLimits
+from losswire_server.calls.limits import Account, Accounts, CallerLimits, Rate
 from losswire_server.process.sockets import Endpoint, endpoint_of
 
 # What surrounds messages is estimated, rather too high: that is noticed, since more cannot be complete than came.
@@ -29,6 +29,7 @@ class Connection:
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
         last_bytes: Size of the last message that came.
+        resets: Calls that it left, if it left any: see `Resets`.
     """
 
     def __init__(self, peer: str, held: Reservation) -> None:
@@ -37,6 +38,7 @@ class Connection:
         self.receiving = self.unfinished = 0
         self.held = held
         self.last_bytes = 0
+        self.resets: Rate | None = None
         self._complete = 0  # bytes of complete messages and of what surrounds them, as estimated in the event loop
         self._excess = 0  # how much of that estimate was found to be too high, by the thread that counts
         self._received = 0

@@ -125,7 +125,7 @@ async def _message(method: Method, call: Call) -> Any:
 async def _fail(error: BaseException, call: Call) -> None:
     """Counts a failed call, and tells the caller why, unless the caller has left."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        call.end(_why_cancelled(call.context))
+        call.leave(_why_cancelled(call.context))
     elif isinstance(error, Exception):  # whatever it is, the server goes on
         status = to_status(error)
         log_failure(error, status.code, call.method)

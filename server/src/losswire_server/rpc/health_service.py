@@ -3,7 +3,11 @@
 import asyncio
 from typing import Any
 
-from grpc_health.v1 import health, health_pb2
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from losswire_server.rpc.small_messages import Registrar
+from losswire_server.rpc.waits import Waits
 
 
 class HealthService(health.aio.HealthServicer):
@@ -21,6 +25,14 @@ class HealthService(health.aio.HealthServicer):
         finally:
             watching.cancel()
             ended.cancel()
+
+    def add_to(self, server: grpc.aio.Server, waits: Waits) -> None:
+        """Registers the methods, which take small messages alone."""
+        messages: Any = health_pb2  # the stubs do not know the newest
+        check = messages.HealthCheckRequest
+        kinds = {"Check": check, "Watch": check, "List": messages.HealthListRequest}
+        add: Any = health_pb2_grpc.add_HealthServicer_to_server
+        add(self, Registrar(server, waits, kinds))
 
     def end_watches(self) -> None:
         self._ended.set()

@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterable
 from typing import Any
 
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+import grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from losswire_server.errors import UnauthenticatedError, to_status
 from losswire_server.rpc.security.guard import Context, Guard
+from losswire_server.rpc.small_messages import Registrar
+from losswire_server.rpc.waits import Waits
 
 
 class ReflectionService(reflection.aio.ReflectionServicer):
@@ -15,6 +18,12 @@ class ReflectionService(reflection.aio.ReflectionServicer):
     def __init__(self, names: tuple[str, ...], guard: Guard) -> None:
         super().__init__(names)
         self._guard = guard
+
+    def add_to(self, server: grpc.aio.Server, waits: Waits) -> None:
+        """Registers the method, which takes small messages alone."""
+        kinds = {"ServerReflectionInfo": reflection_pb2.ServerReflectionRequest}
+        add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+        add(self, Registrar(server, waits, kinds))
 
     async def ServerReflectionInfo(
         self, request_iterator: AsyncIterable[reflection_pb2.ServerReflectionRequest], context: Context

@@ -6,7 +6,6 @@ from functools import partial
 import grpc
 
 from losswire import v1
-from losswire.parsing import parse
 from losswire.v1 import loss_service_pb2
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.limits import UNLIMITED, Account
@@ -16,6 +15,7 @@ from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.rpc.capabilities import with_caller_limits
 from losswire_server.rpc.edge import Edge, Method
+from losswire_server.rpc.small_messages import parse_small
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
@@ -64,8 +64,8 @@ class LossService:
 
         Evaluations take and return bytes: parsing and serialising a large message takes too long for the event loop.
         """
-        get_capabilities = partial(parse, v1.GetCapabilitiesRequest), v1.GetCapabilitiesResponse.SerializeToString
-        lease = partial(parse, v1.LeaseSharedMemoryRequest), v1.LeaseSharedMemoryResponse.SerializeToString
+        get_capabilities = partial(parse_small, v1.GetCapabilitiesRequest), v1.GetCapabilitiesResponse.SerializeToString
+        lease = partial(parse_small, v1.LeaseSharedMemoryRequest), v1.LeaseSharedMemoryResponse.SerializeToString
         methods = {
             "Evaluate": Method(self.Evaluate),
             "BatchEvaluate": Method(self.BatchEvaluate),

@@ -15,6 +15,7 @@ from losswire_server.errors import TooSlowError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
 from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
 
@@ -31,6 +32,7 @@ class Waits:
         send_seconds: For a message to arrive, or an answer to be read.
         idle_seconds: For a stream's next message to arrive.
         turns: Of calls with large messages.
+        resets: Counts calls that were left; None if nobody does.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Waits:
         idle_seconds: float,
         turns: Turns,
         clock: Callable[[], float] = time.monotonic,
+        resets: Resets | None = None,
     ) -> None:
         self.connections = connections
         self.turns = turns
@@ -49,6 +52,7 @@ class Waits:
         self._sockets = sockets
         self._send_seconds = send_seconds
         self._idle_seconds = idle_seconds
+        self._resets = resets
         self._clock = clock
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
         self._arrivals = Arrivals(admission, connections, sockets)
@@ -84,6 +88,11 @@ class Waits:
 
     def end_sending(self, call: Waiting) -> None:
         self._sending.pop(call, None)
+
+    def left(self, call: Waiting) -> None:
+        """A caller has left a call before it was answered."""
+        if self._resets is not None:
+            self._resets.count(call.connection)
 
     def close(self) -> None:
         """Looks after nobody any more."""

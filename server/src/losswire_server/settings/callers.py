@@ -4,10 +4,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from losswire_server.settings.types import Group, Whole, no_bool
+from losswire_server.settings.types import Group, Rate, Whole, no_bool
 
 Share = Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=1, allow_inf_nan=False)]
-Rate = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=10**12, allow_inf_nan=False)]
 
 
 class Callers(Group):

@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 
 from losswire.losses import LOSSES
 from losswire_server.calls.limits import CallerLimits
-from losswire_server.settings.callers import Rate, Share
+from losswire_server.settings.callers import Share
 from losswire_server.settings.reading import WrongSettingsError
-from losswire_server.settings.types import Whole
+from losswire_server.settings.types import Rate, Whole
 from losswire_server.text import one_line
 
 NAME = re.compile(r"[A-Za-z0-9_.:/@-]{1,64}")
