@@ -98,9 +98,10 @@ def test_targets_that_came_are_held(server, channel):
 def test_silent_stream_makes_room(server, channel, monkeypatch):
     batch = ahead()
     stream = silent(server, channel, batch.header(), *batch.slabs(PART, "target"))
-    eventually(lambda: is_refused(channel))
-    monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
-    eventually(lambda: (is_refused(channel), not stream.call.is_active())[1])
+    with connection(server) as another:
+        eventually(lambda: is_refused(another))
+        monkeypatch.setattr(losswire_server.calls.admission, "SILENT_SECONDS", 0)
+        eventually(lambda: (is_refused(another), not stream.call.is_active())[1])
     error = stream.error()
     assert is_overloaded(error)
     assert "sent nothing for long" in present(call_of(error).details())

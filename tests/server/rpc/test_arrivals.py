@@ -176,7 +176,7 @@ def test_connection_is_ended_in_an_emergency(play, caplog):
         others.resize(BUDGET - 50 * MIB)
         old, young = scene.call(), scene.call()
         scene.came(old, 10)
-        scene.came(young, 45)
+        scene.came(young, 65)
         scene.clock.now += 1
         scene.arrivals._look(scene.clock.now)  # and the event loop is busy
         assert scene.sockets.ended == [young.connection.endpoint]
@@ -191,7 +191,7 @@ def test_stream_is_refused_in_an_emergency(play):
         others = scene.admission.reservation()
         others.resize(BUDGET - 10 * MIB)
         stream = scene.call(is_stream=True)
-        scene.came(stream, 20)
+        scene.came(stream, 40)
         await scene.look()
         assert refused(stream) == [True]
         assert scene.sockets.ended == []  # other calls may be on its connection

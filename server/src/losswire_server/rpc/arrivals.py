@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.01  # some 10 MB arrive in this time over loopback
 LOOK_SHARE = 20  # looking takes no more than one part of so many of the time
 ON_ITS_WAY_SECONDS = 0.005  # small messages are complete by then
 COPIES = MESSAGE_COPIES  # of a message, since grpcio copies it twice when it is complete; slabs are small
+SPARE_SHARE = 8  # calls are ended without being asked if what came exceeds the budget by one part of so many
 STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
 GIVE_BACK_SECONDS = 0.05
 FIND_SECONDS = 1.0  # between looking for connections that have ended
@@ -112,17 +113,17 @@ class Arrivals:
                 self._wanted.clear()
 
     def _look(self, now: float) -> None:
-        oldest: dict[Connection, Waiting] = {}
+        calls: dict[Connection, Waiting] = {}  # the youngest of each connection, the oldest connection first
         for call, since in list(self._watched.items()):
             if now - since < ON_ITS_WAY_SECONDS:
                 break
-            oldest.setdefault(call.connection, call)
-        unknown = [connection for connection in oldest if not self._count(connection)]
+            calls[call.connection] = call
+        unknown = [connection for connection in calls if not self._count(connection)]
         if unknown or now - self._found >= FIND_SECONDS:
             self._find(now)
-        self._refused.intersection_update(oldest.values())
-        self._hold([call for call in oldest.values() if call not in self._refused])
-        self._end_youngest(oldest)
+        self._refused.intersection_update(calls.values())
+        self._hold([call for call in calls.values() if call not in self._refused])
+        self._end_youngest(calls)
 
     def _count(self, connection: Connection) -> bool:
         """Counts what arrived over a connection. Returns whether the connection is known, if it is on a network."""
@@ -149,13 +150,13 @@ class Arrivals:
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0
 
-    def _end_youngest(self, oldest: dict[Connection, Waiting]) -> None:
+    def _end_youngest(self, calls: dict[Connection, Waiting]) -> None:
         """Ends connections while more came than fits: the event loop may be too busy to refuse their calls."""
-        held = sum(connection.held.size for connection in oldest)
-        came = sum(connection.unfinished for connection in oldest)
+        held = sum(connection.held.size for connection in calls)
+        came = sum(connection.unfinished for connection in calls)
         excess = self._admission.inflight_bytes - held + came - self._admission.max_bytes
-        for connection, call in reversed(oldest.items()):
-            if excess <= 0:
+        for connection, call in reversed(calls.items()):
+            if excess <= self._admission.max_bytes // SPARE_SHARE:
                 break
             if connection.unfinished:
                 excess -= connection.unfinished

@@ -149,10 +149,19 @@ class Call:
             self._answer.close()
 
     def refuse(self, error: Exception) -> None:
-        """Ends the call with an error, unless it has ended."""
+        """Ends the call with an error, unless it has ended: at once, or once an answer on its way has been sent.
+
+        A call that is cancelled while grpcio sends would end without a status, and its caller would wait for one.
+        """
         if self._refusal is None and self._task is not None:
             self._refusal = error
-            self._task.cancel()
+            if self._sending_since is None:
+                self._task.cancel()
+
+    def check_refusal(self) -> None:
+        """Ends the call if it was refused while it was sending."""
+        if self._refusal is not None:
+            raise self._refusal
 
     def cause(self, error: BaseException) -> BaseException:
         """Why the call ends with an error: `refuse` may have had it cancelled."""

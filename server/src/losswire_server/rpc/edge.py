@@ -108,6 +108,7 @@ def _many_answers(method: Method, begin: Callable[[Context], Call], admit: Admit
                 call.sends(response)
                 yield response
                 call.sent()
+                call.check_refusal()
         except BaseException as error:
             await _fail(call.cause(error), call)
             raise
