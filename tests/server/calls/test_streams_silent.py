@@ -110,7 +110,7 @@ def test_silent_stream_makes_room(server, channel, monkeypatch):
 
 
 def test_one_of_two_starved_streams_goes_on(server, channel):
-    batch, ends = ahead(), []
+    batch, ends = ahead(), list[bool | grpc.RpcError]()
 
     def run() -> None:
         stream = RawStream(channel)

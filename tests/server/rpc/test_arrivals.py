@@ -243,7 +243,7 @@ def test_local_callers_have_no_endpoint(play):
 
 
 def test_thread_looks_while_calls_are_watched():
-    async def story():
+    async def story() -> threading.Thread:
         clock, sockets = Clock(), FakeSockets()
         admission = Admission(BUDGET)
         connections = Connections(admission, UNLIMITED)
@@ -259,6 +259,6 @@ def test_thread_looks_while_calls_are_watched():
         arrivals.close()
         assert clock.now
         assert admission.inflight_bytes == 0
+        return arrivals._thread
 
-    asyncio.run(story())
-    assert "losswire-arrivals" not in [thread.name for thread in threading.enumerate()]
+    assert not asyncio.run(story()).is_alive()

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from losswire_server.metrics.limits import RefusalMetrics
+from losswire_server.metrics.refusals import RefusalMetrics
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LABELS = ("grpc_type", "grpc_service", "grpc_method")
