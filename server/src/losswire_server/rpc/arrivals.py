@@ -26,6 +26,7 @@ COPIES = MESSAGE_COPIES  # of a message, since grpcio copies it twice when it is
 SPARE_SHARE = 8  # calls are ended without being asked if what came exceeds the budget by one part of so many
 STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
 GIVE_BACK_SECONDS = 0.05
+REST_SECONDS = 0.2  # between giving back while no message is on its way
 FIND_SECONDS = 1.0  # between looking for connections that have ended
 
 Refused = OverloadedError | TooLargeError
@@ -101,7 +102,7 @@ class Arrivals:
     def _run(self) -> None:
         pause = LOOK_SECONDS
         while not self._closed:
-            self._wanted.wait()
+            self._rest()
             time.sleep(pause)
             start = self._clock()
             self._look(start)
@@ -111,6 +112,13 @@ class Arrivals:
                 self._gave_back = self._clock()
             if not self._watched:
                 self._wanted.clear()
+
+    def _rest(self) -> None:
+        """Waits until messages may arrive. What their evaluation frees meanwhile is given back, and their answers too."""
+        while not self._wanted.wait(REST_SECONDS):
+            self._freed.give_back()
+            if not self._admission.inflight_bytes:
+                self._wanted.wait()
 
     def _look(self, now: float) -> None:
         calls: dict[Connection, Waiting] = {}  # the youngest of each connection, the oldest connection first

@@ -102,8 +102,10 @@ class Call:
             self._waits.end_receiving(self)
             raise
         reading.add_done_callback(self._end_receiving)
+        waiting = asyncio.shield(reading)
+        del reading  # it keeps the message, and an error would keep this frame
         try:
-            message = await asyncio.shield(reading)
+            message = await waiting
         finally:
             self._recording.add("receive", start, time.perf_counter())
         if not isinstance(message, bytes):
@@ -168,6 +170,7 @@ class Call:
         if self._refusal is None or self._task is None or not isinstance(error, asyncio.CancelledError):
             return error
         self._task.uncancel()
+        self._refusal.__cause__ = error  # whose frames are forgotten with those of the refusal
         return self._refusal
 
     def leave(self, code: grpc.StatusCode) -> None:
