@@ -114,7 +114,7 @@ class Arrivals:
                 self._wanted.clear()
 
     def _rest(self) -> None:
-        """Waits until messages may arrive. What their evaluation frees meanwhile is given back, and their answers too."""
+        """Waits until messages may arrive. Gives back what evaluations and answers free meanwhile."""
         while not self._wanted.wait(REST_SECONDS):
             self._freed.give_back()
             if not self._admission.inflight_bytes:
