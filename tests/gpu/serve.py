@@ -9,7 +9,7 @@ import torch
 
 os.environ["TRITON_INTERPRET"] = "1"  # before any import of the kernels
 
-import losswire_server
+from losswire_server import Server
 from tests.gpu.fake_device import FakeDevice
 
 
@@ -31,6 +31,6 @@ if __name__ == "__main__":
         mock.patch("torch.cuda.device_count", return_value=1),
         mock.patch("torch.cuda.get_device_name", return_value="a fake device"),
         mock.patch("ce_engine.gpu.CudaDevice", return_value=BreakingDevice()),
-        mock.patch.object(losswire_server.Server, "_warm_up", mock.AsyncMock()),  # its launches would count
+        mock.patch.object(Server, "_warm_up", mock.AsyncMock()),  # its launches would count
     ):
         runpy.run_module("losswire_server", run_name="__main__")
