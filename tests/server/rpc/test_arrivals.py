@@ -160,10 +160,21 @@ def test_streams_are_held_though_they_do_not_fit(play):
         others.resize(BUDGET - 2 * MIB)
         stream = scene.call(is_stream=True)
         scene.came(stream, 4)
-        scene.clock.now += ON_ITS_WAY_SECONDS
-        scene.arrivals._hold([stream] if scene.arrivals._count(stream.connection) else [])
+        await scene.look()
         assert scene.held * MIB == BUDGET + 2 * MIB
         assert refused(stream) == [False]
+
+    play(story)
+
+
+def test_call_beside_streams_is_not_refused_for_what_is_read_ahead_of_them(play):
+    async def story(scene):
+        peer = "ipv4:10.0.0.9:9"
+        stream, small = scene.call(peer=peer, is_stream=True), scene.call(peer=peer)
+        scene.came(stream, BUDGET // MIB // 2)  # more than fits three times, as a unary message must
+        await scene.look()
+        assert scene.held * MIB == BUDGET // 2
+        assert refused(stream, small) == [False, False]
 
     play(story)
 

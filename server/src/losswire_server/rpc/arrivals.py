@@ -72,6 +72,7 @@ class Arrivals:
         self._clock = clock
         self._freed = FreedMemory(admission.max_bytes // KEPT_PARTS)
         self._found = self._gave_back = clock()
+        self._streaming: set[Connection] = set()  # that carry streams
         self._refused: set[Waiting] = set()  # that the event loop has not ended yet
         self._wanted = threading.Event()
         self._closed = False
@@ -126,6 +127,7 @@ class Arrivals:
             if now - since < ON_ITS_WAY_SECONDS:
                 break
             calls[call.connection] = call
+        self._streaming = {call.connection for call in list(self._watched) if call.is_stream}
         unknown = [connection for connection in calls if not self._count(connection)]
         if unknown or now - self._found >= FIND_SECONDS:
             self._find(now)
@@ -141,14 +143,15 @@ class Arrivals:
     def _hold(self, calls: list[Waiting]) -> None:
         """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end.
 
-        What gRPC reads ahead of streams is bounded, and they wait for room by themselves.
+        What gRPC reads ahead of streams is bounded, and they wait for room by themselves. Other calls on their
+        connections must not be refused for it.
         """
         for number, call in enumerate(calls):
             younger = calls[number + 1 :]
             while call not in self._refused:
                 try:
-                    copies = 1 if call.is_stream else COPIES
-                    if call.connection.hold(copies, whether_it_fits=not call.is_stream):
+                    is_ahead = call.connection in self._streaming
+                    if call.connection.hold(1 if is_ahead else COPIES, whether_it_fits=not is_ahead):
                         end = partial(self._make_room, call)
                         self._admission.begin_silence(call.connection.held, end, STALLED_SECONDS)
                     break
@@ -171,7 +174,7 @@ class Arrivals:
                 self._end_one(connection, call)
 
     def _end_one(self, connection: Connection, call: Waiting) -> None:
-        if call.is_stream:
+        if connection in self._streaming:
             problem = "more came than fits beside the requests in flight"
             self._refuse(call, OverloadedError(problem, RETRY_MILLISECONDS))
         elif connection.endpoint is not None and self._sockets.end(connection.endpoint):
