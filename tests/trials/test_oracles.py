@@ -57,6 +57,16 @@ def test_lack_of_memory_is_found():
         findings.checked_status(ce_engine.OutOfMemoryError("no memory"))
 
 
+def test_no_rows_of_many_classes_take_no_memory():
+    request = v1.EvaluateRequest(
+        input=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT64, shape=[0, 2**31 - 1], data=b""),
+        target=v1.Tensor(dtype=v1.Dtype.DTYPE_UINT8, shape=[0], data=b""),
+    )
+    request.spec.reduction = v1.Reduction.REDUCTION_SUM
+    request.spec.cross_entropy.weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
+    TARGETS["unary"].run(request.SerializeToString())
+
+
 def compute(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:

@@ -16,7 +16,7 @@ from trials.twin.truth import Truth, truth
 
 ROUNDINGS = 32  # of a row's size, in what is computed in: some dozens of numbers are added up for a row
 OVERFLOWS = {torch.float16: 6e4, torch.bfloat16: 1e38, torch.float32: 1e38}  # larger numbers may become infinite
-MAX_ELEMENTS = 2**22  # of an input that is compared
+MAX_ELEMENTS = 2**22  # of an input that is compared, and classes, which an input without rows may have as well
 
 Answer = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def check_result(batch: Batch, result: Any, true: Truth | None = None) -> int:
 
 def check(batch: Batch, answer: Answer, true: Truth | None = None) -> int:
     """Compares an answer by the names of the SDK's results, as `check_response`."""
-    if batch.input.numel() > MAX_ELEMENTS or not batch.classes:
+    if max(batch.input.numel(), batch.classes) > MAX_ELEMENTS or not batch.classes:
         return 0
     true = true or truth(batch)
     with_counts = {"row_count": true.row_count, "ignored_count": true.ignored_count}
