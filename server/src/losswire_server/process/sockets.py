@@ -53,17 +53,17 @@ class Sockets:
 
     def __init__(self) -> None:
         self.port = 0
-        self._descriptors: dict[Endpoint, int] = {}
+        self._connections: dict[Endpoint, _Connection] = {}
 
     def look(self) -> set[Endpoint]:
         """Finds the connections that there are now. Takes some microseconds for each open file."""
-        found: dict[Endpoint, int] = {}
+        found: dict[Endpoint, _Connection] = {}
         with suppress(OSError):
             for name in os.listdir(DESCRIPTORS):
-                peer = self._peer(int(name))
-                if peer is not None:
-                    found[peer] = int(name)
-        self._descriptors = found
+                connection = self._connection(int(name))
+                if connection is not None:
+                    found[_endpoint(*connection.peer[:2])] = connection
+        self._connections = found
         return set(found)
 
     def received_bytes(self, peer: Endpoint) -> int | None:
@@ -83,32 +83,46 @@ class Sockets:
 
     def _open(self, peer: Endpoint) -> socket.socket:
         """A socket of its own for a connection. It cannot become another's while this is open."""
-        descriptor = self._descriptors.get(peer)
-        if descriptor is None:
+        connection = self._connections.get(peer)
+        if connection is None:
             raise OSError("not connected")
-        opened = socket.socket(fileno=os.dup(descriptor))
-        if self._peer_of(opened) != peer:
+        opened = connection.opened(os.dup(connection.descriptor))
+        try:
+            if opened.getpeername() == connection.peer:
+                return opened
+        except OSError:
             opened.close()
-            raise OSError("the descriptor has another socket now")
-        return opened
+            raise
+        opened.close()
+        raise OSError("the descriptor has another socket now")
 
-    def _peer(self, descriptor: int) -> Endpoint | None:
+    def _connection(self, descriptor: int) -> "_Connection | None":
         try:
             viewed = socket.socket(fileno=descriptor)
         except OSError:  # no socket
             return None
         try:
-            return self._peer_of(viewed)
+            return self._connection_of(viewed)
         finally:
             viewed.detach()  # it is gRPC's to close
 
-    def _peer_of(self, connection: socket.socket) -> Endpoint | None:
-        if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+    def _connection_of(self, viewed: socket.socket) -> "_Connection | None":
+        if viewed.family not in (socket.AF_INET, socket.AF_INET6) or viewed.type != socket.SOCK_STREAM:
             return None
         try:
-            here: tuple[Any, ...] = connection.getsockname()
+            here: tuple[Any, ...] = viewed.getsockname()
             if here[1] != self.port:
                 return None
-            return _endpoint(*connection.getpeername()[:2])
-        except (OSError, ValueError):  # it listens, or has just ended
+            return _Connection(viewed.fileno(), viewed.family, viewed.getpeername())
+        except OSError:  # it listens, or has just ended
             return None
+
+
+class _Connection(NamedTuple):
+    descriptor: int
+    family: int
+    peer: tuple[Any, ...]  # as the kernel tells it
+
+    def opened(self, descriptor: int) -> socket.socket:
+        """A socket for a descriptor of this connection's. Nothing is asked of the kernel for it."""
+        return socket.socket(self.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
