@@ -81,6 +81,8 @@ class Arrivals:
 
     def watch(self, call: Waiting) -> None:
         """Messages may arrive for a call from now on. Use it in the event loop."""
+        if call in self._watched:
+            return
         self._watched[call] = self._clock()
         call.connection.begin_receiving()
         if not self._wanted.is_set():
@@ -88,6 +90,10 @@ class Arrivals:
                 self._loop = asyncio.get_running_loop()
                 self._thread.start()
             self._wanted.set()
+
+    def watches_only(self, call: Waiting) -> bool:
+        """Whether no other call is watched."""
+        return len(self._watched) <= (call in self._watched)
 
     def forget(self, call: Waiting) -> None:
         """No message is on its way to a call any more. Use it in the event loop."""
@@ -150,13 +156,17 @@ class Arrivals:
             younger = calls[number + 1 :]
             while call not in self._refused:
                 try:
-                    is_ahead = call.connection in self._streaming
-                    if call.connection.hold(1 if is_ahead else COPIES, whether_it_fits=not is_ahead):
-                        end = partial(self._make_room, call)
-                        self._admission.begin_silence(call.connection.held, end, STALLED_SECONDS)
+                    self._hold_one(call)
                     break
                 except (OverloadedError, TooLargeError) as error:
                     self._refuse(next(filter(self._can_make_room, reversed(younger)), call), error)
+
+    def _hold_one(self, call: Waiting) -> None:
+        connection, is_ahead = call.connection, call.connection in self._streaming
+        copies = 1 if is_ahead or connection.is_held_back else COPIES
+        has_grown = connection.hold(copies, whether_it_fits=not is_ahead)
+        if has_grown and not connection.is_held_back:
+            self._admission.begin_silence(connection.held, partial(self._make_room, call), STALLED_SECONDS)
 
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0

@@ -26,6 +26,7 @@ class Connection:
         peer: The other end, as gRPC names it.
         endpoint: The same, if it is on a network.
         receiving: How many of its calls messages may arrive for.
+        held_back: How many of these wait for their turn: gRPC takes only the beginnings of their messages.
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
         last_bytes: Size of the last message that came.
@@ -35,7 +36,7 @@ class Connection:
     def __init__(self, peer: str, held: Reservation) -> None:
         self.peer = peer
         self.endpoint: Endpoint | None = endpoint_of(peer)
-        self.receiving = self.unfinished = 0
+        self.receiving = self.held_back = self.unfinished = 0
         self.held = held
         self.last_bytes = 0
         self.resets: Rate | None = None
@@ -60,6 +61,15 @@ class Connection:
             with self._lock:
                 if self.held.size:
                     self.held.close()
+
+    def ahead(self, received: int) -> int:
+        """The bytes of messages that are not complete, if so many ever came over the connection."""
+        return max(0, received - (self._complete - self._excess))
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether all of its calls wait for their turn."""
+        return self.held_back >= self.receiving > 0
 
     def came(self, size: int) -> None:
         """Notes that a message is complete. Who takes it holds its bytes from now on."""

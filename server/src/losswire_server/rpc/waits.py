@@ -6,7 +6,8 @@ A caller that takes too long is cut off.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
@@ -18,6 +19,7 @@ from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
+FIND_SECONDS = 0.02  # in which a new connection is found
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,36 @@ class Waits:
         """A reservation for an answer."""
         return self._admission.reservation(account)
 
+    def is_alone(self, call: Waiting) -> bool:
+        """Whether messages may arrive for no other call."""
+        return self._arrivals.watches_only(call)
+
+    def ahead_of(self, call: Waiting) -> int:
+        """What has come of messages of a call's connection that are not complete. A new connection is not known yet."""
+        endpoint = call.connection.endpoint
+        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
+        return 0 if received is None else call.connection.ahead(received)
+
+    async def known_ahead_of(self, call: Waiting) -> int:
+        """As `ahead_of`, once the connection is known."""
+        endpoint = call.connection.endpoint
+        if endpoint is not None and not self._sockets.knows(endpoint):
+            await asyncio.sleep(FIND_SECONDS)
+        return self.ahead_of(call)
+
+    @contextmanager
+    def holding_back(self, call: Waiting) -> Iterator[None]:
+        """A message may arrive for a call that does not wait for it yet, so that gRPC takes only its beginning."""
+        self._arrivals.watch(call)
+        call.connection.held_back += 1
+        try:
+            yield
+        except BaseException:
+            self._arrivals.forget(call)
+            raise
+        finally:
+            call.connection.held_back -= 1
+
     def begin_receiving(self, call: Waiting) -> None:
         """A call waits for a message from now on."""
         self._receiving[call] = self._clock()
@@ -71,7 +103,8 @@ class Waits:
         self._look_later()
 
     def end_receiving(self, call: Waiting) -> None:
-        if self._receiving.pop(call, None) is not None and not call.is_stream:
+        self._receiving.pop(call, None)
+        if not call.is_stream:
             self._arrivals.forget(call)
 
     def begin_stream(self, call: Waiting) -> None:
