@@ -70,7 +70,15 @@ class Server:
         connections = Connections(admission, limits)
         seconds = settings.send_seconds, settings.idle_seconds
         resets = Resets(self._sockets, settings.max_connection_resets)
-        self._waits = Waits(admission, connections, self._sockets, *seconds, self._backend.turns, resets=resets)
+        self._waits = Waits(
+            admission,
+            connections,
+            self._sockets,
+            *seconds,
+            self._backend.turns,
+            resets=resets,
+            max_message_bytes=settings.max_message_bytes,
+        )
         self._gate = Gate()
         self._serving = False
         self.device_lost = asyncio.Event()

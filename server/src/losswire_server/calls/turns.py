@@ -6,16 +6,11 @@ them before the next step of a small call, which takes several steps.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 
 LARGE_BYTES = 2**17  # of messages that need turns: others are copied in less time than a turn costs
 # A turn ends after this at the latest, since a caller that is slow must not hold up others.
 MESSAGE_SECONDS = 0.005  # for one of many messages
 CALL_SECONDS = 0.1  # for all of a call with one message: that and the answer may have 64 MB, which take long to copy
-
-
-def never() -> bool:
-    return False
 
 
 class Turns:
@@ -25,12 +20,12 @@ class Turns:
         self._is_taken = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self, seconds: float, goes_on: Callable[[], bool] = never) -> "Turn":
-        """Waits for a turn, which ends by itself after so many seconds, unless it `goes_on` for as many more."""
+    async def take(self, seconds: float) -> "Turn":
+        """Waits for a turn, which ends by itself after so many seconds."""
         if self._is_taken:
             await self._wait()
         self._is_taken = True
-        return Turn(self, seconds, goes_on)
+        return Turn(self, seconds)
 
     async def _wait(self) -> None:
         waiting = asyncio.get_running_loop().create_future()
@@ -55,11 +50,9 @@ class Turns:
 class Turn:
     """One turn."""
 
-    def __init__(self, turns: Turns, seconds: float, goes_on: Callable[[], bool]) -> None:
+    def __init__(self, turns: Turns, seconds: float) -> None:
         self._turns: Turns | None = turns
-        self._seconds = seconds
-        self._goes_on = goes_on
-        self._wait()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.end)
 
     def end(self) -> None:
         """Ends it, if it has not ended yet."""
@@ -68,29 +61,13 @@ class Turn:
             self._timer.cancel()
             turns.pass_on()
 
-    def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
-
-    def _expire(self) -> None:
-        if self._turns is not None and self._goes_on():
-            self._wait()
-        else:
-            self.end()
-
 
 class OwnTurns:
-    """The turns of one call, which needs them as long as its messages are large. End them with it.
+    """The turns of one call, which needs them as long as its messages are large. End them with it."""
 
-    Args:
-        turns: Of all calls.
-        seconds: After which each turn ends by itself.
-        goes_on: Whether it lasts for as many seconds more.
-    """
-
-    def __init__(self, turns: Turns, seconds: float, goes_on: Callable[[], bool] = never) -> None:
+    def __init__(self, turns: Turns, seconds: float) -> None:
         self._turns = turns
-        self._seconds = seconds
-        self._goes_on = goes_on
+        self._seconds = seconds  # of each at most
         self._turn: Turn | None = None
         self._needs_turns = False
 
@@ -98,7 +75,7 @@ class OwnTurns:
         """Ends the last turn, and waits for the next one if the last message was large."""
         self.end()
         if self._needs_turns:
-            self._turn = await self._turns.take(self._seconds, self._goes_on)
+            self._turn = await self._turns.take(self._seconds)
 
     def learn(self, message_bytes: int) -> None:
         """Takes notice of the size of a message."""

@@ -42,7 +42,7 @@ class FreedMemory:
     @property
     def _mapped_from_bytes(self) -> int:
         """Larger blocks are given back at once: the less is kept, the fewer of them would find room in it."""
-        return max(LEAST_MAPPED_BYTES, min(self._kept_bytes // 4, MOST_MAPPED_BYTES))
+        return max(LEAST_MAPPED_BYTES, min(self._kept_bytes // 2, MOST_MAPPED_BYTES))
 
     def keep(self) -> bool:
         """Sets this process's malloc, unless its environment does. Returns whether it did."""

@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.01  # some 10 MB arrive in this time over loopback
 LOOK_SHARE = 20  # looking takes no more than one part of so many of the time
 ON_ITS_WAY_SECONDS = 0.005  # small messages are complete by then
 COPIES = MESSAGE_COPIES  # of a message, since grpcio copies it twice when it is complete; slabs are small
-SPARE_SHARE = 8  # calls are ended without being asked if what came exceeds the budget by one part of so many
+SPARE_SHARE = 16  # calls are ended without being asked if what came exceeds the budget by one part of so many
 STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
 GIVE_BACK_SECONDS = 0.05
 REST_SECONDS = 0.2  # between giving back while no message is on its way
@@ -91,10 +91,6 @@ class Arrivals:
                 self._thread.start()
             self._wanted.set()
 
-    def watches_only(self, call: Waiting) -> bool:
-        """Whether no other call is watched."""
-        return len(self._watched) <= (call in self._watched)
-
     def forget(self, call: Waiting) -> None:
         """No message is on its way to a call any more. Use it in the event loop."""
         if self._watched.pop(call, None) is not None:
@@ -111,9 +107,9 @@ class Arrivals:
         while not self._closed:
             self._rest()
             time.sleep(pause)
-            start = self._clock()
+            start, used = self._clock(), time.thread_time()  # and not the time in which it waits for the event loop
             self._look(start)
-            pause = max(LOOK_SECONDS, LOOK_SHARE * (self._clock() - start))
+            pause = max(LOOK_SECONDS, LOOK_SHARE * (time.thread_time() - used))
             if start - self._gave_back >= GIVE_BACK_SECONDS:
                 self._freed.give_back()
                 self._gave_back = self._clock()
@@ -134,17 +130,17 @@ class Arrivals:
                 break
             calls[call.connection] = call
         self._streaming = {call.connection for call in list(self._watched) if call.is_stream}
-        unknown = [connection for connection in calls if not self._count(connection)]
+        unknown = [connection for connection in calls if not self._count(connection, now)]
         if unknown or now - self._found >= FIND_SECONDS:
             self._find(now)
         self._refused.intersection_update(calls.values())
         self._hold([call for call in calls.values() if call not in self._refused])
         self._end_youngest(calls)
 
-    def _count(self, connection: Connection) -> bool:
+    def _count(self, connection: Connection, now: float) -> bool:
         """Counts what arrived over a connection. Returns whether the connection is known, if it is on a network."""
         endpoint = connection.endpoint
-        return endpoint is None or connection.count(partial(self._sockets.received_bytes, endpoint))
+        return endpoint is None or connection.count(partial(self._sockets.received_bytes, endpoint), now)
 
     def _hold(self, calls: list[Waiting]) -> None:
         """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end.

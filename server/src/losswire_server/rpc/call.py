@@ -9,7 +9,7 @@ import grpc
 
 from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
-from losswire_server.calls.turns import CALL_SECONDS, LARGE_BYTES, OwnTurns
+from losswire_server.calls.turns import CALL_SECONDS, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.security.guard import Guard
@@ -19,7 +19,6 @@ from losswire_server.tracing.call_trace import OFF, Tracing
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
-LEAST_ARRIVED = 2**22  # bytes in `CALL_SECONDS`, for a turn to go on: a slower caller must not hold up others
 COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was given, and gRPC a copy
 
 
@@ -56,8 +55,7 @@ class Call:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
-        self._turns = OwnTurns(waits.turns, CALL_SECONDS, self._is_arriving)
-        self._arrived = 0
+        self._turns = OwnTurns(waits.turns, CALL_SECONDS)
         self._received_bytes = self._sent_bytes = 0
         self._task = asyncio.current_task()
         self._refusal: Exception | None = None
@@ -96,9 +94,11 @@ class Call:
         Then gRPC is waited for all the same: grpcio never frees a message that comes for a read that was cancelled.
         """
         start = time.perf_counter()
-        await self._turn_to_read()
+        if not self.is_stream:
+            await self._waits.turn_to_receive(self)
         self._waits.begin_receiving(self)
         try:
+            await self._turns.next()
             reading = asyncio.ensure_future(self.context.read())
         except BaseException:
             self._waits.end_receiving(self)
@@ -117,12 +117,15 @@ class Call:
         return message
 
     async def only_message(self) -> bytes:
-        """The message of a call that has one; empty if none came."""
+        """The message of a call that has one; empty if none came.
+
+        If the last one over this connection was large, so is this, probably: it needs a turn, which lasts until the
+        answer has left.
+        """
+        self._turns.learn(self.connection.last_bytes)
         message = await self.read()
         if message is None:
             await asyncio.sleep(LEAVING_SECONDS)
-        elif len(message) <= LARGE_BYTES:
-            self._turns.end()
         return message or b""
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -184,25 +187,6 @@ class Call:
         name, peer = self.caller.name, self.connection.peer
         self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))
         self._trace.end(code, seconds, received, sent, error)
-
-    async def _turn_to_read(self) -> None:
-        """Waits for a turn if the message is large, which lasts until the answer has left.
-
-        gRPC takes only the beginning of a message until it is read. So of many that come at once, one is taken in at
-        a time. Whether it is large shows in what has come of it: nobody needs to say so, and who sends nothing holds
-        up nobody.
-        """
-        if self.is_stream or (self._waits.is_alone(self) and self.connection.last_bytes <= LARGE_BYTES):
-            return
-        with self._waits.holding_back(self):
-            self._arrived = await self._waits.known_ahead_of(self)
-            self._turns.learn(self._arrived)
-            await self._turns.next()
-
-    def _is_arriving(self) -> bool:
-        """Whether much of the message has come since this was asked last, so that its turn goes on."""
-        before, self._arrived = self._arrived, self._waits.ahead_of(self)
-        return self._arrived - before >= LEAST_ARRIVED
 
     def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:
         self._waits.end_receiving(self)

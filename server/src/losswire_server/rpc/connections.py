@@ -5,6 +5,7 @@ for each call, of any number of callers. So the kernel's count of a connection's
 over.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,8 @@ FRAME_BYTES = 2**12  # of HTTP/2, each behind a header of 9 bytes; most callers 
 MESSAGE_OVERHEAD_BYTES = 128  # of a call's headers, and of a message's frame and prefix
 SETTLE_CALLS = 256  # after so many messages, what was estimated is replaced with what was counted
 LEAST_BYTES = 2**17  # less than that is not held, as no small message is
+# A connection is fast while so many bytes come in so many seconds. A slower caller must not hold up others.
+FAST_BYTES, FAST_SECONDS = 2**21, 0.05
 
 
 class Connection:
@@ -44,6 +47,7 @@ class Connection:
         self._excess = 0  # how much of that estimate was found to be too high, by the thread that counts
         self._received = 0
         self._unsettled = 0
+        self._fast_from, self._fast_until = 0, -math.inf
         self._lock = threading.Lock()  # of `held`
 
     def belongs_to(self, account: Account) -> None:
@@ -66,6 +70,14 @@ class Connection:
         """The bytes of messages that are not complete, if so many ever came over the connection."""
         return max(0, received - (self._complete - self._excess))
 
+    def begin_fast(self, now: float) -> None:
+        """Takes a message for one that comes fast, until it turns out not to."""
+        self._fast_until = now + FAST_SECONDS
+
+    def is_fast(self, now: float) -> bool:
+        """Whether much of a large message has come lately, as was counted."""
+        return now < self._fast_until
+
     @property
     def is_held_back(self) -> bool:
         """Whether all of its calls wait for their turn."""
@@ -80,11 +92,12 @@ class Connection:
             with self._lock:
                 self.held.hold(max(0, self.held.size - size))
 
-    def count(self, received_bytes: Callable[[], int | None]) -> bool:
+    def count(self, received_bytes: Callable[[], int | None], now: float = 0.0) -> bool:
         """Counts what arrived of messages that are not complete.
 
         Args:
             received_bytes: Tells how many bytes ever came over the connection; None if there is no such connection.
+            now: In seconds.
 
         Returns:
             Whether there is.
@@ -98,6 +111,8 @@ class Connection:
         self._received = received
         self._excess = max(self._excess, complete - received)
         unfinished = received - (complete - self._excess)
+        if received - self._fast_from >= FAST_BYTES:
+            self._fast_from, self._fast_until = received, now + FAST_SECONDS
         self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
         return True
 

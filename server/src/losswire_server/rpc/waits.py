@@ -6,8 +6,7 @@ A caller that takes too long is cut off.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
@@ -16,10 +15,10 @@ from losswire_server.errors import TooSlowError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
 from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.intake import Intake
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
-FIND_SECONDS = 0.02  # in which a new connection is found
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,7 @@ class Waits:
         idle_seconds: For a stream's next message to arrive.
         turns: Of calls with large messages.
         resets: Counts calls that were left; None if nobody does.
+        max_message_bytes: That a message may have.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Waits:
         turns: Turns,
         clock: Callable[[], float] = time.monotonic,
         resets: Resets | None = None,
+        max_message_bytes: int = 0,
     ) -> None:
         self.connections = connections
         self.turns = turns
@@ -57,7 +58,8 @@ class Waits:
         self._resets = resets
         self._clock = clock
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
-        self._arrivals = Arrivals(admission, connections, sockets)
+        self._arrivals = Arrivals(admission, connections, sockets, clock)
+        self._intake = Intake(admission, sockets, max_message_bytes, clock)
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,30 +67,14 @@ class Waits:
         """A reservation for an answer."""
         return self._admission.reservation(account)
 
-    def is_alone(self, call: Waiting) -> bool:
-        """Whether messages may arrive for no other call."""
-        return self._arrivals.watches_only(call)
-
-    def ahead_of(self, call: Waiting) -> int:
-        """What has come of messages of a call's connection that are not complete. A new connection is not known yet."""
-        endpoint = call.connection.endpoint
-        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
-        return 0 if received is None else call.connection.ahead(received)
-
-    async def known_ahead_of(self, call: Waiting) -> int:
-        """As `ahead_of`, once the connection is known."""
-        endpoint = call.connection.endpoint
-        if endpoint is not None and not self._sockets.knows(endpoint):
-            await asyncio.sleep(FIND_SECONDS)
-        return self.ahead_of(call)
-
-    @contextmanager
-    def holding_back(self, call: Waiting) -> Iterator[None]:
-        """A message may arrive for a call that does not wait for it yet, so that gRPC takes only its beginning."""
+    async def turn_to_receive(self, call: Waiting) -> None:
+        """Waits until the only message of a call may be taken in."""
+        if self._intake.takes(call.connection):
+            return
         self._arrivals.watch(call)
         call.connection.held_back += 1
         try:
-            yield
+            await self._intake.turn(call.connection)
         except BaseException:
             self._arrivals.forget(call)
             raise
@@ -100,12 +86,14 @@ class Waits:
         self._receiving[call] = self._clock()
         if not call.is_stream:
             self._arrivals.watch(call)
+            self._intake.begin(call)
         self._look_later()
 
     def end_receiving(self, call: Waiting) -> None:
         self._receiving.pop(call, None)
         if not call.is_stream:
             self._arrivals.forget(call)
+            self._intake.end(call)
 
     def begin_stream(self, call: Waiting) -> None:
         """Messages of a stream arrive from now on, also while it does not wait for one."""

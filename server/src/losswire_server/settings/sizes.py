@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from losswire_server.settings.types import MIB, Group, Whole, WithinMemory
 
-KEPT_PARTS = 8  # memory in flight and what is kept of freed memory are five quarters of what may be in flight
+KEPT_PARTS = 16  # memory in flight and what is kept of freed memory stay within five quarters of what may be in flight
 MESSAGE_COPIES = 3  # of a message at the moment when it is complete, two of them grpcio's
 
 

@@ -1,0 +1,129 @@
+"""Lets large messages in one after the other while memory is short.
+
+gRPC takes only the beginning of a message, up to `LOOKAHEAD_BYTES`, until it is read. Then it takes all of it, as fast
+as it comes, and grpcio copies it while nothing else runs: of many at a time, more would come than can be refused.
+Nobody says how large a message is before all of it is there, so what has come of it tells.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from losswire_server.calls.admission import Admission
+from losswire_server.process.sockets import Sockets
+from losswire_server.rpc.arrivals import COPIES, Waiting
+from losswire_server.rpc.connections import Connection
+
+LOOK_SECONDS = 0.01
+KNOWN_SECONDS = 0.02  # in which a new connection is found
+BEGUN_BYTES = 2**7  # that come with the beginning of any message
+LARGE_BYTES = 2**14  # of a beginning: callers that know nothing of the server's windows yet send up to four times that
+
+
+class Intake:
+    """The calls whose message is taken in, and those that wait for their turn. Use it in the event loop.
+
+    Args:
+        admission: Counts bytes in flight.
+        sockets: The connections, as the kernel knows them.
+        max_message_bytes: That a message may have.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        sockets: Sockets,
+        max_message_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._admission = admission
+        self._sockets = sockets
+        self._whole = COPIES * max_message_bytes
+        self._clock = clock
+        self._receiving: dict[Waiting, None] = {}
+        self._waiting: dict[Connection, deque[asyncio.Future[None]]] = {}  # who had a turn last is last
+        self._called: set[asyncio.Future[None]] = set()  # that have their turn and do not know it yet
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, call: Waiting) -> None:
+        """A message is taken in from now on."""
+        self._receiving[call] = None
+
+    def end(self, call: Waiting) -> None:
+        self._receiving.pop(call, None)
+        self._pass_on()
+
+    def takes(self, connection: Connection) -> bool:
+        """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
+        takes = not self._waiting and self._fits(len(self._receiving))
+        if takes:
+            connection.begin_fast(self._clock())
+        return takes
+
+    async def turn(self, connection: Connection) -> None:
+        """Waits until a message may be taken in, unless it is small. Connections take turns."""
+        if await self._is_small(connection):
+            return
+        if self._waiting or not self._has_room:
+            await self._wait(connection)
+        connection.begin_fast(self._clock())
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a message of any size fits beside those that come fast."""
+        now = self._clock()
+        return self._fits(len(self._called) + sum(call.connection.is_fast(now) for call in self._receiving))
+
+    def _fits(self, others: int) -> bool:
+        return not others or self._admission.inflight_bytes + (others + 1) * self._whole <= self._admission.max_bytes
+
+    async def _is_small(self, connection: Connection) -> bool:
+        if connection.endpoint is None:  # not on a network: nothing is known of it
+            return True
+        if not self._sockets.knows(connection.endpoint):
+            await asyncio.sleep(KNOWN_SECONDS)
+            if not self._sockets.knows(connection.endpoint):
+                return False
+        if self._ahead(connection) < BEGUN_BYTES:
+            await asyncio.sleep(LOOK_SECONDS)
+        return self._ahead(connection) < LARGE_BYTES
+
+    def _ahead(self, connection: Connection) -> int:
+        endpoint = connection.endpoint
+        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
+        return 0 if received is None else connection.ahead(received)
+
+    async def _wait(self, connection: Connection) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(connection, deque()).append(waiting)
+        self._look_later()
+        try:
+            await waiting
+        finally:
+            self._called.discard(waiting)
+
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._pass_on()
+        if self._waiting:
+            self._look_later()
+
+    def _pass_on(self) -> None:
+        """Gives the next one its turn, if there is room."""
+        if not self._waiting or not self._has_room:
+            return
+        connection = next(iter(self._waiting))
+        queue = self._waiting.pop(connection)
+        waiting = queue.popleft()
+        if queue:
+            self._waiting[connection] = queue
+        if waiting.done():
+            self._pass_on()
+        else:
+            self._called.add(waiting)
+            waiting.set_result(None)
