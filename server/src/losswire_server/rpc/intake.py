@@ -7,15 +7,19 @@ Nobody says how large a message is before all of it is there, so what has come o
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Collection
 
 from losswire_server.calls.admission import Admission
+from losswire_server.calls.limits import RETRY_MILLISECONDS
+from losswire_server.errors import OverloadedError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import COPIES, Waiting
 from losswire_server.rpc.connections import Connection
 
 LOOK_SECONDS = 0.01
+MOST_SECONDS = 2.0  # for room: then its caller had better try again later
+IDLE_SHARE = 16  # of the budget: what so small a part of it is taken by does not count
 KNOWN_SECONDS = 0.02  # in which a new connection is found
 BEGUN_BYTES = 2**7  # that come with the beginning of any message
 LARGE_BYTES = 2**14  # of a beginning: callers that know nothing of the server's windows yet send up to four times that
@@ -41,30 +45,39 @@ class Intake:
         self._sockets = sockets
         self._whole = COPIES * max_message_bytes
         self._clock = clock
-        self._receiving: dict[Waiting, None] = {}
+        self._receiving: Counter[Connection] = Counter()  # calls of each
         self._waiting: dict[Connection, deque[asyncio.Future[None]]] = {}  # who had a turn last is last
-        self._called: set[asyncio.Future[None]] = set()  # that have their turn and do not know it yet
+        self._called: dict[Connection, None] = {}  # who has a turn and does not know it yet
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, call: Waiting) -> None:
         """A message is taken in from now on."""
-        self._receiving[call] = None
+        self._receiving[call.connection] += 1
 
     def end(self, call: Waiting) -> None:
-        self._receiving.pop(call, None)
+        if self._receiving[call.connection] <= 1:
+            del self._receiving[call.connection]
+        else:
+            self._receiving[call.connection] -= 1
         self._pass_on()
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
-        takes = not self._waiting and self._fits(len(self._receiving))
+        takes = not self._waiting and self._fits(self._receiving)
         if takes:
             connection.begin_fast(self._clock())
         return takes
 
     async def turn(self, connection: Connection) -> None:
-        """Waits until a message may be taken in, unless it is small. Connections take turns."""
+        """Waits until a message may be taken in, unless it is small. Connections take turns.
+
+        Raises:
+            OverloadedError: It does not fit, or there was no room for long.
+            TooLargeError: It can never fit.
+        """
         if await self._is_small(connection):
             return
+        connection.held.check_fits(COPIES * self._ahead(connection))
         if self._waiting or not self._has_room:
             await self._wait(connection)
         connection.begin_fast(self._clock())
@@ -73,10 +86,15 @@ class Intake:
     def _has_room(self) -> bool:
         """Whether a message of any size fits beside those that come fast."""
         now = self._clock()
-        return self._fits(len(self._called) + sum(call.connection.is_fast(now) for call in self._receiving))
+        fast = [connection for connection in self._receiving if connection.is_fast(now)]
+        return self._fits([*self._called, *fast])
 
-    def _fits(self, others: int) -> bool:
-        return not others or self._admission.inflight_bytes + (others + 1) * self._whole <= self._admission.max_bytes
+    def _fits(self, others: Collection[Connection]) -> bool:
+        """Whether a message of any size fits beside others, and what is in flight. If nothing is, any has its turn."""
+        held = sum(connection.held.size for connection in {*others, *self._waiting})
+        others_bytes, most = self._admission.inflight_bytes - held, self._admission.max_bytes
+        is_alone = not others and others_bytes <= most // IDLE_SHARE
+        return is_alone or others_bytes + (len(others) + 1) * self._whole <= most
 
     async def _is_small(self, connection: Connection) -> bool:
         if connection.endpoint is None:  # not on a network: nothing is known of it
@@ -99,9 +117,13 @@ class Intake:
         self._waiting.setdefault(connection, deque()).append(waiting)
         self._look_later()
         try:
-            await waiting
+            async with asyncio.timeout(MOST_SECONDS):
+                await waiting
+        except TimeoutError:
+            problem = f"{self._admission.inflight_bytes} of at most {self._admission.max_bytes} bytes are in flight"
+            raise OverloadedError(f"{problem}, and a large message waited long for room", RETRY_MILLISECONDS) from None
         finally:
-            self._called.discard(waiting)
+            self._called.pop(connection, None)
 
     def _look_later(self) -> None:
         if self._timer is None:
@@ -125,5 +147,5 @@ class Intake:
         if waiting.done():
             self._pass_on()
         else:
-            self._called.add(waiting)
+            self._called[connection] = None
             waiting.set_result(None)
