@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from losswire import v1
 from losswire.frames import RESPONSES
 from losswire.v1 import loss_service_pb2_grpc
-from losswire_server.calls import desk
+from losswire_server.calls import work
 from tests.helpers import serving
 from tests.server.calls.raw_streams import Batch, RawStream, connection
 from tests.server.evaluating import evaluate
@@ -24,7 +24,7 @@ from tests.server.requests.test_pack import settled
 def queueing() -> Iterator[grpc.Channel]:
     """A server whose launches are filled up, and that queues everything."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(desk, "AT_ONCE_SECONDS", 0)
+        patched.setattr(work, "AT_ONCE_SECONDS", 0)
         with serving(engine_workers=3, max_queue_delay_us=2000) as server, connection(server) as channel:
             yield channel
 

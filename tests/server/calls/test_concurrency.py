@@ -12,7 +12,7 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ce_engine
-import losswire_server.calls.desk
+import losswire_server.calls.work
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
@@ -39,7 +39,7 @@ NEEDED = request().ByteSize() + needed_bytes(request())
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, small requests never wait
+    monkeypatch.setattr(losswire_server.calls.work, "AT_ONCE_SECONDS", 0)  # without this, small requests never wait
     with gated(monkeypatch) as gate:
         yield gate
 

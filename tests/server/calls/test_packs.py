@@ -8,7 +8,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 import ce_engine
-import losswire_server.calls.desk
+import losswire_server.calls.work
 from losswire import v1
 from losswire_server.calls.packs import PACK_COPIES
 from losswire_server.requests.needed import needed_bytes
@@ -37,7 +37,7 @@ def stub(server):
 
 @pytest.fixture
 def gate(monkeypatch):
-    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, short calls never wait
+    monkeypatch.setattr(losswire_server.calls.work, "AT_ONCE_SECONDS", 0)  # without this, short calls never wait
     with gated(monkeypatch) as gate:
         yield gate
 

@@ -15,7 +15,7 @@ import ce_engine
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from losswire_server.calls import desk, slabs
+from losswire_server.calls import slabs, work
 from tests.helpers import eventually, serving
 from tests.present import present
 from tests.replaced_evaluation import replace_evaluation
@@ -134,7 +134,7 @@ def test_endless_stream_takes_turns(server, rows):
 @pytest.mark.parametrize(("short_seconds", "place"), [(0, "ce-engine"), (math.inf, "Thread")], ids=["long", "short"])
 def test_long_slabs_leave_the_event_loop(server, monkeypatch, short_seconds, place):
     batch = classes((60,), outputs=GRADIENT)
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", short_seconds)
+    monkeypatch.setattr(work, "AT_ONCE_SECONDS", short_seconds)
     with connection(server) as channel, gated(monkeypatch) as gate:
         gate.opened.set()
         came = answers(channel, [batch.header(), *batch.slabs(5)])
@@ -152,7 +152,7 @@ def compute_for_a_while() -> None:
 
 def test_first_slabs_show_whether_the_others_are_long(server, monkeypatch):
     batch = classes((60,), outputs=GRADIENT)
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 2e-5)  # less than they take, and more than is hoped for
+    monkeypatch.setattr(work, "AT_ONCE_SECONDS", 2e-5)  # less than they take, and more than is hoped for
     with connection(server) as channel, gated(monkeypatch) as gate:
         gate.opened.set()
         gate.before = compute_for_a_while
@@ -167,7 +167,7 @@ def test_first_slabs_show_whether_the_others_are_long(server, monkeypatch):
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)  # without this, small slabs are evaluated where they arrive
+    monkeypatch.setattr(work, "AT_ONCE_SECONDS", 0)  # without this, small slabs are evaluated where they arrive
     with gated(monkeypatch) as gate:
         yield gate
 
@@ -184,7 +184,7 @@ def test_slabs_are_in_flight_together(gate):
 
 
 def test_replies_come_in_row_order(monkeypatch):
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)
+    monkeypatch.setattr(work, "AT_ONCE_SECONDS", 0)
     first_may_end, evaluate = threading.Event(), ce_engine.cpu.evaluate
 
     def late(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:
@@ -233,7 +233,7 @@ def test_leaving_takes_slabs_out_of_the_queue(gate):
     [(ZeroDivisionError, grpc.StatusCode.INTERNAL), (MemoryError, grpc.StatusCode.RESOURCE_EXHAUSTED)],
 )
 def test_failing_slab_ends_its_stream_alone(monkeypatch, fault, code):
-    monkeypatch.setattr(desk, "AT_ONCE_SECONDS", 0)
+    monkeypatch.setattr(work, "AT_ONCE_SECONDS", 0)
     evaluate = ce_engine.cpu.evaluate
 
     def fail(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:

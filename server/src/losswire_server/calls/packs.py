@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-from losswire_server.calls.desk import Desk, TakesLongError
+from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
+from losswire_server.calls.work import TakesLongError
 from losswire_server.errors import NotServedError
 from losswire_server.memory.regions import Regions
 from losswire_server.requests import cost

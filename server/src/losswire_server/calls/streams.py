@@ -18,12 +18,13 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.losses import loss_of
-from losswire_server.calls.desk import READ_AT_ONCE_BYTES, Desk, is_short
+from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller, all_done, ended
 from losswire_server.calls.in_flight import InFlight
 from losswire_server.calls.incoming import Incoming
 from losswire_server.calls.slabs import Landed, Slabs, written
 from losswire_server.calls.turns import MESSAGE_SECONDS, OwnTurns, Turns
+from losswire_server.calls.work import READ_AT_ONCE_BYTES, is_short
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 import ce_engine
 from losswire import v1
 from losswire_server.calls.admission import Admission
-from losswire_server.calls.desk import AT_ONCE_SECONDS, Desk, TakesLongError
+from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import ANYBODY, Workplace
+from losswire_server.calls.work import AT_ONCE_SECONDS, TakesLongError
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated

@@ -9,8 +9,9 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from losswire_server.calls.desk import READ_AT_ONCE_BYTES, Desk
+from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import ANYBODY, Workplace
+from losswire_server.calls.work import READ_AT_ONCE_BYTES
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.planned import Planned

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from losswire import v1
-from losswire_server.calls.desk import AT_ONCE_SECONDS
 from losswire_server.calls.evaluation import ANYBODY, Caller
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.unary import Unary
+from losswire_server.calls.work import AT_ONCE_SECONDS
 from losswire_server.memory.regions import OFF
 from tests.server.packs import packed, small
 

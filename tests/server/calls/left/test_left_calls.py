@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 import ce_engine
-import losswire_server.calls.desk
+import losswire_server.calls.work
 from losswire_server import Server
 from losswire_server.calls.evaluation import ANYBODY, Caller, Evaluation
 from tests.helpers import eventually, serving
@@ -69,7 +69,7 @@ def ended(server: Server, code: str) -> float:
 
 @pytest.mark.parametrize(("way", "stage"), CASES)
 def test_call_that_ends_early_is_not_held(monkeypatch, server, way, stage):
-    monkeypatch.setattr(losswire_server.calls.desk, "AT_ONCE_SECONDS", 0)  # without this, slabs never wait
+    monkeypatch.setattr(losswire_server.calls.work, "AT_ONCE_SECONDS", 0)  # without this, slabs never wait
     reach, path, messages = STAGES[stage]
     with gated(monkeypatch) as gate, connection(server) as channel:
         eventually(lambda: held(server)[:4] == (0, 0, 0, 0))
