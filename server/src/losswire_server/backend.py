@@ -13,7 +13,7 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.packs import Packs
-from losswire_server.calls.streams import Streams
+from losswire_server.calls.streams.flow import Streams
 from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
 from losswire_server.calls.warm_up import warm_up

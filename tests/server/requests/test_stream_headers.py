@@ -12,7 +12,7 @@ from losswire import v1
 from tests.helpers import call_of
 from tests.present import present
 from tests.server.calls.raw_streams import RawStream, violation
-from tests.server.calls.test_streams_refused import slab
+from tests.server.calls.streams.test_streams_refused import slab
 from tests.server.requests.stream_requests import FLOAT32, GRADIENT, INT64, MEAN, check_refused, classes
 
 HUGE = 2**62

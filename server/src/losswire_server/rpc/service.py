@@ -10,7 +10,7 @@ from losswire.v1 import loss_service_pb2
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.limits import UNLIMITED, Account
 from losswire_server.calls.packs import Packs
-from losswire_server.calls.streams import Streams
+from losswire_server.calls.streams.flow import Streams
 from losswire_server.calls.unary import Unary
 from losswire_server.memory.leases import Leases
 from losswire_server.rpc.capabilities import with_caller_limits

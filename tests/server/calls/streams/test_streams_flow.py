@@ -15,7 +15,8 @@ import ce_engine
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
-from losswire_server.calls import slabs, work
+from losswire_server.calls import work
+from losswire_server.calls.streams import slabs
 from tests.helpers import eventually, serving
 from tests.present import present
 from tests.replaced_evaluation import replace_evaluation

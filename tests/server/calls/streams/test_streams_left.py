@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-import losswire_server.calls.streams
 from losswire_server import Server
+from losswire_server.calls.streams import flow, whole
 from tests.helpers import eventually, serving
 from tests.present import present
 from tests.processes import started
@@ -41,15 +41,15 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
 def alive(monkeypatch: pytest.MonkeyPatch) -> "Iterator[weakref.WeakSet[object]]":
     """The streams and batches that are still alive in the server, without a garbage collection."""
     known: weakref.WeakSet[object] = weakref.WeakSet()
-    for name in ("_Stream", "StreamRequest"):
-        base: Any = getattr(losswire_server.calls.streams, name)
+    for module, name in ((flow, "_Stream"), (whole, "StreamRequest")):
+        base: Any = getattr(module, name)
 
         class Watched(base):  # type: ignore[misc]
             def __init__(self, *args: object) -> None:
                 super().__init__(*args)
                 known.add(self)
 
-        monkeypatch.setattr(losswire_server.calls.streams, name, Watched)
+        monkeypatch.setattr(module, name, Watched)
     gc.disable()
     yield known
     gc.enable()

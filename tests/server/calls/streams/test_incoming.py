@@ -7,7 +7,7 @@ import pytest
 
 from losswire_server.calls import admission
 from losswire_server.calls.admission import Admission
-from losswire_server.calls.incoming import Incoming
+from losswire_server.calls.streams.incoming import Incoming
 from losswire_server.errors import OverloadedError
 
 

@@ -8,7 +8,7 @@ import torch
 
 import ce_engine
 from losswire_server.calls.evaluation import ANYBODY
-from losswire_server.calls.slabs import HANDING_OVER, TRIALS, Landed, Slabs
+from losswire_server.calls.streams.slabs import HANDING_OVER, TRIALS, Landed, Slabs
 from losswire_server.calls.work import AT_ONCE_SECONDS
 from losswire_server.requests.slabs.stream_request import Part
 from tests.server.calls.desk.controlled_work import DeskServer

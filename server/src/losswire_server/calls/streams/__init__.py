@@ -1,0 +1,1 @@
+"""One request in many messages, one file per concern."""
