@@ -93,7 +93,7 @@ LAYERS = {  # each room may import rooms below it; all but the faces may be impo
     "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),
 }
 FACES = {  # they put rooms together, so no room may import them
-    "server/src/losswire_server": {"main", "server", "backend", "in_process", "member", "child"},
+    "server/src/losswire_server": {"main", "serving", "server", "backend", "in_process", "member", "child"},
     "client/src/losswire_client": {"_client", "_async_client", "_base", "testing"},
     "ce_engine/src/ce_engine": {"functional"},
 }

@@ -5,9 +5,10 @@ import sys
 from functools import partial
 from typing import Any
 
-from losswire_server import main as program
 from losswire_server.process import logs
+from losswire_server.process.ending import CANNOT_START, FAILED, REFUSALS, end
 from losswire_server.process.stop_signal import StopSignal
+from losswire_server.serving import load_server, serve
 from losswire_server.settings import Settings
 from losswire_server.supervision.link import Link, Message, end_with
 
@@ -19,9 +20,9 @@ def main() -> None:
     link = Link(int(sys.argv[1]))
     order = link.receive()
     if order is None:
-        sys.exit(program.FAILED)
+        sys.exit(FAILED)
     end_with(order["supervisor"])
-    program.end(_run(link, order))
+    end(_run(link, order))
 
 
 def _run(link: Link, order: Message) -> int:
@@ -30,23 +31,23 @@ def _run(link: Link, order: Message) -> int:
         with StopSignal() as stop, logs.configured(settings.log_level, settings.log_format):
             _name_in_logs(place)
             return _serve(settings, stop, link, place)
-    except program.REFUSALS as error:
+    except REFUSALS as error:
         link.send({"refusal": str(error)})  # the supervisor says it, once for all
-        return program.CANNOT_START
+        return CANNOT_START
 
 
 def _serve(settings: Settings, stop: StopSignal, link: Link, place: int) -> int:
     try:
-        return program.serve(settings, stop, lambda: _load(link, stop, place))
-    except program.REFUSALS:
+        return serve(settings, stop, lambda: _load(link, stop, place))
+    except REFUSALS:
         raise
     except Exception:
         log.critical("server failed", exc_info=True)
-        return program.FAILED
+        return FAILED
 
 
 def _load(link: Link, stop: StopSignal, place: int) -> Any:
-    program.load_server()
+    load_server()
     from losswire_server.member import Member  # here, since it loads torch
 
     return partial(Member, link=link, stop=stop, place=place)
