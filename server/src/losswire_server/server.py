@@ -15,6 +15,7 @@ from losswire.v1 import loss_service_pb2
 from losswire_server.backend import Backend
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.metrics.http_server import MetricsServer
 from losswire_server.metrics.resources import process_registry
 from losswire_server.process.exposure import check_exposure
@@ -69,7 +70,8 @@ class Server:
         admission, limits = self._backend.admission, CallerLimits.of(settings)
         connections = Connections(admission, limits)
         seconds = settings.send_seconds, settings.idle_seconds
-        resets = Resets(self._sockets, settings.max_connection_resets)
+        metrics = ConnectionMetrics(self.registry)
+        resets = Resets(self._sockets, settings.max_connection_resets, metrics)
         self._waits = Waits(
             admission,
             connections,
@@ -78,6 +80,7 @@ class Server:
             self._backend.turns,
             resets=resets,
             max_message_bytes=settings.max_message_bytes,
+            metrics=metrics,
         )
         self._gate = Gate()
         self._serving = False

@@ -5,14 +5,16 @@ import logging
 import threading
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.errors import OverloadedError
+from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.rpc.arrivals import COPIES, FIND_SECONDS, ON_ITS_WAY_SECONDS, STALLED_SECONDS, Arrivals
 from losswire_server.rpc.connections import Connections
 from tests.helpers import eventually
-from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
+from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
 
 BUDGET = 50 * COPIES * MIB
 
@@ -21,10 +23,11 @@ class Scene:
     """Callers whose bytes come when the test says so."""
 
     def __init__(self) -> None:
-        self.clock, self.sockets = Clock(), FakeSockets()
+        self.clock, self.sockets, self.registry = Clock(), FakeSockets(), CollectorRegistry()
         self.admission = Admission(BUDGET, self.clock)
         self.connections = Connections(self.admission, UNLIMITED)
-        self.arrivals = Arrivals(self.admission, self.connections, self.sockets, self.clock)  # type: ignore[arg-type]
+        counted = self.clock, ConnectionMetrics(self.registry)
+        self.arrivals = Arrivals(self.admission, self.connections, self.sockets, *counted)  # type: ignore[arg-type]
         self.arrivals._wanted.set()  # no thread is started
         self.arrivals._loop = asyncio.get_running_loop()
         self._calls = 0
@@ -191,6 +194,7 @@ def test_connection_is_ended_in_an_emergency(play, caplog):
         scene.clock.now += 1
         scene.arrivals._look(scene.clock.now)  # and the event loop is busy
         assert scene.sockets.ended == [young.connection.endpoint]
+        assert ended_by(scene.registry, "memory") == 1
         assert young.connection.held.size == 0
 
     play(story)
@@ -206,6 +210,7 @@ def test_stream_is_refused_in_an_emergency(play):
         await scene.look()
         assert refused(stream) == [True]
         assert scene.sockets.ended == []  # other calls may be on its connection
+        assert ended_by(scene.registry, "memory") == 0
 
     play(story)
 

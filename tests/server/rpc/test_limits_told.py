@@ -14,10 +14,12 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_server import Server
 from losswire_server.errors import Refusal
+from losswire_server.metrics.connections import EndReason
 from tests.helpers import call_of, eventually, serving
 from tests.server.calls.raw_streams import RawStream, connection
 from tests.server.packs import small
 from tests.server.requests.stream_requests import classes
+from tests.server.rpc.waiting import ended_by
 
 AT_ONCE_SECONDS = 0.005  # in which the server refuses
 
@@ -220,3 +222,8 @@ def limit_shown(server: Server, name: str) -> float | None:
 @pytest.mark.parametrize("reason", get_args(Refusal))
 def test_every_reason_is_counted_from_the_start(reason, server):
     assert server.registry.get_sample_value("losswire_refused_calls_total", {"reason": reason}) is not None
+
+
+@pytest.mark.parametrize("reason", get_args(EndReason))
+def test_connections_ended_are_counted_from_the_start(reason, server):
+    assert ended_by(server.registry, reason) == 0

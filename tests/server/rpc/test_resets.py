@@ -11,8 +11,10 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from losswire_server.calls.admission import Admission
+from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.process.sockets import Endpoint, Sockets
 from losswire_server.rpc.connections import Connection
 from losswire_server.rpc.resets import Resets
@@ -22,6 +24,7 @@ from tests.processes import started
 from tests.server.calls.raw_streams import connection
 from tests.server.rpc import http2
 from tests.server.rpc.test_service import request
+from tests.server.rpc.waiting import ended_by
 
 PEER = "ipv4:127.0.0.1:5"
 PATH = "/losswire.v1.LossService/Evaluate"
@@ -49,14 +52,15 @@ def a_connection(peer: str = PEER) -> Connection:
     ("per_second", "peer", "times"), [(10, "ipv4:127.0.0.1:5", 1), (0, "ipv4:127.0.0.1:5", 0), (10, "unix:", 0)]
 )
 def test_too_many_resets_end_a_connection(per_second, peer, times):
-    sockets, left = FakeSockets(), a_connection(peer)
-    resets = Resets(sockets, per_second)
+    sockets, left, registry = FakeSockets(), a_connection(peer), CollectorRegistry()
+    resets = Resets(sockets, per_second, ConnectionMetrics(registry))
     for _ in range(19):
         resets.count(left)
-    assert sockets.ended == []
+    assert (sockets.ended, ended_by(registry, "resets")) == ([], 0)
     for _ in range(15):  # also those that still come of the connection that was ended
         resets.count(left)
     assert sockets.ended == [Endpoint("127.0.0.1", 5)] * times
+    assert ended_by(registry, "resets") == times
 
 
 def test_resets_of_one_connection_do_not_end_another():
@@ -136,6 +140,7 @@ def test_connection_of_a_flood_is_ended(caplog):
     with serving(max_connection_resets=50) as server, connection(server) as channel, beside(channel) as caller:
         assert not flood(server.port, count=500_000)
         eventually(lambda: warnings(caplog) == ["connection ended, since it left too many calls"])
+        assert ended_by(server.registry, "resets") == 1
     assert set(caller.codes) == {grpc.StatusCode.OK}
 
 

@@ -4,25 +4,35 @@ import asyncio
 import logging
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
+from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.waits import Waits
-from tests.server.rpc.waiting import Clock, FakeCall, FakeSockets
+from tests.server.rpc.waiting import Clock, FakeCall, FakeSockets, ended_by
 
 SEND, IDLE = 10.0, 40.0
 
 
 class Scene:
     def __init__(self, send_seconds: float, idle_seconds: float) -> None:
-        self.clock, self.sockets = Clock(), FakeSockets()
+        self.clock, self.sockets, self.registry = Clock(), FakeSockets(), CollectorRegistry()
         admission = Admission(2**20)
         self.connections = Connections(admission, UNLIMITED)
-        sockets, turns = self.sockets, Turns()
-        self.waits = Waits(admission, self.connections, sockets, send_seconds, idle_seconds, turns, self.clock)  # type: ignore[arg-type]
+        self.waits = Waits(
+            admission,
+            self.connections,
+            self.sockets,  # type: ignore[arg-type]
+            send_seconds,
+            idle_seconds,
+            Turns(),
+            self.clock,
+            metrics=ConnectionMetrics(self.registry),
+        )
 
     def call(self, number: int = 1, *, is_stream: bool = False) -> FakeCall:
         call = FakeCall(self.connections.of(f"ipv4:10.0.0.1:{number}"), is_stream=is_stream)
@@ -111,6 +121,7 @@ def test_connection_of_a_slow_reader_is_ended(play, caplog):
         assert scene.sockets.ended == [slow.connection.endpoint]
         scene.pass_seconds(SEND)
         assert len(scene.sockets.ended) == 1  # once
+        assert ended_by(scene.registry, "slow_reader") == 1
 
     play(story)
     assert [record.getMessage() for record in caplog.records] == ["connection ended, since its caller does not read"]

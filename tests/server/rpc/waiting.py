@@ -1,7 +1,11 @@
 """Calls that wait, connections and a clock, as tests want them."""
 
+from prometheus_client import CollectorRegistry
+
+from losswire_server.metrics.connections import EndReason
 from losswire_server.process.sockets import Endpoint
 from losswire_server.rpc.connections import Connection
+from tests.present import present
 
 MIB = 2**20
 
@@ -54,3 +58,8 @@ class FakeCall:
 
     def refuse(self, error: Exception) -> None:
         self.refusals.append(error)
+
+
+def ended_by(registry: CollectorRegistry, reason: EndReason) -> float:
+    """How many connections were ended for a reason, as the metrics have it."""
+    return present(registry.get_sample_value("losswire_connections_ended_total", {"reason": reason}))

@@ -14,6 +14,7 @@ from typing import Protocol
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError, TooLargeError
+from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.allocator import FreedMemory
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.connections import Connection, Connections
@@ -56,6 +57,7 @@ class Arrivals:
         admission: Counts bytes in flight.
         connections: Of the callers.
         sockets: The same, as the kernel knows them.
+        metrics: Of connections that are ended.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class Arrivals:
         connections: Connections,
         sockets: Sockets,
         clock: Callable[[], float] = time.monotonic,
+        metrics: ConnectionMetrics = UNSEEN,
     ) -> None:
         self._admission = admission
         self._connections = connections
         self._sockets = sockets
+        self._metrics = metrics
         self._watched: dict[Waiting, float] = {}  # since when; the longest first
         self._clock = clock
         self._freed = FreedMemory(admission.max_bytes // KEPT_PARTS)
@@ -184,6 +188,7 @@ class Arrivals:
             problem = "more came than fits beside the requests in flight"
             self._refuse(call, OverloadedError(problem, RETRY_MILLISECONDS))
         elif connection.endpoint is not None and self._sockets.end(connection.endpoint):
+            self._metrics.count_ended("memory")
             log.warning("connection ended, since more came than fits", extra={"peer": connection.peer})
 
     def _make_room(self, call: Waiting) -> None:

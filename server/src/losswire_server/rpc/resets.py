@@ -7,6 +7,7 @@ gRPC itself sets no limit to how many come in a second, but `max_connection_call
 import logging
 
 from losswire_server.calls.limits import Rate
+from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Endpoint, Sockets
 from losswire_server.rpc.connections import Connection
 
@@ -19,11 +20,13 @@ class Resets:
     Args:
         sockets: The connections as the kernel knows them.
         per_second: The most that one connection may leave, on average over a few seconds; 0 for any number.
+        metrics: Of connections that are ended.
     """
 
-    def __init__(self, sockets: Sockets, per_second: float) -> None:
+    def __init__(self, sockets: Sockets, per_second: float, metrics: ConnectionMetrics = UNSEEN) -> None:
         self._sockets = sockets
         self._per_second = per_second
+        self._metrics = metrics
 
     def count(self, connection: Connection) -> None:
         """Counts a call that its caller has left before it was answered. Too many end the connection."""
@@ -38,4 +41,5 @@ class Resets:
 
     def _end(self, peer: str, endpoint: Endpoint) -> None:
         if self._sockets.end(endpoint) or (endpoint in self._sockets.look() and self._sockets.end(endpoint)):
+            self._metrics.count_ended("resets")
             log.warning("connection ended, since it left too many calls", extra={"peer": peer})

@@ -12,6 +12,7 @@ from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
+from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
 from losswire_server.rpc.connections import Connections
@@ -35,6 +36,7 @@ class Waits:
         turns: Of calls with large messages.
         resets: Counts calls that were left; None if nobody does.
         max_message_bytes: That a message may have.
+        metrics: Of connections that are ended.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Waits:
         clock: Callable[[], float] = time.monotonic,
         resets: Resets | None = None,
         max_message_bytes: int = 0,
+        metrics: ConnectionMetrics = UNSEEN,
     ) -> None:
         self.connections = connections
         self.turns = turns
@@ -56,9 +59,10 @@ class Waits:
         self._send_seconds = send_seconds
         self._idle_seconds = idle_seconds
         self._resets = resets
+        self._metrics = metrics
         self._clock = clock
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
-        self._arrivals = Arrivals(admission, connections, sockets, clock)
+        self._arrivals = Arrivals(admission, connections, sockets, clock, metrics)
         self._intake = Intake(admission, sockets, max_message_bytes, clock)
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -149,5 +153,6 @@ class Waits:
             del self._sending[call]
             endpoint = call.connection.endpoint
             if endpoint is not None and self._sockets.end(endpoint):
+                self._metrics.count_ended("slow_reader")
                 extra = {"peer": call.connection.peer, "seconds": self._send_seconds}
                 log.warning("connection ended, since its caller does not read", extra=extra)
