@@ -3,6 +3,7 @@ import math
 import threading
 from typing import Any
 
+import grpc
 import ml_dtypes
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from torch.nn import functional as F
 
 import losswire_client
+from losswire import v1
+from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import (
     Client,
     DeadlineExceededError,
@@ -29,6 +32,7 @@ def test_face_of_the_package_is_what_it_was():
         "TLS",
         "AsyncClient",
         "CallCancelledError",
+        "CallerLimits",
         "Capabilities",
         "Client",
         "DeadlineExceededError",
@@ -143,6 +147,18 @@ def test_capabilities_use_the_sdks_names(client):
     assert told.outputs == ("lse", "probabilities", "log_probabilities", "predictions", "entropy")
     assert told.input_dtypes == ("float64", "float32", "float16", "bfloat16")
     assert (told.max_message_bytes, told.slab_bytes) == (64 * 2**20, 2**20)
+
+
+def test_capabilities_tell_all_limits(client, target):
+    told = client.capabilities()
+    with grpc.insecure_channel(target) as channel:
+        served = LossServiceStub(channel).GetCapabilities(v1.GetCapabilitiesRequest())
+    pairs = ((told, served.limits), (told, served.batching), (told.caller_limits, served.caller_limits))
+    for known, message in pairs:
+        for field in message.DESCRIPTOR.fields:
+            assert getattr(known, field.name) == getattr(message, field.name)
+    assert told.max_connection_resets == 500
+    assert told.caller_limits.max_streams == 32
 
 
 def test_threads_may_share_a_client(client):

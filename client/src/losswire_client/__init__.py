@@ -28,7 +28,7 @@ TypeError too. An error that the iterable of a `map` raises keeps its type. A mi
 from importlib.metadata import version
 
 from losswire_client._async_client import AsyncClient
-from losswire_client._capabilities import Capabilities
+from losswire_client._capabilities import CallerLimits, Capabilities
 from losswire_client._client import Client
 from losswire_client._errors import (
     CallCancelledError,
@@ -51,6 +51,7 @@ __all__ = [
     "TLS",
     "AsyncClient",
     "CallCancelledError",
+    "CallerLimits",
     "Capabilities",
     "Client",
     "DeadlineExceededError",

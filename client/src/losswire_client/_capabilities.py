@@ -1,10 +1,34 @@
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor
 
 from losswire import v1
 from losswire.losses import LOSSES, OUTPUTS
+
+
+@dataclass(frozen=True)
+class CallerLimits:
+    """How much one caller may take, which is a token's name, or a connection. All 0 if the server is too old to tell.
+
+    Attributes:
+        max_inflight_bytes: The most bytes in flight.
+        max_requests: The most calls under way.
+        max_streams: The most of these calls that may be streams.
+        max_leases: The most regions of shared memory.
+        shared_memory_bytes: The most bytes of these regions.
+        requests_per_second: The most calls begun in a second, on average over two; 0 for any number.
+        bytes_per_second: The most bytes of messages sent in a second, on average over two; 0 for any number.
+    """
+
+    max_inflight_bytes: int = 0
+    max_requests: int = 0
+    max_streams: int = 0
+    max_leases: int = 0
+    shared_memory_bytes: int = 0
+    requests_per_second: float = 0.0
+    bytes_per_second: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,15 @@ class Capabilities:
         max_batch_bytes: The most bytes of their input.
         max_queue_delay_us: Microseconds that a launch waits for more slabs.
         max_queue_rows: The most rows that wait for a launch.
+        max_inflight_bytes: The most bytes of all callers in flight.
+        max_connections: The most connections that the server accepts.
+        max_connection_calls: The most calls under way on one connection.
+        max_connection_resets: The most calls that one connection may leave in a second; 0 for any number.
+        send_seconds: Seconds in which a message must arrive, and an answer be read.
+        idle_seconds: Seconds in which a stream's next message must arrive.
+        keepalive_seconds: Seconds of silence after which the server asks whether the caller is still there.
+        max_series: The most names of series that the metrics tell apart.
+        caller_limits: How much this caller may take.
     """
 
     version: str
@@ -51,6 +84,15 @@ class Capabilities:
     max_batch_bytes: int = 0
     max_queue_delay_us: int = 0
     max_queue_rows: int = 0
+    max_inflight_bytes: int = 0
+    max_connections: int = 0
+    max_connection_calls: int = 0
+    max_connection_resets: float = 0.0
+    send_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    keepalive_seconds: float = 0.0
+    max_series: int = 0
+    caller_limits: CallerLimits = CallerLimits()
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
@@ -65,16 +107,16 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         target_dtypes=_names(response.target_dtypes, v1.Dtype.DESCRIPTOR),
         outputs=tuple(name for name, wire in OUTPUTS.items() if wire in response.outputs),
         transports=_names(response.transports, v1.Transport.DESCRIPTOR),
-        max_message_bytes=response.limits.max_message_bytes,
-        slab_bytes=response.limits.slab_bytes,
-        shared_memory_bytes=response.limits.shared_memory_bytes,
-        max_batch_requests=response.limits.max_batch_requests,
-        engine_workers=response.batching.engine_workers,
-        max_batch_rows=response.batching.max_batch_rows,
-        max_batch_bytes=response.batching.max_batch_bytes,
-        max_queue_delay_us=response.batching.max_queue_delay_us,
-        max_queue_rows=response.batching.max_queue_rows,
+        **_numbers(Capabilities, response.limits),
+        **_numbers(Capabilities, response.batching),
+        caller_limits=CallerLimits(**_numbers(CallerLimits, response.caller_limits)),
     )
+
+
+def _numbers(kind: type, message: v1.Limits | v1.Batching | v1.CallerLimits) -> dict[str, Any]:
+    """The fields of a message that one of the classes above has too, by the same names."""
+    known = message.DESCRIPTOR.fields_by_name
+    return {field.name: getattr(message, field.name) for field in fields(kind) if field.name in known}
 
 
 def _device(device: v1.Device) -> str:

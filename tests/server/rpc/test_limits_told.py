@@ -15,6 +15,9 @@ from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_server import Server
 from losswire_server.errors import Refusal
 from losswire_server.metrics.connections import EndReason
+from losswire_server.settings.callers import Callers
+from losswire_server.settings.connections import Connections
+from losswire_server.settings.sizes import Sizes
 from tests.helpers import call_of, eventually, serving
 from tests.server.calls.raw_streams import RawStream, connection
 from tests.server.packs import small
@@ -199,6 +202,9 @@ def test_every_limit_is_told_and_shown():
         "max_connection_calls": 88,
         "send_seconds": 7.5,
         "idle_seconds": 8.5,
+        "max_connection_resets": 77.5,
+        "keepalive_seconds": 66.5,
+        "max_series": 55,
     }
     callers: dict[str, Any] = {"share": 0.25, "requests": 6, "streams": 5, "leases": 4}
     callers |= {"requests_per_second": 1000.5, "bytes_per_second": 1e9}
@@ -213,6 +219,16 @@ def test_every_limit_is_told_and_shown():
         assert {name for name in shown if limit_shown(server, name) != shown[name]} == set()
         (family,) = [family for family in server.registry.collect() if family.name == "losswire_limit"]
         assert len(family.samples) == len(shown)
+
+
+def test_no_limit_of_the_settings_is_left_out(server):
+    limits = {*Sizes.model_fields, *Connections.model_fields, *Callers.model_fields, "max_queue_rows", "max_series"}
+    assert {name for name in limits if is_untold(server, name)} == {"caller_share"}  # a part of others, which are told
+
+
+def is_untold(server: Server, setting: str) -> bool:
+    names = setting, setting.replace("caller_", "caller_max_")
+    return all(limit_shown(server, name) is None for name in names)
 
 
 def limit_shown(server: Server, name: str) -> float | None:

@@ -194,6 +194,9 @@ class Limits(_message.Message):
     MAX_CONNECTION_CALLS_FIELD_NUMBER: _builtins.int
     SEND_SECONDS_FIELD_NUMBER: _builtins.int
     IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_RESETS_FIELD_NUMBER: _builtins.int
+    KEEPALIVE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_SERIES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message that the server accepts; for `Evaluate` that is the whole request. A larger one gets
     RESOURCE_EXHAUSTED.
@@ -216,6 +219,16 @@ class Limits(_message.Message):
     """Seconds in which the message of a call must arrive, and an answer must be read."""
     idle_seconds: _builtins.float
     """Seconds in which a stream's next message must arrive. A connection without calls is closed after as long."""
+    max_connection_resets: _builtins.float
+    """The most calls that one connection may leave in a second before they are answered, on average over two; 0 for any
+    number. A connection that leaves more is ended.
+    """
+    keepalive_seconds: _builtins.float
+    """Seconds of silence after which the server asks by a ping whether the caller is still there. A connection that does
+    not answer is ended.
+    """
+    max_series: _builtins.int
+    """The most names of series that metrics tell apart. Those past the limit are added up as `other`."""
     def __init__(
         self,
         *,
@@ -228,10 +241,13 @@ class Limits(_message.Message):
         max_connection_calls: _builtins.int = ...,
         send_seconds: _builtins.float = ...,
         idle_seconds: _builtins.float = ...,
+        max_connection_resets: _builtins.float = ...,
+        keepalive_seconds: _builtins.float = ...,
+        max_series: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_seconds", b"idle_seconds", "max_batch_requests", b"max_batch_requests", "max_connection_calls", b"max_connection_calls", "max_connections", b"max_connections", "max_inflight_bytes", b"max_inflight_bytes", "max_message_bytes", b"max_message_bytes", "send_seconds", b"send_seconds", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_seconds", b"idle_seconds", "keepalive_seconds", b"keepalive_seconds", "max_batch_requests", b"max_batch_requests", "max_connection_calls", b"max_connection_calls", "max_connection_resets", b"max_connection_resets", "max_connections", b"max_connections", "max_inflight_bytes", b"max_inflight_bytes", "max_message_bytes", b"max_message_bytes", "max_series", b"max_series", "send_seconds", b"send_seconds", "shared_memory_bytes", b"shared_memory_bytes", "slab_bytes", b"slab_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,9 @@ def capabilities(
             max_connection_calls=settings.max_connection_calls,
             send_seconds=settings.send_seconds,
             idle_seconds=settings.idle_seconds,
+            max_connection_resets=settings.max_connection_resets,
+            keepalive_seconds=settings.keepalive_seconds,
+            max_series=settings.max_series,
         ),
         batching=v1.Batching(
             engine_workers=settings.workers,
