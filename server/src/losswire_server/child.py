@@ -38,7 +38,7 @@ def _run(link: Link, order: Message) -> int:
 
 def _serve(settings: Settings, stop: StopSignal, link: Link, place: int) -> int:
     try:
-        return serve(settings, stop, lambda: _load(link, stop, place))
+        return serve(settings, stop, lambda: _load(link, stop, place), place)
     except REFUSALS:
         raise
     except Exception:

@@ -23,20 +23,23 @@ START_SECONDS = 180.0  # of the start at the most, once all libraries are loaded
 STUCK_SECONDS = 20.0  # for what is left to do after calls have ended
 
 
-def serve(settings: Settings, stop: StopSignal, load: "Callable[[], MakeServer] | None" = None) -> int:
+def serve(
+    settings: Settings, stop: StopSignal, load: "Callable[[], MakeServer] | None" = None, place: int | None = None
+) -> int:
     """Serves in this process until SIGTERM or SIGINT, or until the device breaks. Returns the exit status.
 
     Args:
         settings: Those of the server.
         stop: Has SIGTERM and SIGINT.
         load: Loads the libraries, and returns what makes the server.
+        place: The process's number among those that are a server together; None if it is one alone.
 
     Raises:
         CannotStartError: It cannot start.
         WrongSettingsError: As above.
         AddressError: As above.
     """
-    with exporting(settings):
+    with exporting(settings, place):
         return _serve(settings, stop, load or load_server)
 
 

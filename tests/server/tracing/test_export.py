@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from typing import Any
 
 import grpc
@@ -68,12 +69,33 @@ def test_traces_and_metrics_reach_a_collector(monkeypatch, capfd):
     assert {"read", "launch", "reply", "losswire.v1.LossService/Evaluate"} < spans.keys()
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("losses", "test")
     assert resource["service.version"]
+    assert uuid.UUID(resource["service.instance.id"]).version == 4
     assert seconds.unit == "s"
     assert len(seconds.histogram.data_points) == 2
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     (line,) = [line for line in lines if line.get("method") == "GetCapabilities"]
     assert (line["trace_id"], line["span_id"]) == (PARENT.split("-")[1], received.span_id.hex())
     assert not any("trace_id" in line for line in lines if line["event"] != "call")
+
+
+@pytest.mark.slow
+def test_processes_of_a_server_are_told_apart(monkeypatch):
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")
+        with launch(tracing=True, processes=2) as server:
+            for _ in range(30):  # connections, of which the kernel gives each to either
+                call(server.target)
+        instances = {attributes(metrics.resource)["service.instance.id"] for metrics in collector.metrics}
+    assert instances == {"pod-7-0", "pod-7-1"}
+
+
+def test_instances_differ_unless_they_are_told(monkeypatch):
+    made = [export._resource(place).attributes["service.instance.id"] for place in (None, 0, 1, 1)]
+    assert len(set(made)) == 4
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7")
+    told = [export._resource(place).attributes["service.instance.id"] for place in (None, 0, 1)]
+    assert told == ["pod-7", "pod-7-0", "pod-7-1"]
 
 
 def test_sampler_and_exporters_are_those_of_the_variables(monkeypatch):

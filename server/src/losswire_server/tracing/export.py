@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from typing import Any
+from uuid import uuid4
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,19 +21,23 @@ from losswire_server.settings.reading import WrongSettingsError
 from losswire_server.text import one_line
 from losswire_server.tracing.log_ids import add_ids
 
+INSTANCE = "service.instance.id"  # tells processes apart, also those that are a server together
 FLUSH_SECONDS = 5.0  # for what is still to be sent when the process ends
 PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}  # of OTLP, by the exporters' names
 
 
 @contextmanager
-def exporting() -> Iterator[None]:
+def exporting(place: int | None = None) -> Iterator[None]:
     """Makes the process's tracer and meter, and has log lines tell the trace; at the end sends what is left.
+
+    Args:
+        place: The process's number among those that are a server together; None if it is one alone.
 
     Raises:
         WrongSettingsError: A variable cannot be used.
     """
     try:
-        providers = _configure()
+        providers = _configure(_resource(place))
     except WrongSettingsError:
         raise
     except Exception as error:
@@ -45,8 +50,7 @@ def exporting() -> Iterator[None]:
         _shut_down(providers)
 
 
-def _configure() -> Sequence[Any]:
-    resource = _resource()
+def _configure(resource: Resource) -> Sequence[Any]:
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in _exporters("traces"):
         tracer_provider.add_span_processor(BatchSpanProcessor(exporter()))
@@ -57,9 +61,12 @@ def _configure() -> Sequence[Any]:
     return tracer_provider, meter_provider
 
 
-def _resource() -> Resource:
-    told = OTELResourceDetector().detect().attributes
-    ours = {"service.name": "losswire-server", "service.version": version("losswire-server")}
+def _resource(place: int | None) -> Resource:
+    """What the variables say of this process, and what they leave out. No two processes have the same instance."""
+    told = dict(OTELResourceDetector().detect().attributes)
+    if INSTANCE in told and place is not None:
+        told[INSTANCE] = f"{told[INSTANCE]}-{place}"
+    ours = {"service.name": "losswire-server", "service.version": version("losswire-server"), INSTANCE: str(uuid4())}
     return Resource.create({**ours, **told})
 
 

@@ -10,8 +10,12 @@ MISSING = "tracing: expected OpenTelemetry to be installed: in a clone of Losswi
 
 
 @contextmanager
-def exporting(settings: Settings) -> Iterator[None]:
+def exporting(settings: Settings, place: int | None = None) -> Iterator[None]:
     """Sends the traces and metrics of this process where the ``OTEL_*`` variables say, if the settings ask for it.
+
+    Args:
+        settings: Those of the server.
+        place: The process's number among those that are a server together; None if it is one alone.
 
     Raises:
         WrongSettingsError: OpenTelemetry is not installed, or cannot use the variables.
@@ -23,5 +27,5 @@ def exporting(settings: Settings) -> Iterator[None]:
         from losswire_server.tracing.export import exporting as exporting_by_variables
     except ImportError as error:
         raise WrongSettingsError(MISSING) from error
-    with exporting_by_variables():
+    with exporting_by_variables(place):
         yield
