@@ -3,14 +3,17 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import grpc
+import pytest
 
 from losswire import v1
 from losswire_server import Server
+from losswire_server.rpc import intake
+from losswire_server.rpc.waits import Waits
 from tests.helpers import eventually
 from tests.present import present
 from tests.server.calls.gate import Gate
@@ -57,9 +60,9 @@ class Held(NamedTuple):
 
 
 def held(server: Server) -> Held:
-    waits, accounts = server._waits, server._waits.connections.accounts._accounts.values()
+    accounts = server._waits.connections.accounts._accounts.values()
     counts = [(x.requests, x.streams, x.leases, x.leased_bytes, x.bytes) for x in list(accounts)]
-    waiting = (waits._receiving, waits._sending, waits._arrivals._watched, waits.turns._waiting)
+    waiting = _waiting(server._waits)
     return Held(
         present(server.registry.get_sample_value("losswire_inflight_bytes")),
         sum(map(sum, counts)),
@@ -68,6 +71,11 @@ def held(server: Server) -> Held:
         asyncio.run_coroutine_threadsafe(_tasks(), server._loop).result(20),
         sum(thread.name.startswith(("losswire", "ce-engine", "ThreadPool")) for thread in threading.enumerate()),
     )
+
+
+def _waiting(waits: Waits) -> tuple[Collection[object], ...]:
+    taken_in = waits._intake._receiving, waits._intake._waiting, waits._intake._called
+    return waits._receiving, waits._sending, waits._arrivals._watched, waits.turns._waiting, *taken_in
 
 
 async def _tasks() -> int:
@@ -140,6 +148,36 @@ def waiting_for_a_turn(place: Place, path: str, message: bytes) -> Iterator[RawC
 
 
 @contextmanager
+def waiting_to_be_taken_in(place: Place, path: str, message: bytes) -> Iterator[RawCall]:
+    """Memory is short: gRPC has the beginning of a large message, and takes no more of it until its turn."""
+    with short_memory(place.server, known=True):
+        call = place.begin(path).send(message).end()
+        eventually(lambda: len(place.server._waits._intake._waiting) == 1)
+        yield call
+
+
+@contextmanager
+def waiting_to_be_known(place: Place, path: str, message: bytes) -> Iterator[RawCall]:
+    """Memory is short, and nobody knows yet what has come over the call's connection."""
+    with short_memory(place.server, known=False):
+        call = place.begin(path).send(message).end()
+        eventually(lambda: any(connection.held_back for connection in place.server._waits.connections))
+        yield call
+
+
+@contextmanager
+def short_memory(server: Server, *, known: bool) -> Iterator[None]:
+    """Has no room for one more message, however large messages are and whenever they come."""
+    waiting = server._waits._intake
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(waiting, "_fits", lambda _: False)
+        patched.setattr(waiting, "_ahead", lambda _: intake.LARGE_BYTES)
+        patched.setattr(waiting._sockets, "knows", lambda _: known)
+        patched.setattr(intake, "KNOWN_SECONDS", 30)
+        yield
+
+
+@contextmanager
 def before_a_reader(place: Place, path: str, *messages: bytes) -> Iterator[RawCall]:
     with busy_readers(place.server):
         call = place.begin(path).send(*messages)
@@ -197,6 +235,9 @@ STAGES: dict[str, Stage] = {
     "Watch arrives": (arriving, WATCH, ()),
     "Evaluate waits for a turn": (waiting_for_a_turn, LOSSES + "Evaluate", (EVALUATE,)),
     "BatchEvaluate waits for a turn": (waiting_for_a_turn, LOSSES + "BatchEvaluate", (PACK,)),
+    "Evaluate waits to be taken in": (waiting_to_be_taken_in, LOSSES + "Evaluate", (EVALUATE,)),
+    "BatchEvaluate waits to be taken in": (waiting_to_be_taken_in, LOSSES + "BatchEvaluate", (PACK,)),
+    "Evaluate waits to be known": (waiting_to_be_known, LOSSES + "Evaluate", (EVALUATE,)),
     "Evaluate waits for a reader": (before_a_reader, LOSSES + "Evaluate", (EVALUATE,)),
     "BatchEvaluate waits for a reader": (before_a_reader, LOSSES + "BatchEvaluate", (PACK,)),
     "Evaluate waits for a worker": (before_a_worker, LOSSES + "Evaluate", (EVALUATE,)),

@@ -35,13 +35,25 @@ from tests.server.calls.left.stages import (
     is_as_it_was,
     packed,
     waiting_for_a_turn,
+    waiting_to_be_known,
+    waiting_to_be_taken_in,
 )
 from tests.server.calls.raw_streams import connection
 from tests.server.requests.stream_requests import classes
 
 SECONDS = 1.5  # until a deadline, in which a call comes to its stage
-EVALUATED = {arriving: 0, waiting_for_a_turn: 0, before_a_reader: 0, before_a_worker: 1}  # the call of another caller
-QUICK = ("Evaluate waits for a reader", "Evaluate waits for a worker", "EvaluateStream waits for a worker")
+EVALUATED = {  # also of calls of another caller
+    arriving: 0,
+    waiting_for_a_turn: 0,
+    waiting_to_be_taken_in: 0,
+    waiting_to_be_known: 0,
+    before_a_reader: 0,
+    before_a_worker: 1,
+}
+QUICK = (
+    *("Evaluate waits to be taken in", "Evaluate waits for a reader"),
+    *("Evaluate waits for a worker", "EvaluateStream waits for a worker"),
+)
 CASES = [
     *(pytest.param(way, stage, id=f"{stage}, {way}") for way in ("cancel", "disconnect") for stage in STAGES),
     *(
