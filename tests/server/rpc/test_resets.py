@@ -1,6 +1,7 @@
 """Calls that are begun and left at once: their connection is ended, and no caller who stayed is told that it left."""
 
 import logging
+import socket
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from hyperframe.frame import PingFrame, SettingsFrame
 from prometheus_client import CollectorRegistry
 
 from losswire_server.calls.admission import Admission
@@ -22,9 +24,9 @@ from tests.e2e.test_process import COMMAND, read_event
 from tests.helpers import eventually, serving
 from tests.processes import started
 from tests.server.calls.raw_streams import connection
-from tests.server.rpc import http2
 from tests.server.rpc.test_service import request
 from tests.server.rpc.waiting import ended_by
+from trials.peers.frames import PREFACE, begun, reset
 
 PEER = "ipv4:127.0.0.1:5"
 PATH = "/losswire.v1.LossService/Evaluate"
@@ -108,14 +110,37 @@ def beside(channel: grpc.Channel) -> Iterator[Beside]:
         caller.end()
 
 
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    """A connection that has begun. What the server sends is thrown away."""
+    with socket.create_connection(("127.0.0.1", port), 10) as attacker:
+        attacker.sendall(PREFACE + SettingsFrame(0).serialize())
+        assert attacker.recv(2**16)  # its settings: until they are acknowledged, it takes few calls
+        attacker.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
+        reader = threading.Thread(target=_discard, args=(attacker,), daemon=True)
+        reader.start()
+        try:
+            yield attacker
+        finally:
+            with suppress(OSError):
+                attacker.shutdown(socket.SHUT_RDWR)
+            reader.join()
+
+
+def _discard(attacker: socket.socket) -> None:
+    with suppress(OSError):
+        while attacker.recv(2**16):
+            pass
+
+
 def pairs(first: int, count: int, message: bytes | None) -> bytes:
     numbers = range(2 * first + 1, 2 * (first + count) + 1, 2)
-    return b"".join(http2.begun(PATH, number, message) + http2.reset(number) for number in numbers)
+    return b"".join(begun(number, "Evaluate", message) + reset(number) for number in numbers)
 
 
 def flood(port: int, message: bytes | None = None, count: int = PAIRS) -> bool:
     """Begins calls and leaves them, as fast as the server takes them. Returns whether it took all of them."""
-    with http2.connected(port) as attacker:
+    with connected(port) as attacker:
         try:
             for first in range(0, count, 100):
                 attacker.sendall(pairs(first, 100, message))
@@ -160,16 +185,16 @@ def leave(channel: grpc.Channel, count: int) -> None:
         evaluate.future(data).cancel()
 
 
-@pytest.mark.parametrize("kind", [http2.PING, http2.SETTINGS])
-def test_flood_of_frames_leaves_others_served(kind):
-    frames = 1000 * http2.frame(kind, 0, 0, bytes(8) if kind == http2.PING else b"")
+@pytest.mark.parametrize("frame", [PingFrame(0, bytes(8)), SettingsFrame(0)], ids=["ping", "settings"])
+def test_flood_of_frames_leaves_others_served(frame):
+    frames = 1000 * frame.serialize()
     with serving() as server, connection(server) as channel, beside(channel) as caller:
         _send_all(server.port, [frames] * 100)
     assert set(caller.codes) == {grpc.StatusCode.OK}
 
 
 def _send_all(port: int, sent: list[bytes]) -> None:
-    with http2.connected(port) as attacker, suppress(OSError):  # too many pings end the connection
+    with connected(port) as attacker, suppress(OSError):  # too many pings end the connection
         for frames in sent:
             attacker.sendall(frames)
 
