@@ -53,11 +53,7 @@ def together(server: RunningServer, count: int, message: v1.EvaluateRequest, **o
 
 @pytest.mark.parametrize(
     ("count", "mib"),
-    [
-        pytest.param(24, 19, marks=pytest.mark.xfail(reason="346 MiB of 320 on a busy machine: not kept yet")),
-        pytest.param(8, 60, marks=pytest.mark.xfail(reason="479 MiB of 320 on a busy machine: not kept yet")),
-        (64, 2),
-    ],
+    [(24, 19), (8, 60), (64, 2)],
 )
 def test_many_large_calls_at_a_time(count, mib):
     with promising() as server:

@@ -79,7 +79,7 @@ class Desk:
                 return self._counted(evaluated_at_once(work, start, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
-            evaluation.held.resize(len(data))
+            evaluation.hold_message(len(data))
             caller.recording.add("admission", start, time.perf_counter())
             if work is not None and is_short(work.planning_seconds):
                 begun = begin(work, start, evaluation)

@@ -11,6 +11,7 @@ from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import RETRY_MILLISECONDS, Account
 from losswire_server.errors import OverloadedError
 from losswire_server.requests.permission import ANYTHING, Permission
+from losswire_server.settings.sizes import MESSAGE_COPIES
 from losswire_server.tracing.recording import NOTHING, Recording
 
 T = TypeVar("T")
@@ -76,15 +77,27 @@ class Evaluation:
         self._workplace = workplace
         self._caller = caller
         self._closed = False
+        self._unknown_bytes = 0  # held for what the message may ask for, until that is known
         self._under_way: set[Future[Any]] = set()
 
-    def reserve(self, size: int) -> None:
-        """Holds so many bytes more.
+    def hold_message(self, size: int) -> None:
+        """Holds a message of so many bytes, and what it probably needs, so that none that follows takes this.
 
         Raises:
             Exception: See `Reservation.resize`.
         """
-        self.held.resize(self.held.size + size)
+        most = self._workplace.admission.most_bytes(self.held.account)
+        self._unknown_bytes = max(0, min((MESSAGE_COPIES - 1) * size, most - size))
+        self.held.resize(size + self._unknown_bytes)
+
+    def reserve(self, size: int) -> None:
+        """Holds so many bytes more, in place of what was not known.
+
+        Raises:
+            Exception: See `Reservation.resize`.
+        """
+        self.held.resize(self.held.size - self._unknown_bytes + size)
+        self._unknown_bytes = 0
 
     async def read(self, work: Callable[[], T]) -> T:
         """Does work that is not for the event loop in a reader's thread, unless the caller leaves before its turn.

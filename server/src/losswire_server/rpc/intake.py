@@ -59,7 +59,8 @@ class Intake:
             del self._receiving[call.connection]
         else:
             self._receiving[call.connection] -= 1
-        self._pass_on()
+        if self._waiting:
+            self._look_later(0)  # once the task of the call has run, which holds what it needs from then on
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
@@ -115,7 +116,8 @@ class Intake:
     async def _wait(self, connection: Connection) -> None:
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(connection, deque()).append(waiting)
-        self._look_later()
+        if self._timer is None:
+            self._look_later()
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 await waiting
@@ -125,9 +127,10 @@ class Intake:
         finally:
             self._called.pop(connection, None)
 
-    def _look_later(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+    def _look_later(self, seconds: float = LOOK_SECONDS) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
