@@ -21,6 +21,16 @@ def request(rows: int, classes: int = CLASSES, dtype: str = "float32", **fields:
     return v1.EvaluateRequest(**{"spec": spec, **tensors, **fields})
 
 
+def opened(rows: int, classes: int = CLASSES, **fields: Any) -> v1.EvaluateRequest:
+    """The header of a stream whose input and targets come in slabs."""
+    header = request(0, **fields)
+    header.spec.reduction = NONE
+    header.target.shape[:], header.input.shape[:] = [rows], [rows, classes]
+    header.target.ClearField("data")
+    header.input.ClearField("data")
+    return header
+
+
 def of_size(mib: float, **fields: Any) -> v1.EvaluateRequest:
     """A request with so many MiB of float32 logits."""
     return request(round(mib * MIB / 4 / CLASSES), **fields)

@@ -16,7 +16,7 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import Client
 from losswire_server import RunningServer
-from tests.e2e.memory.requests import ALL_OUTPUTS, MIB, NONE, of_size, outputs, request
+from tests.e2e.memory.requests import ALL_OUTPUTS, CLASSES, MIB, NONE, of_size, opened, outputs, request
 from tests.e2e.memory.watched import promising
 from tests.server.memory.shared_memory import leased
 
@@ -121,9 +121,8 @@ def test_streams_with_all_outputs(count):
 
 def test_stream_that_announces_much_and_is_silent():
     rows = (512 * MIB - 4096) // 8
-    header = request(0)
+    header = opened(rows, 2)
     header.spec.cross_entropy.weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
-    header.target.shape[:], header.input.shape[:] = [rows], [rows, 2]
     over = threading.Event()
 
     def messages() -> Iterator[v1.EvaluateStreamRequest]:
@@ -133,15 +132,15 @@ def test_stream_that_announces_much_and_is_silent():
     with promising(max_inflight_bytes=2**30) as server, stub(server) as silent, stub(server) as caller:
         call = silent.EvaluateStream(messages())
         time.sleep(0.5)
+        assert not call.done()
         assert [ended(lambda: caller.Evaluate(of_size(16))) for _ in range(5)] == ["OK"] * 5
         over.set()
         call.cancel()
 
 
 def test_streams_whose_results_nobody_reads():
-    header = request(0, outputs=outputs("probabilities", grad="float32"))
     rows, slab = 2**20, bytes(MIB)
-    header.target.shape[:], header.input.shape[:] = [rows], [rows, 1024]
+    header = opened(rows, 1024, outputs=outputs("probabilities", grad="float32"))
     over = threading.Event()
 
     def messages() -> Iterator[v1.EvaluateStreamRequest]:
@@ -155,9 +154,32 @@ def test_streams_whose_results_nobody_reads():
     with promising() as server, ExitStack() as callers:
         calls = [callers.enter_context(stub(server)).EvaluateStream(messages()) for _ in range(24)]
         time.sleep(4)
+        assert {call.code() for call in calls if call.done()} <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert not all(call.done() for call in calls)
         over.set()
         for call in calls:
             call.cancel()
+
+
+def test_streams_of_large_slabs():
+    rows = 15_000  # of 1000 classes, in a message of 60 MB
+    header = opened(2 * rows)
+    logits, target = bytes(4 * rows * CLASSES), bytes(8 * rows)
+
+    def messages() -> Iterator[v1.EvaluateStreamRequest]:
+        yield v1.EvaluateStreamRequest(header=header)
+        for first_row in (0, rows):
+            slab = v1.Slab(first_row=first_row, row_count=rows, input=logits, target=target)
+            yield v1.EvaluateStreamRequest(slab=slab)
+
+    with promising() as server:
+
+        def one(_: int) -> str:
+            with stub(server) as caller:
+                return ended(lambda: list(caller.EvaluateStream(messages(), timeout=60)))
+
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(one, range(8))) <= {"OK", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 
 
 def test_packs_with_large_answers():

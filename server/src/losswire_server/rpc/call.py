@@ -12,6 +12,7 @@ from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.turns import CALL_SECONDS, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
 from losswire_server.tracing.call_trace import OFF, Tracing
@@ -19,6 +20,7 @@ from losswire_server.tracing.call_trace import OFF, Tracing
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
+FIRST_MESSAGES = 2  # a header, and a slab as large as those that follow
 COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was given, and gRPC a copy
 
 
@@ -56,7 +58,7 @@ class Call:
         self._access_log = access_log
         self._waits = waits
         self._turns = OwnTurns(waits.turns, CALL_SECONDS)
-        self._received_bytes = self._sent_bytes = 0
+        self._received_bytes = self._sent_bytes = self._messages = 0
         self._task = asyncio.current_task()
         self._refusal: Exception | None = None
         self._answer: Reservation | None = None
@@ -94,8 +96,7 @@ class Call:
         Then gRPC is waited for all the same: grpcio never frees a message that comes for a read that was cancelled.
         """
         start = time.perf_counter()
-        if not self.is_stream:
-            await self._waits.turn_to_receive(self)
+        await self._turn_to_receive()
         self._waits.begin_receiving(self)
         try:
             await self._turns.next()
@@ -188,6 +189,12 @@ class Call:
         self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))
         self._trace.end(code, seconds, received, sent, error)
 
+    async def _turn_to_receive(self) -> None:
+        if not self.is_stream:
+            await self._waits.turn_to_receive(self)
+        elif self._messages < FIRST_MESSAGES or self.connection.last_bytes > LOOKAHEAD_BYTES:
+            await self._waits.turn_to_receive_slab(self)
+
     def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:
         self._waits.end_receiving(self)
         if not reading.cancelled():
@@ -195,6 +202,7 @@ class Call:
 
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()
+        self._messages += 1
         self._received_bytes += size
         self.connection.came(size)
         self._account.received(size)

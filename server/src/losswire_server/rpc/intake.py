@@ -7,14 +7,16 @@ Nobody says how large a message is before all of it is there, so what has come o
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import COPIES, Waiting
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connection
 
 LOOK_SECONDS = 0.01
@@ -45,26 +47,23 @@ class Intake:
         self._sockets = sockets
         self._whole = COPIES * max_message_bytes
         self._clock = clock
-        self._receiving: Counter[Connection] = Counter()  # calls of each
+        self._receiving: dict[Waiting, None] = {}
         self._waiting: dict[Connection, deque[asyncio.Future[None]]] = {}  # who had a turn last is last
         self._called: dict[Connection, None] = {}  # who has a turn and does not know it yet
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, call: Waiting) -> None:
         """A message is taken in from now on."""
-        self._receiving[call.connection] += 1
+        self._receiving[call] = None
 
     def end(self, call: Waiting) -> None:
-        if self._receiving[call.connection] <= 1:
-            del self._receiving[call.connection]
-        else:
-            self._receiving[call.connection] -= 1
+        self._receiving.pop(call, None)
         if self._waiting:
             self._look_later(0)  # once the task of the call has run, which holds what it needs from then on
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
-        takes = not self._waiting and self._fits(self._receiving)
+        takes = not self._waiting and self._fits([call.connection for call in self._receiving])
         if takes:
             connection.begin_fast(self._clock())
         return takes
@@ -83,11 +82,20 @@ class Intake:
             await self._wait(connection)
         connection.begin_fast(self._clock())
 
+    async def turn_of_slab(self, connection: Connection) -> None:
+        """As `turn`, for a message of a stream, which is not refused for want of room: the stream waits by itself."""
+        if self._ahead(connection) < LOOKAHEAD_BYTES:
+            return
+        if self._waiting or not self._has_room:
+            with suppress(OverloadedError):
+                await self._wait(connection)
+        connection.begin_fast(self._clock())
+
     @property
     def _has_room(self) -> bool:
         """Whether a message of any size fits beside those that come fast."""
         now = self._clock()
-        fast = [connection for connection in self._receiving if connection.is_fast(now)]
+        fast = [call.connection for call in self._receiving if call.connection.is_fast(now)]
         return self._fits([*self._called, *fast])
 
     def _fits(self, others: Collection[Connection]) -> bool:

@@ -85,6 +85,11 @@ class Waits:
         finally:
             call.connection.held_back -= 1
 
+    async def turn_to_receive_slab(self, call: Waiting) -> None:
+        """Waits until a message of a stream may be taken in, which may be larger than what gRPC reads ahead."""
+        await self._intake.turn_of_slab(call.connection)
+        self._intake.begin(call)
+
     def begin_receiving(self, call: Waiting) -> None:
         """A call waits for a message from now on."""
         self._receiving[call] = self._clock()
@@ -97,7 +102,7 @@ class Waits:
         self._receiving.pop(call, None)
         if not call.is_stream:
             self._arrivals.forget(call)
-            self._intake.end(call)
+        self._intake.end(call)
 
     def begin_stream(self, call: Waiting) -> None:
         """Messages of a stream arrive from now on, also while it does not wait for one."""

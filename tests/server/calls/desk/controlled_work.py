@@ -66,8 +66,9 @@ class Work:
         for end in self._ends:
             yield self._end(end, None)
 
-    def plan(self, reserve: Reserve) -> Iterator[Planned]:  # noqa: ARG002 - as the desk calls it
+    def plan(self, reserve: Reserve) -> Iterator[Planned]:
         self._note("plan")
+        reserve(0)
         for end in self._ends:
             yield Planned(slab(), partial(self._end, end), self._fail)
 

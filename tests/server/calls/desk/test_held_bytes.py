@@ -13,6 +13,7 @@ from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.requests.ends import Evaluated
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned
+from losswire_server.settings.sizes import MESSAGE_COPIES
 from tests.helpers import eventually
 from tests.server.calls.desk.controlled_work import (
     IN_THREADS,
@@ -54,7 +55,7 @@ def test_full_queue_refuses_the_call():
 def test_what_does_not_fit_is_refused_unread(server):
     work = Work(SHORT, evaluated())
     server.admission.reservation().resize(97)
-    with pytest.raises(OverloadedError, match="97 of at most 100 bytes are in flight, and this needs 4 more"):
+    with pytest.raises(OverloadedError, match="97 of at most 100 bytes are in flight, and this needs 12 more"):
         answer(server, Work(LONG))
     with pytest.raises(TooLargeError, match="this call needs 101 bytes, and a caller may have at most 100 in flight"):
         answer(server, Work(LONG), bytes(101))
@@ -103,7 +104,7 @@ def test_leaving_before_the_reading_costs_nothing(server):
     go_on, work = threading.Event(), Work(LONG, evaluated())
     server.readers.submit(go_on.wait, 20)
     call = server.desk.answer(b"data", work.read, ANYBODY)
-    asyncio.run(leave(call, lambda: server.admission.inflight_bytes == 4))
+    asyncio.run(leave(call, lambda: server.admission.inflight_bytes == MESSAGE_COPIES * 4))
     assert server.admission.inflight_bytes == 0
     go_on.set()
     server.close()
@@ -121,7 +122,7 @@ def test_leaving_amid_the_reading_queues_nothing(server):
 
     work = SlowlyRead(LONG, evaluated())
     asyncio.run(leave(server.desk.answer(b"data", work.read, ANYBODY), reading.is_set))
-    assert server.admission.inflight_bytes == 4
+    assert server.admission.inflight_bytes == MESSAGE_COPIES * 4
     go_on.set()
     eventually(lambda: server.admission.inflight_bytes == 0)
     server.close()
