@@ -130,7 +130,7 @@ def test_stream_that_announces_much_and_is_silent():
         over.wait()
 
     with promising(max_inflight_bytes=2**30) as server, stub(server) as silent, stub(server) as caller:
-        call = silent.EvaluateStream(messages())
+        call = cast(Any, silent.EvaluateStream(messages()))
         time.sleep(0.5)
         assert not call.done()
         assert [ended(lambda: caller.Evaluate(of_size(16))) for _ in range(5)] == ["OK"] * 5
@@ -152,7 +152,8 @@ def test_streams_whose_results_nobody_reads():
             yield v1.EvaluateStreamRequest(slab=v1.Slab(first_row=256 * number, row_count=256, **tensors))
 
     with promising() as server, ExitStack() as callers:
-        calls = [callers.enter_context(stub(server)).EvaluateStream(messages()) for _ in range(24)]
+        stubs = [callers.enter_context(stub(server)) for _ in range(24)]
+        calls = [cast(Any, own.EvaluateStream(messages())) for own in stubs]
         time.sleep(4)
         assert {call.code() for call in calls if call.done()} <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert not all(call.done() for call in calls)

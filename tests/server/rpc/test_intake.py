@@ -226,6 +226,37 @@ def test_slab_larger_than_what_is_read_ahead_waits_and_is_not_refused(monkeypatc
     play(story)
 
 
+def test_next_one_waits_until_what_came_is_held():
+    async def story(scene):
+        first, second = [scene.call() for _ in range(2)]
+        turns = turns_of(scene, first, second, scene.call())
+        assert await begun(*turns) == [True, True, False]
+        evaluation = scene.admission.reservation()
+        asyncio.get_running_loop().call_soon(evaluation.resize, BUDGET // 2)  # as the task of the first does
+        scene.intake.end(first)
+        scene.intake._look()
+        assert await begun(turns[2]) == [False]
+        evaluation.close()
+        assert await begun(turns[2]) == [True]
+
+    play(story)
+
+
+def test_who_leaves_when_it_has_its_turn_does_not_keep_it():
+    async def story(scene):
+        first, second = [scene.call() for _ in range(2)]
+        turns = turns_of(scene, first, second, scene.call(), scene.call())
+        assert await begun(*turns) == [True, True, False, False]
+        scene.intake.end(first)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        turns[2].cancel()
+        assert await begun(turns[3]) == [True]
+        assert not scene.intake._certain
+
+    play(story)
+
+
 def test_unknown_connection_is_taken_for_large():
     async def story(scene):
         busy = [scene.call() for _ in range(2)]

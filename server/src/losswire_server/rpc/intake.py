@@ -49,7 +49,7 @@ class Intake:
         self._clock = clock
         self._receiving: dict[Waiting, None] = {}
         self._waiting: dict[Connection, deque[asyncio.Future[None]]] = {}  # who had a turn last is last
-        self._called: dict[Connection, None] = {}  # who has a turn and does not know it yet
+        self._certain: list[Connection] = []  # that have a turn and do not know it yet, or whose message has just come
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, call: Waiting) -> None:
@@ -57,9 +57,17 @@ class Intake:
         self._receiving[call] = None
 
     def end(self, call: Waiting) -> None:
-        self._receiving.pop(call, None)
+        if call not in self._receiving:
+            return
+        del self._receiving[call]
         if self._waiting:
-            self._look_later(0)  # once the task of the call has run, which holds what it needs from then on
+            self._certain.append(call.connection)
+            asyncio.get_running_loop().call_later(0, self._let_go, call.connection)
+
+    def _let_go(self, connection: Connection) -> None:
+        """Counts a message no more once the task of its call has run, which holds its bytes from then on."""
+        self._certain.remove(connection)
+        self._pass_on()
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
@@ -96,7 +104,7 @@ class Intake:
         """Whether a message of any size fits beside those that come fast."""
         now = self._clock()
         fast = [call.connection for call in self._receiving if call.connection.is_fast(now)]
-        return self._fits([*self._called, *fast])
+        return self._fits([*self._certain, *fast])
 
     def _fits(self, others: Collection[Connection]) -> bool:
         """Whether a message of any size fits beside others, and what is in flight. If nothing is, any has its turn."""
@@ -124,8 +132,7 @@ class Intake:
     async def _wait(self, connection: Connection) -> None:
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(connection, deque()).append(waiting)
-        if self._timer is None:
-            self._look_later()
+        self._look_later()
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 await waiting
@@ -133,12 +140,12 @@ class Intake:
             problem = f"{self._admission.inflight_bytes} of at most {self._admission.max_bytes} bytes are in flight"
             raise OverloadedError(f"{problem}, and a large message waited long for room", RETRY_MILLISECONDS) from None
         finally:
-            self._called.pop(connection, None)
+            if waiting.done() and not waiting.cancelled():
+                self._certain.remove(connection)
 
-    def _look_later(self, seconds: float = LOOK_SECONDS) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -158,5 +165,5 @@ class Intake:
         if waiting.done():
             self._pass_on()
         else:
-            self._called[connection] = None
+            self._certain.append(connection)
             waiting.set_result(None)
