@@ -33,9 +33,17 @@ Json = dict[str, Any]
 class Proxy:
     target: str
     ca: Path
+    admin: Path
 
     def client(self, token: str | None = TOKEN, **options: Any) -> Client:
         return Client(self.target, tls=TLS(ca=self.ca), token=token, timeout=20, **options)
+
+    def statistic(self, name: str) -> int:
+        """What Envoy has counted for the servers."""
+        told = json.loads(ask_admin(self.admin, f"/stats?format=json&filter=^cluster.losswire.{name}$"))
+        (found,) = told["stats"]
+        value: int = found["value"]
+        return value
 
     def post(self, method: str, request: Json, token: str = TOKEN) -> tuple[int, bytes]:
         """Status and body of the response to a request in JSON."""
@@ -82,7 +90,7 @@ def envoy(ports: Sequence[int], descriptors: bytes, folder: Path) -> Iterator[Pr
     ]
     with started([binary, "-c", folder / "envoy.yaml", *options]) as process:
         eventually(lambda: process.poll() is not None or is_ready(address))
-        yield Proxy(listener(address), folder / "ca.crt")
+        yield Proxy(listener(address), folder / "ca.crt", address)
 
 
 def configuration(folder: Path, ports: Sequence[int]) -> str:

@@ -72,6 +72,8 @@ def test_rolling_restart_costs_no_evaluation(how, tmp_path):
                 time.sleep(SECONDS_BETWEEN)
                 replica.restart(how)
             time.sleep(SECONDS_BETWEEN)
-    log.info("done: %s", done)  # --log-cli-level=INFO shows it
+        ejections = proxy.statistic("outlier_detection.ejections_enforced_total")
+    log.info("done: %s, ejections: %d", done, ejections)  # --log-cli-level=INFO shows it
     assert [each for each in done if each.error] == []
     assert min(each.calls for each in done) > 20
+    assert how is signal.SIGTERM or ejections > 0  # without waiting for health checks
