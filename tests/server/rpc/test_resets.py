@@ -172,9 +172,9 @@ def test_connection_of_a_flood_is_ended(caplog):
 def test_resets_on_a_shared_connection_never_cancel_calls_of_others():
     """As through a proxy. The connection may be ended: that is UNAVAILABLE, which is tried again."""
     with serving(max_connection_resets=200) as server, connection(server) as channel, beside(channel) as caller:
-        leave(channel, 1500)
+        while grpc.StatusCode.UNAVAILABLE not in caller.codes:  # on a busy machine few get as far as the server
+            leave(channel, 500)
         eventually(lambda: caller.codes[-1] is grpc.StatusCode.OK)
-    assert grpc.StatusCode.UNAVAILABLE in caller.codes
     assert set(caller.codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
 
 
