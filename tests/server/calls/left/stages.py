@@ -74,7 +74,7 @@ def held(server: Server) -> Held:
 
 
 def _waiting(waits: Waits) -> tuple[Collection[object], ...]:
-    taken_in = waits._intake._receiving, waits._intake._waiting, waits._intake._called
+    taken_in = waits._intake._receiving, waits._intake._waiting, waits._intake._certain
     return waits._receiving, waits._sending, waits._arrivals._watched, waits.turns._waiting, *taken_in
 
 
