@@ -242,6 +242,22 @@ def test_next_one_waits_until_what_came_is_held():
     play(story)
 
 
+def test_new_one_waits_until_what_came_is_held():
+    async def story(scene):
+        first, second = [scene.call() for _ in range(2)]
+        turns_of(scene, first, second)
+        await begun()
+        evaluation = scene.admission.reservation()
+        asyncio.get_running_loop().call_soon(evaluation.resize, BUDGET // 2)  # as the task of the first does
+        scene.intake.end(first)
+        (new,) = turns_of(scene, scene.call())
+        assert await begun(new) == [False]
+        evaluation.close()
+        assert await begun(new) == [True]
+
+    play(story)
+
+
 def test_who_leaves_when_it_has_its_turn_does_not_keep_it():
     async def story(scene):
         first, second = [scene.call() for _ in range(2)]

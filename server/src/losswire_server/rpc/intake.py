@@ -60,7 +60,7 @@ class Intake:
         if call not in self._receiving:
             return
         del self._receiving[call]
-        if self._waiting:
+        if call.connection.held.size or call.connection.is_fast(self._clock()):  # it may have been large
             self._certain.append(call.connection)
             asyncio.get_running_loop().call_later(0, self._let_go, call.connection)
 

@@ -100,9 +100,9 @@ class Waits:
 
     def end_receiving(self, call: Waiting) -> None:
         self._receiving.pop(call, None)
+        self._intake.end(call)
         if not call.is_stream:
             self._arrivals.forget(call)
-        self._intake.end(call)
 
     def begin_stream(self, call: Waiting) -> None:
         """Messages of a stream arrive from now on, also while it does not wait for one."""
