@@ -15,7 +15,7 @@ from losswire_server.rpc.intake import BEGUN_BYTES, LARGE_BYTES, Intake
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
 
 LARGEST = 10 * MIB
-BUDGET = 2 * COPIES * LARGEST  # two of the largest messages, and nothing beside them
+BUDGET = 16 * 2 * COPIES * LARGEST // 15  # two of the largest messages, and what stays free
 
 
 class Scene:
@@ -131,7 +131,7 @@ def test_slow_caller_holds_up_others_for_a_moment_only():
 def test_message_waits_while_evaluations_take_the_room():
     async def story(scene):
         evaluation = scene.admission.reservation()
-        evaluation.resize(BUDGET - COPIES * LARGEST + 1)
+        evaluation.resize(BUDGET * 15 // 16 - COPIES * LARGEST + 1)
         (turn,) = turns_of(scene, scene.call())
         assert await begun(turn) == [False]
         evaluation.close()

@@ -27,7 +27,6 @@ COPIES = MESSAGE_COPIES  # of a message, since grpcio copies it twice when it is
 SPARE_SHARE = 32  # calls are ended without being asked if what came exceeds the budget by one part of so many
 STALLED_SECONDS = 2.0  # an unfinished message of which nothing comes for longer makes room for others
 GIVE_BACK_SECONDS = 0.05
-REST_SECONDS = 0.2  # between giving back while no message is on its way
 FIND_SECONDS = 1.0  # between looking for connections that have ended
 
 Refused = OverloadedError | TooLargeError
@@ -121,9 +120,11 @@ class Arrivals:
                 self._wanted.clear()
 
     def _rest(self) -> None:
-        """Waits until messages may arrive. Gives back what evaluations and answers free meanwhile."""
-        while not self._wanted.wait(REST_SECONDS):
+        """Waits until messages may arrive. Gives back what the last ones, evaluations and answers free meanwhile."""
+        while not self._wanted.is_set():
             self._freed.give_back()
+            if not self._wanted.wait(GIVE_BACK_SECONDS) and not self._admission.inflight_bytes:
+                self._wanted.wait()
             if not self._admission.inflight_bytes:
                 self._wanted.wait()
 

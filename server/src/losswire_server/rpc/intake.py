@@ -21,7 +21,7 @@ from losswire_server.rpc.connections import Connection
 
 LOOK_SECONDS = 0.01
 MOST_SECONDS = 2.0  # for room: then its caller had better try again later
-IDLE_SHARE = 16  # of the budget: what so small a part of it is taken by does not count
+SPARE_SHARE = 16  # of the budget, one part of so many: it stays free, and what takes no more does not count
 KNOWN_SECONDS = 0.02  # in which a new connection is found
 BEGUN_BYTES = 2**7  # that come with the beginning of any message
 LARGE_BYTES = 2**14  # of a beginning: callers that know nothing of the server's windows yet send up to four times that
@@ -109,9 +109,9 @@ class Intake:
     def _fits(self, others: Collection[Connection]) -> bool:
         """Whether a message of any size fits beside others, and what is in flight. If nothing is, any has its turn."""
         held = sum(connection.held.size for connection in {*others, *self._waiting})
-        others_bytes, most = self._admission.inflight_bytes - held, self._admission.max_bytes
-        is_alone = not others and others_bytes <= most // IDLE_SHARE
-        return is_alone or others_bytes + (len(others) + 1) * self._whole <= most
+        others_bytes, spare = self._admission.inflight_bytes - held, self._admission.max_bytes // SPARE_SHARE
+        is_alone = not others and others_bytes <= spare
+        return is_alone or others_bytes + (len(others) + 1) * self._whole <= self._admission.max_bytes - spare
 
     async def _is_small(self, connection: Connection) -> bool:
         if connection.endpoint is None:  # not on a network: nothing is known of it
