@@ -54,7 +54,8 @@ class Base(Losses[AnswerT]):
                 are well. The connection is made with the first call.
             timeout: Seconds that a call may take, pauses and all, unless it brings its own; 60 by default.
             transport: How batches travel: ``unary``, in one message; ``stream``, in slabs of any number; or
-                ``shared_memory``, copied to where a server on this machine reads them. ``auto``, the default, takes
+                ``shared_memory``, copied to where a server on this machine reads them, unless all of that memory is in
+                use. ``auto``, the default, takes
                 one message for what fits a slab, else shared memory where it can, else a stream.
             token: What the server knows the caller by, sent with every call as ``authorization: Bearer``; as a
                 ``Path``, the file in which it is. A text is in the client's pickle, as all that it was told; of a file

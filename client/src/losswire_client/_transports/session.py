@@ -67,7 +67,7 @@ class Session:
     async def empty(
         self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, wire: Wire, deadline: Deadline
     ) -> npt.NDArray[Any]:
-        return await self.shared.empty(shape, dtype, wire, deadline)
+        return await self.shared.empty(shape, dtype, self._served, wire, deadline)
 
     def forget(self) -> None:
         """The server may be another from now on."""
@@ -78,7 +78,7 @@ class Session:
 
     async def _evaluate(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
         if self._transport == "shared_memory":
-            return await self.shared.evaluate(evaluation, wire, deadline)
+            return await self._shared_memory(evaluation, wire, deadline)
         if self._transport == "unary" or not evaluation.input.size:
             return await self._unary(evaluation, wire, deadline)
         if self._transport == "stream":
@@ -99,6 +99,15 @@ class Session:
             result = await self.shared.try_evaluate(evaluation, served, wire, deadline)
             if result is not None:
                 return result
+        return await self._sent(evaluation, served, wire, deadline)
+
+    async def _shared_memory(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
+        """By shared memory, or while that is used up like any other batch."""
+        served = await self._served.get(wire, deadline)
+        result = await self.shared.evaluate(evaluation, served, wire, deadline)
+        return await self._sent(evaluation, served, wire, deadline) if result is None else result
+
+    async def _sent(self, evaluation: Evaluation, served: Capabilities, wire: Wire, deadline: Deadline) -> Result:
         if evaluation.nbytes <= served.slab_bytes or "stream" not in served.transports:
             return await self._unary(evaluation, wire, deadline)
         return await self._stream(evaluation, wire, deadline)

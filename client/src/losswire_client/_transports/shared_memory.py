@@ -1,9 +1,10 @@
 """Batches whose arrays are not sent. The arrays lie in, or are copied to, memory that the server reads too."""
 
+import logging
 import math
-import time
 from collections.abc import Iterable
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ from losswire.tensors import MAX_DIMENSIONS
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
+    LosswireError,
     NotServedError,
-    OverloadedError,
     PermissionDeniedError,
     RegionLostError,
     ResourceExhaustedError,
@@ -28,11 +29,17 @@ from losswire_client._tracing.active import note
 from losswire_client._transports.placement import Placement
 from losswire_client._transports.region_pool import RegionPool
 from losswire_client._transports.sender import Sender
+from losswire_client._transports.served import Served
 from losswire_client._transports.wire import Wire
 
 MAX_ELEMENTS = 2**58  # int64 can count their bytes, and the bytes of a region a little larger
 WIDE_OUTPUTS = {OUTPUTS[tensor.name] for tensor in RESULT_TENSORS if tensor.wide and tensor.name in OUTPUTS}
+Refusals: TypeAlias = type[LosswireError] | tuple[type[LosswireError], ...]
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
+USUAL_CONNECTION_CALLS = 128  # of a server too old to tell
+MIN_REGIONS = 2  # for an input and its gradient
+
+log = logging.getLogger("losswire_client")
 
 
 class SharedMemory:
@@ -45,18 +52,19 @@ class SharedMemory:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._pool = RegionPool()
-        self._not_before = 0.0  # by time.monotonic: when there may be memory again
         self._refused_by: Capabilities | None = None  # what the server served when it refused to share
 
     async def empty(
-        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, wire: Wire, deadline: Deadline
+        self, shape: int | tuple[int, ...], dtype: npt.DTypeLike, served: Served, wire: Wire, deadline: Deadline
     ) -> npt.NDArray[Any]:
         """An array that lies in a region: see `Client.empty`."""
         lengths, known = _checked_shape(shape), _checked_dtype(dtype)
         nbytes = math.prod(lengths) * known.itemsize
         if not nbytes:
             return np.empty(lengths, known)
-        held = await self._pool.take(nbytes, wire, deadline)
+        most = _most_regions(await served.get(wire, deadline))
+        self._pool.ask_again()
+        (held,) = await self._pool.take([nbytes], most, wire, deadline)
         return held.array(lengths, known)
 
     def holds(self, array: npt.NDArray[Any]) -> bool:
@@ -68,60 +76,76 @@ class SharedMemory:
         in_message = WIDE_OUTPUTS.intersection(evaluation.request.outputs.outputs)
         return not in_message and 2 * evaluation.nbytes <= served.shared_memory_bytes
 
-    async def evaluate(self, evaluation: Evaluation, wire: Wire, deadline: Deadline) -> Result:
-        """Evaluates a batch whose large arrays lie in regions, or are copied there.
+    async def evaluate(
+        self, evaluation: Evaluation, served: Capabilities, wire: Wire, deadline: Deadline
+    ) -> Result | None:
+        """Evaluates like `try_evaluate` for a caller who wants shared memory, and is told why there is none.
 
         Raises:
             NotServedError: This server shares no memory.
             PermissionDeniedError: The server is not on this machine, or belongs to another user.
-            ResourceExhaustedError: The server never shares so much memory; as OverloadedError: not now.
             LosswireError: The call failed.
         """
+        attempt = partial(self._unless_refused, ResourceExhaustedError, evaluation, served, wire, deadline)
         try:
-            return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
+            return await attempt()
         except RegionLostError:  # the server has restarted: copy all arrays to regions of the new server
             self._pool.lose_all()
-        return await self._evaluate(Placement(evaluation, self._pool, wire, deadline), wire, deadline)
+        return await attempt()
 
     async def try_evaluate(
         self, evaluation: Evaluation, served: Capabilities, wire: Wire, deadline: Deadline
     ) -> Result | None:
-        """Evaluates a batch like `evaluate`, but returns None if the server does not share enough memory.
+        """Evaluates a batch whose large arrays lie in regions, or are copied there.
 
-        After a refusal this returns None at once: until the server is asked again what it serves, or for as long as
-        the refusal said.
+        Returns None if the server does not share enough memory. If it shares none with this client, this returns None
+        at once until the server is asked again what it serves.
 
         Raises:
             LosswireError: The call failed.
         """
-        if served is self._refused_by or time.monotonic() < self._not_before:
+        if served is self._refused_by:
             return None
-        placement = Placement(evaluation, self._pool, wire, deadline)
         try:
-            return await self._evaluate(placement, wire, deadline)
+            return await self._unless_refused(REFUSALS, evaluation, served, wire, deadline)
         except RegionLostError:
             self._pool.lose_all()
-        except REFUSALS as error:
-            if placement.is_complete:  # the server refused the evaluation, not the memory
-                raise
-            self._put_off(error, served)
         return None
 
     def close(self) -> None:
         """Ends the leases; arrays keep their memory."""
         self._pool.close()
 
-    async def _evaluate(self, placement: Placement, wire: Wire, deadline: Deadline) -> Result:
-        note("transport", "shared_memory")
-        with placement:
-            request = await placement.request()
-            return placement.result(await self._sender.send(request, wire, deadline))
+    async def _unless_refused(
+        self,
+        refusals: Refusals,
+        evaluation: Evaluation,
+        served: Capabilities,
+        wire: Wire,
+        deadline: Deadline,
+    ) -> Result | None:
+        """The result; None if there is no memory for it, for one of these reasons."""
+        placement = Placement(evaluation, self._pool, _most_regions(served), wire, deadline)
+        try:
+            with placement:
+                note("transport", "shared_memory")
+                request = await placement.request()
+                return placement.result(await self._sender.send(request, wire, deadline))
+        except refusals as error:
+            if placement.is_complete:  # the server refused the evaluation, not the memory
+                raise
+            self._put_off(error, served)
+        return None
 
-    def _put_off(self, refusal: Exception, served: Capabilities) -> None:
-        if isinstance(refusal, OverloadedError):
-            self._not_before = time.monotonic() + refusal.retry_seconds
-        elif not isinstance(refusal, ResourceExhaustedError):  # it may share less memory, for a smaller batch
+    def _put_off(self, refusal: LosswireError, served: Capabilities) -> None:
+        log.debug("no shared memory for this batch: %s", refusal)
+        if not isinstance(refusal, ResourceExhaustedError):  # else it may share some later, or for a smaller batch
             self._refused_by = served
+
+
+def _most_regions(served: Capabilities) -> int:
+    """How many regions a client may have: each takes one of the calls that a connection may have under way."""
+    return max(MIN_REGIONS, (served.max_connection_calls or USUAL_CONNECTION_CALLS) // 2)
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The calls of the contract, in one form for wires that block and for wires that await."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import ParamSpec, Protocol, TypeVar
 
 from losswire import v1
@@ -49,6 +50,9 @@ class Wire(Protocol):
 
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Calls a function that takes long without I/O. Does not hold up an event loop."""
+
+    async def wait(self, future: "Future[None]", seconds: float) -> bool:
+        """Waits until a future of another thread is done, or for so many seconds. Returns whether it is done."""
 
     async def close(self) -> None:
         """Ends the calls under way."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -70,6 +71,10 @@ class AioWire(ChannelWire):
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Does not hold up the event loop."""
         return await asyncio.to_thread(function, *arguments, **keywords)
+
+    async def wait(self, future: "Future[None]", seconds: float) -> bool:
+        done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
+        return bool(done)
 
     async def close(self) -> None:
         self._closed = True

@@ -3,6 +3,8 @@
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -73,6 +75,9 @@ class GrpcWire(ChannelWire):
 
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         return function(*arguments, **keywords)
+
+    async def wait(self, future: "Future[None]", seconds: float) -> bool:
+        return bool(futures.wait([future], seconds).done)
 
     async def close(self) -> None:
         """Ends the calls, and waits no longer than `CLOSING_SECONDS` for gRPC to have ended them."""

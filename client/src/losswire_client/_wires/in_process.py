@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent import futures
+from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 from losswire import v1
@@ -88,6 +90,9 @@ class InProcessWire(Wire):
         if self._awaited:
             return await asyncio.to_thread(function, *arguments, **keywords)
         return function(*arguments, **keywords)
+
+    async def wait(self, future: "Future[None]", seconds: float) -> bool:
+        return bool((await self.work(futures.wait, [future], seconds)).done)
 
     async def close(self) -> None:
         """Does nothing: the service may have other clients."""
