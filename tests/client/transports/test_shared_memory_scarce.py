@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import pytest
@@ -144,15 +145,15 @@ def full() -> Iterator[Client]:
         del held
 
 
-class Waiting(Wire):
-    """A wire that can wait, and do no more."""
+class Waiting:
+    """What a turn needs of a wire."""
 
-    async def wait(self, future, seconds):
+    async def wait(self, future: futures.Future[None], seconds: float) -> bool:
         return bool(futures.wait([future], seconds).done)
 
 
 def test_turns_come_in_order():
-    queue, order, wire = RegionQueue(), list[int](), Waiting()
+    queue, order, wire = RegionQueue(), list[int](), cast(Wire, Waiting())
 
     async def turn(number):
         async with queue.turn(wire, 20):
