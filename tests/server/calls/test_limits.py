@@ -1,3 +1,5 @@
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -111,6 +113,20 @@ def test_large_message_delays_the_next_call(clock):
         caller.begin(is_stream=False)
     assert refused.value.retry_milliseconds == 3000
     clock.now += 3.001
+    assert begun(caller)
+
+
+def test_large_message_delays_the_next_one_of_a_stream():
+    caller = Account(UNLIMITED._replace(bytes_per_second=1e6))
+
+    async def rested():
+        start = time.monotonic()
+        await caller.rest()
+        return time.monotonic() - start
+
+    assert asyncio.run(rested()) < 0.1
+    caller.received(2_200_000)
+    assert 0.15 < asyncio.run(rested()) < 1
     assert begun(caller)
 
 

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, get_args
 
 import grpc
+import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire_client import Client
 from losswire_server import Server
 from losswire_server.errors import Refusal
 from losswire_server.metrics.connections import EndReason
@@ -151,6 +154,22 @@ def test_bytes_of_a_second_are_limited():
         for _ in range(2):
             assert caller.Evaluate(small()).row_count == 32
         check(server, lambda: caller.Evaluate(small()), another, "caller_bytes_per_second")
+
+
+def test_bytes_of_a_stream_are_limited_while_it_runs():
+    logits, target = np.zeros((1500, 1000), np.float32), np.zeros(1500, np.int64)
+    with (
+        limited(caller_bytes_per_second=2e6, slab_bytes=2**18) as (server, _, another),
+        Client(f"127.0.0.1:{server.port}", transport="stream") as client,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        start = time.monotonic()
+        result = thread.submit(client.cross_entropy, logits, target, grad=True)
+        for _ in range(5):
+            assert another.Evaluate(small()).row_count == 32
+        assert not result.done()
+        assert result.result(20).row_count == 1500  # of 6 MB, of which 4 MB are a burst of two seconds
+    assert 0.8 <= time.monotonic() - start < 10
 
 
 def test_too_large_comes_without_a_time_to_try_again():

@@ -1,5 +1,6 @@
 """How much one caller may take, and what each caller takes now."""
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -129,8 +130,13 @@ class Account:
         self.streams -= is_stream
 
     def received(self, size: int) -> None:
-        """Counts a message. What is too much delays the next call."""
+        """Counts a message. What is too much delays the next call, and the next message of a stream."""
         self._byte_rate.take(size)
+
+    async def rest(self) -> None:
+        """Waits until the caller may send again. What a stream sends is not read before, so its caller waits too."""
+        if seconds := self._byte_rate.wait_seconds():
+            await asyncio.sleep(seconds)
 
     @contextmanager
     def leasing(self, size: int, most_bytes: int) -> Iterator[None]:

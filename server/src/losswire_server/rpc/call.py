@@ -96,6 +96,8 @@ class Call:
         Then gRPC is waited for all the same: grpcio never frees a message that comes for a read that was cancelled.
         """
         start = time.perf_counter()
+        if self.is_stream:
+            await self._account.rest()
         await self._turn_to_receive()
         self._waits.begin_receiving(self)
         try:

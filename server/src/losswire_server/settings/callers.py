@@ -28,4 +28,5 @@ class Callers(Group):
     """The most calls that one caller may begin in a second, on average over a few; 0 for any number."""
 
     caller_bytes_per_second: Rate = 0
-    """The most bytes of messages that one caller may send in a second, on average over a few; 0 for any number."""
+    """The most bytes of messages that one caller may send in a second, on average over a few; 0 for any number. Beyond
+    that new calls are refused, and streams are not read."""
