@@ -41,13 +41,15 @@ def tls_or_default(tls: bool | TLS | None) -> TLS | None:
     """TLS if ``LOSSWIRE_TLS`` says so, or if the variable of any file is set."""
     if isinstance(tls, TLS):
         return tls
-    given = {
-        name: os.environ[variable]
-        for name in ("ca", "cert", "key", "server_name")
-        if os.environ.get(variable := f"LOSSWIRE_TLS_{name.upper()}")
-    }
+    given = tls_given()
     wanted = _flag("LOSSWIRE_TLS", default=bool(given)) if tls is None else tls
     return TLS(**given) if wanted else None
+
+
+def tls_given() -> dict[str, str]:
+    """The arguments of `TLS` that have a variable."""
+    names = ("ca", "cert", "key", "server_name")
+    return {name: value for name in names if (value := os.environ.get(f"LOSSWIRE_TLS_{name.upper()}"))}
 
 
 def _flag(variable: str, *, default: bool) -> bool:

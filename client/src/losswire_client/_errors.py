@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 
 from losswire import v1
 from losswire.fields import argument_of
+from losswire_client._unreachable import reason
 
 DetailT = TypeVar("DetailT", bound=Message)
 
@@ -181,7 +182,7 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return late(target, timeout)
     if code is grpc.StatusCode.UNAVAILABLE:
-        text = f"no server can be reached at {target}: {text}"
+        text = f"no server can be reached at {target}: {reason(text)}"
     return _from_status(code, text, details, _pushback(call, details))
 
 

@@ -62,6 +62,23 @@ def test_command_without_the_token_fails_in_a_line(command, token, losswire, sec
     assert result.stderr.count("\n") == 1
 
 
+def test_options_complete_the_variables(losswire, secured):
+    _, variables = secured
+    ca = variables["LOSSWIRE_TLS_CA"]
+    told = losswire("ping", "--count", 1, "--ca", ca, "--token", "secret", **variables)
+    assert (told.exit_code, told.stderr) == (0, "")
+    named = {**variables, "LOSSWIRE_TARGET": variables["LOSSWIRE_TARGET"].replace(HOST, "127.0.0.1")}
+    refused = losswire("ping", "--count", 1, "--token", "secret", **named)
+    assert refused.exit_code == 3
+    assert "tls.server_name" in refused.stderr
+    assert losswire("ping", "--count", 1, "--token", "secret", "--server-name", HOST, **named).exit_code == 0
+
+
+def test_two_tokens_are_refused(losswire, folder):
+    result = losswire("ping", "--token", "one", "--token-file", folder / "token")
+    assert (result.exit_code, result.stderr) == (2, "losswire: --token: expected it or --token-file, got both\n")
+
+
 def test_top_reads_the_metrics_of_a_secured_server(losswire, secured):
     url = f"http://127.0.0.1:{secured[0].metrics_port}/metrics"
     assert losswire("top", "--once", "--interval", 0.1, "--metrics-url", url).exit_code == 0

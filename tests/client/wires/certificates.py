@@ -1,6 +1,7 @@
 """Certificates for tests: an authority, and the certificates that it gives to a server and a client."""
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import trustme
@@ -19,8 +20,10 @@ def write(folder: Path, authority: trustme.CA, *names: str) -> TLS:
     return TLS(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem")
 
 
-def server_credentials(authority: trustme.CA, *names: str, asks: bool = False) -> grpc.ServerCredentials:
-    issued = authority.issue_cert(*names)
+def server_credentials(
+    authority: trustme.CA, *names: str, asks: bool = False, **options: Any
+) -> grpc.ServerCredentials:
+    issued = authority.issue_cert(*names, **options)
     chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
     trusted = authority.cert_pem.bytes() if asks else None
     return grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)], trusted, asks)

@@ -1,12 +1,19 @@
 """Certificates and tokens: how callers and servers authenticate to each other."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from losswire_client import (
     TLS,
@@ -96,14 +103,89 @@ def answers(client: Client) -> bool:
         ),
         ({"tls": "yes"}, "tls: expected"),
         ({"token": Path("no/such")}, "token: expected a file that can be read, got 'no/such'"),
-        ({"token": "a b"}, "token: expected printable ASCII"),
-        ({"token": ""}, "token: expected printable ASCII"),
+        ({"token": "a b"}, "token: expected a text of .*, got one with spaces"),
+        ({"token": "a\x07"}, "token: expected a text of .*, got one with spaces or control characters"),
+        ({"token": "a\nb"}, "token: expected a text of .*, got 2 lines"),
+        ({"token": "\u00e9"}, "token: expected a text of .*, got others than ASCII"),
+        ({"token": ""}, "token: expected a text of .*, got none"),
+        ({"token": "x" * 5000}, "token: expected a text of 1 to 4096 .*, got 5000 characters"),
         ({"token": "secret", "target": "losses.example:1"}, "token: expected tls too"),
     ],
 )
 def test_wrong_credentials_are_named(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
         Client(**{"target": "localhost:1", **options})
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"\n", "none"), (b"one\ntwo", "2 lines"), (b"\xff\xfe", "others than ASCII")],
+    ids=["empty", "two lines", "binary"],
+)
+def test_file_without_a_token_is_named(content, problem, tmp_path):
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=f"token: expected .* in the file '{file}', got {problem}"):
+        Client("localhost:1", token=file)
+    with pytest.raises(InvalidArgumentError, match=f"token: expected a file that can be read, got '{tmp_path}'"):
+        Client("localhost:1", token=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argument", "files", "problem"),
+    [
+        ("ca", {"ca": "empty"}, "certificates in PEM, got '.*empty', which has none or a broken one"),
+        ("ca", {"ca": "junk"}, "certificates in PEM"),
+        ("ca", {"ca": "key.pem"}, "certificates in PEM"),
+        ("ca", {"ca": "."}, "can be read, got .*Is a directory"),
+        ("cert", {"cert": "key.pem", "key": "cert.pem"}, "certificates in PEM, got '.*key.pem'"),
+        ("cert", {"cert": "junk", "key": "key.pem"}, "certificates in PEM, got '.*junk'"),
+        ("key", {"cert": "cert.pem", "key": "junk"}, "a private key in PEM without a password, got '.*junk'"),
+        ("key", {"cert": "cert.pem", "key": "locked.pem"}, "a private key in PEM without a password"),
+        ("key", {"cert": "cert.pem", "key": "other/key.pem"}, "the private key of tls.cert, .* of another certificate"),
+    ],
+)
+def test_file_with_something_else_is_named(argument, files, problem, authority, tmp_path):
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", authority, "another")
+    key = Path(str(write(tmp_path, authority, "caller").key)).read_bytes()
+    (tmp_path / "junk").write_text("hello")
+    (tmp_path / "empty").touch()
+    (tmp_path / "locked.pem").write_bytes(locked(key))
+    tls = TLS(**{name: tmp_path / file for name, file in files.items()})
+    with pytest.raises(InvalidArgumentError, match=rf"tls\.{argument}: expected .*{problem}") as raised:
+        Client("localhost:1", tls=tls)
+    assert raised.value.argument == f"tls.{argument}"
+
+
+def locked(key: bytes) -> bytes:
+    """A private key that needs a password."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+
+
+def test_unreachable_server_is_told_by_its_reason(authority, tmp_path):
+    (tmp_path / "other").mkdir()
+    ca, stranger = write(tmp_path, authority, "caller").ca, write(tmp_path / "other", trustme.CA(), "caller").ca
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with (
+        answering("127.0.0.1:0", server_credentials(authority, "127.0.0.1")) as server,
+        answering("127.0.0.1:0", server_credentials(authority, "other.example")) as other,
+        answering("127.0.0.1:0", server_credentials(authority, "127.0.0.1", not_after=yesterday)) as expired,
+        answering("127.0.0.1:0", server_credentials(authority, "127.0.0.1", asks=True)) as asking,
+        answering("127.0.0.1:0") as plain,
+    ):
+        for target, tls, said in (
+            (server.target, TLS(ca=stranger), r"not of an authority that this client trusts: see tls\.ca"),
+            (server.target, None, "as if it wanted tls"),
+            (other.target, TLS(ca=ca), r"for another name than that of the target: see tls\.server_name"),
+            (expired.target, TLS(ca=ca), "certificate has expired"),
+            (asking.target, TLS(ca=ca), r"or a certificate of the client's \(tls\.cert\)"),
+            (plain.target, TLS(ca=ca), "does not encrypt, and the client's tls is on"),
+        ):
+            with Client(target, tls=tls, retry=None) as client, pytest.raises(UnavailableError, match=said):
+                client.ping()
 
 
 def test_certificate_needs_its_key():

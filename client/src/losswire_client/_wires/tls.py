@@ -1,6 +1,7 @@
 """How a client and its server authenticate to each other."""
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,13 +50,44 @@ class TLS:
         """Reads the files.
 
         Raises:
-            InvalidArgumentError: A file cannot be read.
+            InvalidArgumentError: A file cannot be read, or does not contain what it should.
         """
         ca, key, cert = (
             None if file is None else read_file(f"tls.{name}", Path(file))
             for name, file in (("ca", self.ca), ("key", self.key), ("cert", self.cert))
         )
+        # To gRPC a wrong file is a server that cannot be reached.
+        for name, file, content in (("ca", self.ca, ca), ("cert", self.cert, cert)):
+            if content is not None:
+                _check_certificates(f"tls.{name}", file, content)
+        if self.cert is not None and self.key is not None:
+            _check_key(self.cert, self.key)
         return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _check_certificates(argument: str, file: StrPath | None, content: bytes) -> None:
+    try:
+        _context().load_verify_locations(cadata=content.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError) as error:
+        problem = f"expected a file with certificates in PEM, got {str(file)!r}, which has none or a broken one"
+        raise invalid_argument(argument, problem) from error
+
+
+def _check_key(cert: StrPath, key: StrPath) -> None:
+    try:
+        _context().load_cert_chain(cert, key, password="")  # which gRPC does not ask for, either
+    except ssl.SSLError as error:
+        wanted = f"the private key of tls.cert, {str(cert)!r}"
+        found = f"{str(key)!r}, which is of another certificate"
+        if error.reason != "KEY_VALUES_MISMATCH":
+            wanted, found = "a private key in PEM without a password", f"{str(key)!r}"
+        raise invalid_argument("tls.key", f"expected {wanted}, got {found}") from error
+    except OSError as error:  # it was there a moment ago
+        raise invalid_argument("tls.key", f"expected a file that can be read, got {str(key)!r}: {error}") from error
+
+
+def _context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _is_name(name: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from losswire_client import TLS, Client, InvalidArgumentError, Retry
+from losswire_client._environment import tls_given
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli._time_limit import LimitedClient
 
@@ -36,14 +37,21 @@ class Connection:
     cert: Annotated[Path | None, option(help="PEM file of your certificate. Implies --tls. LOSSWIRE_TLS_CERT.")] = None
     key: Annotated[Path | None, option(help="PEM file of its private key. LOSSWIRE_TLS_KEY.")] = None
 
+    server_name: Annotated[
+        str | None,
+        option(help="Name in the server's certificate, if not the target's. Implies --tls. LOSSWIRE_TLS_SERVER_NAME."),
+    ] = None
+
     def client(self, transport: str | None = None, retry: Retry | None = Retry()) -> Client:  # noqa: B008 - it is frozen
         """A client of that server."""
+        if self.token is not None and self.token_file is not None:
+            raise CommandError("--token: expected it or --token-file, got both", ExitCode.USAGE)
         try:
             return LimitedClient(
                 self.target,
                 timeout=self.timeout,
                 transport=transport,
-                token=self.token_file or self.token,
+                token=self.token if self.token_file is None else self.token_file,
                 tls=self._tls(),
                 retry=retry,
             )
@@ -51,8 +59,10 @@ class Connection:
             raise CommandError(str(error), ExitCode.USAGE) from error
 
     def _tls(self) -> bool | TLS | None:
-        if self.ca or self.cert or self.key:
-            return TLS(ca=self.ca, cert=self.cert, key=self.key)
+        options = {name: getattr(self, name) for name in ("ca", "cert", "key", "server_name")}
+        told = {name: value for name, value in options.items() if value is not None}
+        if told:
+            return TLS(**{**tls_given(), **told})
         return True if self.tls else None
 
 
