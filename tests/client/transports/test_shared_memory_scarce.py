@@ -105,8 +105,9 @@ def test_batch_above_the_quota_is_sent(scarce, sent, transport):
     assert len(sent) == 1
 
 
-def test_regions_leave_the_connection_room_for_calls():
-    with serving(max_connection_calls=8) as server, connected(server, transport="shared_memory") as client:
+@pytest.mark.parametrize("limit", [{"max_connection_calls": 8}, {"caller_requests": 8}, {"caller_leases": 4}], ids=str)
+def test_regions_leave_room_for_calls(limit):
+    with serving(**limit) as server, connected(server, transport="shared_memory", retry=None) as client:
         kept = [client.cross_entropy(batch, TARGET, grad=True) for batch in BATCHES]
         assert sum(in_a_region(client, result.grad) for result in kept) in (3, 4)
         with pytest.raises(OverloadedError, match="4 regions, and may have 4"):

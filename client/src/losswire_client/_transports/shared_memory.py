@@ -36,8 +36,7 @@ MAX_ELEMENTS = 2**58  # int64 can count their bytes, and the bytes of a region a
 WIDE_OUTPUTS = {OUTPUTS[tensor.name] for tensor in RESULT_TENSORS if tensor.wide and tensor.name in OUTPUTS}
 Refusals: TypeAlias = type[LosswireError] | tuple[type[LosswireError], ...]
 REFUSALS = (NotServedError, PermissionDeniedError, ResourceExhaustedError)
-USUAL_CONNECTION_CALLS = 128  # of a server too old to tell
-MIN_REGIONS = 2  # for an input and its gradient
+USUAL_CALLS = 128  # that a server takes at a time which is too old to tell
 
 log = logging.getLogger("losswire_client")
 
@@ -144,8 +143,10 @@ class SharedMemory:
 
 
 def _most_regions(served: Capabilities) -> int:
-    """How many regions a client may have: each takes one of the calls that a connection may have under way."""
-    return max(MIN_REGIONS, (served.max_connection_calls or USUAL_CONNECTION_CALLS) // 2)
+    """How many regions a client may have: each is a call under way, and as many calls remain for evaluations."""
+    limits = served.caller_limits
+    calls = min(served.max_connection_calls or USUAL_CALLS, limits.max_requests or USUAL_CALLS)
+    return min(calls // 2, limits.max_leases or calls)
 
 
 def _checked_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
