@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trials.twin.batch import Batch, as_torch
-from trials.twin.check import check_result
+from trials.twin.check import Answer, check, check_result
 from trials.twin.truth import Truth, truth
 
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -67,6 +67,14 @@ class Case:
             WrongAnswerError: They differ by more than rounding.
         """
         check_result(self._batch, result, self._truth)
+
+    def check_numbers(self, answer: Answer) -> None:
+        """Compares some numbers by the names of the SDK's results, such as ``loss_sum``.
+
+        Raises:
+            WrongAnswerError: As `check`.
+        """
+        check(self._batch, answer, self._truth)
 
 
 def cases(seed: int, shapes: Sequence[tuple[int, ...]], count: int) -> list[Case]:

@@ -37,21 +37,26 @@ class Held(NamedTuple):
 
 
 def held(pid: int, metrics_url: str | None = None) -> Held:
-    """What a process of this user holds now.
+    """What a process of this user holds now, and its children, which are the processes of one server.
 
     Raises:
         OSError: It is gone, or does not answer.
     """
     samples = _samples(metrics_url) if metrics_url else []
-    of_process, opened = Path(f"/proc/{pid}"), _opened(pid)
+    family = [pid, *_children(pid)] if metrics_url else [pid]
+    opened = [name for member in family for name in _opened(member)]
     return Held(
-        resident(pid).own,
+        sum(resident(member).own for member in family),
         sum(not name.startswith(REGION) for name in opened),
         sum(name.startswith(REGION) for name in opened),
-        len(list((of_process / "task").iterdir())),
+        sum(len(list(Path(f"/proc/{member}/task").iterdir())) for member in family),
         {name: value for name, labels, value in samples if name in IN_USE},
         int(sum(value for name, labels, value in samples if name.endswith("handled_total") and _is_fault(labels))),
     )
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _opened(pid: int) -> list[str]:

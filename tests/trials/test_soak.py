@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from losswire_client import Client
+from losswire_server import launch
+from tests.helpers import serving
 from trials.cases import SMALL, cases
+from trials.soak.command import Command
 from trials.soak.growth import SERVER, growths
 from trials.soak.kinds import Kinds
 from trials.soak.plan import Plan
+from trials.soak.ways import ways
 from trials.twin.check import WrongAnswerError
 from trials.watching import Held, held, settled
 
@@ -50,16 +54,41 @@ def test_plan_restarts_a_server_by_both_signals(minutes, rounds, restarts):
     assert len(plan.restarts) == restarts
     assert set(plan.restarts.values()) == {signal.SIGTERM, signal.SIGKILL}
     assert max(plan.restarts) < plan.rounds - 4
+    (change,) = plan.changes
+    assert 2 < change < plan.rounds - 4
 
 
-def test_every_kind_of_call_ends_as_it_may(target):
-    kinds = Kinds(target, seed=0)
-    try:
-        ends = {name: call() for name, call in kinds.kinds.items()}
-    finally:
-        kinds.close()
+@pytest.mark.parametrize("way", [0, 1], ids=["plain", "secured"])
+def test_every_kind_of_call_ends_as_it_may(way, tmp_path):
+    found = ways(tmp_path)[way]
+    settings = {name: value for name, value in found.settings.items() if name != "processes"}
+    kinds = Kinds(seed=0)
+    with serving(**settings) as server:
+        kinds.connect(found.reach(server.port))
+        try:
+            ends = {name: call() for name, call in kinds.kinds.items()}
+            assert kinds.command() == ["answered"]
+        finally:
+            kinds.close()
     assert set(ends["map"] + ends["pack"] + ends["async"] + ends["torch"] + ends["connection"]) == {"answered"}
     assert ends["wrong"] == ["InvalidArgumentError"]
+
+
+def test_wrong_number_of_the_command_is_noticed():
+    command = Command(0)
+    try:
+        with pytest.raises(WrongAnswerError, match="row_count"):
+            command.case.check_numbers({"row_count": 299})
+    finally:
+        command.close()
+
+
+def test_processes_of_a_server_are_counted_together():
+    with launch(processes=2) as server:
+        together = held(server.pid, server.metrics_url)
+        alone = held(server.pid)
+    assert together.memory > 3 * alone.memory
+    assert together.threads > 2 * alone.threads
 
 
 def test_wrong_answer_is_noticed(client: Client):

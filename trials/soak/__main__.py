@@ -64,8 +64,8 @@ def ends_table(outcome: Outcome) -> Table:
 
 
 def held_table(outcome: Outcome) -> Table:
-    """The server before the first call and the last server once all callers had left."""
-    title = "the server, before the first call and after the last"
+    """The server that is served in the last way, before its first call, and the last one once all callers had left."""
+    title = "the last server, before its first call and after the last"
     table = Table(
         "", "MB", "descriptors", "of regions", "threads", "leased", "in flight", title=title, title_justify="left"
     )

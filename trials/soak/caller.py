@@ -1,7 +1,7 @@
-"""A caller in a process of its own, so that its memory can be measured: ``python -m trials.soak.caller TARGET SEED``.
+"""A caller in a process of its own, so that its memory can be measured: ``python -m trials.soak.caller SEED``.
 
-Each line of its standard input is a number of seconds in which it makes calls of all kinds. It answers each line with
-how they ended, in JSON. It gives free memory back to the kernel before it answers.
+Each line of its standard input is a number of seconds in which it makes calls of all kinds, and how it reaches the
+server. It answers each line with how they ended, in JSON. It gives free memory back to the kernel before it answers.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any
 
 from trials.soak.kinds import Kinds
+from trials.soak.ways import Reach
 from trials.twin.check import WrongAnswerError
 
 
@@ -31,12 +32,13 @@ def calls(kinds: Kinds, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    target, seed = sys.argv[1:]
-    kinds = Kinds(target, int(seed))
+    kinds = Kinds(int(sys.argv[1]))
     kinds.prepare()
     try:
         for line in sys.stdin:
-            answer = calls(kinds, float(line))
+            seconds, _, reach = line.partition(" ")
+            kinds.connect(Reach.of(reach))
+            answer = calls(kinds, float(seconds))
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)
             print(json.dumps(answer), flush=True)

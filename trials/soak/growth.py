@@ -20,6 +20,20 @@ SERVER: Mapping[str, float] = {"memory": 16 * MB, "descriptors": 4, "threads": 4
 CALLER: Mapping[str, float] = {"memory": 8 * MB, "descriptors": 4, "threads": 4}
 
 
+class Life(NamedTuple):
+    """The samples of one process, or of the processes that are one server.
+
+    Attributes:
+        name: Of the process.
+        bounds: What it may grow by.
+        samples: The first one first.
+    """
+
+    name: str
+    bounds: Mapping[str, float]
+    samples: list[Held]
+
+
 class Growth(NamedTuple):
     """How much of something a process took in one life.
 

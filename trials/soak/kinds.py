@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import numpy as np
@@ -17,11 +17,14 @@ from losswire_client import torch as losswire_torch
 from trials.cases import LOSSES, SHAPES, SMALL, Case, cases
 from trials.fuzz.mutating import changed_bytes
 from trials.peers.messages import request_of, unary
+from trials.soak.command import Command
+from trials.soak.ways import Reach
 
 TIMEOUT = 60.0  # of a call with all its retries: a restart takes some seconds
 LATE_SECONDS = (0.0002, 0.001, 0.003)
 CASES, TOGETHER, LARGE_SHARE = 60, 8, 0.4
 SINGLE_SHARE = 0.5  # of the turns, which are single evaluations
+COMMAND_SHARE = 0.02  # of the turns: each takes as long as many others
 LEASE_BYTES = 2**20
 TRANSPORTS = ("auto", "unary", "stream", "shared_memory")
 
@@ -29,26 +32,22 @@ Ends = list[str]  # answered, or the name of the error
 
 
 class Kinds:
-    """All kinds of call, over connections that last. Close it at the end.
+    """All kinds of call, over connections that last. Connect it first, and close it at the end.
 
     Args:
-        target: The server's.
         seed: Of the cases and their order.
 
     Attributes:
         kinds: Those that are no single evaluations, by their names.
     """
 
-    def __init__(self, target: str, seed: int) -> None:
-        self._target = target
+    def __init__(self, seed: int) -> None:
+        self._reach: Reach | None = None
         self._rng = random.Random(seed)
         self._small = cases(seed, SMALL, CASES)
         self._large = cases(seed + 1, SHAPES[len(SMALL) :], CASES // 5)
         self._open = ExitStack()
-        enter = self._open.enter_context
-        self._clients = [enter(Client(target, transport=name, timeout=TIMEOUT)) for name in TRANSPORTS]
-        self._coalescing = enter(Client(target, coalesce=True, timeout=TIMEOUT))
-        self._channel = enter(grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]))
+        self._command = Command(seed)
         self.kinds: dict[str, Callable[[], Ends]] = {
             "map": lambda: self._mapped(self._clients[0]),
             "pack": lambda: self._mapped(self._coalescing),
@@ -62,9 +61,20 @@ class Kinds:
             "connection": self._connection,
         }
 
+    def connect(self, reach: Reach) -> None:
+        """Reaches a server, unless it is the one before."""
+        if reach == self._reach:
+            return
+        self._open.close()
+        enter, told = self._open.enter_context, reach.arguments()
+        self._clients = [enter(Client(**told, transport=name, timeout=TIMEOUT)) for name in TRANSPORTS]
+        self._coalescing = enter(Client(**told, coalesce=True, timeout=TIMEOUT))
+        self._channel = enter(reach.channel())
+        self._reach, self._told = reach, told
+
     def prepare(self) -> None:
         """Computes the true answers, so that the memory for them is no growth."""
-        for case in (*self._small, *self._large):
+        for case in (*self._small, *self._large, self._command.case):
             case.prepare()
 
     def any(self) -> tuple[str, Ends]:
@@ -73,6 +83,8 @@ class Kinds:
         Raises:
             WrongAnswerError: An answer is not the twin's.
         """
+        if self._rng.random() < COMMAND_SHARE:
+            return "command", self.command()
         if self._rng.random() < SINGLE_SHARE:
             number = self._rng.randrange(len(TRANSPORTS))
             return TRANSPORTS[number], [self._one(self._clients[number])]
@@ -81,6 +93,11 @@ class Kinds:
 
     def close(self) -> None:
         self._open.close()
+        self._command.close()
+
+    def command(self) -> Ends:
+        """An evaluation by the command, in a process of its own."""
+        return [self._command.end(cast(Reach, self._reach))]
 
     def _case(self) -> Case:
         return self._rng.choice(self._large if self._rng.random() < LARGE_SHARE else self._small)
@@ -105,7 +122,7 @@ class Kinds:
 
     async def _gathered(self, chosen: list[Case]) -> Ends:
         """Evaluations from one event loop, over a connection of its own."""
-        async with AsyncClient(self._target, timeout=TIMEOUT) as client:
+        async with AsyncClient(**self._told, timeout=TIMEOUT) as client:
             return list(await asyncio.gather(*(_awaited(client, case) for case in chosen)))
 
     def _torch(self) -> Ends:
@@ -149,7 +166,7 @@ class Kinds:
 
     def _connection(self) -> Ends:
         """An evaluation by a client of its own."""
-        with Client(self._target, timeout=TIMEOUT) as client:
+        with Client(**self._told, timeout=TIMEOUT) as client:
             return [self._one(client)]
 
 

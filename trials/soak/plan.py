@@ -1,4 +1,4 @@
-"""How long a soak is, and when its server is restarted."""
+"""How long a soak is, and when its server is restarted or replaced."""
 
 import signal
 from typing import NamedTuple
@@ -13,11 +13,13 @@ class Plan(NamedTuple):
         seconds: Of a round.
         rounds: How many.
         restarts: The signals that end the server in the middle of a round, by the number of the round.
+        changes: The rounds before which the server is replaced by one that is served in the next way.
     """
 
     seconds: float
     rounds: int
     restarts: dict[int, signal.Signals]
+    changes: tuple[int, ...]
 
     @classmethod
     def of(cls, minutes: float) -> "Plan":
@@ -26,4 +28,4 @@ class Plan(NamedTuple):
         restarts = {1: signal.SIGTERM, 2: signal.SIGKILL}
         if rounds >= LONG_ROUNDS:
             restarts |= {rounds // 2: signal.SIGTERM, rounds // 2 + 1: signal.SIGKILL}
-        return cls(seconds, rounds, restarts)
+        return cls(seconds, rounds, restarts, (rounds // 3 + 1,))

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, cast
 
 from benchmarks.contestants import ROOT
 from losswire_server import RunningServer, launch
+from trials.soak.ways import Reach, Way
 
 DOWN_SECONDS = 30.0  # that a server may take to be gone
 
@@ -20,25 +22,48 @@ DOWN_SECONDS = 30.0  # that a server may take to be gone
 class Served:
     """A server, and the one in its place after a restart.
 
+    Args:
+        stack: Ends all of them.
+        ways: To serve, the first one first.
+
     Attributes:
         running: The one that runs now.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, ways: Sequence[Way]) -> None:
         self._stack = stack
+        self._ways = deque(ways)
         self.running = self._launch(free_port())
+
+    @property
+    def way(self) -> Way:
+        """How the server is served now."""
+        return self._ways[0]
+
+    @property
+    def reach(self) -> Reach:
+        """How callers reach it."""
+        return self.way.reach(self._port)
 
     def restart(self, how: signal.Signals) -> None:
         """Ends the server by a signal, and runs another at its address."""
         os.kill(self.running.pid, how)
-        port = int(self.running.target.rpartition(":")[2])
-        deadline = time.monotonic() + DOWN_SECONDS
+        port, deadline = self._port, time.monotonic() + DOWN_SECONDS
         while not _is_free(port) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.running = self._launch(port)
 
+    def change(self) -> None:
+        """Serves in the next way."""
+        self._ways.rotate(-1)
+        self.restart(signal.SIGTERM)
+
+    @property
+    def _port(self) -> int:
+        return int(self.running.target.rpartition(":")[2])
+
     def _launch(self, port: int) -> RunningServer:
-        return self._stack.enter_context(launch(log_level="error", port=port))
+        return self._stack.enter_context(launch(log_level="error", port=port, **self.way.settings))
 
 
 class Caller:
@@ -52,9 +77,9 @@ class Caller:
         self._process = process
         self.pid = process.pid
 
-    def begin(self, seconds: float) -> None:
-        """Has it make calls for so long."""
-        cast(IO[str], self._process.stdin).write(f"{seconds}\n")
+    def begin(self, seconds: float, reach: Reach) -> None:
+        """Has it make calls of a server for so long."""
+        cast(IO[str], self._process.stdin).write(f"{seconds} {reach.text()}\n")
         cast(IO[str], self._process.stdin).flush()
 
     def answer(self) -> dict[str, Any]:
@@ -71,17 +96,17 @@ class Caller:
 
 
 @contextmanager
-def calling(target: str, seed: int) -> Iterator[Caller]:
+def calling(seed: int) -> Iterator[Caller]:
     """A caller, which has closed all its connections at the end."""
-    command = [sys.executable, "-m", "trials.soak.caller", target, str(seed)]
+    command = [sys.executable, "-m", "trials.soak.caller", str(seed)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Caller(process)
 
 
 @contextmanager
-def victim(target: str) -> Iterator[None]:
+def victim(reach: Reach) -> Iterator[None]:
     """A client in the middle of its calls, which is killed at the end of the block."""
-    command = [sys.executable, "-m", "trials.soak.victim", target]
+    command = [sys.executable, "-m", "trials.soak.victim", reach.text()]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         cast(IO[str], process.stdout).readline()
         try:

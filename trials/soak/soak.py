@@ -5,11 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.growth.processes import GIVING_BACK, variables
-from trials.soak.growth import CALLER, SERVER, Growth, growths
+from trials.soak.growth import CALLER, SERVER, Growth, Life, growths
 from trials.soak.plan import Plan
 from trials.soak.processes import Caller, Served, calling, victim
+from trials.soak.ways import Way, ways
 from trials.watching import Held, held, settled
 
 CALLERS = 2
@@ -34,24 +37,32 @@ class Outcome:
     Attributes:
         ends: How calls ended, by their kinds.
         problems: All that must not be.
-        lives: The samples of each of the server's processes.
-        callers: The samples of each caller.
-        before: What the server held before the first call.
+        servers: The lives of all servers.
+        callers: The lives of all callers, another one for each way in which the server was served.
+        before: What the server held before the first call; after a change, what that one held.
         after: What the last server held once all callers had left.
     """
 
     before: Held
     ends: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
-    lives: list[list[Held]] = field(default_factory=lambda: [[]])
-    callers: list[list[Held]] = field(default_factory=lambda: [[] for _ in range(CALLERS)])
+    servers: list[Life] = field(default_factory=list)
+    callers: list[Life] = field(default_factory=list)
     after: Held | None = None
+
+    def begin_server(self, way: Way) -> None:
+        """Another server, which is served in that way."""
+        bounds = {name: way.processes * bound for name, bound in SERVER.items()}
+        self.servers.append(Life(f"server {len(self.servers) + 1}, {way.name}", bounds, []))
+
+    def begin_callers(self, way: str) -> None:
+        """The callers call a server that is served in that way."""
+        self.callers += [Life(f"caller {number + 1}, {way}", CALLER, []) for number in range(CALLERS)]
 
     def growths(self) -> list[tuple[str, Growth]]:
         """What each process grew by, with its name."""
-        named = [(f"server {number}", life, SERVER) for number, life in enumerate(self.lives, 1)]
-        named += [(f"caller {number}", life, CALLER) for number, life in enumerate(self.callers, 1)]
-        return [(name, growth) for name, life, bounds in named for growth in growths(life, bounds)]
+        lives = [*self.servers, *self.callers]
+        return [(life.name, growth) for life in lives for growth in growths(life.samples, life.bounds)]
 
     def all_problems(self) -> list[str]:
         grown = [
@@ -64,27 +75,44 @@ class Outcome:
 
 def soak(plan: Plan, seed: int, tell: Tell) -> Outcome:
     """Makes calls of all kinds for as long as the plan says."""
-    with ExitStack() as servers, variables(GIVING_BACK):
-        served = Served(servers)
-        outcome = Outcome(held(served.running.pid, served.running.metrics_url))
+    with TemporaryDirectory(prefix="losswire-soak-") as folder, ExitStack() as servers, variables(GIVING_BACK):
+        served = Served(servers, ways(Path(folder)))
+        outcome = Outcome(before=_held(served))
+        _begin(served, outcome)
         with ExitStack() as stack:
-            target = served.running.target
-            callers = [stack.enter_context(calling(target, seed + number)) for number in range(CALLERS)]
+            callers = [stack.enter_context(calling(seed + number)) for number in range(CALLERS)]
             for number in range(plan.rounds):
+                if number in plan.changes:
+                    _change(served, outcome)
                 _round(plan, number, served, callers, outcome)
-                tell(number, outcome.lives[-1][-1], [life[-1] for life in outcome.callers])
+                tell(number, outcome.servers[-1].samples[-1], [life.samples[-1] for life in outcome.callers[-CALLERS:]])
         _end(served, outcome)
     return outcome
 
 
+def _change(served: Served, outcome: Outcome) -> None:
+    served.change()
+    outcome.before = _held(served)
+    _begin(served, outcome)
+
+
+def _begin(served: Served, outcome: Outcome) -> None:
+    outcome.begin_server(served.way)
+    outcome.begin_callers(served.way.name)
+
+
+def _held(served: Served) -> Held:
+    return held(served.running.pid, served.running.metrics_url)
+
+
 def _round(plan: Plan, number: int, served: Served, callers: list[Caller], outcome: Outcome) -> None:
     for caller in callers:
-        caller.begin(plan.seconds)
-    with victim(served.running.target):
+        caller.begin(plan.seconds, served.reach)
+    with victim(served.reach):
         time.sleep(plan.seconds / 3)
     if number in plan.restarts:
         served.restart(plan.restarts[number])
-        outcome.lives.append([])
+        outcome.begin_server(served.way)
     for caller in callers:
         _count(caller.answer(), outcome)
     _sample(served, callers, outcome)
@@ -101,9 +129,9 @@ def _count(answer: dict[str, dict[str, int]], outcome: Outcome) -> None:
 
 def _sample(served: Served, callers: list[Caller], outcome: Outcome) -> None:
     now = _quiet(served)
-    outcome.lives[-1].append(now)
-    for life, caller in zip(outcome.callers, callers, strict=True):
-        life.append(held(caller.pid))
+    outcome.servers[-1].samples.append(now)
+    for life, caller in zip(outcome.callers[-CALLERS:], callers, strict=True):
+        life.samples.append(held(caller.pid))
     in_use = {name: value for name, value in now.in_use.items() if value and name != LEASES}  # callers keep regions
     outcome.problems += [f"{name} is {value:.0f} in the quiet after a round" for name, value in in_use.items()]
     outcome.problems += [f"{now.faults} calls ended by the server's own fault"] if now.faults else []
@@ -111,10 +139,9 @@ def _sample(served: Served, callers: list[Caller], outcome: Outcome) -> None:
 
 def _quiet(served: Served) -> Held:
     """What the server holds once no call is under way."""
-    running = served.running
     deadline = time.monotonic() + QUIET_SECONDS
     while True:
-        now = held(running.pid, running.metrics_url)
+        now = _held(served)
         if not any(value for name, value in now.in_use.items() if name != LEASES) or time.monotonic() > deadline:
             return now
         time.sleep(0.2)
@@ -123,7 +150,7 @@ def _quiet(served: Served) -> Held:
 def _end(served: Served, outcome: Outcome) -> None:
     """Counts what stays once all callers have left."""
     running, before = served.running, outcome.before
-    spare = int(SERVER["descriptors"])
+    spare = int(SERVER["descriptors"]) * served.way.processes
     after = outcome.after = settled(running.pid, running.metrics_url, QUIET_SECONDS, before.descriptors + spare)
     outcome.problems += [f"{name} is {value:.0f} after all callers" for name, value in after.in_use.items() if value]
     if after.regions:
