@@ -44,10 +44,10 @@ def test_descriptors_that_stay_are_found():
 
 
 def test_short_life_tells_nothing():
-    assert growths(life(300, 400, 500, 600), SERVER) == []
+    assert growths(life(300, 400, 500, 600, 700, 800), SERVER) == []
 
 
-@pytest.mark.parametrize(("minutes", "rounds", "restarts"), [(1, 12, 2), (10, 60, 4), (0.1, 8, 2)])
+@pytest.mark.parametrize(("minutes", "rounds", "restarts"), [(1, 12, 2), (10, 60, 4), (0.1, 10, 2)])
 def test_plan_restarts_a_server_by_both_signals(minutes, rounds, restarts):
     plan = Plan.of(minutes)
     assert plan.rounds == rounds

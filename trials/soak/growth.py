@@ -13,7 +13,7 @@ from typing import NamedTuple
 from trials.watching import Held
 
 WARM_UP_SHARE, LEAST_WARM_UP = 0.2, 2  # of the samples of a life, and samples
-LEAST_SAMPLES = 3  # that are compared
+LEAST_SAMPLES = 5  # that are compared
 
 MB = 1e6
 SERVER: Mapping[str, float] = {"memory": 16 * MB, "descriptors": 4, "threads": 4}

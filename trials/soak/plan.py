@@ -24,8 +24,8 @@ class Plan(NamedTuple):
     @classmethod
     def of(cls, minutes: float) -> "Plan":
         seconds = 10.0 if minutes >= 5 else 5.0
-        rounds = max(8, round(60 * minutes / seconds))
+        rounds = max(10, round(60 * minutes / seconds))
         restarts = {1: signal.SIGTERM, 2: signal.SIGKILL}
         if rounds >= LONG_ROUNDS:
             restarts |= {rounds // 2: signal.SIGTERM, rounds // 2 + 1: signal.SIGKILL}
-        return cls(seconds, rounds, restarts, (rounds // 3 + 1,))
+        return cls(seconds, rounds, restarts, (rounds // 3,))
