@@ -174,10 +174,26 @@ def test_call_beside_streams_is_not_refused_for_what_is_read_ahead_of_them(play)
     async def story(scene):
         peer = "ipv4:10.0.0.9:9"
         stream, small = scene.call(peer=peer, is_stream=True), scene.call(peer=peer)
-        scene.came(stream, BUDGET // MIB // 2)  # more than fits three times, as a unary message must
+        others = scene.admission.reservation()
+        others.resize(BUDGET - 13 * MIB)
+        scene.came(stream, 12)  # which does not fit three times, as a unary message must
         await scene.look()
-        assert scene.held * MIB == BUDGET // 2
+        assert scene.held * MIB == BUDGET - MIB
         assert refused(stream, small) == [False, False]
+
+    play(story)
+
+
+def test_large_slabs_of_a_stream_are_held_as_other_messages_are(play):
+    async def story(scene):
+        old, young = scene.call(is_stream=True), scene.call(is_stream=True)
+        small = scene.call(peer=young.connection.peer)
+        scene.came(old, 40)
+        await scene.look()
+        assert scene.held == COPIES * 40
+        scene.came(young, 20)
+        await scene.look()
+        assert refused(old, young, small) == [False, True, False]
 
     play(story)
 

@@ -17,6 +17,7 @@ from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.allocator import FreedMemory
 from losswire_server.process.sockets import Sockets
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connection, Connections
 from losswire_server.settings.sizes import KEPT_PARTS, MESSAGE_COPIES
 
@@ -125,22 +126,27 @@ class Arrivals:
             self._freed.give_back()
             if not self._wanted.wait(GIVE_BACK_SECONDS) and not self._admission.inflight_bytes:
                 self._wanted.wait()
-            if not self._admission.inflight_bytes:
-                self._wanted.wait()
 
     def _look(self, now: float) -> None:
-        calls: dict[Connection, Waiting] = {}  # the youngest of each connection, the oldest connection first
-        for call, since in list(self._watched.items()):
-            if now - since < ON_ITS_WAY_SECONDS:
-                break
-            calls[call.connection] = call
-        self._streaming = {call.connection for call in list(self._watched) if call.is_stream}
+        calls = self._youngest(now)
         unknown = [connection for connection in calls if not self._count(connection, now)]
         if unknown or now - self._found >= FIND_SECONDS:
             self._find(now)
         self._refused.intersection_update(calls.values())
         self._hold([call for call in calls.values() if call not in self._refused])
         self._end_youngest(calls)
+
+    def _youngest(self, now: float) -> dict[Connection, Waiting]:
+        """The youngest call of each connection, the oldest connection first. Streams are what fills a connection."""
+        watched = list(self._watched.items())
+        self._streaming = {call.connection for call, _ in watched if call.is_stream}
+        calls: dict[Connection, Waiting] = {}
+        for call, since in watched:
+            if now - since < ON_ITS_WAY_SECONDS:
+                break
+            if call.is_stream or call.connection not in self._streaming:
+                calls[call.connection] = call
+        return calls
 
     def _count(self, connection: Connection, now: float) -> bool:
         """Counts what arrived over a connection. Returns whether the connection is known, if it is on a network."""
@@ -151,7 +157,7 @@ class Arrivals:
         """Holds what arrived for calls, the oldest first. Younger ones make room: else none of them would end.
 
         What gRPC reads ahead of streams is bounded, and they wait for room by themselves. Other calls on their
-        connections must not be refused for it.
+        connections must not be refused for it. What exceeds it is of large slabs that are taken in.
         """
         for number, call in enumerate(calls):
             younger = calls[number + 1 :]
@@ -163,11 +169,15 @@ class Arrivals:
                     self._refuse(next(filter(self._can_make_room, reversed(younger)), call), error)
 
     def _hold_one(self, call: Waiting) -> None:
-        connection, is_ahead = call.connection, call.connection in self._streaming
+        connection, is_ahead = call.connection, self._is_ahead(call.connection)
         copies = 1 if is_ahead or connection.is_held_back else COPIES
         has_grown = connection.hold(copies, whether_it_fits=not is_ahead)
         if has_grown and not connection.is_held_back:
             self._admission.begin_silence(connection.held, partial(self._make_room, call), STALLED_SECONDS)
+
+    def _is_ahead(self, connection: Connection) -> bool:
+        """Whether what came may be what gRPC reads ahead of streams, beside a slab that it takes in."""
+        return connection in self._streaming and connection.unfinished <= connection.receiving * 2 * LOOKAHEAD_BYTES
 
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0
