@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from losswire_server.calls.admission import Admission
+from losswire_server.calls.admission import SILENT_SECONDS, Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.rpc import intake as intake_module
@@ -135,6 +135,52 @@ def test_message_waits_while_evaluations_take_the_room():
         (turn,) = turns_of(scene, scene.call())
         assert await begun(turn) == [False]
         evaluation.close()
+        assert await begun(turn) == [True]
+
+    play(story)
+
+
+def test_message_of_which_no_more_comes_takes_what_has_come():
+    async def story(scene):
+        evaluation = scene.admission.reservation()
+        evaluation.resize(BUDGET * 15 // 16 - COPIES * 2 * MIB)
+        turns = fits, large = turns_of(scene, scene.call(2 * MIB), scene.call(LOOKAHEAD_BYTES - MIB))
+        assert await begun(*turns) == [True, False]
+        large.cancel()
+        await fits
+
+    play(story)
+
+
+def test_message_is_taken_for_as_large_as_the_last_one():
+    async def story(scene):
+        evaluation = scene.admission.reservation()
+        evaluation.resize(BUDGET * 15 // 16 - COPIES * 8 * MIB)
+        as_before, unknown = [scene.call(LOOKAHEAD_BYTES) for _ in range(2)]
+        as_before.connection.last_bytes = 6 * MIB
+        turns = turns_of(scene, as_before)
+        assert await begun(*turns) == [True]
+        scene.intake.end(as_before)
+        turns = turns_of(scene, unknown)
+        assert await begun(*turns) == [False]
+        evaluation.close()
+        assert await begun(*turns) == [True]
+
+    play(story)
+
+
+def test_silent_callers_make_room():
+    async def story(scene):
+        silent, ended = scene.admission.reservation(), []
+        silent.resize(BUDGET * 15 // 16 - COPIES * LARGEST + 1)
+        scene.admission.begin_silence(silent, lambda: ended.append(True))
+        (turn,) = turns_of(scene, scene.call())
+        assert await begun(turn) == [False]
+        assert not ended
+        scene.clock.now += SILENT_SECONDS
+        assert await begun(turn) == [False]
+        assert ended == [True]
+        silent.close()
         assert await begun(turn) == [True]
 
     play(story)

@@ -68,6 +68,11 @@ class Admission:
         """Marks a caller as waited for. If that takes longer and others need its bytes, `end` is called once."""
         self._silent[held] = _Silent(self._clock(), seconds, end)
 
+    def end_silent(self, missing: int) -> None:
+        """Tells callers that have been silent for long to end, if others need so many bytes."""
+        with self._lock:
+            self._end_silent(missing)
+
     def end_silence(self, held: "Reservation") -> None:
         self._silent.pop(held, None)
 

@@ -58,7 +58,7 @@ class Call:
         self._access_log = access_log
         self._waits = waits
         self._turns = OwnTurns(waits.turns, CALL_SECONDS)
-        self._received_bytes = self._sent_bytes = self._messages = 0
+        self._received_bytes = self._sent_bytes = self._messages = self._last_bytes = 0
         self._task = asyncio.current_task()
         self._refusal: Exception | None = None
         self._answer: Reservation | None = None
@@ -122,8 +122,8 @@ class Call:
     async def only_message(self) -> bytes:
         """The message of a call that has one; empty if none came.
 
-        If the last one over this connection was large, so is this, probably: it needs a turn, which lasts until the
-        answer has left.
+        If the last such one over this connection was large, so is this, probably: it needs a turn, which lasts until
+        the answer has left.
         """
         self._turns.learn(self.connection.last_bytes)
         message = await self.read()
@@ -194,7 +194,7 @@ class Call:
     async def _turn_to_receive(self) -> None:
         if not self.is_stream:
             await self._waits.turn_to_receive(self)
-        elif self._messages < FIRST_MESSAGES or self.connection.last_bytes > LOOKAHEAD_BYTES:
+        elif self._messages < FIRST_MESSAGES or self._last_bytes > LOOKAHEAD_BYTES:
             await self._waits.turn_to_receive_slab(self)
 
     def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:
@@ -205,7 +205,10 @@ class Call:
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()
         self._messages += 1
+        self._last_bytes = size
         self._received_bytes += size
+        if not self.is_stream:
+            self.connection.last_bytes = size
         self.connection.came(size)
         self._account.received(size)
 

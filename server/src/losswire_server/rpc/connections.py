@@ -32,7 +32,7 @@ class Connection:
         held_back: How many of these wait for their turn: gRPC takes only the beginnings of their messages.
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
-        last_bytes: Size of the last message that came.
+        last_bytes: Size of the last message of a call that had one; 0 before the first.
         resets: Calls that it left, if it left any: see `Resets`.
     """
 
@@ -85,7 +85,6 @@ class Connection:
 
     def came(self, size: int) -> None:
         """Notes that a message is complete. Who takes it holds its bytes from now on."""
-        self.last_bytes = size
         self._complete += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
         self._unsettled += 1
         if self.held.size:

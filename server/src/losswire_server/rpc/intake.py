@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.01
 MOST_SECONDS = 2.0  # for room: then its caller had better try again later
 SPARE_SHARE = 16  # of the budget, one part of so many: it stays free, and what takes no more does not count
 KNOWN_SECONDS = 0.02  # in which a new connection is found
+UNKNOWN = -1
 BEGUN_BYTES = 2**7  # that come with the beginning of any message
 LARGE_BYTES = 2**14  # of a beginning: callers that know nothing of the server's windows yet send up to four times that
 
@@ -48,7 +49,7 @@ class Intake:
         self._whole = COPIES * max_message_bytes
         self._clock = clock
         self._receiving: dict[Waiting, None] = {}
-        self._waiting: dict[Connection, deque[asyncio.Future[None]]] = {}  # who had a turn last is last
+        self._waiting: dict[Connection, deque[_Beginning]] = {}  # who had a turn last is last
         self._certain: list[Connection] = []  # that have a turn and do not know it yet, or whose message has just come
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,7 +72,7 @@ class Intake:
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
-        takes = not self._waiting and self._fits([call.connection for call in self._receiving])
+        takes = not self._waiting and self._missing([call.connection for call in self._receiving], self._whole) <= 0
         if takes:
             connection.begin_fast(self._clock())
         return takes
@@ -85,62 +86,71 @@ class Intake:
         """
         if await self._is_small(connection):
             return
-        connection.held.check_fits(COPIES * self._ahead(connection))
-        if self._waiting or not self._has_room:
-            await self._wait(connection)
+        connection.held.check_fits(COPIES * max(0, self._ahead(connection)))
+        await self._wait(connection)
         connection.begin_fast(self._clock())
 
     async def turn_of_slab(self, connection: Connection) -> None:
         """As `turn`, for a message of a stream, which is not refused for want of room: the stream waits by itself."""
         if self._ahead(connection) < LOOKAHEAD_BYTES:
             return
-        if self._waiting or not self._has_room:
-            with suppress(OverloadedError):
-                await self._wait(connection)
+        with suppress(OverloadedError):
+            await self._wait(connection)
         connection.begin_fast(self._clock())
 
-    @property
-    def _has_room(self) -> bool:
-        """Whether a message of any size fits beside those that come fast."""
+    def _missing_for(self, beginning: "_Beginning") -> int:
+        """How many bytes are missing for a message beside those that come fast, above 0 if any are."""
         now = self._clock()
         fast = [call.connection for call in self._receiving if call.connection.is_fast(now)]
-        return self._fits([*self._certain, *fast])
+        return self._missing([*self._certain, *fast], self._needed(beginning))
 
-    def _fits(self, others: Collection[Connection]) -> bool:
-        """Whether a message of any size fits beside others, and what is in flight. If nothing is, any has its turn."""
+    def _needed(self, beginning: "_Beginning") -> int:
+        """The bytes that a message probably takes: as many as the last one, if this is larger than what is read ahead.
+
+        If nothing more comes of it, although gRPC would read more ahead, then it is complete.
+        """
+        if beginning.rests and beginning.ahead < LOOKAHEAD_BYTES - LARGE_BYTES:
+            return COPIES * beginning.ahead
+        last = beginning.connection.last_bytes
+        return COPIES * (last + last // 4) if last > LOOKAHEAD_BYTES else self._whole
+
+    def _missing(self, others: Collection[Connection], needed: int) -> int:
+        """As `_missing_for`, beside others of any size. If nothing else is in flight, nothing is missing."""
         held = sum(connection.held.size for connection in {*others, *self._waiting})
         others_bytes, spare = self._admission.inflight_bytes - held, self._admission.max_bytes // SPARE_SHARE
-        is_alone = not others and others_bytes <= spare
-        return is_alone or others_bytes + (len(others) + 1) * self._whole <= self._admission.max_bytes - spare
+        if not others and others_bytes <= spare:
+            return 0
+        return others_bytes + len(others) * self._whole + needed - (self._admission.max_bytes - spare)
 
     async def _is_small(self, connection: Connection) -> bool:
         if connection.endpoint is None:  # not on a network: nothing is known of it
             return True
-        if not self._sockets.knows(connection.endpoint):
+        if self._ahead(connection) == UNKNOWN:
             await asyncio.sleep(KNOWN_SECONDS)
-            if not self._sockets.knows(connection.endpoint):
-                return False
-        if self._ahead(connection) < BEGUN_BYTES:
+        if not connection.last_bytes and UNKNOWN < self._ahead(connection) < BEGUN_BYTES:  # it may be of any size
             await asyncio.sleep(LOOK_SECONDS)
-        return self._ahead(connection) < LARGE_BYTES
+        return UNKNOWN < self._ahead(connection) < LARGE_BYTES
 
     def _ahead(self, connection: Connection) -> int:
+        """What has come of messages of a connection that are not complete; `UNKNOWN` if the connection is new."""
         endpoint = connection.endpoint
         received = None if endpoint is None else self._sockets.received_bytes(endpoint)
-        return 0 if received is None else connection.ahead(received)
+        return UNKNOWN if received is None else connection.ahead(received)
 
     async def _wait(self, connection: Connection) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(connection, deque()).append(waiting)
+        beginning = _Beginning(connection)
+        if not self._waiting and self._missing_for(beginning) <= 0:
+            return
+        self._waiting.setdefault(connection, deque()).append(beginning)
         self._look_later()
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                await waiting
+                await beginning.turn
         except TimeoutError:
             problem = f"{self._admission.inflight_bytes} of at most {self._admission.max_bytes} bytes are in flight"
             raise OverloadedError(f"{problem}, and a large message waited long for room", RETRY_MILLISECONDS) from None
         finally:
-            if waiting.done() and not waiting.cancelled():
+            if beginning.turn.done() and not beginning.turn.cancelled():
                 self._certain.remove(connection)
 
     def _look_later(self) -> None:
@@ -149,21 +159,44 @@ class Intake:
 
     def _look(self) -> None:
         self._timer = None
+        for queue in self._waiting.values():
+            queue[0].look(self._ahead(queue[0].connection))
         self._pass_on()
         if self._waiting:
+            missing = self._missing_for(next(iter(self._waiting.values()))[0])
+            self._admission.end_silent(missing)
             self._look_later()
 
     def _pass_on(self) -> None:
         """Gives the next one its turn, if there is room."""
-        if not self._waiting or not self._has_room:
-            return
-        connection = next(iter(self._waiting))
-        queue = self._waiting.pop(connection)
-        waiting = queue.popleft()
-        if queue:
-            self._waiting[connection] = queue
-        if waiting.done():
-            self._pass_on()
-        else:
-            self._certain.append(connection)
-            waiting.set_result(None)
+        while self._waiting:
+            connection, queue = next(iter(self._waiting.items()))
+            if not queue[0].turn.done() and self._missing_for(queue[0]) > 0:
+                return
+            del self._waiting[connection]
+            first = queue.popleft()
+            if queue:
+                self._waiting[connection] = queue
+            if not first.turn.done():
+                self._certain.append(connection)
+                first.turn.set_result(None)
+
+
+class _Beginning:
+    """What has come of a message that waits.
+
+    Attributes:
+        connection: Over which it comes.
+        turn: Is done when the message may be taken in.
+        ahead: Bytes that had come at the last look.
+        rests: Whether none came since the look before.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.turn = asyncio.get_running_loop().create_future()
+        self.ahead = UNKNOWN
+        self.rests = False
+
+    def look(self, ahead: int) -> None:
+        self.rests, self.ahead = ahead == self.ahead != UNKNOWN, ahead
