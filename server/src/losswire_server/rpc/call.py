@@ -198,9 +198,13 @@ class Call:
             await self._waits.turn_to_receive_slab(self)
 
     def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:
+        """Counts what came for a read, also if the call has ended meanwhile: then nobody else asks for it."""
+        came = None if reading.cancelled() or reading.exception() is not None else reading.result()
+        if isinstance(came, bytes):
+            self.connection.came(len(came))
         self._waits.end_receiving(self)
-        if not reading.cancelled():
-            reading.exception()  # is nobody's any more if the call has ended
+        if not isinstance(came, bytes):
+            self._waits.lose(self.connection)
 
     def _receive(self, size: int) -> None:
         self._metrics.received.inc()
@@ -209,7 +213,6 @@ class Call:
         self._received_bytes += size
         if not self.is_stream:
             self.connection.last_bytes = size
-        self.connection.came(size)
         self._account.received(size)
 
     def _done(self, _: Any) -> None:

@@ -33,6 +33,7 @@ class Connection:
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
         last_bytes: Size of the last message of a call that had one; 0 before the first.
+        lost_until: Until then bytes may come that belong to no message any more; 0 if none do.
         resets: Calls that it left, if it left any: see `Resets`.
     """
 
@@ -42,6 +43,7 @@ class Connection:
         self.receiving = self.held_back = self.unfinished = 0
         self.held = held
         self.last_bytes = 0
+        self.lost_until = 0.0
         self.resets: Rate | None = None
         self._complete = 0  # bytes of complete messages and of what surrounds them, as estimated in the event loop
         self._excess = 0  # how much of that estimate was found to be too high, by the thread that counts

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
@@ -15,11 +16,12 @@ from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
-from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.connections import LEAST_BYTES, Connection, Connections
 from losswire_server.rpc.intake import Intake
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
+LOST_SECONDS = 1.0  # in which a caller learns that its call has ended, and sends no more of a message
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Waits:
             await self._intake.turn(call.connection)
         except BaseException:
             self._arrivals.forget(call)
+            self.lose(call.connection)
             raise
         finally:
             call.connection.held_back -= 1
@@ -103,6 +106,25 @@ class Waits:
         self._intake.end(call)
         if not call.is_stream:
             self._arrivals.forget(call)
+        if call.connection.lost_until:
+            self._settle(call.connection)
+
+    def lose(self, connection: Connection) -> None:
+        """Counts no more what came of a message that nobody takes, and what still comes until its caller knows."""
+        if self._ahead(connection) >= LEAST_BYTES:
+            connection.lost_until = self._clock() + LOST_SECONDS
+            self._settle(connection)
+            asyncio.get_running_loop().call_later(LOST_SECONDS / 2, self._settle, connection)
+
+    def _settle(self, connection: Connection) -> None:
+        if self._clock() > connection.lost_until:
+            connection.lost_until = 0.0
+        elif not connection.receiving and connection.endpoint is not None:
+            connection.settle(partial(self._sockets.received_bytes, connection.endpoint))
+
+    def _ahead(self, connection: Connection) -> int:
+        received = None if connection.endpoint is None else self._sockets.received_bytes(connection.endpoint)
+        return 0 if received is None else connection.ahead(received)
 
     def begin_stream(self, call: Waiting) -> None:
         """Messages of a stream arrive from now on, also while it does not wait for one."""
