@@ -72,6 +72,18 @@ def test_calls_that_are_cancelled_while_they_wait():
         assert eventually_served(caller, large)
 
 
+def test_connection_whose_calls_were_cancelled_is_served():
+    """What came of calls that were cancelled does not count against those that follow on the same connection."""
+    with promising() as server, stub(server) as caller:
+        large = of_size(57)
+        for seconds in (0.01, 0.03, 0.05, 0.08, 0.12):
+            call = caller.Evaluate.future(large)
+            time.sleep(seconds)
+            call.cancel()
+        ends = [ended(lambda: caller.Evaluate(large, timeout=30)) for _ in range(6)]
+        assert ends[1:] == ["OK"] * 5  # the first one may come before the server knows that the last one has left
+
+
 def eventually_served(caller: LossServiceStub, message: v1.EvaluateRequest) -> bool:
     """Whether a call is served within some attempts, as those that are told to try again make."""
     for _ in range(50):

@@ -12,8 +12,8 @@ from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.rpc.connections import Connections
-from losswire_server.rpc.waits import Waits
-from tests.server.rpc.waiting import Clock, FakeCall, FakeSockets, ended_by
+from losswire_server.rpc.waits import LOST_SECONDS, Waits
+from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
 
 SEND, IDLE = 10.0, 40.0
 
@@ -148,5 +148,58 @@ def test_nobody_is_looked_after_without_calls(play):
         scene.waits.end_sending(call)
         scene.pass_seconds(0.1)
         assert scene.waits._timer is None
+
+    play(story)
+
+
+def came(scene: Scene, call: FakeCall, size: int) -> None:
+    assert call.connection.endpoint is not None
+    scene.sockets.received[call.connection.endpoint] += size
+
+
+def test_what_came_of_a_lost_message_is_forgotten(play):
+    def story(scene):
+        lost = scene.call()
+        scene.waits.begin_receiving(lost)
+        came(scene, lost, 30 * MIB)
+        scene.waits.end_receiving(lost)
+        scene.waits.lose(lost.connection)
+        assert scene.waits._ahead(lost.connection) == 0
+        came(scene, lost, MIB)  # before its caller knows
+        next_one = FakeCall(lost.connection)
+        scene.waits.begin_receiving(next_one)
+        scene.waits.end_receiving(next_one)
+        assert scene.waits._ahead(lost.connection) == 0
+
+    play(story)
+
+
+def test_what_came_of_a_lost_message_is_told_from_others_once_these_have_come(play):
+    def story(scene):
+        lost, other = scene.call(), scene.call()
+        for call in (lost, other):
+            scene.waits.begin_receiving(call)
+        came(scene, lost, 30 * MIB)
+        scene.waits.end_receiving(lost)
+        scene.waits.lose(lost.connection)
+        came(scene, other, MIB)
+        assert scene.waits._ahead(other.connection) == 31 * MIB
+        other.connection.came(MIB)
+        scene.waits.end_receiving(other)
+        assert scene.waits._ahead(other.connection) == 0
+
+    play(story)
+
+
+def test_loss_is_forgotten_after_a_while(play):
+    def story(scene):
+        lost = scene.call()
+        came(scene, lost, MIB)
+        scene.waits.lose(lost.connection)
+        assert lost.connection.lost_until > scene.clock.now
+        scene.clock.now += LOST_SECONDS + 1
+        scene.waits.begin_receiving(lost)
+        scene.waits.end_receiving(lost)
+        assert lost.connection.lost_until == 0
 
     play(story)

@@ -36,9 +36,6 @@ class FakeSockets:
         self.looks += 1
         return set(self.received)
 
-    def knows(self, peer: Endpoint) -> bool:
-        return peer in self.received
-
     def received_bytes(self, peer: Endpoint) -> int | None:
         return self.received.get(peer)
 

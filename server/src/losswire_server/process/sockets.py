@@ -66,10 +66,6 @@ class Sockets:
         self._connections = found
         return set(found)
 
-    def knows(self, peer: Endpoint) -> bool:
-        """Whether `look` has found a connection."""
-        return peer in self._connections
-
     def received_bytes(self, peer: Endpoint) -> int | None:
         """The bytes that came over a connection since its start; None unless `look` has found it."""
         with suppress(OSError), self._open(peer) as connection:

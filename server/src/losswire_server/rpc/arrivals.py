@@ -176,8 +176,9 @@ class Arrivals:
             self._admission.begin_silence(connection.held, partial(self._make_room, call), STALLED_SECONDS)
 
     def _is_ahead(self, connection: Connection) -> bool:
-        """Whether what came may be what gRPC reads ahead of streams, beside a slab that it takes in."""
-        return connection in self._streaming and connection.unfinished <= connection.receiving * 2 * LOOKAHEAD_BYTES
+        """Whether what came may be what gRPC reads ahead of streams, or read ahead of those that have ended."""
+        most = connection.receiving * 2 * LOOKAHEAD_BYTES  # and a slab that it takes in
+        return connection in self._streaming and (connection.unfinished <= most or connection.lost_until > 0)
 
     def _can_make_room(self, call: Waiting) -> bool:
         return call not in self._refused and call.connection.held.size > 0

@@ -33,7 +33,7 @@ class Connection:
         unfinished: What has arrived of messages that are not complete, at last count.
         held: These bytes, and what grpcio needs to take them over.
         last_bytes: Size of the last message of a call that had one; 0 before the first.
-        lost_until: Until then bytes may come that belong to no message any more; 0 if none do.
+        lost_until: When the last bytes probably have come that belong to no message any more; 0 if none are counted.
         resets: Calls that it left, if it left any: see `Resets`.
     """
 

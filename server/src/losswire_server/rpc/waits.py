@@ -117,10 +117,11 @@ class Waits:
             asyncio.get_running_loop().call_later(LOST_SECONDS / 2, self._settle, connection)
 
     def _settle(self, connection: Connection) -> None:
+        if connection.receiving or connection.endpoint is None:
+            return
+        connection.settle(partial(self._sockets.received_bytes, connection.endpoint))
         if self._clock() > connection.lost_until:
             connection.lost_until = 0.0
-        elif not connection.receiving and connection.endpoint is not None:
-            connection.settle(partial(self._sockets.received_bytes, connection.endpoint))
 
     def _ahead(self, connection: Connection) -> int:
         received = None if connection.endpoint is None else self._sockets.received_bytes(connection.endpoint)
@@ -132,6 +133,7 @@ class Waits:
 
     def end_stream(self, call: Waiting) -> None:
         self._arrivals.forget(call)
+        self.lose(call.connection)
 
     def begin_sending(self, call: Waiting) -> None:
         """A call waits for its answer to be read from now on."""
