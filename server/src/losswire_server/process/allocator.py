@@ -47,7 +47,11 @@ class FreedMemory:
     def keep(self) -> bool:
         """Sets this process's malloc, unless its environment does. Returns whether it did."""
         mallopt = getattr(self._libc, "mallopt", None)
-        settings = {M_MMAP_THRESHOLD: self._mapped_from_bytes, M_TRIM_THRESHOLD: TRIMMED_FROM * self._kept_bytes, M_ARENA_MAX: ARENAS}
+        settings = {
+            M_MMAP_THRESHOLD: self._mapped_from_bytes,
+            M_TRIM_THRESHOLD: TRIMMED_FROM * self._kept_bytes,
+            M_ARENA_MAX: ARENAS,
+        }
         return mallopt is not None and all(mallopt(*setting) == 1 for setting in settings.items())
 
     def give_back(self) -> bool:
