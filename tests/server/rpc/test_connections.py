@@ -2,8 +2,9 @@ import pytest
 
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED, Account
-from losswire_server.errors import TooLargeError
+from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.sockets import Endpoint
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import LEAST_BYTES, SETTLE_CALLS, Connection, Connections
 
 MIB = 2**20
@@ -171,3 +172,33 @@ def test_connections_that_have_ended_are_forgotten(admission):
     assert admission.inflight_bytes == len(connections.accounts) == 0
     assert connections.of(PEER) is not gone
     assert connections.of("ipv6:%5B::1%5D:7").endpoint == alive.endpoint
+
+
+def test_beginnings_of_messages_that_are_held_back_are_held_once(admission, connection):
+    connection.begin_receiving()
+    connection.held_back = 1
+    count(connection, 20 * MIB)
+    connection.hold(3, whether_it_fits=True)
+    assert admission.inflight_bytes == 3 * 20 * MIB - 2 * LOOKAHEAD_BYTES
+
+
+def test_messages_that_never_fit_at_once_may_fit_one_after_the_other(connection):
+    connection.begin_receiving()
+    count(connection, 40 * MIB)
+    with pytest.raises(OverloadedError, match="this call needs"):
+        connection.hold(3, whether_it_fits=True)
+    with pytest.raises(OverloadedError, match="this call needs"):
+        connection.check_fits(101 * MIB)
+    connection.end_receiving()
+    count(connection, 41 * MIB)
+    with pytest.raises(TooLargeError):
+        connection.hold(3, whether_it_fits=True)
+    with pytest.raises(TooLargeError):
+        connection.check_fits(101 * MIB)
+
+
+def test_more_than_the_calls_can_have_belongs_to_none(admission):
+    connection = Connection(PEER, admission.reservation(), max_message_bytes=MIB)
+    connection.begin_receiving()
+    count(connection, 50 * MIB)
+    assert connection.unfinished == MIB + LOOKAHEAD_BYTES

@@ -170,8 +170,7 @@ class Arrivals:
 
     def _hold_one(self, call: Waiting) -> None:
         connection, is_ahead = call.connection, self._is_ahead(call.connection)
-        copies = 1 if is_ahead or connection.is_held_back else COPIES
-        has_grown = connection.hold(copies, whether_it_fits=not is_ahead)
+        has_grown = connection.hold(1 if is_ahead else COPIES, whether_it_fits=not is_ahead)
         if has_grown and not connection.is_held_back:
             self._admission.begin_silence(connection.held, partial(self._make_room, call), STALLED_SECONDS)
 

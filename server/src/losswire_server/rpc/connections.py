@@ -8,10 +8,13 @@ over.
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from losswire_server.calls.admission import Admission, Reservation
-from losswire_server.calls.limits import Account, Accounts, CallerLimits, Rate
+from losswire_server.calls.limits import RETRY_MILLISECONDS, Account, Accounts, CallerLimits, Rate
+from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.sockets import Endpoint, endpoint_of
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 
 # What surrounds messages is estimated, rather too high: that is noticed, since more cannot be complete than came.
 FRAME_BYTES = 2**12  # of HTTP/2, each behind a header of 9 bytes; most callers fill frames of four times that
@@ -37,8 +40,9 @@ class Connection:
         resets: Calls that it left, if it left any: see `Resets`.
     """
 
-    def __init__(self, peer: str, held: Reservation) -> None:
+    def __init__(self, peer: str, held: Reservation, max_message_bytes: int = 2**31) -> None:
         self.peer = peer
+        self._most_bytes = max_message_bytes + LOOKAHEAD_BYTES  # that may come of a message and of what follows
         self.endpoint: Endpoint | None = endpoint_of(peer)
         self.receiving = self.held_back = self.unfinished = 0
         self.held = held
@@ -114,7 +118,8 @@ class Connection:
         unfinished = received - (complete - self._excess)
         if received - self._fast_from >= FAST_BYTES:
             self._fast_from, self._fast_until = received, now + FAST_SECONDS
-        self.unfinished = unfinished if self.receiving and unfinished >= LEAST_BYTES else 0
+        unfinished = min(unfinished, self.receiving * self._most_bytes)  # more belongs to messages that nobody takes
+        self.unfinished = unfinished if unfinished >= LEAST_BYTES else 0
         return True
 
     def hold(self, copies: int, *, whether_it_fits: bool) -> bool:
@@ -125,18 +130,47 @@ class Connection:
             whether_it_fits: Whether to raise an error if it does not.
 
         Raises:
-            Exception: See `Reservation.resize`.
+            OverloadedError: It does not fit now, or never all at once, though each message may fit.
+            TooLargeError: The only message can never fit.
         """
         with self._lock:
-            before, size = self.held.size, copies * self.unfinished if self.receiving else 0
+            before, size = self.held.size, self._needed(copies)
             if not size:
                 if before:
                     self.held.close()
             elif whether_it_fits:
-                self.held.resize(size)
+                with self._retryable():
+                    self.held.resize(size)
             else:
                 self.held.hold(size)
         return size > before
+
+    def check_fits(self, size: int) -> None:
+        """Checks whether so many bytes more would fit.
+
+        Raises:
+            OverloadedError: See `hold`.
+            TooLargeError: See `hold`.
+        """
+        with self._retryable():
+            self.held.check_fits(self.held.size + size)
+
+    def _needed(self, copies: int) -> int:
+        """What was counted, so many times but for the beginnings of messages that are held back."""
+        if not self.receiving or not self.unfinished:
+            return 0
+        beginnings = min(self.held_back * LOOKAHEAD_BYTES, self.unfinished)
+        return self.unfinished + (copies - 1) * (self.unfinished - beginnings)
+
+    @contextmanager
+    def _retryable(self) -> Iterator[None]:
+        """Several messages that never fit at once may fit one after the other."""
+        try:
+            yield
+        except TooLargeError as error:
+            if self.receiving < 2:
+                raise
+            raise OverloadedError(str(error), RETRY_MILLISECONDS, "caller_bytes") from error
 
     def let_go(self) -> None:
         """Holds nothing, for calls that have been refused."""
@@ -158,8 +192,9 @@ class Connection:
 class Connections:
     """All connections with calls, by their peers. They are added and forgotten in the event loop."""
 
-    def __init__(self, admission: Admission, limits: CallerLimits) -> None:
+    def __init__(self, admission: Admission, limits: CallerLimits, max_message_bytes: int = 2**31) -> None:
         self.accounts = Accounts(limits)
+        self._max_message_bytes = max_message_bytes
         self._admission = admission
         self._connections: dict[str, Connection] = {}
 
@@ -173,7 +208,7 @@ class Connections:
         connection = self._connections.get(peer)
         if connection is None:
             held = self._admission.reservation(self.accounts.of(peer))
-            connection = self._connections[peer] = Connection(peer, held)
+            connection = self._connections[peer] = Connection(peer, held, self._max_message_bytes)
         return connection
 
     def forget(self, connected: set[Endpoint]) -> None:

@@ -86,7 +86,7 @@ class Intake:
         """
         if await self._is_small(connection):
             return
-        connection.held.check_fits(COPIES * max(0, self._ahead(connection)))
+        connection.check_fits(COPIES * max(0, min(self._ahead(connection), LOOKAHEAD_BYTES)))
         await self._wait(connection)
         connection.begin_fast(self._clock())
 
