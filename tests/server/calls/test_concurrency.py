@@ -194,15 +194,18 @@ def test_small_batch_is_answered_while_large_ones_wait(monkeypatch):
         assert all(call.result(20).row_count == 50_000 for call in large)
 
 
+FLOOD = 60  # calls: their last one ends well after the second, however late a thread hears of either
+
+
 def test_callers_take_turns(gate):
     settings = {"engine_workers": 1, "max_batch_rows": 1}
     with serving(**settings) as server, connected(server) as flood, connected(server) as quiet:
         first = flood.Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
-        calls = [flood.Evaluate.future(sized(elements=6)) for _ in range(20)]
-        eventually(lambda: sample(server, "losswire_queued_rows") == 20 * 3)
+        calls = [flood.Evaluate.future(sized(elements=6)) for _ in range(FLOOD)]
+        eventually(lambda: sample(server, "losswire_queued_rows") == FLOOD * 3)
         last = quiet.Evaluate.future(sized(elements=20_000))
-        eventually(lambda: sample(server, "losswire_queued_rows") == 20 * 3 + 10_000)
+        eventually(lambda: sample(server, "losswire_queued_rows") == FLOOD * 3 + 10_000)
         order: list[str] = []
         last.add_done_callback(lambda _: order.append("quiet"))
         calls[-1].add_done_callback(lambda _: order.append("flood"))

@@ -163,7 +163,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_connection_of_a_flood_is_ended(caplog):
     with serving(max_connection_resets=50) as server, connection(server) as channel, beside(channel) as caller:
-        assert not flood(server.port, count=500_000)
+        assert not flood(server.port, count=5_000_000)  # it is ended long before
         eventually(lambda: warnings(caplog) == ["connection ended, since it left too many calls"])
         assert ended_by(server.registry, "resets") == 1
     assert set(caller.codes) == {grpc.StatusCode.OK}
