@@ -70,6 +70,11 @@ class Intake:
         self._certain.remove(connection)
         self._pass_on()
 
+    def close(self) -> None:
+        """Lets nobody in any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
         takes = not self._waiting and self._missing([call.connection for call in self._receiving], self._whole) <= 0

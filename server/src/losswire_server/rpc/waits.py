@@ -151,6 +151,7 @@ class Waits:
     def close(self) -> None:
         """Looks after nobody any more."""
         self._arrivals.close()
+        self._intake.close()
         if self._timer is not None:
             self._timer.cancel()
 
