@@ -152,6 +152,17 @@ def test_message_of_which_no_more_comes_takes_what_has_come():
     play(story)
 
 
+def test_large_message_does_not_hold_up_smaller_ones():
+    async def story(scene):
+        evaluation = scene.admission.reservation()
+        evaluation.resize(BUDGET * 15 // 16 - COPIES * 5 * MIB)
+        large, small = turns_of(scene, scene.call(LOOKAHEAD_BYTES), scene.call(2 * MIB))
+        assert await begun(large, small) == [False, True]
+        large.cancel()
+
+    play(story)
+
+
 def test_message_is_taken_for_as_large_as_the_last_one():
     async def story(scene):
         evaluation = scene.admission.reservation()

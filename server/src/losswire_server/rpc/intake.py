@@ -6,6 +6,7 @@ Nobody says how large a message is before all of it is there, so what has come o
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -77,7 +78,7 @@ class Intake:
 
     def takes(self, connection: Connection) -> bool:
         """Whether a message may be taken in at once, however large it and those that are being taken in may be."""
-        takes = not self._waiting and self._missing([call.connection for call in self._receiving], self._whole) <= 0
+        takes = not self._waiting and self._whole <= self._room([call.connection for call in self._receiving])
         if takes:
             connection.begin_fast(self._clock())
         return takes
@@ -103,11 +104,20 @@ class Intake:
             await self._wait(connection)
         connection.begin_fast(self._clock())
 
-    def _missing_for(self, beginning: "_Beginning") -> int:
-        """How many bytes are missing for a message beside those that come fast, above 0 if any are."""
+    @property
+    def _room_now(self) -> float:
+        """As `_room`, beside those that come fast."""
         now = self._clock()
         fast = [call.connection for call in self._receiving if call.connection.is_fast(now)]
-        return self._missing([*self._certain, *fast], self._needed(beginning))
+        return self._room([*self._certain, *fast])
+
+    def _room(self, others: Collection[Connection]) -> float:
+        """The bytes for one more message beside others of any size. If nothing else is in flight, any has its turn."""
+        held = sum(connection.held.size for connection in {*others, *self._waiting})
+        others_bytes, spare = self._admission.inflight_bytes - held, self._admission.max_bytes // SPARE_SHARE
+        if not others and others_bytes <= spare:
+            return math.inf
+        return self._admission.max_bytes - spare - others_bytes - len(others) * self._whole
 
     def _needed(self, beginning: "_Beginning") -> int:
         """The bytes that a message probably takes: as many as the last one, if this is larger than what is read ahead.
@@ -118,14 +128,6 @@ class Intake:
             return COPIES * beginning.ahead
         last = beginning.connection.last_bytes
         return COPIES * (last + last // 4) if last > LOOKAHEAD_BYTES else self._whole
-
-    def _missing(self, others: Collection[Connection], needed: int) -> int:
-        """As `_missing_for`, beside others of any size. If nothing else is in flight, nothing is missing."""
-        held = sum(connection.held.size for connection in {*others, *self._waiting})
-        others_bytes, spare = self._admission.inflight_bytes - held, self._admission.max_bytes // SPARE_SHARE
-        if not others and others_bytes <= spare:
-            return 0
-        return others_bytes + len(others) * self._whole + needed - (self._admission.max_bytes - spare)
 
     async def _is_small(self, connection: Connection) -> bool:
         if connection.endpoint is None:  # not on a network: nothing is known of it
@@ -144,7 +146,7 @@ class Intake:
 
     async def _wait(self, connection: Connection) -> None:
         beginning = _Beginning(connection)
-        if not self._waiting and self._missing_for(beginning) <= 0:
+        if not self._waiting and self._needed(beginning) <= self._room_now:
             return
         self._waiting.setdefault(connection, deque()).append(beginning)
         self._look_later()
@@ -168,23 +170,28 @@ class Intake:
             queue[0].look(self._ahead(queue[0].connection))
         self._pass_on()
         if self._waiting:
-            missing = self._missing_for(next(iter(self._waiting.values()))[0])
-            self._admission.end_silent(missing)
+            first = next(iter(self._waiting.values()))[0]
+            self._admission.end_silent(math.ceil(max(0, self._needed(first) - self._room_now)))
             self._look_later()
 
     def _pass_on(self) -> None:
-        """Gives the next one its turn, if there is room."""
-        while self._waiting:
-            connection, queue = next(iter(self._waiting.items()))
-            if not queue[0].turn.done() and self._missing_for(queue[0]) > 0:
-                return
-            del self._waiting[connection]
-            first = queue.popleft()
-            if queue:
-                self._waiting[connection] = queue
-            if not first.turn.done():
+        """Gives a turn to all for whose messages there is room, in order. Larger ones do not hold up smaller ones."""
+        room = self._room_now if self._waiting else 0
+        for connection, queue in list(self._waiting.items()):
+            first = queue[0]
+            if first.turn.done() or self._needed(first) <= room:
+                self._leave_queue(connection)
+            if not first.turn.done() and self._needed(first) <= room:
                 self._certain.append(connection)
                 first.turn.set_result(None)
+                room = self._room_now
+
+    def _leave_queue(self, connection: Connection) -> None:
+        """Takes the first one of a connection out. The connection is last then."""
+        queue = self._waiting.pop(connection)
+        queue.popleft()
+        if queue:
+            self._waiting[connection] = queue
 
 
 class _Beginning:

@@ -170,7 +170,7 @@ def short_memory(server: Server, *, known: bool) -> Iterator[None]:
     """Has no room for one more message, however large messages are and whenever they come."""
     waiting = server._waits._intake
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(waiting, "_missing", lambda *_: 1)
+        patched.setattr(waiting, "_room", lambda _: 0)
         patched.setattr(waiting, "_ahead", lambda _: intake.LARGE_BYTES if known else intake.UNKNOWN)
         patched.setattr(intake, "KNOWN_SECONDS", 30)
         yield
