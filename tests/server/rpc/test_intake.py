@@ -267,6 +267,20 @@ def test_who_leaves_while_it_waits_is_passed_over():
         left.cancel()
         scene.intake.end(busy[0])
         assert await begun(stays) == [True]
+        assert not scene.intake._waiting
+
+    play(story)
+
+
+def test_many_that_leave_at_once_are_forgotten_at_once():
+    async def story(scene):
+        turns_of(scene, *[scene.call() for _ in range(2)])
+        left = turns_of(scene, *[scene.call(peer="ipv4:10.0.0.2:1") for _ in range(100)])
+        assert not any(await begun(*left))
+        for turn in left:
+            turn.cancel()
+        await asyncio.wait(left)
+        assert not scene.intake._waiting
 
     play(story)
 

@@ -159,6 +159,8 @@ class Intake:
         finally:
             if beginning.turn.done() and not beginning.turn.cancelled():
                 self._certain.remove(connection)
+            else:
+                self._leave_queue(beginning)
 
     def _look_later(self) -> None:
         if self._timer is None:
@@ -177,21 +179,19 @@ class Intake:
     def _pass_on(self) -> None:
         """Gives a turn to all for whose messages there is room, in order. Larger ones do not hold up smaller ones."""
         room = self._room_now if self._waiting else 0
-        for connection, queue in list(self._waiting.items()):
-            first = queue[0]
-            if first.turn.done() or self._needed(first) <= room:
-                self._leave_queue(connection)
-            if not first.turn.done() and self._needed(first) <= room:
-                self._certain.append(connection)
+        for first in [queue[0] for queue in self._waiting.values()]:
+            if self._needed(first) <= room and not first.turn.done():
+                self._leave_queue(first)
+                self._certain.append(first.connection)
                 first.turn.set_result(None)
                 room = self._room_now
 
-    def _leave_queue(self, connection: Connection) -> None:
-        """Takes the first one of a connection out. The connection is last then."""
-        queue = self._waiting.pop(connection)
-        queue.popleft()
+    def _leave_queue(self, beginning: "_Beginning") -> None:
+        """Takes one out. Its connection is last then."""
+        queue = self._waiting.pop(beginning.connection)
+        queue.remove(beginning)
         if queue:
-            self._waiting[connection] = queue
+            self._waiting[beginning.connection] = queue
 
 
 class _Beginning:

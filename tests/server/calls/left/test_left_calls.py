@@ -170,7 +170,7 @@ def test_ten_thousand_calls_leave_nothing(server, kind, way):
         for _ in range(MANY // AT_A_TIME):
             _make(channel, path, messages, way, AT_A_TIME)
         eventually(lambda: is_as_it_was(server, before))
-        assert len(os.listdir("/proc/self/fd")) <= files
+        eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)  # a thread may be asking about a connection
 
 
 def _make(channel: grpc.Channel, path: str, messages: list[bytes], way: str, count: int) -> None:
