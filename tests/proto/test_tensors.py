@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import ml_dtypes
@@ -84,3 +85,18 @@ def test_contradictory_tensor_is_refused(tensor, problem):
 
 def test_empty_tensor_needs_no_storage():
     assert decode(v1.Tensor(dtype=FLOAT32, shape=[0, 3]), "input").shape == (0, 3)
+
+
+@given(
+    st.sampled_from(ELEMENT_TYPES),
+    st.lists(st.sampled_from([0, 1, 3, 2**30, 2**31, 2**59, 2**60 - 1, 2**60, 2**62, 2**63 - 1]), max_size=5),
+)
+def test_empty_tensor_is_refused_or_has_its_shape_in_numpy(element, shape):
+    tensor = v1.Tensor(dtype=element.wire, shape=[0, *shape])
+    try:
+        decoded = decode(tensor, "input")
+    except FieldError as error:
+        assert "elements" in error.problem and math.prod(filter(None, shape)) >= 2**60
+    else:
+        assert decoded.shape == (0, *shape)
+        assert np.empty(decoded.shape, np.float64).size == 0  # an answer may have elements of 8 bytes

@@ -10,7 +10,9 @@ from losswire.dtypes import BY_NAME, BY_WIRE, ElementType, of_numpy
 from losswire.errors import FieldError
 
 MAX_DIMENSIONS = 64  # numpy's and torch's limit
-MAX_ELEMENTS = 2**63 - 1
+# numpy and torch count the bytes of an array in 63 bits, also where a dimension of 0 leaves it without elements, and an
+# answer to elements of 2 bytes may have as many of 8.
+MAX_ELEMENTS = (2**63 - 1) // 8
 
 
 def encode(array: npt.NDArray[np.generic], message: v1.Tensor, field: str) -> None:

@@ -89,7 +89,9 @@ class Tensor(_message.Message):
     """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Length of each dimension, outermost first; empty for a scalar. Each is at least 0."""
+        """Length of each dimension, outermost first; empty for a scalar. Each is at least 0. Together, but for
+        those of 0, they make fewer than 2^60 elements.
+        """
 
     @_builtins.property
     def shared_memory(self) -> Global___SharedMemorySpan:
