@@ -138,3 +138,15 @@ def test_looking_leaves_no_descriptors(served):
             sockets.received_bytes(endpoint)
             sockets.received_bytes(Endpoint("127.0.0.1", 1))
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_file_under_a_number_that_was_a_connections_is_left_alone(served, tmp_path):
+    listener, sockets = served
+    caller, accepted, endpoint = connect(listener)
+    with caller, accepted, (tmp_path / "file").open("w") as file:
+        sockets.look()
+        os.dup2(file.fileno(), accepted.fileno())  # gRPC closed it, and a file that was opened then got the number
+        before = len(os.listdir("/proc/self/fd"))
+        assert [sockets.received_bytes(endpoint) for _ in range(20)] == [None] * 20
+        assert not sockets.end(endpoint)
+        assert len(os.listdir("/proc/self/fd")) == before

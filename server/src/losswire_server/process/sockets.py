@@ -86,7 +86,7 @@ class Sockets:
         connection = self._connections.get(peer)
         if connection is None:
             raise OSError("not connected")
-        opened = connection.opened(os.dup(connection.descriptor))
+        opened = connection.opened()
         try:
             if opened.getpeername() == connection.peer:
                 return opened
@@ -123,6 +123,11 @@ class _Connection(NamedTuple):
     family: int
     peer: tuple[Any, ...]  # as the kernel tells it
 
-    def opened(self, descriptor: int) -> socket.socket:
-        """A socket for a descriptor of this connection's. Nothing is asked of the kernel for it."""
-        return socket.socket(self.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
+    def opened(self) -> socket.socket:
+        """A socket for whatever has its descriptor now. Nothing is asked of the kernel for its kind."""
+        descriptor = os.dup(self.descriptor)
+        try:
+            return socket.socket(self.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
+        except OSError:  # a file has it by now
+            os.close(descriptor)
+            raise
