@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from losswire_client import Client, LosswireError
+from losswire_client._deadline import Deadline
+from losswire_client._flow import run as run_flow
 from losswire_client._wires.endpoint import Endpoint
+from losswire_client._wires.grpc_wire import GrpcWire
+from tests.helpers import eventually
 from tests.processes import run
 
 PROGRAM = """
@@ -154,3 +158,39 @@ def test_client_closes_during_name_lookup(target, monkeypatch):
         known.set()
         with pytest.raises(LosswireError, match="this client is closed"):
             call.result(20)
+
+
+@pytest.fixture
+def wire(target):
+    wire = GrpcWire(Endpoint(target, None, None))
+    yield wire
+    run_flow(wire.close())
+
+
+def leased(wire: GrpcWire) -> Any:
+    return run_flow(wire.lease(2**20, Deadline(20)))
+
+
+def test_lease_takes_no_thread(wire):
+    before = threading.active_count()
+    region = leased(wire)
+    eventually(lambda: threading.active_count() <= before)  # a timer ends by itself
+    assert region.is_leased
+
+
+def test_lease_that_many_threads_end_leaves_no_event(wire):
+    region = leased(wire)
+    (call,) = region.end.args
+    assert call._state.due
+    with ThreadPoolExecutor(8) as threads:
+        for ended in [threads.submit(region.end) for _ in range(16)]:
+            ended.result(20)
+    assert not region.is_leased
+    assert not call._state.due
+
+
+def test_lease_ends_after_its_wire(wire):
+    region = leased(wire)
+    run_flow(wire.close())
+    region.end()
+    assert not region.is_leased

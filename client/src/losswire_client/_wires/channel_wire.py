@@ -28,13 +28,14 @@ class ChannelWire(Wire):
     Args:
         endpoint: Where to.
         library: ``grpc`` or ``grpc.aio``.
+        options: Of the channel, beside those of the endpoint.
     """
 
-    def __init__(self, endpoint: Endpoint, library: Any) -> None:
+    def __init__(self, endpoint: Endpoint, library: Any, options: Sequence[tuple[str, Any]] = ()) -> None:
         self.is_broken = False
         self._endpoint = endpoint
         self._closed = False
-        self._channel = endpoint.open(library)
+        self._channel = endpoint.open(library, options)
         self._stub: Any = LossServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         # Of bytes, which requests of packs are by then, and the messages of streams: see losswire.frames.

@@ -94,11 +94,12 @@ class Endpoint:
         """The metadata of every call: the caller's token."""
         return self._token.metadata() if self._token else None
 
-    def open(self, library: Any) -> Any:
+    def open(self, library: Any, more_options: Sequence[tuple[str, Any]] = ()) -> Any:
         """A channel of ``grpc`` or of ``grpc.aio``."""
+        options = [*self._options(), *more_options]
         if self._credentials is None:
-            return library.insecure_channel(self._address(), self._options())
-        return library.secure_channel(self._address(), self._credentials, self._options())
+            return library.insecure_channel(self._address(), options)
+        return library.secure_channel(self._address(), self._credentials, options)
 
     def _address(self) -> str:
         return self._targets[0] if self.is_single else _static_addresses(self._targets)

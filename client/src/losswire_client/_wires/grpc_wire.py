@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
+import grpc.experimental
 
 from losswire import v1
 from losswire_client._capabilities import Capabilities
@@ -34,12 +36,16 @@ from losswire_client._wires.fork import PROCESS
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Otherwise a thread polls in gRPC as long as any lease lasts: then gRPC skips what it does at a fork, and the child may
+# crash. Without it the end of a lease is noticed when the server refuses the region.
+LEASES_TAKE_NO_THREAD = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
+
 
 class GrpcWire(ChannelWire):
     """A channel whose calls block. May be used from any thread."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint, grpc)
+        super().__init__(endpoint, grpc, LEASES_TAKE_NO_THREAD)
         self._coalescing = CoalescingThreads(endpoint.name)
 
     async def evaluate_with_others(
@@ -64,9 +70,11 @@ class GrpcWire(ChannelWire):
             call = self._begin(self._stub.LeaseSharedMemory, request, metadata=metadata)
             try:
                 with _until(deadline, call.cancel):
-                    return Region(next(call), call.is_active, call.cancel)
+                    return Region(next(call), call.is_active, partial(_end, call))
             except BaseException as error:
                 call.cancel()
+                if isinstance(error, Exception):  # else an interrupt may have lost an event
+                    _take_last_events(call)
                 if isinstance(error, StopIteration):
                     raise leaving(self._endpoint.name) from error
                 if isinstance(error, grpc.RpcError) and not deadline.remaining():
@@ -167,3 +175,15 @@ def _until(deadline: Deadline, cancel: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _end(lease: Any) -> None:
+    """Ends the call of a lease."""
+    if lease.cancel():  # once: two threads must not wait for one event
+        _take_last_events(lease)
+
+
+def _take_last_events(lease: Any) -> None:
+    """Has gRPC free a call that was cancelled, since no thread takes its events."""
+    while lease._state.due:  # noqa: SLF001 - grpcio has no public way
+        lease._consume_next_event()  # noqa: SLF001
