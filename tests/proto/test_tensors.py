@@ -93,10 +93,9 @@ def test_empty_tensor_needs_no_storage():
 )
 def test_empty_tensor_is_refused_or_has_its_shape_in_numpy(element, shape):
     tensor = v1.Tensor(dtype=element.wire, shape=[0, *shape])
-    try:
-        decoded = decode(tensor, "input")
-    except FieldError as error:
-        assert "elements" in error.problem and math.prod(filter(None, shape)) >= 2**60
+    if math.prod(filter(None, shape)) < 2**60:
+        assert decode(tensor, "input").shape == (0, *shape)
+        assert np.empty((0, *shape), np.float64).size == 0  # an answer may have elements of 8 bytes
     else:
-        assert decoded.shape == (0, *shape)
-        assert np.empty(decoded.shape, np.float64).size == 0  # an answer may have elements of 8 bytes
+        with pytest.raises(FieldError, match="elements"):
+            decode(tensor, "input")
