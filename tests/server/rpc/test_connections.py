@@ -43,9 +43,18 @@ def test_what_arrived_is_held_until_the_message_has_come(admission, connection):
         assert admission.inflight_bytes == 2 * received
     assert not connection.hold(2, whether_it_fits=True)  # no more has come
     connection.came(20 * MIB)
-    assert admission.inflight_bytes == 20 * MIB  # the other half is the message's own, who takes it holds it
+    assert admission.inflight_bytes == 0  # who takes the message holds it
+
+
+def test_message_that_has_come_is_held_no_more_while_others_come(admission, connection):
+    """Else one that fits only if hardly anything else is in flight would never fit beside other calls."""
+    connection.begin_receiving()
+    count(connection, 21 * MIB)
+    connection.hold(3, whether_it_fits=True)
+    connection.came(20 * MIB)
+    assert admission.inflight_bytes == 3 * MIB
     connection.end_receiving()
-    assert admission.inflight_bytes == 0
+    assert admission.inflight_bytes == 3 * MIB
 
 
 def test_little_is_not_held(admission, connection):

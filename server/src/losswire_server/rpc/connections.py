@@ -54,6 +54,7 @@ class Connection:
         self._received = 0
         self._unsettled = 0
         self._fast_from, self._fast_until = 0, -math.inf
+        self._copies = 1  # how many times what came is held
         self._lock = threading.Lock()  # of `held`
 
     def belongs_to(self, account: Account) -> None:
@@ -94,8 +95,8 @@ class Connection:
         self._complete += size + 9 * (size // FRAME_BYTES) + MESSAGE_OVERHEAD_BYTES
         self._unsettled += 1
         if self.held.size:
-            with self._lock:
-                self.held.hold(max(0, self.held.size - size))
+            with self._lock:  # all copies: else a call beside which others come might never fit
+                self.held.hold(max(0, self.held.size - self._copies * size))
 
     def count(self, received_bytes: Callable[[], int | None], now: float = 0.0) -> bool:
         """Counts what arrived of messages that are not complete.
@@ -134,6 +135,7 @@ class Connection:
             TooLargeError: The only message can never fit.
         """
         with self._lock:
+            self._copies = copies
             before, size = self.held.size, self._needed(copies)
             if not size:
                 if before:
