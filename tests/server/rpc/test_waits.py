@@ -11,6 +11,7 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import ConnectionMetrics
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.waits import LOST_SECONDS, Waits
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
@@ -187,6 +188,70 @@ def test_what_came_of_a_lost_message_is_told_from_others_once_these_have_come(pl
         other.connection.came(MIB)
         scene.waits.end_receiving(other)
         assert scene.waits._ahead(other.connection) == 0
+
+    play(story)
+
+
+def take(scene: Scene, call: FakeCall, size: int) -> None:
+    """The message of a call is complete."""
+    call.connection.came(size)
+    scene.waits.end_receiving(call, size)
+
+
+def test_what_came_of_a_lost_message_is_forgotten_on_a_connection_that_never_rests(play):
+    def story(scene):
+        lost, other = scene.call(), scene.call()
+        for call in (lost, other):
+            scene.waits.begin_receiving(call)
+        came(scene, lost, 30 * MIB)
+        came(scene, other, MIB)
+        scene.waits.end_receiving(lost)
+        scene.waits.lose(lost.connection)
+        late = FakeCall(other.connection)  # something of it had come, but the event loop was busy
+        scene.waits.begin_receiving(late)
+        scene.clock.now += LOST_SECONDS + 1
+        last = FakeCall(other.connection)
+        scene.waits.begin_receiving(last)
+        came(scene, last, 3 * MIB)
+        take(scene, other, MIB)
+        assert scene.waits._ahead(last.connection) > 30 * MIB
+        take(scene, late, 0)
+        assert scene.waits._ahead(last.connection) == pytest.approx(3 * MIB, rel=0.01)
+        assert lost.connection.lost_until > 0  # more may have come until a moment ago
+        scene.waits.begin_receiving(FakeCall(last.connection))
+        take(scene, last, 3 * MIB)
+        assert scene.waits._ahead(last.connection) < 2**14
+
+    play(story)
+
+
+def test_what_is_read_ahead_of_streams_is_not_lost(play):
+    def story(scene):
+        lost, stream = scene.call(), scene.call(is_stream=True)
+        scene.waits.begin_stream(stream)
+        scene.waits.begin_receiving(lost)
+        came(scene, lost, 30 * MIB)
+        scene.waits.end_receiving(lost)
+        scene.waits.lose(lost.connection)
+        scene.waits.begin_receiving(stream)
+        scene.waits.end_receiving(stream)
+        assert scene.waits._ahead(stream.connection) == 2 * LOOKAHEAD_BYTES
+
+    play(story)
+
+
+def test_losses_of_connections_that_ended_are_forgotten(play):
+    def story(scene):
+        lost, stream = scene.call(), scene.call(is_stream=True)
+        scene.waits.begin_stream(stream)
+        scene.waits.begin_receiving(lost)
+        came(scene, lost, 30 * MIB)
+        scene.waits.end_receiving(lost)
+        scene.waits.lose(lost.connection)
+        assert scene.waits._losses
+        scene.sockets.received.clear()
+        scene.waits.end_stream(stream)
+        assert not scene.waits._losses
 
     play(story)
 

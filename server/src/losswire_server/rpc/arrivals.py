@@ -100,6 +100,10 @@ class Arrivals:
         if self._watched.pop(call, None) is not None:
             call.connection.end_receiving()
 
+    def calls_of(self, connection: Connection) -> list[Waiting]:
+        """The calls of a connection for which messages may arrive. Use it in the event loop."""
+        return [call for call in self._watched if call.connection is connection]
+
     def close(self) -> None:
         self._closed = True
         self._wanted.set()

@@ -202,8 +202,9 @@ class Call:
         came = None if reading.cancelled() or reading.exception() is not None else reading.result()
         if isinstance(came, bytes):
             self.connection.came(len(came))
-        self._waits.end_receiving(self)
-        if not isinstance(came, bytes):
+            self._waits.end_receiving(self, len(came))
+        else:
+            self._waits.end_receiving(self)
             self._waits.lose(self.connection)
 
     def _receive(self, size: int) -> None:

@@ -16,7 +16,8 @@ from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
-from losswire_server.rpc.connections import LEAST_BYTES, Connection, Connections
+from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
+from losswire_server.rpc.connections import LEAST_BYTES, Connection, Connections, Loss
 from losswire_server.rpc.intake import Intake
 from losswire_server.rpc.resets import Resets
 
@@ -66,6 +67,7 @@ class Waits:
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
         self._arrivals = Arrivals(admission, connections, sockets, clock, metrics)
         self._intake = Intake(admission, sockets, max_message_bytes, clock)
+        self._losses: dict[Connection, Loss] = {}  # that are not told from what comes beside them yet
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -82,7 +84,7 @@ class Waits:
         try:
             await self._intake.turn(call.connection)
         except BaseException:
-            self._arrivals.forget(call)
+            self._forget(call, 0)
             self.lose(call.connection)
             raise
         finally:
@@ -99,14 +101,17 @@ class Waits:
         if not call.is_stream:
             self._arrivals.watch(call)
             self._intake.begin(call)
+            if loss := self._losses.get(call.connection):
+                loss.begin(call, self._clock())
         self._look_later()
 
-    def end_receiving(self, call: Waiting) -> None:
+    def end_receiving(self, call: Waiting, size: int = 0) -> None:
+        """A message of so many bytes has come; of 0 if none will."""
         self._receiving.pop(call, None)
         self._intake.end(call)
         if not call.is_stream:
-            self._arrivals.forget(call)
-        if call.connection.lost_until:
+            self._forget(call, size)
+        elif call.connection.lost_until:
             self._settle(call.connection)
 
     def lose(self, connection: Connection) -> None:
@@ -117,11 +122,39 @@ class Waits:
             asyncio.get_running_loop().call_later(LOST_SECONDS / 2, self._settle, connection)
 
     def _settle(self, connection: Connection) -> None:
-        if connection.receiving or connection.endpoint is None:
+        if connection.endpoint is None:
             return
+        if connection.receiving:
+            self._settle_beside_others(connection)
+            return
+        self._losses.pop(connection, None)
         connection.settle(partial(self._sockets.received_bytes, connection.endpoint))
         if self._clock() > connection.lost_until:
             connection.lost_until = 0.0
+
+    def _settle_beside_others(self, connection: Connection) -> None:
+        loss = self._losses.get(connection)
+        if loss is None:
+            self._losses[connection] = self._loss(connection)
+        elif (lost := loss.lost_bytes) is not None:
+            del self._losses[connection]
+            connection.lose(lost)
+            if loss.since > connection.lost_until:
+                connection.lost_until = 0.0
+
+    def _loss(self, connection: Connection) -> Loss:
+        calls = self._arrivals.calls_of(connection)
+        others = [call for call in calls if call in self._receiving and not call.is_stream]
+        streams = sum(call.is_stream for call in calls)  # of each gRPC may have read a slab beyond what it reads ahead
+        ahead = (connection.held_back + 2 * streams) * LOOKAHEAD_BYTES
+        return Loss(self._ahead(connection) - ahead, self._clock(), others)
+
+    def _forget(self, call: Waiting, size: int) -> None:
+        self._arrivals.forget(call)
+        if loss := self._losses.get(call.connection):
+            loss.end(call, size)
+        if call.connection.lost_until:
+            self._settle(call.connection)
 
     def _ahead(self, connection: Connection) -> int:
         received = None if connection.endpoint is None else self._sockets.received_bytes(connection.endpoint)
@@ -132,7 +165,7 @@ class Waits:
         self._arrivals.watch(call)
 
     def end_stream(self, call: Waiting) -> None:
-        self._arrivals.forget(call)
+        self._forget(call, 0)
         self.lose(call.connection)
 
     def begin_sending(self, call: Waiting) -> None:
