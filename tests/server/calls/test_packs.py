@@ -1,5 +1,7 @@
 """Many requests in one call, as a caller in any language sees them."""
 
+import gc
+import weakref
 from typing import Any
 
 import grpc
@@ -10,6 +12,7 @@ from grpc_status import rpc_status
 import ce_engine
 import losswire_server.calls.work
 from losswire import v1
+from losswire_server.calls import packs
 from losswire_server.calls.packs import PACK_COPIES
 from losswire_server.requests.needed import needed_bytes
 from tests.helpers import call_of, eventually, serving
@@ -139,6 +142,39 @@ def test_overload_refuses_the_whole_pack(gate):
         gate.opened.set()
         assert first.result(20).results[0].response.row_count == 70
         eventually(lambda: inflight_bytes(server) == 0)
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    """The packs that the server still has, without a garbage collection."""
+    known: weakref.WeakSet[object] = weakref.WeakSet()
+    base: Any = packs.Pack  # type: ignore[attr-defined]
+
+    class Watched(base):  # type: ignore[misc]
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            known.add(self)
+
+    monkeypatch.setattr(packs, "Pack", Watched)
+    gc.disable()
+    yield known
+    gc.enable()
+
+
+def test_pack_that_is_refused_amid_its_requests_is_forgotten(gate, alive):
+    with (
+        serving(max_message_bytes=4096, max_inflight_bytes=150_000, caller_share=1) as server,
+        connected(f"127.0.0.1:{server.port}") as stub,
+    ):
+        first = stub.BatchEvaluate.future(batch(small(rows=70)))
+        assert gate.arrived.acquire(timeout=20)
+        held = len(alive)
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError, match="are in flight"):
+                stub.BatchEvaluate(batch(small(rows=70), small(rows=1)))
+        eventually(lambda: len(alive) == held)
+        gate.opened.set()
+        assert first.result(20).results[0].response.row_count == 70
 
 
 def test_leaving_amid_work_holds_memory(gate):

@@ -138,10 +138,12 @@ async def _fail(error: BaseException, call: Call) -> None:
 def _forget_frames(error: BaseException | None) -> None:
     """Frees requests, and regions of shared memory, that the error's frames hold.
 
-    grpcio keeps an aborted call and its error in a reference cycle, so they would stay until a garbage collection.
+    grpcio keeps an aborted call and its error in a reference cycle, so they would stay until a garbage collection. A
+    frame that is cleared still has what its function closes over, as a generator's expression does.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
