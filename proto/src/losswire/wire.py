@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from losswire.errors import FieldError
 
+MESSAGE_BYTES_KEY = "losswire-message-bytes"  # of metadata: the size of a call's only message, if its caller tells it
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
 MAX_PREFIX_BYTES = 5  # of a tag or a length, which has 32 bits

@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2
+from losswire.wire import MESSAGE_BYTES_KEY
 from losswire_server.in_process import CallFailedError, InProcess
 
 NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
@@ -25,6 +26,7 @@ class Answering:
         target: Address of the server.
         tokens: Values of ``authorization`` in the calls.
         methods: Methods that were called.
+        told: Of messages that came as bytes, the sizes that their callers told, and their sizes.
         refusals: Errors for the next calls instead of an answer.
     """
 
@@ -32,15 +34,19 @@ class Answering:
     health: health.HealthServicer
     tokens: list[str | bytes | None] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
+    told: list[tuple[str | bytes, int]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
     def handler(self, method: str, answer: Callable[..., Any]) -> Callable[..., Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             self.methods.append(method)
-            self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
+            metadata = dict(context.invocation_metadata())
+            self.tokens.append(metadata.get("authorization"))
+            if isinstance(request, bytes):
+                self.told.append((metadata[MESSAGE_BYTES_KEY], len(request)))
             if self.refusals:
-                code, text, metadata = self.refusals.pop(0)
-                context.set_trailing_metadata(metadata)
+                code, text, trailers = self.refusals.pop(0)
+                context.set_trailing_metadata(trailers)
                 context.abort(code, text)
             try:
                 return answer(method, request, 20)

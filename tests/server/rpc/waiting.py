@@ -49,7 +49,10 @@ class FakeCall:
 
     Attributes:
         refusals: The errors that it was refused with.
+        told_bytes: What it tells of its message's size.
     """
+
+    told_bytes: int | None = None
 
     def __init__(self, connection: Connection, *, is_stream: bool = False) -> None:
         self.connection = connection

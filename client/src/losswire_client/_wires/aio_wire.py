@@ -83,16 +83,16 @@ class AioWire(ChannelWire):
         await self._coalescing.close()
 
     async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
-        with self._calling(name, deadline) as metadata:
+        with self._calling(name, deadline, request) as metadata:
             answer = method(request, timeout=deadline.remaining(), metadata=metadata)
             if PROCESS.is_child:  # where grpc.aio hangs, past its own timeout, if others were using it
                 answer = asyncio.wait_for(answer, deadline.remaining())
             return await answer
 
     @contextmanager
-    def _calling(self, name: str, deadline: Deadline) -> Iterator[Metadata | None]:
+    def _calling(self, name: str, deadline: Deadline, message: object = None) -> Iterator[Metadata | None]:
         """Surrounds a call of the method of that name. Gives the metadata to send with it."""
-        with self._traced(name) as metadata, self._failing(deadline):
+        with self._traced(name, message) as metadata, self._failing(deadline):
             yield metadata
 
     @contextmanager

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire.wire import MESSAGE_BYTES_KEY
 from losswire_client._deadline import Deadline
 from losswire_client._errors import leaving
 from losswire_client._tracing.active import Metadata, call
@@ -44,7 +45,8 @@ class ChannelWire(Wire):
         self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")
 
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
-        answer: v1.EvaluateResponse = await self._answer("Evaluate", self._stub.Evaluate, request, deadline)
+        answer: v1.EvaluateResponse
+        answer = await self._answer("Evaluate", self._evaluate_bytes, request.SerializeToString(), deadline)
         return answer
 
     async def evaluate_together(self, requests: Sequence[bytes], deadline: Deadline) -> list[Outcome]:
@@ -71,7 +73,13 @@ class ChannelWire(Wire):
     async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
         """Makes a call that has one answer, by a method of that name."""
 
-    def _traced(self, name: str) -> AbstractContextManager[Metadata | None]:
-        """Surrounds a call of the method of that name. Gives the metadata to send with it."""
+    def _traced(self, name: str, message: object = None) -> AbstractContextManager[Metadata | None]:
+        """Surrounds a call of the method of that name. Gives the metadata to send with it.
+
+        These tell how long its only message is, so that a busy server need not take a small one for large.
+        """
         method = name if "/" in name else f"{SERVICE}/{name}"
-        return call(method, self._endpoint.name, self._endpoint.metadata())
+        metadata = self._endpoint.metadata()
+        if isinstance(message, bytes):
+            metadata = (*(metadata or ()), (MESSAGE_BYTES_KEY, str(len(message))))
+        return call(method, self._endpoint.name, metadata)

@@ -46,6 +46,10 @@ class Waiting(Protocol):
     connection: Connection
     is_stream: bool
 
+    @property
+    def told_bytes(self) -> int | None:
+        """The size of its message as its caller tells it, which may be a lie; None if it tells nothing."""
+
     def refuse(self, error: Exception) -> None:
         """Ends the call with an error."""
 

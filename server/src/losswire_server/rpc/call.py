@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import grpc
 
+from losswire.wire import MESSAGE_BYTES_KEY
 from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
-from losswire_server.calls.turns import CALL_SECONDS, OwnTurns
+from losswire_server.calls.turns import CALL_SECONDS, LARGE_BYTES, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
@@ -21,6 +23,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
 FIRST_MESSAGES = 2  # a header, and a slab as large as those that follow
+MOST_DIGITS = 12  # of a size
 COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was given, and gRPC a copy
 
 
@@ -33,6 +36,9 @@ class Call:
         caller: Who calls; the connection until `identify` says more.
         connection: Over which it comes.
         is_stream: Whether many messages may come.
+
+    Args:
+        most_bytes: That a good message of this method has, if that is little.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Call:
         waits: Waits,
         context: Context,
         tracing: Tracing = OFF,
+        most_bytes: int | None = None,
     ) -> None:
         self.method = metrics.name
         self.context = context
@@ -54,6 +61,7 @@ class Call:
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
         self.caller = Caller(peer, deadline, self._account, peer, recording=self._recording)
+        self._most_bytes = most_bytes
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
@@ -90,6 +98,14 @@ class Call:
             self._waits.begin_stream(self)
         self.connection.belongs_to(self._account)
 
+    @cached_property
+    def told_bytes(self) -> int | None:
+        """The size of its message as its caller tells it, which may be a lie; None if it tells nothing."""
+        if self._most_bytes is not None or self.is_stream:
+            return self._most_bytes
+        told = dict(self.context.invocation_metadata() or ()).get(MESSAGE_BYTES_KEY, "")
+        return int(told) if isinstance(told, str) and told.isdecimal() and len(told) < MOST_DIGITS else None
+
     async def read(self) -> bytes | None:
         """The next message; None after the last. While it is on its way, `refuse` may end the call.
 
@@ -122,10 +138,11 @@ class Call:
     async def only_message(self) -> bytes:
         """The message of a call that has one; empty if none came.
 
-        If the last such one over this connection was large, so is this, probably: it needs a turn, which lasts until
-        the answer has left.
+        If the last such one over this connection was large, so is this, probably, unless its caller tells otherwise: it
+        needs a turn, which lasts until the answer has left.
         """
-        self._turns.learn(self.connection.last_bytes)
+        last = self.connection.last_bytes
+        self._turns.learn(last if last <= LARGE_BYTES or self.told_bytes is None else self.told_bytes)
         message = await self.read()
         if message is None:
             await asyncio.sleep(LEAVING_SECONDS)

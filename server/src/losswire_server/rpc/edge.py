@@ -15,6 +15,7 @@ from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
 from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.security.guard import Guard
+from losswire_server.rpc.small_messages import SMALL_BYTES
 from losswire_server.rpc.waits import Waits
 from losswire_server.tracing.call_trace import OFF, Tracing
 
@@ -26,7 +27,7 @@ class Method(NamedTuple):
 
     Attributes:
         answer: Takes the message, or an iterator of messages, and who calls. Returns one answer, or an iterator too.
-        parse: Turns the bytes of a message into what `answer` takes; None if it takes bytes.
+        parse: Turns the bytes of a message, which is small, into what `answer` takes; None if it takes bytes.
         serialize: Turns an answer into bytes; None if it is bytes.
         many_messages: Whether many messages may come.
         many_answers: Whether many answers may be sent.
@@ -65,7 +66,8 @@ class Edge:
     def around(self, name: str, method: Method) -> Handler:
         """The handler of the method of that name, wrapped to count, log and trace calls and to translate errors."""
         metrics = self._metrics.method(name)
-        begin = partial(Call, metrics, self._access_log, self._waits, tracing=self._tracing)
+        most_bytes = SMALL_BYTES if method.parse else None
+        begin = partial(Call, metrics, self._access_log, self._waits, tracing=self._tracing, most_bytes=most_bytes)
         if method.many_answers:
             return grpc.stream_stream_rpc_method_handler(
                 _many_answers(method, begin, self._admit), None, method.serialize

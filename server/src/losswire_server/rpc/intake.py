@@ -83,17 +83,22 @@ class Intake:
             connection.begin_fast(self._clock())
         return takes
 
-    async def turn(self, connection: Connection) -> None:
+    async def turn(self, connection: Connection, told_bytes: int | None = None) -> None:
         """Waits until a message may be taken in, unless it is small. Connections take turns.
+
+        Args:
+            connection: Over which it comes.
+            told_bytes: Its size, if its caller tells it and can be believed.
 
         Raises:
             OverloadedError: It does not fit, or there was no room for long.
             TooLargeError: It can never fit.
         """
-        if await self._is_small(connection):
+        if await self._is_small(connection) if told_bytes is None else told_bytes < LARGE_BYTES:
             return
-        connection.check_fits(COPIES * max(0, min(self._ahead(connection), LOOKAHEAD_BYTES)))
-        await self._wait(connection)
+        begun = max(0, self._ahead(connection)) if told_bytes is None else told_bytes
+        connection.check_fits(COPIES * min(begun, LOOKAHEAD_BYTES))
+        await self._wait(connection, told_bytes)
         connection.begin_fast(self._clock())
 
     async def turn_of_slab(self, connection: Connection) -> None:
@@ -124,6 +129,8 @@ class Intake:
 
         If nothing more comes of it, although gRPC would read more ahead, then it is complete.
         """
+        if beginning.told_bytes is not None:
+            return COPIES * beginning.told_bytes
         if beginning.rests and beginning.ahead < LOOKAHEAD_BYTES - LARGE_BYTES:
             return COPIES * beginning.ahead
         last = beginning.connection.last_bytes
@@ -144,8 +151,8 @@ class Intake:
         received = None if endpoint is None else self._sockets.received_bytes(endpoint)
         return UNKNOWN if received is None else connection.ahead(received)
 
-    async def _wait(self, connection: Connection) -> None:
-        beginning = _Beginning(connection)
+    async def _wait(self, connection: Connection, told_bytes: int | None = None) -> None:
+        beginning = _Beginning(connection, told_bytes)
         if not self._waiting and self._needed(beginning) <= self._room_now:
             return
         self._waiting.setdefault(connection, deque()).append(beginning)
@@ -179,11 +186,12 @@ class Intake:
     def _pass_on(self) -> None:
         """Gives a turn to all for whose messages there is room, in order. Larger ones do not hold up smaller ones."""
         room = self._room_now if self._waiting else 0
-        for first in [queue[0] for queue in self._waiting.values()]:
-            if self._needed(first) <= room and not first.turn.done():
-                self._leave_queue(first)
-                self._certain.append(first.connection)
-                first.turn.set_result(None)
+        for queue in list(self._waiting.values()):
+            fits = next((each for each in queue if self._needed(each) <= room and not each.turn.done()), None)
+            if fits is not None:
+                self._leave_queue(fits)
+                self._certain.append(fits.connection)
+                fits.turn.set_result(None)
                 room = self._room_now
 
     def _leave_queue(self, beginning: "_Beginning") -> None:
@@ -199,13 +207,15 @@ class _Beginning:
 
     Attributes:
         connection: Over which it comes.
+        told_bytes: Its size, if its caller tells it and can be believed.
         turn: Is done when the message may be taken in.
         ahead: Bytes that had come at the last look.
         rests: Whether none came since the look before.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, told_bytes: int | None) -> None:
         self.connection = connection
+        self.told_bytes = told_bytes
         self.turn = asyncio.get_running_loop().create_future()
         self.ahead = UNKNOWN
         self.rests = False

@@ -74,9 +74,11 @@ class _SmallCall:
     Attributes:
         connection: Over which it comes.
         is_stream: Whether what gRPC reads ahead of it is bounded.
+        told_bytes: The size of a good message at most.
     """
 
     is_stream = False
+    told_bytes = SMALL_BYTES
 
     def __init__(self, context: Context, waits: Waits, kind: Any) -> None:
         self.connection: Connection = waits.connections.of(context.peer())

@@ -22,6 +22,8 @@ from losswire_server.rpc.intake import Intake
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
+FRAMES_SHARE = 2**8  # of a message, one part of so many is what frames it
+CALL_BYTES = 2**10  # of headers and prefixes
 LOST_SECONDS = 1.0  # in which a caller learns that its call has ended, and sends no more of a message
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Waits:
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
         self._arrivals = Arrivals(admission, connections, sockets, clock, metrics)
         self._intake = Intake(admission, sockets, max_message_bytes, clock)
+        self._max_message_bytes = max_message_bytes
         self._losses: dict[Connection, Loss] = {}  # that are not told from what comes beside them yet
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -82,13 +85,29 @@ class Waits:
         self._arrivals.watch(call)
         call.connection.held_back += 1
         try:
-            await self._intake.turn(call.connection)
+            await self._intake.turn(call.connection, self._believed_bytes(call))
         except BaseException:
             self._forget(call, 0)
             self.lose(call.connection)
             raise
         finally:
             call.connection.held_back -= 1
+
+    def _believed_bytes(self, call: Waiting) -> int | None:
+        """What a caller tells of its message's size, unless more has come than all calls of the connection explain."""
+        connection = call.connection
+        if call.told_bytes is None or connection.endpoint is None:
+            return None
+        received = self._sockets.received_bytes(connection.endpoint)
+        explained = sum(map(self._explained_bytes, self._arrivals.calls_of(connection)))
+        return call.told_bytes if received is not None and connection.ahead(received) <= explained else None
+
+    def _explained_bytes(self, call: Waiting) -> int:
+        """How much may have come for a call."""
+        if call.is_stream:
+            return 2 * LOOKAHEAD_BYTES  # and a slab that it takes in
+        told, most = call.told_bytes, self._max_message_bytes if call in self._receiving else LOOKAHEAD_BYTES
+        return most if told is None else told + told // FRAMES_SHARE + CALL_BYTES
 
     async def turn_to_receive_slab(self, call: Waiting) -> None:
         """Waits until a message of a stream may be taken in, which may be larger than what gRPC reads ahead."""
