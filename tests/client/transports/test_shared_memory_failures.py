@@ -111,13 +111,13 @@ def test_wrong_target_is_named(shared):
 )
 def test_wrong_span_names_the_argument(shared, monkeypatch, change, argument):
     wire = shared._connection.wire()
-    call = wire._stub.Evaluate
+    evaluate = wire.evaluate
 
-    def wrong(request, **options):
+    async def wrong(request, deadline):
         change(request)
-        return call(request, **options)
+        return await evaluate(request, deadline)
 
-    monkeypatch.setattr(wire._stub, "Evaluate", wrong)
+    monkeypatch.setattr(wire, "evaluate", wrong)
     with pytest.raises(InvalidArgumentError) as raised:
         shared.cross_entropy(LOGITS, TARGET, grad=True)
     assert raised.value.argument == argument

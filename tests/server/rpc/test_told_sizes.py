@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from losswire import v1
+from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire.wire import MESSAGE_BYTES_KEY
 from losswire_client import Client
 from losswire_server.calls.admission import Admission
@@ -146,7 +147,9 @@ def test_client_tells_the_size_of_its_messages(coalesce):
 
 @pytest.mark.parametrize("told", ["", "-1", "many", "1e3", "9" * 400])
 def test_what_is_no_size_is_ignored(target, told):
-    request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy={}))
+    request = v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy())
+    )
     for tensor, dtype, shape, size in (
         (request.input, v1.Dtype.DTYPE_FLOAT32, (3, 4), 48),
         (request.target, v1.Dtype.DTYPE_INT64, (3,), 24),
@@ -154,6 +157,5 @@ def test_what_is_no_size_is_ignored(target, told):
         tensor.dtype, tensor.data = dtype, bytes(size)
         tensor.shape.extend(shape)
     with grpc.insecure_channel(target) as channel:
-        evaluate = channel.unary_unary("/losswire.v1.LossService/Evaluate", None, v1.EvaluateResponse.FromString)
-        response = evaluate(request.SerializeToString(), metadata=((MESSAGE_BYTES_KEY, told),), timeout=20)
+        response = LossServiceStub(channel).Evaluate(request, metadata=((MESSAGE_BYTES_KEY, told),), timeout=20)
     assert response.row_count == 3
