@@ -68,7 +68,7 @@ class Server:
         self._health = HealthService()
         self._sockets = Sockets()
         admission, limits = self._backend.admission, CallerLimits.of(settings)
-        connections = Connections(admission, limits, settings.max_message_bytes)
+        connections = Connections(admission, limits, settings.max_message_bytes, settings.lookahead_bytes)
         seconds = settings.send_seconds, settings.idle_seconds
         metrics = ConnectionMetrics(self.registry)
         resets = Resets(self._sockets, settings.max_connection_resets, metrics)

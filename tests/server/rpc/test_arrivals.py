@@ -22,10 +22,10 @@ BUDGET = 50 * COPIES * MIB
 class Scene:
     """Callers whose bytes come when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookahead_bytes: int = 4 * MIB) -> None:
         self.clock, self.sockets, self.registry = Clock(), FakeSockets(), CollectorRegistry()
         self.admission = Admission(BUDGET, self.clock)
-        self.connections = Connections(self.admission, UNLIMITED)
+        self.connections = Connections(self.admission, UNLIMITED, lookahead_bytes=lookahead_bytes)
         counted = self.clock, ConnectionMetrics(self.registry)
         self.arrivals = Arrivals(self.admission, self.connections, self.sockets, *counted)  # type: ignore[arg-type]
         self.arrivals._wanted.set()  # no thread is started
@@ -59,9 +59,9 @@ class Scene:
 def play():
     """Runs a test's coroutine with a scene, in an event loop."""
 
-    def run(story):
+    def run(story, **options):
         async def told():
-            return await story(Scene())
+            return await story(Scene(**options))
 
         asyncio.run(told())
 
@@ -182,6 +182,18 @@ def test_call_beside_streams_is_not_refused_for_what_is_read_ahead_of_them(play)
         assert refused(stream, small) == [False, False]
 
     play(story)
+
+
+def test_slab_is_no_large_one_where_less_is_read_ahead(play):
+    async def story(scene):
+        stream, others = scene.call(is_stream=True), scene.admission.reservation()
+        others.resize(BUDGET - 2 * MIB)
+        scene.came(stream, 1.25)
+        await scene.look()
+        assert scene.held * MIB == BUDGET - 0.75 * MIB
+        assert refused(stream) == [False]
+
+    play(story, lookahead_bytes=MIB // 4)
 
 
 def test_large_slabs_of_a_stream_are_held_as_other_messages_are(play):

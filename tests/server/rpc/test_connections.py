@@ -4,10 +4,10 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED, Account
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.sockets import Endpoint
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import LEAST_BYTES, SETTLE_CALLS, Connection, Connections
 
 MIB = 2**20
+LOOKAHEAD = MIB // 2
 PEER = "ipv4:127.0.0.1:5"
 
 
@@ -18,7 +18,7 @@ def admission():
 
 @pytest.fixture
 def connection(admission):
-    connection = Connection(PEER, admission.reservation())
+    connection = Connection(PEER, admission.reservation(), lookahead_bytes=LOOKAHEAD)
     connection.begin_receiving()
     return connection
 
@@ -188,7 +188,7 @@ def test_beginnings_of_messages_that_are_held_back_are_held_once(admission, conn
     connection.held_back = 1
     count(connection, 20 * MIB)
     connection.hold(3, whether_it_fits=True)
-    assert admission.inflight_bytes == 3 * 20 * MIB - 2 * LOOKAHEAD_BYTES
+    assert admission.inflight_bytes == 3 * 20 * MIB - 2 * LOOKAHEAD
 
 
 def test_messages_that_never_fit_at_once_may_fit_one_after_the_other(connection):
@@ -207,7 +207,7 @@ def test_messages_that_never_fit_at_once_may_fit_one_after_the_other(connection)
 
 
 def test_more_than_the_calls_can_have_belongs_to_none(admission):
-    connection = Connection(PEER, admission.reservation(), max_message_bytes=MIB)
+    connection = Connection(PEER, admission.reservation(), MIB, LOOKAHEAD)
     connection.begin_receiving()
     count(connection, 50 * MIB)
-    assert connection.unfinished == MIB + LOOKAHEAD_BYTES
+    assert connection.unfinished == MIB + LOOKAHEAD

@@ -9,12 +9,11 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.rpc import intake as intake_module
 from losswire_server.rpc.arrivals import COPIES
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import FAST_BYTES, FAST_SECONDS, Connection, Connections
 from losswire_server.rpc.intake import BEGUN_BYTES, LARGE_BYTES, Intake
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
 
-LARGEST = 10 * MIB
+LARGEST, LOOKAHEAD = 10 * MIB, 4 * MIB
 BUDGET = 16 * 2 * COPIES * LARGEST // 15  # two of the largest messages, and what stays free
 
 
@@ -22,7 +21,7 @@ class Scene:
     def __init__(self, budget: int = BUDGET) -> None:
         self.clock, self.sockets = Clock(), FakeSockets()
         self.admission = Admission(budget, self.clock)
-        self.connections = Connections(self.admission, UNLIMITED)
+        self.connections = Connections(self.admission, UNLIMITED, lookahead_bytes=LOOKAHEAD)
         self.intake = Intake(self.admission, self.sockets, LARGEST, self.clock)  # type: ignore[arg-type]
         self._calls = 0
 
@@ -144,7 +143,7 @@ def test_message_of_which_no_more_comes_takes_what_has_come():
     async def story(scene):
         evaluation = scene.admission.reservation()
         evaluation.resize(BUDGET * 15 // 16 - COPIES * 2 * MIB)
-        fits, large = turns_of(scene, scene.call(2 * MIB), scene.call(LOOKAHEAD_BYTES - MIB))
+        fits, large = turns_of(scene, scene.call(2 * MIB), scene.call(LOOKAHEAD - MIB))
         await fits
         assert await begun(large) == [False]
         large.cancel()
@@ -156,7 +155,7 @@ def test_large_message_does_not_hold_up_smaller_ones():
     async def story(scene):
         evaluation = scene.admission.reservation()
         evaluation.resize(BUDGET * 15 // 16 - COPIES * 5 * MIB)
-        large, small = turns_of(scene, scene.call(LOOKAHEAD_BYTES), scene.call(2 * MIB))
+        large, small = turns_of(scene, scene.call(LOOKAHEAD), scene.call(2 * MIB))
         await small
         assert not large.done()
         large.cancel()
@@ -168,7 +167,7 @@ def test_message_is_taken_for_as_large_as_the_last_one():
     async def story(scene):
         evaluation = scene.admission.reservation()
         evaluation.resize(BUDGET * 15 // 16 - COPIES * 8 * MIB)
-        as_before, unknown = [scene.call(LOOKAHEAD_BYTES) for _ in range(2)]
+        as_before, unknown = [scene.call(LOOKAHEAD) for _ in range(2)]
         as_before.connection.last_bytes = 6 * MIB
         turns = turns_of(scene, as_before)
         assert await begun(*turns) == [True]
@@ -290,7 +289,7 @@ def test_slab_larger_than_what_is_read_ahead_waits_and_is_not_refused(monkeypatc
 
     async def story(scene):
         turns_of(scene, *[scene.call() for _ in range(2)])
-        usual, large = scene.call(LOOKAHEAD_BYTES - 1), scene.call(LOOKAHEAD_BYTES)
+        usual, large = scene.call(LOOKAHEAD - 1), scene.call(LOOKAHEAD)
         turns = [asyncio.ensure_future(scene.intake.turn_of_slab(call.connection)) for call in (usual, large)]
         assert await begun(*turns) == [True, False]
         await turns[1]

@@ -11,7 +11,6 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import ConnectionMetrics
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.waits import LOST_SECONDS, Waits
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
@@ -235,7 +234,7 @@ def test_what_is_read_ahead_of_streams_is_not_lost(play):
         scene.waits.lose(lost.connection)
         scene.waits.begin_receiving(stream)
         scene.waits.end_receiving(stream)
-        assert scene.waits._ahead(stream.connection) == 2 * LOOKAHEAD_BYTES
+        assert scene.waits._ahead(stream.connection) == stream.connection.stream_bytes
 
     play(story)
 

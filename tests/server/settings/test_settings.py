@@ -9,6 +9,8 @@ from losswire_server.main import main
 from losswire_server.settings import batching
 from losswire_server.settings.reading import mistyped_variables
 
+KIB, MIB = 2**10, 2**20
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -27,6 +29,22 @@ def test_flag_wins_over_variable_over_file(config, monkeypatch):
 def test_file_may_be_named_by_a_variable(config, monkeypatch):
     monkeypatch.setenv("LOSSWIRE_CONFIG", str(config))
     assert Settings().port == 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (MIB, 256 * KIB),
+        (33 * MIB, 264 * KIB),
+        (64 * MIB, 512 * KIB),
+        (256 * MIB, 2 * MIB),
+        (512 * MIB, 4 * MIB),
+        (None, 4 * MIB),
+    ],
+)
+def test_less_is_read_ahead_within_a_small_budget(budget, expected):
+    settings = {} if budget is None else {"max_message_bytes": 4096, "max_inflight_bytes": budget}
+    assert Settings(**settings).lookahead_bytes == expected
 
 
 def test_largest_request_must_fit_in_flight():

@@ -17,7 +17,6 @@ from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.allocator import FreedMemory
 from losswire_server.process.sockets import Sockets
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connection, Connections
 from losswire_server.settings.sizes import KEPT_PARTS, MESSAGE_COPIES
 
@@ -184,7 +183,7 @@ class Arrivals:
 
     def _is_ahead(self, connection: Connection) -> bool:
         """Whether what came may be what gRPC reads ahead of streams, or read ahead of those that have ended."""
-        most = connection.receiving * 2 * LOOKAHEAD_BYTES  # and a slab that it takes in
+        most = connection.receiving * connection.stream_bytes
         return connection in self._streaming and (connection.unfinished <= most or connection.lost_until > 0)
 
     def _can_make_room(self, call: Waiting) -> bool:

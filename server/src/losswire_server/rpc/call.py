@@ -14,7 +14,7 @@ from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.turns import CALL_SECONDS, LARGE_BYTES, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
+from losswire_server.rpc.connections import SLAB_BYTES
 from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.waits import Waits
 from losswire_server.tracing.call_trace import OFF, Tracing
@@ -211,7 +211,7 @@ class Call:
     async def _turn_to_receive(self) -> None:
         if not self.is_stream:
             await self._waits.turn_to_receive(self)
-        elif self._messages < FIRST_MESSAGES or self._last_bytes > LOOKAHEAD_BYTES:
+        elif self._messages < FIRST_MESSAGES or self._last_bytes > SLAB_BYTES:
             await self._waits.turn_to_receive_slab(self)
 
     def _end_receiving(self, reading: "asyncio.Future[Any]") -> None:

@@ -8,7 +8,6 @@ from losswire_server.settings import Settings
 # Calls that may wait for the event loop, each in some 10 KB. Beyond it, gRPC tells any caller that it has cancelled its
 # call. By default that are 1000, which a few connections that leave all of their calls at once reach.
 QUEUED_CALLS = 2**14
-LOOKAHEAD_BYTES = 4 * 2**20  # that gRPC reads ahead on a stream: less slows slabs down, more is uncounted memory
 NOT_COMPRESSED = 1  # bit of the only encoding: floats hardly shrink, and a message of 1 MB could become one of 1 GB
 PING_TIMEOUT_MILLISECONDS = 20_000
 
@@ -30,7 +29,7 @@ def options(settings: Settings, *, shares_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", _milliseconds(settings.keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MILLISECONDS),
         ("grpc.http2.bdp_probe", 0),  # on a busy machine it made gRPC read tens of MB ahead
-        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+        ("grpc.http2.lookahead_bytes", settings.lookahead_bytes),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # more frequent pings end a connection
         ("grpc.so_reuseport", int(shares_port)),  # by default two servers would share connections unnoticed
         ("grpc.server.max_pending_requests", QUEUED_CALLS),

@@ -14,13 +14,14 @@ from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import RETRY_MILLISECONDS, Account, Accounts, CallerLimits, Rate
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.sockets import Endpoint, endpoint_of
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
+from losswire_server.settings.sizes import MOST_LOOKAHEAD_BYTES
 
 # What surrounds messages is estimated, rather too high: that is noticed, since more cannot be complete than came.
 FRAME_BYTES = 2**12  # of HTTP/2, each behind a header of 9 bytes; most callers fill frames of four times that
 MESSAGE_OVERHEAD_BYTES = 128  # of a call's headers, and of a message's frame and prefix
 SETTLE_CALLS = 256  # after so many messages, what was estimated is replaced with what was counted
 LEAST_BYTES = 2**17  # less than that is not held, as no small message is
+SLAB_BYTES = 2**22  # of a usual slab; larger ones are counted as other messages are, and take turns with them
 LATE_SECONDS = 0.2  # in which the event loop takes a call over of which something has come
 # A connection is fast while so many bytes come in so many seconds. A slower caller must not hold up others.
 FAST_BYTES, FAST_SECONDS = 2**21, 0.05
@@ -39,11 +40,21 @@ class Connection:
         last_bytes: Size of the last message of a call that had one; 0 before the first.
         lost_until: When the last bytes probably have come that belong to no message any more; 0 if none are counted.
         resets: Calls that it left, if it left any: see `Resets`.
+        lookahead_bytes: What gRPC takes of a call's messages before they are read.
+        stream_bytes: The same of a stream, and a usual slab that it takes in.
     """
 
-    def __init__(self, peer: str, held: Reservation, max_message_bytes: int = 2**31) -> None:
+    def __init__(
+        self,
+        peer: str,
+        held: Reservation,
+        max_message_bytes: int = 2**31,
+        lookahead_bytes: int = MOST_LOOKAHEAD_BYTES,
+    ) -> None:
         self.peer = peer
-        self._most_bytes = max_message_bytes + LOOKAHEAD_BYTES  # that may come of a message and of what follows
+        self.lookahead_bytes = lookahead_bytes
+        self.stream_bytes = lookahead_bytes + SLAB_BYTES
+        self._most_bytes = max_message_bytes + lookahead_bytes  # that may come of a message and of what follows
         self.endpoint: Endpoint | None = endpoint_of(peer)
         self.receiving = self.held_back = self.unfinished = 0
         self.held = held
@@ -166,7 +177,7 @@ class Connection:
         """What was counted, so many times but for the beginnings of messages that are held back."""
         if not self.receiving or not self.unfinished:
             return 0
-        beginnings = min(self.held_back * LOOKAHEAD_BYTES, self.unfinished)
+        beginnings = min(self.held_back * self.lookahead_bytes, self.unfinished)
         return self.unfinished + (copies - 1) * (self.unfinished - beginnings)
 
     @contextmanager
@@ -235,9 +246,15 @@ class Loss:
 class Connections:
     """All connections with calls, by their peers. They are added and forgotten in the event loop."""
 
-    def __init__(self, admission: Admission, limits: CallerLimits, max_message_bytes: int = 2**31) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        limits: CallerLimits,
+        max_message_bytes: int = 2**31,
+        lookahead_bytes: int = MOST_LOOKAHEAD_BYTES,
+    ) -> None:
         self.accounts = Accounts(limits)
-        self._max_message_bytes = max_message_bytes
+        self._sizes = max_message_bytes, lookahead_bytes
         self._admission = admission
         self._connections: dict[str, Connection] = {}
 
@@ -251,7 +268,7 @@ class Connections:
         connection = self._connections.get(peer)
         if connection is None:
             held = self._admission.reservation(self.accounts.of(peer))
-            connection = self._connections[peer] = Connection(peer, held, self._max_message_bytes)
+            connection = self._connections[peer] = Connection(peer, held, *self._sizes)
         return connection
 
     def forget(self, connected: set[Endpoint]) -> None:

@@ -1,6 +1,6 @@
 """Lets large messages in one after the other while memory is short.
 
-gRPC takes only the beginning of a message, up to `LOOKAHEAD_BYTES`, until it is read. Then it takes all of it, as fast
+gRPC takes only the beginning of a message, up to `lookahead_bytes`, until it is read. Then it takes all of it, as fast
 as it comes, and grpcio copies it while nothing else runs: of many at a time, more would come than can be refused.
 Nobody says how large a message is before all of it is there, so what has come of it tells.
 """
@@ -17,7 +17,6 @@ from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import COPIES, Waiting
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connection
 
 LOOK_SECONDS = 0.01
@@ -97,13 +96,13 @@ class Intake:
         if await self._is_small(connection) if told_bytes is None else told_bytes < LARGE_BYTES:
             return
         begun = max(0, self._ahead(connection)) if told_bytes is None else told_bytes
-        connection.check_fits(COPIES * min(begun, LOOKAHEAD_BYTES))
+        connection.check_fits(COPIES * min(begun, connection.lookahead_bytes))
         await self._wait(connection, told_bytes)
         connection.begin_fast(self._clock())
 
     async def turn_of_slab(self, connection: Connection) -> None:
         """As `turn`, for a message of a stream, which is not refused for want of room: the stream waits by itself."""
-        if self._ahead(connection) < LOOKAHEAD_BYTES:
+        if self._ahead(connection) < connection.lookahead_bytes:
             return
         with suppress(OverloadedError):
             await self._wait(connection)
@@ -131,10 +130,10 @@ class Intake:
         """
         if beginning.told_bytes is not None:
             return COPIES * beginning.told_bytes
-        if beginning.rests and beginning.ahead < LOOKAHEAD_BYTES - LARGE_BYTES:
+        last, lookahead = beginning.connection.last_bytes, beginning.connection.lookahead_bytes
+        if beginning.rests and beginning.ahead < lookahead - LARGE_BYTES:
             return COPIES * beginning.ahead
-        last = beginning.connection.last_bytes
-        return COPIES * (last + last // 4) if last > LOOKAHEAD_BYTES else self._whole
+        return COPIES * (last + last // 4) if last > lookahead else self._whole
 
     async def _is_small(self, connection: Connection) -> bool:
         if connection.endpoint is None:  # not on a network: nothing is known of it

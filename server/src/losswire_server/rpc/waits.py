@@ -16,7 +16,6 @@ from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.arrivals import Arrivals, Waiting
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import LEAST_BYTES, Connection, Connections, Loss
 from losswire_server.rpc.intake import Intake
 from losswire_server.rpc.resets import Resets
@@ -105,8 +104,9 @@ class Waits:
     def _explained_bytes(self, call: Waiting) -> int:
         """How much may have come for a call."""
         if call.is_stream:
-            return 2 * LOOKAHEAD_BYTES  # and a slab that it takes in
-        told, most = call.told_bytes, self._max_message_bytes if call in self._receiving else LOOKAHEAD_BYTES
+            return call.connection.stream_bytes
+        lookahead = call.connection.lookahead_bytes
+        told, most = call.told_bytes, self._max_message_bytes if call in self._receiving else lookahead
         return most if told is None else told + told // FRAMES_SHARE + CALL_BYTES
 
     async def turn_to_receive_slab(self, call: Waiting) -> None:
@@ -164,8 +164,8 @@ class Waits:
     def _loss(self, connection: Connection) -> Loss:
         calls = self._arrivals.calls_of(connection)
         others = [call for call in calls if call in self._receiving and not call.is_stream]
-        streams = sum(call.is_stream for call in calls)  # of each gRPC may have read a slab beyond what it reads ahead
-        ahead = (connection.held_back + 2 * streams) * LOOKAHEAD_BYTES
+        streams = sum(call.is_stream for call in calls)
+        ahead = connection.held_back * connection.lookahead_bytes + streams * connection.stream_bytes
         return Loss(self._ahead(connection) - ahead, self._clock(), others)
 
     def _forget(self, call: Waiting, size: int) -> None:

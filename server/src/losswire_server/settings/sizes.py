@@ -8,6 +8,10 @@ from losswire_server.settings.types import MIB, Group, Whole, WithinMemory
 
 KEPT_PARTS = 16  # memory in flight and what is kept of freed memory stay within five quarters of what may be in flight
 MESSAGE_COPIES = 3  # of a message at the moment when it is complete, two of them grpcio's
+# Of the budget, gRPC reads one part in so many ahead of each call: by default a connection may have as many. Less slows
+# slabs down, more is memory that is counted too late.
+LOOKAHEAD_PARTS = 128
+LEAST_LOOKAHEAD_BYTES, MOST_LOOKAHEAD_BYTES = 2**18, 2**22
 
 
 class Sizes(Group):
@@ -43,6 +47,12 @@ class Sizes(Group):
     def kept_bytes(self) -> int:
         """Freed memory that is kept for what comes next, by malloc and again by the engine."""
         return self.max_inflight_bytes // KEPT_PARTS
+
+    @property
+    def lookahead_bytes(self) -> int:
+        """What gRPC takes of a call's messages before they are read."""
+        part = self.max_inflight_bytes // LOOKAHEAD_PARTS
+        return max(LEAST_LOOKAHEAD_BYTES, min(part, MOST_LOOKAHEAD_BYTES))
 
     @property
     def told_slab_bytes(self) -> int:
