@@ -16,9 +16,9 @@ from losswire_server.calls.turns import Turns
 from losswire_server.errors import OverloadedError
 from losswire_server.rpc import intake
 from losswire_server.rpc.arrivals import COPIES
-from losswire_server.rpc.channel_options import LOOKAHEAD_BYTES
 from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.waits import Waits
+from losswire_server.settings.sizes import MOST_LOOKAHEAD_BYTES
 from tests.client.wires.grpc_servers import answering
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
 
@@ -81,7 +81,7 @@ def test_small_message_does_not_wait_behind_large_ones_of_its_connection(play):
     async def story(scene):
         large = scene.waiting(scene.call(LARGEST))
         await asyncio.sleep(0)
-        scene.came(LOOKAHEAD_BYTES)
+        scene.came(MOST_LOOKAHEAD_BYTES)
         await scene.waiting(scene.call(SMALL))
         with pytest.raises(OverloadedError):
             await scene.waiting(scene.call(None))
@@ -95,7 +95,7 @@ def test_message_is_taken_in_if_there_is_room_for_what_was_told(play):
     async def story(scene):
         large = scene.waiting(scene.call(LARGEST))
         await asyncio.sleep(0)
-        scene.came(LOOKAHEAD_BYTES)
+        scene.came(MOST_LOOKAHEAD_BYTES)
         await scene.waiting(scene.call(LARGEST // 8))
         with pytest.raises(OverloadedError):
             await scene.waiting(scene.call(LARGEST // 2))
@@ -107,7 +107,7 @@ def test_message_is_taken_in_if_there_is_room_for_what_was_told(play):
 
 def test_lie_is_not_believed_once_more_has_come(play):
     async def story(scene):
-        scene.came(LOOKAHEAD_BYTES)
+        scene.came(MOST_LOOKAHEAD_BYTES)
         with pytest.raises(OverloadedError):
             await scene.waiting(scene.call(SMALL))
 
