@@ -11,6 +11,8 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.errors import OverloadedError
 from losswire_server.metrics.connections import ConnectionMetrics
+from losswire_server.process.allocator import FreedMemory
+from losswire_server.rpc import arrivals
 from losswire_server.rpc.arrivals import COPIES, FIND_SECONDS, ON_ITS_WAY_SECONDS, STALLED_SECONDS, Arrivals
 from losswire_server.rpc.connections import Connections
 from tests.helpers import eventually
@@ -306,3 +308,21 @@ def test_thread_looks_while_calls_are_watched():
         return arrivals._thread
 
     assert not asyncio.run(story()).is_alive()
+
+
+def test_freed_memory_is_given_back_when_it_is_asked_for(monkeypatch):
+    """And not only now and then: what is left of a large message would lie beside its answer."""
+    monkeypatch.setattr(arrivals, "LOOK_SECONDS", 60.0)
+    given_back = threading.Event()
+    monkeypatch.setattr(FreedMemory, "give_back", lambda _: given_back.set())
+
+    async def told():
+        admission = Admission(BUDGET)
+        connections = Connections(admission, UNLIMITED)
+        watching = Arrivals(admission, connections, FakeSockets())  # type: ignore[arg-type]
+        watching.watch(FakeCall(connections.of("ipv4:10.0.0.1:1")))
+        watching.give_back()
+        assert given_back.wait(20)
+        watching.close()
+
+    asyncio.run(told())

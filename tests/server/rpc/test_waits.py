@@ -11,8 +11,9 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import ConnectionMetrics
+from losswire_server.rpc.arrivals import Arrivals
 from losswire_server.rpc.connections import Connections
-from losswire_server.rpc.waits import LOST_SECONDS, Waits
+from losswire_server.rpc.waits import FREED_BYTES, LOST_SECONDS, Waits
 from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
 
 SEND, IDLE = 10.0, 40.0
@@ -265,5 +266,19 @@ def test_loss_is_forgotten_after_a_while(play):
         scene.waits.begin_receiving(lost)
         scene.waits.end_receiving(lost)
         assert lost.connection.lost_until == 0
+
+    play(story)
+
+
+@pytest.mark.parametrize(("size", "times"), [(FREED_BYTES, 0), (FREED_BYTES + 1, 1)])
+def test_memory_of_a_large_message_is_given_back_when_it_has_come(size, times, play, monkeypatch):
+    given_back: list[Arrivals] = []
+    monkeypatch.setattr(Arrivals, "give_back", lambda self: given_back.append(self))
+
+    def story(scene):
+        call = scene.call()
+        scene.waits.begin_receiving(call)
+        take(scene, call, size)
+        assert len(given_back) == times
 
     play(story)

@@ -81,7 +81,7 @@ class Arrivals:
         self._found = self._gave_back = clock()
         self._streaming: set[Connection] = set()  # that carry streams
         self._refused: set[Waiting] = set()  # that the event loop has not ended yet
-        self._wanted = threading.Event()
+        self._wanted, self._much_is_free = threading.Event(), threading.Event()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="losswire-arrivals", daemon=True)
@@ -103,6 +103,10 @@ class Arrivals:
         if self._watched.pop(call, None) is not None:
             call.connection.end_receiving()
 
+    def give_back(self) -> None:
+        """Has freed memory given back at once, since a large message has come: grpcio has freed its copies."""
+        self._much_is_free.set()
+
     def calls_of(self, connection: Connection) -> list[Waiting]:
         """The calls of a connection for which messages may arrive. Use it in the event loop."""
         return [call for call in self._watched if call.connection is connection]
@@ -117,11 +121,12 @@ class Arrivals:
         pause = LOOK_SECONDS
         while not self._closed:
             self._rest()
-            time.sleep(pause)
+            much_is_free = self._much_is_free.wait(pause)
             start, used = self._clock(), time.thread_time()  # and not the time in which it waits for the event loop
             self._look(start)
             pause = max(LOOK_SECONDS, LOOK_SHARE * (time.thread_time() - used))
-            if start - self._gave_back >= GIVE_BACK_SECONDS:
+            if much_is_free or start - self._gave_back >= GIVE_BACK_SECONDS:
+                self._much_is_free.clear()
                 self._freed.give_back()
                 self._gave_back = self._clock()
             if not self._watched:

@@ -57,16 +57,21 @@ class Intake:
         """A message is taken in from now on."""
         self._receiving[call] = None
 
-    def end(self, call: Waiting) -> None:
+    def end(self, call: Waiting, size: int = 0) -> None:
+        """A message of so many bytes has come; of 0 if none will."""
         if call not in self._receiving:
             return
         del self._receiving[call]
-        if call.connection.held.size or call.connection.is_fast(self._clock()):  # it may have been large
+        if size > LARGE_BYTES:
             self._certain.append(call.connection)
-            asyncio.get_running_loop().call_later(0, self._let_go, call.connection)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._let_go, call.connection)
 
     def _let_go(self, connection: Connection) -> None:
-        """Counts a message no more once the task of its call has run, which holds its bytes from then on."""
+        """Counts a message no more once the task of its call has run, which holds its bytes from then on.
+
+        The task wakes up in the next round of the event loop, so this comes in the one after it.
+        """
         self._certain.remove(connection)
         self._pass_on()
 

@@ -23,6 +23,7 @@ from losswire_server.rpc.resets import Resets
 LOOK_SECONDS = 0.1
 FRAMES_SHARE = 2**8  # of a message, one part of so many is what frames it
 CALL_BYTES = 2**10  # of headers and prefixes
+FREED_BYTES = 2**23  # of a message, as much of which is free twice when it has come
 LOST_SECONDS = 1.0  # in which a caller learns that its call has ended, and sends no more of a message
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,9 @@ class Waits:
     def end_receiving(self, call: Waiting, size: int = 0) -> None:
         """A message of so many bytes has come; of 0 if none will."""
         self._receiving.pop(call, None)
-        self._intake.end(call)
+        self._intake.end(call, size)
+        if size > FREED_BYTES:
+            self._arrivals.give_back()
         if not call.is_stream:
             self._forget(call, size)
         elif call.connection.lost_until:
