@@ -23,14 +23,14 @@ from losswire_server.process.listening import Address
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.channel_options import options
-from losswire_server.rpc.connections import Connections
 from losswire_server.rpc.edge import Edge
 from losswire_server.rpc.gate import Gate
 from losswire_server.rpc.health_service import HealthService
+from losswire_server.rpc.receiving.connections import Connections
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.rpc.reflection_service import ReflectionService
 from losswire_server.rpc.resets import Resets
 from losswire_server.rpc.security.entrance import Entrance
-from losswire_server.rpc.waits import Waits
 from losswire_server.settings import Settings
 from losswire_server.tracing.call_trace import tracing_of
 

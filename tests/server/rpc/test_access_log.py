@@ -16,8 +16,8 @@ from losswire_server.process.sockets import Sockets
 from losswire_server.rpc import access_log
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call
-from losswire_server.rpc.connections import Connections
-from losswire_server.rpc.waits import Waits
+from losswire_server.rpc.receiving.connections import Connections
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.server import SERVICE
 from tests.helpers import eventually, serving
 from tests.server.rpc.test_service import request

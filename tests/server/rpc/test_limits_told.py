@@ -25,7 +25,7 @@ from tests.helpers import call_of, eventually, serving
 from tests.server.calls.raw_streams import RawStream, connection
 from tests.server.packs import small
 from tests.server.requests.stream_requests import classes
-from tests.server.rpc.waiting import ended_by
+from tests.server.rpc.receiving.waiting import ended_by
 
 AT_ONCE_SECONDS = 0.005  # in which the server refuses
 

@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry
 from losswire_server.calls.admission import Admission
 from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.process.sockets import Endpoint, Sockets
-from losswire_server.rpc.connections import Connection
+from losswire_server.rpc.receiving.connections import Connection
 from losswire_server.rpc.resets import Resets
 from tests.e2e.test_process import COMMAND, read_event
 from tests.helpers import eventually, serving
 from tests.processes import started
 from tests.server.calls.raw_streams import connection
+from tests.server.rpc.receiving.waiting import ended_by
 from tests.server.rpc.test_service import request
-from tests.server.rpc.waiting import ended_by
 from trials.peers.frames import PREFACE, begun, reset
 
 PEER = "ipv4:127.0.0.1:5"

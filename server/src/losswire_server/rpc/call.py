@@ -14,9 +14,9 @@ from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.turns import CALL_SECONDS, LARGE_BYTES, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
 from losswire_server.rpc.access_log import AccessLog
-from losswire_server.rpc.connections import SLAB_BYTES
+from losswire_server.rpc.receiving.connections import SLAB_BYTES
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.rpc.security.guard import Guard
-from losswire_server.rpc.waits import Waits
 from losswire_server.tracing.call_trace import OFF, Tracing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -14,9 +14,9 @@ from losswire_server.metrics.calls import RpcMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
 from losswire_server.rpc.gate import Gate
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.rpc.security.guard import Guard
 from losswire_server.rpc.small_messages import SMALL_BYTES
-from losswire_server.rpc.waits import Waits
 from losswire_server.tracing.call_trace import OFF, Tracing
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.rpc.small_messages import Registrar
-from losswire_server.rpc.waits import Waits
 
 
 class HealthService(health.aio.HealthServicer):

@@ -7,9 +7,9 @@ import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from losswire_server.errors import UnauthenticatedError, to_status
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.rpc.security.guard import Context, Guard
 from losswire_server.rpc.small_messages import Registrar
-from losswire_server.rpc.waits import Waits
 
 
 class ReflectionService(reflection.aio.ReflectionServicer):

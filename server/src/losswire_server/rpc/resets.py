@@ -9,7 +9,7 @@ import logging
 from losswire_server.calls.limits import Rate
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Endpoint, Sockets
-from losswire_server.rpc.connections import Connection
+from losswire_server.rpc.receiving.connections import Connection
 
 log = logging.getLogger(__name__)
 

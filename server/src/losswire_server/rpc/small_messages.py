@@ -15,8 +15,8 @@ from losswire.errors import FieldError
 from losswire.parsing import MessageT, parse
 from losswire_server.errors import to_status, trailers
 from losswire_server.rpc.call import LEAVING_SECONDS, Context
-from losswire_server.rpc.connections import Connection
-from losswire_server.rpc.waits import Waits
+from losswire_server.rpc.receiving.connections import Connection
+from losswire_server.rpc.receiving.waits import Waits
 
 SMALL_BYTES = 4096  # a name or a number take far less
 

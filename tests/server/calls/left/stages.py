@@ -12,8 +12,8 @@ import pytest
 
 from losswire import v1
 from losswire_server import Server
-from losswire_server.rpc import intake
-from losswire_server.rpc.waits import Waits
+from losswire_server.rpc.receiving import intake
+from losswire_server.rpc.receiving.waits import Waits
 from tests.helpers import eventually
 from tests.present import present
 from tests.server.calls.gate import Gate

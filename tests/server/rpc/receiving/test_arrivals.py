@@ -12,11 +12,11 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.errors import OverloadedError
 from losswire_server.metrics.connections import ConnectionMetrics
 from losswire_server.process.allocator import FreedMemory
-from losswire_server.rpc import arrivals
-from losswire_server.rpc.arrivals import COPIES, FIND_SECONDS, ON_ITS_WAY_SECONDS, STALLED_SECONDS, Arrivals
-from losswire_server.rpc.connections import Connections
+from losswire_server.rpc.receiving import arrivals
+from losswire_server.rpc.receiving.arrivals import COPIES, FIND_SECONDS, ON_ITS_WAY_SECONDS, STALLED_SECONDS, Arrivals
+from losswire_server.rpc.receiving.connections import Connections
 from tests.helpers import eventually
-from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
+from tests.server.rpc.receiving.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
 
 BUDGET = 50 * COPIES * MIB
 

@@ -13,7 +13,7 @@ from losswire_server import Server
 from tests.helpers import serving
 from tests.server.calls.raw_streams import connection, stream_call
 from tests.server.requests.stream_requests import classes
-from tests.server.rpc.waiting import MIB
+from tests.server.rpc.receiving.waiting import MIB
 
 
 def window(server: Server) -> int:

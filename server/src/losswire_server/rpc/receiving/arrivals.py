@@ -17,7 +17,7 @@ from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.allocator import FreedMemory
 from losswire_server.process.sockets import Sockets
-from losswire_server.rpc.connections import Connection, Connections
+from losswire_server.rpc.receiving.connections import Connection, Connections
 from losswire_server.settings.sizes import KEPT_PARTS, MESSAGE_COPIES
 
 LOOK_SECONDS = 0.01  # some 10 MB arrive in this time over loopback

@@ -16,8 +16,8 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError
 from losswire_server.process.sockets import Sockets
-from losswire_server.rpc.arrivals import COPIES, Waiting
-from losswire_server.rpc.connections import Connection
+from losswire_server.rpc.receiving.arrivals import COPIES, Waiting
+from losswire_server.rpc.receiving.connections import Connection
 
 LOOK_SECONDS = 0.01
 MOST_SECONDS = 2.0  # for room: then its caller had better try again later

@@ -14,13 +14,13 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import OverloadedError
-from losswire_server.rpc import intake
-from losswire_server.rpc.arrivals import COPIES
-from losswire_server.rpc.connections import Connections
-from losswire_server.rpc.waits import Waits
+from losswire_server.rpc.receiving import intake
+from losswire_server.rpc.receiving.arrivals import COPIES
+from losswire_server.rpc.receiving.connections import Connections
+from losswire_server.rpc.receiving.waits import Waits
 from losswire_server.settings.sizes import MOST_LOOKAHEAD_BYTES
 from tests.client.wires.grpc_servers import answering
-from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
+from tests.server.rpc.receiving.waiting import MIB, Clock, FakeCall, FakeSockets
 
 LARGEST = 10 * MIB
 SMALL = 1600

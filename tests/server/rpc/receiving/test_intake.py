@@ -6,12 +6,12 @@ import pytest
 
 from losswire_server.calls.admission import SILENT_SECONDS
 from losswire_server.errors import OverloadedError, TooLargeError
-from losswire_server.rpc import intake
-from losswire_server.rpc.arrivals import COPIES
-from losswire_server.rpc.connections import FAST_BYTES, FAST_SECONDS
-from losswire_server.rpc.intake import BEGUN_BYTES, LARGE_BYTES
-from tests.server.rpc.intake_scene import BUDGET, LARGEST, LOOKAHEAD, begun, play, turns_of
-from tests.server.rpc.waiting import MIB, FakeCall
+from losswire_server.rpc.receiving import intake
+from losswire_server.rpc.receiving.arrivals import COPIES
+from losswire_server.rpc.receiving.connections import FAST_BYTES, FAST_SECONDS
+from losswire_server.rpc.receiving.intake import BEGUN_BYTES, LARGE_BYTES
+from tests.server.rpc.receiving.intake_scene import BUDGET, LARGEST, LOOKAHEAD, begun, play, turns_of
+from tests.server.rpc.receiving.waiting import MIB, FakeCall
 
 
 def test_as_many_as_fit_are_taken_in_at_a_time():

@@ -7,7 +7,7 @@ over.
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from losswire_server.calls.admission import Admission, Reservation
@@ -22,7 +22,6 @@ MESSAGE_OVERHEAD_BYTES = 128  # of a call's headers, and of a message's frame an
 SETTLE_CALLS = 256  # after so many messages, what was estimated is replaced with what was counted
 LEAST_BYTES = 2**17  # less than that is not held, as no small message is
 SLAB_BYTES = 2**22  # of a usual slab; larger ones are counted as other messages are, and take turns with them
-LATE_SECONDS = 0.2  # in which the event loop takes a call over of which something has come
 # A connection is fast while so many bytes come in so many seconds. A slower caller must not hold up others.
 FAST_BYTES, FAST_SECONDS = 2**21, 0.05
 
@@ -205,42 +204,6 @@ class Connection:
         received = received_bytes()
         if received is not None and not self.receiving:
             self._excess, self._unsettled = complete - received, 0
-
-
-class Loss:
-    """What had come over a connection when one of its messages was lost, while others came.
-
-    Once these have come, or are lost as well, what had come until then and is not theirs is known to be nobody's.
-
-    Args:
-        came: Bytes of messages that are not complete.
-        now: In seconds.
-        others: Calls whose messages are taken in.
-
-    Attributes:
-        since: When it was.
-    """
-
-    def __init__(self, came: int, now: float, others: Iterable[object]) -> None:
-        self.since = now
-        self._lost = came
-        self._others = set(others)
-
-    def begin(self, call: object, now: float) -> None:
-        """The message of another call is taken in. The event loop may have been busy since it came."""
-        if now < self.since + LATE_SECONDS:
-            self._others.add(call)
-
-    def end(self, call: object, size: int) -> None:
-        """A message of so many bytes has come; of 0 if it was lost."""
-        if call in self._others:
-            self._others.remove(call)
-            self._lost -= size
-
-    @property
-    def lost_bytes(self) -> int | None:
-        """The bytes that are nobody's, at least; None while that is not known."""
-        return None if self._others else max(0, self._lost)
 
 
 class Connections:

@@ -4,7 +4,7 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED, Account
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.sockets import Endpoint
-from losswire_server.rpc.connections import LEAST_BYTES, SETTLE_CALLS, Connection, Connections
+from losswire_server.rpc.receiving.connections import LEAST_BYTES, SETTLE_CALLS, Connection, Connections
 
 MIB = 2**20
 LOOKAHEAD = MIB // 2

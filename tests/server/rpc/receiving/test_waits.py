@@ -11,10 +11,11 @@ from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import ConnectionMetrics
-from losswire_server.rpc.arrivals import Arrivals
-from losswire_server.rpc.connections import Connections
-from losswire_server.rpc.waits import FREED_BYTES, LOST_SECONDS, Waits
-from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
+from losswire_server.rpc.receiving.arrivals import Arrivals
+from losswire_server.rpc.receiving.connections import Connections
+from losswire_server.rpc.receiving.lost_messages import LOST_SECONDS
+from losswire_server.rpc.receiving.waits import FREED_BYTES, Waits
+from tests.server.rpc.receiving.waiting import MIB, Clock, FakeCall, FakeSockets, ended_by
 
 SEND, IDLE = 10.0, 40.0
 
@@ -165,12 +166,12 @@ def test_what_came_of_a_lost_message_is_forgotten(play):
         came(scene, lost, 30 * MIB)
         scene.waits.end_receiving(lost)
         scene.waits.lose(lost.connection)
-        assert scene.waits._ahead(lost.connection) == 0
+        assert scene.waits._lost._ahead(lost.connection) == 0
         came(scene, lost, MIB)  # before its caller knows
         next_one = FakeCall(lost.connection)
         scene.waits.begin_receiving(next_one)
         scene.waits.end_receiving(next_one)
-        assert scene.waits._ahead(lost.connection) == 0
+        assert scene.waits._lost._ahead(lost.connection) == 0
 
     play(story)
 
@@ -184,10 +185,10 @@ def test_what_came_of_a_lost_message_is_told_from_others_once_these_have_come(pl
         scene.waits.end_receiving(lost)
         scene.waits.lose(lost.connection)
         came(scene, other, MIB)
-        assert scene.waits._ahead(other.connection) == 31 * MIB
+        assert scene.waits._lost._ahead(other.connection) == 31 * MIB
         other.connection.came(MIB)
         scene.waits.end_receiving(other)
-        assert scene.waits._ahead(other.connection) == 0
+        assert scene.waits._lost._ahead(other.connection) == 0
 
     play(story)
 
@@ -214,13 +215,13 @@ def test_what_came_of_a_lost_message_is_forgotten_on_a_connection_that_never_res
         scene.waits.begin_receiving(last)
         came(scene, last, 3 * MIB)
         take(scene, other, MIB)
-        assert scene.waits._ahead(last.connection) > 30 * MIB
+        assert scene.waits._lost._ahead(last.connection) > 30 * MIB
         take(scene, late, 0)
-        assert scene.waits._ahead(last.connection) == pytest.approx(3 * MIB, rel=0.01)
+        assert scene.waits._lost._ahead(last.connection) == pytest.approx(3 * MIB, rel=0.01)
         assert lost.connection.lost_until > 0  # more may have come until a moment ago
         scene.waits.begin_receiving(FakeCall(last.connection))
         take(scene, last, 3 * MIB)
-        assert scene.waits._ahead(last.connection) < 2**14
+        assert scene.waits._lost._ahead(last.connection) < 2**14
 
     play(story)
 
@@ -235,7 +236,7 @@ def test_what_is_read_ahead_of_streams_is_not_lost(play):
         scene.waits.lose(lost.connection)
         scene.waits.begin_receiving(stream)
         scene.waits.end_receiving(stream)
-        assert scene.waits._ahead(stream.connection) == stream.connection.stream_bytes
+        assert scene.waits._lost._ahead(stream.connection) == stream.connection.stream_bytes
 
     play(story)
 
@@ -248,10 +249,10 @@ def test_losses_of_connections_that_ended_are_forgotten(play):
         came(scene, lost, 30 * MIB)
         scene.waits.end_receiving(lost)
         scene.waits.lose(lost.connection)
-        assert scene.waits._losses
+        assert scene.waits._lost._unsettled
         scene.sockets.received.clear()
         scene.waits.end_stream(stream)
-        assert not scene.waits._losses
+        assert not scene.waits._lost._unsettled
 
     play(story)
 

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from losswire_server.metrics.connections import EndReason
 from losswire_server.process.sockets import Endpoint
-from losswire_server.rpc.connections import Connection
+from losswire_server.rpc.receiving.connections import Connection
 from tests.present import present
 
 MIB = 2**20

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.server.rpc.intake_scene import BUDGET, LARGEST, begun, play, turns_of
+from tests.server.rpc.receiving.intake_scene import BUDGET, LARGEST, begun, play, turns_of
 
 
 def test_connections_take_turns():

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import Account
@@ -15,16 +14,15 @@ from losswire_server.calls.turns import Turns
 from losswire_server.errors import TooSlowError
 from losswire_server.metrics.connections import UNSEEN, ConnectionMetrics
 from losswire_server.process.sockets import Sockets
-from losswire_server.rpc.arrivals import Arrivals, Waiting
-from losswire_server.rpc.connections import LEAST_BYTES, Connection, Connections, Loss
-from losswire_server.rpc.intake import Intake
+from losswire_server.rpc.receiving.arrivals import Arrivals, Waiting
+from losswire_server.rpc.receiving.connections import Connection, Connections
+from losswire_server.rpc.receiving.intake import Intake
+from losswire_server.rpc.receiving.lost_messages import LostMessages
+from losswire_server.rpc.receiving.told_sizes import ToldSizes
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
-FRAMES_SHARE = 2**8  # of a message, one part of so many is what frames it
-CALL_BYTES = 2**10  # of headers and prefixes
 FREED_BYTES = 2**23  # of a message, as much of which is free twice when it has come
-LOST_SECONDS = 1.0  # in which a caller learns that its call has ended, and sends no more of a message
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,8 @@ class Waits:
         self._receiving: dict[Waiting, float] = {}  # since when; the longest first
         self._arrivals = Arrivals(admission, connections, sockets, clock, metrics)
         self._intake = Intake(admission, sockets, max_message_bytes, clock)
-        self._max_message_bytes = max_message_bytes
-        self._losses: dict[Connection, Loss] = {}  # that are not told from what comes beside them yet
+        self._lost = LostMessages(self._arrivals, self._receiving, sockets, clock)
+        self._told_sizes = ToldSizes(self._arrivals, self._receiving, sockets, max_message_bytes)
         self._sending: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -85,30 +83,13 @@ class Waits:
         self._arrivals.watch(call)
         call.connection.held_back += 1
         try:
-            await self._intake.turn(call.connection, self._believed_bytes(call))
+            await self._intake.turn(call.connection, self._told_sizes.believed(call))
         except BaseException:
-            self._forget(call, 0)
+            self._forget(call)
             self.lose(call.connection)
             raise
         finally:
             call.connection.held_back -= 1
-
-    def _believed_bytes(self, call: Waiting) -> int | None:
-        """What a caller tells of its message's size, unless more has come than all calls of the connection explain."""
-        connection = call.connection
-        if call.told_bytes is None or connection.endpoint is None:
-            return None
-        received = self._sockets.received_bytes(connection.endpoint)
-        explained = sum(map(self._explained_bytes, self._arrivals.calls_of(connection)))
-        return call.told_bytes if received is not None and connection.ahead(received) <= explained else None
-
-    def _explained_bytes(self, call: Waiting) -> int:
-        """How much may have come for a call."""
-        if call.is_stream:
-            return call.connection.stream_bytes
-        lookahead = call.connection.lookahead_bytes
-        told, most = call.told_bytes, self._max_message_bytes if call in self._receiving else lookahead
-        return most if told is None else told + told // FRAMES_SHARE + CALL_BYTES
 
     async def turn_to_receive_slab(self, call: Waiting) -> None:
         """Waits until a message of a stream may be taken in, which may be larger than what gRPC reads ahead."""
@@ -121,8 +102,7 @@ class Waits:
         if not call.is_stream:
             self._arrivals.watch(call)
             self._intake.begin(call)
-            if loss := self._losses.get(call.connection):
-                loss.begin(call, self._clock())
+            self._lost.begin(call)
         self._look_later()
 
     def end_receiving(self, call: Waiting, size: int = 0) -> None:
@@ -131,63 +111,25 @@ class Waits:
         self._intake.end(call, size)
         if size > FREED_BYTES:
             self._arrivals.give_back()
-        if not call.is_stream:
+        if call.is_stream:
+            self._lost.settle(call.connection)
+        else:
             self._forget(call, size)
-        elif call.connection.lost_until:
-            self._settle(call.connection)
 
     def lose(self, connection: Connection) -> None:
         """Counts no more what came of a message that nobody takes, and what still comes until its caller knows."""
-        if self._ahead(connection) >= LEAST_BYTES:
-            connection.lost_until = self._clock() + LOST_SECONDS
-            self._settle(connection)
-            asyncio.get_running_loop().call_later(LOST_SECONDS / 2, self._settle, connection)
+        self._lost.lose(connection)
 
-    def _settle(self, connection: Connection) -> None:
-        if connection.endpoint is None:
-            return
-        if connection.receiving:
-            self._settle_beside_others(connection)
-            return
-        self._losses.pop(connection, None)
-        connection.settle(partial(self._sockets.received_bytes, connection.endpoint))
-        if self._clock() > connection.lost_until:
-            connection.lost_until = 0.0
-
-    def _settle_beside_others(self, connection: Connection) -> None:
-        loss = self._losses.get(connection)
-        if loss is None:
-            self._losses[connection] = self._loss(connection)
-        elif (lost := loss.lost_bytes) is not None:
-            del self._losses[connection]
-            connection.lose(lost)
-            if loss.since > connection.lost_until:
-                connection.lost_until = 0.0
-
-    def _loss(self, connection: Connection) -> Loss:
-        calls = self._arrivals.calls_of(connection)
-        others = [call for call in calls if call in self._receiving and not call.is_stream]
-        streams = sum(call.is_stream for call in calls)
-        ahead = connection.held_back * connection.lookahead_bytes + streams * connection.stream_bytes
-        return Loss(self._ahead(connection) - ahead, self._clock(), others)
-
-    def _forget(self, call: Waiting, size: int) -> None:
+    def _forget(self, call: Waiting, size: int = 0) -> None:
         self._arrivals.forget(call)
-        if loss := self._losses.get(call.connection):
-            loss.end(call, size)
-        if call.connection.lost_until:
-            self._settle(call.connection)
-
-    def _ahead(self, connection: Connection) -> int:
-        received = None if connection.endpoint is None else self._sockets.received_bytes(connection.endpoint)
-        return 0 if received is None else connection.ahead(received)
+        self._lost.end(call, size)
 
     def begin_stream(self, call: Waiting) -> None:
         """Messages of a stream arrive from now on, also while it does not wait for one."""
         self._arrivals.watch(call)
 
     def end_stream(self, call: Waiting) -> None:
-        self._forget(call, 0)
+        self._forget(call)
         self.lose(call.connection)
 
     def begin_sending(self, call: Waiting) -> None:

@@ -5,11 +5,11 @@ from unittest.mock import patch
 
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
-from losswire_server.rpc import intake
-from losswire_server.rpc.arrivals import COPIES
-from losswire_server.rpc.connections import Connection, Connections
-from losswire_server.rpc.intake import Intake
-from tests.server.rpc.waiting import MIB, Clock, FakeCall, FakeSockets
+from losswire_server.rpc.receiving import intake
+from losswire_server.rpc.receiving.arrivals import COPIES
+from losswire_server.rpc.receiving.connections import Connection, Connections
+from losswire_server.rpc.receiving.intake import Intake
+from tests.server.rpc.receiving.waiting import MIB, Clock, FakeCall, FakeSockets
 
 LARGEST, LOOKAHEAD = 10 * MIB, 4 * MIB
 BUDGET = 16 * 2 * COPIES * LARGEST // 15  # two of the largest messages, and what stays free
