@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 import ce_engine
@@ -14,6 +15,7 @@ from trials.fuzz import answers, bounds, findings, generating, parts
 from trials.fuzz.findings import FindingError
 from trials.fuzz.slabs import messages_of
 from trials.fuzz.targets import TARGETS, frames, packs, streams
+from trials.fuzz.tensors import filled
 from trials.twin.batch import of_request
 from trials.twin.check import WrongAnswerError, check_response
 
@@ -65,6 +67,20 @@ def test_no_rows_of_many_classes_take_no_memory():
     request.spec.reduction = v1.Reduction.REDUCTION_SUM
     request.spec.cross_entropy.weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
     TARGETS["unary"].run(request.SerializeToString())
+
+
+@pytest.mark.parametrize("probability", [0.0, 1e-13, 1.0])
+def test_gradients_at_certain_probabilities_are_the_twins(probability):
+    request = v1.EvaluateRequest()
+    request.spec.reduction = v1.Reduction.REDUCTION_NONE
+    request.spec.binary_cross_entropy.SetInParent()
+    request.outputs.gradient.SetInParent()
+    filled(request.input, "float64", (1,), np.array([probability]))
+    filled(request.target, "float64", (1,), np.array([0.5]))
+    filled(request.sample_weight, "float64", (1,), np.array([1e-9]))  # a gradient that is small enough to be compared
+    response = answers.answered(request)
+    assert isinstance(response, v1.EvaluateResponse)
+    assert answers.check_twin(request, response) == 1
 
 
 def compute(seconds: float) -> None:

@@ -17,7 +17,7 @@ from trials.twin.batch import Batch
 TAME = 1e4  # no number that matters is larger
 LEAST = {torch.float64: 1e-290, torch.float32: 1e-30}  # of factors, and 1 / the most: products of others lose digits
 LEAST_SUM = 1e-6  # of the absolute weights: a smaller sum of weights is mostly what rounding left
-LEAST_VARIANCE = 1e-12  # as in PyTorch
+LEAST_VARIANCE = float(torch.tensor(1e-12))  # as in PyTorch, where it is a float32, whatever the dtype
 
 
 @dataclass(frozen=True)
