@@ -83,6 +83,21 @@ def test_gradients_at_certain_probabilities_are_the_twins(probability):
     assert answers.check_twin(request, response) == 1
 
 
+def test_product_of_weights_that_underflows_is_not_compared():
+    request = v1.EvaluateRequest()
+    request.spec.reduction = v1.Reduction.REDUCTION_SUM
+    request.outputs.gradient.SetInParent()
+    options = request.spec.binary_cross_entropy_with_logits
+    filled(request.input, "float32", (1,), np.array([-0.3]))
+    filled(request.target, "float32", (1,), np.array([0.1]))
+    filled(options.weight, "float32", (1,), np.array([4e-28]))
+    filled(options.pos_weight, "float32", (1,), np.array([1e18]))
+    filled(request.outputs.gradient.grad_output, "float32", (), np.array(1e-26))
+    response = answers.answered(request)
+    assert isinstance(response, v1.EvaluateResponse)
+    assert answers.check_twin(request, response) == 0
+
+
 def compute(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:

@@ -61,6 +61,7 @@ class _Rows:
     counted: Tensor  # bool
     divisors: Tensor
     unweighted: Tensor  # sizes without the weights, which may overflow beside a weight of 0
+    own_weights: Tensor  # sizes of the loss's weights, whose product with the rows' may underflow beside large sizes
     outputs: Mapping[str, Tensor]
     hits: Tensor  # bool: whether the prediction is the target
 
@@ -77,7 +78,8 @@ def truth(batch: Batch) -> Truth:
     scale = _scale(batch, weights, rows.counted, weight_sum if reduction == "mean" else 1.0)
     sizes = torch.where(rows.counted, rows.loss_sizes * weights.abs(), 0.0)
     wild = torch.stack([x.abs().amax(1), sizes, rows.grad_sizes * scale.abs()])
-    factors = torch.stack([weights.abs(), scale.abs(), sizes, rows.grad_sizes, rows.unweighted])
+    products = rows.own_weights * weights.abs(), rows.own_weights * scale.abs()
+    factors = torch.stack([weights.abs(), scale.abs(), sizes, rows.grad_sizes, rows.unweighted, *products])
     least = LEAST[batch.compute_dtype]
     tame = ((wild <= TAME) & wild.isfinite()).all(0) & (
         (factors == 0) | (factors >= least) & (factors <= 1 / least)
@@ -155,7 +157,7 @@ def _of_classes(batch: Batch, x: Tensor) -> _Rows:
     hits = outputs["predictions"] == answer
     sizes = size * (1 + x.abs().amax(1))
     unweighted = share.abs().sum(1) * (1 + x.abs().amax(1))
-    return _Rows(-terms.sum(1), sizes, grads, size, counted, divisors, unweighted, outputs, hits)
+    return _Rows(-terms.sum(1), sizes, grads, size, counted, divisors, unweighted, size, outputs, hits)
 
 
 def _class_outputs(x: Tensor, log_p: Tensor, p: Tensor) -> dict[str, Tensor]:
@@ -213,7 +215,7 @@ def _of_elements(batch: Batch, x: Tensor) -> _Rows:
     size = weights.abs()
     losses, grads = weights * losses, (weights * grads)[:, None]
     unweighted = torch.maximum(sizes, grad_sizes)
-    return _Rows(losses, size * sizes, grads, size * grad_sizes, everywhere, ones, unweighted, outputs, hits)
+    return _Rows(losses, size * sizes, grads, size * grad_sizes, everywhere, ones, unweighted, size, outputs, hits)
 
 
 def _element_weights(batch: Batch, target: Tensor) -> Tensor:  # (R)
