@@ -82,9 +82,12 @@ async def _tasks() -> int:
     return len(asyncio.all_tasks())
 
 
-def is_as_it_was(server: Server, before: Held) -> bool:
-    """Whether a server holds no more than before. It may have ended what it kept for earlier calls."""
-    return all(now <= then for now, then in zip(held(server), before, strict=True))
+def check_as_it_was(server: Server, before: Held) -> None:
+    """Waits until a server holds no more than before. It may have ended what it kept for earlier calls."""
+    try:
+        eventually(lambda: all(now <= then for now, then in zip(held(server), before, strict=True)))
+    except AssertionError:
+        raise AssertionError(f"expected at most {before}, got {held(server)}") from None
 
 
 @contextmanager

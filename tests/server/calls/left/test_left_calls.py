@@ -31,8 +31,8 @@ from tests.server.calls.left.stages import (
     before_a_reader,
     before_a_worker,
     busy_readers,
+    check_as_it_was,
     held,
-    is_as_it_was,
     packed,
     waiting_for_a_turn,
     waiting_to_be_known,
@@ -96,7 +96,7 @@ def test_call_that_ends_early_is_not_held(monkeypatch, server, way, stage):
         call.end()
         of_its_own.close()
         gate.opened.set()
-        eventually(lambda: is_as_it_was(server, before))
+        check_as_it_was(server, before)
         assert gate.evaluated == EVALUATED.get(reach, gate.evaluated)
 
 
@@ -169,7 +169,7 @@ def test_ten_thousand_calls_leave_nothing(server, kind, way):
         before, files = held(server), len(os.listdir("/proc/self/fd"))
         for _ in range(MANY // AT_A_TIME):
             _make(channel, path, messages, way, AT_A_TIME)
-        eventually(lambda: is_as_it_was(server, before))
+        check_as_it_was(server, before)
         eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)  # a thread may be asking about a connection
 
 
