@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.limits import RETRY_MILLISECONDS, Account, Accounts, CallerLimits, Rate
 from losswire_server.errors import OverloadedError, TooLargeError
-from losswire_server.process.sockets import Endpoint, endpoint_of
+from losswire_server.process.sockets import Endpoint, Sockets, endpoint_of
 from losswire_server.settings.sizes import MOST_LOOKAHEAD_BYTES
 
 # What surrounds messages is estimated, rather too high: that is noticed, since more cannot be complete than came.
@@ -204,6 +204,12 @@ class Connection:
         received = received_bytes()
         if received is not None and not self.receiving:
             self._excess, self._unsettled = complete - received, 0
+
+
+def ahead_of(connection: Connection, sockets: Sockets) -> int | None:
+    """The bytes of messages that are not complete, as the kernel counts now; None if it knows no such connection."""
+    received = None if connection.endpoint is None else sockets.received_bytes(connection.endpoint)
+    return None if received is None else connection.ahead(received)
 
 
 class Connections:

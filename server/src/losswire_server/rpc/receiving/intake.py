@@ -17,7 +17,7 @@ from losswire_server.calls.limits import RETRY_MILLISECONDS
 from losswire_server.errors import OverloadedError
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.receiving.arrivals import COPIES, Waiting
-from losswire_server.rpc.receiving.connections import Connection
+from losswire_server.rpc.receiving.connections import Connection, ahead_of
 
 LOOK_SECONDS = 0.01
 MOST_SECONDS = 2.0  # for room: then its caller had better try again later
@@ -151,9 +151,8 @@ class Intake:
 
     def _ahead(self, connection: Connection) -> int:
         """What has come of messages of a connection that are not complete; `UNKNOWN` if the connection is new."""
-        endpoint = connection.endpoint
-        received = None if endpoint is None else self._sockets.received_bytes(endpoint)
-        return UNKNOWN if received is None else connection.ahead(received)
+        ahead = ahead_of(connection, self._sockets)
+        return UNKNOWN if ahead is None else ahead
 
     async def _wait(self, connection: Connection, told_bytes: int | None = None) -> None:
         beginning = _Beginning(connection, told_bytes)

@@ -6,7 +6,7 @@ from functools import partial
 
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.receiving.arrivals import Arrivals, Waiting
-from losswire_server.rpc.receiving.connections import LEAST_BYTES, Connection
+from losswire_server.rpc.receiving.connections import LEAST_BYTES, Connection, ahead_of
 
 LOST_SECONDS = 1.0  # in which a caller learns that its call has ended, and sends no more of a message
 LATE_SECONDS = 0.2  # in which the event loop takes a call over of which something has come
@@ -78,8 +78,7 @@ class LostMessages:
         return _Lost(self._ahead(connection) - ahead, self._clock(), others)
 
     def _ahead(self, connection: Connection) -> int:
-        received = None if connection.endpoint is None else self._sockets.received_bytes(connection.endpoint)
-        return 0 if received is None else connection.ahead(received)
+        return ahead_of(connection, self._sockets) or 0
 
 
 class _Lost:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc.receiving.arrivals import Arrivals, Waiting
+from losswire_server.rpc.receiving.connections import ahead_of
 
 FRAMES_SHARE = 2**8  # of a message, one part of so many is what frames it
 CALL_BYTES = 2**10  # of headers and prefixes
@@ -29,12 +30,11 @@ class ToldSizes:
 
     def believed(self, call: Waiting) -> int | None:
         """What a caller tells, if it tells anything and can be believed."""
-        connection = call.connection
-        if call.told_bytes is None or connection.endpoint is None:
+        ahead = None if call.told_bytes is None else ahead_of(call.connection, self._sockets)
+        if ahead is None:
             return None
-        received = self._sockets.received_bytes(connection.endpoint)
-        explained = sum(map(self._explained_bytes, self._arrivals.calls_of(connection)))
-        return call.told_bytes if received is not None and connection.ahead(received) <= explained else None
+        explained = sum(map(self._explained_bytes, self._arrivals.calls_of(call.connection)))
+        return call.told_bytes if ahead <= explained else None
 
     def _explained_bytes(self, call: Waiting) -> int:
         """How much may have come for a call."""

@@ -22,7 +22,7 @@ from losswire_server.rpc.receiving.told_sizes import ToldSizes
 from losswire_server.rpc.resets import Resets
 
 LOOK_SECONDS = 0.1
-FREED_BYTES = 2**23  # of a message, as much of which is free twice when it has come
+FREED_BYTES = 2**23  # of a message: when a larger one has come, grpcio has freed two copies that are worth giving back
 
 log = logging.getLogger(__name__)
 
