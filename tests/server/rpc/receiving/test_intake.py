@@ -49,6 +49,21 @@ def test_caller_that_sends_nothing_holds_up_nobody():
     play(story)
 
 
+@pytest.mark.parametrize(("last_bytes", "is_taken_in"), [(0, False), (LARGEST, False), (LARGE_BYTES - 1, True)])
+def test_message_of_which_hardly_anything_has_come_is_looked_at_again(last_bytes, is_taken_in):
+    async def story(scene):
+        turns_of(scene, *[scene.call() for _ in range(2)])
+        late = scene.call(BEGUN_BYTES - 1)
+        late.connection.last_bytes = last_bytes
+        (turn,) = turns_of(scene, late)
+        await asyncio.sleep(0)
+        scene.came(late, LOOKAHEAD)
+        assert await begun(turn) == [is_taken_in]
+        turn.cancel()
+
+    play(story)
+
+
 def test_slow_caller_holds_up_others_for_a_moment_only():
     async def story(scene):
         first, second = [scene.call() for _ in range(2)]

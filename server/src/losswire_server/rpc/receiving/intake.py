@@ -145,7 +145,8 @@ class Intake:
             return True
         if self._ahead(connection) == UNKNOWN:
             await asyncio.sleep(KNOWN_SECONDS)
-        if not connection.last_bytes and UNKNOWN < self._ahead(connection) < BEGUN_BYTES:  # it may be of any size
+        was_small = 0 < connection.last_bytes < LARGE_BYTES
+        if not was_small and UNKNOWN < self._ahead(connection) < BEGUN_BYTES:  # it may be of any size
             await asyncio.sleep(LOOK_SECONDS)
         return UNKNOWN < self._ahead(connection) < LARGE_BYTES
 
