@@ -9,7 +9,7 @@ import time
 
 from ce_engine import EngineClosedError
 
-QUIET_SECONDS = 0.05  # without a new call, and none is probably on its way
+QUIET_SECONDS = 0.1  # without a new call, and none is probably on its way; on a busy machine one took over 0.05
 LONGEST_SECONDS = 1.0  # to wait for that: some callers try again at once, and for ever
 
 
