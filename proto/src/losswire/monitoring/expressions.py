@@ -1,0 +1,134 @@
+"""What a figure is computed from: counters, gauges and histograms of servers, over a window of time.
+
+An expression gives one number for each combination of the labels that it keeps. It has three readers, which give the
+same numbers: `promql` here for dashboards and rules, ``losswire top``, and the server's own page (by `to_json`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Where = Mapping[str, tuple[str, ...]]  # labels, and the values that each may have
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The increase of a counter per second, added up by the labels `by`."""
+
+    metric: str
+    by: tuple[str, ...] = ()
+    where: Where = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A gauge, added up by the labels `by`."""
+
+    metric: str
+    by: tuple[str, ...] = ()
+    where: Where = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A quantile of a histogram's observations in the window, as Prometheus estimates it."""
+
+    q: float
+    metric: str
+    by: tuple[str, ...] = ()
+    where: Where = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One expression divided by another with the same labels, or by one without labels."""
+
+    over: "Expression"
+    under: "Expression"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One expression less another with the same labels."""
+
+    of: "Expression"
+    less: "Expression"
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """e to the power of an expression."""
+
+    power: "Expression"
+
+
+Expression = Rate | Value | Quantile | Ratio | Difference | Exponential
+
+
+def mean(histogram: str, *by: str, where: Where | None = None) -> Ratio:
+    """The mean of a histogram's observations in the window."""
+    return Ratio(*(Rate(f"{histogram}_{part}", by, where or {}) for part in ("sum", "count")))
+
+
+def labels_of(expression: Expression) -> tuple[str, ...]:
+    """The labels that an expression keeps."""
+    match expression:
+        case Rate() | Value() | Quantile():
+            return expression.by
+        case Ratio():
+            return labels_of(expression.over)
+        case Difference():
+            return labels_of(expression.of)
+        case Exponential():
+            return labels_of(expression.power)
+
+
+def promql(expression: Expression, window: str, matchers: str = "") -> str:
+    """An expression as PromQL.
+
+    Args:
+        expression: The expression.
+        window: Of time, as in ``5m``.
+        matchers: Further ones, for all metrics, as in ``job="losswire"``.
+    """
+    match expression:
+        case Rate(metric, by, where):
+            return f"{_sum(by)}(rate({metric}{_selector(where, matchers)}[{window}]))"
+        case Value(metric, by, where):
+            return f"{_sum(by)}({metric}{_selector(where, matchers)})"
+        case Quantile(q, metric, by, where):
+            buckets = Rate(f"{metric}_bucket", (*by, "le"), where)
+            return f"histogram_quantile({q:g}, {promql(buckets, window, matchers)})"
+        case Ratio(over, under):
+            several = labels_of(over) != labels_of(under)
+            divided = " / on() group_left() " if several else " / "
+            return divided.join(_operand(part, window, matchers) for part in (over, under))
+        case Difference(of, less):
+            return " - ".join(_operand(part, window, matchers) for part in (of, less))
+        case Exponential(power):
+            return f"exp({promql(power, window, matchers)})"
+
+
+def to_json(expression: Expression) -> dict[str, Any]:
+    """An expression in JSON's types: its fields, and its kind."""
+    fields = {name: getattr(expression, name) for name in asdict(expression)}
+    told = {name: to_json(value) if isinstance(value, Expression) else value for name, value in fields.items()}
+    return {"kind": type(expression).__name__.lower(), **told}
+
+
+def _operand(expression: Expression, window: str, matchers: str) -> str:
+    text = promql(expression, window, matchers)
+    return f"({text})" if isinstance(expression, Ratio | Difference) else text
+
+
+def _sum(by: tuple[str, ...]) -> str:
+    return f"sum by ({', '.join(by)}) " if by else "sum"
+
+
+def _selector(where: Where, matchers: str) -> str:
+    ours = [
+        f'{label}=~"{"|".join(values)}"' if len(values) > 1 else f'{label}="{values[0]}"'
+        for label, values in where.items()
+    ]
+    every = [*ours, *filter(None, [matchers])]
+    return f"{{{','.join(every)}}}" if every else ""

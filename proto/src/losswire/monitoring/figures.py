@@ -1,0 +1,19 @@
+"""The table of figures: what dashboards, the server's own page and ``losswire top`` show, and how it is computed."""
+
+from collections.abc import Mapping
+
+from losswire.monitoring.figure import Figure
+from losswire.monitoring.loss_figures import LOSSES
+from losswire.monitoring.service_figures import BATCHING, ERRORS, GPU, LATENCY, SATURATION, STAGES, TRAFFIC
+
+SECTIONS: Mapping[str, tuple[Figure, ...]] = {
+    "Traffic": TRAFFIC,
+    "Errors": ERRORS,
+    "Saturation": SATURATION,
+    "Latency": LATENCY,
+    "Where the time goes": STAGES,
+    "Batching": BATCHING,
+    "GPU": GPU,
+    "Losses": LOSSES,
+}
+FIGURES: Mapping[str, Figure] = {figure.key: figure for section in SECTIONS.values() for figure in section}

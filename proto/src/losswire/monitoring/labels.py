@@ -1,0 +1,10 @@
+"""The values of labels that form closed sets."""
+
+CODES = (
+    *("OK", "Cancelled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists"),
+    *("PermissionDenied", "Unauthenticated", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange"),
+    *("Unimplemented", "Internal", "Unavailable", "DataLoss"),
+)  # as Go spells them, which is what dashboards match
+ERROR_CODES = ("DataLoss", "DeadlineExceeded", "Internal", "Unavailable", "Unimplemented", "Unknown")  # OpenTelemetry's
+STAGES = ("admission", "receive", "queue", "stage_in", "compute", "reply")
+TRANSPORTS = ("unary", "pack", "stream", "shared_memory")
