@@ -7,6 +7,7 @@
 #include "row_sums.h"
 #include "softmax_columns.h"
 #include "softmax_rows.h"
+#include "tally.h"
 
 enum Dtype { FLOAT64, FLOAT32, FLOAT16, BFLOAT16 };
 
@@ -78,4 +79,12 @@ extern "C" void add_float64(double *sums, const double *x, int64_t requests, int
 }
 extern "C" void add_float32(double *sums, const float *x, int64_t requests, int64_t rows) {
     add_rows(sums, x, requests, rows);
+}
+
+// Adds to the count of each bound the rows that are at most that.
+extern "C" void tally_float64(int64_t *counts, const double *x, int64_t rows, const double *bounds, int64_t bound_count) {
+    tally(counts, x, rows, bounds, bound_count);
+}
+extern "C" void tally_float32(int64_t *counts, const float *x, int64_t rows, const float *bounds, int64_t bound_count) {
+    tally(counts, x, rows, bounds, bound_count);
 }

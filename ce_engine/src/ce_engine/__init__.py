@@ -27,9 +27,10 @@ from ce_engine._memory import keep_memory, kept_memory
 from ce_engine._needs.form import TensorForm
 from ce_engine._needs.needed import MemoryNeeded, memory_needed
 from ce_engine._reduction import Reduction
-from ce_engine._result import LossResult, StackedResult
+from ce_engine._result import LossResult, StackedResult, Tally
 from ce_engine._slab import RowResults, Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
+from ce_engine._tally import tally
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -57,6 +58,7 @@ __all__ = [
     "Slab",
     "SlabBySlab",
     "StackedResult",
+    "Tally",
     "TargetSums",
     "TensorForm",
     "__version__",
@@ -70,6 +72,7 @@ __all__ = [
     "memory_needed",
     "nll_loss",
     "slabs",
+    "tally",
 ]
 
 try:

@@ -38,6 +38,10 @@ class Library:
         for function in self.add_rows.values():
             function.restype = None
             function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self.tally = {torch.float64: library.tally_float64, torch.float32: library.tally_float32}
+        for function in self.tally.values():
+            function.restype = None
+            function.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 
 
 def runnable() -> list[str]:

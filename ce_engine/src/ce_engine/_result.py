@@ -4,6 +4,34 @@ from typing import Any
 from torch import Tensor
 
 
+@dataclass(eq=False, slots=True)
+class Tally:
+    """What the losses of rows are like. Ignored rows are not in it.
+
+    Attributes:
+        counts: int64, one for each bound: how many rows have a finite loss of at most that much.
+        row_count: Rows whose losses are finite.
+        nonfinite_count: Rows whose losses are NaN or infinite.
+        loss_sum: Of the rows whose losses are finite.
+        weight_sum: Of the same rows.
+    """
+
+    counts: Tensor
+    row_count: int
+    nonfinite_count: int
+    loss_sum: float
+    weight_sum: float
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.counts + other.counts,
+            self.row_count + other.row_count,
+            self.nonfinite_count + other.nonfinite_count,
+            self.loss_sum + other.loss_sum,
+            self.weight_sum + other.weight_sum,
+        )
+
+
 @dataclass(eq=False)
 class LossResult:
     """A loss, the sums behind it and, if asked for, the gradient and other outputs of the same pass.
@@ -33,6 +61,7 @@ class LossResult:
         correct_count: With ``predictions``, the number of rows that counted and whose prediction is the target. For a
             probability target this is the class of its largest probability, for a binary target whether it is above
             one half.
+        tally: Of the rows' losses, if the slab's `tally_bounds` asked for it.
     """
 
     loss: Tensor
@@ -47,11 +76,16 @@ class LossResult:
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
     correct_count: int | None = None
+    tally: Tally | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class StackedResult:
-    """The results of G requests, named as in `LossResult`: a list for each number, and (G, ...) for each tensor."""
+    """The results of G requests, named as in `LossResult`: a list for each number, and (G, ...) for each tensor.
+
+    Attributes:
+        tally: Of all requests together.
+    """
 
     loss: Tensor
     loss_sum: list[float]
@@ -65,11 +99,13 @@ class StackedResult:
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
     correct_count: list[int] | None = None
+    tally: Tally | None = None
 
     def __len__(self) -> int:
         return len(self.loss_sum)
 
     def __getitem__(self, number: int) -> LossResult:
         """The result of one request, whose tensors are views."""
-        own: dict[str, Any] = {name: None if x is None else x[number] for name, x in vars(self).items()}
+        fields = {name: x for name, x in vars(self).items() if name != "tally"}
+        own: dict[str, Any] = {name: None if x is None else x[number] for name, x in fields.items()}
         return LossResult(**own)

@@ -12,6 +12,7 @@ from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
 from ce_engine._rows import Block, class_rows, element_rows
+from ce_engine._tally import tally
 
 T = TypeVar("T")
 
@@ -218,6 +219,7 @@ class Slab:
         finish: Makes the result from the results of the rows; if None, `reduction` makes one of a single request.
         request_count: How many requests its rows are of.
         form: What it has in common with other slabs, if only input and classes differ. Slabs made from it have none.
+        tally_bounds: If set, the result has a `Tally` of its rows' losses by these bounds.
     """
 
     kind: Kind
@@ -229,6 +231,7 @@ class Slab:
     finish: Callable[[RowResults], Any] | None = None
     request_count: int = 1
     form: "Form | None" = field(default=None, init=False)
+    tally_bounds: tuple[float, ...] | None = field(default=None, init=False)
 
     def with_grad_into(self, memory: Tensor) -> "Slab":
         """The same slab, whose gradient is written into the caller's memory, and comes back as that tensor.
@@ -255,7 +258,10 @@ class Slab:
 
     def result(self, results: RowResults) -> Any:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
-        return self._loss_result(results) if self.finish is None else self.finish(results)
+        result = self._loss_result(results) if self.finish is None else self.finish(results)
+        if self.tally_bounds is not None:
+            result.tally = tally(results.losses, self.reduction, self.tally_bounds)
+        return result
 
     def _loss_result(self, results: RowResults) -> LossResult:
         grad = results.grad
