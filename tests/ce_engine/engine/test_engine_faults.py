@@ -10,6 +10,8 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, slabs
+from ce_engine._batching import launchers
+from tests.ce_engine.engine.holding import held
 
 
 def slab():
@@ -103,3 +105,20 @@ def test_engine_says_so_in_a_forked_process(monkeypatch):
         with pytest.raises(ce_engine.EngineClosedError, match="forked"):
             engine.submit(slab())
         monkeypatch.undo()
+
+
+def test_launch_that_is_taken_apart_is_told(monkeypatch):
+    told = []
+
+    def evaluate(slabs):
+        if len(slabs) > 1:
+            raise RuntimeError("together they fail")
+        return [launchers.launch(slabs[0])]
+
+    monkeypatch.setattr(launchers, "launch_merged", evaluate)
+    with held(monkeypatch, on_retry=lambda: told.append(1)) as (engine, go, launches):
+        futures = [engine.submit(slab()) for _ in range(launchers.LEAST_MERGED)]
+        go.set()
+        assert all(future.result(20) for future in futures)
+    assert [len(launch) for launch in launches] == [launchers.LEAST_MERGED]
+    assert told == [1]

@@ -48,7 +48,7 @@ class Ticket:
 @pytest.fixture
 def launcher(monkeypatch):
     one = Pipeline()
-    monkeypatch.setattr(_engine, "launcher_for", lambda _device, _run: PipelineLauncher(one))
+    monkeypatch.setattr(_engine, "launcher_for", lambda _device, _run, on_retry: PipelineLauncher(one, on_retry))
     return one
 
 

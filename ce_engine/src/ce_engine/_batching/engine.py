@@ -57,6 +57,8 @@ class Engine:
         niceness: By how much the workers' threads are nicer than others, on Linux: 1 to 19 leave a busy CPU to threads
             that answer while large slabs are evaluated.
         on_launch: Is told of every launch when it begins, in the thread that launches.
+        on_retry: Is told of every launch of several slabs that failed, before each of them is evaluated alone, in the
+            thread that launches.
         on_device_lost: Is told once, in a thread that launches, that the device does not work any more. Until this
             process is started anew, every slab fails with a `DeviceLostError`, those that wait or are in flight too.
 
@@ -80,6 +82,7 @@ class Engine:
         max_queue_rows: int = 2**27,
         niceness: int = 0,
         on_launch: Callable[[Launch], object] | None = None,
+        on_retry: Callable[[], object] | None = None,
         on_device_lost: Callable[[DeviceLostError], object] | None = None,
     ) -> None:
         self.device = device = launchable(device)
@@ -105,8 +108,11 @@ class Engine:
         self._fault_lock = threading.Lock()
         self._process = os.getpid()
         run = self._sharing.run if workers > 1 else cpu.run_alone
+        told = (lambda: None) if on_retry is None else partial(tell, lambda _: on_retry(), None)
         self._threads = [
-            threading.Thread(target=self._work, args=(launcher_for(device, run),), name=f"ce-engine-{i}", daemon=True)
+            threading.Thread(
+                target=self._work, args=(launcher_for(device, run, told),), name=f"ce-engine-{i}", daemon=True
+            )
             for i in range(workers)
         ]
         for thread in self._threads:

@@ -59,21 +59,28 @@ class Launcher(Protocol):
 Start = Callable[[Sequence[Slab]], Callable[[], list[RowResults]]]  # of a launch; returns the wait for its results
 
 
-def fetches(start: Start, slabs: Sequence[Slab]) -> list[Fetch]:
+OnRetry = Callable[[], object]  # is told that several slabs are evaluated again, one by one
+
+
+def fetches(start: Start, slabs: Sequence[Slab], on_retry: OnRetry) -> list[Fetch]:
     """Evaluates slabs together; if that fails, each alone, so that only wrong slabs fail."""
     try:
         together = start(slabs)
     except Exception as error:  # noqa: BLE001 - it comes when results are fetched
         together = partial(_raise, error)
-    return [partial(_fetch, start, together, slabs, number) for number in range(len(slabs))]
+    return [partial(_fetch, start, together, slabs, number, on_retry) for number in range(len(slabs))]
 
 
-def _fetch(start: Start, together: Callable[[], list[RowResults]], slabs: Sequence[Slab], number: int) -> RowResults:
+def _fetch(
+    start: Start, together: Callable[[], list[RowResults]], slabs: Sequence[Slab], number: int, on_retry: OnRetry
+) -> RowResults:
     try:
         return together()[number]
     except Exception:
         if len(slabs) == 1:
             raise
+    if number == 0:  # it is fetched first
+        on_retry()
     (results,) = start([slabs[number]])()
     return results
 
@@ -87,17 +94,19 @@ class CpuLauncher:
 
     Args:
         run: Has a large launch evaluated, with the help of others.
+        on_retry: Is told that a merged launch failed.
     """
 
     depth = 1
 
-    def __init__(self, run: cpu.Run = cpu.run_alone) -> None:
+    def __init__(self, run: cpu.Run = cpu.run_alone, on_retry: OnRetry = lambda: None) -> None:
         self._run = run
+        self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
         if len(slabs) < LEAST_MERGED:
             return [partial(launch, slab, self._run_of(slab)) for slab in slabs]
-        return fetches(_merged, slabs)
+        return fetches(_merged, slabs, self._on_retry)
 
     def _run_of(self, slab: Slab) -> cpu.Run:
         return self._run if slab.input.numel() >= LEAST_SHARED else cpu.run_alone
@@ -130,24 +139,25 @@ class Pipeline(Protocol):
 class PipelineLauncher:
     """Has a pipeline evaluate the slabs of a launch together."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, on_retry: OnRetry = lambda: None) -> None:
         self.depth = pipeline.depth
         self._pipeline = pipeline
+        self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
-        return fetches(lambda together: self._pipeline.start(together).result, slabs)
+        return fetches(lambda together: self._pipeline.start(together).result, slabs, self._on_retry)
 
     def close(self) -> None:
         self._pipeline.close()
 
 
-def launcher_for(device: torch.device, run: cpu.Run = cpu.run_alone) -> Launcher:
+def launcher_for(device: torch.device, run: cpu.Run, on_retry: OnRetry) -> Launcher:
     """A launcher for one thread; on a CPU ``run`` has large launches evaluated."""
     if device.type == "cpu":
-        return CpuLauncher(run)
+        return CpuLauncher(run, on_retry)
     from ce_engine.gpu import CudaDevice, Pipeline
 
-    return PipelineLauncher(Pipeline(CudaDevice(device)))
+    return PipelineLauncher(Pipeline(CudaDevice(device)), on_retry)
 
 
 def launchable(name: torch.device | str) -> torch.device:
