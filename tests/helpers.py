@@ -54,6 +54,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
+def total(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    """The samples of a metric that have these labels, whatever others they have, added up."""
+    samples = (sample for metric in registry.collect() for sample in metric.samples)
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
+
+
 def call_of(error: grpc.RpcError) -> grpc.Call:
     """The call that ended with an error. Both are the same object."""
     assert isinstance(error, grpc.Call)

@@ -7,7 +7,7 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, _libraries, slabs
-from ce_engine._tally import MOST_ROWS
+from ce_engine._sums.tallies import MOST_ROWS
 from losswire.monitoring.buckets import ROW_LOSSES
 from tests.present import present
 

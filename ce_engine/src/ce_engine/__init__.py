@@ -30,7 +30,7 @@ from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult, Tally
 from ce_engine._slab import RowResults, Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
-from ce_engine._tally import tally
+from ce_engine._sums.tallies import tally
 from ce_engine.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ce_engine._memory import CPU
 from ce_engine._plans.options import EMPTY_MEANS
 from ce_engine._result import LossResult
-from ce_engine._row_sums import row_order_sum
+from ce_engine._sums.row_order import row_order_sum
 
 LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32)}
 

@@ -12,7 +12,7 @@ from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
 from ce_engine._rows import Block, class_rows, element_rows
-from ce_engine._tally import tally
+from ce_engine._sums.tallies import tally
 
 T = TypeVar("T")
 

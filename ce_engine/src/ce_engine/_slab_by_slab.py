@@ -15,8 +15,8 @@ from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._plans.validation import PART_ROWS
 from ce_engine._reduction import Reduction
-from ce_engine._row_sums import RowOrderSum
 from ce_engine._slab import Form, RowResults, Rows, Slab, present
+from ce_engine._sums.row_order import RowOrderSum
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,14 @@ from losswire_server.calls.warm_up import warm_up
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
+from losswire_server.metrics.devices import show_device
+from losswire_server.metrics.evaluations import EvaluationMetrics
 from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.limits import show_limits
-from losswire_server.metrics.losses import LossMetrics
-from losswire_server.metrics.resources import show_memory
+from losswire_server.metrics.resources import Use, show_build, show_memory
 from losswire_server.metrics.scrapes import Scrapes
+from losswire_server.metrics.series.losses import LossMetrics
+from losswire_server.metrics.stages import StageMetrics
 from losswire_server.rpc.capabilities import capabilities, limits_by_name, with_caller_limits
 from losswire_server.rpc.service import LossService
 from losswire_server.settings import Settings
@@ -47,6 +50,8 @@ class Backend:
 
     Attributes:
         admission: Counts the bytes in flight.
+        losses: Adds up losses by series.
+        stages: Observes how long the stages of calls take.
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
 
@@ -64,20 +69,21 @@ class Backend:
             raise WrongSettingsError("processes: expected 1 within a program; losswire-server and launch() run several")
         self._torch_threads = settings.torch_threads
         self._kept_bytes = settings.kept_bytes
-        launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows)
-        self._count_launch: Callable[[ce_engine.Launch], object] = lambda launch: launches.count(*launch)
-        self._engine = _engine(settings, lambda launch: self._count_launch(launch), on_device_lost)
+        self._launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows, settings.max_queue_rows)
+        self._is_warm = True
+        self._engine = self._make_engine(settings, on_device_lost)
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
         self._leases = Leases(self._regions)
         self.admission = admission = Admission(settings.max_inflight_bytes)
-        losses = LossMetrics(registry, settings.max_series)
-        show_memory(registry, lambda: admission.inflight_bytes, lambda: self._regions.leased_bytes)
-        self.scrapes = Scrapes(registry, losses.began)
+        self.losses = LossMetrics(registry, settings.max_series, settings.series_idle_seconds)
+        self._show_resources(registry, settings)
+        self.scrapes = Scrapes(registry, self.losses.began)
         self.turns = Turns()
         self._workplace = Workplace(admission, self._readers, self._engine)
         self._max_message_bytes = settings.max_message_bytes
-        desk = Desk(self._workplace, losses, PackMetrics(registry))
+        self.stages = StageMetrics(registry)
+        desk = Desk(self._workplace, EvaluationMetrics(registry), self.losses, PackMetrics(registry))
         told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
         show_limits(registry, limits_by_name(with_caller_limits(told, CallerLimits.of(settings))))
         self.service = LossService(
@@ -100,12 +106,12 @@ class Backend:
             WarmUpError: This server cannot evaluate a loss.
         """
         unseen = CollectorRegistry()
-        desk = Desk(self._workplace, LossMetrics(unseen, 1), PackMetrics(unseen))
-        count_launch, self._count_launch = self._count_launch, lambda _: None
+        desk = Desk(self._workplace, EvaluationMetrics(unseen), LossMetrics(unseen, 1), PackMetrics(unseen))
+        self._is_warm = False
         try:
             await warm_up(Unary(desk), Streams(desk, self._max_message_bytes, self.turns))
         finally:
-            self._count_launch = count_launch
+            self._is_warm = True
 
     async def stop(self, stop_calls: Callable[[], Awaitable[object]] | None = None) -> None:
         """Finishes work that has begun, and starts no more.
@@ -122,24 +128,39 @@ class Backend:
             self._engine.close(cancel_waiting=True)
             self._regions.close()
 
+    def _count_launch(self, launch: ce_engine.Launch) -> None:
+        if self._is_warm:
+            self._launches.count(launch.rows, launch.requests)
 
-def _engine(
-    settings: Settings,
-    on_launch: Callable[[ce_engine.Launch], object],
-    on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None,
-) -> ce_engine.Engine:
-    try:
-        return ce_engine.Engine(
-            device=settings.device,
-            workers=settings.workers,
-            torch_threads=settings.torch_threads,
-            max_batch_rows=settings.max_batch_rows,
-            max_batch_bytes=settings.max_batch_bytes,
-            max_queue_delay_us=settings.max_queue_delay_us,
-            max_queue_rows=settings.max_queue_rows,
-            niceness=WORKER_NICENESS,
-            on_launch=on_launch,
-            on_device_lost=on_device_lost,
+    def _make_engine(
+        self, settings: Settings, on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None
+    ) -> ce_engine.Engine:
+        try:
+            return ce_engine.Engine(
+                device=settings.device,
+                workers=settings.workers,
+                torch_threads=settings.torch_threads,
+                max_batch_rows=settings.max_batch_rows,
+                max_batch_bytes=settings.max_batch_bytes,
+                max_queue_delay_us=settings.max_queue_delay_us,
+                max_queue_rows=settings.max_queue_rows,
+                niceness=WORKER_NICENESS,
+                on_launch=self._count_launch,
+                on_retry=self._launches.count_retry,
+                on_device_lost=on_device_lost,
+            )
+        except ce_engine.InvalidArgumentError as error:  # settings have checked the numbers, not the machine
+            raise WrongSettingsError(str(error)) from error
+
+    def _show_resources(self, registry: CollectorRegistry, settings: Settings) -> None:
+        admission, regions = self.admission, self._regions
+        use = Use(
+            inflight_bytes=lambda: admission.inflight_bytes,
+            inflight_limit=settings.max_inflight_bytes,
+            leased_bytes=lambda: regions.leased_bytes,
+            leases=lambda: regions.count,
+            lease_limit=regions.max_bytes,
         )
-    except ce_engine.InvalidArgumentError as error:  # settings have checked the numbers, not the machine
-        raise WrongSettingsError(str(error)) from error
+        show_memory(registry, use)
+        show_build(registry, settings.device)
+        show_device(registry, self._engine.device)

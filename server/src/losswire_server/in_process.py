@@ -94,7 +94,8 @@ class InProcess:
     ) -> T:
         """Awaits an answer, and raises the error that the edge of a server would send."""
         trace, start = self._tracing.begin(method, _Context(metadata), NAME), time.perf_counter()
-        caller = Caller(NAME, time.monotonic() + timeout, self._account, NAME, recording=trace.recording)
+        recording = self._backend.stages.recording(trace.recording)
+        caller = Caller(NAME, time.monotonic() + timeout, self._account, NAME, recording=recording)
         code, failure = grpc.StatusCode.CANCELLED, None
         try:
             answered = await answer(caller)

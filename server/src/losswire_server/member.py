@@ -37,7 +37,8 @@ class Member(Server):
 
     def _tell_metrics(self) -> None:
         metrics = list(self.registry.collect())
-        self._link.send({"metrics": to_json(metrics, self._backend.scrapes.began)})  # has all series of the metrics
+        losses = self._backend.losses  # has all series of the metrics
+        self._link.send({"metrics": to_json(metrics, losses.began, losses.used)})
 
     def _check_address(self) -> None:
         """Does nothing: the supervisor has checked it, and holds the port."""

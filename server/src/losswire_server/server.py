@@ -198,7 +198,7 @@ class Server:
             self._entrance.guard,
         )
         metrics = RpcMetrics(self.registry, SERVICE)
-        edge = Edge(metrics, self._access_log, self._waits, self._gate, guard, self._tracing)
+        edge = Edge(metrics, self._access_log, self._waits, self._backend.stages, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)
         self._health.add_to(server, self._waits)
         if self._entrance.tells_contract:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ce_engine._row_sums import GROUP_ROWS, row_order_sum, row_order_sums
+from ce_engine._sums.row_order import GROUP_ROWS, row_order_sum, row_order_sums
 from tests.ce_engine.bits import bits
 from tests.ce_engine.helpers import threads
 from tests.pairs import pairs

@@ -27,6 +27,9 @@ from tests.present import present
 from tests.processes import run, started
 
 COMMAND = [sys.executable, "-m", "losswire_server", "--processes=2", "--metrics-port=0", "--log-format=json"]
+ROWS = "losswire_rows_total" + str(
+    [("dtype", "float64"), ("loss", "nll_loss"), ("series", "default"), ("transport", "unary")]
+)
 LOGITS, TARGET = np.random.default_rng(0).standard_normal((64, 1000), np.float32), np.arange(64)
 SCRAPER = {"X-Prometheus-Scrape-Timeout-Seconds": "10"}
 
@@ -68,8 +71,7 @@ def test_both_serve_and_are_counted_together(both):
     for stub in each_process(both):
         assert stub.Evaluate(request()).row_count == 1
     after = samples(both)
-    key = "losswire_rows_total[('loss', 'nll_loss')]"
-    assert after[key] - before[key] == 16
+    assert after[ROWS] - before[ROWS] == 16
     assert after["losswire_processes[]"] == 2
     assert sum(key.startswith("losswire_build_info") for key in after) == 1
     assert after["process_resident_memory_bytes[]"] > 2 * 100 * 2**20
@@ -140,8 +142,7 @@ def test_counters_never_fall(both, how):
     for earlier, later in pairwise(seen):
         assert earlier.keys() <= later.keys()
         assert [key for key in earlier if later[key] < earlier[key]] == []
-    key = "losswire_rows_total[('loss', 'nll_loss')]"
-    assert seen[-1][key] - seen[0][key] == 16  # the first scrape was before the process ended
+    assert seen[-1][ROWS] - seen[0][ROWS] == 16  # the first scrape was before the process ended
     assert children(both)[1:] == before[1:] or children(both)[:1] == before[1:]
 
 

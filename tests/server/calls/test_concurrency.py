@@ -17,7 +17,7 @@ from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
 from losswire_server.requests.needed import needed_bytes
-from tests.helpers import call_of, eventually, serving
+from tests.helpers import call_of, eventually, serving, total
 from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import Gate, gated
 from tests.server.calls.raw_streams import connection
@@ -90,7 +90,7 @@ def test_leaving_the_queue_costs_no_work(gate, leave):
         assert first.result(20).row_count == 2
         eventually(lambda: inflight_bytes(server) == 0)
         assert gate.evaluated == 1
-        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 2
+        assert total(server.registry, "losswire_rows_total", loss="cross_entropy") == 2
 
 
 def test_leaving_amid_work_holds_memory(gate):
@@ -102,7 +102,7 @@ def test_leaving_amid_work_holds_memory(gate):
         assert inflight_bytes(server) == NEEDED
         gate.opened.set()
         eventually(lambda: inflight_bytes(server) == 0)
-        assert server.registry.get_sample_value("losswire_rows_total", {"loss": "cross_entropy"}) == 0
+        assert total(server.registry, "losswire_rows_total", loss="cross_entropy") == 0
 
 
 def test_stopping_server_answers_calls(gate):
@@ -248,8 +248,9 @@ def test_launches_are_measured(gate):
     with serving() as server, connected(server) as stub:
         for _ in range(3):
             stub.Evaluate(request())
-        for name in ("launch_rows", "launch_requests", "queue_seconds"):
+        for name in ("launch_rows", "launch_requests"):
             assert sample(server, f"losswire_{name}_count") == 3
+        assert sample(server, "losswire_stage_seconds_count", stage="queue") == 3
         assert sample(server, "losswire_launch_rows_sum") == 6
         assert sample(server, "losswire_launch_requests_sum") == 3
 
@@ -258,7 +259,7 @@ def test_short_work_is_in_no_launch():
     with serving() as server, connected(server) as stub:
         stub.Evaluate(request())
         assert sample(server, "losswire_launch_rows_count") == 0
-        assert sample(server, "losswire_rows_total", loss="cross_entropy") == 2
+        assert total(server.registry, "losswire_rows_total", loss="cross_entropy") == 2
 
 
 def sample(server: Server, name: str, **labels: str) -> float | None:

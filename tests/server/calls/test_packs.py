@@ -15,7 +15,7 @@ from losswire import v1
 from losswire_server.calls import packs
 from losswire_server.calls.packs import PACK_COPIES
 from losswire_server.requests.needed import needed_bytes
-from tests.helpers import call_of, eventually, serving
+from tests.helpers import call_of, eventually, serving, total
 from tests.present import present
 from tests.replaced_evaluation import replace_evaluation
 from tests.server.calls.gate import gated
@@ -186,7 +186,7 @@ def test_leaving_amid_work_holds_memory(gate):
         assert inflight_bytes(server) == batch(small()).ByteSize() + PACK_COPIES * needed_bytes(small())
         gate.opened.set()
         eventually(lambda: inflight_bytes(server) == 0)
-        assert value(server, "losswire_rows_total", loss="cross_entropy") == 0
+        assert total(server.registry, "losswire_rows_total", loss="cross_entropy") == 0
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,11 @@ def test_every_request_counts():
                 for series in ("train", "eval"):
                     labels = {"loss": "cross_entropy", "series": series}
                     assert value(packing, name, **labels) == pytest.approx(value(single, name, **labels))
-            for name in ("losswire_rows_total", "losswire_evaluation_seconds_count"):
-                assert value(packing, name, loss="cross_entropy") == value(single, name, loss="cross_entropy")
+            for name in ("losswire_rows_total", "losswire_evaluations_total", "losswire_evaluation_seconds_count"):
+                assert total(packing.registry, name) == total(single.registry, name) > 0
+            received = "losswire_received_bytes_total"
+            assert total(packing.registry, received, transport="pack") == sum(each.ByteSize() for each in requests)
+            assert total(single.registry, received, transport="unary") == sum(each.ByteSize() for each in requests)
         assert value(packing, "grpc_server_handled_total", **CALLS, grpc_code="OK") == 1
         assert value(packing, "losswire_batch_requests_total", grpc_code="OK") == 8
         assert value(packing, "losswire_batch_requests_total", grpc_code="InvalidArgument") == 1

@@ -8,6 +8,7 @@ import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
 
+import ce_engine
 from losswire.losses import LOSSES
 from losswire.v1 import EvaluateRequest
 from losswire_server import Server, Settings
@@ -86,10 +87,10 @@ def test_calls_are_counted_after_it():
         registry = CollectorRegistry()
         backend = Backend(Settings(), registry)
         backend.start()
-        before = backend._count_launch
         await backend.warm_up()
-        assert backend._count_launch is before
+        backend._count_launch(ce_engine.Launch(7, 1, [0.0]))
         await backend.stop()
+        assert registry.get_sample_value("losswire_launch_rows_sum") == 7
 
     uvloop.run(wait())
 

@@ -1,20 +1,28 @@
+from typing import Any
+
 from prometheus_client import CollectorRegistry
 
 from losswire_server import __version__
-from losswire_server.metrics.resources import process_registry, show_memory
+from losswire_server.metrics.resources import Use, process_registry, show_build, show_memory
 from tests.present import present
 
 
 def test_memory_is_read_when_scraped():
     registry, taken = CollectorRegistry(), {"inflight": 0, "leased": 0}
-    show_memory(registry, lambda: taken["inflight"], lambda: taken["leased"])
+    show_memory(registry, Use(lambda: taken["inflight"], 10, lambda: taken["leased"], lambda: 2, 20))
     taken.update(inflight=7, leased=9)
-    assert registry.get_sample_value("losswire_inflight_bytes") == 7
-    assert registry.get_sample_value("losswire_shared_memory_bytes") == 9
+    names = ("inflight_bytes", "inflight_limit_bytes", "shared_memory_bytes", "shared_memory_leases")
+    assert [registry.get_sample_value(f"losswire_{name}") for name in names] == [7, 10, 9, 2]
+    assert registry.get_sample_value("losswire_shared_memory_limit_bytes") == 20
 
 
-def test_process_registry_tells_versions():
-    registry = process_registry()
+def test_build_tells_versions_and_device():
+    registry = CollectorRegistry()
+    show_build(registry, "cpu")
     (build,) = [metric for metric in registry.collect() if metric.name == "losswire_build"]
-    assert build.samples[0].labels["version"] == __version__
-    assert present(registry.get_sample_value("process_resident_memory_bytes")) > 0
+    labels: dict[str, Any] = build.samples[0].labels
+    assert (labels["version"], labels["device"]) == (__version__, "cpu")
+
+
+def test_process_registry_tells_memory():
+    assert present(process_registry().get_sample_value("process_resident_memory_bytes")) > 0

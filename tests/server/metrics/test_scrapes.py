@@ -4,13 +4,17 @@ import urllib.request
 from typing import Any
 
 import pytest
+import torch
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+import ce_engine
 from losswire import v1
+from losswire.monitoring.buckets import ROW_LOSSES
 from losswire_client import Client
-from losswire_server.metrics.losses import LossMetrics
 from losswire_server.metrics.scrapes import MAX_SCRAPERS, NEW_SECONDS, Scrapes
+from losswire_server.metrics.series.losses import LossMetrics
+from losswire_server.requests.ends import Evaluated, Labels
 from tests.helpers import serving
 
 LOSS, WEIGHT = "losswire_loss_sum_total", "losswire_weight_sum_total"
@@ -28,12 +32,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.now, self.registry = 0.0, CollectorRegistry()
-        self._losses = LossMetrics(self.registry, 10, lambda: self.now)
+        self._losses = LossMetrics(self.registry, 10, clock=lambda: self.now)
         self._scrapes = Scrapes(self.registry, self._losses.began, lambda: self.now)
 
-    def add(self, series: str, loss_sum: float = 3.0, weight_sum: float = 2.0) -> None:
-        response = v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum)
-        self._losses.count("cross_entropy", series, [response], 0.1)
+    def add(self, series: str, loss_sum: float = 3.0, weight_sum: float = 2.0, dtype: str = "float32") -> None:
+        response = v1.EvaluateResponse(loss_sum=loss_sum, weight_sum=weight_sum, row_count=1)
+        counts = torch.tensor([bound >= 3.0 for bound in ROW_LOSSES]).long()
+        tally = ce_engine.Tally(counts, 1, 0, loss_sum, weight_sum)
+        labels = Labels("cross_entropy", series, dtype, "unary")
+        self._losses.count(Evaluated(labels, [response], tally=tally))
 
     def text(self, address: str = "10.0.0.1", query: str = "", **headers: str) -> str:
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": query, "REMOTE_ADDR": address}
@@ -117,6 +124,27 @@ def test_unsummed_evaluations_begin_at_0(metrics):
     asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
     assert f"{line} 0.0" in metrics.text(**asked)
     assert f"{line} 1.0" in metrics.text(**asked)
+
+
+def test_rows_of_a_new_dtype_begin_at_0(metrics):
+    asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
+    for _ in range(2):
+        metrics.add("a")
+        metrics.text(**asked)
+    metrics.add("a", dtype="float16")
+    seen = [metrics.text(**asked) for _ in range(2)]
+    line = 'losswire_rows_total{{dtype="{}",loss="cross_entropy",series="a",transport="unary"}} {}'
+    assert all(line.format("float32", 2.0) in text for text in seen)
+    assert [line.format("float16", number) in text for text, number in zip(seen, (0.0, 1.0), strict=True)] == [True] * 2
+
+
+def test_losses_of_rows_begin_at_0(metrics):
+    metrics.add("a")
+    asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
+    seen = [metrics.text(**asked) for _ in range(2)]
+    for name, labels in (("bucket", 'le="4.0",loss="cross_entropy"'), ("count", 'loss="cross_entropy"')):
+        lines = [f'losswire_row_loss_{name}{{{labels},series="a"}} {number}' for number in (0.0, 1.0)]
+        assert [line in text for line, text in zip(lines, seen, strict=True)] == [True, True]
 
 
 def test_server_shows_a_series_at_0_first():

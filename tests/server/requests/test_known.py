@@ -69,7 +69,8 @@ def test_series_and_sizes_are_those_of_the_request():
         message = request(seed)
         message.series = f"run-{seed % 2}"
         asked = requests.read(message.SerializeToString())
-        assert (asked.loss, asked.series, asked.elements, asked.targets) == ("cross_entropy", f"run-{seed % 2}", 12, 4)
+        assert asked.labels == ("cross_entropy", f"run-{seed % 2}", "float32", "unary")
+        assert (asked.elements, asked.targets) == (12, 4)
         asked.plan(unreserved)
 
 

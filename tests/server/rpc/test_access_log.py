@@ -12,6 +12,7 @@ from losswire_server.calls.admission import Admission
 from losswire_server.calls.limits import UNLIMITED
 from losswire_server.calls.turns import Turns
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.metrics.stages import StageMetrics
 from losswire_server.process.sockets import Sockets
 from losswire_server.rpc import access_log
 from losswire_server.rpc.access_log import AccessLog
@@ -102,13 +103,14 @@ class EndedContext:
 
 
 def test_ended_call_asks_grpcio_nothing(lines):
-    metrics = RpcMetrics(CollectorRegistry(), SERVICE).method("Evaluate")
+    registry = CollectorRegistry()
+    metrics = RpcMetrics(registry, SERVICE).method("Evaluate")
     context: Any = EndedContext()
 
     async def end():
         admission = Admission(1)
         waits = Waits(admission, Connections(admission, UNLIMITED), Sockets(), 1, 1, Turns())
-        Call(metrics, AccessLog(10), waits, context).end(grpc.StatusCode.CANCELLED)
+        Call(metrics, AccessLog(10), waits, StageMetrics(registry), context).end(grpc.StatusCode.CANCELLED)
 
     asyncio.run(end())
     assert [(line.peer, line.code) for line in lines()] == [("ipv4:127.0.0.1:1", "CANCELLED")]

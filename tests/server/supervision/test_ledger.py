@@ -18,19 +18,21 @@ class Process:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         self.sums = Counter("losswire_loss_sum", "Sums.", ["series", "loss"], registry=registry)
-        self.seconds = Histogram("losswire_queue_seconds", "Waits.", buckets=[1, 2], registry=registry)
+        self.seconds = Histogram("losswire_stage_seconds", "Waits.", buckets=[1, 2], registry=registry)
         self.waiting = Gauge("losswire_queued_rows", "Rows.", registry=registry)
         self.start = Gauge("process_start_time_seconds", "Start.", registry=registry)
         Gauge("losswire_limit", "Limits.", ["limit"], registry=registry).labels("idle_seconds").set(300)
         Info("losswire_build", "Versions.", registry=registry).info({"version": "1"})
-        self.began: dict[tuple[str, str], float] = {}
+        self.began: dict[tuple[str, ...], float] = {}
+        self.used: dict[tuple[str, str], float] = {}
 
     def report(self, ledger: Ledger, place: int) -> None:
         """As over a link."""
-        ledger.report(place, from_json(json.loads(json.dumps(to_json(self.registry.collect(), self.began)))))
+        ledger.report(place, from_json(json.loads(json.dumps(to_json(self.registry.collect(), self.began, self.used)))))
 
     def add(self, series: str, value: float, at: float = 0.0) -> None:
         self.began.setdefault((series, "nll_loss"), at)
+        self.used[series, "nll_loss"] = at
         self.sums.labels(series, "nll_loss").inc(value)
 
 
@@ -72,8 +74,8 @@ def test_kinds_are_put_together_as_each_is_meant(ledger, processes):
     report_all(ledger, processes)
     total = ledger.total({})
     assert sum_of(ledger, "a") == 3
-    assert [value(total, "losswire_queue_seconds_bucket", le=le) for le in ("1.0", "2.0", "+Inf")] == [1, 2, 2]
-    assert value(total, "losswire_queue_seconds_sum") == 2
+    assert [value(total, "losswire_stage_seconds_bucket", le=le) for le in ("1.0", "2.0", "+Inf")] == [1, 2, 2]
+    assert value(total, "losswire_stage_seconds_sum") == 2
     assert value(total, "losswire_queued_rows") == 20
     assert value(total, "process_start_time_seconds") == 100
     assert value(total, "losswire_build_info", version="1") == 1

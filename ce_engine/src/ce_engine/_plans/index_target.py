@@ -8,7 +8,7 @@ from torch import Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._libraries import library
 from ce_engine._plans.validation import check_classes
-from ce_engine._row_sums import row_order_sum
+from ce_engine._sums.row_order import row_order_sum
 
 
 class IndexTarget(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ce_engine._memory import scratch
-from ce_engine._row_sums import row_order_sum
 from ce_engine._rows import Block
 from ce_engine._slab import Kind, Rows, present
+from ce_engine._sums.row_order import row_order_sum
 from ce_engine.cpu._dense import row_sums
 
 

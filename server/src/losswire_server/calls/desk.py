@@ -16,7 +16,8 @@ from losswire_server.calls.answers import Answer, answered, begin, evaluated_at_
 from losswire_server.calls.evaluation import Caller, Evaluation, Workplace
 from losswire_server.calls.work import READ_AT_ONCE_BYTES, Read, TakesLongError, is_short
 from losswire_server.metrics.calls import PackMetrics
-from losswire_server.metrics.losses import LossMetrics
+from losswire_server.metrics.evaluations import EvaluationMetrics
+from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.requests.ends import Evaluated
 from losswire_server.tracing.recording import NOTHING, Recording
 
@@ -24,8 +25,11 @@ from losswire_server.tracing.recording import NOTHING, Recording
 class Desk:
     """Takes the evaluations of all calls. Use it in the event loop."""
 
-    def __init__(self, workplace: Workplace, losses: LossMetrics, packs: PackMetrics) -> None:
+    def __init__(
+        self, workplace: Workplace, evaluations: EvaluationMetrics, losses: LossMetrics, packs: PackMetrics
+    ) -> None:
         self._workplace = workplace
+        self._evaluations = evaluations
         self._losses = losses
         self._packs = packs
         self._on_cpu = workplace.engine.device.type == "cpu"
@@ -40,9 +44,10 @@ class Desk:
 
     def count(self, evaluated: Evaluated, seconds: float, recording: Recording = NOTHING) -> None:
         """Counts requests that took so many seconds together."""
-        loss, series, responses, classes = evaluated
-        self._losses.count(loss, series, responses, seconds)
-        recording.evaluated(loss, series, responses, classes)
+        self._evaluations.count(evaluated, seconds)
+        self._losses.count(evaluated)
+        labels = evaluated.labels
+        recording.evaluated(labels.loss, labels.series, evaluated.responses, evaluated.classes)
 
     async def answer(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of one request. If the caller leaves before its turn, no work is done for it.

@@ -8,7 +8,7 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests import cost
-from losswire_server.requests.ends import End, Evaluated
+from losswire_server.requests.ends import End, Evaluated, answer_bytes
 from losswire_server.requests.known import Asked, KnownRequests
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond
@@ -35,17 +35,18 @@ class Unary:
 
     def _read(self, permission: Permission, data: bytes) -> "_Work":
         asked = self._known.read(data)
-        permission.check(asked.loss, asked.series)
-        return _Work(asked)
+        permission.check(asked.labels.loss, asked.labels.series)
+        return _Work(asked, len(data))
 
 
 class _Work:
     writing_seconds = 0.0  # the engine's thread has written the answer
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, message_bytes: int) -> None:
         self.seconds = cost.seconds(1, 1, asked.elements)
         self.planning_seconds = cost.planning_seconds(asked.targets)
         self._asked = asked
+        self._received_bytes = message_bytes + asked.shared_bytes
         self._answer = b""
 
     def at_once(self) -> Iterator[End]:
@@ -62,7 +63,8 @@ class _Work:
     def _end(self, respond: Respond, classes: int, result: ce_engine.LossResult) -> Evaluated:
         answer = respond(result)
         self._answer = answer.to_bytes()
-        return Evaluated(self._asked.loss, self._asked.series, [answer.response], classes)
+        sent = answer_bytes(answer.response, len(self._answer))
+        return Evaluated(self._asked.labels, [answer.response], classes, result.tally, self._received_bytes, sent)
 
 
 def _raise(error: Exception) -> Iterable[Step]:

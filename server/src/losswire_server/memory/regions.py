@@ -63,6 +63,11 @@ class Regions:
     def leased_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def count(self) -> int:
+        """How many are leased."""
+        return len(self._regions)
+
     def lease(self, size_bytes: int) -> Lease:
         """Makes a region, which must be released later.
 

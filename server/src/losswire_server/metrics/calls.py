@@ -7,10 +7,9 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from losswire_server.metrics.instruments import by_value, counter, exemplar, histogram
 from losswire_server.metrics.refusals import RefusalMetrics
 
-SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-LABELS = ("grpc_type", "grpc_service", "grpc_method")
 TYPES = {  # by whether the request and the response are streams
     (False, False): "unary",
     (True, False): "client_stream",
@@ -23,17 +22,11 @@ class RpcMetrics:
     """Counts the calls of one service. All labels are closed sets, so every time series exists from the start."""
 
     def __init__(self, registry: CollectorRegistry, service: ServiceDescriptor) -> None:
-        self._started = Counter("grpc_server_started", "RPCs started.", LABELS, registry=registry)
-        self._handled = Counter("grpc_server_handled", "RPCs ended.", (*LABELS, "grpc_code"), registry=registry)
-        self._received = Counter("grpc_server_msg_received", "Messages received.", LABELS, registry=registry)
-        self._sent = Counter("grpc_server_msg_sent", "Messages sent.", LABELS, registry=registry)
-        self._seconds = Histogram(
-            "grpc_server_handling_seconds",
-            "Time from an RPC's start to its end.",
-            LABELS,
-            buckets=SECONDS,
-            registry=registry,
-        )
+        self._started = counter(registry, "grpc_server_started_total")
+        self._handled = counter(registry, "grpc_server_handled_total")
+        self._received = counter(registry, "grpc_server_msg_received_total")
+        self._sent = counter(registry, "grpc_server_msg_sent_total")
+        self._seconds = histogram(registry, "grpc_server_handling_seconds")
         self._refused = RefusalMetrics(registry)
         self._methods = {method.name: self._method(method) for method in service.methods}
 
@@ -79,11 +72,18 @@ class MethodMetrics:
         self.started.inc()
         return time.perf_counter()
 
-    def end(self, start: float, code: grpc.StatusCode, error: Exception | None = None) -> float:
-        """Counts the end of a call, whatever the reason; returns the seconds that the call took."""
+    def end(self, start: float, code: grpc.StatusCode, error: Exception | None = None, trace_id: str = "") -> float:
+        """Counts the end of a call, whatever the reason; returns the seconds that the call took.
+
+        Args:
+            start: What `start` returned.
+            code: How the call has ended.
+            error: What ended it, if anything did but the caller.
+            trace_id: Of its trace, if that is sampled.
+        """
         self.refused.count(error)
         seconds = time.perf_counter() - start
-        self.seconds.observe(seconds)
+        self.seconds.observe(seconds, exemplar(trace_id))
         self.handled[code].inc()
         return seconds
 
@@ -95,10 +95,9 @@ class PackMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        requests = Counter(
-            "losswire_batch_requests", "Requests that came in BatchEvaluate.", ["grpc_code"], registry=registry
-        )
-        self._requests = {code: requests.labels(code_label(code)) for code in grpc.StatusCode}
+        name = "losswire_batch_requests_total"
+        requests = by_value(counter(registry, name), name)
+        self._requests = {code: requests[code_label(code)] for code in grpc.StatusCode}
 
     def count(self, code: grpc.StatusCode, requests: int = 1) -> None:
         """Counts requests that ended with that code."""

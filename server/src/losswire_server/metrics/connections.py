@@ -1,8 +1,10 @@
 """Metrics of the connections that the server ends itself, since nothing else stops what comes over them."""
 
-from typing import Literal, get_args
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
+
+from losswire_server.metrics.instruments import by_value, counter
 
 EndReason = Literal["slow_reader", "memory", "resets"]
 
@@ -11,10 +13,8 @@ class ConnectionMetrics:
     """Counts connections that the server ended. May be used from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        ended = Counter(
-            "losswire_connections_ended", "Connections that the server ended itself.", ["reason"], registry=registry
-        )
-        self._ended = {reason: ended.labels(reason) for reason in get_args(EndReason)}
+        name = "losswire_connections_ended_total"
+        self._ended = by_value(counter(registry, name), name)
 
     def count_ended(self, reason: EndReason) -> None:
         self._ended[reason].inc()

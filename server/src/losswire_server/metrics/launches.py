@@ -1,44 +1,33 @@
-"""Metrics of the engine's queue: what its launches take, and how long slabs wait for one."""
+"""Metrics of the engine's queue, and of what its launches take from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-ROWS = tuple(4.0**power for power in range(11))  # up to a million
-REQUESTS = tuple(2.0**power for power in range(9))  # up to 256, the most in a message
-SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-NOT_QUEUED = "Short requests that a CPU evaluates where they arrive are not queued, and not counted."
+from losswire_server.metrics.instruments import counter, gauge, histogram
 
 
 class LaunchMetrics:
     """Counts launches. May be used from any thread.
 
     Args:
+        registry: Gets the metrics.
         queued_rows: How many rows wait now, asked at each scrape.
+        limit_rows: How many may wait.
     """
 
-    def __init__(self, registry: CollectorRegistry, queued_rows: Callable[[], float]) -> None:
-        self._rows = Histogram(
-            "losswire_launch_rows", f"Rows of a launch. {NOT_QUEUED}", buckets=ROWS, registry=registry
-        )
-        self._requests = Histogram(
-            "losswire_launch_requests",
-            f"Requests whose rows are in a launch. {NOT_QUEUED}",
-            buckets=REQUESTS,
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "losswire_queue_seconds",
-            f"Time that a slab waited for its launch. {NOT_QUEUED}",
-            buckets=SECONDS,
-            registry=registry,
-        )
-        gauge = Gauge("losswire_queued_rows", "Rows that wait for a launch.", registry=registry)
-        gauge.set_function(queued_rows)
+    def __init__(self, registry: CollectorRegistry, queued_rows: Callable[[], float], limit_rows: float) -> None:
+        self._rows = histogram(registry, "losswire_launch_rows")
+        self._requests = histogram(registry, "losswire_launch_requests")
+        self._retries = counter(registry, "losswire_launch_retries_total")
+        gauge(registry, "losswire_queued_rows").set_function(queued_rows)
+        gauge(registry, "losswire_queue_limit_rows").set(limit_rows)
 
-    def count(self, rows: int, requests: int, waited_seconds: Sequence[float]) -> None:
-        """Counts a launch of slabs that waited so long."""
+    def count(self, rows: int, requests: int) -> None:
+        """Counts a launch."""
         self._rows.observe(rows)
         self._requests.observe(requests)
-        for seconds in waited_seconds:
-            self._seconds.observe(seconds)
+
+    def count_retry(self) -> None:
+        """Counts a launch of several slabs that are evaluated again, one by one."""
+        self._retries.inc()

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
+
+from losswire_server.metrics.instruments import gauge
 
 LIMITS = "losswire_limit"
 
 
 def show_limits(registry: CollectorRegistry, limits: Mapping[str, float]) -> None:
     """Shows limits, which stay what they are while the server runs."""
-    gauge = Gauge(LIMITS, "Limits that callers are told, of one process.", ["limit"], registry=registry)
+    shown = gauge(registry, LIMITS)
     for name, limit in limits.items():
-        gauge.labels(name).set(limit)
+        shown.labels(name).set(limit)

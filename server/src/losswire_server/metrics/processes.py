@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from losswire_server.metrics.instruments import counter, gauge
 
 
 class ProcessMetrics:
@@ -18,11 +20,8 @@ class ProcessMetrics:
     def __init__(self, serving: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        gauge = Gauge("losswire_processes", "Processes that serve.", registry=self.registry)
-        gauge.set_function(serving)
-        self._restarts = Counter(
-            "losswire_process_restarts", "Processes started in place of ones that ended.", registry=self.registry
-        )
+        gauge(self.registry, "losswire_processes").set_function(serving)
+        self._restarts = counter(self.registry, "losswire_process_restarts_total")
 
     def count_restart(self) -> None:
         self._restarts.inc()

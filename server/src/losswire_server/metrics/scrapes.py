@@ -19,7 +19,9 @@ SCRAPER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"  # header of Prometheus, an
 NEW_SECONDS = 300.0  # longer than any time between two scrapes; an older series is shown as it is
 MAX_SCRAPERS = 100
 
-Key = tuple[str, str]  # series and loss
+Key = tuple[str, ...]  # series and loss, and then dtype and transport where a metric has them
+KEY_LABELS = ("series", "loss", "dtype", "transport")
+COUNTED = ("_total", "_bucket", "_count")  # ends of names of samples that only grow
 
 
 class Scrapes:
@@ -27,7 +29,7 @@ class Scrapes:
 
     Args:
         registry: The metrics to show.
-        began: When each series began, in seconds of the clock.
+        began: When each part of the metrics by series began, in seconds of the clock.
 
     Attributes:
         began: As given.
@@ -81,6 +83,7 @@ class _NewAtZero:
 
     def _shown(self, sample: Sample) -> Sample:
         labels = sample.labels
-        if "series" not in labels or (labels["series"], labels["loss"]) in self._settled:
+        if "series" not in labels or not sample.name.endswith(COUNTED):
             return sample
-        return sample._replace(value=0.0) if sample.name.endswith("_total") else sample
+        key = tuple([labels[name] for name in KEY_LABELS if name in labels])
+        return sample if key in self._settled else sample._replace(value=0.0)

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+
+from losswire_server.metrics.instruments import by_value, counter, gauge
 
 Refusal = Literal["missing", "malformed", "unknown"]
 File = Literal["tls_certificate", "tokens"]
@@ -15,14 +17,9 @@ class SecurityMetrics:
     """Counts calls that were refused since their callers are not known, and files that were replaced by wrong ones."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        refused = Counter(
-            "losswire_unauthenticated_calls", "Calls refused for their token.", ["reason"], registry=registry
-        )
-        failed = Counter(
-            "losswire_failed_reloads", "Replaced files that are wrong; the old ones stay.", ["file"], registry=registry
-        )
-        self._refused = {reason: refused.labels(reason) for reason in REFUSALS}
-        self._failed = {file: failed.labels(file) for file in FILES}
+        refused, failed = "losswire_unauthenticated_calls_total", "losswire_failed_reloads_total"
+        self._refused = by_value(counter(registry, refused), refused)
+        self._failed = by_value(counter(registry, failed), failed)
         self._registry = registry
 
     def count_refused(self, reason: Refusal) -> None:
@@ -33,9 +30,4 @@ class SecurityMetrics:
 
     def show_expiry(self, expires: Callable[[], float]) -> None:
         """Shows when the certificate in use expires, in Unix time."""
-        gauge = Gauge(
-            "losswire_certificate_expiry_timestamp_seconds",
-            "When the certificate in use, or one of its chain, expires.",
-            registry=self._registry,
-        )
-        gauge.set_function(expires)
+        gauge(self._registry, "losswire_certificate_expiry_timestamp_seconds").set_function(expires)

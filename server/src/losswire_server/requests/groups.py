@@ -18,7 +18,7 @@ from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
 from losswire_server.requests.permission import ANYTHING, Permission
-from losswire_server.requests.planning import PLANS, arguments
+from losswire_server.requests.planning import PLANS, arguments, tallied
 
 Own = Literal["target", "sample_weight", "input"]
 OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # fields whose elements may differ in a group
@@ -133,7 +133,7 @@ def plan_alike(
     options = arguments(first, to_torch)
     for name in elements[0]:
         options[name] = _stacked([own[name] for own in elements], options[name], name)
-    return ce_engine.slabs.stacked(PLANS[loss_of(first.spec)], **options)
+    return tallied(ce_engine.slabs.stacked(PLANS[loss_of(first.spec)], **options))
 
 
 def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:

@@ -20,10 +20,11 @@ from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.cost import element_count
 from losswire_server.requests.decoding import from_bytes, to_torch
+from losswire_server.requests.ends import Labels, shared_bytes
 from losswire_server.requests.groups import taken_apart
 from losswire_server.requests.needed import Reserve, needed_bytes
 from losswire_server.requests.one import Respond, plan_request, to_answer
-from losswire_server.requests.planning import PLANS, arguments, by_field
+from losswire_server.requests.planning import PLANS, arguments, by_field, tallied
 
 MOST = 256  # forms
 MAX_FORM_BYTES = 1024  # with the elements of weights
@@ -33,18 +34,18 @@ class Asked(NamedTuple):
     """What a request asks for.
 
     Attributes:
-        loss: Its name.
-        series: Of the caller's metrics.
+        labels: Of the metrics.
         elements: How many the input has.
         targets: How many elements the target has.
+        shared_bytes: Of its tensors that lie in shared memory.
         plan: Plans it, once. Reserves what it takes. Returns the slab, and a function that turns the slab's result into
             the answer.
     """
 
-    loss: str
-    series: str
+    labels: Labels
     elements: int
     targets: int
+    shared_bytes: int
     plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond]]
 
 
@@ -81,7 +82,7 @@ class KnownRequests:
             request = parse(v1.EvaluateRequest, data)
         counts = element_count(request.input), element_count(request.target)
         plan = partial(self._plan_anew, [(request, payloads)], form)
-        return Asked(loss_of(request.spec), request.series, *counts, plan)
+        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), plan)
 
     def _plan_anew(
         self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
@@ -106,15 +107,14 @@ class _Form(NamedTuple):
         spec: Of all of them.
         options: Arguments of the engine's function, but for the tensors of the requests' own.
         own: Dtypes and shapes of these tensors.
-        series: Of all of them.
-        elements: See `Asked`, like `targets`.
+        labels: See `Asked`, like `elements` and `targets`.
         needed_bytes: That each of them takes.
     """
 
     spec: v1.LossSpec
     options: dict[str, Any]
     own: dict[str, tuple[torch.dtype, torch.Size]]
-    series: str
+    labels: Labels
     elements: int
     targets: int
     needed_bytes: int
@@ -129,21 +129,21 @@ class _Form(NamedTuple):
             spec,
             {name: option for name, option in options.items() if name not in own},
             {name: (tensor.dtype, tensor.shape) for name, tensor in own.items()},
-            request.series,
+            Labels.of(request, "unary"),
             element_count(request.input),
             element_count(request.target),
             needed_bytes(request),
         )
 
     def asked(self, elements: Mapping[str, bytes]) -> Asked:
-        return Asked(loss_of(self.spec), self.series, self.elements, self.targets, partial(self._plan, elements))
+        return Asked(self.labels, self.elements, self.targets, 0, partial(self._plan, elements))
 
     def _plan(self, elements: Mapping[str, bytes], reserve: Reserve) -> tuple[ce_engine.Slab, Respond]:
         reserve(self.needed_bytes)
         own = {name: from_bytes(memoryview(elements[name]), *form, name) for name, form in self.own.items()}
         with by_field(self.spec):
             slab = PLANS[loss_of(self.spec)](**own, **self.options)
-        return slab, partial(to_answer, span=None)
+        return tallied(slab), partial(to_answer, span=None)
 
 
 def _lies_in_message(request: v1.EvaluateRequest) -> bool:

@@ -12,7 +12,7 @@ from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.answer import Answer
 from losswire_server.requests.encoding import refer
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
-from losswire_server.requests.planning import nothing_to_prepare, plan
+from losswire_server.requests.planning import nothing_to_prepare, plan, tallied
 from losswire_server.requests.shared_memory import destination, reader
 
 TENSORS = {tensor.field: tensor.name for tensor in RESULT_TENSORS if tensor.name != "grad"}  # by their fields
@@ -46,10 +46,10 @@ def plan_request(
     gradient = request.outputs.gradient
     place = destination(gradient, slab, regions)
     if place is None:
-        return slab, partial(to_answer, span=None)
+        return tallied(slab), partial(to_answer, span=None)
     span = v1.SharedMemorySpan()
     span.CopyFrom(gradient.destination)
-    return slab.with_grad_into(place), partial(to_answer, span=span)
+    return tallied(slab.with_grad_into(place)), partial(to_answer, span=span)
 
 
 def _prepare(request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, reserve: Reserve) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.losses import loss_of
@@ -15,7 +16,7 @@ from losswire.payloads import parse_apart
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError, OverloadedError, log_failure, to_rpc_status, to_status
 from losswire_server.memory.regions import Regions
-from losswire_server.requests.ends import Evaluated
+from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond, plan_request
@@ -96,7 +97,9 @@ class Pack:
         first = parse(v1.EvaluateRequest, requests[0].data)
         slab = plan_alike(first, [request.elements for request in requests], self._reserve)
         responses = [self._results[request.number].response for request in requests]
-        end = partial(_end_together, Evaluated(loss_of(first.spec), first.series, responses, slab.kind.class_count))
+        received = sum(len(request.data) for request in requests)
+        evaluated = Evaluated(Labels.of(first, "pack"), responses, slab.kind.class_count, received_bytes=received)
+        end = partial(_end_together, evaluated)
         return Planned(slab, end, lambda _: self._each_alone(requests))
 
     def _each_alone(self, requests: Iterable[Request]) -> Iterator[Step]:
@@ -112,7 +115,9 @@ class Pack:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered
             return self._fail(request, error)
         response = self._results[request.number].response
-        evaluated = Evaluated(loss_of(message.spec), message.series, [response], slab.kind.class_count)
+        received = len(request.data) + shared_bytes(message)
+        labels = Labels.of(message, "pack")
+        evaluated = Evaluated(labels, [response], slab.kind.class_count, received_bytes=received)
         end = partial(_end_alone, evaluated, respond)
         return Planned(slab, end, lambda error: [self._fail(request, error)])
 
@@ -125,12 +130,18 @@ class Pack:
 
 def _end_together(evaluated: Evaluated, result: Any) -> Evaluated:
     fill_responses(evaluated.responses, result)
-    return evaluated
+    return _with(evaluated, result.tally)
 
 
 def _end_alone(evaluated: Evaluated, respond: Respond, result: Any) -> Evaluated:
     evaluated.responses[0].CopyFrom(respond(result).message())
-    return evaluated
+    return _with(evaluated, result.tally)
+
+
+def _with(evaluated: Evaluated, tally: ce_engine.Tally | None) -> Evaluated:
+    """What was evaluated, with what came of it."""
+    sent = sum(answer_bytes(response, response.ByteSize()) for response in evaluated.responses)
+    return evaluated._replace(tally=tally, sent_bytes=sent)
 
 
 def cut(data: bytes, max_requests: int) -> list[memoryview]:

@@ -13,6 +13,7 @@ from losswire.dtypes import BY_WIRE
 from losswire.errors import FieldError
 from losswire.fields import FIELDS, field_of
 from losswire.losses import LOSSES, loss_of, options_of
+from losswire.monitoring.buckets import ROW_LOSSES
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.needed import OUTPUT_NAMES, REDUCTION_NAMES, WEIGHTING_NAMES
@@ -47,6 +48,12 @@ def plan(
     prepare()
     with by_field(request.spec):
         return PLANS[loss_of(request.spec)](**arguments(request, read))
+
+
+def tallied(slab: ce_engine.Slab) -> ce_engine.Slab:
+    """The same slab, whose result tells the metrics what the losses of its rows are like."""
+    slab.tally_bounds = ROW_LOSSES
+    return slab
 
 
 def arguments(request: v1.EvaluateRequest, read: Reader) -> dict[str, Any]:

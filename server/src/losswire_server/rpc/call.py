@@ -13,6 +13,7 @@ from losswire_server.calls.admission import Reservation
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.turns import CALL_SECONDS, LARGE_BYTES, OwnTurns
 from losswire_server.metrics.calls import MethodMetrics
+from losswire_server.metrics.stages import StageMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.receiving.connections import SLAB_BYTES
 from losswire_server.rpc.receiving.waits import Waits
@@ -46,6 +47,7 @@ class Call:
         metrics: MethodMetrics,
         access_log: AccessLog,
         waits: Waits,
+        stages: StageMetrics,
         context: Context,
         tracing: Tracing = OFF,
         most_bytes: int | None = None,
@@ -57,7 +59,7 @@ class Call:
         self.is_stream = metrics.is_stream
         self._account = waits.connections.accounts.of(peer)
         self._trace = tracing.begin(metrics.name, context, peer)
-        self._recording = self._trace.recording
+        self._recording = stages.recording(self._trace.recording)
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
         self.caller = Caller(peer, deadline, self._account, peer, recording=self._recording)
@@ -202,7 +204,7 @@ class Call:
 
     def end(self, code: grpc.StatusCode, error: Exception | None = None) -> None:
         """Counts, logs and traces the call. The error is what ended it, if anything did but the caller."""
-        seconds = self._metrics.end(self._start, code, error)
+        seconds = self._metrics.end(self._start, code, error, self._recording.trace_id)
         received, sent = self._received_bytes, self._sent_bytes
         name, peer = self.caller.name, self.connection.peer
         self._access_log.add(self.method, peer, code, received, sent, seconds, caller="" if name == peer else str(name))

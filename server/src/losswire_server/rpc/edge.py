@@ -11,6 +11,7 @@ import grpc
 from losswire_server.calls.evaluation import Caller
 from losswire_server.errors import log_failure, to_status, trailers
 from losswire_server.metrics.calls import RpcMetrics
+from losswire_server.metrics.stages import StageMetrics
 from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call, Context
 from losswire_server.rpc.gate import Gate
@@ -52,6 +53,7 @@ class Edge:
         metrics: RpcMetrics,
         access_log: AccessLog,
         waits: Waits,
+        stages: StageMetrics,
         gate: Gate,
         guard: Guard,
         tracing: Tracing = OFF,
@@ -59,6 +61,7 @@ class Edge:
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
+        self._stages = stages
         self._gate = gate
         self._guard = guard
         self._tracing = tracing
@@ -67,7 +70,9 @@ class Edge:
         """The handler of the method of that name, wrapped to count, log and trace calls and to translate errors."""
         metrics = self._metrics.method(name)
         most_bytes = SMALL_BYTES if method.parse else None
-        begin = partial(Call, metrics, self._access_log, self._waits, tracing=self._tracing, most_bytes=most_bytes)
+        begin = partial(
+            Call, metrics, self._access_log, self._waits, self._stages, tracing=self._tracing, most_bytes=most_bytes
+        )
         if method.many_answers:
             return grpc.stream_stream_rpc_method_handler(
                 _many_answers(method, begin, self._admit), None, method.serialize

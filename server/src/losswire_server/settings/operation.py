@@ -14,6 +14,9 @@ class Operation(Group):
     max_series: Whole = Field(100, ge=1, le=1_000_000)
     """The most names of series in the metrics; series past the limit are added up as `other`."""
 
+    series_idle_seconds: Seconds = Field(3600.0, ge=0)
+    """Forget a series that nobody evaluates for so long, so that its name makes room for another; 0 keeps all."""
+
     drain_seconds: Seconds = 0.0
     """On SIGTERM, keep serving this long while health checks already say NOT_SERVING, so that balancers notice."""
 

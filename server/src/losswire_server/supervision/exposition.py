@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.supervision.ledger import Families
-from losswire_server.supervision.snapshot import Series
+from losswire_server.supervision.snapshot import Part
 
 ANSWER_SECONDS = 5.0  # less than a scrape may take, even if the event loop is held up
 
@@ -21,14 +21,14 @@ class Exposition:
     Args:
         loop: The supervisor's event loop.
         collect: Gives the metrics of all processes in that loop.
-        began: When each series began.
+        began: When each part of the metrics by series began.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         collect: Callable[[], Coroutine[Any, Any, Families]],
-        began: Mapping[Series, float],
+        began: Mapping[Part, float],
     ) -> None:
         self._loop = loop
         self._collect = collect

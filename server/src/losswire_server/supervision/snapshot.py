@@ -7,6 +7,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Exemplar, Sample
 
 Series = tuple[str, str]  # a series and a loss
+Part = tuple[str, ...]  # the same, and then a dtype and a transport where a metric has them
 Key = tuple[str, tuple[tuple[str, str], ...]]  # a sample's name and labels
 
 
@@ -31,11 +32,14 @@ class Snapshot(NamedTuple):
 
     Attributes:
         families: Its metrics, by name.
-        began: When each series began, in seconds of the clock that all processes of a machine share.
+        began: When each part of the metrics by series began, in seconds of the clock that all processes of a machine
+            share.
+        used: When each series was last evaluated.
     """
 
     families: dict[str, Family]
-    began: Mapping[Series, float]
+    began: Mapping[Part, float]
+    used: Mapping[Series, float]
 
 
 def families_of(metrics: Iterable[Metric]) -> dict[str, Family]:
@@ -51,11 +55,12 @@ def key_of(sample: Sample) -> Key:
     return sample.name, tuple(sample.labels.items())
 
 
-def to_json(metrics: Iterable[Metric], began: Mapping[Series, float]) -> dict[str, Any]:
+def to_json(metrics: Iterable[Metric], began: Mapping[Part, float], used: Mapping[Series, float]) -> dict[str, Any]:
     """A snapshot in JSON's types."""
     return {
         "families": [(m.name, m.documentation, m.type, m.unit, list(map(_sample_to_json, m.samples))) for m in metrics],
-        "began": [(*series, at) for series, at in dict(began).items()],
+        "began": [(*part, at) for part, at in dict(began).items()],
+        "used": [(*series, at) for series, at in dict(used).items()],
     }
 
 
@@ -65,7 +70,8 @@ def from_json(told: dict[str, Any]) -> Snapshot:
     for name, documentation, kind, unit, samples in told["families"]:
         read = map(_sample_from_json, samples)
         families[name] = Family(name, documentation, kind, unit, {key_of(sample): sample for sample in read})
-    return Snapshot(families, {(series, loss): at for series, loss, at in told["began"]})
+    began = {tuple(part): at for *part, at in told["began"]}
+    return Snapshot(families, began, {(series, loss): at for series, loss, at in told["used"]})
 
 
 def _sample_to_json(sample: Sample) -> tuple[Any, ...]:

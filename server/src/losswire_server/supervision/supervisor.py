@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(self, settings: Settings, parts: Sequence[Settings]) -> None:
         self._settings = settings
         self._metrics = ProcessMetrics(lambda: sum(place.is_serving for place in self._places))
-        self._ledger = Ledger(len(parts), settings.max_series)
+        self._ledger = Ledger(len(parts), settings.max_series, settings.series_idle_seconds)
         self._places = [Place(n, part, self._ledger, self._metrics.count_restart) for n, part in enumerate(parts)]
         self._has_served = self._stopping = False
         self._metrics_address = Address(settings.metrics_host, settings.metrics_port, "metrics_host", "metrics_port")

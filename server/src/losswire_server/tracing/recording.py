@@ -51,12 +51,17 @@ class _Evaluated:
 class Recording:
     """Notes the steps of one call. May be used from any thread.
 
+    Args:
+        trace_id: Of the call's trace, if that is sampled: then it will be found.
+
     Attributes:
+        trace_id: As given.
         offset_ns: What turns nanoseconds of ``time.perf_counter`` into those of ``time.time``.
         steps: The first `MOST_STEPS` of each name that were not yet taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trace_id: str = "") -> None:
+        self.trace_id = trace_id
         self.offset_ns = time.time_ns() - time.perf_counter_ns()
         self.steps: list[Step] = []
         self._totals: dict[str, _Total] = {}

@@ -50,7 +50,7 @@ class CallSpan:
         contexts.attach(self._context)  # and never detached: the call's task ends with the call
         self.recording = NOTHING
         if self._span.is_recording():
-            self.recording = Recording()
+            self.recording = Recording(_sampled_trace_id(self._span.get_span_context()))
             self._span.set_attributes(_peer_attributes(peer))
 
     def end(
@@ -91,6 +91,10 @@ class CallSpan:
         offset, about = self.recording.offset_ns, _named(step.facts)
         start, end = offset + int(step.start * 1e9), offset + int(step.end * 1e9)
         self._spans.tracer.start_span(step.name, parent, attributes=about, start_time=start).end(end)
+
+
+def _sampled_trace_id(context: trace.SpanContext) -> str:
+    return trace.format_trace_id(context.trace_id) if context.trace_flags.sampled else ""
 
 
 def _named(facts: Mapping[str, AttributeValue]) -> Attributes:

@@ -20,8 +20,9 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import ANYBODY, Workplace
 from losswire_server.calls.work import AT_ONCE_SECONDS, TakesLongError
 from losswire_server.metrics.calls import PackMetrics
-from losswire_server.metrics.losses import LossMetrics
-from losswire_server.requests.ends import End, Evaluated
+from losswire_server.metrics.evaluations import EvaluationMetrics
+from losswire_server.metrics.series.losses import LossMetrics
+from losswire_server.requests.ends import End, Evaluated, Labels
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned
 from tests.helpers import eventually
@@ -34,7 +35,7 @@ PLACES = {"reader": "in a reader", "ce-engine": "in the engine"}  # by the names
 
 def evaluated(requests: int = 1) -> Evaluated:
     response = v1.EvaluateResponse(loss_sum=1, weight_sum=1, row_count=1)
-    return Evaluated("cross_entropy", "", [response] * requests)
+    return Evaluated(Labels("cross_entropy", "", "float32", "unary"), [response] * requests)
 
 
 def slab() -> ce_engine.Slab:
@@ -101,14 +102,17 @@ class WorkThatTakesLong(Work):
         raise TakesLongError
 
 
+def desk_at(workplace: Workplace, registry: CollectorRegistry) -> Desk:
+    return Desk(workplace, EvaluationMetrics(registry), LossMetrics(registry, max_series=1), PackMetrics(registry))
+
+
 class DeskServer:
     """A desk and everything that it needs, for at most 100 bytes in flight by default."""
 
     def __init__(self, max_bytes: int = 100, **settings: Any) -> None:
         self.admission, self.registry = Admission(max_bytes), CollectorRegistry()
         self.readers, self.engine = ThreadPoolExecutor(1, "reader"), ce_engine.Engine(**settings)
-        losses, packs = LossMetrics(self.registry, max_series=1), PackMetrics(self.registry)
-        self.desk = Desk(Workplace(self.admission, self.readers, self.engine), losses, packs)
+        self.desk = desk_at(Workplace(self.admission, self.readers, self.engine), self.registry)
 
     def close(self) -> None:
         self.readers.shutdown()
@@ -127,6 +131,11 @@ class DeskServer:
 
     def counted(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"losswire_{name}", labels or {"loss": "cross_entropy"}) or 0
+
+    @property
+    def rows(self) -> float:
+        labels = {"series": "default", "loss": "cross_entropy", "dtype": "float32", "transport": "unary"}
+        return self.counted("rows_total", **labels)
 
     def ended(self, code: str) -> float:
         return self.counted("batch_requests_total", grpc_code=code)

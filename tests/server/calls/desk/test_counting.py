@@ -16,12 +16,12 @@ from tests.server.calls.desk.controlled_work import INVALID, LONG, SHORT, Work, 
 def test_requests_are_counted_as_they_end(server, seconds):
     answer_pack(server, Work(seconds, evaluated(3), INVALID, evaluated(), INVALID))
     assert (server.ended("OK"), server.ended("InvalidArgument")) == (4, 2)
-    assert server.counted("evaluation_seconds_count") == server.counted("rows_total") == 4
+    assert server.counted("evaluation_seconds_count") == server.rows == 4
 
 
 def test_single_request_is_no_pack(server):
     answer(server, Work(SHORT, evaluated()))
-    assert (server.counted("rows_total"), server.counted("evaluation_seconds_count")) == (1, 1)
+    assert (server.rows, server.counted("evaluation_seconds_count")) == (1, 1)
     assert server.ended("OK") == 0
 
 
@@ -32,7 +32,7 @@ def test_error_counts_and_holds_nothing(server, seconds, error):
         answer(server, Work(seconds, evaluated(), error))
     assert raised.value is error
     eventually(lambda: server.admission.inflight_bytes == 0)
-    assert (server.counted("rows_total"), server.seconds) == (0, 0)
+    assert (server.rows, server.seconds) == (0, 0)
     assert all(server.ended(code) == 0 for code in ("OK", "InvalidArgument", "Internal"))
 
 

@@ -9,11 +9,8 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import ANYBODY, Workplace
 from losswire_server.calls.work import READ_AT_ONCE_BYTES
-from losswire_server.metrics.calls import PackMetrics
-from losswire_server.metrics.losses import LossMetrics
 from losswire_server.requests.planned import Planned
 from tests.server.calls.desk.controlled_work import (
     IN_THREADS,
@@ -25,6 +22,7 @@ from tests.server.calls.desk.controlled_work import (
     WorkThatTakesLong,
     answer,
     answer_pack,
+    desk_at,
     evaluated,
     slab,
 )
@@ -73,11 +71,7 @@ def test_large_message_is_read_by_a_reader(size, where):
 
 def test_on_a_gpu_all_work_is_queued(server, monkeypatch):
     monkeypatch.setattr(server.engine, "device", torch.device("cuda"))
-    desk = Desk(
-        Workplace(server.admission, server.readers, server.engine),
-        LossMetrics(CollectorRegistry(), 1),
-        PackMetrics(CollectorRegistry()),
-    )
+    desk = desk_at(Workplace(server.admission, server.readers, server.engine), CollectorRegistry())
     work = Work(SHORT, evaluated(), planning_seconds=SHORT)
     assert asyncio.run(desk.answer(b"data", work.read, ANYBODY)) == b"answer"
     assert work.where == ["read 4 here", "plan here", "end in the engine", "answer here"]
@@ -87,7 +81,7 @@ def test_work_done_again_counts_once(server):
     work = WorkThatTakesLong(SHORT, evaluated(), INVALID)
     assert answer_pack(server, work) == b"answer"
     assert work.where[:4] == ["read 4 here", "begin here", *IN_THREADS[:2]]
-    assert (server.counted("rows_total"), server.ended("OK"), server.ended("InvalidArgument")) == (1, 1, 1)
+    assert (server.rows, server.ended("OK"), server.ended("InvalidArgument")) == (1, 1, 1)
 
 
 def test_failed_evaluation_is_done_in_another_way(server):

@@ -15,7 +15,7 @@ import pytest
 
 from losswire_server import Server
 from losswire_server.calls.streams import flow, whole
-from tests.helpers import eventually, serving
+from tests.helpers import eventually, serving, total
 from tests.present import present
 from tests.processes import started
 from tests.server.calls.raw_streams import METHOD, RawStream, connection
@@ -75,7 +75,7 @@ def counts(server: Server) -> dict[str, float]:
     counted = {code: get("grpc_server_handled_total", METHOD | {"grpc_code": code}) or 0 for code in codes}
     counted["started"] = get("grpc_server_started_total", METHOD) or 0
     counted["received"] = get("grpc_server_msg_received_total", METHOD) or 0
-    counted["rows"] = get("losswire_rows_total", {"loss": "cross_entropy"}) or 0
+    counted["rows"] = total(server.registry, "losswire_rows_total", loss="cross_entropy")
     return counted
 
 

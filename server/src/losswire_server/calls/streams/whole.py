@@ -16,7 +16,7 @@ from losswire_server.calls.streams.slabs import written
 from losswire_server.calls.work import READ_AT_ONCE_BYTES, is_short
 from losswire_server.errors import TooLargeError
 from losswire_server.requests import cost
-from losswire_server.requests.ends import Evaluated
+from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.permission import Permission
 from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
@@ -46,6 +46,8 @@ class Whole:
         self._request: StreamRequest | None = None
         self._complete: tuple[ce_engine.Slab, Respond] | None = None  # if the header has all elements
         self._classes = 0  # not known yet
+        self._tally: ce_engine.Tally | None = None
+        self._received_bytes = self._sent_bytes = 0
 
     @property
     def is_complete(self) -> bool:
@@ -69,6 +71,7 @@ class Whole:
             FieldError: A field is wrong, or there is no header; see `StreamHeader`.
             Exception: See `Evaluation.read` and `plan_request`.
         """
+        self._received_bytes += len(message)
         seconds = 0.0 if len(message) <= READ_AT_ONCE_BYTES else math.inf
         await self._do(partial(self._open, message), seconds, "read")
 
@@ -79,6 +82,7 @@ class Whole:
             FieldError: It has no slab, or a wrong one; see `StreamRequest`.
             Exception: See `Evaluation.read`.
         """
+        self._received_bytes += len(message)
         frame = REQUESTS.read(message)
         if not isinstance(frame, SlabFrame):
             raise FieldError("header", "expected one header, got another")
@@ -92,6 +96,7 @@ class Whole:
     async def add(self, end: PartEnd, seconds: float) -> None:
         """Adds what came of a slab, which took so many seconds."""
         self.seconds += seconds
+        self._sent_bytes += len(end.reply or b"")
         request = cast("StreamRequest", self._request)
         await self._do(partial(request.add, end), cost.adding_seconds(end.rows.row_count), "reply")
 
@@ -106,15 +111,18 @@ class Whole:
             return await self._do(cast("StreamRequest", self._request).summary, 0.0, "reply")
         slab, respond = self._complete
         self._classes = slab.kind.class_count
-        future = self._evaluation.submit(slab, partial(written, lambda result: respond(result).message()))
+        future = self._evaluation.submit(slab, partial(written, partial(_answered, respond)))
         await all_done([future])
-        summary, seconds = ended(future)
+        (summary, self._tally), seconds = ended(future)
         self.seconds += seconds
         return summary
 
     def evaluated(self, summary: v1.EvaluateResponse) -> Evaluated:
         """The whole, as metrics count it."""
-        return Evaluated(loss_of(self._header.spec), self._header.series, [summary], self._classes)
+        labels, tally = Labels.of(self._header, "stream"), self._tally if self._request is None else self._request.tally
+        sent = answer_bytes(summary, self._sent_bytes + summary.ByteSize())
+        received = self._received_bytes + shared_bytes(self._header)
+        return Evaluated(labels, [summary], self._classes, tally, received, sent)
 
     def _open(self, message: bytes) -> None:
         header = REQUESTS.read(message) if message else None
@@ -142,6 +150,10 @@ class Whole:
         self._evaluation.recording.add(step, start, end)
         self.seconds += end - start
         return value
+
+
+def _answered(respond: Respond, result: ce_engine.LossResult) -> tuple[v1.EvaluateResponse, ce_engine.Tally | None]:
+    return respond(result).message(), result.tally
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float, float]:

@@ -13,6 +13,7 @@ from losswire.dtypes import BY_NAME
 from losswire.errors import FieldError
 from losswire.frames import RESPONSES, SlabFrame
 from losswire.losses import RESULT_TENSORS
+from losswire.monitoring.buckets import ROW_LOSSES
 from losswire.rows import SlabRows
 from losswire_server.errors import NotServedError
 from losswire_server.requests import cost
@@ -37,6 +38,7 @@ class PartEnd(NamedTuple):
         reduction: How its slab counts.
         results: Of its rows, without the reply's.
         dtypes: Of the fields of results.
+        tally: Of the losses of its rows.
         reply: The message with results of rows; None if the summary has all that is wanted.
     """
 
@@ -44,6 +46,7 @@ class PartEnd(NamedTuple):
     reduction: ce_engine.Reduction
     results: ce_engine.RowResults
     dtypes: dict[str, torch.dtype]
+    tally: ce_engine.Tally
     reply: bytes | None
 
 
@@ -60,7 +63,11 @@ class Part(NamedTuple):
 
 
 class StreamRequest:
-    """Plans a batch slab by slab, and adds up what comes of the slabs, both in row order."""
+    """Plans a batch slab by slab, and adds up what comes of the slabs, both in row order.
+
+    Attributes:
+        tally: Of the losses of all rows that were added up.
+    """
 
     def __init__(self, header: StreamHeader) -> None:
         self._header = header
@@ -68,6 +75,7 @@ class StreamRequest:
         self._dtypes: dict[str, torch.dtype] = {}  # of the fields of results
         self._batch: ce_engine.SlabBySlab | ce_engine.PlannedSlabBySlab | None = None
         self._next_row = 0
+        self.tally: ce_engine.Tally | None = None
         if header.can_be_planned:
             self._batch = ce_engine.PlannedSlabBySlab(header.plan())
             self._by_rows = {}
@@ -117,6 +125,7 @@ class StreamRequest:
         if self._batch is None:
             raise TypeError("a part was planned")
         self._batch.add(end.reduction, end.results)
+        self.tally = end.tally if self.tally is None else self.tally + end.tally
         self._dtypes = end.dtypes
 
     def summary(self) -> v1.EvaluateResponse:
@@ -214,4 +223,5 @@ def _end(
             if field != "loss" or wanted == "none":
                 payloads[field] = elements(tensor)
     reply = RESPONSES.write(rows.first_row, rows.row_count, payloads) if payloads else None
-    return PartEnd(rows, reduction, results.numbers(), dtypes, reply)
+    tally = ce_engine.tally(results.losses, reduction, ROW_LOSSES)
+    return PartEnd(rows, reduction, results.numbers(), dtypes, tally, reply)

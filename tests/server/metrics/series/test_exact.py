@@ -5,19 +5,17 @@ import random
 from fractions import Fraction
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
-from losswire_server.metrics.exact import ExactCounter
-from losswire_server.metrics.losses import MAX_SUM
+from losswire_server.metrics.series.exact import ExactSum
+from losswire_server.metrics.series.sums import MAX_SUM
 
 
 def shown(*batches: list[float]) -> list[float]:
-    """What a counter shows after each addition."""
-    registry = CollectorRegistry()
-    counter, values = ExactCounter(Counter("sum", "Of numbers.", registry=registry)), []
+    """What a sum shows after each addition."""
+    total, values = ExactSum(), []
     for numbers in batches:
-        counter.add(numbers)
-        values.append(registry.get_sample_value("sum_total") or 0.0)
+        total.add(numbers)
+        values.append(total.shown)
     return values
 
 
@@ -30,7 +28,7 @@ def digit(number: float) -> Fraction:
 
 
 @pytest.mark.parametrize("size", [MAX_SUM, 2.0**53, 2.0**60, 1e30])
-def test_small_numbers_add_up_in_a_counter_of_any_size(size):
+def test_small_numbers_add_up_in_a_sum_of_any_size(size):
     small = math.ulp(size) / 1024
     batches = [[size], *([[small]] * 10_000)]
     values = shown(*batches)
@@ -62,6 +60,6 @@ def test_nothing_is_added_by_nothing():
     assert shown([math.ulp(0.0)], [1.0])[-1] == 1
 
 
-def test_counter_never_falls_where_rounding_went_up():
+def test_sum_never_falls_where_rounding_went_up():
     values = shown([2.0**52, 0.75], [1e-9], [0.0], [1e-9])
     assert values == sorted(values)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ce_engine._libraries import library
 from ce_engine._reduction import Reduction
 from ce_engine._result import Tally
-from ce_engine._row_sums import row_order_sum
+from ce_engine._sums.row_order import row_order_sum
 
 MOST_ROWS = 2**16  # of which each is counted: beyond that a sample puts a quantile's rank wrong by 0.2 % of all rows
 SAMPLED_ROWS = 64  # that lie together: a few cache lines
@@ -30,26 +30,44 @@ def tally(
         reduction: Of the batch.
         bounds: Ascending. Each has the same value in all floating dtypes.
     """
-    loss_sum = row_order_sum(losses)
-    rows, weight_sum, nonfinite = reduction.row_count, reduction.weight_sum, 0
+    loss_sum, nonfinite, lost_weight = row_order_sum(losses), 0, 0.0
     if loss_sum - loss_sum != 0:  # NaN or infinite
-        finite = losses.isfinite()
-        nonfinite = int(finite.numel() - finite.count_nonzero())
-        weights = reduction.row_weight
-        weight_sum -= nonfinite if weights is None else row_order_sum(weights[~finite.to(weights.device)])
-        losses, rows = losses[finite], rows - nonfinite
-        loss_sum = row_order_sum(losses)
-    return Tally(_counts(losses, reduction.ignored_count, tuple(bounds)), rows, nonfinite, loss_sum, weight_sum)
+        loss_sum, nonfinite, lost_weight = _finite(losses, reduction.row_weight)
+    rows = reduction.row_count - nonfinite
+    counts = _counts(losses, rows, reduction.ignored_count, tuple(bounds))
+    return Tally(counts, rows, nonfinite, loss_sum, reduction.weight_sum - lost_weight)
 
 
-def _counts(losses: Tensor, ignored: int, bounds: tuple[float, ...]) -> Tensor:
-    """How many losses are at most each bound, without so many that are 0."""
-    rows = losses.shape[0]
-    counts = _counted(_sample(losses) if rows > MOST_ROWS else losses, bounds)
-    if rows > MOST_ROWS:
-        counts = (counts.double() * (rows / MOST_ROWS)).round().long()
+def _finite(
+    losses: Tensor,  # (R)
+    weights: Tensor | None,  # (R)
+) -> tuple[float, int, float]:
+    """The sum of the finite losses; how many others there are, and their weight. Takes little memory."""
+    loss_sum, count, weight = 0.0, 0, 0.0
+    parts = torch.split(losses, MOST_ROWS)
+    for number, part in enumerate(parts):
+        is_finite = part.isfinite()
+        loss_sum = row_order_sum(part[is_finite], loss_sum)
+        lost = int((~is_finite).count_nonzero())
+        count += lost
+        if weights is None:
+            weight += lost
+        elif lost:
+            of_part = weights[number * MOST_ROWS : number * MOST_ROWS + len(part)]
+            weight += row_order_sum(of_part[~is_finite.to(weights.device)])
+    return loss_sum, count, weight
+
+
+def _counts(losses: Tensor, rows: int, ignored: int, bounds: tuple[float, ...]) -> Tensor:
+    """How many losses are at most each bound: of so many rows, besides ignored ones, whose losses are 0."""
+    picked = losses if losses.shape[0] <= MOST_ROWS else _sample(losses)
+    if rows + ignored < losses.shape[0]:
+        picked = picked[picked.isfinite()]
+    counts = _counted(picked, bounds)
+    if picked.shape[0] != rows + ignored:
+        counts = (counts.double() * ((rows + ignored) / max(1, picked.shape[0]))).round().long()
     if ignored:
-        counts = torch.where(_bounds(bounds, torch.float64) < 0, counts, counts - ignored).clamp(0, rows - ignored)
+        counts = torch.where(_bounds(bounds, torch.float64) < 0, counts, counts - ignored).clamp(0, rows)
         counts = counts.cummax(0).values  # a sample may have fewer ignored rows than its part
     return counts
 

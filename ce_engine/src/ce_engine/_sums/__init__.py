@@ -1,0 +1,1 @@
+"""Sums over rows, and counts of rows by their losses."""
