@@ -20,6 +20,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "ce_engine/cpu": "ce_engine.cpu",
     "ce_engine/engine": "ce_engine._batching",
     "ce_engine/losses": "ce_engine._plans",
+    "ce_engine/sums": "ce_engine._sums",
     "gpu": "ce_engine.gpu",
     "client": "losswire_client",
     "client/cli": "losswire_client.cli",
