@@ -80,10 +80,10 @@ class LossMetrics:
         return iter(exposed({}, 0))
 
     def _series_label(self, name: str, now: float) -> str:
-        if name in (*self._named, DEFAULT_SERIES, OTHER_SERIES):
-            return name
         if not name:
             return DEFAULT_SERIES
+        if name in self._named or name in (DEFAULT_SERIES, OTHER_SERIES):
+            return name
         if len(self._named) >= self._max_series:
             self._forget_idle(now)
         if len(self._named) >= self._max_series:

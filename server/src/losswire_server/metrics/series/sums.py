@@ -34,8 +34,10 @@ class Signed:
         self.positive, self.negative = ExactSum(), ExactSum()
 
     def add(self, numbers: Sequence[float]) -> None:
-        self.positive.add([number for number in numbers if number > 0])
-        if any(number < 0 for number in numbers):
+        if not numbers or min(numbers) >= 0:
+            self.positive.add(numbers)
+        else:
+            self.positive.add([number for number in numbers if number > 0])
             self.negative.add([-number for number in numbers if number < 0])
 
 
@@ -88,17 +90,13 @@ class LossSums:
         pairs = [(response.loss_sum, response.weight_sum) for response in responses]
         if tally is not None and tally.nonfinite_count:
             pairs = [(tally.loss_sum, tally.weight_sum)]  # of all other rows
-        reasons = [_why_unsummed(*pair) for pair in pairs]
-        summed = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
+        summed = [pair for pair in pairs if _is_summed(*pair)]
         self.loss.add([loss for loss, _ in summed])
         self.weight.add([weight for _, weight in summed])
-        for reason in reasons:
-            if reason is not None:
-                self.unsummed[reason] += 1
+        if len(summed) < len(pairs):
+            for pair in [pair for pair in pairs if not _is_summed(*pair)]:
+                self.unsummed["immense" if all(map(math.isfinite, pair)) else "nonfinite"] += 1
 
 
-def _why_unsummed(loss: float, weight: float) -> Unsummed | None:
-    """Which of `UNSUMMED` keeps an evaluation out of the sums, if any."""
-    if abs(loss) <= MAX_SUM and abs(weight) <= MAX_SUM:
-        return None
-    return "immense" if math.isfinite(loss) and math.isfinite(weight) else "nonfinite"
+def _is_summed(loss: float, weight: float) -> bool:
+    return abs(loss) <= MAX_SUM and abs(weight) <= MAX_SUM  # which no NaN is
