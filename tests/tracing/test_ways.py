@@ -1,12 +1,13 @@
 """One trace leads from a caller's span through the SDK and the service to the launch, however an evaluation travels."""
 
 import asyncio
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import numpy as np
 import pytest
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
 from losswire_client import AsyncClient, Client, testing
 from tests.tracing.traces import SERVICE, check_way, is_child, traced
@@ -147,3 +148,16 @@ def test_service_in_this_process_is_traced(transport):
         client.cross_entropy(*LARGE)
         _, _, received = check_way(trace, "Evaluate" if transport == "unary" else "EvaluateStream")
         assert "launch" in trace.below(received)
+
+
+def test_traced_calls_leave_exemplars(tracing, address):
+    with Client(address) as client, traced() as trace:
+        client.cross_entropy(*SMALL)
+        _, _, received = check_way(trace, "Evaluate")
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{tracing.metrics_port}/metrics", headers={"Accept": "application/openmetrics-text"}
+    )
+    scrape = urllib.request.urlopen(asked).read().decode()
+    named = [line for line in scrape.splitlines() if f'trace_id="{format_trace_id(received.context.trace_id)}"' in line]
+    names = {line.partition("{")[0] for line in named}
+    assert names == {"grpc_server_handling_seconds_bucket", "losswire_stage_seconds_bucket"}

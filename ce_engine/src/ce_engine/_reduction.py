@@ -37,6 +37,18 @@ class Reduction(NamedTuple):
     def row_count(self) -> int:
         return self.shape.numel() - self.ignored_count
 
+    def of_part(
+        self,
+        rows: slice,
+        ignored: Tensor | None,  # (r), of these rows
+    ) -> "Reduction":
+        """How some of the rows count by themselves."""
+        count = rows.stop - rows.start
+        ignored_count = 0 if ignored is None else int(ignored.count_nonzero())
+        weight = None if self.row_weight is None else self.row_weight[rows]
+        weight_sum = float(count - ignored_count) if weight is None else row_order_sum(weight)
+        return Reduction(self.kind, self.empty, torch.Size((count,)), weight_sum, ignored_count, weight)
+
     @property
     def divisor(self) -> float:
         return self.weight_sum if self.kind == "mean" else 1.0

@@ -200,7 +200,7 @@ class Form:
 
     def with_rows(self, count: int) -> "Form":
         """The form of slabs that have so many rows."""
-        reduction = self.reduction._replace(shape=torch.Size((count,)))
+        reduction = self.reduction._replace(shape=torch.Size((count,)), weight_sum=float(count))
         scale = None if self.scale is None else self.scale[:1].expand(count)
         return replace(self, reduction=reduction, scale=scale, prepared=None)
 

@@ -134,8 +134,9 @@ class PlannedSlabBySlab(_SlabBySlab):
         self._planned_rows += count
         if self._form is not None:
             return self._slab_of_form(self._form, input, part)
-        reduction = whole.reduction._replace(shape=torch.Size((count,)))
-        return Slab(whole.kind, input, None, whole.rows.part(part), reduction, finish=_as_they_are)
+        rows = whole.rows.part(part)
+        reduction = whole.reduction.of_part(part, rows.ignored)
+        return Slab(whole.kind, input, None, rows, reduction, finish=_as_they_are)
 
     def _slab_of_form(self, form: Form, input: Tensor, part: slice) -> Slab:
         """A slab whose rows differ in their classes alone. Most slabs have as many rows as the last one."""

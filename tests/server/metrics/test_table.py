@@ -1,0 +1,88 @@
+"""The metrics of a live server are those of the table, with all values of their labels from the start."""
+
+from itertools import product
+from typing import get_args
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from losswire.monitoring.labels import CODES
+from losswire.monitoring.metric import Metric
+from losswire.monitoring.metrics import METRICS
+from losswire.v1 import loss_service_pb2
+from losswire_server.errors import Refusal
+from losswire_server.metrics.calls import TYPES
+from losswire_server.metrics.processes import ProcessMetrics
+from losswire_server.metrics.resources import process_registry
+from tests.helpers import serving
+
+SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
+LIBRARYS = ("process_", "python_")  # metrics of Prometheus's library
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The samples of a server that nobody has called, by metric."""
+    with serving() as server:
+        families = [*server.registry.collect(), *ProcessMetrics(lambda: 1).registry.collect()]
+    return {family_name(family): family for family in families if not family.name.startswith(LIBRARYS)}
+
+
+def family_name(family):
+    return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+
+
+def test_server_has_the_metrics_of_the_table(shown):
+    elsewhere = {metric.name for metric in METRICS.values() if metric.only in ("with a GPU", "with TLS")}
+    assert set(shown) == METRICS.keys() - elsewhere
+    for name, family in shown.items():
+        assert (family.type, family.documentation) == (METRICS[name].kind, METRICS[name].meaning)
+
+
+def test_labels_are_those_of_the_table(shown):
+    for name, family in shown.items():
+        metric = METRICS[name]
+        for sample in family.samples:
+            if sample.name.endswith("_created"):
+                continue
+            labels = {label: value for label, value in sample.labels.items() if label != "le"}
+            assert labels.keys() == metric.labels.keys(), sample.name
+            for label, value in labels.items():
+                allowed = metric.labels[label]
+                assert allowed is None or value in allowed, sample
+
+
+def test_all_values_of_labels_are_there_from_the_start(shown):
+    for name, family in shown.items():
+        metric = METRICS[name]
+        if metric.kind in ("counter", "histogram"):
+            seen = {tuple(sample.labels[label] for label in metric.labels) for sample in family.samples}
+            assert seen == expected(metric), name
+
+
+def expected(metric: Metric) -> set[tuple[str, ...]]:
+    values = {**metric.labels, "series": ("default",)}
+    if "grpc_method" in metric.labels:
+        codes = [(code,) for code in CODES] if "grpc_code" in metric.labels else [()]
+        methods = [
+            (TYPES[method.client_streaming, method.server_streaming], SERVICE.full_name, method.name)
+            for method in SERVICE.methods
+        ]
+        return {(*method, *code) for method, code in product(methods, codes)}
+    return set(product(*(values[label] or () for label in metric.labels)))
+
+
+def test_buckets_are_those_of_the_table(shown):
+    for name, family in shown.items():
+        if METRICS[name].kind == "histogram":
+            bounds = {float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels}
+            assert bounds == {*METRICS[name].buckets, float("inf")}
+
+
+def test_reasons_of_refusals_are_those_of_errors():
+    assert METRICS["losswire_refused_calls_total"].labels["reason"] == get_args(Refusal)
+
+
+def test_process_has_no_metric_of_ours():
+    registry: CollectorRegistry = process_registry()
+    assert all(family.name.startswith(LIBRARYS) for family in registry.collect())
