@@ -31,10 +31,10 @@ demo: .venv/ready ## train on real data through the service, and compare with Py
 PYTEST := OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart 0
 
-test: .venv/ready ## run the tests, but for slow ones
+test: .venv/ready .debian/ready ## run the tests, but for slow ones
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: .venv/ready ## run the slow tests: wheels, memory over many calls, restarts under load
+test-slow: .venv/ready .debian/ready ## run the slow tests: wheels, memory over many calls, restarts under load
 	$(PYTEST) -m slow $(ARGS)
 
 setup: .venv/ready ## make the environment, .venv
@@ -113,7 +113,7 @@ lock-images: .venv/ready ## write today's digests of the images that ours stand 
 	.venv/bin/python deploy/lock_images.py $(ARGS)
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .debian .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Makes the environment of a target; the argument says what it is for, and how long it takes.
@@ -133,6 +133,11 @@ endef
 .venv/fuzz: .venv/ready
 	@$(PIP) -q -c constraints.txt --group fuzz
 	@touch $@
+
+# Without root. Nothing here fails, and it is tried again where the network may have been at fault.
+.debian/ready: deploy/debian.py
+	@echo "Unpacking what the tests start, of Debian's, once: takes about half a minute"
+	@$(PYTHON) deploy/debian.py || true
 
 .venv-proto/ready: proto/requirements-generate.txt
 	$(call new_environment,for the generator of the contract's code)

@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 import torch
 
+from deploy import debian
 from losswire_client import Client
 from losswire_server import Server
 from tests.helpers import serving
@@ -15,6 +16,8 @@ pytest_plugins = ["tests.timeouts"]
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before PyTorch's own test suite imports Triton
+
+os.environ["PATH"] = debian.on_path(os.environ.get("PATH", os.defpath))  # what `make test` unpacked is found at its end
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in the background of a shell, and programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from deploy import debian
 from losswire_server import Server
 from tests.processes import run
 
@@ -68,6 +69,7 @@ def root_like(folder: Path) -> Path:
 
 def need_protoc() -> None:
     """Skips the test without protoc, or without the files of google/protobuf next to it."""
-    protoc = shutil.which("protoc")
-    if protoc is None or not (Path(protoc).resolve().parents[1] / "include/google/protobuf/any.proto").exists():
+    protoc = Path(shutil.which("protoc") or "/")
+    found = debian.ROOT / "usr" if protoc.parent == debian.BIN else protoc.resolve().parent.parent
+    if not (protoc.is_file() and (found / "include/google/protobuf/any.proto").exists()):
         pytest.skip("needs protoc: protobuf-compiler and libprotobuf-dev of Debian's")

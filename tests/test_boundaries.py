@@ -12,7 +12,7 @@ from tests.processes import run
 
 ROOT = Path(__file__).parents[1]
 OURS = {"ce_engine", "losswire", "losswire_client", "losswire_server"}
-NOT_OURS = {".venv", ".venv-proto", ".venv-peers", "node_modules", "out"}
+NOT_OURS = {".debian", ".venv", ".venv-proto", ".venv-peers", "node_modules", "out"}
 
 
 # Runs each statement in a child of a process that has run `first`, since that may take seconds.
