@@ -30,6 +30,15 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Age:
+    """Seconds since the point in time that a gauge tells; the longest, by the labels `by`."""
+
+    metric: str
+    by: tuple[str, ...] = ()
+    where: Where = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Quantile:
     """A quantile of a histogram's observations in the window, as Prometheus estimates it."""
 
@@ -62,7 +71,7 @@ class Exponential:
     power: "Expression"
 
 
-Expression = Rate | Value | Quantile | Ratio | Difference | Exponential
+Expression = Rate | Value | Age | Quantile | Ratio | Difference | Exponential
 
 
 def mean(histogram: str, *by: str, where: Where | None = None) -> Ratio:
@@ -73,7 +82,7 @@ def mean(histogram: str, *by: str, where: Where | None = None) -> Ratio:
 def labels_of(expression: Expression) -> tuple[str, ...]:
     """The labels that an expression keeps."""
     match expression:
-        case Rate() | Value() | Quantile():
+        case Rate() | Value() | Age() | Quantile():
             return expression.by
         case Ratio():
             return labels_of(expression.over)
@@ -93,9 +102,11 @@ def promql(expression: Expression, window: str, matchers: str = "") -> str:
     """
     match expression:
         case Rate(metric, by, where):
-            return f"{_sum(by)}(rate({metric}{_selector(where, matchers)}[{window}]))"
+            return f"{_over('sum', by)}(rate({metric}{_selector(where, matchers)}[{window}]))"
         case Value(metric, by, where):
-            return f"{_sum(by)}({metric}{_selector(where, matchers)})"
+            return f"{_over('sum', by)}({metric}{_selector(where, matchers)})"
+        case Age(metric, by, where):
+            return f"time() - {_over('min', by)}({metric}{_selector(where, matchers)})"
         case Quantile(q, metric, by, where):
             buckets = Rate(f"{metric}_bucket", (*by, "le"), where)
             return f"histogram_quantile({q:g}, {promql(buckets, window, matchers)})"
@@ -118,11 +129,11 @@ def to_json(expression: Expression) -> dict[str, Any]:
 
 def _operand(expression: Expression, window: str, matchers: str) -> str:
     text = promql(expression, window, matchers)
-    return f"({text})" if isinstance(expression, Ratio | Difference) else text
+    return f"({text})" if isinstance(expression, Ratio | Difference | Age) else text
 
 
-def _sum(by: tuple[str, ...]) -> str:
-    return f"sum by ({', '.join(by)}) " if by else "sum"
+def _over(aggregation: str, by: tuple[str, ...]) -> str:
+    return f"{aggregation} by ({', '.join(by)}) " if by else aggregation
 
 
 def _selector(where: Where, matchers: str) -> str:

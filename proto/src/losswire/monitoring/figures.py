@@ -4,9 +4,19 @@ from collections.abc import Mapping
 
 from losswire.monitoring.figure import Figure
 from losswire.monitoring.loss_figures import LOSSES
-from losswire.monitoring.service_figures import BATCHING, ERRORS, GPU, LATENCY, SATURATION, STAGES, TRAFFIC
+from losswire.monitoring.service_figures import (
+    BATCHING,
+    ERRORS,
+    GPU,
+    LATENCY,
+    SATURATION,
+    SERVERS,
+    STAGES,
+    TRAFFIC,
+)
 
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
+    "Servers": SERVERS,
     "Traffic": TRAFFIC,
     "Errors": ERRORS,
     "Saturation": SATURATION,

@@ -45,6 +45,13 @@ LOSSES = (
         Rate("losswire_nonfinite_rows_total", _KEYS),
     ),
     one(
+        "unsummed",
+        "Evaluations left out",
+        "per second",
+        "Evaluations that are not in the mean, by the reason: a weight is nonfinite, or a sum is immense.",
+        Rate("losswire_unsummed_evaluations_total", (*_KEYS, "reason")),
+    ),
+    one(
         "ignored_rows",
         "Ignored rows",
         "per second",

@@ -1,13 +1,39 @@
 """Figures of a service: is it healthy, is it fast, where does the time go?"""
 
-from losswire.monitoring.expressions import Quantile, Rate, Ratio, Value, mean
+from losswire.monitoring.expressions import Age, Difference, Quantile, Rate, Ratio, Value, mean
 from losswire.monitoring.figure import Curve, Figure, one
-from losswire.monitoring.labels import ERROR_CODES
+from losswire.monitoring.labels import CODES, ERROR_CODES
 
 _HANDLED, _SECONDS = "grpc_server_handled_total", "grpc_server_handling_seconds"
 
+SERVERS = (
+    one(
+        "builds",
+        "Versions",
+        "count",
+        "Servers by version, version of PyTorch, and device.",
+        Value("losswire_build_info", ("version", "torch", "device")),
+    ),
+    one("uptime", "Up", "seconds", "Time since the start of the server.", Age("process_start_time_seconds")),
+    one(
+        "processes",
+        "Processes",
+        "count",
+        "Processes that serve.",
+        Value("losswire_processes"),
+        "with several processes",
+    ),
+)
+
 TRAFFIC = (
     one("calls", "Calls", "per second", "Calls that ended, by method.", Rate(_HANDLED, ("grpc_method",))),
+    one(
+        "under_way",
+        "Calls under way",
+        "count",
+        "Calls that have started and not ended, by method.",
+        Difference(Value("grpc_server_started_total", ("grpc_method",)), Value(_HANDLED, ("grpc_method",))),
+    ),
     one(
         "evaluations",
         "Evaluations",
@@ -38,6 +64,13 @@ ERRORS = (
         Ratio(Rate(_HANDLED, where={"grpc_code": ERROR_CODES}), Rate(_HANDLED)),
     ),
     one("codes", "Ends of calls", "per second", "Calls that ended, by gRPC's code.", Rate(_HANDLED, ("grpc_code",))),
+    one(
+        "failed_calls",
+        "Calls without an answer",
+        "per second",
+        "Calls that ended with another code than OK, by method and code, whoever is at fault.",
+        Rate(_HANDLED, ("grpc_method", "grpc_code"), {"grpc_code": tuple(code for code in CODES if code != "OK")}),
+    ),
     one(
         "refused",
         "Refused calls",
@@ -139,12 +172,15 @@ SATURATION = (
         "Rows that wait for a launch, as a part of those that may.",
         (Curve("", Ratio(Value("losswire_queued_rows"), Value("losswire_queue_limit_rows"))),),
     ),
-    one(
+    Figure(
         "shared_memory",
         "Shared memory",
         "bytes",
-        "Shared memory leased to callers.",
-        Value("losswire_shared_memory_bytes"),
+        "Shared memory leased to callers, and the most that it may be.",
+        (
+            Curve("leased", Value("losswire_shared_memory_bytes")),
+            Curve("budget", Value("losswire_shared_memory_limit_bytes")),
+        ),
     ),
     one(
         "leases",
