@@ -5,7 +5,7 @@ same numbers: `promql` here for dashboards and rules, ``losswire top``, and the 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Where = Mapping[str, tuple[str, ...]]  # labels, and the values that each may have
@@ -22,7 +22,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Value:
-    """A gauge, added up by the labels `by`."""
+    """A gauge, or a counter as it stands, added up by the labels `by`."""
 
     metric: str
     by: tuple[str, ...] = ()
@@ -90,6 +90,32 @@ def labels_of(expression: Expression) -> tuple[str, ...]:
             return labels_of(expression.of)
         case Exponential():
             return labels_of(expression.power)
+
+
+def split(expression: Expression, *labels: str) -> Expression:
+    """The same expression for each combination of further labels."""
+    match expression:
+        case Rate() | Value() | Age() | Quantile():
+            return replace(expression, by=(*labels, *expression.by))
+        case Ratio(over, under):
+            return Ratio(split(over, *labels), split(under, *labels))
+        case Difference(of, less):
+            return Difference(split(of, *labels), split(less, *labels))
+        case Exponential(power):
+            return Exponential(split(power, *labels))
+
+
+def metrics_of(expression: Expression) -> set[str]:
+    """The metrics that an expression reads; those of a histogram may end with the suffixes of its parts."""
+    match expression:
+        case Rate() | Value() | Age() | Quantile():
+            return {expression.metric}
+        case Ratio(over, under):
+            return metrics_of(over) | metrics_of(under)
+        case Difference(of, less):
+            return metrics_of(of) | metrics_of(less)
+        case Exponential(power):
+            return metrics_of(power)
 
 
 def promql(expression: Expression, window: str, matchers: str = "") -> str:

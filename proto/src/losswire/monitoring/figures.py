@@ -4,16 +4,8 @@ from collections.abc import Mapping
 
 from losswire.monitoring.figure import Figure
 from losswire.monitoring.loss_figures import LOSSES
-from losswire.monitoring.service_figures import (
-    BATCHING,
-    ERRORS,
-    GPU,
-    LATENCY,
-    SATURATION,
-    SERVERS,
-    STAGES,
-    TRAFFIC,
-)
+from losswire.monitoring.resource_figures import BATCHING, GPU, SATURATION, SECURITY
+from losswire.monitoring.service_figures import ERRORS, LATENCY, SERVERS, STAGES, TRAFFIC
 
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "Servers": SERVERS,
@@ -24,6 +16,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "Where the time goes": STAGES,
     "Batching": BATCHING,
     "GPU": GPU,
+    "Security": SECURITY,
     "Losses": LOSSES,
 }
 FIGURES: Mapping[str, Figure] = {figure.key: figure for section in SECTIONS.values() for figure in section}

@@ -1,13 +1,20 @@
 """Figures of the losses of series: what do the models' losses do?"""
 
-from losswire.monitoring.expressions import Difference, Exponential, Quantile, Rate, Ratio
+from losswire.monitoring.expressions import Difference, Exponential, Quantile, Rate, Ratio, Value, Where
 from losswire.monitoring.figure import Curve, Figure, one
 
 _KEYS = ("series", "loss")
-_MEAN = Ratio(
-    Difference(Rate("losswire_loss_sum_total", _KEYS), Rate("losswire_negative_loss_sum_total", _KEYS)),
-    Difference(Rate("losswire_weight_sum_total", _KEYS), Rate("losswire_negative_weight_sum_total", _KEYS)),
-)
+_OVER_CLASSES: Where = {"loss": ("cross_entropy", "nll_loss")}
+
+
+def _signed(name: str, where: Where) -> Difference:
+    """A sum that two counters keep, since a counter cannot fall."""
+    above, below = (Rate(f"losswire_{sign}{name}_sum_total", _KEYS, where) for sign in ("", "negative_"))
+    return Difference(above, below)
+
+
+def _mean(where: Where | None = None) -> Ratio:
+    return Ratio(_signed("loss", where or {}), _signed("weight", where or {}))
 
 
 LOSSES = (
@@ -16,7 +23,7 @@ LOSSES = (
         "Mean loss",
         "loss",
         "Mean loss of each series: the sum of losses divided by the sum of weights, over all servers.",
-        _MEAN,
+        _mean(),
     ),
     Figure(
         "loss_quantiles",
@@ -33,8 +40,8 @@ LOSSES = (
         "perplexity",
         "Perplexity",
         "count",
-        "e to the power of the mean loss, for losses in nats of language models.",
-        Exponential(_MEAN),
+        "e to the power of the mean loss, of losses over classes. For a language model the classes are its tokens.",
+        Exponential(_mean(_OVER_CLASSES)),
     ),
     one("series_rows", "Rows by series", "per second", "Rows that counted.", Rate("losswire_rows_total", _KEYS)),
     one(
@@ -64,5 +71,15 @@ LOSSES = (
         "ratio",
         "The part of the rows whose prediction is the target, of requests that asked for predictions.",
         Ratio(Rate("losswire_correct_rows_total", _KEYS), Rate("losswire_predicted_rows_total", _KEYS)),
+    ),
+    Figure(
+        "series_in_use",
+        "Series in use",
+        "count",
+        "Names of series in use, and how many there may be. Beyond it losses are added up under the name other.",
+        (
+            Curve("in use", Value("losswire_series")),
+            Curve("limit", Value("losswire_limit", where={"limit": ("max_series",)})),
+        ),
     ),
 )

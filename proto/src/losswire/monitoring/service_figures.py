@@ -23,6 +23,14 @@ SERVERS = (
         Value("losswire_processes"),
         "with several processes",
     ),
+    one(
+        "process_restarts",
+        "Restarts of processes",
+        "per second",
+        "Processes started in place of ones that ended.",
+        Rate("losswire_process_restarts_total"),
+        "with several processes",
+    ),
 )
 
 TRAFFIC = (
@@ -31,7 +39,7 @@ TRAFFIC = (
         "under_way",
         "Calls under way",
         "count",
-        "Calls that have started and not ended, by method.",
+        "Calls that have started and not ended, by method. Those of a process that was killed never end.",
         Difference(Value("grpc_server_started_total", ("grpc_method",)), Value(_HANDLED, ("grpc_method",))),
     ),
     one(
@@ -50,6 +58,16 @@ TRAFFIC = (
         (
             Curve("in", Rate("losswire_received_bytes_total", ("transport",))),
             Curve("out", Rate("losswire_sent_bytes_total", ("transport",))),
+        ),
+    ),
+    Figure(
+        "messages",
+        "Messages",
+        "per second",
+        "Messages of calls, by method. A stream has many.",
+        (
+            Curve("in", Rate("grpc_server_msg_received_total", ("grpc_method",))),
+            Curve("out", Rate("grpc_server_msg_sent_total", ("grpc_method",))),
         ),
     ),
 )
@@ -77,6 +95,20 @@ ERRORS = (
         "per second",
         "Calls refused for a limit, by the limit.",
         Rate("losswire_refused_calls_total", ("reason",)),
+    ),
+    one(
+        "pack_codes",
+        "Ends of packed requests",
+        "per second",
+        "Requests that came in BatchEvaluate, by gRPC's code. The code of their call tells nothing of them.",
+        Rate("losswire_batch_requests_total", ("grpc_code",)),
+    ),
+    one(
+        "connections_ended",
+        "Connections cut",
+        "per second",
+        "Connections that the server ended, by the reason.",
+        Rate("losswire_connections_ended_total", ("reason",)),
     ),
 )
 
@@ -131,92 +163,5 @@ STAGES = (
         "seconds",
         "99th percentile of the time of one step, by stage.",
         Quantile(0.99, "losswire_stage_seconds", ("stage",)),
-    ),
-)
-
-BATCHING = (
-    one("launches", "Launches", "per second", "Launches of the engine.", Rate("losswire_launch_rows_count")),
-    one("launch_rows", "Rows per launch", "count", "Mean number of rows of a launch.", mean("losswire_launch_rows")),
-    one(
-        "launch_requests",
-        "Requests per launch",
-        "count",
-        "Mean number of requests of a launch.",
-        mean("losswire_launch_requests"),
-    ),
-    one("queued_rows", "Queued rows", "count", "Rows that wait for a launch.", Value("losswire_queued_rows")),
-    one(
-        "launch_retries",
-        "Launches taken apart",
-        "per second",
-        "Launches of several slabs that failed, so that each slab was evaluated alone.",
-        Rate("losswire_launch_retries_total"),
-    ),
-)
-
-SATURATION = (
-    Figure(
-        "inflight",
-        "Bytes in flight",
-        "bytes",
-        "What callers make the server hold, and the most that it may be.",
-        (
-            Curve("in flight", Value("losswire_inflight_bytes")),
-            Curve("budget", Value("losswire_inflight_limit_bytes")),
-        ),
-    ),
-    Figure(
-        "queue_use",
-        "Use of the queue",
-        "ratio",
-        "Rows that wait for a launch, as a part of those that may.",
-        (Curve("", Ratio(Value("losswire_queued_rows"), Value("losswire_queue_limit_rows"))),),
-    ),
-    Figure(
-        "shared_memory",
-        "Shared memory",
-        "bytes",
-        "Shared memory leased to callers, and the most that it may be.",
-        (
-            Curve("leased", Value("losswire_shared_memory_bytes")),
-            Curve("budget", Value("losswire_shared_memory_limit_bytes")),
-        ),
-    ),
-    one(
-        "leases",
-        "Leases",
-        "count",
-        "Leases of shared memory that callers have.",
-        Value("losswire_shared_memory_leases"),
-    ),
-    one("cpu", "Processor", "cores", "Cores that the server's processes use.", Rate("process_cpu_seconds_total")),
-    one(
-        "resident",
-        "Memory",
-        "bytes",
-        "Resident memory of the server's processes.",
-        Value("process_resident_memory_bytes"),
-    ),
-)
-
-GPU = (
-    Figure(
-        "device_memory",
-        "GPU memory",
-        "bytes",
-        "Memory of the GPU: in use by all its processes, and in total.",
-        (
-            Curve("used", Value("losswire_device_memory_used_bytes", ("device",))),
-            Curve("total", Value("losswire_device_memory_total_bytes", ("device",))),
-        ),
-        "with a GPU",
-    ),
-    one(
-        "device_utilization",
-        "GPU utilisation",
-        "ratio",
-        "Part of the time in which the GPU computed.",
-        Value("losswire_device_utilization_ratio", ("device",)),
-        "with a GPU",
     ),
 )
