@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
+.PHONY: help demo test test-slow setup serve lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ lint: .venv/ready .venv-proto/ready ## check style, types, the contract and its 
 	@echo "comparing the generated code with the contract"
 	@fresh=$$(mktemp -d) && proto/generate.sh .venv-proto/bin $$fresh && \
 		diff -r --exclude=__init__.py --exclude=__pycache__ $$fresh/losswire/v1 proto/src/losswire/v1 && rm -r $$fresh
+
+monitoring: .venv/ready ## write the dashboards, the rules and the page of metrics from the tables of metrics and figures
+	.venv/bin/python -m deploy.monitoring
 
 proto: .venv-proto/ready ## regenerate the Python code of the contract
 	proto/generate.sh .venv-proto/bin
