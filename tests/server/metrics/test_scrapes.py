@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 import ce_engine
@@ -17,6 +18,7 @@ from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.requests.ends import Evaluated, Labels
 from tests.helpers import serving
 
+PARSERS = text_string_to_metric_families, openmetrics.text_string_to_metric_families
 LOSS, WEIGHT = "losswire_loss_sum_total", "losswire_weight_sum_total"
 
 
@@ -142,9 +144,16 @@ def test_losses_of_rows_begin_at_0(metrics):
     metrics.add("a")
     asked = {"HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS": "10"}
     seen = [metrics.text(**asked) for _ in range(2)]
-    for name, labels in (("bucket", 'le="4.0",loss="cross_entropy"'), ("count", 'loss="cross_entropy"')):
-        lines = [f'losswire_row_loss_{name}{{{labels},series="a"}} {number}' for number in (0.0, 1.0)]
+    for bound in ("4.0", "+Inf"):
+        lines = [f'losswire_row_loss_bucket{{le="{bound}",loss="cross_entropy",series="a"}} {n}' for n in (0.0, 1.0)]
         assert [line in text for line, text in zip(lines, seen, strict=True)] == [True, True]
+
+
+def test_metrics_are_right_by_both_formats(metrics):
+    metrics.add("a", -3.0)
+    seen = [metrics.text(), metrics.text(HTTP_ACCEPT="application/openmetrics-text")]
+    names = [{family.name for family in parse(text)} for parse, text in zip(PARSERS, seen, strict=True)]
+    assert names[0] == names[1] >= {"losswire_loss_sum", "losswire_row_loss"}
 
 
 def test_server_shows_a_series_at_0_first():

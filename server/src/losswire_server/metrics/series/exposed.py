@@ -44,7 +44,7 @@ def _counter(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Metr
 
 
 def _histogram(all_sums: Mapping[Key, LossSums]) -> Metric:
-    """Has no ``_sum``: losses may be negative, and then it would fall."""
+    """Has no ``_sum``: losses may be negative, and then it would fall. So OpenMetrics forbids a ``_count`` too."""
     metric = METRICS["losswire_row_loss"]
     family = HistogramMetricFamily(metric.name, metric.meaning, labels=tuple(metric.labels))
     bounds = [floatToGoString(bound) for bound in (*metric.buckets, math.inf)]  # type: ignore[no-untyped-call]
@@ -53,5 +53,4 @@ def _histogram(all_sums: Mapping[Key, LossSums]) -> Metric:
         counts = [*sums.tallied.tolist(), sums.finite]
         for bound, count in zip(bounds, counts, strict=True):
             family.samples.append(Sample(f"{metric.name}_bucket", {**labels, "le": bound}, count))
-        family.samples.append(Sample(f"{metric.name}_count", labels, sums.finite))
     return family
