@@ -1,10 +1,11 @@
 """Figures of the losses of series: what do the models' losses do?"""
 
+from losswire.losses import LOSSES as KINDS
 from losswire.monitoring.expressions import Difference, Exponential, Quantile, Rate, Ratio, Value, Where
 from losswire.monitoring.figure import Curve, Figure, one
 
 _KEYS = ("series", "loss")
-_OVER_CLASSES: Where = {"loss": ("cross_entropy", "nll_loss")}
+_OVER_CLASSES: Where = {"loss": tuple(name for name, kind in KINDS.items() if not kind.elementwise)}
 
 
 def _signed(name: str, where: Where) -> Difference:
