@@ -1,9 +1,12 @@
 """Expressions of dashboards, rules, alerts and documents: they parse, and read what there is."""
 
+import re
+
 import pytest
 
 from losswire.monitoring.expressions import promql
 from losswire.monitoring.figures import FIGURES
+from losswire.monitoring.metrics import METRICS
 from tests.documents import ROOT, fences
 from tests.monitoring.boards import KEYS, expressions
 from tests.monitoring.promql import labels_of, reads, recorded, rules
@@ -34,6 +37,13 @@ def test_expression_reads_metrics_and_labels_of_the_tables(key):
         known = labels_of(name)
         assert known is not None, f"no table has {name}"
         assert labels <= known, f"{name} has no {labels - known}"
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS], ids=str)
+def test_document_names_metrics_of_the_table(document):
+    named = set(re.findall(r"`(losswire_[a-z0-9_]+|grpc_server_[a-z_]+)", (ROOT / document).read_text()))
+    ours = {"losswire_client", "losswire_server"}  # packages
+    assert {name for name in named - ours if name not in METRICS} == set()
 
 
 def test_every_kind_of_place_has_expressions():
