@@ -5,7 +5,7 @@ Change the objectives here to those of your service, then run ``make monitoring`
 
 from dataclasses import dataclass
 
-from losswire.monitoring.expressions import Difference, Expression, Rate, Ratio
+from losswire.monitoring.expressions import Difference, Rate, Ratio
 from losswire.monitoring.figures import FIGURES
 
 _SECONDS = "grpc_server_handling_seconds"
@@ -20,15 +20,19 @@ class Objective:
 
     Attributes:
         key: Its name in alerts.
-        recorded: The recorded metric, without its window.
-        bad: The part of the calls that break the promise.
+        bad: The recorded metric of the calls that break the promise.
+        total: That of all calls.
+        recorded: That of the one by the other, without its window.
+        ratio: The one by the other.
         meaning: What breaking it is, in words.
         target: The part of the calls that must keep it.
     """
 
     key: str
+    bad: str
+    total: str
     recorded: str
-    bad: Expression
+    ratio: Ratio
     meaning: str
     target: float
 
@@ -38,15 +42,27 @@ class Objective:
         return round(1 - self.target, 9)
 
 
+def ratio_of(figure: str) -> Ratio:
+    """The expression of a figure that is one thing divided by another."""
+    (curve,) = FIGURES[figure].curves
+    if not isinstance(curve.expression, Ratio):
+        raise TypeError(f"{figure} is no ratio")
+    return curve.expression
+
+
 AVAILABILITY = Objective(
     "Availability",
+    "job:grpc_server_handled_failed:rate5m",
+    "job:grpc_server_handled:rate5m",
     "job:grpc_server_handled:error_ratio_rate",
-    FIGURES["error_ratio"].curves[0].expression,
+    ratio_of("error_ratio"),
     "failed by the server's fault or for lack of time",
     0.999,
 )
 LATENCY = Objective(
     "Latency",
+    "job:grpc_server_handling_seconds_slow:rate5m",
+    "job:grpc_server_handling_seconds_count:rate5m",
     "job:grpc_server_handling_seconds:slow_ratio_rate",
     Ratio(
         Difference(Rate(f"{_SECONDS}_count", where=_EVALUATE), Rate(f"{_SECONDS}_bucket", where=_FAST)),
@@ -84,4 +100,4 @@ BURNS = (
     Burn(3, "1d", "2h", "1h", "ticket"),
     Burn(1, "3d", "6h", "3h", "ticket"),
 )
-WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+WINDOWS = ("30m", "1h", "2h", "6h", "1d", "3d")  # beside five minutes

@@ -4,9 +4,8 @@ from typing import Any
 
 import yaml
 
-from deploy.monitoring.objectives import BURNS, OBJECTIVES, WINDOWS, Burn, Objective
-from losswire.monitoring.expressions import Expression, Ratio, promql, split
-from losswire.monitoring.figures import FIGURES
+from deploy.monitoring.objectives import BURNS, OBJECTIVES, WINDOWS, Burn, Objective, ratio_of
+from losswire.monitoring.expressions import promql, split
 
 OURS = 'grpc_service="losswire.v1.LossService"'  # other services of a job may have the same metrics
 MEAN_LOSS = "job_series_loss:losswire_loss:mean_rate5m"
@@ -17,8 +16,7 @@ _HEADER = "# Written by `make monitoring` from deploy/monitoring/{source}: edit 
 def recording() -> str:
     """What is recorded: the parts of the calls that break a promise, and the mean loss of each series."""
     groups = [_group(f"losswire-{each.key.lower()}", _ratios(each)) for each in OBJECTIVES]
-    mean = {"record": MEAN_LOSS, "expr": _where_counted(FIGURES["mean_loss"].curves[0].expression)}
-    return _text("rules.py", [*groups, _group("losswire-losses", [mean])])
+    return _text("rules.py", [*groups, _group("losswire-losses", [_mean_loss()])])
 
 
 def burning() -> str:
@@ -29,16 +27,30 @@ def burning() -> str:
     return _text("objectives.py", groups)
 
 
-def _ratios(objective: Objective) -> list[dict[str, Any]]:
-    bad = split(objective.bad, "job")
-    return [{"record": objective.recorded + window, "expr": promql(bad, window, OURS)} for window in WINDOWS]
+def _ratios(objective: Objective) -> list[dict[str, str]]:
+    """Rates of five minutes, and what they come to in each window: days of a server's own counters are too many."""
+    rates = {objective.bad: objective.ratio.over, objective.total: objective.ratio.under}
+    windows = {
+        objective.recorded
+        + window: f"sum_over_time({objective.bad}[{window}]) / sum_over_time({objective.total}[{window}])"
+        for window in WINDOWS
+    }
+    return [
+        *(_record(name, promql(split(rate, "job"), "5m", OURS)) for name, rate in rates.items()),
+        _record(objective.recorded + "5m", f"{objective.bad} / {objective.total}"),
+        *(_record(name, expression) for name, expression in windows.items()),
+    ]
 
 
-def _where_counted(mean: Expression) -> str:
-    """A mean of each job, which is absent instead of NaN where nothing was evaluated: quantiles over time need it."""
-    over, under = (mean.over, mean.under) if isinstance(mean, Ratio) else (mean, mean)
-    over, under = split(over, "job"), split(under, "job")
-    return f"({promql(over, '5m')}) / (({promql(under, '5m')}) != 0)"
+def _mean_loss() -> dict[str, str]:
+    """The mean of each job, series and loss. It is absent where nothing was evaluated: a NaN would spoil quantiles."""
+    mean = ratio_of("mean_loss")
+    over, under = (promql(split(part, "job"), "5m") for part in (mean.over, mean.under))
+    return _record(MEAN_LOSS, f"({over}) / (({under}) != 0)")
+
+
+def _record(name: str, expression: str) -> dict[str, str]:
+    return {"record": name, "expr": expression}
 
 
 def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
