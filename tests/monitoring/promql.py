@@ -7,6 +7,7 @@ from typing import Any
 import promql_parser
 import yaml
 
+from losswire.monitoring.metric import Metric
 from losswire.monitoring.metrics import METRICS
 from tests.documents import ROOT
 
@@ -65,9 +66,16 @@ def labels_of(name: str) -> set[str] | None:
     if name in recorded():
         return set(name.partition(":")[0].split("_"))
     histogram, _, part = name.rpartition("_")
-    if part in ("bucket", "sum", "count") and histogram in METRICS and METRICS[histogram].kind == "histogram":
+    if histogram in METRICS and part in parts(METRICS[histogram]):
         return {*METRICS[histogram].labels, *TARGET, *(["le"] if part == "bucket" else [])}
     return {*METRICS[name].labels, *TARGET} if name in METRICS and METRICS[name].kind != "histogram" else None
+
+
+def parts(metric: Metric) -> tuple[str, ...]:
+    """What Prometheus knows of a histogram. One with buckets below 0 has no sum, and so no count."""
+    if metric.kind != "histogram":
+        return ()
+    return ("bucket",) if metric.buckets[0] < 0 else ("bucket", "sum", "count")
 
 
 def rule_files() -> list[str]:

@@ -66,7 +66,9 @@ def test_reading_finds_metrics_and_labels(expression, found):
     assert reads(expression) == found
 
 
-@pytest.mark.parametrize("name", ["losswire_gone_total", "losswire_row_loss", "losswire_series_bucket", "other"])
+@pytest.mark.parametrize(
+    "name", ["losswire_gone_total", "losswire_row_loss", "losswire_row_loss_count", "losswire_series_bucket", "other"]
+)
 def test_metric_of_no_table_is_told(name):
     assert labels_of(name) is None
 

@@ -22,7 +22,7 @@ _ALL = VariableOption(selected=True, text=["All"], value=["$__all"])
 # Fields of annotations that Prometheus's plugin reads, and the library does not have.
 _EVENTS: dict[str, dict[str, Any]] = {
     "Firing alerts": {"titleFormat": "{{alertname}}", "textFormat": "{{severity}} {{instance}}", "step": "30s"},
-    "Starts": {"titleFormat": "Started", "textFormat": "{{instance}}", "useValueForTime": "on"},
+    "Starts": {"titleFormat": "Started", "textFormat": "{{instance}}", "useValueForTime": True},
 }
 
 
