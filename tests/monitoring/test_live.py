@@ -63,6 +63,11 @@ def test_panel_has_data(key, panel, prometheus):  # noqa: ARG001 - the key names
             eventually(lambda: finite(prometheus, asked(target["expr"])) != [])  # noqa: B023 - called at once
 
 
+@pytest.mark.parametrize("key", [key for key in EXPRESSIONS if ".md " in key])
+def test_query_of_a_document_has_data(key, prometheus):
+    eventually(lambda: finite(prometheus, asked(EXPRESSIONS[key])) != [])
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_starts_are_events(key, prometheus):
     (starts,) = [event["expr"] for event in board(key)["annotations"]["list"] if event["name"] == "Starts"]
