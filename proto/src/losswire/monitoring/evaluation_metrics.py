@@ -109,7 +109,7 @@ LOSS_SUMS = (
         "losswire_row_loss",
         "histogram",
         "loss",
-        "Losses of rows that counted and are finite. It has no sum, which could fall, and its count is the last bucket.",
+        "Losses of rows that counted and are finite. It has no sum, which could fall; its count is the last bucket.",
         _SERIES,
         ROW_LOSSES,
     ),
