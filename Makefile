@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
+.PHONY: help demo test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ setup: .venv/ready ## make the environment, .venv
 serve: .venv/ready ## run the server; ARGS="--port 50052" passes flags on
 	.venv/bin/losswire-server $(ARGS)
 
+stack: .venv/ready .debian/ready ## start the stack of docker-compose.yml without containers, under load; ARGS="--seconds 60"
+	.venv/bin/python -m deploy.stack $(ARGS)
+
 lint: .venv/ready .venv-proto/ready ## check style, types, the contract and its generated code
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -55,8 +58,9 @@ lint: .venv/ready .venv-proto/ready ## check style, types, the contract and its 
 monitoring: .venv/ready ## write the dashboards, the rules and the page of metrics from the tables of metrics and figures
 	.venv/bin/python -m deploy.monitoring
 
-proto: .venv-proto/ready ## regenerate the Python code of the contract
+proto: .venv/ready .venv-proto/ready ## regenerate the Python code of the contract, and what Envoy knows of it
 	proto/generate.sh .venv-proto/bin
+	.venv/bin/python -m deploy.envoy_descriptors
 
 release-contract: .venv/ready ## make the contract as it is the one that must not be broken
 	.venv/bin/buf build proto/protos --exclude-source-info --output proto/released.binpb
@@ -84,6 +88,9 @@ bench-processes: .venv/ready ## measure one server process beside several on one
 
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)
+
+bench-stack: .venv/ready .debian/ready ## measure what evaluations take of a processor, in a server and in Envoy
+	.venv/bin/python -m benchmarks.stack $(ARGS)
 
 fuzz: .venv/fuzz ## fuzz what reads callers' bytes, guided by coverage; ARGS="--seconds 3600 streams"
 	.venv/bin/python -m trials.fuzz $(ARGS)

@@ -12,6 +12,8 @@ Run it with ``make demo``. It exits with 1 if the two losses differ by more than
 import argparse
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,21 +37,28 @@ class Curve:
     held_out: list[float] = field(default_factory=list)
 
 
-def main() -> None:
-    from losswire_server import launch
+@dataclass(frozen=True)
+class Service:
+    """Where it is called, and where the metrics of its one server are."""
 
+    target: str
+    metrics_url: str = ""
+
+
+def main() -> None:
     arguments = parse_arguments()
     console = Console()
     train, held_out = load_rows()
     console.print(f"Three workers train on {len(train.y)} handwritten digits; {len(held_out.y)} are held out.")
-    with launch() as server, start_fleet(server.target, share(train), share(held_out)) as workers:
+    with service(arguments.target) as server, start_fleet(server.target, share(train), share(held_out)) as workers:
         parameters, curve = fit(workers, arguments.epochs, console)
         answers = workers.ask("held_out", parameters)
-        scrape = urllib.request.urlopen(server.metrics_url).read().decode()
+        scrape = urllib.request.urlopen(server.metrics_url).read().decode() if server.metrics_url else ""
     local = local_loss(parameters, held_out)
     difference = abs(mean_loss(answers) - local)
     console.print(results(answers, local, accuracy(parameters, held_out), workers.seconds, scrape))
-    console.print("From the server's metrics:", *sample_lines(scrape), sep="\n  ", highlight=False, soft_wrap=True)
+    if scrape:
+        console.print("From the server's metrics:", *sample_lines(scrape), sep="\n  ", highlight=False, soft_wrap=True)
     save_picture(curve, arguments.picture)
     console.print(f"Loss curve: {arguments.picture}")
     if not difference <= TOLERANCE:
@@ -58,9 +67,22 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", help="of a service that runs already, as in localhost:50051; else one is started")
     parser.add_argument("--epochs", type=int, default=60, help=f"of {STEPS_PER_EPOCH} steps each (%(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("out/digits.png"), help="the loss curve (%(default)s)")
     return parser.parse_args()
+
+
+@contextmanager
+def service(target: str | None) -> Iterator[Service]:
+    """The service at a target, which may be several servers with metrics each, or one for the length of the block."""
+    if target is not None:
+        yield Service(target)
+        return
+    from losswire_server import launch
+
+    with launch() as server:
+        yield Service(server.target, server.metrics_url)
 
 
 def load_rows() -> tuple[Rows, Rows]:
@@ -125,9 +147,10 @@ def results(answers: list[Answer], local: float, accuracy: float, seconds: list[
     table.add_row("their difference", f"{abs(merged - local):.1e}")
     table.add_row("the mean of the three workers' means, for comparison", f"{naive:.9f}", style="dim")
     table.add_row("held-out accuracy", f"{accuracy:.1%}")
-    evaluations = metric(scrape, "grpc_server_handled_total", grpc_method="Evaluate", grpc_code="OK")
-    table.add_row("evaluations served", f"{evaluations:,.0f}")
-    table.add_row("rows served", f"{metric(scrape, 'losswire_rows_total'):,.0f}")
+    if scrape:
+        evaluations = metric(scrape, "grpc_server_handled_total", grpc_method="Evaluate", grpc_code="OK")
+        table.add_row("evaluations served", f"{evaluations:,.0f}")
+        table.add_row("rows served", f"{metric(scrape, 'losswire_rows_total'):,.0f}")
     table.add_row("latency seen by the workers, p50 and p99", f"{p50:.2f} ms and {p99:.2f} ms")
     return table
 

@@ -8,11 +8,16 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from deploy.stack.compose import services
+from deploy.stack.configuration import write_prometheus
+from deploy.stack.ports import INSIDE, choose
 from losswire_client import Client
 from losswire_server import Settings, launch
 from tests.helpers import eventually
@@ -32,16 +37,51 @@ def test_settings_of_the_server_exist(monkeypatch):
         monkeypatch.setenv(name, str(value))
     settings = Settings()
     assert settings.drain_seconds + settings.grace_seconds < int(COMPOSE["server"]["stop_grace_period"].rstrip("s"))
-    assert {f"127.0.0.1:{port}:{port}" for port in (settings.port, settings.metrics_port)} == set(
-        COMPOSE["server"]["ports"]
-    )
+    assert services()["server"].published.keys() == {settings.metrics_port}
 
 
-def test_prometheus_scrapes_the_servers_port():
-    (job,) = PROMETHEUS["scrape_configs"]
-    (static,) = job["static_configs"]
-    assert static["targets"] == [f"server:{Settings().metrics_port}"]
-    assert "server" in COMPOSE
+def test_prometheus_scrapes_every_server_and_envoy():
+    servers, envoy = PROMETHEUS["scrape_configs"]
+    assert (servers["job_name"], envoy["job_name"]) == ("losswire", "envoy")
+    (found,) = servers["dns_sd_configs"]
+    assert (found["names"], found["type"], found["port"]) == (["server"], "A", Settings().metrics_port)
+    assert envoy["static_configs"] == [{"targets": ["envoy:9902"]}]
+    assert {"server", "envoy"} <= COMPOSE.keys()
+
+
+def test_prometheus_takes_rules_and_exemplars():
+    assert PROMETHEUS["rule_files"] == ["*.rules.yml"]
+    assert "--enable-feature=exemplar-storage" in services()["prometheus"].command
+
+
+def test_grafana_asks_the_prometheus_of_the_dashboards():
+    (source,) = loaded("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    (provider,) = loaded("deploy/grafana/provisioning/dashboards/losswire.yml")["providers"]
+    assert (source["uid"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    assert source["jsonData"]["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
+    assert provider["options"]["path"] in services()["grafana"].mounted
+
+
+def test_envoy_listens_where_it_is_published():
+    assert set(services()["envoy"].published) <= set(INSIDE["envoy"])
+    assert INSIDE["server"] == (Settings().port, Settings().metrics_port)
+
+
+def test_ports_are_those_published_if_they_are_free():
+    told = services()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        changed = {"server": replace(told["server"], published={9464: range(port, port + 1)})}
+        first, second = choose(changed)["server", 9464]
+    assert len({port, first, second}) == 3
+    with socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0)) as other:
+        last = other.getsockname()[1]
+    changed = {"server": replace(told["server"], published={9464: [port, last]})}
+    assert choose(changed)["server", 9464] == [port, last]
+
+
+def loaded(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
 
 
 def test_device_settings_of_the_server_exist():
@@ -70,17 +110,14 @@ def prometheus(tmp_path):
     """A real Prometheus with the compose file's configuration, except that the server is on this machine."""
     binary = shutil.which("prometheus")
     if binary is None:
-        pytest.skip("prometheus is not installed; Debian has it as a package")
+        pytest.skip("needs prometheus: make .debian/ready unpacks it")
     with launch() as server:
-        job = PROMETHEUS["scrape_configs"][0]
-        job = job | {
-            "scrape_interval": "1s",
-            "static_configs": [{"targets": [urllib.parse.urlparse(server.metrics_url).netloc]}],
-        }
-        config = tmp_path / "prometheus.yml"
-        config.write_text(yaml.safe_dump(PROMETHEUS | {"scrape_configs": [job]}))
+        metrics_port = urllib.parse.urlparse(server.metrics_url).port or 0
+        write_prometheus(
+            ROOT / "deploy/prometheus", tmp_path, {("server", 9464): [metrics_port], ("envoy", 9902): []}, "1s"
+        )
         address = f"127.0.0.1:{free_port()}"
-        command = [binary, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+        command = [binary, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path / 'data'}"]
         with started([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL):
             yield server, f"http://{address}"
 

@@ -1,7 +1,9 @@
-"""TLS, tokens and JSON as deploy/envoy and docs/contract.md have them: a real Envoy in front of a real server."""
+"""TLS and JSON as deploy/envoy and docs/contract.md have them: a real Envoy in front of a server that knows tokens."""
 
 import base64
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,25 +11,33 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
+import trustme
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from deploy.envoy_descriptors import FILE, descriptors
+from deploy.stack.configuration import ENVOY
 from losswire_client import TLS, Client, PermissionDeniedError, UnauthenticatedError, UnavailableError
-from tests.e2e.replicas.proxy import TOKEN, Json, Proxy, envoy, write_descriptors
-from tests.helpers import call_of
+from losswire_server import launch
+from tests.e2e.replicas.proxy import TOKEN, Json, Proxy, envoy, write_certificate
+from tests.helpers import call_of, eventually
+from tests.server.secured import write_tokens
 
 LOGITS, TARGET = np.array([[0.5, 1.5, -1.0], [2.0, 0.1, 0.3]], np.float32), np.array([1, 0])
 
 
 @pytest.fixture(scope="module")
-def descriptors(server, tmp_path_factory) -> bytes:
-    return write_descriptors(server, tmp_path_factory.mktemp("descriptors"))
+def secured(tmp_path_factory) -> Iterator[int]:
+    """The port of a server that knows callers by tokens."""
+    tokens = write_tokens(tmp_path_factory.mktemp("tokens"), tests=TOKEN)["tokens"]
+    with launch(tokens=tokens) as server:
+        yield int(server.target.rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
-def proxy(server, descriptors, tmp_path_factory) -> Iterator[Proxy]:
-    with envoy([server.port], descriptors, tmp_path_factory.mktemp("envoy")) as running:
+def proxy(secured, tmp_path_factory) -> Iterator[Proxy]:
+    with envoy([secured], tmp_path_factory.mktemp("envoy")) as running:
         yield running
 
 
@@ -119,10 +129,50 @@ def test_json_of_an_error_has_its_details(proxy):
     assert bad_request["fieldViolations"][0]["field"] == "spec.reduction"
 
 
-def test_json_error_without_types_is_empty(server, descriptors, tmp_path):
+def test_json_error_without_types_is_empty(secured, tmp_path, monkeypatch):
     """The descriptor set lacks the types of the error's details."""
-    files = FileDescriptorSet.FromString(descriptors).file
+    files = descriptors().file
     without = FileDescriptorSet(file=[file for file in files if file.name != "google/rpc/error_details.proto"])
     assert len(without.file) == len(files) - 1
-    with envoy([server.port], without.SerializeToString(), tmp_path) as proxy:
+    (tmp_path / "own").mkdir()
+    for file in ENVOY.iterdir():
+        (tmp_path / "own" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "own/losswire.binpb").write_bytes(without.SerializeToString())
+    monkeypatch.setattr("deploy.stack.configuration.ENVOY", tmp_path / "own")
+    with envoy([secured], tmp_path) as proxy:
         assert proxy.post("Evaluate", request(spec={"crossEntropy": {}})) == (400, b"")
+
+
+def test_descriptors_are_those_of_the_contract():
+    assert FILE.read_bytes() == descriptors().SerializeToString(deterministic=True), "run make proto"
+
+
+def test_certificate_is_replaced_while_it_runs(proxy):
+    authority = trustme.CA()
+    write_certificate(authority, proxy.ca.parent)
+    authority.cert_pem.write_to_path(proxy.ca)
+    eventually(lambda: is_reached(proxy))
+
+
+def is_reached(proxy: Proxy) -> bool:
+    with proxy.client(retry=None) as client:
+        try:
+            return client.cross_entropy(LOGITS, TARGET).row_count == 2
+        except UnavailableError:
+            return False
+
+
+def test_each_caller_has_its_own_connection_to_the_server(proxy):
+    """Each caller's connection has its own to the server, to which it is a caller then."""
+    before = proxy.statistic("upstream_cx_total")
+    for _ in range(2):
+        with proxy.client() as client:
+            client.cross_entropy(LOGITS, TARGET)
+    assert proxy.statistic("upstream_cx_total") >= before + 2
+
+
+def test_metrics_are_told_to_prometheus(proxy):
+    told = urllib.request.urlopen(f"http://127.0.0.1:{proxy.metrics_port}/stats/prometheus", timeout=5).read()
+    assert b'envoy_cluster_upstream_rq_total{envoy_cluster_name="losswire"}' in told
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://127.0.0.1:{proxy.metrics_port}/quitquitquit", data=b"", timeout=5)

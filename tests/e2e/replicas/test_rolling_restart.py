@@ -11,15 +11,13 @@ from functools import partial
 import pytest
 
 from losswire_server import launch
-from tests.documents import ROOT
 from tests.e2e.replicas.callers import calling
-from tests.e2e.replicas.proxy import TOKEN, envoy
+from tests.e2e.replicas.proxy import TOKEN, envoy, free_port
 from tests.helpers import eventually
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-DESCRIPTORS = (ROOT / "proto/released.binpb").read_bytes()
 KINDS = ("small", "spread", "unary", "stream", "async", "async_stream", "stub", "stub_large")
 # No proxy can retry a stream whose first answers its caller has: a plain one is only safe from servers that finish it.
 KINDS_BY_HOW = {signal.SIGTERM: (*KINDS, "stub_stream"), signal.SIGKILL: KINDS}
@@ -46,12 +44,6 @@ class Replica:
         )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def is_free(port: int) -> bool:
     try:
         free = socket.create_server(("127.0.0.1", port))
@@ -65,7 +57,7 @@ def is_free(port: int) -> bool:
 def test_rolling_restart_costs_no_evaluation(how, tmp_path):
     with ExitStack() as stack:
         replicas = [Replica(stack) for _ in range(2)]
-        proxy = stack.enter_context(envoy([replica.port for replica in replicas], DESCRIPTORS, tmp_path))
+        proxy = stack.enter_context(envoy([replica.port for replica in replicas], tmp_path))
         environment = {"LOSSWIRE_TLS_CA": str(proxy.ca), "LOSSWIRE_TOKEN": TOKEN}
         with calling(proxy.target, KINDS_BY_HOW[how], **environment) as done:
             for replica in replicas * ROUNDS:
