@@ -83,6 +83,7 @@ def grafana(service: Service, ports: Ports, folder: Path) -> Iterator[bool]:
         return
     write_grafana(service.mounted, folder / "provisioning", ports)
     port = ports["grafana", 3000][0]
+    environment = {name: moved(value, service.mounted) for name, value in service.environment.items()}
     own = {"GF_PATHS_PROVISIONING": f"{folder}/provisioning", "GF_PATHS_DATA": f"{folder}/data"}
     own |= {"GF_SERVER_HTTP_ADDR": HOST, "GF_SERVER_HTTP_PORT": str(port)}
     home = os.environ.get("GF_PATHS_HOME", "/usr/share/grafana")
@@ -90,7 +91,7 @@ def grafana(service: Service, ports: Ports, folder: Path) -> Iterator[bool]:
         [binary, "server", f"--homepath={home}"],
         folder,
         f"http://{HOST}:{port}/api/health",
-        service.environment | own,
+        environment | own,
     ):
         yield True
 
