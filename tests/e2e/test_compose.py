@@ -59,7 +59,10 @@ def test_grafana_asks_the_prometheus_of_the_dashboards():
     (provider,) = loaded("deploy/grafana/provisioning/dashboards/losswire.yml")["providers"]
     assert (source["uid"], source["url"]) == ("prometheus", "http://prometheus:9090")
     assert source["jsonData"]["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
-    assert provider["options"]["path"] in services()["grafana"].mounted
+    grafana = services()["grafana"]
+    dashboards = provider["options"]["path"]
+    home = grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (grafana.mounted[dashboards] / Path(home).relative_to(dashboards)).exists()
 
 
 def test_envoy_listens_where_it_is_published():

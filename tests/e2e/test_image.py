@@ -176,7 +176,7 @@ def test_grafana_calls_nobody_and_lets_nobody_change():
     given = COMPOSE["grafana"]["environment"]
     on = {name for name, value in given.items() if value == "true"}
     off = {name for name, value in given.items() if value == "false"}
-    assert given.keys() - on - off == {"GF_AUTH_ANONYMOUS_ORG_ROLE"}
+    assert given.keys() - on - off == {"GF_AUTH_ANONYMOUS_ORG_ROLE", "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"}
     assert given["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
     assert all(name.split("_")[-1] in ("ENABLED", "UPDATES") for name in off)
     assert on - {"GF_AUTH_ANONYMOUS_ENABLED"} == {name for name in on if "DISABLE" in name}

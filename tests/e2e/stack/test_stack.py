@@ -118,6 +118,16 @@ def test_panel_has_data(empty, panel):
     assert (panel in empty) is is_elsewhere(panel), panel.text
 
 
+def test_scaling_on_kubernetes_asks_for_what_there_is(ports):
+    scaled = yaml.safe_load((ROOT / "deploy/kubernetes/components/autoscaling/scaledobject.yaml").read_text())
+    (trigger,) = scaled["spec"]["triggers"]
+    query, otherwise = trigger["metadata"]["query"].split(" or ")
+    assert otherwise == "vector(0)"  # without calls
+    eventually(lambda: asked(ports, "query", query=query)["result"] != [], SECONDS)
+    ((_, seconds),) = [each["value"] for each in asked(ports, "query", query=query)["result"]]
+    assert 0 <= float(seconds) < 60
+
+
 def test_rules_are_evaluated_without_error(ports):
     def told() -> list[dict[str, Any]]:
         return [rule for group in asked(ports, "rules")["groups"] for rule in group["rules"]]
