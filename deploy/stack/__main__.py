@@ -28,7 +28,7 @@ def main() -> None:
     """Runs the stack until it is told to stop."""
     arguments = parse_arguments()
     console, stop = Console(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last one when its terminal is closed
         signal.signal(number, lambda *_: stop.set())
     try:
         with running(any_free=arguments.any_ports, scrape_interval=arguments.scrape_interval) as (ports, has_grafana):

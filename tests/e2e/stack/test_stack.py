@@ -159,7 +159,8 @@ def test_published_ports_are_read():
 
 
 @pytest.mark.slow
-def test_stack_ends_in_order_when_interrupted():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_stack_ends_in_order(number):
     command = [sys.executable, "-m", "deploy.stack", "--any-ports", "--no-demo"]
     with started(command, cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
         said = ""
@@ -167,7 +168,7 @@ def test_stack_ends_in_order_when_interrupted():
             line = present(process.stdout).readline()
             assert line, present(process.stderr).read()
             said += line
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert "answered" in rest
