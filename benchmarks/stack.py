@@ -22,8 +22,14 @@ from rich.table import Table
 from deploy.stack.ports import HOST, Ports
 from deploy.stack.running import running
 
-CASES = [("32x10", 32, False), ("256x32000", 4, False), ("256x32000", 4, True)]  # shape, callers, gradient
-SMOKE = [("32x10", 2, False)]
+CASES = [  # shape, callers, gradient, transport; shared memory leads through no proxy
+    ("32x10", 32, False, "unary"),
+    ("256x32000", 4, False, "stream"),
+    ("256x32000", 4, True, "stream"),
+    ("256x32000", 4, False, "shared_memory"),
+    ("256x32000", 4, True, "shared_memory"),
+]
+SMOKE = [("32x10", 2, False, "unary")]
 MB = 1e6
 FLOAT_BYTES = 4
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -50,38 +56,29 @@ def main() -> None:
     given = parser.parse_args()
     console = Console(width=120)
     console.print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    table = Table("batch", "gradient", "called", "evaluations/s", "server ms", "Envoy ms", "MB/s a server core")
+    table = Table("batch", "gradient", "transport", "called", "evaluations/s", "server ms", "Envoy ms", "MB/s a core")
     with running(any_free=True) as (ports, _):
-        for shape, callers, grad in SMOKE if given.smoke else CASES:
-            for way in ("server", "envoy"):
-                table.add_row(*measured(ports, way, shape, callers, 1.0 if given.smoke else given.seconds, grad=grad))
+        for shape, callers, grad, transport in SMOKE if given.smoke else CASES:
+            for way in ("server", "envoy")[: 1 if transport == "shared_memory" else 2]:
+                seconds = 1.0 if given.smoke else given.seconds
+                table.add_row(*measured(ports, way, shape, callers, transport, seconds, grad=grad))
     console.print(table)
 
 
-def measured(ports: Ports, way: str, shape: str, callers: int, seconds: float, *, grad: bool) -> list[str]:
+def measured(
+    ports: Ports, way: str, shape: str, callers: int, transport: str, seconds: float, *, grad: bool
+) -> list[str]:
     """A row of the table; milliseconds are those of a processor for an evaluation."""
     before = used(ports)
-    rows, classes = map(int, shape.split("x"))
     command = [sys.executable, "-m", "losswire_client.cli", "bench", "--target", f"{HOST}:{ports[way, 50051][0]}"]
-    command += [
-        "--transport",
-        "unary" if rows * classes * FLOAT_BYTES < MB else "stream",
-        "--shape",
-        shape,
-        "--concurrency",
-        str(callers),
-        "--seconds",
-        str(seconds),
-        "--json",
-    ]
-    told = json.loads(subprocess.run([*command, *(["--grad"] if grad else [])], check=True, capture_output=True).stdout)
-    (case,) = told["cases"]
+    command += ["--shape", shape, "--concurrency", str(callers), "--seconds", str(seconds), "--transport", transport]
+    command += ["--json", *(["--grad"] if grad else [])]
+    (case,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["cases"]
     spent = used(ports).since(before)
+    rows, classes = map(int, shape.split("x"))
     megabytes = rows * classes * FLOAT_BYTES / MB * (2 if grad else 1)
     return [
-        shape,
-        "yes" if grad else "no",
-        "Envoy" if way == "envoy" else "the server",
+        *(shape, "yes" if grad else "no", transport, "Envoy" if way == "envoy" else "the server"),
         f"{case['evaluations_per_second']:,.0f}",
         f"{spent.servers / spent.evaluations * 1e3:.2f}",
         f"{spent.envoy / spent.evaluations * 1e3:.2f}" if way == "envoy" else "",

@@ -146,11 +146,14 @@ def test_service_has_no_rights_that_it_does_not_need(name):
 
 @pytest.mark.parametrize("name", COMPOSE)
 def test_service_tells_its_health(name):
+    """And it is not given up while it starts: others wait for it."""
     service = COMPOSE[name]
     if "build" in service:
-        assert instructions("HEALTHCHECK")
+        ((_, check),) = instructions("HEALTHCHECK")
+        assert "--start-period=300s" in check
     else:
         assert service["healthcheck"]["test"][0] == "CMD"  # of a program that its image has
+        assert service["healthcheck"]["start_period"] == "60s"
 
 
 def test_insecure_server_is_reached_by_services_alone():
