@@ -5,18 +5,19 @@ from typing import Any
 import yaml
 
 from deploy.monitoring.objectives import BURNS, OBJECTIVES, WINDOWS, Burn, Objective, ratio_of
-from losswire.monitoring.expressions import promql, split
+from losswire.monitoring.expressions import Quantile, Value, promql, split
 
 OURS = 'grpc_service="losswire.v1.LossService"'  # other services of a job may have the same metrics
 MEAN_LOSS = "job_series_loss:losswire_loss:mean_rate5m"
+QUEUE_TIME = "job:losswire_queue_seconds:p90_rate2m"
 RUNBOOKS = "docs/operations.md"
 _HEADER = "# Written by `make monitoring` from deploy/monitoring/{source}: edit that.\n"
 
 
 def recording() -> str:
-    """What is recorded: the parts of the calls that break a promise, and the mean loss of each series."""
+    """What is recorded: the parts of the calls that break a promise, the mean losses, and what to scale by."""
     groups = [_group(f"losswire-{each.key.lower()}", _ratios(each)) for each in OBJECTIVES]
-    return _text("rules.py", [*groups, _group("losswire-losses", [_mean_loss()])])
+    return _text("rules.py", [*groups, _group("losswire-losses", [_mean_loss()]), _group("losswire-queue", [_queue()])])
 
 
 def burning() -> str:
@@ -47,6 +48,14 @@ def _mean_loss() -> dict[str, str]:
     mean = ratio_of("mean_loss")
     over, under = (promql(split(part, "job"), "5m") for part in (mean.over, mean.under))
     return _record(MEAN_LOSS, f"({over}) / (({under}) != 0)")
+
+
+def _queue() -> dict[str, str]:
+    """How long slabs wait, by which servers are scaled. 0 where none waited: an autoscaler cannot compare with NaN."""
+    waits = Quantile(0.9, "losswire_stage_seconds", ("job",), {"stage": ("queue",)})
+    return _record(
+        QUEUE_TIME, f"({promql(waits, '2m')} >= 0) or 0 * {promql(Value('losswire_queued_rows', ('job',)), '')}"
+    )
 
 
 def _record(name: str, expression: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The manifests for Kubernetes, put together by kubectl's kustomize and checked against the schemas of their kinds."""
 
 import functools
+import os
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from deploy import debian
+from deploy.monitoring.rules import QUEUE_TIME
 from losswire_server import Settings
 from tests.documents import ROOT
 from tests.processes import run
@@ -59,6 +61,22 @@ def test_kinds_of_kubernetes_are_valid(face, version):
     assert len(own) == 4
     for document in own:
         kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_autoscaler_is_valid_and_asks_what_the_adapter_tells(tmp_path, version):
+    parts = {"resources": ["base"], "components": ["components/autoscaling-adapter"]}
+    made = {name: [os.path.relpath(FOLDER / part, tmp_path) for part in folders] for name, folders in parts.items()}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    told = rendered(str(tmp_path))
+    scaler = told["HorizontalPodAutoscaler"]
+    kubernetes_validate.validate(scaler, version, strict=True)
+    assert scaler["spec"]["scaleTargetRef"]["name"] == told["Deployment"]["metadata"]["name"]
+    assert "replicas" not in told["Deployment"]["spec"]
+    (rule,) = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["external"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["external"]["metric"]["name"] == rule["name"]["as"]
+    assert rule["seriesQuery"] == QUEUE_TIME
 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "ScaledObject"])
@@ -159,6 +177,7 @@ def test_scaling_asks_prometheus_in_its_language(tmp_path):
     if promtool is None:
         pytest.skip("needs promtool: make .debian/ready unpacks it")
     (trigger,) = rendered("overlays/cpu")["ScaledObject"]["spec"]["triggers"]
+    assert QUEUE_TIME in trigger["metadata"]["query"]
     rule = {"record": "queue:seconds", "expr": trigger["metadata"]["query"]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "scaling", "rules": [rule]}]}))
     assert run([promtool, "check", "rules", tmp_path / "rules.yml"], capture_output=True).returncode == 0

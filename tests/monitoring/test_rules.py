@@ -84,7 +84,7 @@ def test_recorded_metric_has_a_conventional_name(name):
     level, metric, operations = name.split(":")
     assert set(level.split("_")) <= {"job", "series", "loss"}
     assert re.fullmatch(r"[a-z_]+", metric)
-    assert re.fullmatch(r"([a-z_]+_)?rate\d+[mhd]", operations)
+    assert re.fullmatch(r"([a-z0-9_]+_)?rate\d+[mhd]", operations)
 
 
 def test_bound_of_latency_is_one_of_the_buckets():
