@@ -53,10 +53,10 @@ def show_device(registry: CollectorRegistry, device: torch.device) -> None:
     """Shows a GPU's memory and utilisation at each scrape, where NVIDIA's library is there. A CPU has none."""
     if device.type != "cuda":
         return
-    index = torch.cuda.current_device() if device.index is None else device.index
     try:
         import pynvml
 
+        index = torch.cuda.current_device() if device.index is None else device.index
         read = reader(pynvml, f"GPU-{torch.cuda.get_device_properties(index).uuid}")
     except Exception as error:  # noqa: BLE001 - of the library, or of loading it: the service needs neither
         log.warning("no metrics of the GPU", extra={"device": str(device), "problem": str(error)})
