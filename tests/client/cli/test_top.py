@@ -55,7 +55,7 @@ def test_one_interval_is_shown_as_text(losswire, client, metrics_url):
         stop.set()
         caller.join()
     assert (result.exit_code, result.stderr) == (0, "")
-    for words in ("RPC under way calls/s", "loss evaluations/s", "watched cross_entropy 1.09861"):
+    for words in ("RPC", "calls/s", "evaluations/s", "stage", "watched cross_entropy 1.09861"):
         assert words in " ".join(result.stdout.split())
 
 

@@ -1,6 +1,5 @@
 """``losswire top``: a live view of a server."""
 
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
@@ -27,11 +26,12 @@ def top(
     interval: Annotated[float, Option(min=0.1, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, Option("--once", help="Show one interval and exit.")] = False,
 ) -> None:
-    """Watch a server: calls, errors, latencies, throughput, mean losses, memory.
+    """Watch a server: calls, latencies, where the time goes, batching, memory, and the losses of series.
 
     All rates are for the last interval, computed from the server's Prometheus metrics in Prometheus's way. The mean
-    loss of a series is the sum of its losses in the interval divided by the sum of their weights. Evaluations that are
-    not in the mean, for example because their loss was NaN, are counted next to it.
+    loss of a series is the sum of its losses in the interval divided by the sum of their weights. Idle series have
+    theirs since the server's start, dim. Rows whose loss was NaN or infinite, and evaluations that are not in the mean,
+    are counted since the start; they are red while there are more of them.
 
     If no server answers, the command waits for it, or with --once exits with 3. Into a pipe, frames are written one
     below the other. Ctrl-C ends the command.
@@ -58,7 +58,7 @@ def frames(url: str, interval: float, *, once: bool) -> Iterator[RenderableType]
             continue
         frame = Frame.of(seen)
         trends.add(frame)
-        yield view(frame, trends, url, time.time())
+        yield view(frame, trends, url)
 
 
 def show_live(console: Console, shown: Iterator[RenderableType]) -> None:

@@ -84,7 +84,7 @@ ERRORS = (
     one("codes", "Ends of calls", "per second", "Calls that ended, by gRPC's code.", Rate(_HANDLED, ("grpc_code",))),
     one(
         "failed_calls",
-        "Calls without an answer",
+        "Calls not OK",
         "per second",
         "Calls that ended with another code than OK, by method and code, whoever is at fault.",
         Rate(_HANDLED, ("grpc_method", "grpc_code"), {"grpc_code": tuple(code for code in CODES if code != "OK")}),

@@ -2,7 +2,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
-from losswire_client.cli.monitor._scrape import NO_SAMPLES, Scrape, label_values
+from losswire.monitoring.expressions import Where
+from losswire_client.cli.monitor._scrape import EVERYWHERE, NO_SAMPLES, Scrape, is_where, label_values
 
 
 class Interval:
@@ -13,28 +14,34 @@ class Interval:
         seconds: How long the interval was.
     """
 
-    def __init__(self, before: Scrape, after: Scrape) -> None:
+    def __init__(self, before: Scrape, after: Scrape, seconds: float | None = None) -> None:
         self.after = after
-        self.seconds = after.at - before.at
+        self.seconds = after.at - before.at if seconds is None else seconds
         self._before = before
 
-    def increases(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
+    @classmethod
+    def since_start(cls, after: Scrape) -> "Interval":
+        """All that the server has counted. As an interval of one second, so that rates are numbers."""
+        return cls(Scrape(after.at, {}), after, 1.0)
+
+    def increases(self, name: str, *by: str, where: Where = EVERYWHERE) -> dict[tuple[str, ...], float]:
         """The increase of a counter, added up by the values of these labels."""
         before = self._before.samples.get(name, NO_SAMPLES)
         gained: dict[tuple[str, ...], float] = defaultdict(float)
         for labels, value in self.after.samples.get(name, NO_SAMPLES).items():
-            gained[label_values(labels, by)] += increase(before.get(labels, 0.0), value)
+            if is_where(labels, where):
+                gained[label_values(labels, by)] += increase(before.get(labels, 0.0), value)
         return dict(gained)
 
-    def rates(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
+    def rates(self, name: str, *by: str, where: Where = EVERYWHERE) -> dict[tuple[str, ...], float]:
         """The increase of a counter per second, added up by the values of these labels."""
-        return {values: gained / self.seconds for values, gained in self.increases(name, *by).items()}
+        return {values: gained / self.seconds for values, gained in self.increases(name, *by, where=where).items()}
 
-    def buckets(self, name: str, by: str) -> dict[str, dict[float, float]]:
-        """The increases of a histogram's buckets, by their bounds, for each value of a label."""
-        gained: dict[str, dict[float, float]] = defaultdict(dict)
-        for (value, bound), count in self.increases(f"{name}_bucket", by, "le").items():
-            gained[value][float(bound)] = count
+    def buckets(self, name: str, *by: str, where: Where = EVERYWHERE) -> dict[tuple[str, ...], dict[float, float]]:
+        """The increases of a histogram's buckets, by their bounds, for each combination of the labels' values."""
+        gained: dict[tuple[str, ...], dict[float, float]] = defaultdict(dict)
+        for (*values, bound), count in self.increases(f"{name}_bucket", *by, "le", where=where).items():
+            gained[tuple(values)][float(bound)] = count
         return dict(gained)
 
 
@@ -51,12 +58,22 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
         buckets: For each bound, how many observations are at most as large. The largest bound is infinite.
 
     Returns:
-        NaN if nothing was observed; the largest finite bound if the quantile lies beyond it.
+        NaN if nothing was observed; the largest finite bound if the quantile lies beyond it; the lowest one if it lies
+        below that and that is not above 0.
     """
     rank = q * max(buckets.values(), default=0.0)
-    lower, below = 0.0, 0.0
+    lower, below = None, 0.0
     for bound, count in sorted(buckets.items()):
         if 0 < rank <= count:
-            return lower if math.isinf(bound) else lower + (bound - lower) * (rank - below) / (count - below)
+            return _between(lower, bound, (rank - below) / (count - below))
         lower, below = bound, count
     return math.nan
+
+
+def _between(lower: float | None, upper: float, part: float) -> float:
+    """A number between two bounds; the lowest bucket begins at 0."""
+    if math.isinf(upper):
+        return lower or 0.0
+    if lower is None and upper <= 0:
+        return upper
+    return (lower or 0.0) + (upper - (lower or 0.0)) * part

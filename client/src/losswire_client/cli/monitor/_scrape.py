@@ -9,14 +9,16 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import NamedTuple
 from urllib.error import HTTPError
 
+from losswire.monitoring.expressions import Where
 from losswire_client.cli._failures import CommandError, ExitCode
 
 TIMEOUT = 5.0
 TIMED_OUT = "timed out"
-OURS = "losswire_inflight_bytes"  # every Losswire server has this metric
+OURS = "losswire_"  # metrics of a Losswire server begin so
 
 Labels = frozenset[tuple[str, str]]
 NO_SAMPLES: Mapping[Labels, float] = {}
+EVERYWHERE: Where = {}
 
 
 class MetricsError(CommandError):
@@ -34,21 +36,27 @@ class Scrape(NamedTuple):
     Attributes:
         at: Seconds of a monotonic clock.
         samples: Values by name and labels.
+        time: The same moment, in seconds since the epoch.
     """
 
     at: float
     samples: Mapping[str, Mapping[Labels, float]]
+    time: float = math.nan
 
-    def sums(self, name: str, *by: str) -> dict[tuple[str, ...], float]:
+    def sums(self, name: str, *by: str, where: Where = EVERYWHERE) -> dict[tuple[str, ...], float]:
         """A metric added up by the values of these labels."""
-        sums: dict[tuple[str, ...], float] = defaultdict(float)
-        for labels, value in self.samples.get(name, NO_SAMPLES).items():
-            sums[label_values(labels, by)] += value
-        return dict(sums)
+        return {values: sum(several) for values, several in self._values(name, by, where).items()}
 
-    def value(self, name: str) -> float:
-        """A metric added up over all labels; NaN if there is no such metric."""
-        return self.sums(name).get((), math.nan)
+    def least(self, name: str, *by: str, where: Where = EVERYWHERE) -> dict[tuple[str, ...], float]:
+        """The least values of a metric, by the values of these labels."""
+        return {values: min(several) for values, several in self._values(name, by, where).items()}
+
+    def _values(self, name: str, by: tuple[str, ...], where: Where) -> dict[tuple[str, ...], list[float]]:
+        values: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        for labels, value in self.samples.get(name, NO_SAMPLES).items():
+            if is_where(labels, where):
+                values[label_values(labels, by)].append(value)
+        return values
 
 
 def fetch(url: str) -> Scrape:
@@ -58,13 +66,13 @@ def fetch(url: str) -> Scrape:
         MetricsError: No server answers, or the metrics are not a Losswire server's.
     """
     try:
-        scrape = parse(_download(url).decode(), time.monotonic())
+        scrape = parse(_download(url).decode(), time.monotonic(), time.time())
     except HTTPError as error:
         error.close()  # an HTTPError is an open response too
         raise MetricsError(url, error) from error
     except (OSError, HTTPException, ValueError, RuntimeError) as error:  # RuntimeError: no thread can be started
         raise MetricsError(url, error) from error
-    if OURS not in scrape.samples:
+    if not any(name.startswith(OURS) for name in scrape.samples):
         raise MetricsError(url, "what answers is not a Losswire server")
     return scrape
 
@@ -99,7 +107,7 @@ def _read_all(response: HTTPResponse, end: float) -> bytes:
     return text
 
 
-def parse(text: str, at: float) -> Scrape:
+def parse(text: str, at: float, now: float = math.nan) -> Scrape:
     """Reads Prometheus's text format.
 
     Raises:
@@ -111,7 +119,12 @@ def parse(text: str, at: float) -> Scrape:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             samples[sample.name][frozenset(sample.labels.items())] = sample.value
-    return Scrape(at, samples)
+    return Scrape(at, samples, now)
+
+
+def is_where(labels: Labels, where: Where) -> bool:
+    """Whether labels have values that are asked for."""
+    return not where or all(dict(labels).get(name, "") in values for name, values in where.items())
 
 
 def label_values(labels: Labels, names: Iterable[str]) -> tuple[str, ...]:

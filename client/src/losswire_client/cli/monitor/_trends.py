@@ -1,26 +1,27 @@
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from losswire_client.cli.monitor._frame import Frame
+from losswire_client.cli.monitor._frame import Frame, Labels
 
-LENGTH = 24
+SHOWN = ("calls", "evaluations")
+LENGTH = 10
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class Trends:
-    """The most recent rates of calls and of evaluations."""
+    """The most recent numbers of the figures that have a trend."""
 
     def __init__(self) -> None:
-        self._rates: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LENGTH))
+        self._numbers: dict[tuple[str, Labels], deque[float]] = defaultdict(lambda: deque(maxlen=LENGTH))
 
     def add(self, frame: Frame) -> None:
-        rates = [(method.name, method.rate) for method in frame.methods]
-        for name, rate in [*rates, *((loss.name, loss.rate) for loss in frame.losses)]:
-            self._rates[name].append(rate)
+        for figure in SHOWN:
+            for labels, number in frame.now[figure, ""].items():
+                self._numbers[figure, labels].append(number)
 
-    def sparkline(self, name: str) -> str:
-        """The rates of the method or loss of that name, with the latest on the right."""
-        return sparkline(self._rates[name])
+    def sparkline(self, figure: str, labels: Labels) -> str:
+        """The numbers of one of these figures, with the latest on the right."""
+        return sparkline(self._numbers[figure, labels])
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -1,87 +1,95 @@
 """Draws a frame for a terminal."""
 
-import math
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from losswire_client.cli import _units
-from losswire_client.cli.monitor._frame import Frame
+from losswire.monitoring.figures import FIGURES
+from losswire_client.cli.monitor import _words
+from losswire_client.cli.monitor._frame import Column, Frame, Labels
+from losswire_client.cli.monitor._series import series_table
 from losswire_client.cli.monitor._trends import Trends
 
-MAX_SERIES = 20
+METHODS: Sequence[Column] = (("under_way", ""), ("calls", ""), ("latency", "p50"), ("latency", "p99"))
+LOSSES: Sequence[Column] = (
+    *(("evaluations", ""), ("rows", "")),
+    *(("evaluation_seconds", "p50"), ("evaluation_seconds", "p99")),
+)
+STAGES: Sequence[Column] = (("stage_share", ""), ("stage_mean", ""), ("stage_p99", ""))
+BATCHING = ("launches", "launch_rows", "launch_requests", "queued_rows", "launch_retries")
 
 
-def view(frame: Frame, trends: Trends, url: str, now: float) -> RenderableType:
-    """All of a frame, at a time in seconds since the epoch."""
-    return Group(_header(frame, url, now), _methods(frame, trends), _losses(frame, trends), _series(frame))
+def view(frame: Frame, trends: Trends, url: str) -> RenderableType:
+    """All of a frame."""
+    beside = Table.grid(padding=(0, 3))
+    beside.add_row(_stages(frame), _batching(frame))
+    tables = [_methods(frame, trends), _losses(frame, trends), beside, series_table(frame)]
+    return Group(_header(frame, url), *(part for table in tables for part in ("", table)))
 
 
-def _header(frame: Frame, url: str, now: float) -> Text:
+def _header(frame: Frame, url: str) -> Text:
     facts = {
-        "up": _known(now - frame.started, lambda seconds: str(timedelta(seconds=int(seconds)))),
-        "CPU": _known(frame.cpu, "{:.2f} cores".format),
-        "memory": _known(frame.resident_bytes, _bytes),
-        "in flight": _known(frame.inflight_bytes, _bytes),
-        "shared memory": _known(frame.shared_memory_bytes, _bytes),
+        "up": _words.age(frame.number("uptime")),
+        "CPU": _words.number("cpu", frame.number("cpu")),
+        "memory": _words.number("resident", frame.number("resident")),
+        "in flight": _of_budget(frame, "inflight", "in flight"),
+        "shared memory": _of_budget(frame, "shared_memory", "leased"),
     }
-    title = Text.assemble((f"losswire {frame.version}".rstrip(), "bold"), f" at {url}\n")
-    return title.append(", ".join(f"{name} {fact}" for name, fact in facts.items()))
+    lines = Text.assemble((f"losswire {frame.version}".rstrip(), "bold"), f" at {url}\n")
+    return lines.append(", ".join(f"{name} {fact}" for name, fact in facts.items()))
+
+
+def _of_budget(frame: Frame, figure: str, curve: str) -> str:
+    used, budget = (_words.number(figure, frame.number(figure, name)) for name in (curve, "budget"))
+    return used if budget == "-" else f"{used} of {budget}"
 
 
 def _methods(frame: Frame, trends: Trends) -> Table:
-    table = _table("RPC", "under way", "calls/s", "p50", "p99", "errors/s", trend=True)
-    for each in frame.methods:
-        errors = ", ".join(f"{code} {_units.significant(rate)}" for code, rate in each.errors.items())
-        rates = f"{each.under_way:,.0f}", _units.significant(each.rate), *map(_seconds, each.latency)
-        table.add_row(each.name, *rates, _red(errors), trends.sparkline(each.name))
+    table = _table("RPC", METHODS, trend=True)
+    table.add_column(_words.heading(("failed_calls", "")), min_width=15)
+    for labels in frame.seen(METHODS):
+        failed = frame.parts("failed_calls", labels)
+        told = ", ".join(f"{code} {_words.number('failed_calls', rate)}" for code, rate in failed.items())
+        trend = trends.sparkline("calls", labels)
+        table.add_row(labels[0], *_numbers(frame, METHODS, labels), trend, Text(told or "0", style="red" * bool(told)))
     return table
 
 
 def _losses(frame: Frame, trends: Trends) -> Table:
-    table = _table("loss", "evaluations/s", "rows/s", "p50", "p99", trend=True)
-    for each in frame.losses:
-        rates = _units.significant(each.rate), _units.significant(each.rows), *map(_seconds, each.latency)
-        table.add_row(each.name, *rates, trends.sparkline(each.name))
+    table = _table("loss", LOSSES, trend=True)
+    for labels in frame.seen(LOSSES):
+        table.add_row(labels[0], *_numbers(frame, LOSSES, labels), trends.sparkline("evaluations", labels))
     return table
 
 
-def _series(frame: Frame) -> Table:
-    table = _table("series", "loss", "mean", "weight/s", "left out")
-    for each in frame.series[:MAX_SERIES]:
-        mean = _known(each.mean, "{:#.6g}".format)
-        left_out = ", ".join(f"{reason} {count:,.0f}" for reason, count in each.left_out.items())
-        table.add_row(each.name, each.loss, mean, _units.significant(each.weight), _red(left_out))
-    if len(frame.series) > MAX_SERIES:
-        table.caption = f"and {len(frame.series) - MAX_SERIES} with less"
+def _stages(frame: Frame) -> Table:
+    table = _table("stage", STAGES)
+    for labels in frame.seen(STAGES):
+        table.add_row(labels[0], *_numbers(frame, STAGES, labels))
     return table
 
 
-def _table(name: str, *headings: str, trend: bool = False) -> Table:
-    table = Table(name, box=SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+def _batching(frame: Frame) -> Table:
+    table = Table("batching", "", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.columns[1].justify = "right"
+    for key in BATCHING:
+        per_second = "/s" * (FIGURES[key].unit == "per second")
+        table.add_row(f"{FIGURES[key].title.lower()}{per_second}", _words.number(key, frame.number(key)))
+    return table
+
+
+def _numbers(frame: Frame, columns: Sequence[Column], labels: Labels) -> list[str]:
+    return [_words.number(figure, frame.number(figure, curve, labels)) for figure, curve in columns]
+
+
+def _table(name: str, columns: Sequence[Column], *, trend: bool = False) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(name, overflow="ellipsis")
+    for column in columns:
+        table.add_column(_words.heading(column), justify="right", no_wrap=True)
     if trend:
         table.add_column("trend", no_wrap=True)
     return table
-
-
-def _red(problems: str) -> Text:
-    return Text(problems or "0", style="red" * bool(problems))
-
-
-def _seconds(seconds: float) -> str:
-    return _known(seconds, _units.seconds)
-
-
-def _bytes(count: float) -> str:
-    return decimal(int(count))
-
-
-def _known(value: float, form: Callable[[float], str]) -> str:
-    return "-" if math.isnan(value) else form(value)
