@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels lock-packages lock-images clean
+.PHONY: help demo test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels vendor lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -116,6 +116,14 @@ gpu-wheels: .venv/ready ## collect what the service needs on a GPU machine witho
 		--platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
 		-c constraints.txt -r benchmarks/requirements-gpu.txt -d out/gpu-wheels
 
+# The page's files of others are committed, so that nothing but this needs npm.
+PAGE := server/src/losswire_server/page/static
+VENDORED := uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css uplot/LICENSE
+
+vendor: ## write what the server's page has of npm's registry, as server/vendor/package-lock.json pins it
+	npm ci --silent --prefix server/vendor
+	cp $(VENDORED:%=server/vendor/node_modules/%) $(PAGE)/vendor/
+
 lock-packages: .venv/ready ## write the packages of the image with their hashes, from the index and constraints.txt
 	.venv/bin/python deploy/lock_packages.py $(ARGS)
 
@@ -123,7 +131,7 @@ lock-images: .venv/ready ## write today's digests of the images that ours stand 
 	.venv/bin/python deploy/lock_images.py $(ARGS)
 
 clean: ## remove the environments and everything made here
-	rm -rf .debian .venv .venv-proto .venv-peers out examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .debian .venv .venv-proto .venv-peers out examples/node/node_modules server/vendor/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Makes the environment of a target; the argument says what it is for, and how long it takes.

@@ -21,7 +21,16 @@ ROOT = Path(__file__).parents[2]
     [
         ("proto", {"losswire/py.typed", "losswire/v1/loss_service_pb2_grpc.py", "losswire/v1/tensor_pb2.pyi"}),
         ("ce_engine", {"ce_engine/py.typed", "ce_engine/_libraries.py"}),
-        ("server", {"losswire_server/py.typed", "losswire_server/main.py"}),
+        (
+            "server",
+            {
+                *("losswire_server/py.typed", "losswire_server/main.py"),
+                *(
+                    f"losswire_server/page/static/{file}"
+                    for file in ("index.html", "numbers/evaluate.js", "vendor/LICENSE")
+                ),
+            },
+        ),
         ("client", {"losswire_client/py.typed", "losswire_client/_client.py"}),
     ],
 )

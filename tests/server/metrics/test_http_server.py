@@ -43,7 +43,7 @@ def ask(port, path, method="GET", **headers):
 def test_start_page_links_the_metrics(port):
     status, headers, body = ask(port, "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert b'<a href="/metrics">' in body
+    assert b'<a href="metrics">' in body
 
 
 def test_metrics_are_those_of_prometheus(port):

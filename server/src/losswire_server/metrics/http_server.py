@@ -9,21 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from losswire_server.page.files import File, page_files
 from losswire_server.process.listening import Address
 
-START_PAGE = b"""<!DOCTYPE html>
-<html lang="en"><title>Losswire</title>
-<h1>Losswire</h1>
-<ul><li><a href="/metrics">Metrics</a></li><li><a href="/healthz">Health</a></li></ul>
-</html>
-"""
 REQUEST_SECONDS = 30.0  # that a connection may last: it has one request
 MOST_CONNECTIONS = 64  # at a time, each with a thread; others are closed at once
+NOT_MODIFIED = "304 Not Modified"
 POLL_SECONDS = 0.1  # until the server notices that it should stop
 
 log = logging.getLogger(__name__)
@@ -140,10 +137,8 @@ def _application(
     def health(environ: dict[str, Any]) -> _Answer:  # noqa: ARG001 - as the other pages
         return _text("200 OK", "ok") if is_serving() else _text("503 Service Unavailable", "not serving")
 
-    def start_page(environ: dict[str, Any]) -> _Answer:  # noqa: ARG001
-        return _Answer("200 OK", [("Content-Type", "text/html; charset=utf-8")], START_PAGE)
-
-    pages = {"/": start_page, "/metrics": scrape, "/healthz": health}
+    pages = {"/metrics": scrape, "/healthz": health}
+    pages |= {path: partial(_static, file) for path, file in page_files().items()}
 
     def answer(environ: dict[str, Any]) -> _Answer:
         page = pages.get(environ["PATH_INFO"])
@@ -160,10 +155,17 @@ def _application(
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, headers, body = answer(environ)
-        start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        length = [] if status == NOT_MODIFIED else [("Content-Length", str(len(body)))]
+        start_response(status, [*headers, *length])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return application
+
+
+def _static(file: File, environ: dict[str, Any]) -> _Answer:
+    if environ.get("HTTP_IF_NONE_MATCH") == file.etag:
+        return _Answer(NOT_MODIFIED, file.headers, b"")
+    return _Answer("200 OK", file.headers, file.content)
 
 
 def _text(status: str, text: str) -> _Answer:

@@ -1,0 +1,72 @@
+// Looks at the server every two seconds, unless nobody looks at the page.
+
+import { parse } from "./numbers/exposition.js";
+import { Interval, Scrape } from "./numbers/interval.js";
+
+const POLL_SECONDS = 2;
+const FIRST_SECONDS = 0.5; // from the first look to the second, before which there are no rates
+const WINDOW_SECONDS = 10; // rates of less are restless
+const TIMEOUT_SECONDS = 5;
+
+/**
+ * Calls `seen` with {state, scrape, interval}: the state is "serving", "not serving" or "unreachable". There is no
+ * scrape if the server does not answer, and no interval before there are two scrapes.
+ */
+export class Poller {
+  #scrapes = [];
+  #timer;
+  #polling = false;
+
+  constructor(seen) {
+    this.seen = seen;
+  }
+
+  start() {
+    document.addEventListener("visibilitychange", () => this.#wake());
+    this.#wake();
+  }
+
+  #wake() {
+    clearTimeout(this.#timer);
+    this.#scrapes = []; // what happens while nobody looks is no window
+    if (!document.hidden && !this.#polling) this.#poll();
+  }
+
+  async #poll() {
+    this.#polling = true;
+    this.seen(await this.#look());
+    this.#polling = false;
+    const pause = this.#scrapes.length === 1 ? FIRST_SECONDS : POLL_SECONDS;
+    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), pause * 1000);
+  }
+
+  async #look() {
+    try {
+      const [health, scrape] = await Promise.all([ask("healthz"), this.#scrape()]);
+      return { state: health.ok ? "serving" : "not serving", scrape, interval: this.#window(scrape) };
+    } catch {
+      this.#scrapes = [];
+      return { state: "unreachable" };
+    }
+  }
+
+  async #scrape() {
+    const answer = await ask("metrics");
+    if (!answer.ok) throw new Error(answer.statusText);
+    const samples = parse(await answer.text());
+    const time = Date.parse(answer.headers.get("Date")) || Date.now(); // the server's clock, not the reader's
+    return new Scrape(samples, performance.now() / 1000, time / 1000);
+  }
+
+  /** From the oldest scrape in the window to this one. */
+  #window(scrape) {
+    this.#scrapes.push(scrape);
+    const recent = this.#scrapes.findIndex(({ at }) => scrape.at - at <= WINDOW_SECONDS);
+    this.#scrapes.splice(0, Math.min(recent, this.#scrapes.length - 2)); // a slow server has a window of two scrapes
+    return this.#scrapes.length > 1 ? new Interval(this.#scrapes[0], scrape) : undefined;
+  }
+}
+
+function ask(path) {
+  return fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
+}

@@ -1,0 +1,126 @@
+"""The page in a real Chromium, of a port of metrics that shows what is hard to have of a server."""
+
+import itertools
+
+from playwright.sync_api import expect
+
+from tests.server.page.drawn import coloured
+from tests.server.page.expositions import MARKUP, NAMES, exposition
+from tests.server.page.made_up import shown
+
+
+def growing():
+    turns = itertools.count(1)
+    return lambda: exposition(next(turns))
+
+
+def many(count):
+    """Metrics of many series, of which the last are the busiest."""
+    turns = itertools.count(1)
+
+    def text():
+        turn, lines = next(turns), []
+        for number in range(1, count + 1):
+            labels = f'series="run-{number:03}",loss="cross_entropy"'
+            lines.append(f'losswire_rows_total{{{labels},dtype="float32",transport="unary"}} {number * turn}')
+            for name, value in (("loss", number), ("weight", 1)):
+                lines.append(f"losswire_{name}_sum_total{{{labels}}} {value * turn}")
+                lines.append(f"losswire_negative_{name}_sum_total{{{labels}}} 0")
+            for bound, part in (("0.5", 1), ("1.0", 2), ("+Inf", 2)):
+                lines.append(f'losswire_row_loss_bucket{{{labels},le="{bound}"}} {part * turn}')
+        return "\n".join([*lines, ""])
+
+    return text
+
+
+def test_first_look_is_not_empty(opened):
+    once = exposition(3)
+    with shown(lambda: once) as (url, _), opened(url) as page:
+        expect(page.locator("#series-rows tr").first).to_be_visible()
+        sums = page.locator("td[data-title='Since the start']").all_text_contents()
+        assert sums
+        assert [text for text in sums if not text[-1].isdigit()] == []
+        expect(page.locator(".tile[data-figure=calls] .note")).to_contain_text("since the start")
+
+
+def test_server_that_drains_is_told(opened):
+    with shown(growing()) as (url, server), opened(url, expected="503") as page:
+        expect(page.get_by_role("status").first).to_have_text("Serving")
+        server.serving = False
+        expect(page.get_by_role("status").first).to_contain_text("Not serving")
+        server.serving = True
+        expect(page.get_by_role("status").first).to_have_text("Serving")
+
+
+def test_names_of_series_are_texts(opened):
+    """The server refuses such names today. A page must not rely on it."""
+    with shown(growing()) as (url, _), opened(url) as page:
+        for name in NAMES["series"]:
+            button = page.locator("#series-rows").get_by_role("button", name=" ".join(name.split()), exact=True).first
+            expect(button).to_be_visible()
+        expect(page.locator("#losses-legend")).to_contain_text(MARKUP)
+        assert page.locator("#series-rows b, .legend b").count() == 0
+
+
+def test_gpu_has_a_section_only_where_there_is_one(opened):
+    without = "\n".join(line for line in exposition(1).splitlines() if "losswire_device" not in line)
+    with shown(lambda: without) as (url, _), opened(url) as page:
+        expect(page.locator("#series-rows tr").first).to_be_visible()
+        expect(page.get_by_role("heading", name="GPU", exact=True)).to_be_hidden()
+    with shown(growing()) as (url, _), opened(url) as page:
+        expect(page.get_by_role("heading", name="GPU", exact=True)).to_be_visible()
+
+
+def test_many_series_are_in_the_table_and_the_busiest_in_the_chart(opened):
+    with shown(many(100)) as (url, _), opened(url) as page:
+        expect(page.locator("#series-rows tr")).to_have_count(100)
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+        expect(page.locator("#losses-legend li").first).to_contain_text("run-100")
+        expect(page.locator("#losses-more")).to_have_text("The busiest 8 of 100")
+        page.get_by_label("Filter").fill("RUN-01")
+        expect(page.locator("#series-rows tr")).to_have_count(10)
+        expect(page.locator("#series-count")).to_have_text("10 of 100 series")
+
+
+def test_chosen_series_is_alone_with_its_quantiles(opened):
+    with shown(many(20)) as (url, _), opened(url) as page:
+        button = page.locator("#series-rows").get_by_role("button", name="run-003")
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+        button.press("Enter")
+        expect(button).to_have_attribute("aria-pressed", "true")
+        texts = ["run-003 · cross_entropy3.0000", "p90 of rows0.90000", "p10 of rows0.10000"]
+        expect(page.locator("#losses-legend li")).to_have_text(texts)
+        coloured(page, "#losses-plot")
+        page.get_by_role("button", name="Show all series").click()
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+
+
+def test_hidden_page_asks_for_nothing(opened):
+    asked, metrics = [], many(3)
+
+    def text():
+        asked.append(metrics())
+        return asked[-1]
+
+    with shown(text) as (url, _), opened(url) as page:
+        expect(page.locator("#series-rows tr").first).to_be_visible()
+        hide(page, hidden=True)
+        before = len(asked)
+        page.wait_for_timeout(5000)  # nothing else shows that nothing comes
+        assert len(asked) <= before + 1  # one may have been under way
+        hide(page, hidden=False)
+        coloured(page, "#losses-plot")
+
+
+def hide(page, *, hidden):
+    state = "true" if hidden else "false"
+    page.evaluate(f"Object.defineProperty(document, 'hidden', {{ value: {state}, configurable: true }})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_motion_is_the_readers(opened):
+    with shown(growing()) as (url, _), opened(url, reduced_motion="reduce") as page:
+        moves = "getComputedStyle(document.querySelector('main')).transitionProperty"
+        assert page.evaluate(moves) == "none"
+        page.emulate_media(reduced_motion="no-preference")
+        assert page.evaluate(moves) != "none"
