@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels vendor lock-packages lock-images clean
+.PHONY: help demo test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -123,6 +123,9 @@ VENDORED := uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css uplot/LICENSE
 vendor: ## write what the server's page has of npm's registry, as server/vendor/package-lock.json pins it
 	npm ci --silent --prefix server/vendor
 	cp $(VENDORED:%=server/vendor/node_modules/%) $(PAGE)/vendor/
+
+screenshots: .venv/ready .debian/ready ## take the README's pictures of the server's page, in three minutes
+	.venv/bin/python -m deploy.screenshots $(ARGS)
 
 lock-packages: .venv/ready ## write the packages of the image with their hashes, from the index and constraints.txt
 	.venv/bin/python deploy/lock_packages.py $(ARGS)

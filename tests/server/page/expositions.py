@@ -18,6 +18,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {  # for labels that callers or machines 
 PROCESS = (  # which prometheus-client names
     Metric("process_cpu_seconds_total", "counter", "seconds", "Time."),
     Metric("process_resident_memory_bytes", "gauge", "bytes", "Memory."),
+    Metric("process_open_fds", "gauge", "descriptors", "Files."),
+    Metric("process_max_fds", "gauge", "descriptors", "Most files."),
 )
 MOST = 400  # of the combinations of a metric's labels
 

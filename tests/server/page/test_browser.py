@@ -127,6 +127,7 @@ def test_stop_is_seen_and_the_return_too(opened):
         expect(page.get_by_role("status").first).to_have_text("Serving")
     try:
         expect(page.get_by_role("status").first).to_contain_text("No answer since")
+        expect(page).to_have_title("Losswire: unreachable")
         with launch(metrics_port=port):
             expect(page.get_by_role("status").first).to_have_text("Serving")
     finally:

@@ -12,9 +12,10 @@ import { startTheme } from "./views/theme.js";
 import { Tiles } from "./views/tiles.js";
 
 const NOTHING = new Map();
+const RETRY_SECONDS = 2;
 
 async function start() {
-  const figures = new Figures(await (await fetch("page/figures.json")).json());
+  const figures = new Figures(await table());
   const history = restored();
   const status = new Status();
   const [tiles, series] = [new Tiles(byId("tiles"), figures), new Series(figures)];
@@ -45,6 +46,16 @@ async function start() {
   });
   addEventListener("pagehide", () => guarded(() => history.save(sessionStorage)));
   new Poller(seen).start();
+}
+
+async function table() {
+  for (;;) {
+    try {
+      return await (await fetch("page/figures.json")).json();
+    } catch {
+      await new Promise((wake) => setTimeout(wake, RETRY_SECONDS * 1000)); // the server went away meanwhile
+    }
+  }
 }
 
 function restored() {

@@ -101,16 +101,12 @@ export class Chart {
     return [{ series: [upper + 1, this.#tracks[upper].band + 1], fill }];
   }
 
+  /** An item for each label, with all its curves. */
   #legend() {
     this.#values = this.#tracks.map(() => element("span", { class: "value" }));
-    const items = this.#tracks.map(({ label, curve, slot }, index) => {
-      const swatch = element("span", {
-        class: `swatch line-${slot}${dashOf(curve) ? " dashed" : ""}`,
-        "aria-hidden": "true",
-      });
-      return element("li", {}, swatch, element("span", { class: "name" }, label), this.#values[index]);
-    });
-    this.legend.replaceChildren(...items);
+    const parts = this.#tracks.map((track, index) => [track, this.#values[index]]);
+    const items = Map.groupBy(parts, ([{ label }]) => label);
+    this.legend.replaceChildren(...[...items].map(([label, several]) => legendItem(label, several)));
   }
 
   /** Writes the numbers where the pointer is, or the last ones. */
@@ -124,6 +120,21 @@ export class Chart {
   #resize() {
     if (this.place.clientWidth) this.#plot?.setSize({ width: this.place.clientWidth, height: this.height });
   }
+}
+
+function legendItem(label, parts) {
+  const [[track, value]] = parts;
+  if (parts.length === 1 && !track.curve) return element("li", {}, swatch(track), name(label), value);
+  const curves = parts.map(([each, number]) => element("span", {}, swatch(each), name(each.curve), number));
+  return element("li", {}, name(label), ...curves);
+}
+
+function swatch({ slot, curve }) {
+  return element("span", { class: `swatch line-${slot}${dashOf(curve) ? " dashed" : ""}`, "aria-hidden": "true" });
+}
+
+function name(text) {
+  return element("span", { class: "name" }, text);
 }
 
 function clock(_, times) {

@@ -40,6 +40,7 @@ export const CHARTS = {
   stage_share: { stacked: true, wide: true },
   inflight: { limit: "budget" },
   shared_memory: { limit: "budget" },
+  series_in_use: { limit: "limit" },
 };
 
 const ELSEWHERE = new Set([

@@ -25,17 +25,21 @@ class Section {
   constructor(place, title, figures) {
     const id = `section-${title.toLowerCase().replaceAll(" ", "-")}`;
     const grid = element("div", { class: "charts" });
-    this.element = element("section", { "aria-labelledby": id }, element("h2", { id }, title), grid);
-    this.way = element("li", {}, element("a", { href: `#${id}` }, title));
-    byId("ways").append(this.way);
+    const begun = byId(id)?.closest("section"); // the page itself has the section of losses
+    this.element = begun ?? element("section", { "aria-labelledby": id }, element("h2", { id }, title));
+    this.element.append(grid);
     this.isRare = figures.every(({ only }) => only);
     this.panels = figures.map((figure) => new Panel(grid, figure));
+    if (begun) return;
+    this.way = element("li", {}, element("a", { href: `#${id}` }, title));
+    byId("ways").append(this.way);
     place.append(this.element);
   }
 
   draw(history, readings) {
     for (const panel of this.panels) panel.draw(history, readings);
-    this.element.hidden = this.way.hidden = this.isRare && this.panels.every((panel) => panel.isEmpty);
+    this.element.hidden = this.isRare && this.panels.every((panel) => panel.isEmpty);
+    if (this.way) this.way.hidden = this.element.hidden;
   }
 }
 
@@ -89,13 +93,24 @@ class Panel {
       [...history.of(curveId(this.figure.key, name))].map(([key, numbers]) => ({ key, curve: name, numbers })),
     );
     const drawn = tracks.filter(({ numbers }) => numbers.some((number) => number));
-    const keys = new Set([...new Set(drawn.map(({ key }) => key))].slice(0, COLOURS));
-    const visible = drawn.filter(({ key }) => keys.has(key));
-    return visible.map((track) => ({ ...track, slot: sharedSlot(this.names, track.key), label: this.#label(track) }));
+    const keys = new Set([...new Set(drawn.map((track) => this.#own(track)))].slice(0, COLOURS));
+    const visible = drawn.filter((track) => keys.has(this.#own(track)));
+    return visible.map((track) => ({ ...track, ...this.#told(track) }));
   }
 
-  #label({ key, curve }) {
-    const parts = [...JSON.parse(key), ...(this.figure.curves.length > 1 ? [curve] : [])];
-    return parts.join(" ") || this.figure.title;
+  #slot(track) {
+    return sharedSlot(this.names.length ? this.names : [this.figure.key], this.#own(track));
+  }
+
+  /** What has a colour: labels, whose curves have dashes; without labels, each curve. */
+  #own({ key, curve }) {
+    return this.names.length ? key : curve;
+  }
+
+  /** Colour, dash and words: of curves without labels, the curve's name. */
+  #told(track) {
+    const label = JSON.parse(track.key).join(" ");
+    const words = label ? { label } : { label: track.curve || this.figure.title, curve: "" };
+    return { slot: this.#slot(track), ...words };
   }
 }

@@ -20,6 +20,7 @@ export class Status {
     if (state !== this.#state) this.#since = new Date();
     this.#state = state;
     document.body.dataset.state = state;
+    document.title = state === "serving" ? "Losswire" : `Losswire: ${state}`;
     setText(byId("state"), WORDS[state](this.#since));
     if (readings) this.#tell(readings);
   }
