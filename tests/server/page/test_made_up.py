@@ -44,7 +44,7 @@ def test_first_look_is_not_empty(opened):
 
 
 def test_server_that_drains_is_told(opened):
-    with shown(growing()) as (url, server), opened(url, expected="503") as page:
+    with shown(growing()) as (url, server), opened(url, expected=["503"]) as page:
         expect(page.get_by_role("status").first).to_have_text("Serving")
         server.serving = False
         expect(page.get_by_role("status").first).to_contain_text("Not serving")
