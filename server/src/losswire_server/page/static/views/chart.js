@@ -104,8 +104,10 @@ export class Chart {
   /** An item for each label, with all its curves. */
   #legend() {
     this.#values = this.#tracks.map(() => element("span", { class: "value" }));
-    const parts = this.#tracks.map((track, index) => [track, this.#values[index]]);
-    const items = Map.groupBy(parts, ([{ label }]) => label);
+    const items = new Map();
+    this.#tracks.forEach((track, index) => {
+      items.set(track.label, [...(items.get(track.label) ?? []), [track, this.#values[index]]]);
+    });
     this.legend.replaceChildren(...[...items].map(([label, several]) => legendItem(label, several)));
   }
 

@@ -44,8 +44,13 @@ export class Row {
     this.since = cell("Since the start");
     this.cells = SERIES.columns.map(({ figure, curve }) => cell(curve ?? titleOf(figures, figure), figure));
     this.left = cell(LEFT_OUT, "left-out");
-    const name = element("th", { scope: "row" }, this.button, element("span", { class: "loss" }, loss));
-    this.element = element("tr", {}, name, this.mean, this.since, ...this.cells, this.left);
+    const name = element(
+      "th",
+      { scope: "row", role: "rowheader" },
+      this.button,
+      element("span", { class: "loss" }, loss),
+    );
+    this.element = element("tr", { role: "row" }, name, this.mean, this.since, ...this.cells, this.left);
   }
 
   draw(readings, totals, { isChosen, slot }) {
@@ -76,7 +81,7 @@ export class Row {
 }
 
 function cell(title, name = "") {
-  return element("td", { "data-title": title, class: name });
+  return element("td", { role: "cell", "data-title": title, class: name });
 }
 
 function isOf(key, series) {
