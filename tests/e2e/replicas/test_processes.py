@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -60,6 +61,9 @@ def each_process(server: RunningServer) -> Iterator[LossServiceStub]:
 
 
 def test_supervisor_is_light(both):
+    for name in ("", "page/main.js", "page/figures.json"):
+        with urllib.request.urlopen(both.metrics_url.removesuffix("metrics") + name) as answer:
+            assert answer.read()  # it serves the page of all processes too
     mapped = Path(f"/proc/{both.pid}/maps").read_text()
     assert "libtorch" not in mapped
     assert "cygrpc" not in mapped

@@ -1,10 +1,11 @@
-// Looks at the server every two seconds, unless nobody looks at the page.
+// Looks at the server every two seconds, more seldom if its answer takes long, and not while nobody looks at the page.
 
 import { parse } from "./numbers/exposition.js";
 import { Interval, Scrape } from "./numbers/interval.js";
 
 const POLL_SECONDS = 2;
 const FIRST_SECONDS = 0.5; // from the first look to the second, before which there are no rates
+const LEAST_REST = 20; // times the time of an answer: a server with many series must not work for the page all the time
 const WINDOW_SECONDS = 10; // rates of less are restless
 const TIMEOUT_SECONDS = 5;
 
@@ -34,10 +35,14 @@ export class Poller {
 
   async #poll() {
     this.#polling = true;
-    this.seen(await this.#look());
+    const began = performance.now();
+    const look = await this.#look();
+    const milliseconds = performance.now() - began;
+    this.seen(look);
     this.#polling = false;
     const pause = this.#scrapes.length === 1 ? FIRST_SECONDS : POLL_SECONDS;
-    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), pause * 1000);
+    if (!document.hidden)
+      this.#timer = setTimeout(() => this.#poll(), Math.max(pause * 1000, milliseconds * LEAST_REST));
   }
 
   async #look() {
