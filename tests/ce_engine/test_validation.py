@@ -26,6 +26,7 @@ def test_face_of_the_package_is_what_it_was():
         "Slab",
         "SlabBySlab",
         "StackedResult",
+        "Tally",
         "TargetSums",
         "TensorForm",
         "__version__",
@@ -39,6 +40,7 @@ def test_face_of_the_package_is_what_it_was():
         "memory_needed",
         "nll_loss",
         "slabs",
+        "tally",
     ]
 
 

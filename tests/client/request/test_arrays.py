@@ -251,3 +251,8 @@ from losswire_client._request.arrays import floating_array, target_array
 floating_array("input", np.ones(3)), floating_array("input", [1, 2]), target_array("target", memoryview(b"12"))
 assert not {"torch", "jax", "cupy", "pandas", "numpy.ma"} & set(sys.modules)
 """)
+
+
+def test_immense_shape_without_elements_is_told():
+    with pytest.raises(InvalidArgumentError, match=r"target: expected an array that can be int64, got shape \(0, 4611"):
+        target_array("target", np.zeros((0, 2**62), np.int8))
