@@ -20,6 +20,8 @@ CHOSEN = frozenset((DEFAULT_SERIES, OTHER_SERIES))  # names that callers do not 
 
 Families = dict[str, Family]
 
+NO_SNAPSHOT = Snapshot({}, {}, {})
+
 
 class Ledger:
     """Adds up metrics. Counters never fall: each process's place keeps what its dead processes have counted.
@@ -39,31 +41,27 @@ class Ledger:
     ) -> None:
         self.began: dict[Part, float] = {}
         self._used: dict[Series, float] = {}
-        self._latest: list[Families] = [{} for _ in range(places)]
+        self._snapshots = [NO_SNAPSHOT] * places  # as the processes tell them: under names of their own
         self._left: list[Families] = [{} for _ in range(places)]
         self._named = set(CHOSEN)
+        self._past_limit: set[str] = set()
         self._max_named = max_series + len(self._named)
+        self._others: dict[Key, float] = {}  # what was shown of `other`
         self._idle_seconds = idle_seconds
         self._clock = clock
 
     def report(self, place: int, snapshot: Snapshot) -> None:
         """Takes the present metrics of the process at a place."""
-        for (name, *others), at in sorted(snapshot.began.items(), key=lambda item: item[1]):
-            part = self._series(name), *others
-            self.began[part] = min(at, self.began.get(part, at))
-        for (name, loss), at in snapshot.used.items():
-            series = self._series(name), loss
-            self._used[series] = max(at, self._used.get(series, at))
-        latest = self._renamed(snapshot.families)
-        self._left[place] = added_up([self._left[place], _forgotten(self._latest[place], latest)])
-        self._latest[place] = latest
-        self._forget_idle()
+        before, self._snapshots[place] = self._snapshots[place], snapshot
+        gone = _forgotten(before, snapshot)
+        self._learn(_only(before, _names_in(gone)))  # the others wait until all have reported
+        self._keep(place, gone)
 
     def retire(self, place: int) -> None:
         """Keeps what the process at a place has counted, which has ended."""
-        counted = {name: family for name, family in self._latest[place].items() if family.type in COUNTED}
-        self._left[place] = added_up([self._left[place], counted])
-        self._latest[place] = {}
+        before, self._snapshots[place] = self._snapshots[place], NO_SNAPSHOT
+        self._learn(before)
+        self._keep(place, {name: family for name, family in before.families.items() if family.type in COUNTED})
 
     def total(self, own: Families) -> Families:
         """The metrics of the whole server.
@@ -71,12 +69,47 @@ class Ledger:
         Args:
             own: Those of the supervisor.
         """
+        self._settle()
+        latest = (self._renamed(snapshot.families) for snapshot in self._snapshots)
         # First within each place: a sum in another order may be rounded to less once a process has left.
-        places = (added_up(both) for both in zip(self._latest, self._left, strict=True))
+        places = (added_up(both) for both in zip(latest, self._left, strict=True))
         total = added_up([*places, own])
         for key, sample in total[NAMES].samples.items() if NAMES in total else ():
             total[NAMES].samples[key] = sample._replace(value=len(self._named - CHOSEN))
+        for family in filter(_has_series, total.values()):
+            self._raise_others(family.samples)
         return total
+
+    def _keep(self, place: int, counted: Families) -> None:
+        self._left[place] = added_up([self._left[place], self._renamed(counted)])
+
+    def _settle(self) -> None:
+        """Names series once all processes have reported: only then is it known which names are free."""
+        self._forget_idle()
+        self._past_limit &= {name for snapshot in self._snapshots for name in _names_in(snapshot.families)}
+        for snapshot in self._snapshots:
+            self._learn(snapshot)
+
+    def _learn(self, snapshot: Snapshot) -> None:
+        for (name, *others), at in sorted(snapshot.began.items(), key=lambda item: item[1]):
+            part = self._series(name), *others
+            self.began[part] = min(at, self.began.get(part, at))
+        for (name, loss), at in snapshot.used.items():
+            series = self._series(name), loss
+            self._used[series] = max(at, self._used.get(series, at))
+
+    def _series(self, name: str) -> str:
+        """The name under which a series is shown. Past the limit it stays `other` while any process has it.
+
+        Otherwise it would take along what is in `other`, once there is room for its name.
+        """
+        if name in self._named:
+            return name
+        if name in self._past_limit or len(self._named) >= self._max_named:
+            self._past_limit.add(name)
+            return OTHER_SERIES
+        self._named.add(name)
+        return name
 
     def _renamed(self, families: Families) -> Families:
         return {
@@ -91,36 +124,56 @@ class Ledger:
             _add(samples, sample._replace(labels=labels), family)
         return samples
 
-    def _series(self, name: str) -> str:
-        if name not in self._named and len(self._named) < self._max_named:
-            self._named.add(name)
-        return name if name in self._named else OTHER_SERIES
+    def _raise_others(self, samples: dict[Key, Sample]) -> None:
+        """Shows no less of `other` than before: a sum of many in another order may be rounded to less."""
+        for key, sample in samples.items():
+            if sample.labels["series"] == OTHER_SERIES:
+                self._others[key] = max(sample.value, self._others.get(key, 0.0))
+                samples[key] = sample._replace(value=self._others[key])
 
     def _forget_idle(self) -> None:
-        """Forgets series that no process evaluates any more, in what dead processes have left too."""
-        now = self._clock()
+        """Forgets series that no process evaluates any more, which dead processes have left."""
+        now, living = self._clock(), {series for snapshot in self._snapshots for series in snapshot.used}
         idle = {
-            series for series, at in self._used.items() if series[0] not in CHOSEN and now - at > self._idle_seconds
+            series
+            for series, at in self._used.items()
+            if series not in living and series[0] not in CHOSEN and now - at > self._idle_seconds
         }
         if not idle or not self._idle_seconds:
             return
         self._used = {series: at for series, at in self._used.items() if series not in idle}
         for part in [part for part in self.began if part[:2] in idle]:
             del self.began[part]
-        for families in (*self._latest, *self._left):
-            for family in families.values():
-                for key in [key for key, sample in family.samples.items() if _series_of(sample) in idle]:
-                    del family.samples[key]
+        for family in chain.from_iterable(families.values() for families in self._left):
+            for key in [key for key, sample in family.samples.items() if _series_of(sample) in idle]:
+                del family.samples[key]
         self._named = {*CHOSEN, *(name for name, _ in self._used)}
 
 
-def _forgotten(before: Families, after: Families) -> Families:
-    """What a process had counted of series that it has forgotten since. Others may not have forgotten them."""
+def _forgotten(before: Snapshot, after: Snapshot) -> Families:
+    """What a process had counted of series that it has forgotten since, even if it has them anew. Others may not have."""
+    anew = {part for part, at in after.began.items() if at != before.began.get(part, at)}
     gone = {}
-    for name, family in before.items():
-        samples = family.samples.keys() - after[name].samples.keys() if _has_series(family) and name in after else ()
-        gone[name] = family._replace(samples={key: family.samples[key] for key in samples})
+    for name, family in before.families.items():
+        if _has_series(family) and name in after.families:
+            still = after.families[name].samples.keys()
+            samples = {k: x for k, x in family.samples.items() if k not in still or _series_of(x) in anew}
+            gone[name] = family._replace(samples=samples)
     return {name: family for name, family in gone.items() if family.samples}
+
+
+def _only(snapshot: Snapshot, names: set[str]) -> Snapshot:
+    """A snapshot of the times of series of these names alone."""
+    began = {part: at for part, at in snapshot.began.items() if part[0] in names}
+    return Snapshot({}, began, {series: at for series, at in snapshot.used.items() if series[0] in names})
+
+
+def _names_in(families: Families) -> set[str]:
+    return {
+        sample.labels["series"]
+        for family in filter(_has_series, families.values())
+        for sample in family.samples.values()
+    }
 
 
 def _series_of(sample: Sample) -> Series:
@@ -147,8 +200,9 @@ def _add(into: dict[Key, Sample], sample: Sample, family: Family) -> None:
     if before is None:
         into[key] = sample
     else:
-        value = _together(family)(before.value, sample.value)
-        into[key] = before._replace(value=value, exemplar=before.exemplar or sample.exemplar)
+        exemplars = [exemplar for exemplar in (before.exemplar, sample.exemplar) if exemplar is not None]
+        latest = max(exemplars, key=lambda exemplar: exemplar.timestamp or 0.0, default=None)
+        into[key] = before._replace(value=_together(family)(before.value, sample.value), exemplar=latest)
 
 
 def _together(family: Family) -> Callable[[float, float], float]:
