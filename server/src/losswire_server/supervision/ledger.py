@@ -151,7 +151,7 @@ class Ledger:
 
 
 def _forgotten(before: Snapshot, after: Snapshot) -> Families:
-    """What a process had counted of series that it has forgotten since, even if it has them anew. Others may not have."""
+    """What a process had counted of series that it has forgotten since, also if it has them anew."""
     anew = {part for part, at in after.began.items() if at != before.began.get(part, at)}
     gone = {}
     for name, family in before.families.items():
