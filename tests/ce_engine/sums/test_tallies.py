@@ -69,6 +69,19 @@ def test_rows_that_are_not_finite_are_in_no_sum(library):
     assert tally.counts.tolist() == counted(torch.tensor([1.0, -0.75]))
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("unusable", [math.nan, math.inf, -math.inf, 1e300])
+def test_weights_of_rows_that_are_not_finite_are_in_no_sum(library, unusable):
+    scores = torch.tensor([[-0.5, -1.0], [-math.inf, -1.0], [-0.25, -2.0]], dtype=torch.float64)
+    target, weight = torch.tensor([0, 0, 1]), torch.tensor([3.0, 0.1], dtype=torch.float64)
+    sample_weight = torch.tensor([1.0, unusable, 1.0], dtype=torch.float64)
+    with _libraries.using(library):
+        tally = tallied(slabs.nll_loss(scores, target, weight, sample_weight=sample_weight))
+    assert (tally.row_count, tally.nonfinite_count) == (2, 1)
+    assert tally.loss_sum == 0.5 * 3 + 2 * 0.1
+    assert tally.weight_sum == 3.0 + 0.1
+
+
 def test_tally_of_stacked_requests_is_of_all_together():
     logits, target = torch.randn(5, 8, 3), torch.randint(3, (5, 8))
     tally = tallied(slabs.stacked(slabs.cross_entropy, logits, target, reduction="sum"))

@@ -30,32 +30,28 @@ def tally(
         reduction: Of the batch.
         bounds: Ascending. Each has the same value in all floating dtypes.
     """
-    loss_sum, nonfinite, lost_weight = row_order_sum(losses), 0, 0.0
+    loss_sum, weight_sum, nonfinite = row_order_sum(losses), reduction.weight_sum, 0
     if loss_sum - loss_sum != 0:  # NaN or infinite
-        loss_sum, nonfinite, lost_weight = _finite(losses, reduction.row_weight)
+        loss_sum, weight_sum, nonfinite = _finite(losses, reduction)
     rows = reduction.row_count - nonfinite
     counts = _counts(losses, rows, reduction.ignored_count, tuple(bounds))
-    return Tally(counts, rows, nonfinite, loss_sum, reduction.weight_sum - lost_weight)
+    return Tally(counts, rows, nonfinite, loss_sum, weight_sum)
 
 
 def _finite(
     losses: Tensor,  # (R)
-    weights: Tensor | None,  # (R)
-) -> tuple[float, int, float]:
-    """The sum of the finite losses; how many others there are, and their weight. Takes little memory."""
-    loss_sum, count, weight = 0.0, 0, 0.0
-    parts = torch.split(losses, MOST_ROWS)
-    for number, part in enumerate(parts):
+    reduction: Reduction,
+) -> tuple[float, float, int]:
+    """The sums of the finite losses and of their weights; how many others there are. Takes little memory."""
+    weights, loss_sum, weight_sum, others = reduction.row_weight, 0.0, 0.0, 0
+    for number, part in enumerate(torch.split(losses, MOST_ROWS)):
         is_finite = part.isfinite()
+        others += int((~is_finite).count_nonzero())
         loss_sum = row_order_sum(part[is_finite], loss_sum)
-        lost = int((~is_finite).count_nonzero())
-        count += lost
-        if weights is None:
-            weight += lost
-        elif lost:
+        if weights is not None:  # they are added, since nothing is left to subtract from if one of the others is NaN
             of_part = weights[number * MOST_ROWS : number * MOST_ROWS + len(part)]
-            weight += row_order_sum(of_part[~is_finite.to(weights.device)])
-    return loss_sum, count, weight
+            weight_sum = row_order_sum(of_part[is_finite.to(weights.device)], weight_sum)
+    return loss_sum, reduction.weight_sum - others if weights is None else weight_sum, others
 
 
 def _counts(losses: Tensor, rows: int, ignored: int, bounds: tuple[float, ...]) -> Tensor:

@@ -102,7 +102,7 @@ LOSS_SUMS = (
         "losswire_unsummed_evaluations_total",
         "counter",
         "evaluations",
-        "Evaluations left out of the sums: a weight is NaN or infinite, or a sum is above 2^40.",
+        "Evaluations left out of the sums: a sum of finite losses or weights is infinite, or above 2^40.",
         {**_SERIES, "reason": ("nonfinite", "immense")},
     ),
     Metric(

@@ -87,15 +87,15 @@ class LossSums:
         self._sum(responses, tally)
 
     def _sum(self, responses: Sequence[v1.EvaluateResponse], tally: ce_engine.Tally | None) -> None:
-        pairs = [(response.loss_sum, response.weight_sum) for response in responses]
+        pairs, of_each = [(response.loss_sum, response.weight_sum) for response in responses], 1
         if tally is not None and tally.nonfinite_count:
-            pairs = [(tally.loss_sum, tally.weight_sum)]  # of all other rows
+            pairs, of_each = [(tally.loss_sum, tally.weight_sum)], len(responses)  # of all other rows
         summed = [pair for pair in pairs if _is_summed(*pair)]
         self.loss.add([loss for loss, _ in summed])
         self.weight.add([weight for _, weight in summed])
         if len(summed) < len(pairs):
             for pair in [pair for pair in pairs if not _is_summed(*pair)]:
-                self.unsummed["immense" if all(map(math.isfinite, pair)) else "nonfinite"] += 1
+                self.unsummed["immense" if all(map(math.isfinite, pair)) else "nonfinite"] += of_each
 
 
 def _is_summed(loss: float, weight: float) -> bool:
