@@ -1,6 +1,7 @@
 """Losses by series, as Prometheus would see them."""
 
 import math
+import timeit
 
 import pytest
 import torch
@@ -117,6 +118,12 @@ def test_rows_that_are_not_finite_poison_no_sum(registry, metrics):
     assert all(value(registry, "unsummed_evaluations_total", "a", reason=reason) == 0 for reason in UNSUMMED)
 
 
+def test_evaluations_that_are_left_out_together_count_as_many(registry, metrics):
+    count(metrics, response(math.nan, 4.0), response(1.0, 1.0), tally=tally([2.0**41], nonfinite_count=1))
+    assert value(registry, "loss_sum_total") == 0
+    assert value(registry, "unsummed_evaluations_total", reason="immense") == 2
+
+
 def test_predictions_are_counted_where_asked_for(registry, metrics):
     count(metrics, response(), response(), series="a")
     count(metrics, response(correct_count=2), response(correct_count=0), series="a")
@@ -156,6 +163,35 @@ def test_idle_series_is_shown_no_more(registry, metrics, clock):
     count(metrics, series="a")
     assert value(registry, "loss_sum_total", "a") == 1
     assert metrics.began["a", "cross_entropy"] == 61
+
+
+def test_all_metrics_of_a_series_are_of_one_time(metrics):
+    count(metrics, series="a", tally=tally([1.0]))
+    reading = metrics.collect()
+    first = next(reading)
+    count(metrics, series="a", tally=tally([1.0]))
+    samples = [
+        sample for metric in (first, *reading) for sample in metric.samples if sample.labels.get("series") == "a"
+    ]
+    seen = {sample.name: sample.value for sample in samples}
+    assert (seen["losswire_loss_sum_total"], seen["losswire_weight_sum_total"]) == (1, 2)
+    assert (seen["losswire_rows_total"], seen["losswire_row_loss_bucket"]) == (3, 1)
+
+
+def test_names_past_the_limit_cost_the_same_with_many_names(registry, clock):
+    limit = 10_000
+    metrics = LossMetrics(registry, max_series=limit, idle_seconds=60, clock=clock)
+    for number in range(limit):
+        count(metrics, series=f"{number}")
+    known = min(timeit.repeat(lambda: count(metrics, series="0"), number=10, repeat=50))
+    refused = min(timeit.repeat(lambda: count(metrics, series="x"), number=10, repeat=50))
+    assert refused < 10 * known  # a look at all names takes 200 times as long
+    clock.now = 61
+    anew = min(timeit.repeat(lambda: count(metrics, series="x"), number=1, repeat=1))
+    assert anew < limit * known  # all are forgotten at once, each by itself
+    assert set(metrics.began) == {("x", "cross_entropy"), ("x", "cross_entropy", "float32", "unary")} | {
+        part for part in metrics.began if part[0] == "other"
+    }
 
 
 def test_losses_of_a_series_are_forgotten_one_by_one(registry, metrics, clock):

@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from losswire.losses import LOSSES
-from losswire_server.metrics.series.exposed import exposed
+from losswire_server.metrics.series.exposed import Values, exposed
 from losswire_server.metrics.series.names import DEFAULT_SERIES, OTHER_SERIES
 from losswire_server.metrics.series.sums import LossSums
 from losswire_server.requests.ends import Evaluated
@@ -46,6 +47,7 @@ class LossMetrics:
     ) -> None:
         self.began: dict[tuple[str, ...], float] = {}
         self.used: dict[tuple[str, str], float] = {}
+        self._by_use: dict[tuple[str, str], None] = {}  # the same, the longest idle first
         self._clock = clock
         self._idle_seconds = idle_seconds
         self._max_series = max_series
@@ -62,6 +64,8 @@ class LossMetrics:
         with self._lock:
             key = self._series_label(labels.series, now), labels.loss
             form = labels.dtype, labels.transport
+            self._by_use.pop(key, None)
+            self._by_use[key] = None
             self.used[key] = now
             self.began.setdefault(key, now)  # before anything is added
             self.began.setdefault((*key, *form), now)
@@ -73,11 +77,15 @@ class LossMetrics:
     def collect(self) -> Iterator[Metric]:
         with self._lock:
             self._forget_idle(self._clock())
-            sums, named = dict(self._sums), len(self._named)
-        return iter(exposed(sums, named))  # without the lock, for which the event loop would wait
+            all_sums, named = dict(self._sums), len(self._named)
+        return iter(exposed({key: self._values(sums) for key, sums in all_sums.items()}, named))
 
     def describe(self) -> Iterator[Metric]:
         return iter(exposed({}, 0))
+
+    def _values(self, sums: LossSums) -> Values:
+        with self._lock:  # for each alone, since the event loop waits for it
+            return Values.of(sums)
 
     def _series_label(self, name: str, now: float) -> str:
         if not name:
@@ -99,8 +107,16 @@ class LossMetrics:
         """Forgets series of callers' that none evaluates any more."""
         if self._idle_seconds == NEVER:
             return
-        for key in [key for key, at in self.used.items() if now - at > self._idle_seconds and key[0] in self._named]:
-            del self._sums[key], self.used[key]
-            for part in [part for part in self.began if part[:2] == key]:
-                del self.began[part]
-        self._named &= {name for name, _ in self.used}
+        used = ((key, self.used[key]) for key in self._by_use)
+        idle = takewhile(lambda key_at: now - key_at[1] > self._idle_seconds, used)
+        for key in [key for key, _ in idle if key[0] in self._named]:
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        """Takes as long for a series among many as for the only one."""
+        sums, name = self._sums.pop(key), key[0]
+        del self.used[key], self._by_use[key]
+        for part in (key, *((*key, *form) for form in sums.rows)):
+            self.began.pop(part, None)
+        if not any((name, loss) in self._sums for loss in LOSSES):
+            self._named.remove(name)
