@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from losswire import v1
+from losswire.frames import REQUESTS
 from losswire_client import Client
 from tests.helpers import serving, total
+from tests.server.calls.raw_streams import connection, stream_call, tensor
 
 ROWS, CLASSES = 300, 200  # no transport takes less than 64 KiB out of the message
 LOGITS = np.random.default_rng(0).standard_normal((ROWS, CLASSES), np.float32)
@@ -48,6 +51,21 @@ def test_evaluation_is_counted_by_dtype_and_transport(server, transport, dtype):
     received, sent = (seen - logits.nbytes for seen in bytes_)
     assert 0 < received < TARGET.nbytes + 2000
     assert 0 < sent < 2000
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_bytes_of_a_stream_are_those_of_its_messages(server, is_open):
+    spec = v1.LossSpec(reduction=v1.Reduction.REDUCTION_NONE, cross_entropy=v1.CrossEntropy())
+    header = v1.EvaluateRequest(spec=spec, input=tensor(LOGITS), target=tensor(TARGET))
+    if is_open:
+        header.input.ClearField("data")
+    slabs = [REQUESTS.write(0, ROWS, {"input": memoryview(LOGITS.tobytes())})] if is_open else []
+    messages: list[bytes] = [v1.EvaluateStreamRequest(header=header).SerializeToString(), *slabs]
+    answers: list[bytes] = []
+    labels = {"transport": "stream", "loss": "cross_entropy", "dtype": "float32"}
+    with connection(server) as channel:
+        counted = gained(server, lambda: answers.extend(stream_call(channel)(iter(messages))), *BYTES, **labels)
+    assert counted == [sum(len(message) for message in messages), sum(len(answer) for answer in answers)]
 
 
 def test_packs_are_counted_request_by_request(server):

@@ -75,7 +75,7 @@ class _Stream:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._whole.summary()
         answer = v1.EvaluateStreamResponse(summary=summary).SerializeToString()
-        evaluated = self._whole.evaluated(summary)
+        evaluated = self._whole.evaluated(summary, len(answer))
         self._desk.count(evaluated, self._whole.seconds, self._evaluation.recording)  # before the caller gets it
         yield answer
 

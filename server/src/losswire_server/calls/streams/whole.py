@@ -117,10 +117,10 @@ class Whole:
         self.seconds += seconds
         return summary
 
-    def evaluated(self, summary: v1.EvaluateResponse) -> Evaluated:
-        """The whole, as metrics count it."""
+    def evaluated(self, summary: v1.EvaluateResponse, message_bytes: int) -> Evaluated:
+        """The whole, as metrics count it. The last message, with the summary, has so many bytes."""
         labels, tally = Labels.of(self._header, "stream"), self._tally if self._request is None else self._request.tally
-        sent = answer_bytes(summary, self._sent_bytes + summary.ByteSize())
+        sent = answer_bytes(summary, self._sent_bytes + message_bytes)
         received = self._received_bytes + shared_bytes(self._header)
         return Evaluated(labels, [summary], self._classes, tally, received, sent)
 
