@@ -59,6 +59,12 @@ def test_gpu_is_read_at_each_scrape(registry):
     assert values(registry) == [7, 10, 0.25]
 
 
+def test_gpu_is_shown_to_those_who_ask_for_it_alone(registry):
+    name = "losswire_device_memory_used_bytes"
+    shown = [sample for metric in registry.restricted_registry([name]).collect() for sample in metric.samples]
+    assert [(sample.name, sample.value) for sample in shown] == [(name, 7)]
+
+
 def test_lost_gpu_leaves_other_metrics(library, registry):
     library.is_lost = True
     assert values(registry) == [None] * 3

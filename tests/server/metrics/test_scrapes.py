@@ -75,6 +75,13 @@ def test_every_scraper_sees_it_at_0(metrics):
     assert [metrics.scrape("a", f"10.0.0.{i}") for i in range(3)] == [(3, 2)] * 3
 
 
+def test_scrapes_of_some_metrics_each_see_it_at_0(metrics):
+    metrics.add("a")
+    queries = [f"name[]={LOSS}", f"name[]={WEIGHT}"]
+    assert [metrics.scrape("a", query=query) for query in queries] == [(0, None), (None, 0)]
+    assert [metrics.scrape("a", query=query) for query in queries] == [(3, None), (None, 2)]
+
+
 def test_other_readers_take_no_0_away(metrics):
     metrics.add("a")
     assert [sums(metrics.text(), "a") for _ in range(3)] == [(3, 2)] * 3
@@ -118,6 +125,20 @@ def test_forgotten_scraper_sees_the_present(metrics):
     metrics.now += NEW_SECONDS
     metrics.add("b")
     assert metrics.scrape("b", "another") == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+@pytest.mark.parametrize("version", ["abc", "1..0", "-1", "", "1.x", "9" * 5000, "\u0663.0.0"])
+def test_absurd_version_is_answered(metrics, kind, version):
+    metrics.add("a")
+    for accept in (f"{kind}; version={version}", f"{kind};version={version};q=0.5,text/plain;version=0.0.4"):
+        assert LOSS in metrics.text(HTTP_ACCEPT=accept)
+
+
+def test_version_that_is_asked_for_is_answered(metrics):
+    asked = "application/openmetrics-text; version=1.0.0; escaping=underscores;q=0.8,text/plain;version=0.0.4;q=0.2"
+    assert metrics.text(HTTP_ACCEPT=asked).endswith("# EOF\n")
+    assert "# EOF" not in metrics.text(HTTP_ACCEPT="text/plain;version=0.0.4;q=0.2")
 
 
 def test_unsummed_evaluations_begin_at_0(metrics):

@@ -100,7 +100,10 @@ class DeviceMetrics:
             reading = self._read()
         except self._error:
             return
-        for name, value in GAUGES.items():
-            family = GaugeMetricFamily(name, METRICS[name].meaning, labels=("device",))
+        for family, value in zip(self.describe(), GAUGES.values(), strict=True):
             family.add_metric((self._device,), value(reading))
             yield family
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics without numbers, by which callers find them who ask for some metrics alone."""
+        return (GaugeMetricFamily(name, METRICS[name].meaning, labels=("device",)) for name in GAUGES)

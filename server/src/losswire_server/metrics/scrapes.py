@@ -1,10 +1,12 @@
 """Metrics over HTTP. Prometheus sees a new series at 0 once, before it sees the sums in it.
 
 A counter that Prometheus first sees above zero loses its first increase in every ``rate()``, and a series that is
-evaluated once has no other increase. Scrapers are told apart by address and name, so that each of them sees the 0.
+evaluated once has no other increase. Scrapers are told apart by address, name and query, so that each of them sees the
+0.
 People, and programs that do not scrape, such as ``curl`` and ``losswire top``, always see the sums.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 SCRAPER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"  # header of Prometheus, and of agents that are built on it
+IDENTITY = ("REMOTE_ADDR", "HTTP_USER_AGENT", "QUERY_STRING")  # a scraper may ask for some metrics now, and others then
+NO_VERSION = re.compile(r";\s*version=(?!\d{1,9}(\.\d{1,9})*\s*([;,]|$))[^;,]*", re.ASCII)
 NEW_SECONDS = 300.0  # longer than any time between two scrapes; an older series is shown as it is
 MAX_SCRAPERS = 100
 
@@ -47,10 +51,13 @@ class Scrapes:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         shown: Any = self._registry
         if SCRAPER in environ:
-            scraper = f"{environ.get('REMOTE_ADDR')} {environ.get('HTTP_USER_AGENT')}"
+            scraper = " ".join(str(environ.get(name)) for name in IDENTITY)
             shown = _NewAtZero(self._registry, self._settled(scraper))
         app: WSGIApplication = make_wsgi_app(shown)
-        return app(environ, start_response)
+        accepted = NO_VERSION.sub(
+            "", environ.get("HTTP_ACCEPT", "")
+        )  # of which the library makes a fault of the server
+        return app({**environ, "HTTP_ACCEPT": accepted}, start_response)
 
     def _settled(self, scraper: str) -> Collection[Key]:
         """The series that a scraper sees as they are. It sees all other series at 0 now, and as they are next time."""
