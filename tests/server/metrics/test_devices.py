@@ -1,6 +1,7 @@
 """Metrics of a GPU, by a stand-in for NVIDIA's library."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -79,6 +80,14 @@ def test_cpu_has_no_such_metrics():
     registry = CollectorRegistry()
     show_device(registry, torch.device("cpu"))
     assert list(registry.collect()) == []
+
+
+def test_gpu_that_pytorch_does_not_find_costs_metrics_alone(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "current_device", Mock(side_effect=AssertionError("not compiled with CUDA")))
+    registry = CollectorRegistry()
+    show_device(registry, torch.device("cuda"))
+    assert list(registry.collect()) == []
+    assert "no metrics of the GPU" in caplog.text
 
 
 def test_missing_library_costs_metrics_alone(monkeypatch, caplog):

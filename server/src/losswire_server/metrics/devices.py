@@ -58,7 +58,7 @@ def show_device(registry: CollectorRegistry, device: torch.device) -> None:
 
         index = torch.cuda.current_device() if device.index is None else device.index
         read = reader(pynvml, f"GPU-{torch.cuda.get_device_properties(index).uuid}")
-    except Exception as error:  # noqa: BLE001 - of the library, or of loading it: the service needs neither
+    except Exception as error:  # noqa: BLE001 - of a library, or of loading it: the service needs none of this
         log.warning("no metrics of the GPU", extra={"device": str(device), "problem": str(error)})
         return
     registry.register(DeviceMetrics(f"cuda:{index}", read, pynvml.NVMLError))
