@@ -104,7 +104,7 @@ def test_largest_request_must_fit_in_flight():
         (["--log-level=loud"], "log_level: Input should be 'debug', .*, got 'loud'"),
         (["--log-level=loud\nlosswire-server: all is well"], "got 'loud.nlosswire-server: all is well'"),
         (
-            ["--port=0", "--host=0.0.0.0"],
+            ["--port=0", "--metrics-port=0", "--host=0.0.0.0"],
             "host: expected TLS and known callers where other machines can call, got '0.0.0.0' without",
         ),
         (["--port=0", "--metrics-host=8.8.8.8"], "metrics_host: expected an address or a name of this machine"),
