@@ -69,6 +69,7 @@ class Backend:
             raise WrongSettingsError("processes: expected 1 within a program; losswire-server and launch() run several")
         self._torch_threads = settings.torch_threads
         self._kept_bytes = settings.kept_bytes
+        self.stages = StageMetrics(registry)
         self._launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows, settings.max_queue_rows)
         self._is_warm = True
         self._engine = self._make_engine(settings, on_device_lost)
@@ -82,7 +83,6 @@ class Backend:
         self.turns = Turns()
         self._workplace = Workplace(admission, self._readers, self._engine)
         self._max_message_bytes = settings.max_message_bytes
-        self.stages = StageMetrics(registry)
         desk = Desk(self._workplace, EvaluationMetrics(registry), self.losses, PackMetrics(registry))
         told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
         show_limits(registry, limits_by_name(with_caller_limits(told, CallerLimits.of(settings))))
@@ -131,6 +131,8 @@ class Backend:
     def _count_launch(self, launch: ce_engine.Launch) -> None:
         if self._is_warm:
             self._launches.count(launch.rows, launch.requests)
+            for seconds in launch.waited_seconds:
+                self.stages.observe("queue", seconds)
 
     def _make_engine(
         self, settings: Settings, on_device_lost: Callable[[ce_engine.DeviceLostError], object] | None

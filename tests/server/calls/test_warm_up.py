@@ -88,9 +88,11 @@ def test_calls_are_counted_after_it():
         backend = Backend(Settings(), registry)
         backend.start()
         await backend.warm_up()
-        backend._count_launch(ce_engine.Launch(7, 1, [0.0]))
+        backend._count_launch(ce_engine.Launch(7, 2, [0.25, 0.5]))
         await backend.stop()
         assert registry.get_sample_value("losswire_launch_rows_sum") == 7
+        waited = registry.get_sample_value("losswire_stage_seconds_sum", {"stage": "queue"})
+        assert waited == 0.75  # of both slabs until their launch, however long that takes
 
     uvloop.run(wait())
 

@@ -1,6 +1,5 @@
 """How long the stages of calls take, from the steps that traces tell too."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -43,7 +42,10 @@ NAME = "losswire_stage_seconds"
 
 
 class _Observed(Recording):
-    """The recording of a call, with its stages observed. What a trace asks for is the other recording's."""
+    """The recording of a call, with its stages observed. What a trace asks for is the other recording's.
+
+    How long slabs wait is not observed here but told by the engine: it alone knows when a launch with others began.
+    """
 
     def __init__(self, stages: StageMetrics, traced: Recording) -> None:
         self._stages = stages
@@ -55,11 +57,9 @@ class _Observed(Recording):
         self._traced.add(name, start, end, **facts)
 
     def launching(self, rows: int, then: Callable[[Any, float], T]) -> Callable[[Any, float], T]:
-        submitted, then = time.perf_counter(), self._traced.launching(rows, then)
+        then = self._traced.launching(rows, then)
 
         def observe(result: Any, seconds: float) -> T:
-            waited = time.perf_counter() - seconds - submitted
-            self._stages.observe("queue", max(0.0, waited), self.trace_id)
             self._stages.observe("launch", seconds, self.trace_id)
             return then(result, seconds)
 
