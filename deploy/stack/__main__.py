@@ -2,10 +2,11 @@
 
 These are two servers behind Envoy, a Prometheus that scrapes them, and Grafana if the machine has it. The demo trains
 through Envoy once, and other calls of all kinds go on until Ctrl-C, or for so many seconds. Run it with ``make stack``.
-The exit status is 1 if something did not start, or a call failed.
+If one of them ends by itself, all do. The exit status is 1 if something did not start, or ended, or a call failed.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from deploy.stack.load import KINDS, Done, sending
 from deploy.stack.pieces import NotStartedError
 from deploy.stack.ports import HOST, Ports
 from deploy.stack.running import running
+from deploy.stack.watching import watching
 
 DEMO = ROOT / "examples/digits.py"
 
@@ -31,18 +33,22 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last one when its terminal is closed
         signal.signal(number, lambda *_: stop.set())
     try:
-        with running(any_free=arguments.any_ports, scrape_interval=arguments.scrape_interval) as (ports, has_grafana):
-            console.print(addresses(ports, has_grafana=has_grafana))
+        with running(any_free=arguments.any_ports, scrape_interval=arguments.scrape_interval) as (ports, pieces):
+            console.print(addresses(ports, has_grafana="Grafana" in pieces))
             console.print(
                 "It runs", "until Ctrl-C." if arguments.seconds is None else f"{arguments.seconds:g} seconds."
             )
             kinds = KINDS if arguments.load else {}
-            with sending(f"{HOST}:{ports['envoy', 50051][0]}", f"{HOST}:{ports['server', 50051][0]}", kinds) as done:
-                problems = demo(ports, console) if arguments.load and arguments.demo else []
-                problems = [] if stop.is_set() else problems  # Ctrl-C ends the demo too
+            with (
+                sending(f"{HOST}:{ports['envoy', 50051][0]}", f"{HOST}:{ports['server', 50051][0]}", kinds) as done,
+                watching(pieces, stop) as ended,
+            ):
+                problems = demo(ports, console, stop) if arguments.load and arguments.demo else []
                 stop.wait(arguments.seconds)
     except NotStartedError as error:
         sys.exit(f"stack: {error}")
+    if ended:  # it has been said, and what else failed has failed for it
+        sys.exit(1)
     if arguments.load:
         console.print(calls(done))
     if problems := problems + [f"{kind}: {error}" for kind, error in done.errors.items()]:
@@ -60,12 +66,25 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def demo(ports: Ports, console: Console) -> list[str]:
-    """Trains through Envoy, and says what is wrong with the result."""
+def demo(ports: Ports, console: Console, stop: threading.Event) -> list[str]:
+    """Trains through Envoy, and says what is wrong with the result. It ends, without one, when all shall stop."""
     command = [sys.executable, str(DEMO), "--target", f"{HOST}:{ports['envoy', 50051][0]}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    console.print(done.stdout, markup=False, highlight=False)
-    return [f"demo: {done.stderr[-2000:]}"] if done.returncode else []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, process_group=0
+    ) as process:
+        threading.Thread(target=_interrupt, args=(process, stop), daemon=True).start()
+        said, errors = process.communicate()
+    if stop.is_set():
+        return []
+    console.print(said, markup=False, highlight=False)
+    return [f"demo: {errors[-2000:]}"] if process.returncode else []
+
+
+def _interrupt(process: "subprocess.Popen[str]", stop: threading.Event) -> None:
+    """Ends it and its workers, as Ctrl-C would."""
+    stop.wait()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def addresses(ports: Ports, *, has_grafana: bool) -> Table:

@@ -11,12 +11,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from losswire_client import Client, InvalidArgumentError, LosswireError
+from losswire_client import Client, InvalidArgumentError, LosswireError, Retry
 
 Array = npt.NDArray[Any]
 Call = Callable[[Client, np.random.Generator], object]
 ROWS, CLASSES = 64, 100
 LARGE = (512, 4000)  # 8 MB: a stream of slabs
+RETRY = Retry(seconds=2.0)  # nothing that ends comes back, so that waiting longer only delays the end
 
 
 @dataclass
@@ -63,7 +64,7 @@ def sending(proxy: str, server: str, kinds: Mapping[str, Kind]) -> Iterator[Done
 
 def _call(name: str, target: str, kind: Kind, done: Done, stop: threading.Event) -> None:
     rng = np.random.default_rng(len(name))
-    with Client(target, **kind.options) as client:
+    with Client(target, retry=RETRY, **kind.options) as client:
         while not stop.is_set():
             try:
                 kind.call(client, rng)

