@@ -47,6 +47,8 @@ def test_file_that_a_browser_has_is_not_sent_again(ask):
     _, headers, body = ask("/page/main.js")
     status, again, nothing = ask("/page/main.js", **{"If-None-Match": headers["ETag"]})
     assert (status, nothing, again["ETag"]) == (304, b"", headers["ETag"])
+    for several in (f"W/{headers['ETag']}", f'"another", {headers["ETag"]}'):  # as proxies that compress ask
+        assert ask("/page/main.js", **{"If-None-Match": several})[0] == 304
     assert ask("/page/main.js", **{"If-None-Match": '"another"'})[::2] == (200, body)
     assert headers["Cache-Control"] == "no-cache"  # it is asked for again, so that a new server has its own page
 
@@ -55,6 +57,11 @@ def test_head_of_a_file_has_no_body(ask):
     status, headers, body = ask("/page/page.css", "HEAD")
     assert (status, body) == (200, b"")
     assert int(headers["Content-Length"]) > 100
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/nothing"])
+def test_no_browser_guesses_what_an_answer_is(ask, path):
+    assert ask(path)[1]["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from losswire_server.process.listening import Address
 REQUEST_SECONDS = 30.0  # that a connection may last: it has one request
 MOST_CONNECTIONS = 64  # at a time, each with a thread; others are closed at once
 NOT_MODIFIED = "304 Not Modified"
+AS_IT_IS = ("X-Content-Type-Options", "nosniff")  # some of what is answered was named by callers
 POLL_SECONDS = 0.1  # until the server notices that it should stop
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def _application(
     def answer(environ: dict[str, Any]) -> _Answer:
         page = pages.get(environ["PATH_INFO"])
         if page is None:
-            return _text("404 Not Found", "not found; /metrics and /healthz are here")
+            return _text("404 Not Found", "not found; /, /metrics and /healthz are here")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             refused = _text("405 Method Not Allowed", "expected GET or HEAD")
             return refused._replace(headers=[*refused.headers, ("Allow", "GET, HEAD")])
@@ -156,14 +157,14 @@ def _application(
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, headers, body = answer(environ)
         length = [] if status == NOT_MODIFIED else [("Content-Length", str(len(body)))]
-        start_response(status, [*headers, *length])
+        start_response(status, [*headers, *length, AS_IT_IS])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     return application
 
 
 def _static(file: File, environ: dict[str, Any]) -> _Answer:
-    if environ.get("HTTP_IF_NONE_MATCH") == file.etag:
+    if file.etag in environ.get("HTTP_IF_NONE_MATCH", ""):  # also as one of several, or as W/"..." of a proxy
         return _Answer(NOT_MODIFIED, file.headers, b"")
     return _Answer("200 OK", file.headers, file.content)
 

@@ -21,7 +21,6 @@ HEADERS = (
     ("Cache-Control", "no-cache"),  # ask again, by the ETag: the next version's page must not meet this one's scripts
     ("Content-Security-Policy", POLICY),
     ("Referrer-Policy", "no-referrer"),
-    ("X-Content-Type-Options", "nosniff"),
 )
 
 
