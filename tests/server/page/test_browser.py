@@ -130,3 +130,14 @@ def test_stop_is_seen_and_the_return_too(opened):
             expect(page).to_have_title("Losswire: unreachable")
             with launch(metrics_port=urlparse(url).port):
                 expect(page.get_by_role("status").first).to_have_text("Serving")
+
+
+def test_without_scripts_the_numbers_are_linked_and_nothing_waits_for_more(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    expect(page.get_by_role("link", name="metrics", exact=True)).to_be_visible()
+    expect(page.locator("noscript p")).to_be_visible()
+    for place in ("#state", "main", "#theme"):
+        expect(page.locator(place)).to_be_hidden()
+    context.close()

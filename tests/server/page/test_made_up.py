@@ -4,6 +4,8 @@ import itertools
 
 from playwright.sync_api import expect
 
+from tests.helpers import eventually
+from tests.server.page.conftest import WAIT
 from tests.server.page.drawn import coloured
 from tests.server.page.expositions import MARKUP, NAMES, exposition
 from tests.server.page.made_up import shown
@@ -93,6 +95,61 @@ def test_chosen_series_is_alone_with_its_quantiles(opened):
         coloured(page, "#losses-plot")
         page.get_by_role("button", name="Show all series").click()
         expect(page.locator("#losses-legend li")).to_have_count(8)
+
+
+IDLE = """
+losswire_rows_total{series="idle",loss="nll_loss",dtype="float32",transport="unary"} 7
+losswire_nonfinite_rows_total{series="idle",loss="nll_loss"} 1
+"""
+
+
+def test_chosen_series_that_is_idle_has_no_lines_of_others(opened):
+    others = many(20)
+    with shown(lambda: others() + IDLE) as (url, _), opened(url) as page:
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+        row = page.locator("#series-rows tr").filter(has=page.get_by_role("button", name="idle"))
+        expect(row.locator(".left-out")).to_have_text("1 row not finite")
+        row.get_by_role("button").click()
+        expect(page.locator("#losses-nothing")).to_be_visible()
+        expect(page.locator("#losses-legend li")).to_have_count(0)
+        page.get_by_role("button", name="Show all series").click()
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+
+
+def test_chosen_series_that_the_server_forgets_makes_room_for_all(opened):
+    others, idle = many(20), [IDLE]
+    with shown(lambda: others() + "".join(idle)) as (url, _), opened(url) as page:
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+        page.locator("#series-rows").get_by_role("button", name="idle").click()
+        expect(page.locator("#losses-legend li")).to_have_count(0)
+        idle.clear()
+        expect(page.locator("#losses-legend li")).to_have_count(8)
+        expect(page.get_by_role("button", name="Show all series")).to_be_hidden()
+
+
+def test_paper_has_all_charts_and_the_whole_table(opened):
+    with shown(many(100)) as (url, _), opened(url, viewport={"width": 1280, "height": 300}) as page:
+        expect(page.locator("#series-rows tr")).to_have_count(100)
+        expect(page.locator("figure[data-figure=rows] .nothing")).to_be_hidden()
+        assert page.locator("figure[data-figure=rows] canvas").count() == 0  # it is out of sight
+        page.pdf()
+        assert page.locator("figure[data-figure=rows] canvas").count() == 1
+        page.emulate_media(media="print")
+        assert page.evaluate("(node => node.scrollHeight <= node.clientHeight)(document.querySelector('.scroller'))")
+
+
+def test_fault_in_a_view_does_not_end_the_looking(opened):
+    asked, metrics = [], many(3)
+
+    def text():
+        asked.append(metrics())
+        return asked[-1]
+
+    with shown(text) as (url, _), opened(url, expected=["broken view"]) as page:
+        expect(page.locator("#losses-legend li")).to_have_count(3)
+        page.evaluate("void (document.getElementById = () => { throw new Error('broken view') })")
+        until = len(asked) + 3
+        eventually(lambda: page.wait_for_timeout(100) or len(asked) >= until, WAIT / 1000)
 
 
 def test_hidden_page_asks_for_nothing(opened):

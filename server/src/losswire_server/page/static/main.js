@@ -44,6 +44,7 @@ async function start() {
     sections.restyle();
     if (latest) draw();
   });
+  addEventListener("beforeprint", () => sections.drawAll());
   addEventListener("pagehide", () => guarded(() => history.save(sessionStorage)));
   new Poller(seen).start();
 }

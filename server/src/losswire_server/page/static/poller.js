@@ -38,11 +38,11 @@ export class Poller {
     const began = performance.now();
     const look = await this.#look();
     const milliseconds = performance.now() - began;
-    this.seen(look);
     this.#polling = false;
     const pause = this.#scrapes.length === 1 ? FIRST_SECONDS : POLL_SECONDS;
     if (!document.hidden)
       this.#timer = setTimeout(() => this.#poll(), Math.max(pause * 1000, milliseconds * LEAST_REST));
+    this.seen(look); // last, so that a fault in a view does not end the looking
   }
 
   async #look() {

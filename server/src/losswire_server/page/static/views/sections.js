@@ -16,6 +16,11 @@ export class Sections {
     for (const section of this.sections) section.draw(history, readings);
   }
 
+  /** Draws what is out of sight too: paper has all of it. */
+  drawAll() {
+    for (const { panels } of this.sections) panels.forEach((panel) => panel.drawUnseen());
+  }
+
   restyle() {
     for (const { panels } of this.sections) panels.forEach((panel) => panel.chart.restyle());
   }
@@ -73,6 +78,10 @@ class Panel {
     this.plot.hidden = this.isEmpty;
     this.nothing.hidden = !this.isEmpty;
     if (this.#isSeen) this.#drawNow(history, readings, tracks);
+  }
+
+  drawUnseen() {
+    if (this.#latest) this.#drawNow(...this.#latest, this.#tracks(this.#latest[0]));
   }
 
   #see(isSeen) {

@@ -26,6 +26,7 @@ export class Series {
 
   draw(history, readings, totals) {
     this.#latest = { history, readings, totals };
+    this.#forget();
     this.#drawChart();
     this.#list();
   }
@@ -54,11 +55,18 @@ export class Series {
     return [...new Map(ranks.sort(([, left], [, right]) => descending(left, right))).keys()];
   }
 
+  /** Forgets series that the server has forgotten, since others come in their place for as long as the page is open. */
+  #forget() {
+    const used = new Set(this.#used());
+    for (const key of this.#rows.keys()) if (!used.has(key)) this.#rows.delete(key);
+    if (!used.has(this.#chosen)) this.#chosen = "";
+  }
+
   #drawChart() {
     const { history } = this.#latest;
     const means = history.of(SERIES.mean);
     const known = this.#used().filter((key) => means.get(key)?.some((number) => number !== null));
-    const shown = this.#chosen && known.includes(this.#chosen) ? [this.#chosen] : known.slice(0, COLOURS);
+    const shown = this.#chosen ? known.filter((key) => key === this.#chosen) : known.slice(0, COLOURS);
     const slots = this.#slots.assign(shown);
     const tracks = shown.map((key) => ({
       label: nameOf(key),

@@ -72,7 +72,7 @@ export class Row {
   #tellLeftOut(readings, totals) {
     const rows = totals.get(SERIES.nonfinite)?.get(this.key) || 0;
     const evaluations = [...(totals.get(SERIES.unsummed) ?? [])].filter(([key, count]) => count && isOf(key, this.key));
-    const told = rows ? [`${whole(rows)} rows not finite`] : [];
+    const told = rows ? [`${whole(rows)} ${rows === 1 ? "row" : "rows"} not finite`] : [];
     told.push(...evaluations.map(([key, count]) => `${whole(count)} ${JSON.parse(key).at(-1)}`));
     setText(this.left, told.join(", ") || "0");
     this.element.classList.toggle("has-left-out", told.length > 0);
