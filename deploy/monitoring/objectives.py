@@ -24,6 +24,7 @@ class Objective:
         total: That of all calls.
         recorded: That of the one by the other, without its window.
         ratio: The one by the other.
+        of: Which calls, if not all.
         meaning: What breaking it is, in words.
         target: The part of the calls that must keep it.
     """
@@ -33,8 +34,14 @@ class Objective:
     total: str
     recorded: str
     ratio: Ratio
+    of: str
     meaning: str
     target: float
+
+    @property
+    def calls(self) -> str:
+        """Its calls, in words."""
+        return f"calls {self.of}".rstrip()
 
     @property
     def budget(self) -> float:
@@ -56,6 +63,7 @@ AVAILABILITY = Objective(
     "job:grpc_server_handled:rate5m",
     "job:grpc_server_handled:error_ratio_rate",
     ratio_of("error_ratio"),
+    "",
     "failed by the server's fault or for lack of time",
     0.999,
 )
@@ -68,7 +76,8 @@ LATENCY = Objective(
         Difference(Rate(f"{_SECONDS}_count", where=_EVALUATE), Rate(f"{_SECONDS}_bucket", where=_FAST)),
         Rate(f"{_SECONDS}_count", where=_EVALUATE),
     ),
-    f"of Evaluate took longer than {SLOW_SECONDS:g} s",
+    "of Evaluate",
+    f"took longer than {SLOW_SECONDS:g} s",
     0.99,
 )
 OBJECTIVES = (AVAILABILITY, LATENCY)

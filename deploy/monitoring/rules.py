@@ -74,8 +74,8 @@ def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
         "annotations": {
             "summary": f"{{{{ $labels.job }}}} uses up its budget of {objective.key.lower()} at {burn.factor:g} times "
             "the speed at which it would last 30 days.",
-            "description": f"{{{{ $value | humanizePercentage }}}} of the calls in {burn.long} {objective.meaning}. "
-            f"The objective allows {100 * objective.budget:g}% of them.",
+            "description": f"{{{{ $value | humanizePercentage }}}} of the {objective.calls} in {burn.long} "
+            f"{objective.meaning}. The objective allows {100 * objective.budget:g}% of them.",
             "runbook_url": f"{RUNBOOKS}#{name.lower()}",
         },
     }

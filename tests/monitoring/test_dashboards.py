@@ -131,3 +131,27 @@ def test_latency_shows_traced_calls():
 @pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
 def test_every_figure_has_a_panel(figure):
     assert any(figure.meaning == panel["description"] for _, panel in PANELS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_all_services_are_those_of_losswire(key):
+    """Grafana lists them. An expression for all would take in whatever else Prometheus scrapes, Envoy to begin with."""
+    (job,) = [each for each in board(key)["templating"]["list"] if each["name"] == "job"]
+    assert job["query"]["query"] == "label_values(losswire_build_info, job)"
+    assert job.get("allValue") is None
+
+
+def test_gpus_of_servers_are_not_added_up():
+    shown = [panel for _, panel in PANELS if "losswire_device_" in panel["targets"][0]["expr"]]
+    assert [panel["title"] for panel in shown] == ["GPU memory", "GPU utilisation"]
+    for panel in shown:
+        for target in panel["targets"]:
+            assert "by (instance, device)" in target["expr"]
+
+
+def test_budgets_are_told_in_sentences():
+    told = [panel["description"] for _, panel in PANELS if panel["title"].endswith("use of its budget")]
+    assert [text.partition(":")[0] for text in told] == [
+        "Calls that failed by the server's fault or for lack of time have a budget",
+        "Calls of Evaluate that took longer than 0.2 s have a budget",
+    ]

@@ -39,12 +39,24 @@ def with_source(made: build.Dashboard) -> build.Dashboard:
     return made.with_variable(build.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
 
 
+def with_services(made: build.Dashboard) -> build.Dashboard:
+    """A dashboard with the variable ``job``. All of them are all services of Losswire, and nobody else's."""
+    return made.with_variable(_choice("job", "Service", "label_values(losswire_build_info, job)"))
+
+
 def with_choice(made: build.Dashboard, name: str, label: str, values: str) -> build.Dashboard:
-    """A dashboard with a variable of which several values, or all, can be chosen."""
+    """A dashboard with a variable of which several values, or all, can be chosen, among those of the services chosen.
+
+    As all there is an expression that needs no list, since a hundred series make a long one.
+    """
+    return made.with_variable(_choice(name, label, values).all_value(".+"))
+
+
+def _choice(name: str, label: str, values: str) -> build.QueryVariable:
     query: dict[str, object] = {"qryType": 1, "query": values, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
     variable = build.QueryVariable(name).label(label).datasource(SOURCE).query(query).current(_ALL).multi(multi=True)
-    variable = variable.include_all(include_all=True).all_value(".+").sort(VariableSort.ALPHABETICAL_ASC)
-    return made.with_variable(variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED))
+    variable = variable.include_all(include_all=True).sort(VariableSort.ALPHABETICAL_ASC)
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
 
 
 def with_events(made: build.Dashboard, matchers: str) -> build.Dashboard:

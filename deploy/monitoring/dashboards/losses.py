@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from deploy.monitoring.dashboards.frame import new, with_choice, with_events, with_row, with_source
+from deploy.monitoring.dashboards.frame import new, with_choice, with_events, with_row, with_services, with_source
 from deploy.monitoring.dashboards.look import Look
 from deploy.monitoring.dashboards.panels import UNITS, Panel, dressed, heat_panel, panel_of, sized
 from deploy.monitoring.dashboards.queries import WINDOW, query
@@ -39,7 +39,7 @@ _COLUMNS = {  # of the table, by figure
 def dashboard() -> build.Dashboard:
     """The dashboard, without its number."""
     made = with_source(new("losses", "What do the losses of the models do? One series is one name that callers give."))
-    made = with_choice(made, "job", "Service", "label_values(losswire_build_info, job)")
+    made = with_services(made)
     made = with_choice(made, "series", "Series", f"label_values(losswire_rows_total{{{SERVERS}}}, series)")
     chosen = f'losswire_rows_total{{{SERVERS},series=~"$series"}}'
     made = with_choice(made, "loss", "Loss", f"label_values({chosen}, loss)")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 
-from deploy.monitoring.dashboards.frame import new, with_choice, with_events, with_row, with_source
+from deploy.monitoring.dashboards.frame import new, with_choice, with_events, with_row, with_services, with_source
 from deploy.monitoring.dashboards.look import Look
 from deploy.monitoring.dashboards.panels import (
     UNITS,
@@ -52,7 +52,10 @@ ROWS: Mapping[str, tuple[Look, ...]] = {
         *(Look("launches"), Look("launch_rows"), Look("launch_requests")),
         *(Look("queued_rows", width=12, split=("instance",)), Look("launch_retries", width=12)),
     ),
-    "GPU": (Look("device_memory", width=12), Look("device_utilization", width=12, warn=0.99)),
+    "GPU": (  # each server counts its own from cuda:0
+        Look("device_memory", width=12, split=("instance",)),
+        Look("device_utilization", width=12, split=("instance",), warn=0.99),
+    ),
     "Servers": (
         *(Look("builds", "table", width=8), Look("uptime", "stat", width=4, split=("instance",))),
         *(Look("processes", "stat", width=4, nothing="one"), Look("process_restarts", nothing="one process")),
@@ -65,7 +68,7 @@ CLOSED = {"GPU", "Security"}  # not everybody has them
 def dashboard() -> build.Dashboard:
     """The dashboard, without its number."""
     made = with_source(new("service", "Is the service healthy, is it fast, and where does the time go?"))
-    made = with_choice(made, "job", "Service", "label_values(losswire_build_info, job)")
+    made = with_services(made)
     made = with_choice(made, "instance", "Server", 'label_values(losswire_build_info{job=~"$job"}, instance)')
     made = with_events(made, MATCHERS)
     made = with_row(made, "At a glance", _glance())
@@ -128,8 +131,9 @@ def _burn_panel(objective: Objective) -> Panel:
         for window, ref in zip(_BURNS, "ABC", strict=True)
     ]
     meaning = (
-        f"How many times as fast as it may the budget of calls that {objective.meaning} is used up: "
-        f"{100 * objective.budget:g}% of 30 days' calls. Alerts fire at 14.4 in 1h, 6 in 6h, 3 in a day, 1 in 3 days."
+        f"{objective.calls[0].upper()}{objective.calls[1:]} that {objective.meaning} have a budget: "
+        f"{100 * objective.budget:g}% of all in 30 days. At 1 it lasts 30 days, and at 2 half of them. "
+        "Alerts fire at 14.4 in 1h, 6 in 6h, 3 in a day, 1 in 3 days."
     )
     panel = line_panel(f"{objective.key}: use of its budget", meaning, UNITS["count"], told).axis_soft_min(0)
     return sized(panel.thresholds(thresholds(1, 14.4)), 12, 7)
