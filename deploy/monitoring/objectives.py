@@ -93,6 +93,7 @@ class Burn:
         short: The window that shows that it goes on.
         wait: How long it must last.
         severity: Whether somebody is woken, or finds a ticket.
+        least: How many calls of the long window must have broken the promise. One of few calls wakes nobody.
     """
 
     factor: float
@@ -100,12 +101,14 @@ class Burn:
     short: str
     wait: str
     severity: str
+    least: int = 0
 
 
+LEAST_TO_WAKE = 10  # calls
 # Those of the chapter "Alerting on SLOs" of Google's SRE workbook, of which the first uses up 2 % of 30 days' budget.
 BURNS = (
-    Burn(14.4, "1h", "5m", "2m", "page"),
-    Burn(6, "6h", "30m", "15m", "page"),
+    Burn(14.4, "1h", "5m", "2m", "page", LEAST_TO_WAKE),
+    Burn(6, "6h", "30m", "15m", "page", LEAST_TO_WAKE),
     Burn(3, "1d", "2h", "1h", "ticket"),
     Burn(1, "3d", "6h", "3h", "ticket"),
 )

@@ -11,6 +11,7 @@ OURS = 'grpc_service="losswire.v1.LossService"'  # other services of a job may h
 MEAN_LOSS = "job_series_loss:losswire_loss:mean_rate5m"
 QUEUE_TIME = "job:losswire_queue_seconds:p90_rate2m"
 RUNBOOKS = "docs/operations.md"
+HOUR_SECONDS = 3600
 _HEADER = "# Written by `make monitoring` from deploy/monitoring/{source}: edit that.\n"
 
 
@@ -65,10 +66,13 @@ def _record(name: str, expression: str) -> dict[str, str]:
 def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
     name = f"Losswire{objective.key}Burn"
     most = f"{burn.factor * objective.budget:.6g}"
-    windows = (burn.long, burn.short)
+    conditions = [f"{objective.recorded}{window} > {most}" for window in (burn.long, burn.short)]
+    if burn.least:  # by the counters themselves: what is recorded is a rate, and tells no number
+        bad = promql(split(objective.ratio.over, "job"), burn.long, OURS)
+        conditions.append(f"({bad}) * {HOUR_SECONDS * int(burn.long.removesuffix('h'))} >= {burn.least}")
     return {
         "alert": name,
-        "expr": " and ".join(f"{objective.recorded}{window} > {most}" for window in windows),
+        "expr": " and ".join(conditions),
         "for": burn.wait,
         "labels": {"severity": burn.severity, "long": burn.long, "short": burn.short},
         "annotations": {
