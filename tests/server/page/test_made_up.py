@@ -54,6 +54,22 @@ def test_server_that_drains_is_told(opened):
         expect(page.get_by_role("status").first).to_have_text("Serving")
 
 
+def test_server_whose_metrics_do_not_come_is_not_told_to_be_away(opened):
+    metrics, broken = growing(), []
+
+    def text():
+        if broken:
+            raise RuntimeError(*broken)
+        return metrics()
+
+    with shown(text) as (url, _), opened(url, expected=["500"]) as page:
+        expect(page.get_by_role("status").first).to_have_text("Serving")
+        broken.append("no metrics today")
+        expect(page.get_by_role("status").first).to_contain_text("Metrics do not come since")
+        broken.clear()
+        expect(page.get_by_role("status").first).to_have_text("Serving")
+
+
 def test_names_of_series_are_texts(opened):
     """The server refuses such names today. A page must not rely on it."""
     with shown(growing()) as (url, _), opened(url) as page:

@@ -10,8 +10,8 @@ const WINDOW_SECONDS = 10; // rates of less are restless
 const TIMEOUT_SECONDS = 5;
 
 /**
- * Calls `seen` with {state, scrape, interval}: the state is "serving", "not serving" or "unreachable". There is no
- * scrape if the server does not answer, and no interval before there are two scrapes.
+ * Calls `seen` with {state, scrape, interval}: the state is "serving", "not serving", "without metrics" or
+ * "unreachable". There is no scrape if the metrics do not come, and no interval before there are two scrapes.
  */
 export class Poller {
   #scrapes = [];
@@ -46,13 +46,11 @@ export class Poller {
   }
 
   async #look() {
-    try {
-      const [health, scrape] = await Promise.all([ask("healthz"), this.#scrape()]);
-      return { state: health.ok ? "serving" : "not serving", scrape, interval: this.#window(scrape) };
-    } catch {
-      this.#scrapes = [];
-      return { state: "unreachable" };
-    }
+    const [health, scrape] = await Promise.allSettled([ask("healthz"), this.#scrape()]);
+    if (scrape.status === "fulfilled" && health.status === "fulfilled")
+      return { state: stateOf(health.value), scrape: scrape.value, interval: this.#window(scrape.value) };
+    this.#scrapes = [];
+    return { state: health.status === "fulfilled" ? "without metrics" : "unreachable" };
   }
 
   async #scrape() {
@@ -70,6 +68,10 @@ export class Poller {
     this.#scrapes.splice(0, Math.min(recent, this.#scrapes.length - 2)); // a slow server has a window of two scrapes
     return this.#scrapes.length > 1 ? new Interval(this.#scrapes[0], scrape) : undefined;
   }
+}
+
+function stateOf(health) {
+  return health.ok ? "serving" : "not serving";
 }
 
 function ask(path) {

@@ -9,6 +9,7 @@ const CLOCK = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h
 const WORDS = {
   serving: () => "Serving",
   "not serving": () => "Not serving: it starts, or finishes its calls and stops",
+  "without metrics": (since) => `Metrics do not come since ${CLOCK.format(since)}; trying again`,
   unreachable: (since) => `No answer since ${CLOCK.format(since)}; trying again`,
 };
 
