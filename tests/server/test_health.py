@@ -80,7 +80,9 @@ def test_check_passes_while_a_new_certificate_is_wrong(tmp_path, check):
 @pytest.mark.parametrize("protection", [dict, encrypted, mutual, mutual_without_metrics])
 def test_check_needs_a_server(protection, tmp_path, check):
     settings = protection(tmp_path) if protection is not dict else {}
-    assert check(None, **settings).startswith("no answer: ")
+    said = check(None, **settings)
+    assert said.startswith("no answer: ")
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("protection", [encrypted, mutual])

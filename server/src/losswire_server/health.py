@@ -34,7 +34,9 @@ def main() -> None:
         sys.exit(str(error))
     try:
         serves = _asked_by_http(settings) if settings.tls_client_ca and settings.metrics else _asked_by_grpc(settings)
-    except (grpc.RpcError, OSError, ValueError) as error:
+    except grpc.RpcError as error:
+        sys.exit(f"no answer: {error.details()}")
+    except (OSError, ValueError) as error:
         sys.exit(f"no answer: {error}")
     if not serves:
         sys.exit("not serving")
