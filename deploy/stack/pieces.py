@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +35,10 @@ def servers(service: Service, ports: Ports) -> Iterator[list[int]]:
     given: dict[str, Any] = {
         name: value for name, value in settings.items() if name not in ("insecure", "log_format", "drain_seconds")
     }
-    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+    # A process does not get the signals that the thread which starts it holds back. So Ctrl-C reaches the servers
+    # through us, after what calls them.
+    held = signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP}
+    with ExitStack() as stack, ThreadPoolExecutor(initializer=signal.pthread_sigmask, initargs=held) as pool:
         places = zip(ports["server", 50051], ports["server", 9464], strict=True)
         starting = [
             pool.submit(stack.enter_context, launch(port=port, metrics_port=metrics, **given))

@@ -1,6 +1,7 @@
 """``make stack``: its pieces, driven by its load, asked through Prometheus."""
 
 import json
+import os
 import signal
 import sys
 import urllib.parse
@@ -159,16 +160,19 @@ def test_published_ports_are_read():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
-def test_stack_ends_in_order(number):
-    command = [sys.executable, "-m", "deploy.stack", "--any-ports", "--no-demo"]
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, []), (signal.SIGINT, ["--no-demo"]), (signal.SIGHUP, ["--no-demo"])]
+)
+def test_stack_ends_in_order(number, options):
+    """A terminal signals all processes of the command, and not the first one alone."""
+    command = [sys.executable, "-m", "deploy.stack", "--any-ports", *options]
     with started(command, cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
         said = ""
         while "Grafana" not in said:
             line = present(process.stdout).readline()
             assert line, present(process.stderr).read()
             said += line
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert "answered" in rest
