@@ -1,5 +1,6 @@
 """Pieces of the stack that end by themselves."""
 
+import os
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from deploy.stack.watching import watching
 from tests.documents import ROOT
 from tests.present import present
-from tests.processes import started
+from tests.processes import run, started
 
 SECONDS = 30.0  # in which what is expected must come about
 WAITING = [sys.executable, "-c", "input()"]
@@ -58,7 +59,7 @@ def test_stack_tells_which_piece_has_ended():
         while "It runs" not in (line := present(process.stdout).readline()):
             assert line, present(process.stderr).read()
         (envoy,) = children(process.pid, "envoy")
-        subprocess.run(["kill", "-KILL", str(envoy)], check=True)
+        os.kill(envoy, signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     said = [line for line in errors.splitlines() if not line.startswith("trying again")]  # the callers' own words
@@ -67,5 +68,5 @@ def test_stack_tells_which_piece_has_ended():
 
 def children(parent: int, name: str) -> list[int]:
     """The ids of processes that a process has started, by what they run."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
+    listed = run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if re.search(rf"/{name}\s", line)]
