@@ -194,7 +194,7 @@ def test_small_batch_is_answered_while_large_ones_wait(monkeypatch):
         assert all(call.result(20).row_count == 50_000 for call in large)
 
 
-FLOOD = 60  # calls: their last one ends well after the second, however late a thread hears of either
+FLOOD = 110  # calls: their last one ends well after the second, however late a thread hears of either
 
 
 def test_callers_take_turns(gate):
