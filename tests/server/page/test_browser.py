@@ -83,6 +83,7 @@ def test_all_figures_have_a_place(opened, url):
                 expect(card).to_contain_text(figure.title)
 
 
+@pytest.mark.slow
 def test_theme_is_the_readers(opened, url):
     with opened(url, color_scheme="dark") as page:
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
@@ -110,6 +111,7 @@ def test_page_is_no_wider_than_the_window(opened, url):
             assert page.evaluate(wide) == []
 
 
+@pytest.mark.slow
 def test_reload_keeps_the_lines(opened, url):
     with opened(url) as page:
         coloured(page, "#losses-plot")

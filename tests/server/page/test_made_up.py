@@ -3,6 +3,7 @@
 import itertools
 import threading
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.helpers import eventually
@@ -46,6 +47,7 @@ def test_first_look_is_not_empty(opened):
         expect(page.locator(".tile[data-figure=calls] .note")).to_contain_text("since the start")
 
 
+@pytest.mark.slow
 def test_server_that_drains_is_told(opened):
     with shown(growing()) as (url, server), opened(url, expected=["503"]) as page:
         expect(page.get_by_role("status").first).to_have_text("Serving")
@@ -55,6 +57,7 @@ def test_server_that_drains_is_told(opened):
         expect(page.get_by_role("status").first).to_have_text("Serving")
 
 
+@pytest.mark.slow
 def test_server_whose_metrics_do_not_come_is_not_told_to_be_away(opened):
     metrics, broken = growing(), threading.Event()
 
@@ -133,6 +136,7 @@ def test_chosen_series_that_is_idle_has_no_lines_of_others(opened):
         expect(page.locator("#losses-legend li")).to_have_count(8)
 
 
+@pytest.mark.slow
 def test_chosen_series_that_the_server_forgets_makes_room_for_all(opened):
     others, idle = many(20), [IDLE]
     with shown(lambda: others() + "".join(idle)) as (url, _), opened(url) as page:
@@ -144,6 +148,7 @@ def test_chosen_series_that_the_server_forgets_makes_room_for_all(opened):
         expect(page.get_by_role("button", name="Show all series")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_paper_has_all_charts_and_the_whole_table(opened):
     with shown(many(100)) as (url, _), opened(url, viewport={"width": 1280, "height": 300}) as page:
         expect(page.locator("#series-rows tr")).to_have_count(100)
@@ -155,6 +160,7 @@ def test_paper_has_all_charts_and_the_whole_table(opened):
         assert page.evaluate("(node => node.scrollHeight <= node.clientHeight)(document.querySelector('.scroller'))")
 
 
+@pytest.mark.slow
 def test_fault_in_a_view_does_not_end_the_looking(opened):
     asked, metrics = [], many(3)
 
@@ -169,6 +175,7 @@ def test_fault_in_a_view_does_not_end_the_looking(opened):
         eventually(lambda: page.wait_for_timeout(100) or len(asked) >= until, WAIT / 1000)
 
 
+@pytest.mark.slow
 def test_hidden_page_asks_for_nothing(opened):
     asked, metrics = [], many(3)
 
