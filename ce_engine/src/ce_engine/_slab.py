@@ -260,7 +260,8 @@ class Slab:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
         result = self._loss_result(results) if self.finish is None else self.finish(results)
         if self.tally_bounds is not None:
-            result.tally = tally(results.losses, self.reduction, self.tally_bounds)
+            known = result.loss_sum if self.finish is None else None
+            result.tally = tally(results.losses, self.reduction, self.tally_bounds, known)
         return result
 
     def _loss_result(self, results: RowResults) -> LossResult:

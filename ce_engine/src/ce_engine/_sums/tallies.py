@@ -20,6 +20,7 @@ def tally(
     losses: Tensor,  # (R)
     reduction: Reduction,
     bounds: Sequence[float],
+    loss_sum: float | None = None,
 ) -> Tally:
     """Counts the losses of a batch's rows.
 
@@ -29,8 +30,9 @@ def tally(
         losses: Of the rows; 0 for ignored ones.
         reduction: Of the batch.
         bounds: Ascending. Each has the same value in all floating dtypes.
+        loss_sum: Of the losses, if it is known: adding up millions takes a tenth of the time of computing them.
     """
-    loss_sum, weight_sum, nonfinite = row_order_sum(losses), reduction.weight_sum, 0
+    loss_sum, weight_sum, nonfinite = row_order_sum(losses) if loss_sum is None else loss_sum, reduction.weight_sum, 0
     if loss_sum - loss_sum != 0:  # NaN or infinite
         loss_sum, weight_sum, nonfinite = _finite(losses, reduction)
     rows = reduction.row_count - nonfinite
