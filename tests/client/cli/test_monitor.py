@@ -188,7 +188,19 @@ def test_view_fits_a_narrow_terminal(frame):
     lines = shown(frame, width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) < 40
-    assert sum("…" in line for line in lines) <= 2  # names of losses alone are cut
+    assert sum("…" in line for line in lines) <= 2  # names of series alone are cut
+
+
+def test_losses_that_begin_alike_are_told_apart_in_a_narrow_terminal():
+    names = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+    after = "losswire_inflight_bytes 5\n" + "".join(
+        f'losswire_{sum_}_sum_total{{series="a",loss="{name}"}} 2\n'
+        for name in names
+        for sum_ in ("loss", "weight", "negative_loss", "negative_weight")
+    )
+    after += "".join(f'losswire_rows_total{{series="a",loss="{name}"}} 2\n' for name in names)
+    text = shown(Frame.of(Interval(parse("", 0), parse(after, 1))), width=80)
+    assert "logits" in text.split("series", 1)[1]
 
 
 def test_sparkline_is_as_high_as_its_values():

@@ -23,7 +23,7 @@ def series_table(frame: Frame) -> Table:
     every = series(frame)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)  # 80 columns are few
     table.add_column("series", overflow="ellipsis", min_width=10)
-    table.add_column("loss", overflow="ellipsis", min_width=4)
+    table.add_column("loss", overflow="fold", min_width=8)  # two of them begin alike
     for heading in map(_words.heading, COLUMNS):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("left out", min_width=8)
