@@ -71,7 +71,7 @@ class Backend:
         self._kept_bytes = settings.kept_bytes
         self.stages = StageMetrics(registry)
         self._launches = LaunchMetrics(registry, lambda: self._engine.waiting_rows, settings.max_queue_rows)
-        self._is_warm = True
+        self._counts_launches = True
         self._engine = self._make_engine(settings, on_device_lost)
         self._readers = ThreadPoolExecutor(READERS, "losswire-reader", torch.set_num_threads, (settings.torch_threads,))
         self._regions = Regions(settings.shared_memory_bytes if supported() else 0)
@@ -107,11 +107,11 @@ class Backend:
         """
         unseen = CollectorRegistry()
         desk = Desk(self._workplace, EvaluationMetrics(unseen), LossMetrics(unseen, 1), PackMetrics(unseen))
-        self._is_warm = False
+        self._counts_launches = False
         try:
             await warm_up(Unary(desk), Streams(desk, self._max_message_bytes, self.turns))
         finally:
-            self._is_warm = True
+            self._counts_launches = True
 
     async def stop(self, stop_calls: Callable[[], Awaitable[object]] | None = None) -> None:
         """Finishes work that has begun, and starts no more.
@@ -129,7 +129,7 @@ class Backend:
             self._regions.close()
 
     def _count_launch(self, launch: ce_engine.Launch) -> None:
-        if self._is_warm:
+        if self._counts_launches:
             self._launches.count(launch.rows, launch.requests)
             for seconds in launch.waited_seconds:
                 self.stages.observe("queue", seconds)

@@ -6,14 +6,19 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry
 
-from losswire.monitoring.labels import CODES
+from losswire.monitoring.labels import CODES, STAGES, TRANSPORTS
 from losswire.monitoring.metric import Metric
 from losswire.monitoring.metrics import METRICS
 from losswire.v1 import loss_service_pb2
 from losswire_server.errors import Refusal
 from losswire_server.metrics.calls import TYPES
+from losswire_server.metrics.connections import EndReason
 from losswire_server.metrics.processes import ProcessMetrics
 from losswire_server.metrics.resources import process_registry
+from losswire_server.metrics.security import FILES, REFUSALS
+from losswire_server.metrics.series.sums import UNSUMMED
+from losswire_server.metrics.stages import STAGES_OF_STEPS
+from losswire_server.requests.ends import Transport
 from tests.helpers import serving
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
@@ -81,6 +86,16 @@ def test_buckets_are_those_of_the_table(shown):
 
 def test_reasons_of_refusals_are_those_of_errors():
     assert METRICS["losswire_refused_calls_total"].labels["reason"] == get_args(Refusal)
+
+
+def test_sets_of_the_code_are_those_of_the_table():
+    """Types need their values spelled out; a value that the table lacks would fail only when it is first counted."""
+    assert get_args(Transport) == TRANSPORTS
+    assert set(STAGES_OF_STEPS.values()) == set(STAGES)
+    assert get_args(EndReason) == METRICS["losswire_connections_ended_total"].labels["reason"]
+    assert METRICS["losswire_unauthenticated_calls_total"].labels["reason"] == REFUSALS
+    assert METRICS["losswire_failed_reloads_total"].labels["file"] == FILES
+    assert METRICS["losswire_unsummed_evaluations_total"].labels["reason"] == UNSUMMED
 
 
 def test_process_has_no_metric_of_ours():

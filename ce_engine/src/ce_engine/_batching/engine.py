@@ -103,15 +103,18 @@ class Engine:
         self._torch_threads = torch_threads
         self._niceness = niceness
         self._on_launch = on_launch
+        self._on_retry = on_retry
         self._on_device_lost = on_device_lost
         self._fault: str | None = None  # of a lost device
         self._fault_lock = threading.Lock()
         self._process = os.getpid()
         run = self._sharing.run if workers > 1 else cpu.run_alone
-        told = (lambda: None) if on_retry is None else partial(tell, lambda _: on_retry(), None)
         self._threads = [
             threading.Thread(
-                target=self._work, args=(launcher_for(device, run, told),), name=f"ce-engine-{i}", daemon=True
+                target=self._work,
+                args=(launcher_for(device, run, self._tell_retry),),
+                name=f"ce-engine-{i}",
+                daemon=True,
             )
             for i in range(workers)
         ]
@@ -213,6 +216,10 @@ class Engine:
         if wanted and self._on_launch is not None:
             tell(self._on_launch, Launch.of(wanted, now))
         return InFlight(launcher, wanted)
+
+    def _tell_retry(self) -> None:
+        if self._on_retry is not None:
+            tell(lambda on_retry: on_retry(), self._on_retry)
 
     def _lose_device(self, error: DeviceLostError) -> None:
         # Slabs that wait need nothing of their own: their launches fail at once.
