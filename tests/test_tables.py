@@ -27,6 +27,7 @@ from tests.client.request.wrong_calls import RIGHT, WRONG_FORMS, WRONG_NUMBERS
 
 ROOT = Path(__file__).parents[1]
 SPEC = v1.LossSpec.DESCRIPTOR
+RUN = (v1.ExactSpec.DESCRIPTOR, v1.RunKey.DESCRIPTOR)
 KINDS = SPEC.oneofs_by_name["loss"].fields
 OPTIONS = [(kind.name, option.name) for kind in KINDS for option in (kind.message_type or SPEC).fields]
 
@@ -83,7 +84,8 @@ def test_tensors_of_answers_are_in_the_table(message):
     fields = message.DESCRIPTOR.fields
     if message is v1.EvaluateResponse:
         found = tensors(fields)
-        assert {field.name for field in fields} == {*found, *RESULT_NUMBERS}
+        exact = {"exact", "exact_by_class", "was_counted"}
+        assert {field.name for field in fields} == {*found, *RESULT_NUMBERS, *exact}
     else:
         found = [field.name for field in fields if field.type == field.TYPE_BYTES and field.name != "padding"]
     assert found == [tensor.field for tensor in RESULT_TENSORS]
@@ -97,7 +99,7 @@ def test_results_have_what_the_table_has():
 
 
 def test_fields_of_requests_are_of_arguments():
-    own = {"spec", "outputs", "outputs.gradient.destination", *(f"spec.{kind.name}" for kind in KINDS)}
+    own = {"spec", "outputs", "run_key", "exact.by_class", "outputs.gradient.destination", *(f"spec.{kind.name}" for kind in KINDS)}
     assert set(paths(v1.EvaluateRequest.DESCRIPTOR.fields, "")) - own == set(FIELDS.values())
 
 
@@ -105,7 +107,7 @@ def paths(fields: Sequence[FieldDescriptor], prefix: str) -> list[str]:
     found = []
     for field in fields:
         found.append(prefix + field.name)
-        if field.message_type in (SPEC, v1.OutputSpec.DESCRIPTOR, v1.GradientSpec.DESCRIPTOR):
+        if field.message_type in (SPEC, v1.OutputSpec.DESCRIPTOR, v1.GradientSpec.DESCRIPTOR, *RUN):
             found += paths(field.message_type.fields, f"{prefix}{field.name}.")
     return found
 

@@ -15,8 +15,11 @@ from losswire.v1 import (
     capabilities_pb2,
     errors_pb2,
     evaluate_pb2,
+    exact_sums_pb2,
     loss_service_pb2,
     loss_spec_pb2,
+    run_service_pb2,
+    runs_pb2,
     shared_memory_pb2,
     tensor_pb2,
 )
@@ -27,7 +30,9 @@ FILES = (
     capabilities_pb2,
     errors_pb2,
     evaluate_pb2,
+    exact_sums_pb2,
     loss_spec_pb2,
+    runs_pb2,
     shared_memory_pb2,
     tensor_pb2,
 )
@@ -66,7 +71,21 @@ def test_service_has_its_rpcs():
     }
 
 
-@pytest.mark.parametrize("file", [*FILES, loss_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
+def test_service_of_runs_has_its_rpcs():
+    methods = run_service_pb2.DESCRIPTOR.services_by_name["RunService"].methods
+    assert {method.name: (method.client_streaming, method.server_streaming) for method in methods} == {
+        "CreateRun": (False, False),
+        "DeleteRun": (False, False),
+        "FindMissingKeys": (False, False),
+        "FinishRun": (False, False),
+        "GetRun": (False, False),
+        "ListRunKeys": (False, False),
+        "ListRuns": (False, False),
+        "WatchRun": (False, True),
+    }
+
+
+@pytest.mark.parametrize("file", [*FILES, loss_service_pb2, run_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
 def test_file_options_of_every_generator(file):
     stem = Path(file.DESCRIPTOR.name).stem
     expected = {**OPTIONS, "java_outer_classname": stem.title().replace("_", "") + "Proto"}

@@ -14,6 +14,10 @@ FIELDS = {  # of arguments that all losses have; other arguments are fields of t
     "grad_output": "outputs.gradient.grad_output",
     "grad_dtype": "outputs.gradient.dtype",
     "series": "series",
+    "exact": "exact",
+    "run": "run_key.run",
+    "key": "run_key.key",
+    "slice": "run_key.slice",
 }
 OWN_TENSORS = ("weight", "pos_weight")  # among the loss's own options
 
@@ -31,6 +35,8 @@ def argument_of(field: str) -> str:
     """The argument that a field belongs to: the last name of its path, with a few exceptions."""
     if field.startswith("outputs.gradient.destination"):
         return "grad"
+    if field == "exact.by_class":
+        return "exact"
     name = field.partition(".shared_memory")[0].rpartition(".")[2]
     return "weight" if name == "weighting" else name
 

@@ -1,7 +1,7 @@
 """The messages and enums of the contract in one namespace: ``from losswire import v1``.
 
-The service's stubs need grpcio, which this distribution does without, so they are imported by their own name:
-``from losswire.v1 import loss_service_pb2_grpc``.
+The services' stubs need grpcio, which this distribution does without, so they are imported by their own names:
+``from losswire.v1 import loss_service_pb2_grpc, run_service_pb2_grpc``.
 """
 
 from losswire.v1.batch_evaluate_pb2 import BatchEvaluateRequest, BatchEvaluateResponse, EvaluateResult, Failure
@@ -12,6 +12,7 @@ from losswire.v1.capabilities_pb2 import (
     GetCapabilitiesRequest,
     GetCapabilitiesResponse,
     Limits,
+    RunLimits,
     Transport,
 )
 from losswire.v1.errors_pb2 import ErrorReason
@@ -20,12 +21,14 @@ from losswire.v1.evaluate_pb2 import (
     EvaluateResponse,
     EvaluateStreamRequest,
     EvaluateStreamResponse,
+    ExactSpec,
     GradientSpec,
     Output,
     OutputSpec,
     ResultSlab,
     Slab,
 )
+from losswire.v1.exact_sums_pb2 import ClassSums, ExactSum, ExactSums, Statistics
 from losswire.v1.loss_spec_pb2 import (
     BinaryCrossEntropy,
     BinaryCrossEntropyWithLogits,
@@ -35,6 +38,33 @@ from losswire.v1.loss_spec_pb2 import (
     LossSpec,
     NllLoss,
     Reduction,
+)
+from losswire.v1.runs_pb2 import (
+    CreateRunRequest,
+    CreateRunResponse,
+    DeleteRunRequest,
+    DeleteRunResponse,
+    ExpectedKeys,
+    FindMissingKeysRequest,
+    FindMissingKeysResponse,
+    FinishRunRequest,
+    FinishRunResponse,
+    GetRunRequest,
+    GetRunResponse,
+    KeyConflict,
+    ListRunKeysRequest,
+    ListRunKeysResponse,
+    ListRunsRequest,
+    ListRunsResponse,
+    Run,
+    RunClass,
+    RunKey,
+    RunKeySums,
+    RunSlice,
+    RunState,
+    RunTotals,
+    WatchRunRequest,
+    WatchRunResponse,
 )
 from losswire.v1.shared_memory_pb2 import LeaseSharedMemoryRequest, LeaseSharedMemoryResponse
 from losswire.v1.tensor_pb2 import Dtype, SharedMemorySpan, Tensor
@@ -46,8 +76,13 @@ __all__ = [
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "CallerLimits",
+    "ClassSums",
     "ClassWeighting",
+    "CreateRunRequest",
+    "CreateRunResponse",
     "CrossEntropy",
+    "DeleteRunRequest",
+    "DeleteRunResponse",
     "Device",
     "Dtype",
     "ErrorReason",
@@ -56,13 +91,28 @@ __all__ = [
     "EvaluateResult",
     "EvaluateStreamRequest",
     "EvaluateStreamResponse",
+    "ExactSpec",
+    "ExactSum",
+    "ExactSums",
+    "ExpectedKeys",
     "Failure",
+    "FindMissingKeysRequest",
+    "FindMissingKeysResponse",
+    "FinishRunRequest",
+    "FinishRunResponse",
     "GetCapabilitiesRequest",
     "GetCapabilitiesResponse",
+    "GetRunRequest",
+    "GetRunResponse",
     "GradientSpec",
+    "KeyConflict",
     "LeaseSharedMemoryRequest",
     "LeaseSharedMemoryResponse",
     "Limits",
+    "ListRunKeysRequest",
+    "ListRunKeysResponse",
+    "ListRunsRequest",
+    "ListRunsResponse",
     "Loss",
     "LossSpec",
     "NllLoss",
@@ -70,8 +120,19 @@ __all__ = [
     "OutputSpec",
     "Reduction",
     "ResultSlab",
+    "Run",
+    "RunClass",
+    "RunKey",
+    "RunKeySums",
+    "RunLimits",
+    "RunSlice",
+    "RunState",
+    "RunTotals",
     "SharedMemorySpan",
     "Slab",
+    "Statistics",
     "Tensor",
     "Transport",
+    "WatchRunRequest",
+    "WatchRunResponse",
 ]

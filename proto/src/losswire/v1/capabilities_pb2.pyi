@@ -84,6 +84,7 @@ class GetCapabilitiesResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     BATCHING_FIELD_NUMBER: _builtins.int
     CALLER_LIMITS_FIELD_NUMBER: _builtins.int
+    RUN_LIMITS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the server, as in `1.2.3`."""
     torch_version: _builtins.str
@@ -124,6 +125,10 @@ class GetCapabilitiesResponse(_message.Message):
     def caller_limits(self) -> Global___CallerLimits:
         """Limits for the caller that asks."""
 
+    @_builtins.property
+    def run_limits(self) -> Global___RunLimits:
+        """Limits of runs; not set if this server keeps none."""
+
     def __init__(
         self,
         *,
@@ -138,14 +143,61 @@ class GetCapabilitiesResponse(_message.Message):
         limits: Global___Limits | None = ...,
         batching: Global___Batching | None = ...,
         caller_limits: Global___CallerLimits | None = ...,
+        run_limits: Global___RunLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "limits", b"limits", "run_limits", b"run_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "run_limits", b"run_limits", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class RunLimits(_message.Message):
+    """Limits of runs: see `RunService`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_RUNS_FIELD_NUMBER: _builtins.int
+    MAX_RUN_KEYS_FIELD_NUMBER: _builtins.int
+    MAX_KEY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_RUN_SLICES_FIELD_NUMBER: _builtins.int
+    MAX_CLASSES_FIELD_NUMBER: _builtins.int
+    MAX_REQUEST_KEYS_FIELD_NUMBER: _builtins.int
+    IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    max_runs: _builtins.int
+    """The most runs."""
+    max_run_keys: _builtins.int
+    """The most keys of a run."""
+    max_key_bytes: _builtins.int
+    """The most bytes of UTF-8 of a key, and of the name of a slice."""
+    max_run_slices: _builtins.int
+    """The most slices of a run."""
+    max_classes: _builtins.int
+    """The most classes of an evaluation whose classes are added up, and of a run."""
+    max_request_keys: _builtins.int
+    """The most keys in one request."""
+    idle_seconds: _builtins.float
+    """Seconds after which a run is deleted to which nobody adds a key, finished or not; 0 for never."""
+    def __init__(
+        self,
+        *,
+        max_runs: _builtins.int = ...,
+        max_run_keys: _builtins.int = ...,
+        max_key_bytes: _builtins.int = ...,
+        max_run_slices: _builtins.int = ...,
+        max_classes: _builtins.int = ...,
+        max_request_keys: _builtins.int = ...,
+        idle_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_seconds", b"idle_seconds", "max_classes", b"max_classes", "max_key_bytes", b"max_key_bytes", "max_request_keys", b"max_request_keys", "max_run_keys", b"max_run_keys", "max_run_slices", b"max_run_slices", "max_runs", b"max_runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunLimits: _TypeAlias = RunLimits  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18losswire/v1/errors.proto\x12\x0blosswire.v1*\xd1\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1b\n\x17\x45RROR_REASON_NOT_SERVED\x10\x02\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x03\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_NOT_PERMITTED\x10\x05\x12\x1a\n\x16\x45RROR_REASON_TOO_LARGE\x10\x06\x12\x19\n\x15\x45RROR_REASON_TOO_LATE\x10\x07\x12\x19\n\x15\x45RROR_REASON_STOPPING\x10\x08\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\t\x12\x19\n\x15\x45RROR_REASON_TOO_SLOW\x10\nBe\n\x0blosswire.v1B\x0b\x45rrorsProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18losswire/v1/errors.proto\x12\x0blosswire.v1*\xcc\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1b\n\x17\x45RROR_REASON_NOT_SERVED\x10\x02\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x03\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_NOT_PERMITTED\x10\x05\x12\x1a\n\x16\x45RROR_REASON_TOO_LARGE\x10\x06\x12\x19\n\x15\x45RROR_REASON_TOO_LATE\x10\x07\x12\x19\n\x15\x45RROR_REASON_STOPPING\x10\x08\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\t\x12\x19\n\x15\x45RROR_REASON_TOO_SLOW\x10\n\x12\x1e\n\x1a\x45RROR_REASON_RUN_NOT_FOUND\x10\x0b\x12\x1b\n\x17\x45RROR_REASON_RUN_EXISTS\x10\x0c\x12\x1d\n\x19\x45RROR_REASON_KEY_CONFLICT\x10\r\x12\x1f\n\x1b\x45RROR_REASON_RUN_INCOMPLETE\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_RUN_FINISHED\x10\x0f\x12\x1d\n\x19\x45RROR_REASON_RUN_MISMATCH\x10\x10\x12\x1a\n\x16\x45RROR_REASON_RUN_QUOTA\x10\x11\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x12\x42\x65\n\x0blosswire.v1B\x0b\x45rrorsProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\013ErrorsProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
   _globals['_ERRORREASON']._serialized_start=42
-  _globals['_ERRORREASON']._serialized_end=379
+  _globals['_ERRORREASON']._serialized_end=630
 # @@protoc_insertion_point(module_scope)

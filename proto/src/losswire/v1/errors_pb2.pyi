@@ -58,6 +58,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
     dropped.
     """
+    ERROR_REASON_RUN_NOT_FOUND: _ErrorReason.ValueType  # 11
+    """NOT_FOUND: there is no run of this name. Create it."""
+    ERROR_REASON_RUN_EXISTS: _ErrorReason.ValueType  # 12
+    """ALREADY_EXISTS, with a `google.rpc.BadRequest` that names a field: there is a run of this name that differs in it."""
+    ERROR_REASON_KEY_CONFLICT: _ErrorReason.ValueType  # 13
+    """ALREADY_EXISTS, with a `KeyConflict`: the key counts already, with other sums or in another slice. Do not retry."""
+    ERROR_REASON_RUN_INCOMPLETE: _ErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION, with a `google.rpc.PreconditionFailure`: the run lacks keys, or has others than expected."""
+    ERROR_REASON_RUN_FINISHED: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: the run is finished, and lacks this key. Do not retry."""
+    ERROR_REASON_RUN_MISMATCH: _ErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION, with a `google.rpc.BadRequest` that names a field: the evaluation differs from its run in it.
+    Do not retry.
+    """
+    ERROR_REASON_RUN_QUOTA: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: there are as many runs as the server keeps, or the run has as
+    many keys, slices or classes as it may.
+    """
+    ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 18
+    """UNAVAILABLE, with a `google.rpc.RetryInfo`: the database of the runs cannot be reached. Whether the call had an effect
+    is not known. Send it again, to any replica.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or one request of several. Every error that the service itself raises carries a
@@ -99,5 +121,27 @@ one that the server does not know. Do not retry with the same token.
 ERROR_REASON_TOO_SLOW: ErrorReason.ValueType  # 10
 """DEADLINE_EXCEEDED: the caller took longer to send a message than the server waits: see `Limits`. What came was
 dropped.
+"""
+ERROR_REASON_RUN_NOT_FOUND: ErrorReason.ValueType  # 11
+"""NOT_FOUND: there is no run of this name. Create it."""
+ERROR_REASON_RUN_EXISTS: ErrorReason.ValueType  # 12
+"""ALREADY_EXISTS, with a `google.rpc.BadRequest` that names a field: there is a run of this name that differs in it."""
+ERROR_REASON_KEY_CONFLICT: ErrorReason.ValueType  # 13
+"""ALREADY_EXISTS, with a `KeyConflict`: the key counts already, with other sums or in another slice. Do not retry."""
+ERROR_REASON_RUN_INCOMPLETE: ErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION, with a `google.rpc.PreconditionFailure`: the run lacks keys, or has others than expected."""
+ERROR_REASON_RUN_FINISHED: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: the run is finished, and lacks this key. Do not retry."""
+ERROR_REASON_RUN_MISMATCH: ErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION, with a `google.rpc.BadRequest` that names a field: the evaluation differs from its run in it.
+Do not retry.
+"""
+ERROR_REASON_RUN_QUOTA: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: there are as many runs as the server keeps, or the run has as
+many keys, slices or classes as it may.
+"""
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 18
+"""UNAVAILABLE, with a `google.rpc.RetryInfo`: the database of the runs cannot be reached. Whether the call had an effect
+is not known. Send it again, to any replica.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

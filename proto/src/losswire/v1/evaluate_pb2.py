@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from losswire.v1 import exact_sums_pb2 as losswire_dot_v1_dot_exact__sums__pb2
 from losswire.v1 import loss_spec_pb2 as losswire_dot_v1_dot_loss__spec__pb2
+from losswire.v1 import runs_pb2 as losswire_dot_v1_dot_runs__pb2
 from losswire.v1 import tensor_pb2 as losswire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alosswire/v1/evaluate.proto\x12\x0blosswire.v1\x1a\x1blosswire/v1/loss_spec.proto\x1a\x18losswire/v1/tensor.proto\"_\n\nOutputSpec\x12+\n\x08gradient\x18\x01 \x01(\x0b\x32\x19.losswire.v1.GradientSpec\x12$\n\x07outputs\x18\x02 \x03(\x0e\x32\x13.losswire.v1.Output\"\x9e\x01\n\x0cGradientSpec\x12(\n\x0bgrad_output\x18\x01 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12&\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.losswire.v1.DtypeH\x00\x88\x01\x01\x12\x32\n\x0b\x64\x65stination\x18\x03 \x01(\x0b\x32\x1d.losswire.v1.SharedMemorySpanB\x08\n\x06_dtype\"\xe5\x01\n\x0f\x45valuateRequest\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12(\n\x07outputs\x18\x02 \x01(\x0b\x32\x17.losswire.v1.OutputSpec\x12\x0e\n\x06series\x18\x03 \x01(\t\x12#\n\x06target\x18\x04 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12*\n\rsample_weight\x18\x05 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12\"\n\x05input\x18\x0f \x01(\x0b\x32\x13.losswire.v1.Tensor\"\xb0\x03\n\x10\x45valuateResponse\x12\x10\n\x08loss_sum\x18\x01 \x01(\x01\x12\x12\n\nweight_sum\x18\x02 \x01(\x01\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x15\n\rignored_count\x18\x04 \x01(\x03\x12\x1a\n\rcorrect_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12!\n\x04loss\x18\x06 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12(\n\x0blog_sum_exp\x18\x07 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12(\n\x0bpredictions\x18\x08 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12*\n\rprobabilities\x18\t \x01(\x0b\x32\x13.losswire.v1.Tensor\x12.\n\x11log_probabilities\x18\n \x01(\x0b\x32\x13.losswire.v1.Tensor\x12$\n\x07\x65ntropy\x18\x0b \x01(\x0b\x32\x13.losswire.v1.Tensor\x12%\n\x08gradient\x18\x0f \x01(\x0b\x32\x13.losswire.v1.TensorB\x10\n\x0e_correct_count\"r\n\x15\x45valuateStreamRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.losswire.v1.EvaluateRequestH\x00\x12!\n\x04slab\x18\x02 \x01(\x0b\x32\x11.losswire.v1.SlabH\x00\x42\x06\n\x04part\"\x98\x01\n\x04Slab\x12\x11\n\tfirst_row\x18\x01 \x01(\x03\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\x0c\x12\x15\n\rsample_weight\x18\x05 \x01(\x0c\x12\x0e\n\x06weight\x18\x06 \x01(\x0c\x12\x13\n\x0bgrad_output\x18\x07 \x01(\x0c\x12\r\n\x05input\x18\x0f \x01(\x0c\"{\n\x16\x45valuateStreamResponse\x12\'\n\x04slab\x18\x01 \x01(\x0b\x32\x17.losswire.v1.ResultSlabH\x00\x12\x30\n\x07summary\x18\x02 \x01(\x0b\x32\x1d.losswire.v1.EvaluateResponseH\x00\x42\x06\n\x04part\"\xd0\x01\n\nResultSlab\x12\x11\n\tfirst_row\x18\x01 \x01(\x03\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04loss\x18\x04 \x01(\x0c\x12\x13\n\x0blog_sum_exp\x18\x05 \x01(\x0c\x12\x13\n\x0bpredictions\x18\x06 \x01(\x0c\x12\x15\n\rprobabilities\x18\x07 \x01(\x0c\x12\x19\n\x11log_probabilities\x18\x08 \x01(\x0c\x12\x0f\n\x07\x65ntropy\x18\t \x01(\x0c\x12\x10\n\x08gradient\x18\x0f \x01(\x0c*\x9c\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_LOG_SUM_EXP\x10\x01\x12\x18\n\x14OUTPUT_PROBABILITIES\x10\x02\x12\x1c\n\x18OUTPUT_LOG_PROBABILITIES\x10\x03\x12\x16\n\x12OUTPUT_PREDICTIONS\x10\x04\x12\x12\n\x0eOUTPUT_ENTROPY\x10\x05\x42g\n\x0blosswire.v1B\rEvaluateProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alosswire/v1/evaluate.proto\x12\x0blosswire.v1\x1a\x1closswire/v1/exact_sums.proto\x1a\x1blosswire/v1/loss_spec.proto\x1a\x16losswire/v1/runs.proto\x1a\x18losswire/v1/tensor.proto\"_\n\nOutputSpec\x12+\n\x08gradient\x18\x01 \x01(\x0b\x32\x19.losswire.v1.GradientSpec\x12$\n\x07outputs\x18\x02 \x03(\x0e\x32\x13.losswire.v1.Output\"\x9e\x01\n\x0cGradientSpec\x12(\n\x0bgrad_output\x18\x01 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12&\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.losswire.v1.DtypeH\x00\x88\x01\x01\x12\x32\n\x0b\x64\x65stination\x18\x03 \x01(\x0b\x32\x1d.losswire.v1.SharedMemorySpanB\x08\n\x06_dtype\"\x1d\n\tExactSpec\x12\x10\n\x08\x62y_class\x18\x01 \x01(\x08\"\xb2\x02\n\x0f\x45valuateRequest\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12(\n\x07outputs\x18\x02 \x01(\x0b\x32\x17.losswire.v1.OutputSpec\x12\x0e\n\x06series\x18\x03 \x01(\t\x12#\n\x06target\x18\x04 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12*\n\rsample_weight\x18\x05 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12%\n\x05\x65xact\x18\x06 \x01(\x0b\x32\x16.losswire.v1.ExactSpec\x12$\n\x07run_key\x18\x07 \x01(\x0b\x32\x13.losswire.v1.RunKey\x12\"\n\x05input\x18\x0f \x01(\x0b\x32\x13.losswire.v1.Tensor\"\x9c\x04\n\x10\x45valuateResponse\x12\x10\n\x08loss_sum\x18\x01 \x01(\x01\x12\x12\n\nweight_sum\x18\x02 \x01(\x01\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x15\n\rignored_count\x18\x04 \x01(\x03\x12\x1a\n\rcorrect_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12!\n\x04loss\x18\x06 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12(\n\x0blog_sum_exp\x18\x07 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12(\n\x0bpredictions\x18\x08 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12*\n\rprobabilities\x18\t \x01(\x0b\x32\x13.losswire.v1.Tensor\x12.\n\x11log_probabilities\x18\n \x01(\x0b\x32\x13.losswire.v1.Tensor\x12$\n\x07\x65ntropy\x18\x0b \x01(\x0b\x32\x13.losswire.v1.Tensor\x12%\n\x05\x65xact\x18\x0c \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12.\n\x0e\x65xact_by_class\x18\r \x03(\x0b\x32\x16.losswire.v1.ClassSums\x12\x13\n\x0bwas_counted\x18\x0e \x01(\x08\x12%\n\x08gradient\x18\x0f \x01(\x0b\x32\x13.losswire.v1.TensorB\x10\n\x0e_correct_count\"r\n\x15\x45valuateStreamRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.losswire.v1.EvaluateRequestH\x00\x12!\n\x04slab\x18\x02 \x01(\x0b\x32\x11.losswire.v1.SlabH\x00\x42\x06\n\x04part\"\x98\x01\n\x04Slab\x12\x11\n\tfirst_row\x18\x01 \x01(\x03\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\x0c\x12\x15\n\rsample_weight\x18\x05 \x01(\x0c\x12\x0e\n\x06weight\x18\x06 \x01(\x0c\x12\x13\n\x0bgrad_output\x18\x07 \x01(\x0c\x12\r\n\x05input\x18\x0f \x01(\x0c\"{\n\x16\x45valuateStreamResponse\x12\'\n\x04slab\x18\x01 \x01(\x0b\x32\x17.losswire.v1.ResultSlabH\x00\x12\x30\n\x07summary\x18\x02 \x01(\x0b\x32\x1d.losswire.v1.EvaluateResponseH\x00\x42\x06\n\x04part\"\xd0\x01\n\nResultSlab\x12\x11\n\tfirst_row\x18\x01 \x01(\x03\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04loss\x18\x04 \x01(\x0c\x12\x13\n\x0blog_sum_exp\x18\x05 \x01(\x0c\x12\x13\n\x0bpredictions\x18\x06 \x01(\x0c\x12\x15\n\rprobabilities\x18\x07 \x01(\x0c\x12\x19\n\x11log_probabilities\x18\x08 \x01(\x0c\x12\x0f\n\x07\x65ntropy\x18\t \x01(\x0c\x12\x10\n\x08gradient\x18\x0f \x01(\x0c*\x9c\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_LOG_SUM_EXP\x10\x01\x12\x18\n\x14OUTPUT_PROBABILITIES\x10\x02\x12\x1c\n\x18OUTPUT_LOG_PROBABILITIES\x10\x03\x12\x16\n\x12OUTPUT_PREDICTIONS\x10\x04\x12\x12\n\x0eOUTPUT_ENTROPY\x10\x05\x42g\n\x0blosswire.v1B\rEvaluateProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +36,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.evaluate_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\rEvaluateProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
-  _globals['_OUTPUT']._serialized_start=1631
-  _globals['_OUTPUT']._serialized_end=1787
-  _globals['_OUTPUTSPEC']._serialized_start=98
-  _globals['_OUTPUTSPEC']._serialized_end=193
-  _globals['_GRADIENTSPEC']._serialized_start=196
-  _globals['_GRADIENTSPEC']._serialized_end=354
-  _globals['_EVALUATEREQUEST']._serialized_start=357
-  _globals['_EVALUATEREQUEST']._serialized_end=586
-  _globals['_EVALUATERESPONSE']._serialized_start=589
-  _globals['_EVALUATERESPONSE']._serialized_end=1021
-  _globals['_EVALUATESTREAMREQUEST']._serialized_start=1023
-  _globals['_EVALUATESTREAMREQUEST']._serialized_end=1137
-  _globals['_SLAB']._serialized_start=1140
-  _globals['_SLAB']._serialized_end=1292
-  _globals['_EVALUATESTREAMRESPONSE']._serialized_start=1294
-  _globals['_EVALUATESTREAMRESPONSE']._serialized_end=1417
-  _globals['_RESULTSLAB']._serialized_start=1420
-  _globals['_RESULTSLAB']._serialized_end=1628
+  _globals['_OUTPUT']._serialized_start=1901
+  _globals['_OUTPUT']._serialized_end=2057
+  _globals['_OUTPUTSPEC']._serialized_start=152
+  _globals['_OUTPUTSPEC']._serialized_end=247
+  _globals['_GRADIENTSPEC']._serialized_start=250
+  _globals['_GRADIENTSPEC']._serialized_end=408
+  _globals['_EXACTSPEC']._serialized_start=410
+  _globals['_EXACTSPEC']._serialized_end=439
+  _globals['_EVALUATEREQUEST']._serialized_start=442
+  _globals['_EVALUATEREQUEST']._serialized_end=748
+  _globals['_EVALUATERESPONSE']._serialized_start=751
+  _globals['_EVALUATERESPONSE']._serialized_end=1291
+  _globals['_EVALUATESTREAMREQUEST']._serialized_start=1293
+  _globals['_EVALUATESTREAMREQUEST']._serialized_end=1407
+  _globals['_SLAB']._serialized_start=1410
+  _globals['_SLAB']._serialized_end=1562
+  _globals['_EVALUATESTREAMRESPONSE']._serialized_start=1564
+  _globals['_EVALUATESTREAMRESPONSE']._serialized_end=1687
+  _globals['_RESULTSLAB']._serialized_start=1690
+  _globals['_RESULTSLAB']._serialized_end=1898
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from losswire.v1 import exact_sums_pb2 as _exact_sums_pb2
 from losswire.v1 import loss_spec_pb2 as _loss_spec_pb2
+from losswire.v1 import runs_pb2 as _runs_pb2
 from losswire.v1 import tensor_pb2 as _tensor_pb2
 import builtins as _builtins
 import sys
@@ -134,6 +136,28 @@ class GradientSpec(_message.Message):
 Global___GradientSpec: _TypeAlias = GradientSpec  # noqa: Y015
 
 @_typing.final
+class ExactSpec(_message.Message):
+    """What exact sums to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_CLASS_FIELD_NUMBER: _builtins.int
+    by_class: _builtins.bool
+    """Whether also those of each class. The input may have at most `RunLimits.max_classes` classes."""
+    def __init__(
+        self,
+        *,
+        by_class: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_class", b"by_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExactSpec: _TypeAlias = ExactSpec  # noqa: Y015
+
+@_typing.final
 class EvaluateRequest(_message.Message):
     """One batch to evaluate.
 
@@ -156,6 +180,8 @@ class EvaluateRequest(_message.Message):
     SERIES_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     SAMPLE_WEIGHT_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    RUN_KEY_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     series: _builtins.str
     """Name under which the loss is added up in the server's metrics: up to 64 letters, digits and any of `_.:/-`. The
@@ -180,6 +206,16 @@ class EvaluateRequest(_message.Message):
         """
 
     @_builtins.property
+    def exact(self) -> Global___ExactSpec:
+        """If set, the exact sums are returned. An empty `ExactSpec` is enough, but it must be set."""
+
+    @_builtins.property
+    def run_key(self) -> _runs_pb2.RunKey:
+        """If set, the evaluation counts in a run, and is answered once its sums are on disk: see `RunService`. It must have
+        the run's loss, options and class weights, and if the run is `by_class`, it must set `exact.by_class`.
+        """
+
+    @_builtins.property
     def input(self) -> _tensor_pb2.Tensor:
         """Required: logits, probabilities or log-probabilities, as the loss's message says, in a floating dtype. Last, so
         that a writer can append the elements without copying.
@@ -193,11 +229,13 @@ class EvaluateRequest(_message.Message):
         series: _builtins.str = ...,
         target: _tensor_pb2.Tensor | None = ...,
         sample_weight: _tensor_pb2.Tensor | None = ...,
+        exact: Global___ExactSpec | None = ...,
+        run_key: _runs_pb2.RunKey | None = ...,
         input: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "outputs", b"outputs", "sample_weight", b"sample_weight", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "outputs", b"outputs", "sample_weight", b"sample_weight", "series", b"series", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "series", b"series", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,6 +262,9 @@ class EvaluateResponse(_message.Message):
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     ENTROPY_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    EXACT_BY_CLASS_FIELD_NUMBER: _builtins.int
+    WAS_COUNTED_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
     loss_sum: _builtins.float
     """Sum of the rows' losses, in double precision and in row order, whatever the reduction."""
@@ -240,6 +281,8 @@ class EvaluateResponse(_message.Message):
     for the class with the largest probability (the first of them in a tie), a binary target for whether it is above
     one half.
     """
+    was_counted: _builtins.bool
+    """Only with `EvaluateRequest.run_key`: whether the key counted before with the same sums, so that nothing was added."""
     @_builtins.property
     def loss(self) -> _tensor_pb2.Tensor:
         """FLOAT64 for FLOAT64 input, else FLOAT32. Reduction `none`: of the shape of index targets, or of the input's shape
@@ -268,6 +311,14 @@ class EvaluateResponse(_message.Message):
         """Same dtype and shape as the loss with reduction `none`, also for rows that are ignored; only with OUTPUT_ENTROPY."""
 
     @_builtins.property
+    def exact(self) -> _exact_sums_pb2.ExactSums:
+        """Only if `EvaluateRequest.exact` is set."""
+
+    @_builtins.property
+    def exact_by_class(self) -> _containers.RepeatedCompositeFieldContainer[_exact_sums_pb2.ClassSums]:
+        """Only with `ExactSpec.by_class`: the classes that rows have, in ascending order."""
+
+    @_builtins.property
     def gradient(self) -> _tensor_pb2.Tensor:
         """The input's shape; only if `OutputSpec.gradient` is set."""
 
@@ -285,11 +336,14 @@ class EvaluateResponse(_message.Message):
         probabilities: _tensor_pb2.Tensor | None = ...,
         log_probabilities: _tensor_pb2.Tensor | None = ...,
         entropy: _tensor_pb2.Tensor | None = ...,
+        exact: _exact_sums_pb2.ExactSums | None = ...,
+        exact_by_class: _abc.Iterable[_exact_sums_pb2.ClassSums] | None = ...,
+        was_counted: _builtins.bool = ...,
         gradient: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "weight_sum", b"weight_sum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "exact_by_class", b"exact_by_class", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "was_counted", b"was_counted", "weight_sum", b"weight_sum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__correct_count: _TypeAlias = _typing.Literal["correct_count"]  # noqa: Y015
     _WhichOneofArgType__correct_count: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count"]  # noqa: Y015

@@ -29,7 +29,8 @@ if _version_not_supported:
 
 
 class LossServiceStub(object):
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
@@ -80,7 +81,8 @@ class LossServiceStub(object):
 
 
 class LossServiceServicer(object):
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
@@ -108,6 +110,13 @@ class LossServiceServicer(object):
         RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
         and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
         use `EvaluateStream`.
+        With a `run_key` also the codes of `RunService`, and:
+        ALREADY_EXISTS: the key counts already, with other sums or in another slice (`ERROR_REASON_KEY_CONFLICT`). A
+        `KeyConflict` has both. Find out which worker evaluated other rows, or other numbers, under this key.
+        FAILED_PRECONDITION: the run is finished and lacks this key (`ERROR_REASON_RUN_FINISHED`), or has another loss,
+        options or class weights, which a BadRequest names (`ERROR_REASON_RUN_MISMATCH`). Nothing counts. Do not retry.
+        RESOURCE_EXHAUSTED without a RetryInfo: the run has as many keys, slices or classes as it may
+        (`ERROR_REASON_RUN_QUOTA`). Evaluate more rows under a key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,7 +210,8 @@ def add_LossServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LossService(object):
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
     UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.

@@ -30,7 +30,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LossServiceStub:
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
@@ -62,6 +63,13 @@ class LossServiceStub:
       RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
         and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
         use `EvaluateStream`.
+    With a `run_key` also the codes of `RunService`, and:
+      ALREADY_EXISTS: the key counts already, with other sums or in another slice (`ERROR_REASON_KEY_CONFLICT`). A
+        `KeyConflict` has both. Find out which worker evaluated other rows, or other numbers, under this key.
+      FAILED_PRECONDITION: the run is finished and lacks this key (`ERROR_REASON_RUN_FINISHED`), or has another loss,
+        options or class weights, which a BadRequest names (`ERROR_REASON_RUN_MISMATCH`). Nothing counts. Do not retry.
+      RESOURCE_EXHAUSTED without a RetryInfo: the run has as many keys, slices or classes as it may
+        (`ERROR_REASON_RUN_QUOTA`). Evaluate more rows under a key.
     """
     BatchEvaluate: _grpc.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]
     """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
@@ -100,7 +108,8 @@ class LossServiceStub:
 
 @_typing.type_check_only
 class LossServiceAsyncStub(LossServiceStub):
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
@@ -129,6 +138,13 @@ class LossServiceAsyncStub(LossServiceStub):
       RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
         and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
         use `EvaluateStream`.
+    With a `run_key` also the codes of `RunService`, and:
+      ALREADY_EXISTS: the key counts already, with other sums or in another slice (`ERROR_REASON_KEY_CONFLICT`). A
+        `KeyConflict` has both. Find out which worker evaluated other rows, or other numbers, under this key.
+      FAILED_PRECONDITION: the run is finished and lacks this key (`ERROR_REASON_RUN_FINISHED`), or has another loss,
+        options or class weights, which a BadRequest names (`ERROR_REASON_RUN_MISMATCH`). Nothing counts. Do not retry.
+      RESOURCE_EXHAUSTED without a RetryInfo: the run has as many keys, slices or classes as it may
+        (`ERROR_REASON_RUN_QUOTA`). Evaluate more rows under a key.
     """
     BatchEvaluate: _aio.UnaryUnaryMultiCallable[_batch_evaluate_pb2.BatchEvaluateRequest, _batch_evaluate_pb2.BatchEvaluateResponse]  # type: ignore[assignment]
     """Evaluates several batches in one call, each as `Evaluate` would; a wrong batch fails alone. This is for many small
@@ -166,7 +182,8 @@ class LossServiceAsyncStub(LossServiceStub):
     """
 
 class LossServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Evaluates PyTorch's cross-entropy family. Every call is pure: sending it again changes nothing but the metrics.
+    """Evaluates PyTorch's cross-entropy family. Every call may be sent again: that changes nothing but the metrics. An
+    evaluation with a `run_key` counts once.
 
     Any call may end with these status codes, in addition to those in its own comment:
       UNAVAILABLE: the server cannot be reached, or is shutting down. Retry with backoff, on another replica if possible.
@@ -199,6 +216,13 @@ class LossServiceServicer(metaclass=_abc_1.ABCMeta):
           RESOURCE_EXHAUSTED without: the message is larger than `Limits.max_message_bytes`, or the request, its evaluation
             and its answer take more than `CallerLimits.max_inflight_bytes` (`ERROR_REASON_TOO_LARGE`). Send fewer rows, or
             use `EvaluateStream`.
+        With a `run_key` also the codes of `RunService`, and:
+          ALREADY_EXISTS: the key counts already, with other sums or in another slice (`ERROR_REASON_KEY_CONFLICT`). A
+            `KeyConflict` has both. Find out which worker evaluated other rows, or other numbers, under this key.
+          FAILED_PRECONDITION: the run is finished and lacks this key (`ERROR_REASON_RUN_FINISHED`), or has another loss,
+            options or class weights, which a BadRequest names (`ERROR_REASON_RUN_MISMATCH`). Nothing counts. Do not retry.
+          RESOURCE_EXHAUSTED without a RetryInfo: the run has as many keys, slices or classes as it may
+            (`ERROR_REASON_RUN_QUOTA`). Evaluate more rows under a key.
         """
 
     @_abc_1.abstractmethod

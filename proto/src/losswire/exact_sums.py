@@ -1,0 +1,188 @@
+"""The exact sums over the rows of batches, and the numbers that follow from them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from losswire import v1
+from losswire.exact_sum import UNITS_IN_ONE, ZERO, ExactSum, quotient
+
+SUMS = ("loss", "weight", "loss_squared", "loss_times_weight", "weight_squared")
+ROOT_BITS = 64  # more than a double has, so that rounding them rounds the root
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Numbers that follow from exact sums, each rounded once.
+
+    Attributes:
+        mean: The sum of the losses divided by `weight_sum`: NaN if no row counts, and as in IEEE 754 if a loss is not
+            finite.
+        loss_sum: Of the losses.
+        weight_sum: What `mean` divides by.
+        standard_error: Of the mean: the root of n / (n - 1) times the sum of (loss - mean * weight)^2, divided by
+            `weight_sum`, over n rows (Cochran, Sampling Techniques, 1977, 6.4: the error of a ratio). With weights of 1
+            it is the sample's standard deviation divided by the root of n. NaN below 2 rows.
+        perplexity: The exponential of `mean`.
+        accuracy: The part of the rows whose prediction is the target; None unless predictions were asked for.
+        row_count: Rows that counted.
+        ignored_count: Rows that were ignored.
+        nonfinite_count: Of the rows that counted, those whose loss is NaN or infinite.
+    """
+
+    mean: float
+    loss_sum: float
+    weight_sum: float
+    standard_error: float
+    perplexity: float
+    accuracy: float | None
+    row_count: int
+    ignored_count: int
+    nonfinite_count: int
+
+    def to_message(self) -> v1.Statistics:
+        return v1.Statistics(**{name: getattr(self, name) for name in self.__slots__})
+
+    @classmethod
+    def from_message(cls, message: v1.Statistics) -> "Statistics":
+        fields = {name: getattr(message, name) for name in cls.__slots__}
+        return cls(**{**fields, "accuracy": message.accuracy if message.HasField("accuracy") else None})
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSums:
+    """Exact sums over the rows of any number of batches. They merge in any order and grouping to the same sums.
+
+        >>> total = first.exact + second.exact
+        >>> total.statistics.mean
+
+    Attributes:
+        loss: Of the rows' losses.
+        weight: What ``mean`` divides by.
+        loss_squared: Of the squares of the losses.
+        loss_times_weight: Of the products of loss and weight.
+        weight_squared: Of the squares of the weights.
+        row_count: Rows that counted.
+        ignored_count: Rows that were ignored.
+        correct_count: Rows whose prediction is the target; None unless predictions were asked for, for all of them.
+    """
+
+    loss: ExactSum = ZERO
+    weight: ExactSum = ZERO
+    loss_squared: ExactSum = ZERO
+    loss_times_weight: ExactSum = ZERO
+    weight_squared: ExactSum = ZERO
+    row_count: int = 0
+    ignored_count: int = 0
+    correct_count: int | None = 0
+
+    def __add__(self, other: "ExactSums") -> "ExactSums":
+        correct = None
+        if self.correct_count is not None and other.correct_count is not None:
+            correct = self.correct_count + other.correct_count
+        return ExactSums(
+            loss=self.loss + other.loss,
+            weight=self.weight + other.weight,
+            loss_squared=self.loss_squared + other.loss_squared,
+            loss_times_weight=self.loss_times_weight + other.loss_times_weight,
+            weight_squared=self.weight_squared + other.weight_squared,
+            row_count=self.row_count + other.row_count,
+            ignored_count=self.ignored_count + other.ignored_count,
+            correct_count=correct,
+        )
+
+    @property
+    def statistics(self) -> Statistics:
+        """What follows from the sums."""
+        mean, rows = self._mean(), self.row_count
+        return Statistics(
+            mean=mean,
+            loss_sum=float(self.loss),
+            weight_sum=float(self.weight),
+            standard_error=self._standard_error(),
+            perplexity=_exponential(mean),
+            accuracy=None if self.correct_count is None else quotient(self.correct_count, rows),
+            row_count=rows,
+            ignored_count=self.ignored_count,
+            nonfinite_count=self.loss.nonfinite_count,
+        )
+
+    def is_same(self, other: "ExactSums") -> bool:
+        """Whether they are sums of the same rows, of which one may lack the count of correct predictions."""
+        is_known = None not in (self.correct_count, other.correct_count)
+        if is_known and self.correct_count != other.correct_count:
+            return False
+        return replace(self, correct_count=None) == replace(other, correct_count=None)
+
+    @classmethod
+    def from_message(cls, message: v1.ExactSums) -> "ExactSums":
+        """Reads sums.
+
+        Raises:
+            FieldError: One of them is none.
+        """
+        return cls(
+            **{name: ExactSum.from_message(getattr(message, name)) for name in SUMS},
+            row_count=message.row_count,
+            ignored_count=message.ignored_count,
+            correct_count=message.correct_count if message.HasField("correct_count") else None,
+        )
+
+    def to_message(self) -> v1.ExactSums:
+        return v1.ExactSums(
+            loss=self.loss.to_message(),
+            weight=self.weight.to_message(),
+            loss_squared=self.loss_squared.to_message(),
+            loss_times_weight=self.loss_times_weight.to_message(),
+            weight_squared=self.weight_squared.to_message(),
+            row_count=self.row_count,
+            ignored_count=self.ignored_count,
+            correct_count=self.correct_count,
+        )
+
+    def _mean(self) -> float:
+        if not self.row_count:
+            return math.nan
+        if self.loss.nonfinite_count or self.weight.nonfinite_count:
+            weight = float(self.weight)
+            return float(self.loss) / weight if weight else math.nan
+        return quotient(self.loss.units, self.weight.units)
+
+    def _standard_error(self) -> float:
+        n, loss, weight = self.row_count, self.loss.units, self.weight.units
+        if n < 2 or not weight or any(getattr(self, name).nonfinite_count for name in SUMS):
+            return math.nan
+        squares, products = self.loss_squared.units, self.loss_times_weight.units
+        weights = self.weight_squared.units
+        residuals = squares * weight**2 - 2 * loss * products * weight + loss**2 * weights  # times weight^2
+        return _root(n * residuals * UNITS_IN_ONE, (n - 1) * weight**4)
+
+
+def by_class_from_messages(messages: Iterable[v1.ClassSums]) -> dict[int, ExactSums]:
+    """The sums of each class."""
+    return {message.class_index: ExactSums.from_message(message.sums) for message in messages}
+
+
+def merged(a: Mapping[int, ExactSums], b: Mapping[int, ExactSums]) -> dict[int, ExactSums]:
+    """The sums of each class of two parts."""
+    return {key: a.get(key, NOTHING) + b.get(key, NOTHING) for key in sorted({*a, *b})}
+
+
+NOTHING = ExactSums()
+
+
+def _exponential(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _root(a: int, b: int) -> float:
+    """The double nearest to the root of a / b."""
+    shift = max(0, 2 * ROOT_BITS - (a.bit_length() - b.bit_length()))
+    shift += shift % 2
+    whole, rest = divmod(a << shift, b)
+    root = math.isqrt(whole)
+    is_inexact = rest or root * root != whole
+    return quotient(2 * root + bool(is_inexact), 2 << shift // 2)  # the last bit stands for all that is left out
