@@ -2,6 +2,7 @@
 
 #include "binary.h"
 #include "classes.h"
+#include "exact_sums.h"
 #include "nll_rows.h"
 #include "pieces.h"
 #include "row_sums.h"
@@ -87,4 +88,19 @@ extern "C" void tally_float64(int64_t *counts, const double *x, int64_t rows, co
 }
 extern "C" void tally_float32(int64_t *counts, const float *x, int64_t rows, const float *bounds, int64_t bound_count) {
     tally(counts, x, rows, bounds, bound_count);
+}
+
+// Exact sums of rows: of losses and their squares; with weights also of products with these, of weights and their squares.
+extern "C" void exact_float64(ExactDigits *to, const double *losses, const double *weights, const int64_t *places,
+                              int64_t count) {
+    exact_sums(to, losses, weights, places, count);
+}
+extern "C" void exact_float32(ExactDigits *to, const float *losses, const double *weights, const int64_t *places,
+                              int64_t count) {
+    exact_sums(to, losses, weights, places, count);
+}
+
+// Places of rows by class.
+extern "C" void group(int64_t *places, int64_t *ends, const int64_t *classes, int64_t rows, int64_t class_count) {
+    group_rows(places, ends, classes, rows, class_count);
 }

@@ -30,6 +30,8 @@ from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult, Tally
 from ce_engine._slab import RowResults, Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
+from ce_engine._sums.exact import exact_sums, exact_sums_by_class
+from ce_engine._sums.exact_sum import ExactSum, ExactSums
 from ce_engine._sums.tallies import tally
 from ce_engine.functional import (
     binary_cross_entropy,
@@ -46,6 +48,8 @@ __all__ = [
     "Engine",
     "EngineClosedError",
     "EngineError",
+    "ExactSum",
+    "ExactSums",
     "InvalidArgumentError",
     "Launch",
     "LossResult",
@@ -67,6 +71,8 @@ __all__ = [
     "cross_entropy",
     "evaluate",
     "evaluate_stacked",
+    "exact_sums",
+    "exact_sums_by_class",
     "keep_memory",
     "kept_memory",
     "memory_needed",

@@ -42,6 +42,13 @@ class Library:
         for function in self.tally.values():
             function.restype = None
             function.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        self.exact = {torch.float64: library.exact_float64, torch.float32: library.exact_float32}
+        for function in self.exact.values():
+            function.restype = None
+            function.argtypes = (*[ctypes.c_void_p] * 4, ctypes.c_int64)
+        self.group = library.group
+        self.group.restype = None
+        self.group.argtypes = (*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)
 
 
 def runnable() -> list[str]:

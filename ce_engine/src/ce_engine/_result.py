@@ -3,6 +3,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ce_engine._sums.exact_sum import ExactSums
+
 
 @dataclass(eq=False, slots=True)
 class Tally:
@@ -62,6 +64,9 @@ class LossResult:
             probability target this is the class of its largest probability, for a binary target whether it is above
             one half.
         tally: Of the rows' losses, if the slab's `tally_bounds` asked for it.
+        exact: Exact sums of the rows' losses and weights, if the slab's `exact` asked for them.
+        exact_by_class: Those over the rows of each class, by ascending class, if it asked for ``by_class``: of classes
+            that rows which count have.
     """
 
     loss: Tensor
@@ -77,6 +82,8 @@ class LossResult:
     predictions: Tensor | None = None
     correct_count: int | None = None
     tally: Tally | None = None
+    exact: ExactSums | None = None
+    exact_by_class: dict[int, ExactSums] | None = None
 
 
 @dataclass(eq=False)
@@ -100,6 +107,8 @@ class StackedResult:
     predictions: Tensor | None = None
     correct_count: list[int] | None = None
     tally: Tally | None = None
+    exact: list[ExactSums] | None = None
+    exact_by_class: list[dict[int, ExactSums]] | None = None
 
     def __len__(self) -> int:
         return len(self.loss_sum)

@@ -74,3 +74,14 @@ def blocks_of(count: int, rows: Tensor) -> Iterator[Block]:
             first = sample * positions + position
             last = first + (sample_end - sample) * (position_end - position)
             yield Block(slice(sample, sample_end), slice(position, position_end), slice(first, last))
+
+
+def largest_classes(
+    rows: Tensor,  # (samples, positions, C)
+    dtype: torch.dtype,  # in which they are compared
+) -> Tensor:  # (samples * positions) int64
+    """The class with the largest number of each row, the first one in a tie."""
+    found = torch.zeros(rows.shape[0] * rows.shape[1], dtype=torch.int64, device="cpu")
+    for block in blocks(rows, dtype.itemsize):
+        found[block.rows] = rows[block.samples, block.positions].to(dtype).argmax(2).view(-1)
+    return found

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Size, Tensor
@@ -11,7 +12,8 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
-from ce_engine._rows import Block, class_rows, element_rows
+from ce_engine._rows import Block, class_rows, element_rows, largest_classes
+from ce_engine._sums.exact import add_exact
 from ce_engine._sums.tallies import tally
 
 T = TypeVar("T")
@@ -220,6 +222,7 @@ class Slab:
         request_count: How many requests its rows are of.
         form: What it has in common with other slabs, if only input and classes differ. Slabs made from it have none.
         tally_bounds: If set, the result has a `Tally` of its rows' losses by these bounds.
+        exact: If ``sums`` or ``by_class``, the result has `ExactSums` of its rows, or those of each class too.
     """
 
     kind: Kind
@@ -232,6 +235,7 @@ class Slab:
     request_count: int = 1
     form: "Form | None" = field(default=None, init=False)
     tally_bounds: tuple[float, ...] | None = field(default=None, init=False)
+    exact: Literal["", "sums", "by_class"] = field(default="", kw_only=True)
 
     def with_grad_into(self, memory: Tensor) -> "Slab":
         """The same slab, whose gradient is written into the caller's memory, and comes back as that tensor.
@@ -256,12 +260,24 @@ class Slab:
         """Bytes of the input."""
         return self.input.nbytes
 
+    @property
+    def row_classes(self) -> Callable[[], Tensor]:
+        """Finds the classes of the rows, (R) int64 or bool: for `exact_sums_by_class`. It does not hold the input.
+
+        A probability target has the class with the largest probability, the first one in a tie; a binary target
+        whether it is above one half; an ignored row any class.
+        """
+        return partial(_classes_of, self.kind, self.rows.classes, self.target)
+
     def result(self, results: RowResults) -> Any:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
         result = self._loss_result(results) if self.finish is None else self.finish(results)
         if self.tally_bounds is not None:
             known = result.loss_sum if self.finish is None else None
             result.tally = tally(results.losses, self.reduction, self.tally_bounds, known)
+        if self.exact:
+            classes = self.row_classes() if self.exact == "by_class" else None
+            add_exact(result, self.reduction, results.losses, self.rows.ignored, results.correct, classes)
         return result
 
     def _loss_result(self, results: RowResults) -> LossResult:
@@ -284,6 +300,15 @@ class Slab:
             result.predictions = results.predictions.reshape(shape)
         if results.correct is not None:
             result.correct_count = int(results.correct.count_nonzero())
+
+
+def _classes_of(kind: Kind, classes: Tensor | None, target: Tensor | None) -> Tensor:
+    if classes is not None:
+        return classes
+    target = kind.as_rows(present(target))
+    if kind.loss in ELEMENTWISE:
+        return (target.to(kind.compute_dtype) > 0.5).view(-1).cpu()
+    return largest_classes(target, kind.compute_dtype)
 
 
 def _check_grad_into(memory: Tensor, slab: Slab) -> None:

@@ -1,0 +1,87 @@
+"""Exact sums of batches whose losses are there."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ce_engine._reduction import Reduction
+from ce_engine._result import LossResult, StackedResult
+from ce_engine._sums.by_class import sums_by_class
+from ce_engine._sums.exact_rows import ExactRows
+from ce_engine._sums.exact_sum import ExactSums
+
+
+def exact_sums(
+    losses: Tensor,  # (R)
+    reduction: Reduction,
+    correct: Tensor | None = None,  # (R) bool
+) -> ExactSums:
+    """Adds up the losses and weights of a batch's rows exactly.
+
+        >>> results = engine.submit(planned).result()  # of a `SlabBySlab`
+        >>> total += exact_sums(results.losses, planned.reduction, results.correct)
+
+    Args:
+        losses: Of the rows; 0 for ignored ones.
+        reduction: Of the batch.
+        correct: Whether a row counts and its prediction is its target: `RowResults.correct`.
+    """
+    rows = ExactRows(losses, reduction.row_weight)
+    return rows.sums(0, len(rows), reduction.ignored_count, None if correct is None else _count(correct))
+
+
+def exact_sums_by_class(
+    losses: Tensor,  # (R)
+    reduction: Reduction,
+    classes: Tensor,  # (R), of an integer dtype or bool
+    ignored: Tensor | None = None,  # (R) bool
+    correct: Tensor | None = None,  # (R) bool
+) -> dict[int, ExactSums]:
+    """`exact_sums` over the rows of each class: of those that rows have which count, in ascending order.
+
+    Args:
+        losses: Of the rows.
+        reduction: Of the batch.
+        classes: Of the rows, as `Slab.row_classes` tells; of ignored ones, any.
+        ignored: Which rows are ignored: `Slab.rows.ignored`.
+        correct: As for `exact_sums`.
+
+    Raises:
+        InvalidArgumentError: A class is negative.
+    """
+    return sums_by_class(ExactRows(losses, reduction.row_weight), classes, ignored, correct)
+
+
+def add_exact(
+    result: LossResult | StackedResult,
+    reduction: Reduction,  # of all rows, as the next three
+    losses: Tensor,
+    ignored: Tensor | None,
+    correct: Tensor | None,
+    classes: Tensor | None,
+) -> None:
+    """Adds exact sums to a result; by class too if classes are given."""
+    if isinstance(result, LossResult):
+        result.exact = exact_sums(losses, reduction, correct)
+        if classes is not None:
+            result.exact_by_class = exact_sums_by_class(losses, reduction, classes, ignored, correct)
+        return
+    requests = [ExactRows(*of_request) for of_request in _cut(len(result), losses, reduction.row_weight)]
+    flags = _cut(len(result), ignored, correct)
+    result.exact = [
+        rows.sums(0, len(rows), 0 if left_out is None else _count(left_out), None if found is None else _count(found))
+        for rows, (left_out, found) in zip(requests, flags, strict=True)
+    ]
+    if classes is not None:
+        of_requests = zip(requests, _cut(len(result), classes, ignored, correct), strict=True)
+        result.exact_by_class = [sums_by_class(rows, *of_rows) for rows, of_rows in of_requests]
+
+
+def _cut(count: int, *columns: Tensor | None) -> list[tuple[Any, ...]]:
+    """Columns of all requests' rows, cut into those of each."""
+    parts = [[None] * count if column is None else column.view(count, -1).unbind() for column in columns]
+    return list(zip(*parts, strict=True))
+
+
+def _count(flags: Tensor) -> int:
+    return int(flags.count_nonzero())
