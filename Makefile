@@ -148,7 +148,7 @@ endef
 .venv/ready: constraints.txt pyproject.toml $(PACKAGES:=/pyproject.toml) ce_engine/hatch_build.py $(wildcard ce_engine/native/*.* ce_engine/native/*/*)
 	$(call new_environment,takes about three minutes$(COMMA) most of it for PyTorch and what it brings)
 	@$(PIP) -q -c constraints.txt pip
-	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' -e 'server[tracing]' | $(STEPS)
+	@$(PIP) -c constraints.txt --build-constraint constraints.txt --group dev $(PACKAGES:%=-e %) -e 'client$(EXTRAS)' -e 'server[postgresql,tracing]' | $(STEPS)
 	@touch $@
 
 .venv/fuzz: .venv/ready

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 OWN = ("proto", "ce_engine", "server")
+EXTRAS = ("postgresql", "tracing")
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 OLDEST_GLIBC, NEWEST_GLIBC = 28, 45  # 2.28 is the oldest that PyTorch takes; newer systems may take other files
@@ -52,7 +53,7 @@ def main() -> None:
     projects = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in OWN]
     own = {project["project"]["name"] for project in projects}
     needed = {line for project in projects for line in project["project"]["dependencies"]}
-    needed |= {line for project in projects for line in _extra(project, "tracing")}
+    needed |= {line for project in projects for name in EXTRAS for line in _extra(project, name)}
     write(given.output, lock([line for line in needed if line.partition("==")[0] not in own], options))
     tools = {tool for project in projects for tool in project["build-system"]["requires"]}
     write(ROOT / "deploy/build-requirements.txt", lock(tools, []))

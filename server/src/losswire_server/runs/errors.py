@@ -1,0 +1,84 @@
+"""Why a call for a run fails, and why a store cannot be used."""
+
+from collections.abc import Sequence
+
+from losswire_server.process.starting import CannotStartError
+from losswire_server.runs.records import Entry, KeyRecord
+
+
+class RunNotFoundError(Exception):
+    """There is no run of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no run {name!r}")
+        self.name = name
+
+
+class RunExistsError(Exception):
+    """There is a run of this name that differs in a field."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class RunMismatchError(Exception):
+    """An evaluation differs from its run in a field."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class KeyConflictError(Exception):
+    """The key counts already, with other sums or in another slice."""
+
+    def __init__(self, entry: Entry, counted: KeyRecord) -> None:
+        differs = "other sums" if entry.slice == counted.slice else f"slice {counted.slice!r}"
+        super().__init__(f"key {entry.key!r} of run {entry.run!r} counts already, with {differs}")
+        self.entry = entry
+        self.counted = counted
+
+
+class RunFinishedError(Exception):
+    """The run is finished, and lacks this key."""
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__(f"run {name!r} is finished, without key {key!r}")
+        self.name = name
+        self.key = key
+
+
+class RunIncompleteError(Exception):
+    """The run lacks keys, or has others than expected.
+
+    Attributes:
+        missing: Some of the keys that it lacks, as far as they are known.
+        missing_count: How many it lacks.
+        unexpected: Some of the keys that were not expected, as far as they are known.
+        unexpected_count: How many were not expected.
+    """
+
+    def __init__(
+        self, name: str, missing: Sequence[str], missing_count: int, unexpected: Sequence[str], unexpected_count: int
+    ) -> None:
+        super().__init__(f"run {name!r} lacks {missing_count} of the expected keys, and has {unexpected_count} others")
+        self.name = name
+        self.missing = list(missing)
+        self.missing_count = missing_count
+        self.unexpected = list(unexpected)
+        self.unexpected_count = unexpected_count
+
+
+class RunQuotaError(Exception):
+    """There are as many runs, or the run has as many keys, slices or classes, as this server keeps."""
+
+
+class StoreUnavailableError(Exception):
+    """The database cannot be reached. Whether the call had an effect is not known."""
+
+
+class UnusableStoreError(CannotStartError):
+    """The store cannot be opened. The message says why, to people."""

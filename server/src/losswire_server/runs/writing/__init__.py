@@ -1,0 +1,1 @@
+"""Writing: one thread, and bundles of entries in one transaction each."""

@@ -1,0 +1,93 @@
+"""One transaction for entries that are committed together."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from losswire.exact_sums import ExactSums
+from losswire_server.runs.database import sums
+from losswire_server.runs.database.heads import Head, locked_heads
+from losswire_server.runs.errors import RunNotFoundError
+from losswire_server.runs.quotas import Quotas
+from losswire_server.runs.records import Entry, RunRecord, Totals
+from losswire_server.runs.writing.reading import read_classes, read_keys, read_slices
+from losswire_server.runs.writing.saving import after, save
+from losswire_server.runs.writing.tally import Before, Outcome, Tally
+
+MOST_KNOWN = 8  # runs whose totals are kept, so that they need not be read for each bundle
+
+
+class Known(NamedTuple):
+    """The totals of a run in one version, as far as they were needed."""
+
+    version: int
+    sums: ExactSums
+    slices: dict[str, Totals]
+    classes: dict[int, ExactSums]
+
+
+class Written(NamedTuple):
+    """What a transaction has done, once it is on disk."""
+
+    outcomes: list[Outcome]
+    tallies: list[Tally]  # of runs that it added to
+    now: float
+
+
+class Bundles:
+    """Writes bundles of entries. For one thread.
+
+    Totals are kept in memory, by the version that they have on disk: another server may add to the same run.
+    """
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._known: OrderedDict[int, Known] = OrderedDict()
+
+    def write(self, connection: Connection, entries: Sequence[Entry], now: float) -> Written:
+        """Adds entries to their runs, within a transaction that may still fail."""
+        heads = locked_heads(connection, {entry.run for entry in entries})
+        of_runs: dict[str, list[Entry]] = {name: [] for name in heads}
+        for entry in entries:
+            of_runs.get(entry.run, []).append(entry)
+        tallies = {
+            name: Tally(self._before(connection, heads[name], some), self._quotas) for name, some in of_runs.items()
+        }
+        outcomes: list[Outcome] = [
+            tallies[entry.run].add(entry, now) if entry.run in tallies else RunNotFoundError(entry.run)
+            for entry in entries
+        ]
+        changed = [tally for tally in tallies.values() if tally.entries]
+        save(connection, changed, now)
+        return Written(outcomes, changed, now)
+
+    def committed(self, written: Written) -> list[RunRecord]:
+        """Keeps the totals that are on disk now, and returns the runs as they are."""
+        return [self._keep(tally, written.now) for tally in written.tallies]
+
+    def _before(self, connection: Connection, head: Head, entries: Sequence[Entry]) -> Before:
+        known = self._known_of(head)
+        names = {entry.slice for entry in entries if entry.slice}
+        known.slices.update(read_slices(connection, head.id, names - known.slices.keys()))
+        if head.by_class:
+            indices = {index for entry in entries for index in entry.by_class or ()}
+            known.classes.update(read_classes(connection, head.id, indices - known.classes.keys()))
+        keys = {record.key: record for record in read_keys(connection, head.id, {entry.key for entry in entries})}
+        return Before(head, known.sums, known.slices, known.classes, keys)
+
+    def _known_of(self, head: Head) -> Known:
+        known = self._known.get(head.id)
+        if known is None or known.version != head.version:
+            known = self._known[head.id] = Known(head.version, sums.from_bytes(head.sums), {}, {})
+        self._known.move_to_end(head.id)
+        return known
+
+    def _keep(self, tally: Tally, now: float) -> RunRecord:
+        head = after(tally, now)
+        slices, classes = dict(tally.before.slices), dict(tally.before.classes)
+        self._known[head.id] = Known(head.version, tally.sums, slices | tally.slices, classes | tally.classes)
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return head.record(tally.sums)

@@ -1,0 +1,129 @@
+"""The one thread that writes. Entries that come while it writes make up the next bundle."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from losswire_server.runs.errors import StoreUnavailableError
+from losswire_server.runs.records import Entry
+from losswire_server.runs.writing.asked import Call, Work, answer
+from losswire_server.runs.writing.tally import Outcome
+
+MOST_ENTRIES = 1024  # of one bundle
+PAUSE_SECONDS = 60.0  # after upkeep has failed
+
+T = TypeVar("T")
+Taken = list[Call] | Work[Any] | None
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """Writes what comes, in its order.
+
+    Args:
+        write: Writes entries that are committed together, and returns once it is on disk.
+        upkeep: Does a little of what is due without being asked for, and returns in how many seconds more is.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Entry]], list[Outcome]], upkeep: Callable[[], float]) -> None:
+        self._write = write
+        self._upkeep = upkeep
+        self._due = 0.0
+        self._waiting: deque[Call | Work[Any]] = deque()
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="losswire-runs", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Writes what has come, and ends."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def add(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Outcome]]":
+        """Has entries written in the next bundle, for a caller in an event loop."""
+        loop = asyncio.get_running_loop()
+        call = Call(entries, loop.create_future(), loop)
+        self._put(call)
+        return call.future
+
+    def do(self, work: Callable[[], T]) -> "Future[T]":
+        """Has work done between bundles."""
+        one: Work[T] = Work(work, Future())
+        self._put(one)
+        return one.future
+
+    def tend(self) -> None:
+        """Has upkeep done now."""
+        with self._changed:
+            self._due = 0.0
+            self._changed.notify()
+
+    def _put(self, one: Call | Work[Any]) -> None:
+        with self._changed:
+            if self._is_closing:
+                raise StoreUnavailableError("the store is closed")
+            self._waiting.append(one)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._is_needed, timeout=max(0.0, self._due - time.monotonic()))
+                if self._is_closing and not self._waiting:
+                    return
+                taken = self._take()
+            self._do(taken)
+            if time.monotonic() >= self._due:
+                self._tend()
+
+    def _is_needed(self) -> bool:
+        return bool(self._waiting) or self._is_closing or time.monotonic() >= self._due
+
+    def _take(self) -> Taken:
+        if not self._waiting:
+            return None
+        first = self._waiting.popleft()
+        if isinstance(first, Work):
+            return first
+        bundle, count = [first], len(first.entries)
+        while self._waiting and isinstance(following := self._waiting[0], Call):
+            count += len(following.entries)
+            if count > MOST_ENTRIES:
+                break
+            bundle.append(following)
+            self._waiting.popleft()
+        return bundle
+
+    def _do(self, taken: Taken) -> None:
+        match taken:
+            case Work():
+                taken.do()
+            case list():
+                self._write_bundle(taken)
+
+    def _write_bundle(self, bundle: list[Call]) -> None:
+        entries = [entry for call in bundle for entry in call.entries]
+        try:
+            outcomes = self._write(entries)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told of any
+            outcomes = [error] * len(entries)
+        answer(bundle, outcomes)
+
+    def _tend(self) -> None:
+        try:
+            self._due = time.monotonic() + self._upkeep()
+        except Exception:
+            log.exception("upkeep of runs failed")
+            self._due = time.monotonic() + PAUSE_SECONDS
