@@ -100,7 +100,14 @@ def test_results_have_what_the_table_has():
 
 
 def test_fields_of_requests_are_of_arguments():
-    own = {"spec", "outputs", "run_key", "exact.by_class", "outputs.gradient.destination", *(f"spec.{kind.name}" for kind in KINDS)}
+    own = {
+        "spec",
+        "outputs",
+        "run_key",
+        "exact.by_class",
+        "outputs.gradient.destination",
+        *(f"spec.{kind.name}" for kind in KINDS),
+    }
     assert set(paths(v1.EvaluateRequest.DESCRIPTOR.fields, "")) - own == set(FIELDS.values())
 
 

@@ -5,6 +5,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 import ce_engine
 from losswire.errors import FieldError
+from losswire.exact_sums import ExactSums
 from losswire.v1 import ErrorReason
 from losswire_server.errors import (
     NotPermittedError,
@@ -16,6 +17,20 @@ from losswire_server.errors import (
     to_status,
     trailers,
 )
+from losswire_server.runs.errors import (
+    KeyConflictError,
+    RunExistsError,
+    RunFinishedError,
+    RunIncompleteError,
+    RunMismatchError,
+    RunNotFoundError,
+    RunQuotaError,
+    StoreUnavailableError,
+)
+from losswire_server.runs.records import Entry, KeyRecord
+
+ENTRY = Entry("val", "a", "", "digest", ExactSums(), None)
+COUNTED = KeyRecord("a", "news", ExactSums(), 0.0)
 
 RAISED = [
     (FieldError("spec.reduction", "expected one, got none"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
@@ -30,6 +45,14 @@ RAISED = [
     (ce_engine.OutOfMemoryError("too little memory"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (ce_engine.DeviceLostError("gone"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
     (ce_engine.EngineClosedError("closed"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
+    (RunNotFoundError("val"), grpc.StatusCode.NOT_FOUND, "RUN_NOT_FOUND"),
+    (RunExistsError("spec", "expected another"), grpc.StatusCode.ALREADY_EXISTS, "RUN_EXISTS"),
+    (KeyConflictError(ENTRY, COUNTED), grpc.StatusCode.ALREADY_EXISTS, "KEY_CONFLICT"),
+    (RunIncompleteError("val", ["a"], 1, ["b"], 1), grpc.StatusCode.FAILED_PRECONDITION, "RUN_INCOMPLETE"),
+    (RunFinishedError("val", "a"), grpc.StatusCode.FAILED_PRECONDITION, "RUN_FINISHED"),
+    (RunMismatchError("spec", "expected another"), grpc.StatusCode.FAILED_PRECONDITION, "RUN_MISMATCH"),
+    (RunQuotaError("too many"), grpc.StatusCode.RESOURCE_EXHAUSTED, "RUN_QUOTA"),
+    (StoreUnavailableError("gone"), grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
     (RuntimeError("the secret is 42"), grpc.StatusCode.INTERNAL, "INTERNAL"),
 ]
 

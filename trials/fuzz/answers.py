@@ -46,7 +46,8 @@ def read_and_answered(known: KnownRequests, data: bytes) -> End:
 
 
 def _read_and_answer(known: KnownRequests, data: bytes) -> v1.EvaluateResponse:
-    return _evaluated(*known.read(data).plan(limited))
+    slab, respond, _ = known.read(data).plan(limited)
+    return _evaluated(slab, respond)
 
 
 def _evaluated(slab: ce_engine.Slab, respond: Respond) -> v1.EvaluateResponse:

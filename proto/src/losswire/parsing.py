@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire.errors import FieldError
@@ -18,41 +18,45 @@ UNCOUNTED_BYTES = 128  # nested messages up to this length are assumed to be ful
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 
 
-def parse(message: type[MessageT], data: bytes | memoryview, where: str = "request") -> MessageT:
+def parse(
+    message: type[MessageT], data: bytes | memoryview, where: str = "request", most_fields: int = MAX_FIELDS
+) -> MessageT:
     """Parses bytes of any origin. A large payload costs a copy, and many fields cost next to nothing.
 
     Raises:
-        FieldError: The bytes have more than `MAX_FIELDS` fields, including fields of nested messages and elements of
+        FieldError: The bytes have more than `most_fields` fields, including fields of nested messages and elements of
             packed fields, or are not a message. The error names `where` they are.
         DecodeError: Protobuf cannot parse the bytes.
     """
     data = bytes(data)
     if len(data) > FEW_FIELDS_BYTES:
-        check_field_count(message, data, where)
+        check_field_count(message, data, where, most_fields)
     return message.FromString(data)
 
 
-def check_field_count(message: type[Message], data: bytes, where: str = "request") -> None:
+def check_field_count(
+    message: type[Message], data: bytes, where: str = "request", most_fields: int = MAX_FIELDS
+) -> None:
     """Counts the fields of a message that is not parsed yet, and refuses too many.
 
     Raises:
         FieldError: See `parse`.
     """
     try:
-        count = _count(data, 0, len(data), _nested(message.DESCRIPTOR), where)
+        count = _count(data, 0, len(data), _nested(message.DESCRIPTOR), where, most_fields)
     except IndexError:
         raise FieldError(where, "expected a message of the contract, got one that is cut off") from None
-    if count > MAX_FIELDS:
-        raise FieldError(where, f"expected at most {MAX_FIELDS} fields, got more")
+    if count > most_fields:
+        raise FieldError(where, f"expected at most {most_fields} fields, got more")
 
 
-def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor | None], where: str) -> int:
+def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor | None], where: str, most: int) -> int:
     """An upper bound of the number of fields from a position on. Counting stops once there are too many.
 
     This is one function, since calls would take most of the time.
     """
     count = 0
-    while position < end and count <= MAX_FIELDS:
+    while position < end and count <= most:
         count += 1
         key, position = data[position], position + 1
         if key >= 0x80:
@@ -69,7 +73,7 @@ def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor
                 elif length <= UNCOUNTED_BYTES:
                     count += length // 2
                 else:
-                    count += _count(data, position, min(end, position + length), _nested(inner), where)
+                    count += _count(data, position, min(end, position + length), _nested(inner), where, most)
             position += length
         elif kind == VARINT:
             _, position = read_varint(data, position, where)
@@ -81,5 +85,8 @@ def _count(data: bytes, position: int, end: int, nested: Mapping[int, Descriptor
 @cache
 def _nested(message: Descriptor) -> Mapping[int, Descriptor | None]:
     """Fields with nested content, by their numbers: the message type, or None for elements that may be packed."""
-    inner = {field.number: field.message_type for field in message.fields}
-    return {field.number: inner[field.number] for field in message.fields if field.is_repeated or inner[field.number]}
+    return {field.number: field.message_type for field in message.fields if field.message_type or _may_be_packed(field)}
+
+
+def _may_be_packed(field: FieldDescriptor) -> bool:
+    return field.is_repeated and field.cpp_type != FieldDescriptor.CPPTYPE_STRING

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import torch
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.packs import Packs
+from losswire_server.calls.runs import RunCalls
 from losswire_server.calls.streams.flow import Streams
 from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
@@ -29,10 +31,16 @@ from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.metrics.stages import StageMetrics
 from losswire_server.rpc.capabilities import capabilities, limits_by_name, with_caller_limits
+from losswire_server.rpc.run_service import RunService
 from losswire_server.rpc.service import LossService
+from losswire_server.runs.absent import NO_RUNS
+from losswire_server.runs.quotas import Quotas
 from losswire_server.settings import Settings
 from losswire_server.settings.reading import WrongSettingsError
 from losswire_server.supervision.plan import needs_supervisor
+
+if TYPE_CHECKING:
+    from losswire_server.runs.runs import Runs
 
 READERS = 2  # threads that parse messages: parsing holds the interpreter's lock, so that more would gain nothing
 # On a busy CPU the event loop goes first. With 10 small calls would wait still less (docs/performance.md), but workers
@@ -54,6 +62,7 @@ class Backend:
         stages: Observes how long the stages of calls take.
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
+        run_service: Answers calls about runs.
 
     Raises:
         WrongSettingsError: PyTorch has no such device, or the settings are those of several processes.
@@ -83,7 +92,9 @@ class Backend:
         self.turns = Turns()
         self._workplace = Workplace(admission, self._readers, self._engine)
         self._max_message_bytes = settings.max_message_bytes
-        desk = Desk(self._workplace, EvaluationMetrics(registry), self.losses, PackMetrics(registry))
+        self._runs = _runs(settings)
+        metrics = EvaluationMetrics(registry), self.losses, PackMetrics(registry)
+        desk = Desk(self._workplace, *metrics, self._runs or NO_RUNS)
         told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
         show_limits(registry, limits_by_name(with_caller_limits(told, CallerLimits.of(settings))))
         self.service = LossService(
@@ -93,6 +104,16 @@ class Backend:
             self._leases,
             told,
         )
+        self.run_service = RunService(RunCalls(self._runs))
+
+    def open_runs(self) -> None:
+        """Opens the database of runs, which may take seconds. Call it once, before calls are taken.
+
+        Raises:
+            UnusableStoreError: It cannot be used.
+        """
+        if self._runs is not None:
+            self._runs.open()
 
     def start(self) -> None:
         """Sets this thread's PyTorch as the engine's threads have theirs, since it evaluates small requests."""
@@ -124,6 +145,8 @@ class Backend:
             if stop_calls is not None:
                 await stop_calls()
         finally:
+            if self._runs is not None:
+                self._runs.close()
             self._readers.shutdown(cancel_futures=True)
             self._engine.close(cancel_waiting=True)
             self._regions.close()
@@ -166,3 +189,20 @@ class Backend:
         show_memory(registry, use)
         show_build(registry, settings.device)
         show_device(registry, self._engine.device)
+
+
+def _runs(settings: Settings) -> "Runs | None":
+    """The store of runs; None if the settings name none. Its libraries are loaded only if it is there."""
+    if not settings.runs:
+        return None
+    from losswire_server.runs.runs import Runs
+
+    quotas = Quotas(
+        max_runs=settings.max_runs,
+        max_run_keys=settings.max_run_keys,
+        max_key_bytes=settings.max_key_bytes,
+        max_run_slices=settings.max_run_slices,
+        max_run_classes=settings.max_run_classes,
+        idle_seconds=settings.run_idle_seconds,
+    )
+    return Runs(settings.runs, quotas)

@@ -10,10 +10,25 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 import ce_engine
+from losswire import v1
 from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
+from losswire_server.runs.errors import (
+    KeyConflictError,
+    RunError,
+    RunExistsError,
+    RunFinishedError,
+    RunIncompleteError,
+    RunMismatchError,
+    RunNotFoundError,
+    RunQuotaError,
+    StoreUnavailableError,
+)
 
 DOMAIN = "losswire"
+STORE_RETRY_MILLISECONDS = 500
+MAX_LISTED_BYTES = 4096  # of keys
+VIOLATION_BYTES = 24  # that a listed key takes besides its own
 MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and a caller's values may be long
 
 # Limits for which calls are refused: those of all callers, those of one caller, and those of a call.
@@ -96,8 +111,7 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)
         case OverloadedError():
-            retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.FromMilliseconds(error.retry_milliseconds)
+            retry = _retry_info(error.retry_milliseconds)
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_OVERLOADED, retry)
         case TooLargeError():
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_TOO_LARGE)
@@ -113,8 +127,34 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.DEADLINE_EXCEEDED, str(error), ErrorReason.ERROR_REASON_TOO_LATE)
         case ce_engine.EngineClosedError():
             return _status(code_pb2.UNAVAILABLE, "the server stops", ErrorReason.ERROR_REASON_STOPPING)
+        case RunError():
+            return _of_run(error)
     text = "internal error; the server's log says more"
     return _status(code_pb2.INTERNAL, text, ErrorReason.ERROR_REASON_INTERNAL)
+
+
+def _of_run(error: RunError) -> status_pb2.Status:
+    text = str(error)
+    match error:
+        case RunNotFoundError():
+            return _status(code_pb2.NOT_FOUND, text, ErrorReason.ERROR_REASON_RUN_NOT_FOUND)
+        case RunExistsError():
+            details = _bad_request(error.field, error.problem)
+            return _status(code_pb2.ALREADY_EXISTS, text, ErrorReason.ERROR_REASON_RUN_EXISTS, details)
+        case KeyConflictError():
+            return _status(code_pb2.ALREADY_EXISTS, text, ErrorReason.ERROR_REASON_KEY_CONFLICT, _conflict(error))
+        case RunIncompleteError():
+            details = _preconditions(error)
+            return _status(code_pb2.FAILED_PRECONDITION, text, ErrorReason.ERROR_REASON_RUN_INCOMPLETE, details)
+        case RunFinishedError():
+            return _status(code_pb2.FAILED_PRECONDITION, text, ErrorReason.ERROR_REASON_RUN_FINISHED)
+        case RunMismatchError():
+            details = _bad_request(error.field, error.problem)
+            return _status(code_pb2.FAILED_PRECONDITION, text, ErrorReason.ERROR_REASON_RUN_MISMATCH, details)
+        case RunQuotaError():
+            return _status(code_pb2.RESOURCE_EXHAUSTED, text, ErrorReason.ERROR_REASON_RUN_QUOTA)
+    retry = _retry_info(STORE_RETRY_MILLISECONDS)
+    return _status(code_pb2.UNAVAILABLE, text, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE, retry)
 
 
 def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str | bytes]]:
@@ -122,6 +162,8 @@ def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str |
     metadata = tuple(status.trailing_metadata or ())
     if isinstance(error, OverloadedError):
         metadata += (("grpc-retry-pushback-ms", str(error.retry_milliseconds)),)
+    if isinstance(error, StoreUnavailableError):
+        metadata += (("grpc-retry-pushback-ms", str(STORE_RETRY_MILLISECONDS)),)
     return metadata
 
 
@@ -153,6 +195,34 @@ def _status(code: int, text: str, reason: ErrorReason.ValueType, *details: Messa
     for detail in (error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN), *details):
         status.details.add().Pack(detail)
     return status
+
+
+def _retry_info(milliseconds: int) -> error_details_pb2.RetryInfo:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(milliseconds)
+    return retry
+
+
+def _conflict(error: KeyConflictError) -> v1.KeyConflict:
+    entry, counted = error.entry, error.counted
+    return v1.KeyConflict(
+        run_key=v1.RunKey(run=entry.run, key=entry.key, slice=counted.slice),
+        counted=counted.sums.to_message(),
+        came=entry.sums.to_message(),
+        came_slice=entry.slice,
+    )
+
+
+def _preconditions(error: RunIncompleteError) -> error_details_pb2.PreconditionFailure:
+    """The keys that are at fault, as many as there is room for."""
+    failure, room = error_details_pb2.PreconditionFailure(), MAX_LISTED_BYTES
+    for kind, keys in ("MISSING_KEY", error.missing), ("UNEXPECTED_KEY", error.unexpected):
+        for key in keys:
+            room -= len(key.encode()) + VIOLATION_BYTES
+            if room < 0:
+                return failure
+            failure.violations.add(type=kind, subject=key)
+    return failure
 
 
 def _bad_request(field: str, problem: str) -> error_details_pb2.BadRequest:

@@ -53,6 +53,7 @@ class InProcess:
         chosen = Settings(**{"shared_memory_bytes": 0, **settings})
         self._tracing = tracing_of(chosen)
         self._backend = Backend(chosen, self.registry)
+        self._backend.open_runs()
         self._account = Account(CallerLimits.of(chosen))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
@@ -67,7 +68,7 @@ class InProcess:
         """
 
         async def answer(caller: Caller) -> Any:
-            return await getattr(self._backend.service, method)(request, caller)
+            return await self._method(method)(request, caller)
 
         return self._wait(self._traced(method, answer, timeout, metadata), timeout)
 
@@ -79,7 +80,7 @@ class InProcess:
         """
 
         async def answers(caller: Caller) -> list[bytes]:
-            return [answer async for answer in getattr(self._backend.service, method)(_each(requests), caller)]
+            return [answer async for answer in self._method(method)(_each(requests), caller)]
 
         return self._wait(self._traced(method, answers, timeout, metadata), timeout)
 
@@ -88,6 +89,11 @@ class InProcess:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _method(self, name: str) -> Any:
+        """The RPC of that name, of either service."""
+        service = self._backend.service
+        return getattr(service if hasattr(service, name) else self._backend.run_service, name)
 
     async def _traced(
         self, method: str, answer: Callable[[Caller], Awaitable[T]], timeout: float, metadata: Metadata

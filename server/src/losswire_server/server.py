@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 import ce_engine
-from losswire.v1 import loss_service_pb2
+from losswire.v1 import loss_service_pb2, run_service_pb2
 from losswire_server.backend import Backend
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.metrics.calls import RpcMetrics
@@ -34,7 +34,11 @@ from losswire_server.rpc.security.entrance import Entrance
 from losswire_server.settings import Settings
 from losswire_server.tracing.call_trace import tracing_of
 
-SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
+SERVICES = (
+    loss_service_pb2.DESCRIPTOR.services_by_name["LossService"],
+    run_service_pb2.DESCRIPTOR.services_by_name["RunService"],
+)
+NAMES = tuple(service.full_name for service in SERVICES)
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +114,7 @@ class Server:
             self.metrics_port = metrics_server.port
         try:
             self._check_address()
+            await asyncio.to_thread(self._backend.open_runs)
             await self._warm_up()
             await self._start_grpc_server()
         except BaseException:
@@ -117,7 +122,7 @@ class Server:
                 metrics_server.close()
             await self._backend.stop()
             raise
-        for service in ("", SERVICE.full_name):
+        for service in ("", *NAMES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._serving = True
         self._tell()
@@ -197,12 +202,13 @@ class Server:
             grpc.aio.server(options=options(self._settings, shares_port=self._shares_port)),
             self._entrance.guard,
         )
-        metrics = RpcMetrics(self.registry, SERVICE)
+        metrics = RpcMetrics(self.registry, *SERVICES)
         edge = Edge(metrics, self._access_log, self._waits, self._backend.stages, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)
+        self._backend.run_service.add_to(server, edge)
         self._health.add_to(server, self._waits)
         if self._entrance.tells_contract:
-            names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             ReflectionService(names, guard).add_to(server, self._waits)
         return server
 

@@ -30,7 +30,7 @@ def request(seed: int = 0, rows: int = 4, change: Change = lambda _: None) -> v1
 
 
 def answered(requests: KnownRequests, message: v1.EvaluateRequest) -> v1.EvaluateResponse:
-    slab, respond = requests.read(message.SerializeToString()).plan(unreserved)
+    slab, respond, _ = requests.read(message.SerializeToString()).plan(unreserved)
     return respond(ce_engine.evaluate(slab)).message()
 
 

@@ -19,7 +19,7 @@ from losswire_server.rpc.access_log import AccessLog
 from losswire_server.rpc.call import Call
 from losswire_server.rpc.receiving.connections import Connections
 from losswire_server.rpc.receiving.waits import Waits
-from losswire_server.server import SERVICE
+from losswire_server.server import SERVICES
 from tests.helpers import eventually, serving
 from tests.server.rpc.test_service import request
 
@@ -104,7 +104,7 @@ class EndedContext:
 
 def test_ended_call_asks_grpcio_nothing(lines):
     registry = CollectorRegistry()
-    metrics = RpcMetrics(registry, SERVICE).method("Evaluate")
+    metrics = RpcMetrics(registry, SERVICES[0]).method("Evaluate")
     context: Any = EndedContext()
 
     async def end():

@@ -6,5 +6,5 @@ CODES = (
     *("Unimplemented", "Internal", "Unavailable", "DataLoss"),
 )  # as Go spells them, which is what dashboards match
 ERROR_CODES = ("DataLoss", "DeadlineExceeded", "Internal", "Unavailable", "Unimplemented", "Unknown")  # OpenTelemetry's
-STAGES = ("admission", "receive", "queue", "stage_in", "compute", "reply")
+STAGES = ("admission", "receive", "queue", "stage_in", "compute", "commit", "reply")
 TRANSPORTS = ("unary", "pack", "stream", "shared_memory")

@@ -52,24 +52,44 @@ class Begun(NamedTuple):
     seconds: float
 
 
-def evaluated_at_once(work: Work, start: float, recording: Recording) -> Answer:
-    """Does all of it on the event loop, which began to read the message at `start`.
+class Done(NamedTuple):
+    """Work whose requests have all ended.
+
+    Attributes:
+        work: Not answered yet.
+        ends: See `Answer`.
+        seconds: For reading the message.
+    """
+
+    work: Work
+    ends: list[Timed]
+    seconds: float
+
+
+def evaluated_at_once(work: Work, start: float, recording: Recording) -> Done:
+    """Evaluates all of it on the event loop, which began to read the message at `start`.
 
     Raises:
         TakesLongError: It takes too long for the event loop.
     """
     read = last = time.perf_counter()
-    shared, timed = last - start, []
+    timed = []
     for end in work.at_once():
         now = time.perf_counter()
         timed.append((end, now - last))
         last = now
-    data = work.answer()
-    over = time.perf_counter()
     recording.add("read", start, read)
     recording.add("launch", read, last)
-    recording.add("reply", last, over)
-    return Answer(data, timed, shared + over - last)
+    return Done(work, timed, read - start)
+
+
+def answered_at_once(done: Done, recording: Recording) -> Answer:
+    """Writes the answer on the event loop."""
+    start = time.perf_counter()
+    data = done.work.answer()
+    over = time.perf_counter()
+    recording.add("reply", start, over)
+    return Answer(data, done.ends, done.seconds + over - start)
 
 
 def read_and_begin(data: bytes, read: Read, evaluation: Evaluation) -> Begun:
@@ -113,20 +133,30 @@ def _end(end: Callable[[Any], End], planning_seconds: float, result: Any, second
     return ended, planning_seconds + seconds + time.perf_counter() - start
 
 
-async def answered(begun: Begun, evaluation: Evaluation) -> Answer:
-    """Waits for the slabs, and writes the answer.
+async def evaluated(begun: Begun, evaluation: Evaluation) -> Done:
+    """Waits for the slabs.
 
     Raises:
         DeadlineExceededError: The caller's deadline passed before its turn.
         EngineClosedError: The server stops.
     """
-    work = begun.work
-    ends = await _ended(begun.steps, evaluation)
+    return Done(begun.work, await _ended(begun.steps, evaluation), begun.seconds)
+
+
+async def answered(done: Done, evaluation: Evaluation) -> Answer:
+    """Writes the answer: here, or in a reader's thread.
+
+    Raises:
+        DeadlineExceededError: The caller's deadline passed before its turn.
+        EngineClosedError: The server stops.
+    """
+    if is_short(done.work.writing_seconds):
+        return answered_at_once(done, evaluation.recording)
     start = time.perf_counter()
-    data = work.answer() if is_short(work.writing_seconds) else await evaluation.read(work.answer)
+    data = await evaluation.read(done.work.answer)
     over = time.perf_counter()
     evaluation.recording.add("reply", start, over)
-    return Answer(data, ends, begun.seconds + over - start)
+    return Answer(data, done.ends, done.seconds + over - start)
 
 
 async def _ended(steps: "Iterable[_Submitted | Timed]", evaluation: Evaluation) -> list[Timed]:

@@ -6,19 +6,33 @@ arrives, even while large slabs wait for the engine: handing it over takes half 
 large slabs it would be late.
 """
 
+import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
 
 import grpc
 
-from losswire_server.calls.answers import Answer, answered, begin, evaluated_at_once, read_and_begin, request_count
+from losswire_server.calls.answers import (
+    Answer,
+    answered,
+    answered_at_once,
+    begin,
+    evaluated,
+    evaluated_at_once,
+    read_and_begin,
+    request_count,
+)
 from losswire_server.calls.evaluation import Caller, Evaluation, Workplace
-from losswire_server.calls.work import READ_AT_ONCE_BYTES, Read, TakesLongError, is_short
+from losswire_server.calls.work import READ_AT_ONCE_BYTES, Read, TakesLongError, Work, is_short
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.evaluations import EvaluationMetrics
 from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.requests.ends import Evaluated
+from losswire_server.requests.runs.keyed import Keyed
+from losswire_server.runs.absent import NO_RUNS, Commits, Outcome
+from losswire_server.runs.records import Entry
 from losswire_server.tracing.recording import NOTHING, Recording
 
 
@@ -26,12 +40,18 @@ class Desk:
     """Takes the evaluations of all calls. Use it in the event loop."""
 
     def __init__(
-        self, workplace: Workplace, evaluations: EvaluationMetrics, losses: LossMetrics, packs: PackMetrics
+        self,
+        workplace: Workplace,
+        evaluations: EvaluationMetrics,
+        losses: LossMetrics,
+        packs: PackMetrics,
+        runs: Commits = NO_RUNS,
     ) -> None:
         self._workplace = workplace
         self._evaluations = evaluations
         self._losses = losses
         self._packs = packs
+        self._runs = runs
         self._on_cpu = workplace.engine.device.type == "cpu"
 
     def evaluation(self, caller: Caller) -> Evaluation:
@@ -48,6 +68,27 @@ class Desk:
         self._losses.count(evaluated)
         labels = evaluated.labels
         recording.evaluated(labels.loss, labels.series, evaluated.responses, evaluated.classes)
+
+    async def commit(self, entries: Sequence[Entry], recording: Recording = NOTHING) -> list[Outcome]:
+        """Adds evaluations to their runs, and waits until they are on disk. An entry that is refused has an error.
+
+        Raises:
+            NotServedError: This server keeps no runs.
+        """
+        start = time.perf_counter()
+        outcomes = await self._runs.commit(entries)
+        recording.add("commit", start, time.perf_counter())
+        return outcomes
+
+    async def check_keyed(self, keyed: Keyed) -> None:
+        """Checks an evaluation against its run before it is done, where it is long.
+
+        Raises:
+            Exception: What `commit` would refuse it with.
+        """
+        key = keyed.run_key
+        check = partial(self._runs.check, key.run, keyed.digest, by_class=keyed.by_class, key=key.key, slice=key.slice)
+        await asyncio.to_thread(check)  # it may ask the database
 
     async def answer(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of one request. If the caller leaves before its turn, no work is done for it.
@@ -81,7 +122,9 @@ class Desk:
         work = read(data) if len(data) <= READ_AT_ONCE_BYTES else None
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
-                return self._counted(evaluated_at_once(work, start, caller.recording), caller.recording)
+                done = evaluated_at_once(work, start, caller.recording)
+                await self._settle(work, caller.recording)
+                return self._counted(answered_at_once(done, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
             evaluation.hold_message(len(data))
@@ -90,7 +133,14 @@ class Desk:
                 begun = begin(work, start, evaluation)
             else:
                 begun = await evaluation.read(partial(read_and_begin, data, read, evaluation))
-            return self._counted(await answered(begun, evaluation), caller.recording)
+            done = await evaluated(begun, evaluation)
+            await self._settle(begun.work, caller.recording)
+            return self._counted(await answered(done, evaluation), caller.recording)
+
+    async def _settle(self, work: Work, recording: Recording) -> None:
+        """Answers nothing before what it adds to runs is on disk."""
+        if entries := work.entries():
+            work.settle(await self.commit(entries, recording))
 
     def _counted(self, answer: Answer, recording: Recording) -> Answer:
         share = answer.shared_seconds / sum([request_count(end) for end, _ in answer.ends])

@@ -1,7 +1,7 @@
 """Several requests in one message. Each of them succeeds or fails by itself."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from losswire_server.calls.desk import Desk
@@ -15,6 +15,8 @@ from losswire_server.requests.needed import Reserve
 from losswire_server.requests.pack import Pack
 from losswire_server.requests.permission import Permission
 from losswire_server.requests.planned import Planned, Step
+from losswire_server.runs.absent import Outcome
+from losswire_server.runs.records import Entry
 
 PACK_COPIES = 2  # of what a request takes alone: protobuf copies its tensors, and its answer into that of the pack
 
@@ -67,6 +69,12 @@ class _Work:
 
     def plan(self, reserve: Reserve) -> Iterator[Step]:
         return self._pack.plan(lambda size: reserve(PACK_COPIES * size))
+
+    def entries(self) -> list[Entry]:
+        return self._pack.entries()
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        self._pack.settle(outcomes)
 
     def answer(self) -> bytes:
         return self._pack.answer()

@@ -1,9 +1,10 @@
 """One request in one message."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import ce_engine
+from losswire import v1
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
 from losswire_server.memory.regions import OFF, Regions
@@ -14,6 +15,12 @@ from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond
 from losswire_server.requests.permission import Permission
 from losswire_server.requests.planned import Planned, Step
+from losswire_server.requests.runs.exact import Exact
+from losswire_server.requests.runs.keyed import Keyed
+from losswire_server.runs.absent import Outcome
+from losswire_server.runs.records import Entry
+
+WAS_COUNTED = v1.EvaluateResponse(was_counted=True).SerializeToString()
 
 
 class Unary:
@@ -36,6 +43,7 @@ class Unary:
     def _read(self, permission: Permission, data: bytes) -> "_Work":
         asked = self._known.read(data)
         permission.check(asked.labels.loss, asked.labels.series)
+        permission.check_run(asked.run)
         return _Work(asked, len(data))
 
 
@@ -48,19 +56,32 @@ class _Work:
         self._asked = asked
         self._received_bytes = message_bytes + asked.shared_bytes
         self._answer = b""
+        self._entries: list[Entry] = []
 
     def at_once(self) -> Iterator[End]:
         for planned in self.plan(unreserved):
             yield planned.at_once()
 
     def plan(self, reserve: Reserve) -> Iterator[Planned]:
-        slab, respond = self._asked.plan(reserve)
-        yield Planned(slab, partial(self._end, respond, slab.kind.class_count), _raise)
+        slab, respond, keyed = self._asked.plan(reserve)
+        yield Planned(slab, partial(self._end, respond, keyed, slab.kind.class_count), _raise)
+
+    def entries(self) -> list[Entry]:
+        return self._entries
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome:  # protobuf takes fields in any order
+                self._answer += WAS_COUNTED
 
     def answer(self) -> bytes:
         return self._answer
 
-    def _end(self, respond: Respond, classes: int, result: ce_engine.LossResult) -> Evaluated:
+    def _end(self, respond: Respond, keyed: Keyed | None, classes: int, result: ce_engine.LossResult) -> Evaluated:
+        if keyed is not None:
+            self._entries.append(keyed.entry(Exact.of(result)))
         answer = respond(result)
         self._answer = answer.to_bytes()
         sent = answer_bytes(answer.response, len(self._answer))

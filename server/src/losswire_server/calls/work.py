@@ -1,11 +1,13 @@
 """What the desk asks of the work of one message, and how much of it the event loop does itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from losswire_server.requests.ends import End
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Step
+from losswire_server.runs.absent import Outcome
+from losswire_server.runs.records import Entry
 
 AT_ONCE_SECONDS = 0.0005  # shorter work is done on the event loop: handing it to a thread takes half as long
 READ_AT_ONCE_BYTES = 2**17  # larger messages are not even read on the event loop
@@ -49,8 +51,18 @@ class Work(Protocol):
             reserve: Holds what requests take, before anything is allocated for them.
         """
 
+    def entries(self) -> list[Entry]:
+        """What its requests add to runs, once all of them have ended."""
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Takes in what came of each of these entries.
+
+        Raises:
+            Exception: That of the only request, if its entry was refused.
+        """
+
     def answer(self) -> bytes:
-        """The message that answers it, once all its requests have ended."""
+        """The message that answers it, once all its requests have ended and their entries are settled."""
 
 
 Read = Callable[[bytes], Work]

@@ -19,16 +19,19 @@ TYPES = {  # by whether the request and the response are streams
 
 
 class RpcMetrics:
-    """Counts the calls of one service. All labels are closed sets, so every time series exists from the start."""
+    """Counts the calls of some services, whose methods have different names.
 
-    def __init__(self, registry: CollectorRegistry, service: ServiceDescriptor) -> None:
+    All labels are closed sets, so every time series exists from the start.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *services: ServiceDescriptor) -> None:
         self._started = counter(registry, "grpc_server_started_total")
         self._handled = counter(registry, "grpc_server_handled_total")
         self._received = counter(registry, "grpc_server_msg_received_total")
         self._sent = counter(registry, "grpc_server_msg_sent_total")
         self._seconds = histogram(registry, "grpc_server_handling_seconds")
         self._refused = RefusalMetrics(registry)
-        self._methods = {method.name: self._method(method) for method in service.methods}
+        self._methods = {method.name: self._method(method) for service in services for method in service.methods}
 
     def method(self, name: str) -> "MethodMetrics":
         """The counters of the method of that name."""

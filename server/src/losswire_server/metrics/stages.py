@@ -17,6 +17,7 @@ STAGES_OF_STEPS = {
     "read": "stage_in",
     "queue": "queue",
     "launch": "compute",
+    "commit": "commit",
     "reply": "reply",
     "send": "reply",
 }

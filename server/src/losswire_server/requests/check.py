@@ -13,6 +13,7 @@ from losswire.losses import LOSSES, loss_of
 from losswire.rows import class_count, row_shape
 from losswire_server.errors import NotServedError
 
+MAX_SUMMED_CLASSES = 10_000  # the exact sums of one take about 2 KB here, and 100 bytes in the answer
 MAX_ROWS_WITHOUT_CLASSES = 65536  # such rows take no bytes to send, but some to answer
 
 
@@ -23,12 +24,13 @@ def check_request(request: v1.EvaluateRequest) -> None:
         FieldError: A field is wrong.
         NotServedError: A field is right, but asks for what this server does not serve.
     """
-    _check_known(request, "")  # first: a newer caller may set unknown fields in place of known ones
+    check_known(request)  # first: a newer caller may set unknown fields in place of known ones
     for required in ("spec", "target", "input"):
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
     forms.check(request, forms.forms_of(request))
     _check_rows(request)
+    _check_classes(request)
 
 
 def _check_rows(request: v1.EvaluateRequest) -> None:
@@ -41,15 +43,29 @@ def _check_rows(request: v1.EvaluateRequest) -> None:
         raise FieldError("input", problem)
 
 
-def _check_known(message: Message, path: str) -> None:
+def _check_classes(request: v1.EvaluateRequest) -> None:
+    if not request.exact.by_class or LOSSES[loss_of(request.spec)].elementwise:
+        return
+    classes = class_count(tuple(request.input.shape))
+    if classes > MAX_SUMMED_CLASSES:
+        problem = f"expected an input of at most {MAX_SUMMED_CLASSES} classes with it, got {classes}"
+        raise FieldError("exact.by_class", problem)
+
+
+def check_known(message: Message, path: str = "") -> None:
+    """Checks that a message has no field that this server does not know.
+
+    Raises:
+        NotServedError: It has one.
+    """
     if len(unknown := UnknownFieldSet(message)):
         problem = f"this server does not know its field number {unknown[0].field_number}; it is older than the caller"
         raise NotServedError(path or "request", problem)
     for name in _message_fields(message.DESCRIPTOR):
         if message.HasField(name):
-            _check_known(getattr(message, name), f"{path}.{name}" if path else name)
+            check_known(getattr(message, name), f"{path}.{name}" if path else name)
 
 
 @cache
 def _message_fields(descriptor: Descriptor) -> tuple[str, ...]:
-    return tuple(field.name for field in descriptor.fields if field.message_type is not None)
+    return tuple(field.name for field in descriptor.fields if field.message_type and field.has_presence)

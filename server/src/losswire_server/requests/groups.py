@@ -18,7 +18,8 @@ from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
 from losswire_server.requests.permission import ANYTHING, Permission
-from losswire_server.requests.planning import PLANS, arguments, tallied
+from losswire_server.requests.planning import PLANS, arguments, summing
+from losswire_server.requests.runs.exact import Exact, exactness
 
 Own = Literal["target", "sample_weight", "input"]
 OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # fields whose elements may differ in a group
@@ -32,11 +33,28 @@ class Request(NamedTuple):
         number: Its position among them, from 0 on.
         data: Its bytes, an EvaluateRequest.
         elements: Elements of its own tensors, by the names of their fields.
+        run_key: Its place in a run, with its own names; None if it is in none.
     """
 
     number: int
     data: memoryview
     elements: dict[str, bytes]
+    run_key: v1.RunKey | None = None
+
+
+class Apart(NamedTuple):
+    """A request that is taken apart.
+
+    Attributes:
+        form: Its bytes without the elements of its own tensors and without the names of its key and slice, but with
+            unknown fields; None if it is too large for that.
+        elements: These elements, by the names of the tensors' fields.
+        run_key: Its place in a run, with these names; None if it is in none.
+    """
+
+    form: bytes | None
+    elements: dict[str, bytes]
+    run_key: v1.RunKey | None = None
 
 
 class Group(NamedTuple):
@@ -61,29 +79,29 @@ def grouped(requests: Sequence[memoryview], permission: Permission = ANYTHING) -
     alike: dict[bytes, list[Request]] = {}
     for number, data in enumerate(requests):
         try:
-            form, elements = taken_apart(data)
+            apart = taken_apart(data)
         except (DecodeError, FieldError) as error:
             groups.append(Group([Request(number, data, {})], problem=error))
             continue
-        request = Request(number, data, elements)
-        if form is None:
+        request = Request(number, data, apart.elements, apart.run_key)
+        if apart.form is None:
             groups.append(Group([request]))
         else:
-            alike.setdefault(form, []).append(request)
+            alike.setdefault(apart.form, []).append(request)
     for form, members in alike.items():
         groups += _groups_of(v1.EvaluateRequest.FromString(form), members, permission)
     return groups
 
 
-def taken_apart(data: bytes | memoryview) -> tuple[bytes | None, dict[str, bytes]]:
-    """A request without the elements of its own tensors, but with unknown fields; and these elements.
+def taken_apart(data: bytes | memoryview) -> Apart:
+    """Takes out of a request what is its own alone.
 
     Raises:
         FieldError: See `parse`.
         DecodeError: It is no request.
     """
     if len(data) > MAX_STACKED_BYTES:
-        return None, {}
+        return Apart(None, {})
     request = v1.EvaluateRequest.FromString(bytes(data))
     elements: dict[str, bytes] = {}
     for name in OWN:
@@ -91,15 +109,28 @@ def taken_apart(data: bytes | memoryview) -> tuple[bytes | None, dict[str, bytes
             tensor = getattr(request, name)
             elements[name] = tensor.data
             tensor.ClearField("data")
+    run_key = _own_names(request)
     if len(data) - sum(map(len, elements.values())) > FEW_FIELDS_BYTES:
         check_field_count(v1.EvaluateRequest, bytes(data))
-    return request.SerializeToString(), elements
+    return Apart(request.SerializeToString(), elements, run_key)
+
+
+def _own_names(request: v1.EvaluateRequest) -> v1.RunKey | None:
+    """Takes the names of key and slice out of a request."""
+    if not request.HasField("run_key"):
+        return None
+    run_key = v1.RunKey()
+    run_key.CopyFrom(request.run_key)
+    request.run_key.ClearField("key")
+    request.run_key.ClearField("slice")
+    return run_key
 
 
 def _groups_of(form: v1.EvaluateRequest, requests: list[Request], permission: Permission) -> list[Group]:
     try:
         if len(requests) > 1:  # a single request is checked when it is evaluated
             permission.check(loss_of(form.spec), form.series)
+            permission.check_run(form.run_key.run)
             check_request(form)
     except (FieldError, NotPermittedError, NotServedError) as error:
         return [Group(requests, problem=error)]
@@ -133,10 +164,12 @@ def plan_alike(
     options = arguments(first, to_torch)
     for name in elements[0]:
         options[name] = _stacked([own[name] for own in elements], options[name], name)
-    return tallied(ce_engine.slabs.stacked(PLANS[loss_of(first.spec)], **options))
+    return summing(ce_engine.slabs.stacked(PLANS[loss_of(first.spec)], **options), exactness(first))
 
 
-def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult) -> None:
+def fill_responses(
+    responses: Sequence[v1.EvaluateResponse], result: ce_engine.StackedResult, *, with_exact: bool
+) -> None:
     """Fills the answers of all requests in place."""
     for name in RESULT_NUMBERS:
         values = getattr(result, name)
@@ -147,6 +180,10 @@ def fill_responses(responses: Sequence[v1.EvaluateResponse], result: ce_engine.S
         tensor = getattr(result, form.name)
         if tensor is not None:
             fill_each([getattr(response, form.field) for response in responses], tensor)
+    if with_exact:
+        for number, response in enumerate(responses):
+            if (exact := Exact.of(result[number])) is not None:
+                exact.fill(response)
 
 
 def _stacked(parts: Sequence[bytes], one: torch.Tensor, field: str) -> torch.Tensor:  # (parts, ...)

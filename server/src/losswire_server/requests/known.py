@@ -21,10 +21,12 @@ from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.cost import element_count
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.ends import Labels, shared_bytes
-from losswire_server.requests.groups import taken_apart
+from losswire_server.requests.groups import Apart, taken_apart
 from losswire_server.requests.needed import Reserve, needed_bytes
 from losswire_server.requests.one import Respond, plan_request, to_answer
-from losswire_server.requests.planning import PLANS, arguments, by_field, tallied
+from losswire_server.requests.planning import PLANS, arguments, by_field, summing
+from losswire_server.requests.runs.exact import Exactness, exactness
+from losswire_server.requests.runs.keyed import Keyed
 
 MOST = 256  # forms
 MAX_FORM_BYTES = 1024  # with the elements of weights
@@ -38,15 +40,17 @@ class Asked(NamedTuple):
         elements: How many the input has.
         targets: How many elements the target has.
         shared_bytes: Of its tensors that lie in shared memory.
-        plan: Plans it, once. Reserves what it takes. Returns the slab, and a function that turns the slab's result into
-            the answer.
+        run: The name of its run; empty if it is in none.
+        plan: Plans it, once. Reserves what it takes. Returns the slab, a function that turns the slab's result into the
+            answer, and its place in a run.
     """
 
     labels: Labels
     elements: int
     targets: int
     shared_bytes: int
-    plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond]]
+    run: str
+    plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond, Keyed | None]]
 
 
 class KnownRequests:
@@ -68,11 +72,11 @@ class KnownRequests:
             FieldError: See `parse`.
         """
         try:
-            form, elements = taken_apart(data)
+            apart = taken_apart(data)
         except (DecodeError, FieldError):
-            form, elements = None, {}  # `parse` says what is wrong
-        known = None if form is None else self._forms.get(form)
-        return self._read_anew(data, form) if known is None else known.asked(elements)
+            apart = Apart(None, {})  # `parse` says what is wrong
+        known = None if apart.form is None else self._forms.get(apart.form)
+        return self._read_anew(data, apart.form) if known is None else known.asked(apart)
 
     def _read_anew(self, data: bytes, form: bytes | None) -> Asked:
         payloads: Payloads = NO_PAYLOADS
@@ -82,16 +86,17 @@ class KnownRequests:
             request = parse(v1.EvaluateRequest, data)
         counts = element_count(request.input), element_count(request.target)
         plan = partial(self._plan_anew, [(request, payloads)], form)
-        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), plan)
+        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, plan)
 
     def _plan_anew(
         self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
-    ) -> tuple[ce_engine.Slab, Respond]:
+    ) -> tuple[ce_engine.Slab, Respond, Keyed | None]:
         request, payloads = only.pop()  # so that it does not wait with the slab
-        planned = plan_request(request, self._regions, payloads, reserve)
+        slab, respond = plan_request(request, self._regions, payloads, reserve)
+        keyed = Keyed.of(request)
         if form is not None and len(form) <= MAX_FORM_BYTES and _lies_in_message(request):
             self._remember(form, request)
-        return planned
+        return slab, respond, keyed
 
     def _remember(self, form: bytes, request: v1.EvaluateRequest) -> None:
         came_before = form in self._forms
@@ -109,6 +114,9 @@ class _Form(NamedTuple):
         own: Dtypes and shapes of these tensors.
         labels: See `Asked`, like `elements` and `targets`.
         needed_bytes: That each of them takes.
+        exact: The exact sums that the engine computes.
+        with_exact: Whether they are answered.
+        keyed: The place of one of them in a run; None if they are in none.
     """
 
     spec: v1.LossSpec
@@ -118,6 +126,9 @@ class _Form(NamedTuple):
     elements: int
     targets: int
     needed_bytes: int
+    exact: Exactness
+    with_exact: bool
+    keyed: Keyed | None
 
     @classmethod
     def of(cls, request: v1.EvaluateRequest) -> "_Form":
@@ -133,17 +144,25 @@ class _Form(NamedTuple):
             element_count(request.input),
             element_count(request.target),
             needed_bytes(request),
+            exactness(request),
+            request.HasField("exact"),
+            Keyed.of(request),
         )
 
-    def asked(self, elements: Mapping[str, bytes]) -> Asked:
-        return Asked(self.labels, self.elements, self.targets, 0, partial(self._plan, elements))
+    def asked(self, apart: Apart) -> Asked:
+        run = "" if apart.run_key is None else apart.run_key.run
+        plan = partial(self._plan, apart.elements, apart.run_key)
+        return Asked(self.labels, self.elements, self.targets, 0, run, plan)
 
-    def _plan(self, elements: Mapping[str, bytes], reserve: Reserve) -> tuple[ce_engine.Slab, Respond]:
+    def _plan(
+        self, elements: Mapping[str, bytes], run_key: v1.RunKey | None, reserve: Reserve
+    ) -> tuple[ce_engine.Slab, Respond, Keyed | None]:
+        keyed = None if self.keyed is None or run_key is None else self.keyed.at(run_key)
         reserve(self.needed_bytes)
         own = {name: from_bytes(memoryview(elements[name]), *form, name) for name, form in self.own.items()}
         with by_field(self.spec):
             slab = PLANS[loss_of(self.spec)](**own, **self.options)
-        return tallied(slab), partial(to_answer, span=None)
+        return summing(slab, self.exact), partial(to_answer, span=None, with_exact=self.with_exact), keyed
 
 
 def _lies_in_message(request: v1.EvaluateRequest) -> bool:

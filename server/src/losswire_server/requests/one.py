@@ -12,7 +12,8 @@ from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.answer import Answer
 from losswire_server.requests.encoding import refer
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
-from losswire_server.requests.planning import nothing_to_prepare, plan, tallied
+from losswire_server.requests.planning import nothing_to_prepare, plan, summing
+from losswire_server.requests.runs.exact import Exact, exactness
 from losswire_server.requests.shared_memory import destination, reader
 
 TENSORS = {tensor.field: tensor.name for tensor in RESULT_TENSORS if tensor.name != "grad"}  # by their fields
@@ -43,13 +44,13 @@ def plan_request(
     """
     prepare = partial(_prepare, request, regions, payloads, reserve)
     slab = plan(request, reader(regions, payloads), nothing_to_prepare if reserve is unreserved else prepare)
-    gradient = request.outputs.gradient
+    gradient, exact, with_exact = request.outputs.gradient, exactness(request), request.HasField("exact")
     place = destination(gradient, slab, regions)
     if place is None:
-        return tallied(slab), partial(to_answer, span=None)
+        return summing(slab, exact), partial(to_answer, span=None, with_exact=with_exact)
     span = v1.SharedMemorySpan()
     span.CopyFrom(gradient.destination)
-    return tallied(slab.with_grad_into(place)), partial(to_answer, span=span)
+    return summing(slab.with_grad_into(place), exact), partial(to_answer, span=span, with_exact=with_exact)
 
 
 def _prepare(request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, reserve: Reserve) -> None:
@@ -62,6 +63,7 @@ def _prepare(request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, 
 def to_answer(
     result: ce_engine.LossResult,
     span: v1.SharedMemorySpan | None,  # where the gradient lies
+    with_exact: bool,  # whether exact sums are answered, and not only counted in a run
 ) -> Answer:
     answer = Answer(v1.EvaluateResponse(**{name: getattr(result, name) for name in RESULT_NUMBERS}), [])
     for field, name in TENSORS.items():
@@ -72,4 +74,6 @@ def to_answer(
         refer(answer.response.gradient, result.grad, span)
     elif result.grad is not None:
         answer.add("gradient", result.grad)
+    if with_exact and (exact := Exact.of(result)) is not None:
+        exact.fill(answer.response)
     return answer

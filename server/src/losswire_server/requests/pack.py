@@ -1,7 +1,7 @@
 """From the requests of one pack to one answer. Each request succeeds or fails by itself."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,10 @@ from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.permission import ANYTHING, Permission
 from losswire_server.requests.planned import Planned, Step
+from losswire_server.requests.runs.exact import Exact
+from losswire_server.requests.runs.keyed import Keyed
+from losswire_server.runs.absent import Outcome
+from losswire_server.runs.records import Entry
 
 REQUESTS = v1.BatchEvaluateRequest.DESCRIPTOR.fields_by_name["requests"].number
 
@@ -47,6 +51,7 @@ class Pack:
         self._permission = permission
         self._response = v1.BatchEvaluateResponse()
         self._results = [self._response.results.add() for _ in requests]
+        self._entries: list[tuple[Request, Entry]] = []  # engine threads add to it
 
     def plan(self, reserve: Reserve = unreserved, *, take_apart: bool = True) -> Iterator[Step]:
         """Plans the requests: groups together, others one by one.
@@ -60,8 +65,20 @@ class Pack:
         for group in self.groups:
             yield from self._plan(group, take_apart)
 
+    def entries(self) -> list[Entry]:
+        """What the requests add to runs, once all have ended."""
+        return [entry for _, entry in self._entries]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Takes in what came of each entry."""
+        for (request, _), outcome in zip(self._entries, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._fail(request, outcome)
+            elif outcome:
+                self._results[request.number].response.was_counted = True
+
     def answer(self) -> bytes:
-        """The bytes of a BatchEvaluateResponse, once all have ended."""
+        """The bytes of a BatchEvaluateResponse, once all have ended and their entries are settled."""
         return self._response.SerializeToString()
 
     def _plan(self, group: Group, take_apart: bool) -> Iterator[Step]:
@@ -99,7 +116,8 @@ class Pack:
         responses = [self._results[request.number].response for request in requests]
         received = sum(len(request.data) for request in requests)
         evaluated = Evaluated(Labels.of(first, "pack"), responses, slab.kind.class_count, received_bytes=received)
-        end = partial(_end_together, evaluated)
+        keyed = _each_keyed(first, requests)
+        end = partial(self._end_together, evaluated, requests, keyed, first.HasField("exact"))
         return Planned(slab, end, lambda _: self._each_alone(requests))
 
     def _each_alone(self, requests: Iterable[Request]) -> Iterator[Step]:
@@ -109,6 +127,8 @@ class Pack:
         try:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
             self._permission.check(loss_of(message.spec), message.series)
+            self._permission.check_run(message.run_key.run)
+            keyed = Keyed.of(message)
             slab, respond = plan_request(message, self._regions, payloads, self._reserve)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either
             raise
@@ -118,24 +138,41 @@ class Pack:
         received = len(request.data) + shared_bytes(message)
         labels = Labels.of(message, "pack")
         evaluated = Evaluated(labels, [response], slab.kind.class_count, received_bytes=received)
-        end = partial(_end_alone, evaluated, respond)
+        end = partial(self._end_alone, evaluated, request, keyed, respond)
         return Planned(slab, end, lambda error: [self._fail(request, error)])
 
     def _fail(self, request: Request, error: Exception) -> grpc.StatusCode:
-        self._results[request.number].failure.MergeFromString(to_rpc_status(error).SerializeToString())
+        self._results[request.number].failure.ParseFromString(to_rpc_status(error).SerializeToString())
         code = to_status(error).code
         log_failure(error, code, "BatchEvaluate")
         return code
 
+    def _end_together(
+        self,
+        evaluated: Evaluated,
+        requests: list[Request],
+        keyed: list[Keyed],  # one for each request, or none
+        with_exact: bool,
+        result: ce_engine.StackedResult,
+    ) -> Evaluated:
+        fill_responses(evaluated.responses, result, with_exact=with_exact)
+        for number, place in enumerate(keyed):
+            self._entries.append((requests[number], place.entry(Exact.of(result[number]))))
+        return _with(evaluated, result.tally)
 
-def _end_together(evaluated: Evaluated, result: Any) -> Evaluated:
-    fill_responses(evaluated.responses, result)
-    return _with(evaluated, result.tally)
+    def _end_alone(
+        self, evaluated: Evaluated, request: Request, keyed: Keyed | None, respond: Respond, result: Any
+    ) -> Evaluated:
+        evaluated.responses[0].CopyFrom(respond(result).message())
+        if keyed is not None:
+            self._entries.append((request, keyed.entry(Exact.of(result))))
+        return _with(evaluated, result.tally)
 
 
-def _end_alone(evaluated: Evaluated, respond: Respond, result: Any) -> Evaluated:
-    evaluated.responses[0].CopyFrom(respond(result).message())
-    return _with(evaluated, result.tally)
+def _each_keyed(first: v1.EvaluateRequest, requests: list[Request]) -> list[Keyed]:
+    """The places of requests of the first one's form; none if these are in no run."""
+    keyed = Keyed.of(first)
+    return [] if keyed is None else [keyed.at(request.run_key or first.run_key) for request in requests]
 
 
 def _with(evaluated: Evaluated, tally: ce_engine.Tally | None) -> Evaluated:

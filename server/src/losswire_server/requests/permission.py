@@ -16,10 +16,12 @@ class Permission(NamedTuple):
     Attributes:
         losses: Names of losses; None for all.
         series: Patterns that a series must match one of, as in ``team/*``; None for any series.
+        runs: Patterns that the name of a run must match one of; None for any run.
     """
 
     losses: Collection[str] | None = None
     series: Sequence[str] | None = None
+    runs: Sequence[str] | None = None
 
     def check(self, loss: str, series: str) -> None:
         """Checks a request by its loss, which may be empty if the request is wrong, and its series.
@@ -34,6 +36,20 @@ class Permission(NamedTuple):
             allowed = ", ".join(self.series) or "none"
             came = one_line(series, MOST_SHOWN) or "none"
             raise NotPermittedError(f"series: expected one that this caller may use, {allowed}; got {came}")
+
+    def permits_run(self, run: str) -> bool:
+        return self.runs is None or any(fnmatchcase(run, pattern) for pattern in self.runs)
+
+    def check_run(self, run: str) -> None:
+        """Checks the name of a run, which is empty where a request is in none.
+
+        Raises:
+            NotPermittedError: This caller may not use this run.
+        """
+        if run and not self.permits_run(run):
+            allowed = ", ".join(self.runs or ()) or "none"
+            came = one_line(run, MOST_SHOWN)
+            raise NotPermittedError(f"run: expected one that this caller may use, {allowed}; got {came}")
 
 
 ANYTHING = Permission()

@@ -17,6 +17,7 @@ from losswire.monitoring.buckets import ROW_LOSSES
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
 from losswire_server.requests.needed import OUTPUT_NAMES, REDUCTION_NAMES, WEIGHTING_NAMES
+from losswire_server.requests.runs.exact import Exactness
 
 Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 
@@ -50,9 +51,10 @@ def plan(
         return PLANS[loss_of(request.spec)](**arguments(request, read))
 
 
-def tallied(slab: ce_engine.Slab) -> ce_engine.Slab:
-    """The same slab, whose result tells the metrics what the losses of its rows are like."""
+def summing(slab: ce_engine.Slab, exact: Exactness = "") -> ce_engine.Slab:
+    """The same slab, whose result tells the metrics what the losses of its rows are like, and may have exact sums."""
     slab.tally_bounds = ROW_LOSSES
+    slab.exact = exact
     return slab
 
 

@@ -10,6 +10,7 @@ from losswire import v1
 from losswire.dtypes import BY_NAME, FLOATING, INTEGERS
 from losswire.losses import LOSSES, OUTPUTS
 from losswire_server.calls.limits import CallerLimits
+from losswire_server.calls.runs import MOST_REQUEST_KEYS
 from losswire_server.settings import Settings
 
 
@@ -47,6 +48,19 @@ def capabilities(
             max_queue_delay_us=settings.max_queue_delay_us,
             max_queue_rows=settings.max_queue_rows,
         ),
+        run_limits=_run_limits(settings) if settings.runs else None,
+    )
+
+
+def _run_limits(settings: Settings) -> v1.RunLimits:
+    return v1.RunLimits(
+        max_runs=settings.max_runs,
+        max_run_keys=settings.max_run_keys,
+        max_key_bytes=settings.max_key_bytes,
+        max_run_slices=settings.max_run_slices,
+        max_classes=settings.max_run_classes,
+        max_request_keys=MOST_REQUEST_KEYS,
+        idle_seconds=settings.run_idle_seconds,
     )
 
 

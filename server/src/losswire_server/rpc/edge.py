@@ -32,6 +32,7 @@ class Method(NamedTuple):
         serialize: Turns an answer into bytes; None if it is bytes.
         many_messages: Whether many messages may come.
         many_answers: Whether many answers may be sent.
+        most_bytes: That a good message has, if `parse` is not None.
     """
 
     answer: Callable[[Any, Caller], Any]
@@ -39,6 +40,7 @@ class Method(NamedTuple):
     serialize: Callable[[Any], bytes] | None = None
     many_messages: bool = False
     many_answers: bool = False
+    most_bytes: int = SMALL_BYTES
 
 
 class Edge:
@@ -69,7 +71,7 @@ class Edge:
     def around(self, name: str, method: Method) -> Handler:
         """The handler of the method of that name, wrapped to count, log and trace calls and to translate errors."""
         metrics = self._metrics.method(name)
-        most_bytes = SMALL_BYTES if method.parse else None
+        most_bytes = method.most_bytes if method.parse else None
         begin = partial(
             Call, metrics, self._access_log, self._waits, self._stages, tracing=self._tracing, most_bytes=most_bytes
         )

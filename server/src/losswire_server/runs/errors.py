@@ -6,7 +6,11 @@ from losswire_server.process.starting import CannotStartError
 from losswire_server.runs.records import Entry, KeyRecord
 
 
-class RunNotFoundError(Exception):
+class RunError(Exception):
+    """A call for a run fails."""
+
+
+class RunNotFoundError(RunError):
     """There is no run of this name."""
 
     def __init__(self, name: str) -> None:
@@ -14,7 +18,7 @@ class RunNotFoundError(Exception):
         self.name = name
 
 
-class RunExistsError(Exception):
+class RunExistsError(RunError):
     """There is a run of this name that differs in a field."""
 
     def __init__(self, field: str, problem: str) -> None:
@@ -23,7 +27,7 @@ class RunExistsError(Exception):
         self.problem = problem
 
 
-class RunMismatchError(Exception):
+class RunMismatchError(RunError):
     """An evaluation differs from its run in a field."""
 
     def __init__(self, field: str, problem: str) -> None:
@@ -32,7 +36,7 @@ class RunMismatchError(Exception):
         self.problem = problem
 
 
-class KeyConflictError(Exception):
+class KeyConflictError(RunError):
     """The key counts already, with other sums or in another slice."""
 
     def __init__(self, entry: Entry, counted: KeyRecord) -> None:
@@ -42,7 +46,7 @@ class KeyConflictError(Exception):
         self.counted = counted
 
 
-class RunFinishedError(Exception):
+class RunFinishedError(RunError):
     """The run is finished, and lacks this key."""
 
     def __init__(self, name: str, key: str) -> None:
@@ -51,7 +55,7 @@ class RunFinishedError(Exception):
         self.key = key
 
 
-class RunIncompleteError(Exception):
+class RunIncompleteError(RunError):
     """The run lacks keys, or has others than expected.
 
     Attributes:
@@ -72,11 +76,11 @@ class RunIncompleteError(Exception):
         self.unexpected_count = unexpected_count
 
 
-class RunQuotaError(Exception):
+class RunQuotaError(RunError):
     """There are as many runs, or the run has as many keys, slices or classes, as this server keeps."""
 
 
-class StoreUnavailableError(Exception):
+class StoreUnavailableError(RunError):
     """The database cannot be reached. Whether the call had an effect is not known."""
 
 

@@ -13,6 +13,7 @@ from losswire_server.settings.callers import Callers
 from losswire_server.settings.connections import Connections
 from losswire_server.settings.operation import Operation
 from losswire_server.settings.processes import Processes
+from losswire_server.settings.runs import KeptRuns
 from losswire_server.settings.security import Security
 from losswire_server.settings.sizes import MESSAGE_COPIES, Sizes
 
@@ -20,7 +21,9 @@ MOST_FILE_BYTES = 2**20
 
 
 # --help tells of the last group first.
-class Settings(Operation, Batching, Processes, Callers, Connections, Sizes, Security, Addresses, BaseSettings):
+class Settings(
+    Operation, KeptRuns, Batching, Processes, Callers, Connections, Sizes, Security, Addresses, BaseSettings
+):
     """Serves PyTorch's cross-entropy family over gRPC.
 
     Every setting is also read from a LOSSWIRE_* variable (LOSSWIRE_PORT=50051) and from the file that --config names.

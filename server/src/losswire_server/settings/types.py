@@ -13,6 +13,7 @@ MOST_THREADS = THREADS_A_CORE * CORES
 PROCESSES_A_CORE = 4  # more only take memory from each other
 MOST_PROCESSES = PROCESSES_A_CORE * CORES
 DAY = 24 * 60 * 60
+YEAR = 366 * DAY
 
 
 class Group(BaseModel):
@@ -38,6 +39,7 @@ def _at_most(limit: int, what: str) -> AfterValidator:
 
 Whole = Annotated[int, BeforeValidator(no_bool)]
 Seconds = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=DAY, allow_inf_nan=False)]
+Long = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=YEAR, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=10**12, allow_inf_nan=False)]
 WithinMemory = Annotated[Whole, _at_most(MEMORY_BYTES, "the memory of this machine")]
 WithinThreads = Annotated[Whole, _at_most(MOST_THREADS, f"{THREADS_A_CORE} for each core of this machine")]

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -25,6 +25,8 @@ from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.requests.ends import End, Evaluated, Labels
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Planned
+from losswire_server.runs.absent import Outcome
+from losswire_server.runs.records import Entry
 from tests.helpers import eventually
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -72,6 +74,12 @@ class Work:
         reserve(0)
         for end in self._ends:
             yield Planned(slab(), partial(self._end, end), self._fail)
+
+    def entries(self) -> list[Entry]:
+        return []
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        raise NotImplementedError
 
     def answer(self) -> bytes:
         self._note("answer")

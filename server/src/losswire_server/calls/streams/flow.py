@@ -20,6 +20,7 @@ from losswire_server.calls.streams.room import Room
 from losswire_server.calls.streams.slabs import Landed, Slabs
 from losswire_server.calls.streams.whole import Whole
 from losswire_server.calls.turns import MESSAGE_SECONDS, OwnTurns, Turns
+from losswire_server.runs.absent import Outcome
 
 LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
 
@@ -74,6 +75,10 @@ class _Stream:
         if not self._whole.is_complete:
             await asyncio.sleep(LEAVING_SECONDS)
         summary = await self._whole.summary()
+        for outcome in await self._commit():
+            if isinstance(outcome, Exception):
+                raise outcome
+            summary.was_counted = outcome
         answer = v1.EvaluateStreamResponse(summary=summary).SerializeToString()
         evaluated = self._whole.evaluated(summary, len(answer))
         self._desk.count(evaluated, self._whole.seconds, self._evaluation.recording)  # before the caller gets it
@@ -87,6 +92,12 @@ class _Stream:
         self._room.hold_header(len(first))
         self._evaluation.recording.add("admission", start, time.perf_counter())
         await self._whole.open(first)
+        if self._whole.keyed is not None:  # slabs of any number follow, in vain if the run would refuse them
+            await self._desk.check_keyed(self._whole.keyed)
+
+    async def _commit(self) -> list[Outcome]:
+        entries = self._whole.entries()
+        return await self._desk.commit(entries, self._evaluation.recording) if entries else []
 
     async def _replies(self, incoming: Incoming) -> AsyncIterator[bytes]:
         """The messages with results, in row order. Slabs are taken in while there is room, also for a later reply."""

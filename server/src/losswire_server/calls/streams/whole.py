@@ -19,8 +19,11 @@ from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.permission import Permission
+from losswire_server.requests.runs.exact import Exact
+from losswire_server.requests.runs.keyed import Keyed
 from losswire_server.requests.slabs.stream_header import StreamHeader, leaves_input_open
 from losswire_server.requests.slabs.stream_request import Part, PartEnd, StreamRequest
+from losswire_server.runs.records import Entry
 
 T = TypeVar("T")
 
@@ -47,6 +50,8 @@ class Whole:
         self._complete: tuple[ce_engine.Slab, Respond] | None = None  # if the header has all elements
         self._classes = 0  # not known yet
         self._tally: ce_engine.Tally | None = None
+        self._keyed: Keyed | None = None
+        self._exact: Exact | None = None
         self._received_bytes = self._sent_bytes = 0
 
     @property
@@ -113,9 +118,19 @@ class Whole:
         self._classes = slab.kind.class_count
         future = self._evaluation.submit(slab, partial(written, partial(_answered, respond)))
         await all_done([future])
-        (summary, self._tally), seconds = ended(future)
+        (summary, self._tally, self._exact), seconds = ended(future)
         self.seconds += seconds
         return summary
+
+    @property
+    def keyed(self) -> Keyed | None:
+        """The stream's place in a run; None if it is in none."""
+        return self._keyed
+
+    def entries(self) -> list[Entry]:
+        """What the whole adds to a run, after its summary."""
+        exact = self._exact if self._request is None else self._request.exact
+        return [] if self._keyed is None or exact is None else [self._keyed.entry(exact)]
 
     def evaluated(self, summary: v1.EvaluateResponse, message_bytes: int) -> Evaluated:
         """The whole, as metrics count it. The last message, with the summary, has so many bytes."""
@@ -130,6 +145,7 @@ class Whole:
             raise FieldError("part", f"expected a header first, got {'a slab' if header else 'nothing'}")
         self._header = header
         self._permission.check(loss_of(header.spec), header.series)
+        self._permission.check_run(header.run_key.run)
         if leaves_input_open(header):
             checked = StreamHeader.of(header)
             self._check_row(checked.row_bytes)
@@ -137,6 +153,7 @@ class Whole:
             self._request = StreamRequest(checked)
         else:
             self._complete = plan_request(header, reserve=self._evaluation.reserve)
+        self._keyed = Keyed.of(header)
 
     def _check_row(self, row_bytes: int) -> None:
         # So an array with one number a class, such as class counts, takes at most a few times the largest message.
@@ -152,8 +169,10 @@ class Whole:
         return value
 
 
-def _answered(respond: Respond, result: ce_engine.LossResult) -> tuple[v1.EvaluateResponse, ce_engine.Tally | None]:
-    return respond(result).message(), result.tally
+def _answered(
+    respond: Respond, result: ce_engine.LossResult
+) -> tuple[v1.EvaluateResponse, ce_engine.Tally | None, Exact | None]:
+    return respond(result).message(), result.tally, Exact.of(result)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float, float]:

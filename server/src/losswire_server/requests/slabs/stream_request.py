@@ -20,6 +20,7 @@ from losswire_server.requests import cost
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
 from losswire_server.requests.planning import PLANS, by_field
+from losswire_server.requests.runs.exact import Exact, adding, exactness
 from losswire_server.requests.slabs.row_tensors import ClassWeights, Coming, Narrow
 from losswire_server.requests.slabs.stream_header import StreamHeader
 
@@ -39,6 +40,7 @@ class PartEnd(NamedTuple):
         results: Of its rows, without the reply's.
         dtypes: Of the fields of results.
         tally: Of the losses of its rows.
+        exact: The exact sums over its rows; None unless wanted.
         reply: The message with results of rows; None if the summary has all that is wanted.
     """
 
@@ -47,6 +49,7 @@ class PartEnd(NamedTuple):
     results: ce_engine.RowResults
     dtypes: dict[str, torch.dtype]
     tally: ce_engine.Tally
+    exact: Exact | None
     reply: bytes | None
 
 
@@ -67,6 +70,7 @@ class StreamRequest:
 
     Attributes:
         tally: Of the losses of all rows that were added up.
+        exact: The exact sums over these rows; None unless wanted.
     """
 
     def __init__(self, header: StreamHeader) -> None:
@@ -76,6 +80,8 @@ class StreamRequest:
         self._batch: ce_engine.SlabBySlab | ce_engine.PlannedSlabBySlab | None = None
         self._next_row = 0
         self.tally: ce_engine.Tally | None = None
+        self.exact: Exact | None = None
+        self._exactness = exactness(header.request)
         if header.can_be_planned:
             self._batch = ce_engine.PlannedSlabBySlab(header.plan())
             self._by_rows = {}
@@ -126,6 +132,7 @@ class StreamRequest:
             raise TypeError("a part was planned")
         self._batch.add(end.reduction, end.results)
         self.tally = end.tally if self.tally is None else self.tally + end.tally
+        self.exact = None if end.exact is None else end.exact.plus(self.exact)
         self._dtypes = end.dtypes
 
     def summary(self) -> v1.EvaluateResponse:
@@ -144,6 +151,8 @@ class StreamRequest:
             ignored_count=batch.ignored_count,
             correct_count=batch.correct_count if "predictions" in self._dtypes else None,
         )
+        if self.exact is not None and self._header.request.HasField("exact"):
+            self.exact.fill(summary)
         for field, dtype in self._dtypes.items():
             message, layout = getattr(summary, field), self._header.layout
             message.dtype = BY_NAME[dtype_name(dtype)].wire
@@ -174,7 +183,8 @@ class StreamRequest:
             with by_field(header.request.spec):
                 slab = self._batch.plan(x, **{name: tensor.take(rows) for name, tensor in self._by_rows.items()})
         self._next_row = rows.end_row
-        return Part(slab, partial(_end, rows, slab.reduction, header.options["reduction"]))
+        exact = adding(slab, self._exactness) if self._exactness else None
+        return Part(slab, partial(_end, rows, slab.reduction, header.options["reduction"], exact))
 
     def _begin(self) -> ce_engine.SlabBySlab:
         header = self._header
@@ -212,6 +222,7 @@ def _end(
     rows: SlabRows,
     reduction: ce_engine.Reduction,
     wanted: str,  # the reduction of the batch
+    exact: Callable[[ce_engine.RowResults], Exact] | None,
     results: ce_engine.RowResults,
 ) -> PartEnd:
     dtypes: dict[str, torch.dtype] = {}
@@ -224,4 +235,4 @@ def _end(
                 payloads[field] = elements(tensor)
     reply = RESPONSES.write(rows.first_row, rows.row_count, payloads) if payloads else None
     tally = ce_engine.tally(results.losses, reduction, ROW_LOSSES)
-    return PartEnd(rows, reduction, results.numbers(), dtypes, tally, reply)
+    return PartEnd(rows, reduction, results.numbers(), dtypes, tally, exact and exact(results), reply)

@@ -45,6 +45,7 @@ class Entry(BaseModel):
     bytes_per_second: Rate | None = None
     losses: tuple[str, ...] | None = None
     series: tuple[str, ...] | None = None
+    runs: tuple[str, ...] | None = None
 
     @field_validator("losses")
     @classmethod

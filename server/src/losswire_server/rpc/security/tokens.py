@@ -51,4 +51,4 @@ def _read(file: Path, limits: CallerLimits) -> Sequence[_Known]:
 
 
 def _identity(entry: Entry, limits: CallerLimits) -> Identity:
-    return Identity(entry.name, limits._replace(**entry.own_limits), Permission(entry.losses, entry.series))
+    return Identity(entry.name, limits._replace(**entry.own_limits), Permission(entry.losses, entry.series, entry.runs))
