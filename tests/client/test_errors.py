@@ -1,13 +1,30 @@
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_status import rpc_status
 
 import losswire_client
 from losswire import v1
-from losswire_client import AsyncClient, Client, InternalError, InvalidArgumentError, LosswireError, OverloadedError
+from losswire_client import (
+    AsyncClient,
+    Client,
+    ConflictError,
+    ExactSum,
+    ExactSums,
+    InternalError,
+    InvalidArgumentError,
+    LosswireError,
+    NotServedError,
+    OverloadedError,
+    PreconditionError,
+    UnavailableError,
+)
 from losswire_client._errors import ERRORS, from_failure, invalid_argument, translated
 from losswire_client._retry import PASSING
 from losswire_server.errors import OverloadedError as ServerOverloadedError
@@ -124,3 +141,80 @@ def test_contradicting_details_are_ignored():
     error = ServerOverloadedError("too much is in flight", 250)
     metadata = trailers(error, to_status(error))
     assert type(raised_for(Failed(grpc.StatusCode.INTERNAL, "other", metadata))) is InternalError
+
+
+def status_metadata(code: grpc.StatusCode, *details):
+    status = status_pb2.Status(code=code.value[0], message="what happened")
+    for detail in details:
+        status.details.add().Pack(detail)
+    return rpc_status.to_status(status).trailing_metadata
+
+
+def sums(*losses: float) -> ExactSums:
+    return ExactSums(loss=ExactSum.of(losses), weight=ExactSum.of([1.0] * len(losses)), row_count=len(losses))
+
+
+@pytest.mark.parametrize("in_a_pack", [False, True])
+def test_conflict_has_both_sums(in_a_pack):
+    key = v1.RunKey(run="val", key="a", slice="web")
+    conflict = v1.KeyConflict(run_key=key, counted=sums(0.5, 1.0).to_message(), came=sums(0.25).to_message())
+    code = grpc.StatusCode.ALREADY_EXISTS
+    metadata = status_metadata(code, conflict)
+    error = raised_for(Failed(code, "what happened", metadata))
+    if in_a_pack:
+        error = from_failure(v1.Failure.FromString(metadata[0][1]))
+    assert isinstance(error, ConflictError)
+    assert (error.counted, error.came, error.argument) == (sums(0.5, 1.0), sums(0.25), "")
+    assert str(error) == (
+        "what happened; it counts with loss_sum 1.5, weight_sum 2.0 of 2 rows and 0 ignored in the slice 'web', "
+        "and came with loss_sum 0.25, weight_sum 1.0 of 1 rows and 0 ignored"
+    )
+    assert pickle.loads(pickle.dumps(error)).came == sums(0.25)
+
+
+def test_conflict_of_sums_that_round_alike_says_so():
+    counted, came = sums(1.0, 1e-300), sums(1.0, 2e-300)
+    conflict = v1.KeyConflict(counted=counted.to_message(), came=came.to_message())
+    code = grpc.StatusCode.ALREADY_EXISTS
+    error = raised_for(Failed(code, "what happened", status_metadata(code, conflict)))
+    assert str(error).endswith("too, which are rounded from other sums")
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.FAILED_PRECONDITION])
+def test_difference_to_a_run_names_the_argument(code):
+    request = error_details_pb2.BadRequest()
+    request.field_violations.add(field="spec.cross_entropy.label_smoothing", description="expected 0.0, got 0.1")
+    error = raised_for(Failed(code, "what happened", status_metadata(code, request)))
+    assert isinstance(error, ConflictError | PreconditionError)
+    assert error.argument == "label_smoothing"
+    assert str(error) == "label_smoothing: expected 0.0, got 0.1"
+
+
+def test_precondition_lists_keys():
+    failure, code = error_details_pb2.PreconditionFailure(), grpc.StatusCode.FAILED_PRECONDITION
+    for kind, key in (("MISSING_KEY", "b"), ("UNEXPECTED_KEY", "x"), ("MISSING_KEY", "a")):
+        failure.violations.add(type=kind, subject=key)
+    error = raised_for(Failed(code, "what happened", status_metadata(code, failure)))
+    assert isinstance(error, PreconditionError)
+    assert (error.missing, error.unexpected) == (["b", "a"], ["x"])
+    error = pickle.loads(pickle.dumps(error))
+    assert (error.missing, error.unexpected) == (["b", "a"], ["x"])
+
+
+def test_lost_database_is_no_lost_server():
+    retry, code = error_details_pb2.RetryInfo(), grpc.StatusCode.UNAVAILABLE
+    retry.retry_delay.FromMilliseconds(500)
+    error = raised_for(Failed(code, "what happened", status_metadata(code, retry)))
+    assert isinstance(error, UnavailableError)
+    assert isinstance(error, PASSING)
+    assert (str(error), error.retry_seconds) == ("what happened", 0.5)
+
+
+def test_server_without_losses_is_not_served():
+    server = grpc.server(ThreadPoolExecutor(1))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Client(f"127.0.0.1:{port}") as client, pytest.raises(NotServedError, match="does not serve losses"):
+        client.ping()
+    server.stop(None).wait()

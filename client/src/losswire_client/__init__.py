@@ -12,9 +12,12 @@ Every error of a call or of a constructor is a :class:`LosswireError`::
     LosswireError
     ├── InvalidArgumentError (a ValueError)      an argument is wrong: correct the one it names
     ├── NotServedError                           this server does not serve what the call asks for
+    ├── NotFoundError (a LookupError)            there is no run of this name: create it
+    ├── ConflictError                            a key or a run is there already, with other sums or options
+    ├── PreconditionError                        a run lacks keys, is finished, or has other options
     ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more time
     ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
-    ├── ResourceExhaustedError                   the request is larger than the server accepts
+    ├── ResourceExhaustedError                   the request is larger, or runs are more, than the server accepts
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
     ├── UnauthenticatedError                     the server does not know who is calling
     ├── PermissionDeniedError                    this caller may not have what it asks for
@@ -27,18 +30,23 @@ TypeError too. An error that the iterable of a `map` raises keeps its type. A mi
 
 from importlib.metadata import version
 
+from losswire.exact_sum import ExactSum
+from losswire.exact_sums import ExactSums, Statistics
 from losswire_client._async_client import AsyncClient
-from losswire_client._capabilities import CallerLimits, Capabilities
+from losswire_client._capabilities import CallerLimits, Capabilities, RunLimits
 from losswire_client._client import Client
 from losswire_client._errors import (
     CallCancelledError,
+    ConflictError,
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
     LosswireError,
+    NotFoundError,
     NotServedError,
     OverloadedError,
     PermissionDeniedError,
+    PreconditionError,
     ResourceExhaustedError,
     UnauthenticatedError,
     UnavailableError,
@@ -54,16 +62,23 @@ __all__ = [
     "CallerLimits",
     "Capabilities",
     "Client",
+    "ConflictError",
     "DeadlineExceededError",
+    "ExactSum",
+    "ExactSums",
     "InternalError",
     "InvalidArgumentError",
     "LosswireError",
+    "NotFoundError",
     "NotServedError",
     "OverloadedError",
     "PermissionDeniedError",
+    "PreconditionError",
     "ResourceExhaustedError",
     "Result",
     "Retry",
+    "RunLimits",
+    "Statistics",
     "UnauthenticatedError",
     "UnavailableError",
     "__version__",

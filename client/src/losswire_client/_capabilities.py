@@ -32,6 +32,29 @@ class CallerLimits:
 
 
 @dataclass(frozen=True)
+class RunLimits:
+    """Limits of runs, on a server that keeps any.
+
+    Attributes:
+        max_runs: The most runs.
+        max_run_keys: The most keys of a run.
+        max_key_bytes: The most bytes of UTF-8 of a key, and of the name of a slice.
+        max_run_slices: The most slices of a run.
+        max_classes: The most classes of an evaluation whose classes are added up, and of a run.
+        max_request_keys: The most keys in one request. `Run.missing` and `Run.finish` take any number.
+        idle_seconds: Seconds after which a run is deleted to which nobody adds a key; 0 for never.
+    """
+
+    max_runs: int = 0
+    max_run_keys: int = 0
+    max_key_bytes: int = 0
+    max_run_slices: int = 0
+    max_classes: int = 0
+    max_request_keys: int = 0
+    idle_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a server serves.
 
@@ -64,6 +87,7 @@ class Capabilities:
         keepalive_seconds: Seconds of silence after which the server asks whether the caller is still there.
         max_series: The most names of series that the metrics tell apart.
         caller_limits: How much this caller may take.
+        run_limits: Limits of runs; None if the server keeps none.
     """
 
     version: str
@@ -93,6 +117,7 @@ class Capabilities:
     keepalive_seconds: float = 0.0
     max_series: int = 0
     caller_limits: CallerLimits = CallerLimits()
+    run_limits: RunLimits | None = None
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
@@ -110,10 +135,11 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         **_numbers(Capabilities, response.limits),
         **_numbers(Capabilities, response.batching),
         caller_limits=CallerLimits(**_numbers(CallerLimits, response.caller_limits)),
+        run_limits=RunLimits(**_numbers(RunLimits, response.run_limits)) if response.HasField("run_limits") else None,
     )
 
 
-def _numbers(kind: type, message: v1.Limits | v1.Batching | v1.CallerLimits) -> dict[str, Any]:
+def _numbers(kind: type, message: v1.Limits | v1.Batching | v1.CallerLimits | v1.RunLimits) -> dict[str, Any]:
     """The fields of a message that one of the classes above has too, by the same names."""
     known = message.DESCRIPTOR.fields_by_name
     return {field.name: getattr(message, field.name) for field in fields(kind) if field.name in known}

@@ -1,20 +1,17 @@
 """The errors, and the one table from gRPC's statuses to them. The package's docstring draws the tree."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import cast
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from losswire import v1
+from losswire.exact_sums import ExactSums
 from losswire.fields import argument_of
-from losswire_client._unreachable import reason
-
-DetailT = TypeVar("DetailT", bound=Message)
+from losswire_client._failures import details as of_status
+from losswire_client._failures.unreachable import reason
 
 
 class LosswireError(Exception):
@@ -64,16 +61,52 @@ class NotServedError(LosswireError):
     """The arguments are right, but this server does not serve what they ask for."""
 
 
+class NotFoundError(LosswireError, LookupError):
+    """The server has nothing of this name, such as a run."""
+
+
+class ConflictError(LosswireError):
+    """What came contradicts what the server has: the key or the run of this name.
+
+    Attributes:
+        argument: The argument in which a run differs from the run of its name, as in ``label_smoothing``; else empty.
+        counted: The sums with which the key counts; None if the conflict is not about a key.
+        came: The sums that came now, and do not count; None likewise.
+    """
+
+    argument = ""
+    counted: ExactSums | None = None
+    came: ExactSums | None = None
+
+
+class PreconditionError(LosswireError):
+    """The run is not in the state that the call needs.
+
+    Attributes:
+        argument: The argument in which an evaluation differs from its run; else empty.
+        missing: Keys that the run lacks, as many as the server tells.
+        unexpected: Keys that the run has, and should not have.
+    """
+
+    argument = ""
+    missing: list[str]
+    unexpected: list[str]
+
+    def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
+        super().__init__(message, code)
+        self.missing, self.unexpected = [], []
+
+
 class DeadlineExceededError(LosswireError, TimeoutError):
     """No answer came in time."""
 
 
 class UnavailableError(LosswireError, ConnectionError):
-    """No server could be reached, or it is shutting down. Evaluations are pure, so a retry is safe."""
+    """No server could be reached, it is shutting down, or it cannot reach its database. All calls may be sent again."""
 
 
 class ResourceExhaustedError(LosswireError):
-    """The request is larger than the server accepts."""
+    """The request is larger than the server accepts, or there are as many runs, keys or slices as it keeps."""
 
 
 class OverloadedError(ResourceExhaustedError):
@@ -108,11 +141,11 @@ ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
     grpc.StatusCode.UNKNOWN: InternalError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.NOT_FOUND: NotServedError,
-    grpc.StatusCode.ALREADY_EXISTS: InternalError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: ConflictError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
-    grpc.StatusCode.FAILED_PRECONDITION: InternalError,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
     grpc.StatusCode.ABORTED: UnavailableError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidArgumentError,
     grpc.StatusCode.UNIMPLEMENTED: NotServedError,
@@ -178,30 +211,38 @@ def translated(target: str, timeout: float) -> Iterator[None]:
 def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireError:
     """The error of the tree that corresponds to a failed call's error."""
     call = cast(grpc.Call, error)  # a stub's errors are calls too
-    code, text, details = call.code(), call.details() or "", _details(call)
+    code, text, details = call.code(), call.details() or "", of_status.of_call(call)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return late(target, timeout)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    pushback = of_status.retry_seconds(details)
+    if (
+        code is grpc.StatusCode.UNAVAILABLE and pushback is None
+    ):  # else a server answers, and tells what it cannot reach
         text = f"no server can be reached at {target}: {reason(text)}"
-    return _from_status(code, text, details, _pushback(call, details))
+    return _from_status(code, text, details, of_status.trailing_seconds(call) if pushback is None else pushback)
 
 
 def from_failure(failure: v1.Failure) -> LosswireError:
     """The error for the failure of one of several requests, the same as for a failed call."""
     details = status_pb2.Status.FromString(failure.SerializeToString())  # by the contract the two are wire-compatible
-    return _from_status(CODES.get(failure.code, grpc.StatusCode.UNKNOWN), failure.message, details, None)
+    code = CODES.get(failure.code, grpc.StatusCode.UNKNOWN)
+    return _from_status(code, failure.message, details, of_status.retry_seconds(details))
 
 
 def _from_status(
     code: grpc.StatusCode, text: str, details: status_pb2.Status | None, pushback: float | None
 ) -> LosswireError:
-    if code is not grpc.StatusCode.UNAVAILABLE and (violation := _violation(details)):
+    if code is not grpc.StatusCode.UNAVAILABLE and (violation := of_status.violation(details)):
         return _of_argument(code, violation)
     if code is grpc.StatusCode.INTERNAL and details is None and RESET in text:  # as by a proxy whose server is gone
         return StreamEndedError(text, code)
     overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED and pushback is not None
     found = OverloadedError(text, code) if overloaded else ERRORS[code](text, code)
     found.retry_seconds = pushback or 0.0
+    if isinstance(found, ConflictError):
+        found = _of_key(found, details)
+    if isinstance(found, PreconditionError):
+        found.missing, found.unexpected = of_status.keys(details)
     return found
 
 
@@ -213,33 +254,18 @@ def _of_argument(code: grpc.StatusCode, violation: error_details_pb2.BadRequest.
         return lost
     if ERRORS[code] is InvalidArgumentError:
         return invalid_argument(argument, problem, code)
-    return ERRORS[code](f"{argument}: {problem}", code)
+    found = ERRORS[code](f"{argument}: {problem}", code)
+    if isinstance(found, ConflictError | PreconditionError):
+        found.argument = argument
+    return found
 
 
-def _pushback(call: grpc.Call, details: status_pb2.Status | None) -> float | None:
-    """Seconds that the caller is to stay away, from google.rpc's detail or gRPC's trailer; None if neither is there."""
-    if retry := _detail(details, error_details_pb2.RetryInfo()):
-        return float(retry.retry_delay.ToTimedelta().total_seconds())
-    told = dict(call.trailing_metadata() or ()).get("grpc-retry-pushback-ms")
-    if told is None:
-        return None
-    milliseconds = str(told)  # anything but a number from 0 on means never: gRFC A6
-    return int(milliseconds) / 1000 if milliseconds.isdecimal() else math.inf
-
-
-def _details(call: grpc.Call) -> status_pb2.Status | None:
-    try:
-        status: status_pb2.Status | None = rpc_status.from_call(call)
-    except (ValueError, DecodeError):  # a proxy has changed the status but not its details
-        return None
-    return status
-
-
-def _violation(details: status_pb2.Status | None) -> error_details_pb2.BadRequest.FieldViolation | None:
-    bad_request = _detail(details, error_details_pb2.BadRequest())
-    return bad_request.field_violations[0] if bad_request and bad_request.field_violations else None
-
-
-def _detail(details: status_pb2.Status | None, kind: DetailT) -> DetailT | None:
-    found = (detail.Unpack(kind) for detail in details.details) if details else ()
-    return kind if any(found) else None
+def _of_key(error: ConflictError, details: status_pb2.Status | None) -> ConflictError:
+    """The error with the sums of a key that counts already, in its text too."""
+    conflict = of_status.conflict(details)
+    if conflict is None:
+        return error
+    texts = f"it counts with {conflict.counted_text}, and came with {conflict.came_text}"
+    found = ConflictError(f"{error}; {texts}", error.code)
+    found.counted, found.came = conflict.counted, conflict.came
+    return found

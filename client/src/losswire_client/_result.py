@@ -3,13 +3,16 @@ from typing import Any
 
 import numpy.typing as npt
 
+from losswire.exact_sums import ExactSums
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """A loss, the sums behind it and, if asked for, the gradient and other outputs of the same pass.
 
     Results merge exactly: the mean over several batches is the sum of their ``loss_sum`` divided by the sum of their
-    ``weight_sum``, never the mean of their losses.
+    ``weight_sum``, never the mean of their losses. With ``exact=True`` they merge to the last bit, in any order:
+    ``(first.exact + second.exact).statistics.mean``.
 
     The shape of rows is the shape of index targets: the input's shape without C. The rows of the binary losses are
     elements, so there it is the input's shape. Floating outputs are float64 for float64 input, else float32.
@@ -30,6 +33,9 @@ class Result:
         predictions: int64, of the shape of rows: the class with the largest input, in a tie the first such class; for
             the binary losses 1 where the probability is above one half.
         correct_count: With ``predictions``, how many of the rows that counted have their target as prediction.
+        exact: With ``exact=True`` or ``exact="by_class"``, the exact sums over the rows.
+        exact_by_class: With ``exact="by_class"``, those over the rows of each class that the rows have.
+        was_counted: Whether the key of an evaluation of a `Run` counted before, so that nothing was added.
     """
 
     loss: npt.NDArray[Any]
@@ -44,3 +50,6 @@ class Result:
     log_probabilities: npt.NDArray[Any] | None = None
     predictions: npt.NDArray[Any] | None = None
     correct_count: int | None = None
+    exact: ExactSums | None = None
+    exact_by_class: dict[int, ExactSums] | None = None
+    was_counted: bool = False

@@ -19,6 +19,7 @@ from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array
 
+BY_CLASS = "by_class"  # exact sums of each class too
 EXPECTED = {FieldDescriptor.TYPE_INT64: "an integer of 64 bits", FieldDescriptor.TYPE_DOUBLE: "a number of 64 bits"}
 
 
@@ -41,6 +42,8 @@ class Options(TypedDict, total=False):
         strict: Whether to refuse numbers that the loss accepts but that are hardly meant for it: probabilities as
             logits, logits as log-probabilities, targets of several classes as probabilities. The check takes up to a
             pass over the arrays.
+        exact: Whether to return exact sums, which merge in any order to the same bits: True, or ``by_class`` for those
+            of each class too.
     """
 
     sample_weight: npt.ArrayLike | None
@@ -51,6 +54,7 @@ class Options(TypedDict, total=False):
     series: str
     wire_dtype: str | None
     strict: bool
+    exact: bool | str
 
 
 class Common(Options, total=False):
@@ -90,10 +94,12 @@ class Evaluation:
         series: str = "",
         wire_dtype: str | None = None,
         strict: bool = False,
+        exact: bool | str = False,
     ) -> None:
         check_choice("reduction", reduction, REDUCTIONS)
         check_choice("empty", empty, ("nan", "zero"))
         check_choice("strict", strict, (False, True))
+        check_choice("exact", exact, (False, True, BY_CLASS))
         x = floating_array("input", input)
         self.loss = loss
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
@@ -107,6 +113,8 @@ class Evaluation:
         self.options: Any = getattr(self.request.spec, loss)
         self.options.SetInParent()
         self.request.outputs.outputs.extend(_outputs(outputs))
+        if exact:
+            self.request.exact.by_class = exact == BY_CLASS
         if sample_weight is not None:
             self.arrays["sample_weight"] = floating_array("sample_weight", sample_weight)
         self._ask_for_gradient(grad, grad_output, by_rows=reduction == "none")
@@ -161,7 +169,7 @@ class Evaluation:
             check_choice(name, value, WEIGHTINGS)
             self.options.weighting = WEIGHTINGS[value]
         elif name not in OWN_TENSORS:
-            assign(self.options, name, value, EXPECTED[self.options.DESCRIPTOR.fields_by_name[name].type])
+            assign_option(self.options, name, value)
         elif value is not None:
             array = floating_array(name, value)
             if name == "weight" and self.is_elementwise and array.shape == self.input.shape:
@@ -211,6 +219,11 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
         setattr(message, argument, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise invalid_argument(argument, f"expected {expected}, got {shown(value)}") from error
+
+
+def assign_option(options: Message, name: str, value: object) -> None:
+    """Sets one of a loss's own options that is a number."""
+    assign(options, name, value, EXPECTED[options.DESCRIPTOR.fields_by_name[name].type])
 
 
 def check_choice(argument: str, value: object, choices: Collection[object]) -> None:

@@ -61,7 +61,7 @@ class Placement:
             arrays = read_arrays(response)
             if self._gradient is not None and response.gradient.HasField("shared_memory"):
                 arrays["gradient"] = self._gradient
-            return to_result(response, arrays, self._evaluation.grad_dtype)
+            return to_result(response, arrays, self._evaluation)
 
     def __enter__(self) -> Self:
         return self

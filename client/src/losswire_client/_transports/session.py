@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from losswire_client._capabilities import Capabilities
+from losswire_client._capabilities import Capabilities, RunLimits
 from losswire_client._deadline import Deadline
 from losswire_client._errors import NotServedError, OverloadedError, ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
@@ -55,6 +55,10 @@ class Session:
     async def max_requests(self, wire: Wire, deadline: Deadline) -> int:
         """The most that the server takes in a message; 0 if it takes no such messages."""
         return (await self._served.get(wire, deadline)).max_batch_requests
+
+    async def run_limits(self, wire: Wire, deadline: Deadline) -> RunLimits | None:
+        """Limits of runs; None if the server keeps none."""
+        return (await self._served.get(wire, deadline)).run_limits
 
     async def capabilities(self, wire: Wire, deadline: Deadline) -> Capabilities:
         """Asks, whatever was known before."""

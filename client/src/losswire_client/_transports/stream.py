@@ -135,4 +135,4 @@ class Stream:
         arrays = {**self._results, **read_arrays(summary)}
         if missing := [field for field in FIELDS if summary.HasField(field) and field not in arrays]:
             raise InternalError(f"the server sent no elements of {', '.join(missing)}")
-        return to_result(summary, arrays, self._evaluation.grad_dtype)
+        return to_result(summary, arrays, self._evaluation)

@@ -32,4 +32,4 @@ def whole_request(evaluation: Evaluation) -> v1.EvaluateRequest:
 
 def read_whole(response: v1.EvaluateResponse, evaluation: Evaluation) -> Result:
     with understood():
-        return to_result(response, read_arrays(response), evaluation.grad_dtype)
+        return to_result(response, read_arrays(response), evaluation)

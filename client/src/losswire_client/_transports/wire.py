@@ -1,8 +1,10 @@
 """The calls of the contract, in one form for wires that block and for wires that await."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from losswire import v1
 from losswire_client._capabilities import Capabilities
@@ -42,6 +44,12 @@ class Wire(Protocol):
 
     async def get_capabilities(self, deadline: Deadline) -> v1.GetCapabilitiesResponse: ...
 
+    async def call_runs(self, method: str, request: Message, deadline: Deadline) -> Any:
+        """Calls a method of RunService that has one answer."""
+
+    def watch_run(self, request: v1.WatchRunRequest, deadline: Deadline) -> AsyncGenerator[v1.WatchRunResponse, None]:
+        """A run as it changes. Its first state comes by the deadline; for the others there is none."""
+
     async def check_health(self, deadline: Deadline) -> float:
         """Checks the server's health. Returns the seconds that the answer took."""
 
@@ -56,3 +64,6 @@ class Wire(Protocol):
 
     async def close(self) -> None:
         """Ends the calls under way."""
+
+
+Flow: TypeAlias = Callable[[Wire, Deadline], Coroutine[Any, Any, T]]  # what a call does, over a wire and by a deadline

@@ -1,7 +1,7 @@
 """The calls of the contract, made and awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,7 +17,7 @@ from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.channel_wire import ChannelWire
+from losswire_client._wires.channel_wire import WATCH, ChannelWire
 from losswire_client._wires.coalescing_tasks import CoalescingTasks
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
@@ -67,6 +67,21 @@ class AioWire(ChannelWire):
             except BaseException:
                 call.cancel()
                 raise
+
+    async def watch_run(
+        self, request: v1.WatchRunRequest, deadline: Deadline
+    ) -> AsyncGenerator[v1.WatchRunResponse, None]:
+        with self._calling(WATCH, deadline) as metadata:
+            call = self._run_stub.WatchRun(request, metadata=metadata)
+        try:
+            with self._failing(deadline):
+                answer = await asyncio.wait_for(call.read(), deadline.remaining())
+            while answer is not grpc.aio.EOF:
+                yield answer
+                with self._failing(deadline):
+                    answer = await call.read()
+        finally:
+            call.cancel()
 
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Does not hold up the event loop."""

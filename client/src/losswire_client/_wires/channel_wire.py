@@ -6,21 +6,24 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
+from losswire.v1.run_service_pb2_grpc import RunServiceStub
 from losswire.wire import MESSAGE_BYTES_KEY
 from losswire_client._deadline import Deadline
-from losswire_client._errors import leaving
+from losswire_client._errors import NotFoundError, NotServedError, leaving
 from losswire_client._tracing.active import Metadata, call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.endpoint import RUN_SERVICE, SERVICE, Endpoint
 
 T = TypeVar("T")
 
 CHECK = "grpc.health.v1.Health/Check"
+WATCH = f"{RUN_SERVICE}/WatchRun"
 
 
 class ChannelWire(Wire):
@@ -38,6 +41,7 @@ class ChannelWire(Wire):
         self._closed = False
         self._channel = endpoint.open(library, options)
         self._stub: Any = LossServiceStub(self._channel)
+        self._run_stub: Any = RunServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         # Of bytes, which requests of packs are by then, and the messages of streams: see losswire.frames.
         self._evaluate_bytes = self._channel.unary_unary(f"/{SERVICE}/Evaluate", None, v1.EvaluateResponse.FromString)
@@ -61,10 +65,16 @@ class ChannelWire(Wire):
         answer: v1.GetCapabilitiesResponse = await self._answer("GetCapabilities", method, request, deadline)
         return answer
 
+    async def call_runs(self, method: str, request: Message, deadline: Deadline) -> Any:
+        return await self._answer(f"{RUN_SERVICE}/{method}", getattr(self._run_stub, method), request, deadline)
+
     async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()
         request = health_pb2.HealthCheckRequest(service=SERVICE)
-        answer = await self._answer(CHECK, self._health.Check, request, deadline)
+        try:
+            answer = await self._answer(CHECK, self._health.Check, request, deadline)
+        except NotFoundError as error:  # as a server says it that is not one of Losswire's
+            raise NotServedError(f"the server at {self._endpoint.name} does not serve losses", error.code) from error
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise leaving(self._endpoint.name)
         return time.perf_counter() - start

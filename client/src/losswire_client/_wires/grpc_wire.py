@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.channel_wire import ChannelWire
+from losswire_client._wires.channel_wire import WATCH, ChannelWire
 from losswire_client._wires.coalescing_threads import CoalescingThreads
 from losswire_client._wires.connection import CLOSING_SECONDS
 from losswire_client._wires.endpoint import Endpoint
@@ -68,18 +68,24 @@ class GrpcWire(ChannelWire):
         with self._calling("LeaseSharedMemory", deadline) as metadata:
             request = v1.LeaseSharedMemoryRequest(size_bytes=size)
             call = self._begin(self._stub.LeaseSharedMemory, request, metadata=metadata)
-            try:
-                with _until(deadline, call.cancel):
-                    return Region(next(call), call.is_active, partial(_end, call))
-            except BaseException as error:
-                call.cancel()
-                if isinstance(error, Exception):  # else an interrupt may have lost an event
-                    _take_last_events(call)
-                if isinstance(error, StopIteration):
-                    raise leaving(self._endpoint.name) from error
-                if isinstance(error, grpc.RpcError) and not deadline.remaining():
-                    raise late(self._endpoint.name, deadline.seconds) from error
-                raise
+            with self._answered_by(deadline, call):
+                return Region(next(call), call.is_active, partial(_end, call))
+
+    async def watch_run(
+        self, request: v1.WatchRunRequest, deadline: Deadline
+    ) -> AsyncGenerator[v1.WatchRunResponse, None]:
+        with self._calling(WATCH, deadline) as metadata:
+            call = self._begin(self._run_stub.WatchRun, request, metadata=metadata)
+            with self._answered_by(deadline, call):
+                answer = next(call)
+        try:
+            while answer is not None:
+                yield answer
+                with self._failing(deadline):  # not amid a call while the caller has the answer
+                    answer = next(call, None)
+        finally:
+            if not self.is_broken:  # else an interrupt may have lost an event
+                _end(call)
 
     async def work(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         return function(*arguments, **keywords)
@@ -107,6 +113,22 @@ class GrpcWire(ChannelWire):
     async def _answer(self, name: str, method: Callable[..., Any], request: object, deadline: Deadline) -> Any:
         with self._calling(name, deadline, request) as metadata:
             return method(request, timeout=deadline.remaining(), metadata=metadata)
+
+    @contextmanager
+    def _answered_by(self, deadline: Deadline, call: Any) -> Iterator[None]:
+        """Surrounds the first answer of a call without a timeout of its own, and ends the call if that fails."""
+        try:
+            with _until(deadline, call.cancel):
+                yield
+        except BaseException as error:
+            call.cancel()
+            if isinstance(error, Exception):  # else an interrupt may have lost an event
+                _take_last_events(call)
+            if isinstance(error, StopIteration):
+                raise leaving(self._endpoint.name) from error
+            if isinstance(error, grpc.RpcError) and not deadline.remaining():
+                raise late(self._endpoint.name, deadline.seconds) from error
+            raise
 
     @contextmanager
     def _calling(self, name: str, deadline: Deadline, message: object = None) -> Iterator[Metadata | None]:
@@ -177,13 +199,13 @@ def _until(deadline: Deadline, cancel: Callable[[], object]) -> Iterator[None]:
         timer.cancel()
 
 
-def _end(lease: Any) -> None:
-    """Ends the call of a lease."""
-    if lease.cancel():  # once: two threads must not wait for one event
-        _take_last_events(lease)
+def _end(call: Any) -> None:
+    """Ends a call of one message and many answers."""
+    if call.cancel():  # once: two threads must not wait for one event
+        _take_last_events(call)
 
 
-def _take_last_events(lease: Any) -> None:
+def _take_last_events(call: Any) -> None:
     """Has gRPC free a call that was cancelled, since no thread takes its events."""
-    while lease._state.due:  # noqa: SLF001 - grpcio has no public way
-        lease._consume_next_event()  # noqa: SLF001
+    while call._state.due:  # noqa: SLF001 - grpcio has no public way
+        call._consume_next_event()  # noqa: SLF001

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
+
+from google.protobuf.message import Message
 
 from losswire import v1
 from losswire_client._capabilities import Capabilities
@@ -17,7 +19,7 @@ from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.endpoint import SERVICE, Endpoint
+from losswire_client._wires.endpoint import RUN_SERVICE, SERVICE, Endpoint
 
 NAME = "the service in this process"
 
@@ -78,6 +80,20 @@ class InProcessWire(Wire):
         )
         return answer
 
+    async def call_runs(self, method: str, request: Message, deadline: Deadline) -> Any:
+        return await self._ask(self._service.call, method, request, deadline, RUN_SERVICE)
+
+    async def watch_run(
+        self, request: v1.WatchRunRequest, deadline: Deadline
+    ) -> AsyncGenerator[v1.WatchRunResponse, None]:
+        """Asks again and again, since the service in this process streams nothing while a caller waits."""
+        while True:
+            answer = await self.call_runs("GetRun", v1.GetRunRequest(name=request.name), Deadline(deadline.seconds))
+            yield v1.WatchRunResponse(run=answer.run)
+            if answer.run.state == v1.RunState.RUN_STATE_FINISHED:
+                return
+            await self.work(time.sleep, request.interval_seconds)
+
     async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()
         await self.get_capabilities(deadline)
@@ -103,8 +119,10 @@ class InProcessWire(Wire):
     async def _answer(self, method: str, request: object, deadline: Deadline) -> Any:
         return await self._ask(self._service.call, method, request, deadline)
 
-    async def _ask(self, how: Callable[..., T], method: str, request: object, deadline: Deadline) -> T:
+    async def _ask(
+        self, how: Callable[..., T], method: str, request: object, deadline: Deadline, service: str = SERVICE
+    ) -> T:
         if self._failures:
             raise self._failures.popleft()
-        with call(f"{SERVICE}/{method}", NAME, None) as metadata, translated(NAME, deadline.seconds):
+        with call(f"{service}/{method}", NAME, None) as metadata, translated(NAME, deadline.seconds):
             return await self.work(how, method, request, deadline.remaining(), metadata or ())
