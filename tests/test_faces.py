@@ -26,6 +26,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "client/cli": "losswire_client.cli",
     "client/many": "losswire_client._many",
     "client/request": "losswire_client._request",
+    "client/runs": "losswire_client._runs",
     "client/torch": "losswire_client.torch",
     "client/tracing": "losswire_client._tracing",
     "client/transports": "losswire_client._transports",

@@ -53,11 +53,15 @@ from losswire_client._errors import (
 )
 from losswire_client._result import Result
 from losswire_client._retry import Retry
+from losswire_client._runs.async_run import AsyncRun
+from losswire_client._runs.results import RunKey, RunProgress, RunResult, RunTotals
+from losswire_client._runs.run import Run
 from losswire_client._wires.tls import TLS
 
 __all__ = [
     "TLS",
     "AsyncClient",
+    "AsyncRun",
     "CallCancelledError",
     "CallerLimits",
     "Capabilities",
@@ -77,7 +81,12 @@ __all__ = [
     "ResourceExhaustedError",
     "Result",
     "Retry",
+    "Run",
+    "RunKey",
     "RunLimits",
+    "RunProgress",
+    "RunResult",
+    "RunTotals",
     "Statistics",
     "UnauthenticatedError",
     "UnavailableError",

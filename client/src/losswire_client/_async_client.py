@@ -1,7 +1,7 @@
 """The client whose calls are awaited."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
+from losswire import v1
 from losswire_client._base import Base
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
@@ -19,6 +20,9 @@ from losswire_client._many.map import checked_window, evaluate_in_tasks
 from losswire_client._many.progress import shown_async, wants_bar
 from losswire_client._request.evaluation import Common, Evaluation
 from losswire_client._result import Result
+from losswire_client._runs.async_run import AsyncRun, Opening
+from losswire_client._runs.creation import check_local, creation
+from losswire_client._runs.results import RunProgress
 from losswire_client._wires.aio_wire import AioWire
 from losswire_client._wires.connection import Connection
 
@@ -66,6 +70,36 @@ class AsyncClient(Base[Coroutine[Any, Any, Result]]):
         results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown_async(results, batches) if wants_bar(progress) else results
 
+    @checks_call
+    def run(
+        self,
+        name: str,
+        *,
+        loss: str = "cross_entropy",
+        by_class: bool = False,
+        labels: Mapping[str, str] | None = None,
+        expected_keys: int | None = None,
+        accuracy: bool = True,
+        series: str = "",
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Opening:
+        """As `Client.run`: ``run = await client.run(...)``, or ``async with client.run(...) as run``."""
+        check_local(accuracy, series)
+        request = creation(self, name, loss, by_class, labels, expected_keys, options)
+        return self._opening(partial(self._runs.create, request, timeout), accuracy, series)
+
+    @checks_call
+    def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Opening:
+        """As `Client.get_run`, awaited or entered like `run`."""
+        check_local(accuracy, series)
+        return self._opening(partial(self._runs.get, name, timeout), accuracy, series)
+
+    @checks_call
+    def runs(self, prefix: str = "", *, timeout: float | None = None) -> AsyncIterator[RunProgress]:
+        """As `Client.runs`, for ``async for``."""
+        return self._runs.list_runs(prefix, timeout)
+
     async def close(self) -> None:
         """As `Client.close`."""
         await self._close()
@@ -96,6 +130,12 @@ class AsyncClient(Base[Coroutine[Any, Any, Result]]):
         async with aclosing(results):
             async for result in results:
                 yield result
+
+    def _opening(self, ask: Callable[[], Coroutine[Any, Any, v1.Run]], accuracy: bool, series: str) -> Opening:
+        async def open_run() -> AsyncRun:
+            return AsyncRun(self, await ask(), accuracy=accuracy, series=series)
+
+        return Opening(open_run)
 
     async def _evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         return await self._put_together_and_evaluate(put_together, common)

@@ -2,9 +2,9 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
@@ -15,10 +15,11 @@ from losswire_client._many.chunks import Chunk, Prepared, Settled, attempted_asy
 from losswire_client._request.evaluation import Common, Evaluation, Options, check_choice
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, Retries, Retry
+from losswire_client._runs.calls import RunCalls
 from losswire_client._surface import AnswerT, Losses
 from losswire_client._tracing.active import operation
 from losswire_client._transports.session import TRANSPORTS, Session
-from losswire_client._transports.wire import Wire
+from losswire_client._transports.wire import Flow
 from losswire_client._wires.connection import Connection
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import call_after_fork
@@ -26,8 +27,6 @@ from losswire_client._wires.tls import TLS
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-Flow: TypeAlias = Callable[[Wire, Deadline], Coroutine[Any, Any, T]]  # what a call does, over a wire and by a deadline
 
 
 class Base(Losses[AnswerT]):
@@ -93,6 +92,8 @@ class Base(Losses[AnswerT]):
         self._coalesce = coalesce
         self._session = self._new_session()
         self._connection = self._new_connection()
+        limits = lambda wire, deadline: self._session.run_limits(wire, deadline)  # noqa: E731 - of the session by then
+        self._runs = RunCalls(self._run, limits, self._sleep)
         call_after_fork(self._renew)
 
     @property

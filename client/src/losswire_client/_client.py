@@ -1,7 +1,7 @@
 """The client whose calls return."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,13 +11,16 @@ import numpy.typing as npt
 from losswire_client._base import Base
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
-from losswire_client._flow import run
+from losswire_client._flow import each, run
 from losswire_client._many.batches import ITERABLE, Batch, check_map, evaluator
 from losswire_client._many.chunks import Preparation, chunk_size, evaluate_in_chunks
 from losswire_client._many.map import checked_window, evaluate_in_threads
 from losswire_client._many.progress import shown, wants_bar
 from losswire_client._request.evaluation import Common, Evaluation
 from losswire_client._result import Result
+from losswire_client._runs.creation import check_local, creation
+from losswire_client._runs.results import RunProgress
+from losswire_client._runs.run import Run
 from losswire_client._wires.connection import Connection
 from losswire_client._wires.grpc_wire import GrpcWire
 
@@ -110,6 +113,69 @@ class Client(Base[Result]):
         check_map(self, loss, options, batches, ITERABLE)
         results = self._map(evaluator(self, loss, options), batches, checked_window(window), loss, options)
         return shown(results, batches) if wants_bar(progress) else results
+
+    @checks_call
+    def run(
+        self,
+        name: str,
+        *,
+        loss: str = "cross_entropy",
+        by_class: bool = False,
+        labels: Mapping[str, str] | None = None,
+        expected_keys: int | None = None,
+        accuracy: bool = True,
+        series: str = "",
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Run:
+        """Creates a run on the server, or takes the one of this name that has the same loss, options and labels.
+
+        Args:
+            name: Its name: up to 200 letters, digits and any of ``_.:/-``.
+            loss: Name of its loss.
+            by_class: Whether it adds up each class by itself too.
+            labels: What to note about it, such as a model and a data set: up to 64 texts by their names.
+            expected_keys: How many keys it will have.
+            accuracy: Whether evaluations ask for predictions too, so that the rows that are right are counted.
+            series: Series of its evaluations: see `Common`.
+            timeout: Seconds that this call may take; the client's if None.
+            **options: Those of the loss, as in PyTorch: ``weight``, ``ignore_index``, ``label_smoothing``,
+                ``pos_weight``. All evaluations of the run have them.
+
+        Raises:
+            ConflictError: The run of this name has another loss, other options or labels: see `ConflictError.argument`.
+            ResourceExhaustedError: The server keeps as many runs already as it may.
+            NotServedError: The server keeps no runs.
+            InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        check_local(accuracy, series)
+        request = creation(self, name, loss, by_class, labels, expected_keys, options)
+        return Run(self, run(self._runs.create(request, timeout)), accuracy=accuracy, series=series)
+
+    @checks_call
+    def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Run:
+        """The run of this name, with the loss and the options that its creator gave it. Arguments are those of `run`.
+
+        Raises:
+            NotFoundError: There is none.
+            LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
+        """
+        check_local(accuracy, series)
+        return Run(self, run(self._runs.get(name, timeout)), accuracy=accuracy, series=series)
+
+    @checks_call
+    def runs(self, prefix: str = "", *, timeout: float | None = None) -> Iterator[RunProgress]:
+        """All runs whose names begin so, the newest first. They come page by page.
+
+        Args:
+            prefix: How the names begin.
+            timeout: Seconds that the call of each page may take; the client's if None.
+
+        Raises:
+            LosswireError: A call failed; the package's docstring draws the tree.
+        """
+        return each(self._runs.list_runs(prefix, timeout))
 
     def close(self) -> None:
         """Ends the connection. Calls under way raise errors.

@@ -1,6 +1,6 @@
 """Calls are written once, as coroutines that await a wire. This module runs them over a wire that blocks."""
 
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -18,3 +18,16 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return cast(T, end.value)
     coroutine.close()
     raise RuntimeError("a call waits for an event loop, and a client that blocks has none: this is a fault of the SDK")
+
+
+def each(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """What an asynchronous generator gives, whose wire blocks."""
+    try:
+        while True:
+            try:
+                item = run(anext(items))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run(items.aclose())

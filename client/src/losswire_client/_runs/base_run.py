@@ -1,0 +1,142 @@
+"""What both kinds of run are made of."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Unpack
+
+import numpy.typing as npt
+
+from losswire import v1
+from losswire.losses import loss_of
+from losswire_client._errors import invalid_argument
+from losswire_client._request.arguments import put_together
+from losswire_client._request.evaluation import BY_CLASS, Common, Evaluation, Options, assign
+from losswire_client._result import Result
+from losswire_client._runs.calls import RunCalls
+from losswire_client._runs.spec import from_spec
+from losswire_client._runs.surface import AnswerT, RunLosses
+
+PREDICTIONS = v1.Output.OUTPUT_PREDICTIONS
+
+
+class BaseRun(RunLosses[AnswerT]):
+    """A run of a client's, but for how its coroutines are run.
+
+    A pickled run keeps the arguments of its client, and connects anew where it is loaded.
+    """
+
+    def __init__(self, client: Any, run: v1.Run, *, accuracy: bool, series: str) -> None:
+        self._client = client
+        self._run = v1.Run()
+        self._run.CopyFrom(run)
+        for changing in (self._run.slices, self._run.classes):
+            del changing[:]
+        self._run.ClearField("totals")
+        self._accuracy = accuracy
+        self._series = series
+        self._options = from_spec(run.spec)
+
+    @property
+    def client(self) -> Any:
+        """The client that it calls by, which the run does not close."""
+        return self._client
+
+    @property
+    def name(self) -> str:
+        return self._run.name
+
+    @property
+    def loss(self) -> str:
+        """The name of its loss."""
+        return loss_of(self._run.spec)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of its loss, by the names of arguments, with arrays of numpy."""
+        return MappingProxyType(self._options)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether it adds up each class by itself too."""
+        return self._run.by_class
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What its creator noted about it."""
+        return MappingProxyType(dict(self._run.labels))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its loss and options, in hexadecimal. Runs with the same digest can be compared."""
+        return self._run.spec_digest
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, loss={self.loss!r}, client={self._client!r})"
+
+    def __getstate__(self) -> tuple[Any, bytes, bool, str]:
+        return self._client, self._run.SerializeToString(), self._accuracy, self._series
+
+    def __setstate__(self, state: tuple[Any, bytes, bool, str]) -> None:
+        client, run, accuracy, series = state
+        BaseRun.__init__(self, client, v1.Run.FromString(run), accuracy=accuracy, series=series)
+
+    @property
+    def _calls(self) -> RunCalls:
+        calls: RunCalls = self._client._runs  # noqa: SLF001 - which its client makes for its runs
+        return calls
+
+    async def _evaluate_keyed(
+        self,
+        loss: str | None,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        key: v1.RunKey,
+        reduction: str,
+        common: Common,
+    ) -> Result:
+        if loss not in (None, self.loss):
+            raise invalid_argument("loss", f"expected {self.loss}, which is that of the run {self.name!r}, got {loss}")
+        told: Common = {"series": self._series, **common}
+        put = partial(self._put_together, input, target, reduction, key)
+        evaluate = self._client._put_together_and_evaluate  # noqa: SLF001 - the client's way for its runs too
+        result: Result = await evaluate(put, told)
+        return _as_asked(result, **common)
+
+    def _put_together(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        reduction: str,
+        key: v1.RunKey,
+        **options: Unpack[Options],
+    ) -> Evaluation:
+        """The evaluation, which also asks for what the run adds up."""
+        evaluation = put_together(self.loss, input, target, reduction, self._options, **options)
+        request = evaluation.request
+        request.run_key.CopyFrom(key)
+        if self._accuracy and PREDICTIONS not in request.outputs.outputs:
+            request.outputs.outputs.append(PREDICTIONS)
+        if self.by_class:
+            request.exact.by_class = True
+        return evaluation
+
+    def _key(self, key: str, slice: str) -> v1.RunKey:
+        message = v1.RunKey(run=self.name)
+        assign(message, "key", key, "a text")
+        assign(message, "slice", slice, "a text")
+        if not key:
+            raise invalid_argument("key", "expected the name of the part of the run that this is, got an empty one")
+        return message
+
+
+def _as_asked(result: Result, **common: Any) -> Result:
+    """The result without what only the run needs."""
+    exact = common.get("exact", False)
+    return replace(
+        result,
+        predictions=result.predictions if "predictions" in common.get("outputs", ()) else None,
+        exact=result.exact if exact else None,
+        exact_by_class=result.exact_by_class if exact == BY_CLASS else None,
+    )

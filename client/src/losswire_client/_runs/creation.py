@@ -1,0 +1,48 @@
+"""From the arguments of `Client.run` to the request that creates a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from losswire import v1
+from losswire_client._calls import check_keywords
+from losswire_client._errors import invalid_argument, shown
+from losswire_client._request.evaluation import assign, check_choice
+from losswire_client._runs.calls import expect_count
+from losswire_client._runs.spec import options_of_loss, to_spec
+
+KEYWORDS = ("loss", "by_class", "labels", "expected_keys", "accuracy", "series", "timeout")
+
+
+def creation(
+    client: object,
+    name: str,
+    loss: str,
+    by_class: bool,
+    labels: Mapping[str, str] | None,
+    expected_keys: int | None,
+    options: Mapping[str, Any],
+) -> v1.CreateRunRequest:
+    """The request that creates a run.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong, or the loss has no such option.
+    """
+    known = options_of_loss(loss)
+    run_of = getattr(type(client), "run")  # noqa: B009 - the client is of either kind
+    check_keywords(client, run_of, options, [*known, *KEYWORDS])
+    check_choice("by_class", by_class, (False, True))
+    request = v1.CreateRunRequest(spec=to_spec(loss, {**known, **options}), by_class=by_class)
+    assign(request, "name", name, "a text")
+    if expected_keys is not None:
+        expect_count(request, "expected_key_count", "expected_keys", expected_keys)
+    try:
+        request.labels.update(labels or {})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise invalid_argument("labels", f"expected texts by their names, got {shown(labels)}") from error
+    return request
+
+
+def check_local(accuracy: bool, series: str) -> None:
+    """Checks what a run tells its evaluations, and not the server."""
+    check_choice("accuracy", accuracy, (False, True))
+    assign(v1.EvaluateRequest(), "series", series, "a text")

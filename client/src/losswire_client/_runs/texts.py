@@ -1,0 +1,42 @@
+"""Runs as texts for people."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from losswire_client._runs.results import RunProgress, RunResult, RunTotals
+
+MOST_SLICES = 20  # lines
+
+
+def progress_text(run: "RunProgress") -> str:
+    state = ", finished" if run.is_finished else ""
+    return f"{run.name}: {_keys(run)}, {run.row_count} rows, mean {run.mean:.6g}{state}"
+
+
+def result_text(run: "RunResult") -> str:
+    state = f"finished {run.finished:%Y-%m-%d %H:%M:%S} UTC" if run.finished else "not finished"
+    lines = [
+        f"{run.name} ({run.loss}), {state}",
+        f"  mean        {_mean(run)}",
+        f"  perplexity  {run.perplexity:.6g}",
+        *([f"  accuracy    {run.accuracy:.6g}"] if run.accuracy is not None else ()),
+        f"  rows        {run.row_count}, {run.ignored_count} ignored, {run.nonfinite_count} not finite",
+        f"  keys        {_keys(run).removesuffix(' keys')}",
+    ]
+    return "\n".join(lines + _slices(run))
+
+
+def _slices(run: "RunResult") -> list[str]:
+    shown = list(run.by_slice.items())[:MOST_SLICES]
+    lines = [f"  slice {name}: mean {_mean(totals)}, {totals.row_count} rows" for name, totals in shown]
+    left = len(run.by_slice) - len(shown)
+    return [*lines, f"  and {left} more slices"] if left else lines
+
+
+def _mean(totals: "RunTotals") -> str:
+    return f"{totals.mean:.6g}, standard error {totals.standard_error:.2g}"
+
+
+def _keys(run: "RunProgress") -> str:
+    of = "" if run.expected_keys is None else f" of {run.expected_keys}"
+    return f"{run.key_count}{of} keys"

@@ -1,0 +1,292 @@
+"""Runs of a server that keeps them, by a client that waits."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pytest
+
+from losswire_client import (
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    PreconditionError,
+    Run,
+)
+from tests.client.runs.batches import BATCHES, CLASSES, LABELS, LOGITS, TARGET, WEIGHT, shards
+from tests.client.runs.test_exact import TRANSPORTS
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"weight": WEIGHT, "ignore_index": 2, "label_smoothing": 0.1},
+    "nll_loss": {"weight": WEIGHT.astype(np.float64), "ignore_index": -1},
+    "binary_cross_entropy": {"weight": WEIGHT},
+    "binary_cross_entropy_with_logits": {"weight": WEIGHT, "pos_weight": WEIGHT[::-1]},
+}
+
+
+def filled(run: Run, **options) -> Run:
+    for key, shard in shards(run.loss, void=run.options.get("ignore_index", -100)).items():
+        run.evaluate(*shard, key=key, **options)
+    return run
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("loss", BATCHES)
+def test_run_is_the_sum_of_its_keys(connect, keeper, name, loss, options):
+    own, void = OPTIONS[loss], OPTIONS[loss].get("ignore_index", -100)
+    ((_, whole),) = shards(loss, count=1, void=void).items()
+    whole = getattr(keeper, loss)(*whole, **own, exact=True, outputs=("predictions",)).exact
+    with connect(**options) as client, client.run(name, loss=loss, **own) as run:
+        result = filled(run).finish(list(shards()))
+        assert result.sums == whole
+        assert result.statistics == whole.statistics
+        assert (result.loss, result.key_count, result.is_finished) == (loss, 5, True)
+
+
+@TRANSPORTS
+def test_key_counts_once(connect, name, options):
+    with connect(**options) as client:
+        run = filled(client.run(name))
+        before = run.result()
+        again = [run.evaluate(*shard, key=key).was_counted for key, shard in shards().items()]
+        assert again == [True] * 5
+        assert run.result() == before
+
+
+@pytest.mark.parametrize("loss", BATCHES)
+def test_method_of_the_loss_counts_like_evaluate(keeper, name, loss):
+    with keeper.run(name, loss=loss) as run:
+        first = run.evaluate(*BATCHES[loss], key="a", exact=True)
+        second = getattr(run, loss)(*BATCHES[loss], key="a", exact=True)
+    assert (first.was_counted, second.was_counted) == (False, True)
+    assert first.exact == second.exact
+
+
+@pytest.mark.parametrize("loss", [loss for loss in BATCHES if loss != "nll_loss"])
+def test_method_of_another_loss_is_refused(keeper, name, loss):
+    run = keeper.run(name, loss="nll_loss")
+    with pytest.raises(InvalidArgumentError, match=f"^loss: expected nll_loss, .*{name!r}, got {loss}$"):
+        getattr(run, loss)(*BATCHES[loss], key="a")
+
+
+def test_numbers_of_a_result_are_those_of_the_rows(keeper, name):
+    rows = keeper.cross_entropy(LOGITS, TARGET, reduction="none", outputs=("predictions",))
+    losses, counted = rows.loss.astype(np.float64), TARGET != -100
+    result = filled(keeper.run(name)).result()
+    assert result.mean == pytest.approx(losses.sum() / counted.sum(), rel=1e-14)
+    assert result.loss_sum == pytest.approx(losses.sum(), rel=1e-14)
+    assert result.weight_sum == result.row_count == counted.sum()
+    assert result.ignored_count == (~counted).sum()
+    assert result.standard_error == pytest.approx(losses[counted].std(ddof=1) / counted.sum() ** 0.5, rel=1e-12)
+    assert result.perplexity == pytest.approx(np.exp(result.mean), rel=1e-14)
+    assert result.accuracy == pytest.approx((rows.predictions == TARGET)[counted].mean(), rel=1e-14)
+    assert result.nonfinite_count == 0
+    assert result.created <= result.updated
+    assert result.created.tzinfo is UTC
+    assert (result.finished, result.expected_keys, result.by_slice, result.by_class) == (None, None, {}, {})
+
+
+def test_rows_that_are_not_finite_are_counted(keeper, name):
+    run = keeper.run(name)
+    logits = LOGITS[:3].copy()
+    logits[1] = np.nan
+    run.cross_entropy(logits, [0, 1, 2], key="a")
+    result = run.result()
+    assert (result.nonfinite_count, result.row_count) == (1, 3)
+    assert np.isnan(result.mean)
+
+
+def test_slices_and_classes_add_up_by_themselves(keeper, name):
+    run = keeper.run(name, by_class=True)
+    slices = dict(zip(shards(), ["web", "books", "web", "", "books"], strict=True))
+    for key, shard in shards().items():
+        assert run.cross_entropy(*shard, key=key, slice=slices[key]).exact is None
+    result = run.result()
+    assert list(result.by_slice) == ["books", "web"]
+    assert [totals.key_count for totals in result.by_slice.values()] == [2, 2]
+    web = [keeper.cross_entropy(*shards()[key], exact=True).exact for key in shards() if slices[key] == "web"]
+    assert result.by_slice["web"].sums.is_same(web[0] + web[1])
+    assert list(result.by_class) == list(range(CLASSES))
+    assert sum(totals.row_count for totals in result.by_class.values()) == result.row_count
+    assert {key.slice for key in run.keys("web")} == {"web"}
+    assert [key.key for key in run.keys("")] == ["shard-3"]
+
+
+def test_result_has_what_the_caller_asked_for(keeper, name):
+    run = keeper.run(name, by_class=True)
+    rows = run.cross_entropy(LOGITS, TARGET, key="a", reduction="none")
+    assert rows.loss.shape == TARGET.shape
+    assert (rows.predictions, rows.exact, rows.exact_by_class) == (None, None, None)
+    assert rows.correct_count == run.result().sums.correct_count
+    rows = run.cross_entropy(LOGITS, TARGET, key="a", outputs=["predictions"], exact=True)
+    assert rows.predictions.shape == TARGET.shape
+    assert (rows.exact == run.result().sums, rows.exact_by_class) == (True, None)
+    assert run.cross_entropy(LOGITS, TARGET, key="a", exact="by_class").exact_by_class.keys() == set(range(CLASSES))
+
+
+def test_accuracy_is_left_out_if_told(keeper, name):
+    run = filled(keeper.run(name, accuracy=False))
+    assert run.result().accuracy is None
+    assert run.progress().statistics.accuracy is None
+
+
+def test_sample_weights_count(keeper, name):
+    run, weight = keeper.run(name), np.linspace(0, 1, len(TARGET), dtype=np.float32)
+    once = run.cross_entropy(LOGITS, TARGET, key="a", sample_weight=weight, exact=True)
+    assert run.result().sums.loss == once.exact.loss != keeper.cross_entropy(LOGITS, TARGET, exact=True).exact.loss
+
+
+def test_other_sums_under_a_key_are_a_conflict(keeper, name):
+    run = keeper.run(name)
+    counted = run.cross_entropy(LOGITS, TARGET, key="a", exact=True).exact
+    with pytest.raises(ConflictError, match="counts with loss_sum") as raised:
+        run.cross_entropy(LOGITS[:5], TARGET[:5], key="a")
+    assert raised.value.counted == counted
+    assert raised.value.came
+    assert raised.value.came.row_count + raised.value.came.ignored_count == 5
+    with pytest.raises(ConflictError, match="in the slice 'web'"):
+        run.cross_entropy(LOGITS, TARGET, key="a", slice="web")
+    assert run.result().sums == counted
+
+
+def test_run_is_created_once(keeper, name):
+    first = keeper.run(name, weight=WEIGHT, labels={"model": "m"}, expected_keys=2)
+    again = keeper.run(name, weight=WEIGHT.copy(), labels={"model": "m"}, expected_keys=2)
+    assert (again.digest, again.labels, again.by_class) == (first.digest, {"model": "m"}, False)
+    for other in ({}, {"weight": WEIGHT * 2}, {"weight": WEIGHT, "label_smoothing": 0.5}):
+        with pytest.raises(ConflictError):
+            keeper.run(name, labels={"model": "m"}, **other)
+
+
+@pytest.mark.parametrize("loss", BATCHES)
+def test_other_machines_need_not_know_the_options(keeper, name, loss):
+    created = keeper.run(name, loss=loss, **OPTIONS[loss])
+    found = keeper.get_run(name)
+    assert (found.name, found.loss, found.digest) == (name, loss, created.digest)
+    for option, value in OPTIONS[loss].items():
+        np.testing.assert_array_equal(found.options[option], value)
+        assert np.asarray(found.options[option]).dtype == np.asarray(value).dtype
+    filled(found)
+    again = shards(loss, void=OPTIONS[loss].get("ignore_index", -100))
+    assert all(created.evaluate(*shard, key=key).was_counted for key, shard in again.items())
+
+
+def test_run_that_is_not_there_is_not_found(keeper, name):
+    with pytest.raises(NotFoundError):
+        keeper.get_run(name)
+    run = keeper.run(name)
+    run.delete()
+    for call in (run.result, run.progress, run.finish, run.delete, lambda: list(run.keys()), lambda: list(run.watch())):
+        with pytest.raises(LookupError):
+            call()
+    with pytest.raises(NotFoundError):
+        run.cross_entropy(LOGITS, TARGET, key="a")
+
+
+def test_missing_keys_come_in_their_order(keeper, name):
+    run = filled(keeper.run(name))
+    wanted = [f"shard-{number}" for number in reversed(range(12))]
+    assert run.missing(wanted) == wanted[:7]
+    assert run.missing(iter(wanted[7:])) == []
+    assert run.missing([]) == []
+
+
+def test_keys_have_their_sums(keeper, name):
+    keys = list(filled(keeper.run(name)).keys())
+    assert [key.key for key in keys] == sorted(shards())
+    for key in keys:
+        input, target = shards()[key.key]
+        assert key.sums.is_same(keeper.cross_entropy(input, target, exact=True).exact)
+        assert (key.row_count, key.key_count, key.slice) == ((target != -100).sum(), 1, "")
+        assert key.committed.tzinfo is UTC
+
+
+def test_runs_are_listed_by_prefix(keeper, name):
+    for number in range(5):
+        keeper.run(f"{name[:150]}/{number}", labels={"number": str(number)})
+    found = list(keeper.runs(prefix=f"{name[:150]}/"))
+    assert [run.labels["number"] for run in found] == ["4", "3", "2", "1", "0"]
+    assert {run.key_count for run in found} == {0}
+    assert {run.name for run in found} <= {run.name for run in keeper.runs()}
+
+
+@pytest.mark.parametrize("keys", [["shard-0", "shard-1"], ["shard-0", "shard-1", "shard-2", "shard-3", "x", "y"]])
+def test_finish_tells_missing_keys(keeper, name, keys):
+    run = filled(keeper.run(name))
+    with pytest.raises(PreconditionError) as raised:
+        run.finish(keys)
+    assert raised.value.missing == [key for key in keys if key in "xy"]
+    if "x" not in keys:
+        assert sorted(raised.value.unexpected) == ["shard-2", "shard-3", "shard-4"]
+    assert not run.progress().is_finished
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [{"keys": [*shards(), *shards()]}, {"keys": (key for key in shards())}, {"count": 5}, {}],
+    ids=["keys", "generator", "count", "as created"],
+)
+def test_finished_run_stays_as_it_is(keeper, name, expected):
+    run = filled(keeper.run(name, expected_keys=5))
+    result = run.finish(**expected)
+    assert result.is_finished
+    assert result.finished
+    assert result.finished >= result.updated
+    assert run.evaluate(*shards()["shard-1"], key="shard-1").was_counted
+    with pytest.raises(PreconditionError):
+        run.evaluate(*shards()["shard-1"], key="new")
+    assert run.finish() == run.result() == result
+
+
+def test_wrong_count_is_not_finished(keeper, name):
+    run = filled(keeper.run(name))
+    for count in (4, 6):
+        with pytest.raises(PreconditionError):
+            run.finish(count=count)
+    with pytest.raises(InvalidArgumentError):
+        run.finish()
+
+
+def test_watch_ends_with_the_run(keeper, name):
+    run, seen = keeper.run(name), []
+    for state, (key, shard) in zip(run.watch(interval=0.1), shards().items(), strict=False):
+        seen.append(state.key_count)
+        run.evaluate(*shard, key=key)
+    assert seen == [0, 1, 2, 3, 4]
+    states = run.watch(interval=0.1)
+    assert next(states).key_count == 5
+    run.finish(count=5)
+    assert [state.is_finished for state in states] == [True]
+    assert [state.is_finished for state in run.watch()] == [True]
+
+
+def test_threads_share_a_run(keeper, name):
+    run = keeper.run(name)
+    with ThreadPoolExecutor(8) as pool:
+        calls = itertools.product(shards().items(), range(8))
+        was = list(pool.map(lambda one: run.evaluate(*one[0][1], key=one[0][0]).was_counted, calls))
+    assert was.count(False) == 5
+    assert run.result().key_count == 5
+
+
+def test_texts_of_runs_can_be_read(keeper, name):
+    run = filled(keeper.run(name, expected_keys=5), slice="web")
+    assert str(run.progress()) == f"{name}: 5 of 5 keys, 588 rows, mean {run.result().mean:.6g}"
+    lines = str(run.finish()).splitlines()
+    assert lines[0].startswith(f"{name} (cross_entropy), finished ")
+    assert [line.split()[0] for line in lines[1:]] == ["mean", "perplexity", "accuracy", "rows", "keys", "slice"]
+    assert "588, 12 ignored, 0 not finite" in lines[4]
+    assert repr(run) == f"Run({name!r}, loss='cross_entropy', client={keeper!r})"
+
+
+def test_limits_of_runs_are_told(keeper):
+    assert keeper.capabilities().run_limits.max_request_keys > 0
+
+
+def test_binary_labels_are_classes(keeper, name):
+    run = keeper.run(name, loss="binary_cross_entropy_with_logits", by_class=True)
+    run.binary_cross_entropy_with_logits(LOGITS, LABELS, key="a")
+    counts = {number: totals.row_count for number, totals in run.result().by_class.items()}
+    assert counts == {0: (LABELS == 0).sum(), 1: (LABELS == 1).sum()}
