@@ -11,7 +11,7 @@ from losswire.payloads import parse_apart
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.answer import Answer
 from losswire_server.requests.encoding import fill
-from losswire_server.requests.needed import ANSWER_COPIES, evaluation_bytes, needed_bytes
+from losswire_server.requests.needed import ANSWER_COPIES, CLASS_SUMS_BYTES, evaluation_bytes, needed_bytes
 from losswire_server.requests.one import plan_request
 
 MIB = 2**20
@@ -118,6 +118,19 @@ def test_forms_of_all_options_are_told():
     made.spec.cross_entropy.weighting = v1.ClassWeighting.CLASS_WEIGHTING_BALANCED
     made.spec.cross_entropy.label_smoothing = 0.1
     assert evaluation_bytes(made).peak >= plain.peak
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(3, 3), (ROWS, CLASSES)])
+def test_sums_of_each_class_are_needed(rows, classes):
+    made = request()
+    for tensor in (made.input, made.target):
+        tensor.shape[0] = rows
+        tensor.ClearField("data")
+    plain = needed_bytes(made)
+    made.exact.SetInParent()
+    assert needed_bytes(made) == plain
+    made.exact.by_class = True
+    assert needed_bytes(made) == plain + classes * CLASS_SUMS_BYTES
 
 
 def test_bytes_of_an_answer_are_protobufs():

@@ -19,6 +19,7 @@ from losswire_server.errors import NotServedError
 from losswire_server.requests import cost
 from losswire_server.requests.decoding import from_bytes
 from losswire_server.requests.encoding import dtype_name, elements, fill
+from losswire_server.requests.needed import CLASS_SUMS_BYTES
 from losswire_server.requests.planning import PLANS, by_field
 from losswire_server.requests.runs.exact import Exact, adding, exactness
 from losswire_server.requests.slabs.row_tensors import ClassWeights, Coming, Narrow
@@ -88,8 +89,9 @@ class StreamRequest:
 
     @property
     def held_bytes(self) -> int:
-        """Memory of elements that came and are still needed."""
-        return sum(tensor.held_bytes for tensor in self._by_rows.values())
+        """Memory of elements that came and are still needed, and of exact sums by class."""
+        classes = len(self.exact.by_class or ()) if self.exact is not None else 0
+        return sum(tensor.held_bytes for tensor in self._by_rows.values()) + CLASS_SUMS_BYTES * classes
 
     @property
     def result_bytes(self) -> float:
