@@ -41,6 +41,7 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {  # what makes targets and weig
     "binary with logits": ("binary_cross_entropy_with_logits", {"pos_weight": "of a row"}),
 }
 GRADIENTS = ("none", "own", "float64", "bfloat16")
+EXACT = ("sums", "by_class")
 
 
 class Case(NamedTuple):
@@ -53,6 +54,7 @@ class Case(NamedTuple):
     has_sample_weight: bool
     target_dtype: torch.dtype
     is_contiguous: bool
+    exact: str
 
     @property
     def name(self) -> str:
@@ -62,9 +64,11 @@ class Case(NamedTuple):
 def cases() -> list[Case]:
     booleans = (False, True)
     some = (LOSSES, SHAPES, (torch.float32, torch.float16), GRADIENTS, ((), ALL), ("mean", "none"), booleans)
-    picked = pairs(*some, (None,), (True,))
-    picked += pairs(LOSSES, ("rows", "images"), FLOATS, ("own",), (ALL,), ("mean",), (False,), FLOATS, booleans)
-    return [Case._make((*case[:7], case[7] or case[2], case[8])) for case in picked]
+    picked = pairs(*some, (None,), (True,), ("",))
+    picked += pairs(LOSSES, ("rows", "images"), FLOATS, ("own",), (ALL,), ("mean",), (False,), FLOATS, booleans, ("",))
+    few = (("none", "own"), ((), ("predictions",)), ("mean",), (False,), (None, torch.float64), booleans)
+    picked += pairs(LOSSES, SHAPES, (torch.float32, torch.float16), *few, EXACT)
+    return [Case._make((*case[:7], case[7] or case[2], *case[8:])) for case in picked]
 
 
 def main() -> None:
@@ -77,8 +81,14 @@ def compared(case: Case, elements: int) -> tuple[int, int]:
     """The bytes by which the process grew, and those that were announced."""
     loss, _ = LOSSES[case.loss]
     arguments = arguments_of(case, SHAPES[case.shape](elements))
-    needed = memory_needed(loss, **{name: formed(x) for name, x in arguments.items()})
-    return growth(lambda: ce_engine.evaluate(getattr(slabs, loss)(**arguments))), needed.peak
+    needed = memory_needed(loss, exact=case.exact, **{name: formed(x) for name, x in arguments.items()})
+    return growth(lambda: evaluated(case, arguments)), needed.peak
+
+
+def evaluated(case: Case, arguments: dict[str, Any]) -> object:
+    slab = getattr(slabs, LOSSES[case.loss][0])(**arguments)
+    slab.exact = case.exact
+    return ce_engine.evaluate(slab)
 
 
 def formed(x: object) -> Any:

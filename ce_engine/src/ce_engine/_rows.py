@@ -79,9 +79,20 @@ def blocks_of(count: int, rows: Tensor) -> Iterator[Block]:
 def largest_classes(
     rows: Tensor,  # (samples, positions, C)
     dtype: torch.dtype,  # in which they are compared
-) -> Tensor:  # (samples * positions) int64
+) -> Tensor:  # (samples * positions) int64, on the host
     """The class with the largest number of each row, the first one in a tie."""
     found = torch.zeros(rows.shape[0] * rows.shape[1], dtype=torch.int64, device="cpu")
     for block in blocks(rows, dtype.itemsize):
         found[block.rows] = rows[block.samples, block.positions].to(dtype).argmax(2).view(-1)
+    return found
+
+
+def positive_rows(
+    rows: Tensor,  # (1, elements, 1)
+    dtype: torch.dtype,  # in which they are compared
+) -> Tensor:  # (elements) bool, on the host
+    """Which elements are above one half."""
+    found = torch.zeros(rows.shape[1], dtype=torch.bool, device="cpu")
+    for block in blocks(rows, dtype.itemsize):
+        found[block.rows] = rows[0, block.positions, 0].to(dtype) > 0.5
     return found

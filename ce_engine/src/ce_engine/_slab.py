@@ -12,7 +12,7 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._memory import empty
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
-from ce_engine._rows import Block, class_rows, element_rows, largest_classes
+from ce_engine._rows import Block, class_rows, element_rows, largest_classes, positive_rows
 from ce_engine._sums.exact import add_exact
 from ce_engine._sums.tallies import tally
 
@@ -306,9 +306,9 @@ def _classes_of(kind: Kind, classes: Tensor | None, target: Tensor | None) -> Te
     if classes is not None:
         return classes
     target = kind.as_rows(present(target))
-    if kind.loss in ELEMENTWISE:
-        return (target.to(kind.compute_dtype) > 0.5).view(-1).cpu()
-    return largest_classes(target, kind.compute_dtype)
+    is_wider = target.dtype.itemsize > kind.compute_dtype.itemsize
+    compared_in = kind.compute_dtype if is_wider else target.dtype  # as where predictions are found correct
+    return (positive_rows if kind.loss in ELEMENTWISE else largest_classes)(target, compared_in)
 
 
 def _check_grad_into(memory: Tensor, slab: Slab) -> None:

@@ -35,7 +35,11 @@ class TensorForm(NamedTuple):
 
 
 class Form(NamedTuple):
-    """The form of an evaluation: the arguments of a function in ``ce_engine.slabs``, without what takes no memory."""
+    """The form of an evaluation: the arguments of a function in ``ce_engine.slabs``, without what takes no memory.
+
+    Attributes:
+        exact: Of the slab.
+    """
 
     loss: str
     input: TensorForm
@@ -49,6 +53,7 @@ class Form(NamedTuple):
     grad: bool = False
     grad_dtype: torch.dtype | None = None
     outputs: Collection[str] = ()
+    exact: str = ""
 
     @property
     def compute_dtype(self) -> torch.dtype:

@@ -30,16 +30,15 @@ def _of_part(
     rows: ExactRows, part: slice, classes: Tensor, ignored: Tensor | None, correct: Tensor | None
 ) -> dict[int, ExactSums]:
     bins = _bins(classes[part], None if ignored is None else ignored[part])
-    places, ends = _grouped(bins, _bin_count(bins))
+    places, counts = _grouped(bins, _bin_count(bins))
+    ends = counts.cumsum(0)
     add = rows.sums_at(places.add_(part.start))
-    counts = None if correct is None else torch.bincount(bins[correct[part].cpu()], minlength=len(ends)).tolist()
-    sums: dict[int, ExactSums] = {}
-    for i in range(1, len(ends)):
-        count = ends[i] - ends[i - 1]
-        if count:
-            of_rows = add(ends[i - 1], count)
-            sums[i - 1] = ExactSums(*of_rows, count, 0, None if counts is None else counts[i])
-    return sums
+    found = counts[1:].nonzero()[:, 0] + 1
+    columns = [(found - 1).tolist(), (ends - counts)[found].tolist(), counts[found].tolist()]
+    columns.append(
+        [None] * len(found) if correct is None else _counted(bins, correct[part], len(counts))[found].tolist()
+    )
+    return {c: ExactSums(*add(first, count), count, 0, right) for c, first, count, right in zip(*columns, strict=True)}
 
 
 def _bins(classes: Tensor, ignored: Tensor | None) -> Tensor:
@@ -57,11 +56,16 @@ def _bin_count(bins: Tensor) -> int:
     return most + 1
 
 
-def _grouped(bins: Tensor, count: int) -> tuple[Tensor, list[int]]:
-    """The places of rows by bin, and where each bin's end."""
+def _grouped(bins: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The places of rows by bin, and how many each bin has."""
     compiled = library()
     if compiled is None:
-        return bins.argsort(), torch.bincount(bins, minlength=count).cumsum(0).tolist()
+        return bins.argsort(), torch.bincount(bins, minlength=count)
     places, ends = torch.empty_like(bins), torch.zeros(count, dtype=torch.int64, device="cpu")
     compiled.group(places.data_ptr(), ends.data_ptr(), bins.data_ptr(), bins.shape[0], count)
-    return places, ends.tolist()
+    return places, ends.diff(prepend=ends.new_zeros(1))
+
+
+def _counted(bins: Tensor, correct: Tensor, count: int) -> Tensor:
+    """How many rows of each bin are correct."""
+    return torch.bincount(bins[correct.cpu()], minlength=count)

@@ -79,7 +79,9 @@ def add_exact(
 
 def _cut(count: int, *columns: Tensor | None) -> list[tuple[Any, ...]]:
     """Columns of all requests' rows, cut into those of each."""
-    parts = [[None] * count if column is None else column.view(count, -1).unbind() for column in columns]
+    parts = [
+        [None] * count if column is None else column.view(count, column.numel() // count).unbind() for column in columns
+    ]
     return list(zip(*parts, strict=True))
 
 

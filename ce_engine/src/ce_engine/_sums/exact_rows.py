@@ -87,7 +87,7 @@ class ExactRows:
 
 def _on_host(x: Tensor) -> Tensor:
     x = x if x.device == CPU else x.cpu()
-    return x.contiguous()
+    return x.contiguous().resolve_neg()
 
 
 def _sum_at(written: bytearray, number: int) -> ExactSum:

@@ -42,7 +42,7 @@ class ExactSum:
         try:
             return self.units / UNITS_IN_ONE
         except OverflowError:
-            return math.copysign(math.inf, self.units)
+            return math.inf if self.units > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
