@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ROWS, CLASSES = 600, 7
+ROWS, CLASSES = 300, 5
 RNG = np.random.default_rng(19)
 LOGITS = RNG.standard_normal((ROWS, CLASSES), np.float32)
 TARGET = RNG.integers(0, CLASSES, ROWS)

@@ -41,6 +41,7 @@ class FakeService:
         lost: Errors for the next evaluations, one each, after their key was counted.
         transports: How evaluations came.
         asked: The requests of `RunService`.
+        watchers: Calls of `WatchRun` that are under way.
     """
 
     store: Store = field(default_factory=Store)
@@ -49,6 +50,7 @@ class FakeService:
     lost: list[RefusedError] = field(default_factory=list)
     transports: list[str] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
+    watchers: int = 0
 
     def evaluate(self, request: v1.EvaluateRequest, arrays: dict[str, np.ndarray[Any, Any]]) -> v1.EvaluateResponse:
         rows = Rows(request.spec, arrays)
@@ -171,7 +173,7 @@ class Runs(RunServiceServicer):
             return v1.FindMissingKeysResponse(missing=[key for key in request.keys if key not in kept])
 
     def WatchRun(self, request: v1.WatchRunRequest, context: grpc.ServicerContext) -> Iterator[v1.WatchRunResponse]:
-        with self._answering(request, context):
+        with self._answering(request, context), self._watching():
             run = self._store.get(request.name).message(whole=False)
             yield v1.WatchRunResponse(run=run)
             while run.state != FINISHED and context.is_active():
@@ -193,6 +195,16 @@ class Runs(RunServiceServicer):
         with self._answering(request, context):
             self._store.delete(request.name)
             return v1.DeleteRunResponse()
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        with self._store.changed:
+            self._service.watchers += 1
+        try:
+            yield
+        finally:
+            with self._store.changed:
+                self._service.watchers -= 1
 
     @contextmanager
     def _answering(self, request: Any, context: grpc.ServicerContext) -> Iterator[None]:

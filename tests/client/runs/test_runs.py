@@ -273,11 +273,11 @@ def test_threads_share_a_run(keeper, name):
 
 def test_texts_of_runs_can_be_read(keeper, name):
     run = filled(keeper.run(name, expected_keys=5), slice="web")
-    assert str(run.progress()) == f"{name}: 5 of 5 keys, 588 rows, mean {run.result().mean:.6g}"
+    assert str(run.progress()) == f"{name}: 5 of 5 keys, 294 rows, mean {run.result().mean:.6g}"
     lines = str(run.finish()).splitlines()
     assert lines[0].startswith(f"{name} (cross_entropy), finished ")
     assert [line.split()[0] for line in lines[1:]] == ["mean", "perplexity", "accuracy", "rows", "keys", "slice"]
-    assert "588, 12 ignored, 0 not finite" in lines[4]
+    assert "294, 6 ignored, 0 not finite" in lines[4]
     assert repr(run) == f"Run({name!r}, loss='cross_entropy', client={keeper!r})"
 
 
