@@ -31,6 +31,7 @@ TEXTS = {
     "host": ["127.0.0.1", "::1", "localhost", "999.1.1.1", "203.0.113.1", "a" * 300, ""],
     "metrics_host": ["127.0.0.1", "[::1]", "no such host", ""],
     "drain_seconds": ["0", "0.1", "inf", "nan", "-1", "1e300"],  # a server that drains for a day may
+    "runs": ["/nowhere/runs.db", "/", "/dev/null", "postgresql://127.0.0.1:1/none", "mysql://host/none", ""],
     "config": ["/nowhere", "/", "/dev/zero", "/dev/null", "/etc/shadow"],
 }
 STARTS = 16

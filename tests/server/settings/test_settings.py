@@ -128,7 +128,7 @@ def test_wrong_settings_end_with_2(arguments, said, capfd, monkeypatch):
     assert_refused(arguments, said, capfd)
 
 
-TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection"}
+TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection", "runs"}
 TEXTS |= {"tls_certificate", "tls_private_key", "tls_client_ca", "tokens"}
 FLAGS = {"insecure", "metrics", "tracing"}
 NUMBERS = [name for name in Settings.model_fields if name not in TEXTS | FLAGS]
@@ -202,6 +202,11 @@ def test_every_setting_is_described(capsys):
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in printed
         assert field.description
+
+
+def test_password_of_a_database_is_not_shown():
+    settings = Settings(runs="postgresql://user:secret@host/database")
+    assert "secret" not in repr(settings) + str(settings)
 
 
 def assert_refused(arguments, said, capfd):

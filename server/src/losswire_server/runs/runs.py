@@ -68,7 +68,7 @@ class Runs:
         self._recent = Recent(lambda name: self._database.read(lambda connection: reads.find(connection, name)))
         self._readers = ThreadPoolExecutor(READERS, "losswire-runs-read")
         commits = Commits(self._database, self._quotas, self._observer, self._clock)
-        self._writer = Writer(commits, Upkeep(self._database, self._quotas.idle_seconds, self._clock))
+        self._writer = Writer(commits, Upkeep(self._database, self._quotas.run_idle_seconds, self._clock))
         self._writer.start()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from losswire_server.runs.errors import UnusableStoreError
+from losswire_server.text import one_line
 
 EXPECTED = "expected a file, as in runs.db, or a URL, as in postgresql://USER@HOST/DATABASE"
 POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
@@ -23,12 +24,12 @@ def address_of(text: str) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername == "sqlite" and not (url.host or url.query):
         return _sqlite(url.database or "")
-    raise UnusableStoreError(f"runs: {EXPECTED}, got a URL of another kind: {url.drivername}")
+    raise UnusableStoreError(f"runs: {EXPECTED}, got one of another kind: {one_line(url.drivername)}")
 
 
 def _sqlite(path: str) -> URL:
-    if path in ("", ":memory:"):
-        raise UnusableStoreError(f"runs: {EXPECTED}, got {path!r}")
+    if path in ("", ":memory:") or "\0" in path:
+        raise UnusableStoreError(f"runs: {EXPECTED}, got {one_line(repr(path))}")
     return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
 
 
