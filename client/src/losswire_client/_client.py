@@ -139,8 +139,8 @@ class Client(Base[Result]):
             accuracy: Whether evaluations ask for predictions too, so that the rows that are right are counted.
             series: Series of its evaluations: see `Common`.
             timeout: Seconds that this call may take; the client's if None.
-            **options: Those of the loss, as in PyTorch: ``weight``, ``ignore_index``, ``label_smoothing``,
-                ``pos_weight``. All evaluations of the run have them.
+            **options: Those of the loss, as in PyTorch, such as ``weight`` and ``ignore_index``. All evaluations of the
+                run have them.
 
         Raises:
             ConflictError: The run of this name has another loss, other options or labels: see `ConflictError.argument`.

@@ -5,7 +5,7 @@ The rules do not read elements: only the engine checks whether a target is a cla
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -19,6 +19,8 @@ from losswire.tensors import read_form
 
 MAX_SHOWN = 100  # characters of a wrong name
 SERIES = re.compile(r"[A-Za-z0-9_.:/-]{0,64}")
+
+DEFAULTS: Mapping[str, Any] = {"ignore_index": -100, "label_smoothing": 0.0}  # of options that are unset
 
 Shape = tuple[int, ...]
 
@@ -145,10 +147,19 @@ def _check_grad_dtype(subject: _Subject) -> None:
             raise subject.refuse("grad_dtype", f"expected one of {', '.join(FLOATING)}, got {name}")
 
 
-def _check_label_smoothing(subject: _Subject) -> None:
-    value = subject.options.label_smoothing
+def check_smoothing(spec: v1.LossSpec) -> None:
+    """Checks the share of the target that is spread, if the loss has one.
+
+    Raises:
+        FieldError: It is no share.
+    """
+    value = getattr(options_of(spec), "label_smoothing", 0.0)
     if not 0.0 <= value <= 1.0:
-        raise subject.refuse("label_smoothing", f"expected a number in [0, 1], got {value}")
+        raise FieldError(field_of("label_smoothing", spec), f"expected a number in [0, 1], got {value}")
+
+
+def _check_label_smoothing(subject: _Subject) -> None:
+    check_smoothing(subject.request.spec)
 
 
 def _check_input(subject: _Subject) -> None:

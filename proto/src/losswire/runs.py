@@ -8,6 +8,7 @@ from typing import Any
 from losswire import v1
 from losswire.dtypes import FLOATING
 from losswire.errors import FieldError
+from losswire.forms import DEFAULTS, check_smoothing
 from losswire.losses import LOSSES, is_weighted_by_targets, loss_of, options_of
 from losswire.tensors import read, read_form
 
@@ -19,7 +20,6 @@ MOST_LABEL_BYTES = 1024
 MOST_LABEL_NAME_BYTES = 64
 MOST_SHOWN = 100  # characters of a wrong name
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-DEFAULTS: dict[str, Any] = {"ignore_index": -100, "label_smoothing": 0.0}  # of options that a request may leave unset
 
 
 def check_name(name: str, field: str = "name") -> None:
@@ -86,8 +86,7 @@ def check_run_spec(spec: v1.LossSpec) -> None:
     for field, value in options_of(spec).ListFields():
         if field.message_type is not None:
             _check_weight(value, f"spec.{loss}.{field.name}")
-        elif field.name == "label_smoothing" and not 0 <= value <= 1:
-            raise FieldError(f"spec.{loss}.label_smoothing", f"expected a number from 0 to 1, got {value}")
+    check_smoothing(spec)
 
 
 def spec_digest(spec: v1.LossSpec) -> str:

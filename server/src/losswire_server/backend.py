@@ -197,12 +197,4 @@ def _runs(settings: Settings) -> "Runs | None":
         return None
     from losswire_server.runs.runs import Runs
 
-    quotas = Quotas(
-        max_runs=settings.max_runs,
-        max_run_keys=settings.max_run_keys,
-        max_key_bytes=settings.max_key_bytes,
-        max_run_slices=settings.max_run_slices,
-        max_run_classes=settings.max_run_classes,
-        idle_seconds=settings.run_idle_seconds,
-    )
-    return Runs(settings.runs, quotas)
+    return Runs(settings.runs, Quotas.of(settings))

@@ -6,20 +6,21 @@ from typing import Any
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import OWN_TENSORS
+from losswire.forms import DEFAULTS
 from losswire.losses import LOSSES, REDUCTIONS, loss_of, options_of
 from losswire.tensors import decode, encode
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array
 from losswire_client._request.evaluation import assign_option, check_choice
 
-DEFAULTS: Mapping[str, Any] = {"weight": None, "pos_weight": None, "ignore_index": -100, "label_smoothing": 0.0}
-OPTIONS = frozenset(DEFAULTS)
+ARGUMENTS: Mapping[str, Any] = {**dict.fromkeys(OWN_TENSORS), **DEFAULTS}
+OPTIONS = frozenset(ARGUMENTS)
 
 
 def options_of_loss(loss: str) -> dict[str, Any]:
     """The options of a loss that a run may have, with their defaults."""
     check_choice("loss", loss, LOSSES)
-    return {name: default for name, default in DEFAULTS.items() if name in LOSSES[loss].options}
+    return {name: default for name, default in ARGUMENTS.items() if name in LOSSES[loss].options}
 
 
 def to_spec(loss: str, options: Mapping[str, Any]) -> v1.LossSpec:
