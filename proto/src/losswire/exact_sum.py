@@ -102,11 +102,9 @@ ZERO = ExactSum()
 
 def quotient(a: int, b: int) -> float:
     """The double nearest to a / b; infinite beyond the range of doubles, and as in IEEE 754 for a divisor of 0."""
-    if not b:
-        return math.nan if not a else math.copysign(math.inf, a)
     try:
-        return a / b
-    except OverflowError:
+        return a / b if a or b else math.nan
+    except (OverflowError, ZeroDivisionError):
         return math.inf if (a < 0) == (b < 0) else -math.inf
 
 

@@ -144,8 +144,8 @@ class ExactSums:
         if not self.row_count:
             return math.nan
         if self.loss.nonfinite_count or self.weight.nonfinite_count:
-            weight = float(self.weight)
-            return float(self.loss) / weight if weight else math.nan
+            loss, weight = float(self.loss), float(self.weight)
+            return loss / weight if weight else loss  # NaN or infinity, which dividing by 0 leaves
         return quotient(self.loss.units, self.weight.units)
 
     def _standard_error(self) -> float:
