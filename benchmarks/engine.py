@@ -14,6 +14,8 @@ from torch.nn import functional as F
 import ce_engine
 from benchmarks.batch import Batch
 from benchmarks.contestants import MALLOC_KEEPS, Contestant, Way
+from benchmarks.exact import SHAPES as EXACT_SHAPES
+from benchmarks.exact import exact_sums
 from benchmarks.losses import LOSSES
 from benchmarks.timing import WARM_UP_RUNS, medians
 from ce_engine._libraries import library, runnable
@@ -43,8 +45,10 @@ def main() -> None:
     shapes, runs = (SMOKE_SHAPES, 3) if arguments.smoke else (SHAPES, arguments.runs)
     console = Console(width=150)
     console.print(heading())
-    console.print(large_batches(batches(shapes, SMOKE_SHAPES if arguments.smoke else LOSS_SHAPES), runs))
-    console.print(small_batches(100 * runs))
+    if not arguments.exact:
+        console.print(large_batches(batches(shapes, SMOKE_SHAPES if arguments.smoke else LOSS_SHAPES), runs))
+        console.print(small_batches(100 * runs))
+    console.print(exact_sums(SMOKE_SHAPES if arguments.smoke else EXACT_SHAPES, runs))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,6 +59,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=runnable(),
         help="the best instructions that the engine and PyTorch may use; the best of this CPU if not given",
     )
+    parser.add_argument("--exact", action="store_true", help="measure only what exact sums cost")
     parser.add_argument(
         "--smoke", action="store_true", help="a few runs of a small shape: shows that it works, no more"
     )

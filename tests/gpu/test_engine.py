@@ -8,6 +8,7 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, Slab, slabs
+from tests.ce_engine.sums.truth import sums_of
 from tests.gpu.fake_device import FakeDevice
 from tests.present import present
 
@@ -47,6 +48,26 @@ def test_slabs_are_evaluated_on_the_device_of_the_name(device):
         for future, one in zip(futures, waiting, strict=True):
             assert_close(future.result(20), one)
     assert device.allocations
+
+
+@pytest.mark.usefixtures("device")
+def test_losses_of_a_device_are_added_up_exactly():
+    logits, target, weight = torch.randn(7, 5), torch.tensor([0, 3, -100, 3, 1, 0, 3]), torch.rand(5)
+    logits[2] = torch.nan  # of an ignored row
+    one = slabs.cross_entropy(logits, target, weight, reduction="none", outputs=("predictions",))
+    one.exact = "by_class"
+    with Engine(device="cuda:1") as engine:
+        result = engine.submit(one).result(20)
+    losses, predictions = result.loss.tolist(), result.predictions.tolist()
+
+    def expected(classes: set[int], ignored_count: int = 0) -> ce_engine.ExactSums:
+        rows = [i for i, c in enumerate(target.tolist()) if c in classes]
+        weights = [weight[target[i]].item() for i in rows]
+        correct = sum(predictions[i] == target[i].item() for i in rows)
+        return sums_of([losses[i] for i in rows], weights, ignored_count, correct)
+
+    assert result.exact == expected({0, 1, 3}, 1)
+    assert result.exact_by_class == {c: expected({c}) for c in (0, 1, 3)}
 
 
 def test_device_beyond_those_there_are_is_refused(monkeypatch):

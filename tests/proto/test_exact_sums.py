@@ -49,7 +49,7 @@ def plain(losses: list[float]) -> ExactSums:
 
 
 def total(numbers: Iterable[float | Fraction]) -> Fraction:
-    return sum(map(Fraction, numbers), Fraction())
+    return sum((Fraction(number) for number in numbers), Fraction())
 
 
 def nearest(x: Fraction) -> float:
