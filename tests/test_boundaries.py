@@ -42,7 +42,8 @@ def modules_after(*statements: str, first: str = "pass") -> list[set[str]]:
             {
                 "import losswire.tensors": ({"losswire"}, {"grpc", "torch"}),
                 "import losswire_client": ({"losswire_client", "losswire"}, {"torch", "opentelemetry"}),
-                "from losswire_server import launch, health": ({"losswire_server"}, {"torch"}),
+                "from losswire_server import launch, health": ({"losswire_server"}, {"torch", "sqlalchemy"}),
+                "import losswire_server.runs.runs": ({"losswire_server", "losswire"}, {"torch", "grpc"}),
             },
         ),
         (
@@ -56,7 +57,7 @@ def modules_after(*statements: str, first: str = "pass") -> list[set[str]]:
                 "import losswire_client.torchmetrics": ({"losswire_client", "losswire"}, set()),
                 "from losswire_server import Server": (
                     {"losswire_server", "losswire", "ce_engine"},
-                    {"opentelemetry"},
+                    {"opentelemetry", "sqlalchemy"},
                 ),
             },
         ),

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
             "server",
             {
                 *("losswire_server/py.typed", "losswire_server/main.py"),
+                *(f"losswire_server/runs/migrations/{file}.py" for file in ("env", "versions/runs_0001")),
                 *(
                     f"losswire_server/page/static/{file}"
                     for file in ("index.html", "numbers/evaluate.js", "vendor/LICENSE")

@@ -101,11 +101,11 @@ class Runs:
         check_entry(key, slice, self._quotas.max_key_bytes)
         head = self._recent.get(run)
         check_match(head, digest, has_classes=by_class)
-        is_full = head.key_count >= self._quotas.max_run_keys
-        if not is_full and head.finished_at is None:
+        is_finished = head.finished_at is not None
+        if not is_finished and head.key_count < self._quotas.max_run_keys:
             return
         if self._database.read(lambda connection: reads.missing(connection, head.id, [key])):
-            raise RunQuotaError(f"run {run!r} has as many keys as it may") if is_full else RunFinishedError(run, key)
+            raise RunFinishedError(run, key) if is_finished else RunQuotaError(f"run {run!r} has all keys that it may")
 
     async def create(self, new: NewRun) -> tuple[RunRecord, bool]:
         """Creates a run, unless there is the same one. Returns it, and whether this call created it.
