@@ -40,6 +40,11 @@ class Postgres:
         with psycopg.connect(self.url()) as connection:
             connection.execute(statement)
 
+    def execute_alone(self, statement: str) -> None:
+        """Executes what no transaction may hold."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
     def start(self) -> None:
         command = [self._server.bin_path / "postgres", "-D", self._folder / "data", "-k", self._folder, "-h", ""]
         options = {"user": self._server.system_user} if os.geteuid() == 0 else {}

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from losswire_server.process.starting import CannotStartError
 from losswire_server.runs.records import Entry, KeyRecord
+from losswire_server.text import one_line
+
+MOST_TOLD = 1000  # characters: paths may be long
 
 
 class RunError(Exception):
@@ -86,3 +89,6 @@ class StoreUnavailableError(RunError):
 
 class UnusableStoreError(CannotStartError):
     """The store cannot be opened. The message says why, to people."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(one_line(problem, MOST_TOLD))

@@ -67,7 +67,8 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        engine = create_engine(url, connect_args=OF_NETWORK | dict(url.query), **POOL)
+        ours = {name: value for name, value in OF_NETWORK.items() if name not in url.query}
+        engine = create_engine(url, connect_args=ours, **POOL)
     except ImportError as error:
         raise UnusableStoreError(
             "runs: PostgreSQL needs the extra of that name: pip install 'losswire-server[postgresql]'"
