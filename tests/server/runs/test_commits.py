@@ -1,7 +1,9 @@
 """What counts, what does not, and what it comes to."""
 
 import asyncio
+import functools
 import math
+import operator
 
 import pytest
 
@@ -9,6 +11,7 @@ from losswire.errors import FieldError
 from losswire.exact_sums import NOTHING
 from losswire_server.runs.errors import KeyConflictError, RunFinishedError, RunMismatchError, RunNotFoundError
 from losswire_server.runs.records import Totals
+from losswire_server.runs.writing.adder import Adder
 from tests.server.runs.making import commit, create, entry, new_run, sums_of
 
 
@@ -110,6 +113,16 @@ def test_many_callers_share_transactions(runs):
     assert asyncio.run(runs.get("a")).totals == Totals(500, sums_of(*[1.0] * 500))
 
 
+def test_many_runs_may_be_in_one_transaction(runs):
+    names = [f"run{number}" for number in range(20)]
+    for name in names:
+        create(runs, name)
+    for key in "kl":
+        assert commit(runs, *(entry(key, 1.0, run=name, slice="x") for name in names)) == [False] * 20
+    for name in names:
+        assert asyncio.run(runs.get(name)).slices == {"x": Totals(2, sums_of(1.0, 1.0))}
+
+
 def test_keys_of_any_text_count(runs):
     create(runs)
     names = ["é", "\U0001f600", " ", "'; DROP TABLE losswire_runs; --", "%", "a" * 512, "日本"]
@@ -139,3 +152,12 @@ def test_created_again_it_is_another_run(runs):
     asyncio.run(runs.delete("a"))
     assert asyncio.run(runs.create(new_run()))[1]
     assert commit(runs, entry("k", 2.0)) == [False]
+
+
+def test_sums_in_place_are_the_same():
+    parts = [sums_of(0.1, -2.5), sums_of(math.nan, 1.0, correct=1), sums_of(math.inf, -math.inf), sums_of(2**-1074)]
+    for some in (parts, parts[:1], [sums_of(1.0, correct=1), sums_of(2.0, correct=0)]):
+        adder = Adder(some[0])
+        for part in some[1:]:
+            adder.add(part)
+        assert adder.total == functools.reduce(operator.add, some)

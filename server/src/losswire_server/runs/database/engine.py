@@ -14,6 +14,8 @@ JOURNAL_BYTES = 64 * 2**20  # what the write-ahead log keeps on disk between pea
 
 OF_SQLITE = (
     "PRAGMA synchronous = FULL",  # what is acknowledged is on disk: NORMAL may lose the last transactions
+    "PRAGMA fullfsync = ON",  # on macOS, where to sync a file does not reach the disk
+    "PRAGMA checkpoint_fullfsync = ON",
     f"PRAGMA journal_size_limit = {JOURNAL_BYTES}",
     "PRAGMA temp_store = MEMORY",
 )

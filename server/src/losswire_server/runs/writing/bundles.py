@@ -13,8 +13,8 @@ from losswire_server.runs.errors import RunNotFoundError
 from losswire_server.runs.quotas import Quotas
 from losswire_server.runs.records import Entry, RunRecord, Totals
 from losswire_server.runs.writing.reading import read_classes, read_keys, read_slices
-from losswire_server.runs.writing.saving import after, save
-from losswire_server.runs.writing.tally import Before, Outcome, Tally
+from losswire_server.runs.writing.saving import save
+from losswire_server.runs.writing.tally import After, Before, Outcome, Tally
 
 MOST_KNOWN = 8  # runs whose totals are kept, so that they need not be read for each bundle
 
@@ -32,8 +32,7 @@ class Written(NamedTuple):
     """What a transaction has done, once it is on disk."""
 
     outcomes: list[Outcome]
-    tallies: list[Tally]  # of runs that it added to
-    now: float
+    changed: list[After]  # runs that it added to
 
 
 class Bundles:
@@ -59,13 +58,16 @@ class Bundles:
             tallies[entry.run].add(entry, now) if entry.run in tallies else RunNotFoundError(entry.run)
             for entry in entries
         ]
-        changed = [tally for tally in tallies.values() if tally.entries]
-        save(connection, changed, now)
-        return Written(outcomes, changed, now)
+        changed = [after for tally in tallies.values() if (after := tally.after(now))]
+        save(connection, changed)
+        return Written(outcomes, changed)
 
     def committed(self, written: Written) -> list[RunRecord]:
         """Keeps the totals that are on disk now, and returns the runs as they are."""
-        return [self._keep(tally, written.now) for tally in written.tallies]
+        records = [self._keep(run) for run in written.changed]
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return records
 
     def _before(self, connection: Connection, head: Head, entries: Sequence[Entry]) -> Before:
         known = self._known_of(head)
@@ -84,10 +86,9 @@ class Bundles:
         self._known.move_to_end(head.id)
         return known
 
-    def _keep(self, tally: Tally, now: float) -> RunRecord:
-        head = after(tally, now)
-        slices, classes = dict(tally.before.slices), dict(tally.before.classes)
-        self._known[head.id] = Known(head.version, tally.sums, slices | tally.slices, classes | tally.classes)
-        while len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
-        return head.record(tally.sums)
+    def _keep(self, run: After) -> RunRecord:
+        before = self._known[run.head.id]
+        before.slices.update(run.slices)
+        before.classes.update(run.classes)
+        self._known[run.head.id] = Known(run.head.version, run.sums, before.slices, before.classes)
+        return run.head.record(run.sums)

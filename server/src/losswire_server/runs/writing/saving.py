@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, update
 from sqlalchemy.sql.dml import Insert, Update
 
-from losswire_server.runs.database import sums
 from losswire_server.runs.database.heads import Head
+from losswire_server.runs.database.sums import to_bytes
 from losswire_server.runs.database.tables import classes, keys, runs, slices
-from losswire_server.runs.writing.tally import Tally
+from losswire_server.runs.writing.tally import After
 
 Row = dict[str, Any]
 
@@ -22,27 +22,14 @@ SET_CLASS = SET_CLASS.values(sums=bindparam("sums"))
 ADD_KEY, ADD_SLICE, ADD_CLASS = insert(keys), insert(slices), insert(classes)
 
 
-def save(connection: Connection, tallies: Sequence[Tally], now: float) -> None:
+def save(connection: Connection, changed: Sequence[After]) -> None:
     """Writes what changed, each kind of row by one statement."""
-    _execute(connection, ADD_KEY, [row for tally in tallies for row in _keys(tally, now)])
-    _execute(connection, SET_RUN, [_run(after(tally, now)) for tally in tallies])
-    _execute(connection, ADD_SLICE, [row for tally in tallies for row in _new_slices(tally)])
-    _execute(connection, SET_SLICE, [row for tally in tallies for row in _changed_slices(tally)])
-    _execute(connection, ADD_CLASS, [row for tally in tallies for row in _new_classes(tally)])
-    _execute(connection, SET_CLASS, [row for tally in tallies for row in _changed_classes(tally)])
-
-
-def after(tally: Tally, now: float) -> Head:
-    """The row of a run once the bundle is added."""
-    head = tally.before.head
-    return head._replace(
-        version=head.version + 1,
-        updated_at=now,
-        key_count=head.key_count + len(tally.entries),
-        slice_count=head.slice_count + len(tally.new_slices),
-        class_count=head.class_count + len(tally.new_classes),
-        sums=sums.to_bytes(tally.sums),
-    )
+    _execute(connection, ADD_KEY, [row for run in changed for row in _keys(run)])
+    _execute(connection, SET_RUN, [_run(run.head) for run in changed])
+    _execute(connection, ADD_SLICE, [row for run in changed for row in _new_slices(run)])
+    _execute(connection, SET_SLICE, [row for run in changed for row in _old_slices(run)])
+    _execute(connection, ADD_CLASS, [row for run in changed for row in _new_classes(run)])
+    _execute(connection, SET_CLASS, [row for run in changed for row in _old_classes(run)])
 
 
 def _execute(connection: Connection, statement: Insert | Update, rows: list[Row]) -> None:
@@ -54,34 +41,30 @@ def _run(head: Head) -> Row:
     return {"run": head.id} | {name: getattr(head, name) for name in CHANGED}
 
 
-def _keys(tally: Tally, now: float) -> Iterator[Row]:
-    run = tally.before.head.id
-    for key, entry in tally.entries.items():
-        data = sums.to_bytes(entry.sums)
-        yield {"run_id": run, "key": key, "slice": entry.slice, "committed_at": now, "sums": data}
+def _keys(run: After) -> Iterator[Row]:
+    number, now = run.head.id, run.head.updated_at
+    for key, entry in run.entries.items():
+        data = to_bytes(entry.sums)
+        yield {"run_id": number, "key": key, "slice": entry.slice, "committed_at": now, "sums": data}
 
 
-def _new_slices(tally: Tally) -> Iterator[Row]:
-    run = tally.before.head.id
-    for name in tally.new_slices:
-        key_count, total = tally.slices[name]
-        yield {"run_id": run, "slice": name, "key_count": key_count, "sums": sums.to_bytes(total)}
+def _new_slices(run: After) -> Iterator[Row]:
+    for name in run.new_slices:
+        key_count, sums = run.slices[name]
+        yield {"run_id": run.head.id, "slice": name, "key_count": key_count, "sums": to_bytes(sums)}
 
 
-def _changed_slices(tally: Tally) -> Iterator[Row]:
-    run = tally.before.head.id
-    for name in tally.slices.keys() - tally.new_slices:
-        key_count, total = tally.slices[name]
-        yield {"run": run, "name": name, "key_count": key_count, "sums": sums.to_bytes(total)}
+def _old_slices(run: After) -> Iterator[Row]:
+    for name in run.slices.keys() - run.new_slices:
+        key_count, sums = run.slices[name]
+        yield {"run": run.head.id, "name": name, "key_count": key_count, "sums": to_bytes(sums)}
 
 
-def _new_classes(tally: Tally) -> Iterator[Row]:
-    run = tally.before.head.id
-    for index in tally.new_classes:
-        yield {"run_id": run, "class_index": index, "sums": sums.to_bytes(tally.classes[index])}
+def _new_classes(run: After) -> Iterator[Row]:
+    for index in run.new_classes:
+        yield {"run_id": run.head.id, "class_index": index, "sums": to_bytes(run.classes[index])}
 
 
-def _changed_classes(tally: Tally) -> Iterator[Row]:
-    run = tally.before.head.id
-    for index in tally.classes.keys() - tally.new_classes:
-        yield {"run": run, "index": index, "sums": sums.to_bytes(tally.classes[index])}
+def _old_classes(run: After) -> Iterator[Row]:
+    for index in run.classes.keys() - run.new_classes:
+        yield {"run": run.head.id, "index": index, "sums": to_bytes(run.classes[index])}

@@ -1,0 +1,93 @@
+"""A run of a million keys is read as fast as a small one, and takes no more memory."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from losswire_server.runs.errors import RunIncompleteError
+from losswire_server.runs.records import Totals
+from tests.helpers import eventually
+from tests.server.runs.making import create, entry, opened
+
+KEYS = 1_000_000
+TOGETHER = 1000
+SECONDS = 0.1  # the most that a call may take
+KEPT_BYTES = 32 * 2**20  # what memory may differ by while nine tenths of the keys come: caches of a few pages
+PAGE_BYTES = 4096
+
+
+def memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def key_of(number: int) -> str:
+    """Not in order: the next key lies anywhere among the others."""
+    return f"val-{number * 7919 % KEYS:07}.parquet"
+
+
+async def add(runs, numbers):
+    for first in range(numbers.start, numbers.stop, TOGETHER):
+        entries = [entry(key_of(number), 1.5, slice=f"s{number % 5}") for number in range(first, first + TOGETHER)]
+        assert await runs.commit(entries) == [False] * TOGETHER
+
+
+def fastest(call) -> float:
+    """Seconds of the fastest of some calls: a busy machine is no failure."""
+    times = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        asyncio.run(call())
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_million_keys(place):
+    with opened(place) as runs:
+        create(runs)
+        asyncio.run(add(runs, range(KEYS // 10)))
+        before = memory()
+        asyncio.run(add(runs, range(KEYS // 10, KEYS)))
+        assert memory() - before < KEPT_BYTES
+        found = asyncio.run(runs.get("a"))
+        assert found.totals.key_count == KEYS
+        assert found.totals.sums.loss.fraction == 1.5 * KEYS
+        assert found.totals.sums.loss_squared.fraction == 2.25 * KEYS
+        assert [totals.key_count for totals in found.slices.values()] == [KEYS // 5] * 5
+        some = [key_of(number) for number in range(0, KEYS, 1000)]
+        for call in (
+            lambda: runs.get("a"),
+            lambda: runs.progress("a"),
+            lambda: runs.list(100),
+            lambda: runs.keys("a", 100, "val-0900000"),
+            lambda: runs.missing("a", some),
+        ):
+            assert fastest(call) < SECONDS
+        with pytest.raises(RunIncompleteError):
+            asyncio.run(runs.finish("a", None, KEYS - 1))
+        assert asyncio.run(runs.finish("a", None, KEYS)).totals == Totals(KEYS, found.totals.sums)
+        assert memory() - before < KEPT_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_deletion_of_many_keys_holds_up_nobody(place):
+    with opened(place) as runs:
+        create(runs)
+        create(runs, "b")
+        asyncio.run(add(runs, range(KEYS // 5)))
+        asyncio.run(runs.delete("a"))
+        commits: list[float] = []
+
+        def commit_one():
+            begun = time.perf_counter()
+            asyncio.run(runs.commit([entry(str(len(commits)), 1.0, run="b")]))
+            commits.append(time.perf_counter() - begun)
+            return runs._writer._due > time.monotonic() + 1  # nothing more is due
+
+        eventually(commit_one, 120)
+        assert len(commits) > 20
+        assert sorted(commits)[len(commits) // 2] < SECONDS
