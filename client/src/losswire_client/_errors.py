@@ -69,7 +69,7 @@ class ConflictError(LosswireError):
     """What came contradicts what the server has: the key or the run of this name.
 
     Attributes:
-        argument: The argument in which a run differs from the run of its name, as in ``ignore_index``; else empty.
+        argument: The argument in which a run differs from the run of its name, as in ``labels``; else empty.
         counted: The sums with which the key counts; None if the conflict is not about a key.
         came: The sums that came now, and do not count; None likewise.
     """

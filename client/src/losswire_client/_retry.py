@@ -1,4 +1,4 @@
-"""When to retry a failed call. Evaluations are pure, so a retry is always safe."""
+"""When to retry a failed call. Evaluations are pure, and one with a key counts once, so a retry is always safe."""
 
 import logging
 import math
