@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from losswire_client import TLS, Client, LosswireError, Retry
+from losswire import v1
+from losswire_client import TLS, Client, LosswireError, Retry, Run
 from tests.client.request.wrong_calls import RIGHT
 
 
@@ -91,7 +92,7 @@ junk = st.one_of(
 )
 OF_ALL = ("input", "target", "weight", "reduction", "timeout", "sample_weight", "grad", "grad_output", "outputs")
 ARGUMENTS = {
-    loss: (*OF_ALL, "empty", "series", "wire_dtype", *own)
+    loss: (*OF_ALL, "empty", "series", "wire_dtype", "exact", *own)
     for loss, own in {
         "cross_entropy": ("ignore_index", "label_smoothing"),
         "nll_loss": ("ignore_index",),
@@ -164,3 +165,33 @@ def test_any_map_ends_in_the_error_tree(unconnected, batches, loss, window, time
         except Exception as error:  # noqa: BLE001 - an error of the iterable of batches
             results = error.__notes__ == ["in batch 0"]
         assert isinstance(results, LosswireError) or results in ([], True)
+
+
+@settings(max_examples=40)
+@given(
+    name=junk, loss=junk, option=junk, labels=junk | st.dictionaries(st.text(max_size=3), junk, max_size=2), keys=junk
+)
+def test_any_run_ends_in_the_error_tree(unconnected, name, loss, option, labels, keys):
+    for told in ({"loss": loss}, {"labels": labels}, {"expected_keys": keys}, {"by_class": option}, {"series": option}):
+        assert isinstance(attempted(lambda: unconnected.run(name, **told)), LosswireError)  # noqa: B023
+    for own in ("weight", "ignore_index", "label_smoothing"):
+        assert isinstance(attempted(lambda: unconnected.run("val", **{own: option})), LosswireError)  # noqa: B023
+    assert isinstance(attempted(lambda: unconnected.get_run(name)), LosswireError)
+    assert isinstance(attempted(lambda: list(unconnected.runs(name))), LosswireError)
+
+
+@settings(max_examples=40)
+@given(key=junk, slice=junk, exact=junk, interval=junk, count=junk)
+def test_any_question_to_a_run_ends_in_the_error_tree(unconnected, key, slice, exact, interval, count):
+    spec = v1.LossSpec(cross_entropy=v1.CrossEntropy())
+    run = Run(unconnected, v1.Run(name="val", spec=spec), accuracy=True, series="")
+    for told in ({"key": key}, {"key": "a", "slice": slice}, {"key": "a", "exact": exact}):
+        assert isinstance(attempted(lambda: run.evaluate(**RIGHT["cross_entropy"], **told)), LosswireError)  # noqa: B023
+    calls = (
+        lambda: next(run.watch(interval)),
+        lambda: run.finish(count=count),
+        lambda: list(run.keys(slice)),
+        lambda: run.result(timeout=interval),
+    )
+    for call in calls:
+        assert isinstance(attempted(call), LosswireError)

@@ -18,6 +18,7 @@ from losswire_client import (
     DeadlineExceededError,
     InternalError,
     LosswireError,
+    NotServedError,
     PreconditionError,
     ResourceExhaustedError,
     Retry,
@@ -193,3 +194,11 @@ def test_first_state_comes_by_the_deadline(silent_target, keeper, name):
 
     with pytest.raises(DeadlineExceededError):
         asyncio.run(watch())
+
+
+def test_server_without_runs_says_so(client):
+    assert client.capabilities().run_limits is None
+    with pytest.raises(NotServedError):
+        client.run("val")
+    with pytest.raises(NotServedError):
+        list(client.runs())

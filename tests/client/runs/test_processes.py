@@ -56,3 +56,43 @@ def test_pickled_async_run_works(service, name):
             return (await run.result()).key_count
 
     assert asyncio.run(count()) == 1
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from losswire_client import Client
+with Client(sys.argv[1]) as client:
+    run = client.run(sys.argv[2])
+    states = run.watch()
+    next(states)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        next(states)
+    except KeyboardInterrupt:
+        print(run.finish(count=0).is_finished)
+"""
+
+
+def test_interrupted_watch_leaves_the_client_well(service, name):
+    done = run_program([sys.executable, "-c", INTERRUPTED, service.target, name], capture_output=True, check=True)
+    assert done.stdout == b"True\n"
+
+
+FORKING = """
+import os, sys
+from losswire_client import Client
+with Client(sys.argv[1]) as client:
+    run = client.run(sys.argv[2])
+    states = run.watch()
+    next(states)
+    if not os.fork():
+        run.finish(count=0)
+        os._exit(0)
+    assert os.wait()[1] == 0
+    print([state.is_finished for state in states])
+"""
+
+
+def test_child_of_a_fork_adds_to_a_run_that_is_watched(service, name):
+    done = run_program([sys.executable, "-c", FORKING, service.target, name], capture_output=True, check=True)
+    assert done.stdout == b"[True]\n"

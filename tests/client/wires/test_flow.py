@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from losswire_client._flow import run
+from losswire_client._flow import each, run
 
 
 async def gives(answer):
@@ -38,4 +38,37 @@ def test_suspended_coroutine_is_a_fault():
 
     with pytest.raises(RuntimeError, match="a client that blocks has none"):
         run(waits())
+    assert ended == [True]
+
+
+async def counts(ended, error=None):
+    try:
+        for number in range(3):
+            yield number
+        if error:
+            raise error
+    finally:
+        ended.append(True)
+
+
+def test_items_come_one_by_one_and_end():
+    ended: list[bool] = []
+    items = each(counts(ended))
+    assert [next(items), next(items), ended] == [0, 1, []]
+    assert [*items, ended] == [2, [True]]
+
+
+def test_items_that_are_left_end_what_gives_them():
+    ended: list[bool] = []
+    items = each(counts(ended))
+    next(items)
+    items.close()  # type: ignore[attr-defined]
+    assert ended == [True]
+
+
+def test_items_end_with_the_error_of_what_gives_them():
+    ended, seen, error = list[bool](), list[int](), ValueError("wrong")
+    with pytest.raises(ValueError, match="wrong") as raised:
+        seen.extend(each(counts(ended, error)))
+    assert raised.value is error
     assert ended == [True]
