@@ -90,7 +90,9 @@ LAYERS = {  # each room may import rooms below it; all but the faces may be impo
         *(("rpc", "supervision"), ("calls",), ("metrics",), ("requests",)),
         *(("memory", "page", "runs", "tracing"), ("process",), ("settings",)),
     ),
-    "client/src/losswire_client": (("_many", "_runs"), ("_wires",), ("_transports",), ("_request",), ("_tracing",)),
+    "client/src/losswire_client": (
+        *(("_many", "_runs"), ("_wires",), ("_transports",), ("_request",), ("_readers", "_tracing")),
+    ),
     "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),
 }
 FACES = {  # they put rooms together, so no room may import them

@@ -25,6 +25,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "client": "losswire_client",
     "client/cli": "losswire_client.cli",
     "client/many": "losswire_client._many",
+    "client/readers": "losswire_client._readers",
     "client/request": "losswire_client._request",
     "client/runs": "losswire_client._runs",
     "client/torch": "losswire_client.torch",
@@ -42,6 +43,8 @@ FACES = {
 EXCEPTIONS = {  # rooms that single files may import, and why
     "server/rpc/security/conftest.py": {"losswire_client._wires"},  # callers look at their files at each call too
     "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, to run everything by operators too
+    "client/cli/evaluation/test_eval_kinds.py": {"losswire_client._readers"},  # the kinds that names of arrays tell
+    "client/cli/evaluation/test_histogram.py": {"losswire_client._readers"},  # batches without a file
     "client/request/verdicts.py": {  # the sides of one verdict
         "losswire_client._many",
         "losswire_client._transports",

@@ -9,6 +9,7 @@ from typer import TyperException
 
 from losswire_client._errors import DeadlineExceededError, LosswireError, UnavailableError
 from losswire_client._install import missing
+from losswire_client._readers import FileError
 from losswire_client.cli._output import stderr
 
 
@@ -33,6 +34,7 @@ CODES: dict[type[Exception], ExitCode] = {
     UnavailableError: ExitCode.UNREACHABLE,
     DeadlineExceededError: ExitCode.UNREACHABLE,
     LosswireError: ExitCode.FAILED,
+    FileError: ExitCode.FAILED,
     TyperException: ExitCode.USAGE,
     ModuleNotFoundError: ExitCode.USAGE,
     OSError: ExitCode.FAILED,

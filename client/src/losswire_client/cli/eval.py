@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from losswire_client._readers import Kind, Selection, Source, sources
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
 from losswire_client.cli.evaluation import (
@@ -24,7 +25,6 @@ from losswire_client.cli.evaluation import (
     show,
     with_loss,
 )
-from losswire_client.cli.readers import Kind, Selection, Source, sources
 
 of_loss, of_files, of_output = (partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Output"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from losswire_client.cli.readers import Kind, kind_named
+from losswire_client._readers import Kind, kind_named
 from tests.client.cli.files import write
 
 RNG = np.random.default_rng(0)

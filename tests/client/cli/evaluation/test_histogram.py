@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from losswire_client import Result
+from losswire_client._readers._batches import PlacedBatch, Positions
 from losswire_client.cli.evaluation import Outcome, Plan, save_picture
 from losswire_client.cli.evaluation._run import FileOutcome
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
 from losswire_client.cli.evaluation.tallies._tallies import Tallies
-from losswire_client.cli.readers._batches import PlacedBatch, Positions
 
 IGNORED = -100
 LOSSES = np.random.default_rng(0).gamma(2, size=20_000).astype(np.float32)

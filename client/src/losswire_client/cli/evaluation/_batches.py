@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from losswire_client._readers import Array, Dataset, PlacedBatch
 from losswire_client.cli.evaluation._hints import check_shapes
 from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.readers import Array, Dataset, PlacedBatch
 
 BATCH_BYTES = 2**23  # a few slabs; the batches in flight still take little memory compared with the loaded libraries
 

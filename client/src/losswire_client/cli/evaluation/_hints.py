@@ -1,7 +1,7 @@
 """Hints in errors, for people who evaluate their first file."""
 
+from losswire_client._readers import Array, Dataset, FileError
 from losswire_client._request.hints import hint_of_classes
-from losswire_client.cli.readers import Array, Dataset, FileError
 
 BINARY = "--loss binary_cross_entropy_with_logits, or binary_cross_entropy of probabilities, takes"
 

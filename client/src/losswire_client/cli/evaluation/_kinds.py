@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
+from losswire_client._readers import Dataset, FileError, Kind, Source, kind_named, open_dataset
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli.evaluation._plan import Loss, Plan
-from losswire_client.cli.readers import Dataset, FileError, Kind, Source, kind_named, open_dataset
 
 # The softmax of log-probabilities gives the probabilities back, so cross_entropy takes these too.
 TAKES: dict[Loss, tuple[Kind, ...]] = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from losswire_client.cli.readers import Array, Kind, Selection
+from losswire_client._readers import Array, Kind, Selection
 
 IGNORE_INDEX = -100  # as in PyTorch
 

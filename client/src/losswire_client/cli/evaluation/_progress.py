@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from losswire_client._readers import Dataset
 from losswire_client.cli._output import stderr
 from losswire_client.cli.evaluation._run import Advance
-from losswire_client.cli.readers import Dataset
 
 NAME = TextColumn("{task.description}", markup=False)
 COLUMNS = NAME, BarColumn(), MofNCompleteColumn(), TextColumn("rows"), TimeRemainingColumn()

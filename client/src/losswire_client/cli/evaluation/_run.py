@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
+from losswire_client._readers import Batch, Dataset, FileError, PlacedBatch, Source, open_dataset, told_place
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches
 from losswire_client.cli.evaluation._hints import check_shapes, with_options
@@ -19,7 +20,6 @@ from losswire_client.cli.evaluation.tallies._bytes import count_bytes
 from losswire_client.cli.evaluation.tallies._classes import check_same_classes
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._tallies import Tallies
-from losswire_client.cli.readers import Batch, Dataset, PlacedBatch, Source, open_dataset, told_place
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 
@@ -57,12 +57,12 @@ class Outcome:
     """
 
     files: list[FileOutcome] = field(default_factory=list)
-    failures: list[tuple[Path, CommandError]] = field(default_factory=list)
+    failures: list[tuple[Path, CommandError | FileError]] = field(default_factory=list)
     total: Tallies | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        return max((error.code for _, error in self.failures), default=ExitCode.OK)
+        return max((exit_code(error) for _, error in self.failures), default=ExitCode.OK)
 
 
 def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance: Advance, take: Take) -> Outcome:
@@ -73,9 +73,9 @@ def evaluate_files(client: Client, files: Sequence[Source], plan: Plan, advance:
             with closing(open_dataset(file, plan.selection)) as dataset:
                 total = total or Tallies.of(dataset, plan)
                 outcome.files.append(_evaluate(client, dataset, plan, total, advance, take))
-        except CommandError as error:
+        except (CommandError, FileError) as error:
             outcome.failures.append((file.path, error))
-            if error.code is ExitCode.UNREACHABLE:
+            if exit_code(error) is ExitCode.UNREACHABLE:
                 break
     outcome.total = None if outcome.failures else total
     _set_bytes(outcome, plan)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from typer import BadParameter
 
+from losswire_client._readers import Source
 from losswire_client.cli.evaluation._kinds import TAKES, takes
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
-from losswire_client.cli.readers import Source
 
 
 def check_options(plan: Plan, weight: str | None, files: Sequence[Source], output: Path | None) -> None:

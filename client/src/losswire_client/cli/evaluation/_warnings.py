@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from losswire_client._readers import told_place
 from losswire_client._request.plausibility import Plausibility
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._tallies import Tallies
-from losswire_client.cli.readers import told_place
 
 LOOKED_AT = 2**16  # how many numbers of an evaluation are checked, in some hundredths of the evaluation's time
 MIN_LOOKED_AT = 4  # rows

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from losswire_client._readers import Dataset, FileError, Source, open_dataset
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli.evaluation._batches import BATCH_BYTES, class_count
 from losswire_client.cli.evaluation._hints import hint_of_targets
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.readers import Dataset, FileError, Source, open_dataset
 
 Weight = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from losswire.dtypes import BY_NAME
 from losswire.losses import LOSSES
+from losswire_client._readers import Batch
 from losswire_client.cli.load._measurement import Shape
-from losswire_client.cli.readers import Batch
 
 Numbers = npt.NDArray[Any]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from losswire_client import Client
+from losswire_client._readers import Batch
 from losswire_client.cli.load._batches import random_batch
 from losswire_client.cli.load._closed_loop import Evaluate, run_turn
 from losswire_client.cli.load._measurement import Arrivals, Case, Measurement, Turn
 from losswire_client.cli.load._open_loop import run_open_turn, schedule
-from losswire_client.cli.readers import Batch
 
 TURNS = 3  # A B C A B C A B C, so that a machine that slows down slows all cases
 WARM_UP_SECONDS = 0.3

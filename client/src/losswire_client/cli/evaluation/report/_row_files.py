@@ -7,10 +7,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.lib import format as npy
 
+from losswire_client._readers import Array
 from losswire_client.cli._failures import CommandError, ExitCode
 from losswire_client.cli._output import new_file
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
-from losswire_client.cli.readers import Array
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 RESULT_SUFFIX = ".json"  # for results instead of rows

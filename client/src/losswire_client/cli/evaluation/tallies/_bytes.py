@@ -2,9 +2,9 @@
 
 import math
 
+from losswire_client._readers import Dataset, FileError
 from losswire_client.cli.evaluation._batches import BATCH_BYTES
 from losswire_client.cli.evaluation.tallies._sums import LossSums, quotient
-from losswire_client.cli.readers import Dataset, FileError
 
 
 def count_bytes(dataset: Dataset, name: str) -> int:

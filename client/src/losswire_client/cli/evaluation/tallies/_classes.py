@@ -3,10 +3,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from losswire_client._readers import Array, Dataset, FileError, told_place
 from losswire_client.cli.evaluation._batches import class_count
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
-from losswire_client.cli.readers import Array, Dataset, FileError, told_place
 
 
 class ClassSums:

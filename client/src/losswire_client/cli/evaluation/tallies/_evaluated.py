@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from losswire_client import Result
+from losswire_client._readers import Array, Dataset, PlacedBatch
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.readers import Array, Dataset, PlacedBatch
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 import numpy as np
 
+from losswire_client._readers import Array, slices
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._sums import LossSums, quotient
-from losswire_client.cli.readers import Array, slices
 
 BLOCK = 2**14  # how many losses are added up together, few enough for a core's cache
 

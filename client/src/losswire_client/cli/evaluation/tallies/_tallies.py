@@ -1,5 +1,6 @@
 from dataclasses import dataclass, field
 
+from losswire_client._readers import Dataset
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation.tallies._classes import ClassSums, class_sums
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
@@ -7,7 +8,6 @@ from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
 from losswire_client.cli.evaluation.tallies._nonfinite import NonfiniteLosses
 from losswire_client.cli.evaluation.tallies._spread import Spread
 from losswire_client.cli.evaluation.tallies._sums import LossSums
-from losswire_client.cli.readers import Dataset
 
 
 @dataclass

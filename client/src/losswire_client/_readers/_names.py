@@ -7,7 +7,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from losswire_client.cli.readers._columns import ArrayFile
+from losswire_client._readers._columns import ArrayFile
 
 INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "logprobs", "probabilities", "probs")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")

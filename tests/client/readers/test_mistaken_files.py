@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tests.client.cli.files import write
-from tests.client.cli.readers.reading import LISTS, LOGITS, refused, saved
+from tests.client.readers.reading import LISTS, LOGITS, refused, saved
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 12345\n"
 CONTENTS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from losswire.dtypes import of_numpy
-from losswire_client.cli.readers._batches import Rows, WholeRows, first_row
-from losswire_client.cli.readers._columns import (
+from losswire_client._readers._batches import Rows, WholeRows, first_row
+from losswire_client._readers._columns import (
     Array,
     ArrayFile,
     Column,
@@ -16,10 +16,10 @@ from losswire_client.cli.readers._columns import (
     Sequences,
     Shape,
 )
-from losswire_client.cli.readers._dataset import Dataset, Selection, told_of
-from losswire_client.cli.readers._flat_rows import FlatRows, Parts
-from losswire_client.cli.readers._folders import Source, open_path
-from losswire_client.cli.readers._names import INPUT_NAMES, TARGET_NAMES, choose
+from losswire_client._readers._dataset import Dataset, Selection, told_of
+from losswire_client._readers._flat_rows import FlatRows, Parts
+from losswire_client._readers._folders import Source, open_path
+from losswire_client._readers._names import INPUT_NAMES, TARGET_NAMES, choose
 
 USUAL = Selection()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, cast
 
-from losswire_client.cli.readers._columns import ArrayFile
+from losswire_client._readers._columns import ArrayFile
 
 INDEX = ".safetensors.index.json"
 

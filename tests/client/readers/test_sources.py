@@ -1,7 +1,7 @@
 """Several files and folders: which of them belong together."""
 
-from losswire_client.cli.readers import Source, sources
-from tests.client.cli.readers.reading import LISTS, refused, save_text, saved, write_table
+from losswire_client._readers import Source, sources
+from tests.client.readers.reading import LISTS, refused, save_text, saved, write_table
 
 
 def test_folder_of_one_kind_is_its_files(tmp_path):

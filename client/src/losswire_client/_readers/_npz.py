@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
-from losswire_client.cli.readers._columns import Array, ArrayFile, Column, slices
-from losswire_client.cli.readers._npy import Header, MappedColumn, read_header
+from losswire_client._readers._columns import Array, ArrayFile, Column, slices
+from losswire_client._readers._npy import Header, MappedColumn, read_header
 
 # The local header before each member of a zip. Only the lengths of the name and of the extra field are unpacked.
 LOCAL_HEADER = struct.Struct("<26x2H")

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from losswire_client.cli.readers._columns import Array, Column, Shape
+from losswire_client._readers._columns import Array, Column, Shape
 
 
 class Positions(NamedTuple):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.client.cli.files import write
-from tests.client.cli.readers.reading import LISTS, LOGITS, RNG, TARGET, assert_read, refused, rows_of, write_table
+from tests.client.readers.reading import LISTS, LOGITS, RNG, TARGET, assert_read, refused, rows_of, write_table
 
 HALVES = np.round(LOGITS * 8) / 8  # text holds these numbers exactly
 TABLE = {f"c{i}": HALVES[:, i] for i in reversed(range(12))} | {"class": TARGET}  # the columns are in reverse order

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from losswire_client.cli.readers._columns import Array, Column
-from losswire_client.cli.readers._tables import TableFile
+from losswire_client._readers._columns import Array, Column
+from losswire_client._readers._tables import TableFile
 
 BLOCK_BYTES = 2**22
 LINES_A_BLOCK = 8  # at least so many, judged by the length of the first two lines

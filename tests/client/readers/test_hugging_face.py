@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from losswire_client.cli.readers import FileError, Selection, Source, open_dataset, sources
+from losswire_client._readers import FileError, Selection, Source, open_dataset, sources
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((23, 4), np.float32)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from losswire_client.cli.readers._columns import ArrayFile
-from losswire_client.cli.readers._formats import FORMATS, INDEX, format_of, open_files
-from losswire_client.cli.readers._names import listed
+from losswire_client._readers._columns import ArrayFile
+from losswire_client._readers._formats import FORMATS, INDEX, format_of, open_files
+from losswire_client._readers._names import listed
 
 SPLITS, STATE = "dataset_dict.json", "state.json"  # of the datasets that Hugging Face's save_to_disk writes
 NPY = FORMATS[".npy"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, parquet
 
-from losswire_client.cli.readers import FileError, Selection, Source, open_dataset
+from losswire_client._readers import FileError, Selection, Source, open_dataset
 from tests.client.cli.files import write
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from losswire_client.cli.readers._columns import Array, ArrayFile, Shape, slices
+from losswire_client._readers._columns import Array, ArrayFile, Shape, slices
 
 
 class Header(NamedTuple):

@@ -1,21 +1,24 @@
 """A file as the evaluation sees it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from losswire_client.cli._failures import CommandError
-from losswire_client.cli.readers._batches import PlacedBatch, Rows
-from losswire_client.cli.readers._columns import Array, ArrayFile, Shape
-from losswire_client.cli.readers._names import choose
+from losswire_client._readers._batches import PlacedBatch, Rows
+from losswire_client._readers._columns import Array, ArrayFile, Shape
+from losswire_client._readers._names import choose
 
 
-class FileError(CommandError):
+class FileError(Exception):
     """A file cannot be evaluated."""
 
-    def __init__(self, path: Path, problem: object) -> None:
-        super().__init__(f"{path}: {problem}")
+    def __init__(self, path: str | os.PathLike[str], problem: object) -> None:
+        super().__init__(path, str(problem))  # so that it can be pickled
+
+    def __str__(self) -> str:
+        return "{}: {}".format(*self.args)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyarrow import parquet
 
-from losswire_client.cli.readers._tables import TableFile
+from losswire_client._readers._tables import TableFile
 
 BUFFER_BYTES = 2**20  # for a column's pages: without it a whole row group is read, and a file may have only one group
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow.compute import list_value_length
 
-from losswire_client.cli.readers._columns import Array, ArrayFile, Column, SequenceColumn, Sequences, Shape
-from losswire_client.cli.readers._names import class_columns, numbered
+from losswire_client._readers._columns import Array, ArrayFile, Column, SequenceColumn, Sequences, Shape
+from losswire_client._readers._names import class_columns, numbered
 
 NUMBERS, LISTS, LISTS_OF_LISTS = range(3)  # nesting depth of a column's numbers
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from losswire_client.cli.readers import _csv
-from tests.client.cli.readers.reading import assert_read, refused, rows_of, save_text
+from losswire_client._readers import _csv
+from tests.client.readers.reading import assert_read, refused, rows_of, save_text
 
 
 def test_kinds_may_change_later_in_csv(monkeypatch, tmp_path):

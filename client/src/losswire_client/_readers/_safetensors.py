@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 
-from losswire_client.cli.readers._columns import Array, ArrayFile, slices
+from losswire_client._readers._columns import Array, ArrayFile, slices
 
 # The dtypes that numpy has, with `ml_dtypes`.
 DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from losswire_client.cli.readers import FileError, Selection, Source, open_dataset, told_place
+from losswire_client._readers import FileError, Selection, Source, open_dataset, told_place
 
 RNG = np.random.default_rng(0)
 LENGTHS = (3, 0, 1, 7, 2)  # one sequence is empty, and one is empty after a shift

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from losswire_client.cli.readers._tables import TableFile, is_list
+from losswire_client._readers._tables import TableFile, is_list
 
 FILE_MAGIC = b"ARROW1"
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from losswire_client.cli.readers._batches import PlacedBatch, Positions, told_place
-from losswire_client.cli.readers._columns import Array, SequenceColumn, Sequences, Shape, slices
+from losswire_client._readers._batches import PlacedBatch, Positions, told_place
+from losswire_client._readers._columns import Array, SequenceColumn, Sequences, Shape, slices
 
 
 class Parts(NamedTuple):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from losswire_client.cli.readers import FileError, Source, open_dataset, sources
+from losswire_client._readers import FileError, Source, open_dataset, sources
 from tests.client.cli.files import write
-from tests.client.cli.readers.reading import LOGITS, RNG, TARGET, assert_read, refused, rows_of, save_arrays
+from tests.client.readers.reading import LOGITS, RNG, TARGET, assert_read, refused, rows_of, save_arrays
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

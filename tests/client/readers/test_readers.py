@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 from safetensors.numpy import save_file
 
-from losswire_client.cli.readers import FileError, Selection, Source, open_dataset
+from losswire_client._readers import FileError, Selection, Source, open_dataset
 from tests.client.cli.files import FORMATS, Arrays, write
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,24 @@
+"""Files of logits and targets, read row by row."""
+
+from losswire_client._readers._batches import Batch, PlacedBatch, told_place
+from losswire_client._readers._columns import Array, slices
+from losswire_client._readers._dataset import Dataset, FileError, Selection
+from losswire_client._readers._folders import Source, sources
+from losswire_client._readers._names import Kind, kind_named
+from losswire_client._readers._opening import open_dataset
+
+__all__ = [
+    "Array",
+    "Batch",
+    "Dataset",
+    "FileError",
+    "Kind",
+    "PlacedBatch",
+    "Selection",
+    "Source",
+    "kind_named",
+    "open_dataset",
+    "slices",
+    "sources",
+    "told_place",
+]
