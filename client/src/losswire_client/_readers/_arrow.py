@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from losswire_client._readers._tables import TableFile, is_list
+from losswire_client._readers._tables import TableFile, is_list, without_first
 
 FILE_MAGIC = b"ARROW1"
 
@@ -29,8 +29,8 @@ class ArrowTable:
                 raise ValueError(f"has other columns in {path.name} than in {paths[0].name}")
         self.row_count = sum(batch.num_rows for batch in self._record_batches([]))
 
-    def batches(self, names: Sequence[str], _rows: int) -> Iterator[Any]:
-        return self._record_batches(names)
+    def batches(self, names: Sequence[str], _rows: int, start: int) -> Iterator[Any]:
+        return without_first(self._record_batches(names), start)
 
     def number_count(self, name: str) -> int:
         return sum(_numbers(batch.column(0)) for batch in self._record_batches([name]))

@@ -100,6 +100,9 @@ class Rows(Protocol):
     def batches(self, rows: int) -> Iterator[PlacedBatch]:
         """All rows, in batches of at most so many."""
 
+    def blocks(self, rows: int, start: int) -> Iterator[PlacedBatch]:
+        """The rows of the file from one on, a batch for each so many of them, even if it is left without rows."""
+
     def targets(self, rows: int) -> Iterator[Array]:
         """All targets, in batches of at most so many rows."""
 
@@ -118,8 +121,11 @@ class WholeRows:
         self._target = target
 
     def batches(self, rows: int) -> Iterator[PlacedBatch]:
-        starts = map(Positions, count(0, rows))
-        yield from map(PlacedBatch, self._input.chunks(rows), self._target.chunks(rows), *tee(starts))
+        return self.blocks(rows, 0)
+
+    def blocks(self, rows: int, start: int) -> Iterator[PlacedBatch]:
+        starts = map(Positions, count(start, rows))
+        yield from map(PlacedBatch, self._input.chunks(rows, start), self._target.chunks(rows, start), *tee(starts))
 
     def targets(self, rows: int) -> Iterator[Array]:
         return self._target.chunks(rows)

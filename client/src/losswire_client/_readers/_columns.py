@@ -18,8 +18,8 @@ class Column(Protocol):
     @property
     def shape(self) -> Shape: ...
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        """The whole array from the first row on, so many rows at a time, with the rest in the end."""
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        """The array from a row on, so many rows at a time, with the rest in the end."""
 
 
 class Sequences(NamedTuple):
@@ -44,8 +44,8 @@ class SequenceColumn(Protocol):
     item_shape: Shape
     inner: Shape | None
 
-    def chunks(self, rows: int) -> Iterator[Sequences]:
-        """All sequences from the first row on, so many rows at a time, with the rest in the end."""
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Sequences]:
+        """The sequences from a row on, so many rows at a time, with the rest in the end."""
 
 
 class ArrayFile(ABC):
@@ -55,17 +55,23 @@ class ArrayFile(ABC):
         errors: Errors that mean that the file is damaged.
         names: Names of the arrays.
         stored_names: Names that are in the file itself; all names if None.
+        is_seekable: Whether rows in the middle can be read without all rows before them.
     """
 
     errors: tuple[type[Exception], ...]
     names: Collection[str]
     stored_names: Collection[str] | None = None
+    is_seekable: bool = True
 
     @abstractmethod
     def column(self, name: str) -> Column: ...
 
     def target(self, name: str) -> Column:
         """The column as targets. A format without dtypes has to guess their dtype."""
+        return self.column(name)
+
+    def labels(self, name: str) -> Column:
+        """The column as names of groups of rows, which may be numbers or text."""
         return self.column(name)
 
     def classes(self, pattern: str, others: Collection[str | None]) -> str:  # noqa: ARG002 - tables need them
@@ -100,13 +106,13 @@ class EvenSequences:
         self.row_count = column.shape[0]
         self.position_count = prod(shape[:row_ndim])
 
-    def chunks(self, rows: int) -> Iterator[Sequences]:
-        for chunk in self._column.chunks(rows):
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Sequences]:
+        for chunk in self._column.chunks(rows, start):
             length = prod(self.inner or ())
             values = np.moveaxis(chunk, self._class_axis, -1).reshape(len(chunk) * length, *self.item_shape)
             yield Sequences(values, np.full(len(chunk), length))
 
 
-def slices(row_count: int, rows: int) -> Iterator[slice]:
-    """Slices of at most so many rows that together cover all rows."""
-    return (slice(start, min(start + rows, row_count)) for start in range(0, row_count, rows))
+def slices(row_count: int, rows: int, start: int = 0) -> Iterator[slice]:
+    """Slices of at most so many rows that together cover all rows from one on."""
+    return (slice(first, min(first + rows, row_count)) for first in range(start, row_count, rows))

@@ -12,19 +12,25 @@ import pyarrow as pa
 from pyarrow import csv
 
 from losswire_client._readers._columns import Array, Column
-from losswire_client._readers._tables import TableFile
+from losswire_client._readers._tables import NumberColumn, TableFile, without_first
 
 BLOCK_BYTES = 2**22
 LINES_A_BLOCK = 8  # at least so many, judged by the length of the first two lines
 
 
 class CsvFile(TableFile):
+    is_seekable = False
+
     def __init__(self, path: Path) -> None:
         super().__init__(CsvTable(path))
+        self._path = path
 
     def target(self, name: str) -> Column:
         column = self.column(name)
         return WholeNumbers(column) if len(column.shape) == 1 and _are_whole(column) else column
+
+    def labels(self, name: str) -> Column:
+        return NumberColumn(CsvTable(self._path, pa.string()), [name])
 
 
 class WholeNumbers:
@@ -34,13 +40,21 @@ class WholeNumbers:
         self.shape = column.shape
         self._column = column
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        return (chunk.astype(np.int64) for chunk in self._column.chunks(rows))
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        return (chunk.astype(np.int64) for chunk in self._column.chunks(rows, start))
 
 
 class CsvTable:
-    def __init__(self, path: Path) -> None:
+    """A table whose numbers are all read as float64, since a later block may need another type than the first.
+
+    Args:
+        path: The file.
+        type: Type to read columns as, if another one.
+    """
+
+    def __init__(self, path: Path, type: Any = None) -> None:
         self._path = path
+        self._type = type
         self._block_bytes = max(BLOCK_BYTES, LINES_A_BLOCK * _line_bytes(path))
         with _rows_counted():
             self.schema: Any = self._open().schema
@@ -50,11 +64,11 @@ class CsvTable:
 
     @cached_property
     def row_count(self) -> int:
-        return sum(batch.num_rows for batch in self.batches(self.schema.names[:1], 0))
+        return sum(batch.num_rows for batch in self.batches(self.schema.names[:1], 0, 0))
 
-    def batches(self, names: Sequence[str], _rows: int) -> Iterator[Any]:
+    def batches(self, names: Sequence[str], _rows: int, start: int) -> Iterator[Any]:
         with _rows_counted():
-            yield from self._open(names)
+            yield from without_first(self._open(names), start)
 
     def number_count(self, _name: str) -> int:
         return 0  # CSV has no lists
@@ -63,9 +77,8 @@ class CsvTable:
         """Does nothing: a file is open only while it is read."""
 
     def _open(self, names: Sequence[str] = ()) -> Any:
-        """Opens the file. All numbers are read as float64, since a later block may need another type than the first."""
-        numbers = [name for name in names if not pa.types.is_boolean(self._types[name])]
-        types = dict.fromkeys(numbers, pa.float64())
+        numbers = [name for name in names if self._type or not pa.types.is_boolean(self._types[name])]
+        types = dict.fromkeys(numbers, self._type or pa.float64())
         return csv.open_csv(
             self._path,
             csv.ReadOptions(use_threads=False, block_size=self._block_bytes),  # errors name rows only with one thread

@@ -86,6 +86,11 @@ class Dataset:
         return self._rows.has_class_indices
 
     @property
+    def is_seekable(self) -> bool:
+        """Whether rows in the middle can be read without all rows before them."""
+        return self._file.is_seekable
+
+    @property
     def masked_count(self) -> int:
         """How many rows a mask has left out of the batches so far."""
         return self._rows.masked_count
@@ -94,6 +99,11 @@ class Dataset:
         """All rows, in batches of at most so many."""
         with told_of(self.path, (ValueError,)):
             yield from self._rows.batches(rows)
+
+    def blocks(self, rows: int, start: int = 0) -> Iterator[PlacedBatch]:
+        """The rows of the file from one on, a batch for each so many of them, even if it is left without rows."""
+        with told_of(self.path, (ValueError,)):
+            yield from self._rows.blocks(rows, start)
 
     def targets(self, rows: int) -> Iterator[Array]:
         """All targets, in batches of at most so many rows."""
@@ -104,6 +114,14 @@ class Dataset:
         """Another array of the input's file that an option names, so many rows of the file at a time."""
         with told_of(self.path, self._file.errors):
             yield from self._file.column(choose(self._file, name, (), option)).chunks(rows)
+
+    def labels(self, name: str, option: str, rows: int, start: int = 0) -> Iterator[Array]:
+        """An array of the input's file with the name of a group for each row of the file, so many rows at a time."""
+        with told_of(self.path, self._file.errors):
+            column = self._file.labels(choose(self._file, name, (), option))
+            if column.shape != (self.file_rows,):
+                raise ValueError(f"expected one name a row in {name}, got shape {column.shape}")
+            yield from column.chunks(rows, start)
 
     def close(self) -> None:
         """Closes the file."""

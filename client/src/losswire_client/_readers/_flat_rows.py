@@ -40,36 +40,54 @@ class FlatRows:
         self._ahead = int(shift and self._inner == ())
 
     def batches(self, rows: int) -> Iterator[PlacedBatch]:
-        self.masked_count = start = 0
-        for chunk, target, mask in self._chunks(rows, self._parts.input):
-            self._check_lengths(start, chunk.lengths, target.lengths)
-            places, indices, masked = self._kept(start, target, mask)
-            self.masked_count += masked
+        self.masked_count = 0
+        for chunk, target, places, indices in self._kept_chunks(self._rows_of(rows), 0):
             for part in slices(len(indices), rows):
-                there = indices[part] - self._shift
-                yield PlacedBatch(
-                    _take(chunk.values, there),
-                    _take(target.values, indices[part]),
-                    places._replace(indices=there),
-                    places._replace(start=start + self._ahead, indices=indices[part]),
-                )
-            start += len(chunk.lengths)
+                yield self._batch(chunk, target, places, indices[part])
+
+    def blocks(self, rows: int, start: int) -> Iterator[PlacedBatch]:
+        self.masked_count = 0
+        for kept in self._kept_chunks(rows, start):
+            yield self._batch(*kept)
 
     def targets(self, rows: int) -> Iterator[Array]:
         start = 0
-        for _, target, mask in self._chunks(rows, None):
+        for _, target, mask in self._chunks(self._rows_of(rows), None):
             yield _take(target.values, self._kept(start, target, mask)[1])
             start += len(target.lengths)
 
-    def _chunks(self, rows: int, input: SequenceColumn | None) -> Iterator[tuple[Any, Sequences, Sequences | None]]:
-        count, positions = self._parts.input.row_count, self._parts.input.position_count
-        read = max(1, rows * count // max(1, positions))
-        chunks: list[Iterator[Any]] = [repeat(None) if input is None else input.chunks(read)]
+    def _rows_of(self, positions: int) -> int:
+        """How many rows of the file have about so many positions."""
+        return max(1, positions * self._parts.input.row_count // max(1, self._parts.input.position_count))
+
+    def _kept_chunks(self, rows: int, start: int) -> Iterator[tuple[Sequences, Sequences, Positions, Array]]:
+        """So many rows of the file at a time, with the places of their positions, and the targets that count."""
+        for chunk, target, mask in self._chunks(rows, self._parts.input, start):
+            self._check_lengths(start, chunk.lengths, target.lengths)
+            places, indices, masked = self._kept(start, target, mask)
+            self.masked_count += masked
+            yield chunk, target, places, indices
+            start += len(chunk.lengths)
+
+    def _batch(self, chunk: Sequences, target: Sequences, places: Positions, indices: Array) -> PlacedBatch:
+        there = indices - self._shift
+        return PlacedBatch(
+            _take(chunk.values, there),
+            _take(target.values, indices),
+            places._replace(indices=there),
+            places._replace(start=places.start + self._ahead, indices=indices),
+        )
+
+    def _chunks(
+        self, rows: int, input: SequenceColumn | None, start: int = 0
+    ) -> Iterator[tuple[Any, Sequences, Sequences | None]]:
+        chunks: list[Iterator[Any]] = [repeat(None) if input is None else input.chunks(rows, start)]
         for column in (self._parts.target, self._parts.mask):
             if column is None:
                 chunks.append(repeat(None))
             else:
-                chunks.append(_one_ahead(column.chunks(read)) if self._ahead else column.chunks(read))
+                parts = column.chunks(rows, start)
+                chunks.append(_one_ahead(parts) if self._ahead else parts)
         return zip(*chunks, strict=False)
 
     def _kept(self, start: int, target: Sequences, mask: Sequences | None) -> tuple[Positions, Array, int]:

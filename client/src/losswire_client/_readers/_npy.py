@@ -61,8 +61,8 @@ class MappedColumn:
         else:
             self._array = np.empty(header.shape, header.dtype)
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        return (np.ascontiguousarray(self._array[part]) for part in slices(self.shape[0], rows))
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        return (np.ascontiguousarray(self._array[part]) for part in slices(self.shape[0], rows, start))
 
 
 def read_header(name: str, file: IO[bytes]) -> Header:

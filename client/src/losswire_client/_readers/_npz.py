@@ -27,10 +27,11 @@ class NpzFile(ArrayFile):
         members = (info for info in self._archive.infolist() if info.filename.endswith(".npy"))
         self._members = {info.filename.removesuffix(".npy"): info for info in members}
         self.names = self._members.keys()
+        self.is_seekable = all(map(_is_plain, self._members.values()))
 
     def column(self, name: str) -> Column:
         info = self._members[name]
-        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # and not encrypted
+        if _is_plain(info):
             return self._mapped(name, info)
         with self._archive.open(info) as file:
             header = read_header(name, file)
@@ -57,10 +58,11 @@ class PackedColumn:
         self._info = info
         self._name = info.filename.removesuffix(".npy")
 
-    def chunks(self, rows: int) -> Iterator[Array]:
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
         with self._archive.open(self._info) as file:
             header = read_header(self._name, file)
-            for part in slices(self.shape[0], rows):
+            file.seek(start * (header.nbytes // max(1, self.shape[0])), 1)
+            for part in slices(self.shape[0], rows, start):
                 yield self._read(file, np.empty((part.stop - part.start, *self.shape[1:]), header.dtype))
 
     def _read(self, file: IO[bytes], chunk: Array) -> Array:
@@ -68,6 +70,11 @@ class PackedColumn:
         if file.readinto(data) != data.nbytes:  # type: ignore[attr-defined]
             raise EOFError(f"{self._name} ends before its last row")
         return chunk
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is neither compressed nor encrypted."""
+    return info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
 
 
 def _unpacked(name: str, packed: IO[bytes], header: Header) -> MappedColumn:

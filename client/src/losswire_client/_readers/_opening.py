@@ -85,9 +85,9 @@ class ToldColumn:
         self._found = found
         self._column = column
 
-    def chunks(self, rows: int) -> Iterator[Array]:
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
         with told_of(self._found.path, self._found.file.errors):
-            yield from self._column.chunks(rows)
+            yield from self._column.chunks(rows, start)
 
 
 class ToldSequences:
@@ -101,9 +101,9 @@ class ToldSequences:
         self._found = found
         self._column = column
 
-    def chunks(self, rows: int) -> Iterator[Sequences]:
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Sequences]:
         with told_of(self._found.path, self._found.file.errors):
-            yield from self._column.chunks(rows)
+            yield from self._column.chunks(rows, start)
 
 
 def _found(source: Source, selection: Selection, opened: ExitStack) -> tuple[Found, Found, Found | None]:

@@ -63,8 +63,8 @@ class SafetensorsColumn:
         if tensor.get_dtype() not in DTYPES:
             raise ValueError(f"{name} is of dtype {tensor.get_dtype()}, which is not read")
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        return (self._tensor[part] for part in slices(self.shape[0], rows))
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        return (self._tensor[part] for part in slices(self.shape[0], rows, start))
 
 
 def _weight_map(path: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Tables, the common form of Parquet, Arrow and CSV: from record batches to arrays."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, Protocol
 
@@ -29,8 +29,8 @@ class Table(Protocol):
     @property
     def row_count(self) -> int: ...
 
-    def batches(self, names: Sequence[str], rows: int) -> Iterator[Any]:
-        """Some columns, from the first row on, in record batches of about so many rows or fewer."""
+    def batches(self, names: Sequence[str], rows: int, start: int) -> Iterator[Any]:
+        """Some columns, from a row on, in record batches of about so many rows or fewer."""
 
     def number_count(self, name: str) -> int:
         """How many numbers the lists of a column have together. An empty list may count as one number."""
@@ -96,9 +96,9 @@ class NumberColumn:
         row = next(self.chunks(1), None)
         self.shape: Shape = (table.row_count, *(() if row is None else row.shape[1:]))
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        for start, part in _parts(self._table, self._names, rows):
-            arrays = [_numbers(name, part.column(name), start) for name in self._names]
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        for first, part in _parts(self._table, self._names, rows, start):
+            arrays = [_numbers(name, part.column(name), first) for name in self._names]
             yield arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
 
 
@@ -111,9 +111,8 @@ class ListColumn:
         row = next(self._lists.chunks(1), None)
         self.shape = (table.row_count, 0 if row is None else int(row.lengths[0]))
 
-    def chunks(self, rows: int) -> Iterator[Array]:
-        start = 0
-        for chunk in self._lists.chunks(rows):
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
+        for chunk in self._lists.chunks(rows, start):
             if (row := _first(chunk.lengths != self.shape[1])) is not None:
                 problem = f"{self._name} has {chunk.lengths[row]} numbers at row {start + row}, and before it"
                 raise ValueError(f"{problem} {self.shape[1]}")
@@ -137,13 +136,13 @@ class ListSequences:
         self.item_shape: Shape = () if not self._nested else (0,) if first is None else first.values.shape[1:]
         self.position_count = table.number_count(name) // max(1, prod(self.item_shape))
 
-    def chunks(self, rows: int) -> Iterator[Sequences]:
-        for start, part in _parts(self._table, [self._name], rows):
-            array, lengths = self._unlisted(part.column(self._name), start)
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Sequences]:
+        for first, part in _parts(self._table, [self._name], rows, start):
+            array, lengths = self._unlisted(part.column(self._name), first)
             if self._nested:
-                yield Sequences(self._items(array, lengths, start), lengths)
+                yield Sequences(self._items(array, lengths, first), lengths)
             else:
-                yield Sequences(self._values(array, lengths, start), lengths)
+                yield Sequences(self._values(array, lengths, first), lengths)
 
     def _unlisted(self, array: Any, start: int) -> tuple[Any, Array]:
         array = _stored(array)
@@ -173,10 +172,18 @@ class ListSequences:
         return _as_numpy(values).reshape(len(counts), self._inner_length or 0)
 
 
-def _parts(table: Table, names: Sequence[str], rows: int) -> Iterator[tuple[int, Any]]:
-    """Record batches of so many rows, and the number of their first row."""
-    start, waiting, count = 0, [], 0
-    for batch in table.batches(names, rows):
+def without_first(batches: Iterable[Any], rows: int) -> Iterator[Any]:
+    """Record batches without so many rows at their beginning."""
+    for batch in batches:
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
+
+
+def _parts(table: Table, names: Sequence[str], rows: int, start: int) -> Iterator[tuple[int, Any]]:
+    """Record batches of so many rows, from one on, and the number of their first row."""
+    waiting, count = [], 0
+    for batch in table.batches(names, rows, start):
         taken = 0
         while taken < batch.num_rows:
             waiting.append(batch.slice(taken, rows - count))
