@@ -77,6 +77,7 @@ class Evaluation:
         inline: All other arrays. They travel within the request, whatever the transport.
         wire_dtype: The dtype in which the input travels, and its gradient unless another dtype is asked for.
         strict: Whether numbers that are hardly meant are refused.
+        exact: The exact sums that the caller gets. A run may need more of them.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Evaluation:
         self.arrays: dict[str, npt.NDArray[Any]] = {"target": target}
         self.inline: dict[str, npt.NDArray[Any]] = {}
         self.strict = strict
+        self.exact = exact
         self.wire_dtype = _wire_dtype(wire_dtype, x).newbyteorder("<")
         self.request = v1.EvaluateRequest()
         assign(self.request, "series", series, "text")

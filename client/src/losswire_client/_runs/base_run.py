@@ -12,7 +12,7 @@ from losswire import v1
 from losswire.losses import loss_of
 from losswire_client._errors import invalid_argument
 from losswire_client._request.arguments import put_together
-from losswire_client._request.evaluation import BY_CLASS, Common, Evaluation, Options, assign
+from losswire_client._request.evaluation import Common, Evaluation, Options, assign
 from losswire_client._result import Result
 from losswire_client._runs.calls import RunCalls
 from losswire_client._runs.spec import from_spec
@@ -102,7 +102,7 @@ class BaseRun(RunLosses[AnswerT]):
         put = partial(self._put_together, input, target, reduction, key)
         evaluate = self._client._put_together_and_evaluate  # noqa: SLF001 - the client's way for its runs too
         result: Result = await evaluate(put, told)
-        return _as_asked(result, **common)
+        return result if "predictions" in common.get("outputs", ()) else replace(result, predictions=None)
 
     def _put_together(
         self,
@@ -129,14 +129,3 @@ class BaseRun(RunLosses[AnswerT]):
         if not key:
             raise invalid_argument("key", "expected the name of the part of the run that this is, got an empty one")
         return message
-
-
-def _as_asked(result: Result, **common: Any) -> Result:
-    """The result without what only the run needs."""
-    exact = common.get("exact", False)
-    return replace(
-        result,
-        predictions=result.predictions if "predictions" in common.get("outputs", ()) else None,
-        exact=result.exact if exact else None,
-        exact_by_class=result.exact_by_class if exact == BY_CLASS else None,
-    )

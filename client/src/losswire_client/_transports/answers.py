@@ -12,7 +12,7 @@ from losswire.exact_sums import ExactSums, by_class_from_messages
 from losswire.losses import RESULT_TENSORS
 from losswire.tensors import decode
 from losswire_client._errors import InternalError, LosswireError
-from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.evaluation import BY_CLASS, Evaluation
 from losswire_client._result import Result
 
 Arrays = dict[str, npt.NDArray[Any]]  # by the names of their fields in EvaluateResponse
@@ -49,19 +49,19 @@ def to_result(response: v1.EvaluateResponse, arrays: Arrays, evaluation: Evaluat
         row_count=response.row_count,
         ignored_count=response.ignored_count,
         correct_count=response.correct_count if response.HasField("correct_count") else None,
-        **_exact(response, evaluation.request),
+        **_exact(response, evaluation),
         was_counted=response.was_counted,
     )
 
 
-def _exact(response: v1.EvaluateResponse, request: v1.EvaluateRequest) -> dict[str, Any]:
-    """The exact sums that were asked for."""
-    if not request.HasField("exact"):
+def _exact(response: v1.EvaluateResponse, evaluation: Evaluation) -> dict[str, Any]:
+    """The exact sums that the caller asked for. Those of many classes take long to read."""
+    if not evaluation.exact:
         return {}
     if not response.HasField("exact"):
         raise InternalError("the server sent no exact sums")
     exact = ExactSums.from_message(response.exact)
-    if not request.exact.by_class:
+    if evaluation.exact != BY_CLASS:
         return {"exact": exact}
     return {"exact": exact, "exact_by_class": by_class_from_messages(response.exact_by_class)}
 
