@@ -1,145 +1,138 @@
-// Exact sums of doubles and of products of two, by the small superaccumulator of Radford M. Neal, "Fast exact summation
-// using small and large superaccumulators", 2015: integers in which each number is added at its exponent.
-//
-// A sum is of units of 2^-2176, in which all these numbers are whole. Its digits have 32 bits; each is kept in 64, and
-// is carried on only once in so many rows as cannot overflow it.
+// Exact sums of the numbers of rows: of losses and their squares; with weights also of products with these, of weights and
+// of their squares.
 
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <utility>
+#include "exact_digits.h"
 
-#include "vectors/lanes.h"
+INLINE void add_numbers(ExactSum *sums, double loss_of_row) {
+    Dissected loss(loss_of_row);
+    sums[0].add(loss);
+    sums[1].add_product(loss, loss);
+}
 
-constexpr int DIGITS = 136;           // for 2^63 products of the largest double, and the sign
-constexpr int64_t CARRIED_ROWS = 1024; // each adds less than 2^52 to a digit
-constexpr int INFINITE_EXPONENT = 0x7ff;
-
-// What Python reads: two's complement, and how many numbers are not finite.
-struct ExactDigits {
-    uint32_t digits[DIGITS];
-    int64_t nan, positive_infinity, negative_infinity;
-};
-
-// A finite double is significand * 2^(exponent - 1075), negated if `sign` is -1 and not 0.
-struct Dissected {
-    double number;
-    uint64_t significand;
-    int64_t sign;
-    int exponent;
-
-    ALWAYS_INLINE explicit Dissected(double x) : number(x) {
-        uint64_t bits;
-        std::memcpy(&bits, &x, sizeof bits);
-        int biased = bits >> 52 & INFINITE_EXPONENT;
-        sign = (int64_t)bits >> 63;
-        significand = (bits & ((1ull << 52) - 1)) | (uint64_t)(biased != 0) << 52;
-        exponent = biased + (biased == 0);
-    }
-
-    ALWAYS_INLINE bool is_finite() const { return exponent != INFINITE_EXPONENT; }
-};
-
-class ExactSum {
-    int64_t digits[DIGITS] = {};
-    int64_t nan = 0, positive_infinity = 0, negative_infinity = 0;
-
-  public:
-    ALWAYS_INLINE void add(const Dissected &x) {
-        if (__builtin_expect(!x.is_finite(), 0)) return count(x.number);
-        int place = x.exponent + 2176 - 1075, shift = place & 31;
-        int64_t *at = digits + (place >> 5);
-        add_to(at[0], (uint32_t)(x.significand << shift), x.sign);
-        add_to(at[1], x.significand >> (32 - shift), x.sign);
-    }
-
-    ALWAYS_INLINE void add_product(const Dissected &x, const Dissected &y) {
-        if (__builtin_expect(!x.is_finite() || !y.is_finite(), 0)) return count(x.number * y.number);
-        int place = x.exponent + y.exponent + 2176 - 2 * 1075, shift = place & 31;
-        unsigned __int128 product = (unsigned __int128)x.significand * y.significand, rest = product >> (32 - shift);
-        int64_t *at = digits + (place >> 5), sign = x.sign ^ y.sign;
-        add_to(at[0], (uint32_t)((uint64_t)product << shift), sign);
-        add_to(at[1], (uint32_t)rest, sign);
-        add_to(at[2], (uint32_t)(rest >> 32), sign);
-        add_to(at[3], (uint64_t)(rest >> 64), sign);
-    }
-
-    // Leaves digits of less than 2^33, in steps that do not wait for each other.
-    void shorten() {
-        int64_t carried = 0;
-        for (int i = 0; i < DIGITS - 1; i++) {
-            int64_t digit = digits[i];
-            digits[i] = (digit & 0xffffffff) + carried;
-            carried = digit >> 32;
-        }
-        digits[DIGITS - 1] += carried;
-    }
-
-    // Leaves digits from 0 to 2^32 - 1; the last one has the sign.
-    void carry() {
-        int64_t carried = 0;
-        for (int i = 0; i < DIGITS - 1; i++) {
-            int64_t digit = digits[i] + carried;
-            carried = digit >> 32;
-            digits[i] = digit & 0xffffffff;
-        }
-        digits[DIGITS - 1] += carried;
-    }
-
-    void write(ExactDigits &to) const {
-        std::copy(digits, digits + DIGITS, to.digits);
-        to.nan = nan, to.positive_infinity = positive_infinity, to.negative_infinity = negative_infinity;
-    }
-
-  private:
-    ALWAYS_INLINE static void add_to(int64_t &digit, uint64_t part, int64_t sign) { digit += ((int64_t)part ^ sign) - sign; }
-
-    __attribute__((noinline)) void count(double x) {
-        if (std::isnan(x))
-            nan++;
-        else
-            x > 0 ? positive_infinity++ : negative_infinity++;
-    }
-};
-
-// The product of two numbers that float32 holds is a double.
-INLINE void add_square(ExactSum &sum, const Dissected &x, bool is_narrow) {
-    is_narrow ? sum.add(Dissected(x.number * x.number)) : sum.add_product(x, x);
+INLINE void add_weight(ExactSum *sums, double loss_of_row, double weight_of_row) {
+    Dissected loss(loss_of_row), weight(weight_of_row);
+    sums[2].add_product(loss, weight);
+    sums[3].add(weight);
+    sums[4].add_product(weight, weight);
 }
 
 // Of losses and of their squares.
 template <class Number> struct LossSums {
     static constexpr int COUNT = 2;
-    static constexpr bool IS_NARROW = sizeof(Number) < sizeof(double);
     const Number *losses;
-    ExactSum sums[COUNT];
+    ExactSum sums[COUNT] = {};
 
-    ALWAYS_INLINE void add(int64_t i) {
-        Dissected loss(losses[i]);
-        sums[0].add(loss);
-        add_square(sums[1], loss, IS_NARROW);
-    }
+    ALWAYS_INLINE void add(int64_t i) { add_numbers(sums, losses[i]); }
+    void settle() {}
 };
 
 // The same, and of products of loss and weight, of weights, and of their squares.
 template <class Number> struct WeightedSums {
     static constexpr int COUNT = 5;
-    static constexpr bool IS_NARROW = sizeof(Number) < sizeof(double);
     const Number *losses;
     const double *weights;
-    ExactSum sums[COUNT];
+    ExactSum sums[COUNT] = {};
 
     ALWAYS_INLINE void add(int64_t i) {
-        Dissected loss(losses[i]), weight(weights[i]);
-        bool is_narrow = IS_NARROW && (float)weight.number == weight.number; // as most weights are
-        sums[0].add(loss);
-        add_square(sums[1], loss, IS_NARROW);
-        is_narrow ? sums[2].add(Dissected(loss.number * weight.number)) : sums[2].add_product(loss, weight);
-        sums[3].add(weight);
-        add_square(sums[4], weight, is_narrow);
+        add_numbers(sums, losses[i]);
+        add_weight(sums, losses[i], weights[i]);
+    }
+
+    void settle() {}
+};
+
+// A finite float32 is significand * 2^(exponent - 150).
+struct Narrow {
+    int64_t significand;
+    int exponent;
+
+    ALWAYS_INLINE explicit Narrow(float x) {
+        uint32_t bits;
+        std::memcpy(&bits, &x, sizeof bits);
+        int biased = bits >> 23 & 0xff;
+        int64_t sign = (int32_t)bits >> 31, size = (bits & 0x7fffff) | (biased != 0) << 23;
+        significand = (size ^ sign) - sign;
+        exponent = biased + (biased == 0);
+    }
+
+    ALWAYS_INLINE bool is_finite() const { return exponent != 0xff; }
+};
+
+// Sums of significands of float32, or of products of two of 24 bits each, by their exponents: faster than digits. They
+// are moved to a sum before they can overflow.
+template <int COUNT> class Bins {
+    int64_t bins[COUNT] = {};
+
+  public:
+    ALWAYS_INLINE void add(int exponent, int64_t significand) { bins[exponent] += significand; }
+
+    // An exponent more is `step` places more.
+    void move_to(ExactSum &sum, int first_place, int step) {
+        for (int i = 0; i < COUNT; i++)
+            if (bins[i]) sum.add(std::exchange(bins[i], 0), first_place + step * i);
+    }
+};
+
+constexpr int SETTLED_ROWS = 1 << 14;                       // whose products, of less than 2^48, fit a bin
+constexpr int FIRST_PLACE = 2176 - 150, FIRST_OF_PRODUCTS = 2176 - 2 * 150;
+
+template <> struct LossSums<float> {
+    static constexpr int COUNT = 2;
+    const float *losses;
+    ExactSum sums[COUNT] = {};
+    Bins<256> loss_bins = {}, square_bins = {};
+
+    ALWAYS_INLINE void add(int64_t i) {
+        Narrow loss(losses[i]);
+        if (__builtin_expect(!loss.is_finite(), 0)) return add_any(i);
+        loss_bins.add(loss.exponent, loss.significand);
+        square_bins.add(loss.exponent, loss.significand * loss.significand);
+    }
+
+    void settle() {
+        loss_bins.move_to(sums[0], FIRST_PLACE, 1);
+        square_bins.move_to(sums[1], FIRST_OF_PRODUCTS, 2);
+    }
+
+  private:
+    __attribute__((noinline)) void add_any(int64_t i) { add_numbers(sums, losses[i]); }
+};
+
+template <> struct WeightedSums<float> {
+    static constexpr int COUNT = 5;
+    const float *losses;
+    const double *weights;
+    ExactSum sums[COUNT] = {};
+    Bins<256> loss_bins = {}, square_bins = {};
+    Bins<512> product_bins = {};
+    Bins<256> weight_bins = {}, weight_square_bins = {};
+
+    ALWAYS_INLINE void add(int64_t i) {
+        Narrow loss(losses[i]), weight((float)weights[i]);
+        if (__builtin_expect(!loss.is_finite(), 0)) return add_any(i);
+        loss_bins.add(loss.exponent, loss.significand);
+        square_bins.add(loss.exponent, loss.significand * loss.significand);
+        bool is_narrow = weight.is_finite() && (float)weights[i] == weights[i]; // as those that were given in float32
+        if (!is_narrow) return add_weight(sums, losses[i], weights[i]);
+        product_bins.add(loss.exponent + weight.exponent, loss.significand * weight.significand);
+        weight_bins.add(weight.exponent, weight.significand);
+        weight_square_bins.add(weight.exponent, weight.significand * weight.significand);
+    }
+
+    void settle() {
+        loss_bins.move_to(sums[0], FIRST_PLACE, 1);
+        square_bins.move_to(sums[1], FIRST_OF_PRODUCTS, 2);
+        product_bins.move_to(sums[2], FIRST_OF_PRODUCTS, 1);
+        weight_bins.move_to(sums[3], FIRST_PLACE, 1);
+        weight_square_bins.move_to(sums[4], FIRST_OF_PRODUCTS, 2);
+    }
+
+  private:
+    __attribute__((noinline)) void add_any(int64_t i) {
+        add_numbers(sums, losses[i]);
+        add_weight(sums, losses[i], weights[i]);
     }
 };
 
@@ -148,6 +141,7 @@ template <class Sums> static void add_up(ExactDigits *to, Sums &&sums, const int
     for (int64_t first = 0; first < count; first += CARRIED_ROWS) {
         int64_t last = std::min(count, first + CARRIED_ROWS);
         for (int64_t i = first; i < last; i++) sums.add(places ? places[i] : i);
+        if (last % SETTLED_ROWS == 0 || last == count) sums.settle();
         for (ExactSum &sum : sums.sums) sum.shorten();
     }
     for (int i = 0; i < sums.COUNT; i++) {
@@ -160,9 +154,9 @@ template <class Sums> static void add_up(ExactDigits *to, Sums &&sums, const int
 template <class Number>
 static void exact_sums(ExactDigits *to, const Number *losses, const double *weights, const int64_t *places, int64_t count) {
     if (weights)
-        add_up(to, WeightedSums<Number>{losses, weights, {}}, places, count);
+        add_up(to, WeightedSums<Number>{.losses = losses, .weights = weights}, places, count);
     else
-        add_up(to, LossSums<Number>{losses, {}}, places, count);
+        add_up(to, LossSums<Number>{.losses = losses}, places, count);
 }
 
 // Places of rows, those of class 0 first; `ends`, of as many zeros as classes, gets the end of each class.
