@@ -63,4 +63,4 @@ def test_killed_server_loses_nothing(place):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_server_killed_often_loses_nothing(place):
-    crash(place, 50)
+    crash(place, 25)

@@ -18,12 +18,20 @@ from tests.server.runs.making import commit, create, entry, opened
 
 def refused(place):
     with pytest.raises(UnusableStoreError) as error:
-        Runs(str(place)).open()
+        open_and_close(str(place))
     assert isinstance(error.value, CannotStartError)
     told = str(error.value)
     assert told.startswith("runs: ")
     assert told.isprintable()
     return told
+
+
+def open_and_close(place):
+    runs = Runs(place)
+    try:
+        runs.open()
+    finally:
+        runs.close()
 
 
 def test_path_and_url_name_the_same_file(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -57,6 +58,7 @@ class Runs:
         self._quotas = quotas
         self._observer = observer or NoObserver()
         self._clock = clock
+        self._opened = ExitStack()
 
     def open(self) -> None:
         """Connects, makes the tables or brings them up to date, and starts to write. Blocks.
@@ -65,17 +67,17 @@ class Runs:
             UnusableStoreError: The store cannot be used; the message says why, to people.
         """
         self._database = open_database(self._address)
+        self._opened.callback(self._database.close)
         self._recent = Recent(lambda name: self._database.read(lambda connection: reads.find(connection, name)))
-        self._readers = ThreadPoolExecutor(READERS, "losswire-runs-read")
         commits = Commits(self._database, self._quotas, self._observer, self._clock)
         self._writer = Writer(commits, Upkeep(self._database, self._quotas.run_idle_seconds, self._clock))
         self._writer.start()
+        self._opened.callback(self._writer.close)
+        self._readers = self._opened.enter_context(ThreadPoolExecutor(READERS, "losswire-runs-read"))
 
     def close(self) -> None:
-        """Writes what is asked for already, and disconnects. Blocks; further calls are refused."""
-        self._readers.shutdown()
-        self._writer.close()
-        self._database.close()
+        """Writes what is asked for already, and disconnects, if it is open. Blocks; further calls are refused."""
+        self._opened.close()
 
     async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Adds entries to their runs, each for itself, and returns once those that count are on disk.

@@ -27,15 +27,17 @@ SELECT set_config('statement_timeout', '{STATEMENT_SECONDS}s', false),
        CASE WHEN current_setting('synchronous_commit') = 'off'
             THEN set_config('synchronous_commit', 'on', false) END
 """
-# A network that is lost is noticed in this time, also while an answer is waited for.
-OF_NETWORK = {
+# What PostgreSQL shows of them. A network that is lost is noticed in this time, also while an answer is waited for.
+OF_CONNECTIONS = {
+    "application_name": "losswire-server",
     "connect_timeout": 5,
     "tcp_user_timeout": 1000 * WAIT_SECONDS,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-POOL: dict[str, Any] = {
+OF_ENGINES: dict[str, Any] = {
+    "hide_parameters": True,  # errors have no keys and labels of callers
     "poolclass": QueuePool,
     "pool_size": CONNECTIONS,
     "max_overflow": MORE_CONNECTIONS,
@@ -51,7 +53,7 @@ def make_engine(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     # Without an isolation level the driver begins no transactions by itself.
     arguments = {"timeout": WAIT_SECONDS, "isolation_level": None, "check_same_thread": False}
-    engine = create_engine(url, connect_args=arguments, **POOL)
+    engine = create_engine(url, connect_args=arguments, **OF_ENGINES)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
@@ -69,8 +71,8 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        ours = {name: value for name, value in OF_NETWORK.items() if name not in url.query}
-        engine = create_engine(url, connect_args=ours, **POOL)
+        ours = {name: value for name, value in OF_CONNECTIONS.items() if name not in url.query}
+        engine = create_engine(url, connect_args=ours, **OF_ENGINES)
     except ImportError as error:
         raise UnusableStoreError(
             "runs: PostgreSQL needs the extra of that name: pip install 'losswire-server[postgresql]'"
