@@ -11,7 +11,6 @@ from torch import Tensor
 
 import ce_engine
 from ce_engine import Engine, ExactSums, PlannedSlabBySlab, SlabBySlab, _libraries, slabs
-from ce_engine._batching.launchers import launch_merged
 from tests.ce_engine.helpers import PROBLEMS, SHAPES, Problem, problem
 from tests.ce_engine.sums.truth import sums_of
 from tests.present import present
@@ -166,12 +165,12 @@ def small_cases(count: int) -> list[Problem]:
 def test_merged_slabs_have_the_sums_that_they_have_alone():
     together = [planned(case, outputs=("predictions",)) for case in small_cases(5)]
     alone = [ce_engine.evaluate(slab) for slab in together]
-    merged = [slab.result(rows) for slab, rows in zip(together, launch_merged(together), strict=True)]
-    with Engine() as engine:
-        queued = [future.result() for future in [engine.submit(slab) for slab in together]]
-    for results in (merged, queued):
-        assert [result.exact for result in results] == [result.exact for result in alone]
-        assert [result.exact_by_class for result in results] == [result.exact_by_class for result in alone]
+    launches: list[ce_engine.Launch] = []
+    with Engine(workers=1, max_queue_delay_us=100_000, on_launch=launches.append) as engine:
+        results = [future.result() for future in [engine.submit(slab) for slab in together]]
+    assert max(launch.requests for launch in launches) > 1
+    assert [result.exact for result in results] == [result.exact for result in alone]
+    assert [result.exact_by_class for result in results] == [result.exact_by_class for result in alone]
 
 
 @pytest.mark.usefixtures("either_kernels")
@@ -229,8 +228,8 @@ def test_slabs_that_are_planned_one_by_one_add_up_to_the_sums_of_their_batch(kin
 def assert_adds_up(parts: list[ce_engine.Slab], case: Problem) -> None:
     total, by_class = [], []
     for slab in parts:
-        find_classes, (rows,) = slab.row_classes, launch_merged([slab])
-        results, reduction = slab.result(rows), slab.reduction
+        find_classes, reduction = slab.row_classes, slab.reduction
+        results: Any = ce_engine.evaluate(slab)  # a part's are `RowResults`
         total.append(ce_engine.exact_sums(results.losses, reduction, results.correct))
         flags = slab.rows.ignored, results.correct
         by_class.append(ce_engine.exact_sums_by_class(results.losses, reduction, find_classes(), *flags))

@@ -11,13 +11,13 @@ import ce_engine
 from losswire import forms, v1
 from losswire.dtypes import BY_WIRE
 from losswire.fields import field_of, tensors_in
-from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS, loss_of, options_of
+from losswire.losses import OUTPUTS, REDUCTIONS, WEIGHTINGS, loss_of, options_of
 from losswire.payloads import NO_PAYLOADS, Payloads
-from losswire.rows import RowLayout
+from losswire_server.requests.runs.exact import Exactness, exactness
 from losswire_server.settings.types import CORES
 
 Reserve = Callable[[int], object]  # holds so many bytes more, or raises an error
-CLASS_SUMS_BYTES = 3072  # that the five exact sums of a class take: 2500 measured, with weights
+CLASS_SUMS_BYTES = 3072  # that the exact sums of a class take
 ANSWER_COPIES = 2  # tensors, and the message that they are copied to
 
 REDUCTION_NAMES = {wire: name for name, wire in REDUCTIONS.items()}
@@ -36,13 +36,12 @@ def needed_bytes(request: v1.EvaluateRequest, payloads: Payloads = NO_PAYLOADS) 
         request: It passes `check_request`.
         payloads: Elements that are not in it.
     """
-    needed = evaluation_bytes(request)
-    largest = max(needed.peak, ANSWER_COPIES * needed.results)
-    return _copied_bytes(request, payloads) + largest + _class_sums_bytes(request)
+    needed = evaluation_bytes(request, exactness(request))
+    return _copied_bytes(request, payloads) + max(needed.peak, ANSWER_COPIES * needed.results)
 
 
-def evaluation_bytes(request: v1.EvaluateRequest) -> ce_engine.MemoryNeeded:
-    """What the engine takes for a request that passes `check_request`."""
+def evaluation_bytes(request: v1.EvaluateRequest, exact: Exactness = "") -> ce_engine.MemoryNeeded:
+    """What the engine takes for a request that passes `check_request`, with these exact sums."""
     tensors = {name: _form(form) for name, form in forms.forms_of(request).items()}
     outputs, gradient, options = request.outputs, request.outputs.gradient, options_of(request.spec)
     arguments: dict[str, Any] = {**_options(options), **tensors}
@@ -56,6 +55,7 @@ def evaluation_bytes(request: v1.EvaluateRequest) -> ce_engine.MemoryNeeded:
         grad_into=gradient.HasField("destination"),
         outputs=tuple(OUTPUT_NAMES[output] for output in outputs.outputs),
         threads=CORES,
+        exact=exact,
         **arguments,
     )
 
@@ -73,15 +73,6 @@ def _options(options: Message) -> dict[str, Any]:
         elif field.name == "label_smoothing":
             found[field.name] = value
     return found
-
-
-def _class_sums_bytes(request: v1.EvaluateRequest) -> int:
-    """Of the exact sums of classes, and of their messages."""
-    shape = tuple(request.input.shape)
-    if not request.exact.by_class or 0 in shape:
-        return 0
-    layout = RowLayout.of(shape, elementwise=LOSSES[loss_of(request.spec)].elementwise)
-    return CLASS_SUMS_BYTES * min(layout.row_count, 2 if layout.elementwise else layout.classes)
 
 
 def _copied_bytes(request: v1.EvaluateRequest, payloads: Payloads) -> int:
