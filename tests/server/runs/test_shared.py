@@ -1,6 +1,7 @@
 """Several servers on one database."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -101,6 +102,24 @@ def test_totals_of_another_store_are_seen(place):
         found = asyncio.run(first.get("a"))
         assert found.slices == {"x": Totals(6, sums_of(*[1.0] * 6))}
         assert found.classes == {index: Totals(None, sums_of(*[1.0] * 3)) for index in (0, 1)}
+
+
+def test_database_restored_from_a_copy_is_seen(tmp_path):
+    """Two histories of a run have the same number of changes: what is in memory is of the one that is gone."""
+    place, other = str(tmp_path / "runs.db"), str(tmp_path / "other.db")
+    for path, key, loss in ((place, "k", 1.0), (other, "l", 2.0)):
+        with opened(path) as runs:
+            create(runs)
+            commit(runs, entry(key, loss, slice="x"))
+    with opened(place) as runs:
+        assert commit(runs, entry("k", 1.0, slice="x")) == [True]  # so its totals are in memory
+        with sqlite3.connect(other) as source, sqlite3.connect(place) as target:
+            source.backup(target)
+        source.close()
+        target.close()
+        assert commit(runs, entry("m", 4.0, slice="x")) == [False]
+        found = asyncio.run(runs.get("a"))
+        assert found.totals == found.slices["x"] == Totals(2, sums_of(2.0, 4.0))
 
 
 def test_run_created_twice_at_once_is_one(place):

@@ -20,9 +20,9 @@ MOST_KNOWN = 8  # runs whose totals are kept, so that they need not be read for 
 
 
 class Known(NamedTuple):
-    """The totals of a run in one version, as far as they were needed."""
+    """The totals of a run whose row was so, as far as they were needed."""
 
-    version: int
+    head: Head
     sums: ExactSums
     slices: dict[str, Totals]
     classes: dict[int, ExactSums]
@@ -38,7 +38,8 @@ class Written(NamedTuple):
 class Bundles:
     """Writes bundles of entries. For one thread.
 
-    Totals are kept in memory, by the version that they have on disk: another server may add to the same run.
+    Totals are kept in memory for as long as the row of the run is on disk as it was left: another server may add to the
+    run, and a database may be restored from a copy, so that a number alone would not tell.
     """
 
     def __init__(self, quotas: Quotas) -> None:
@@ -81,8 +82,8 @@ class Bundles:
 
     def _known_of(self, head: Head) -> Known:
         known = self._known.get(head.id)
-        if known is None or known.version != head.version:
-            known = self._known[head.id] = Known(head.version, sums.from_bytes(head.sums), {}, {})
+        if known is None or known.head != head:
+            known = self._known[head.id] = Known(head, sums.from_bytes(head.sums), {}, {})
         self._known.move_to_end(head.id)
         return known
 
@@ -90,5 +91,5 @@ class Bundles:
         before = self._known[run.head.id]
         before.slices.update(run.slices)
         before.classes.update(run.classes)
-        self._known[run.head.id] = Known(run.head.version, run.sums, before.slices, before.classes)
+        self._known[run.head.id] = Known(run.head, run.sums, before.slices, before.classes)
         return run.head.record(run.sums)
