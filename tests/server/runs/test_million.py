@@ -89,5 +89,5 @@ def test_deletion_of_many_keys_holds_up_nobody(place):
             return runs._writer._due > time.monotonic() + 1  # nothing more is due
 
         eventually(commit_one, 120)
-        assert len(commits) > 20
+        assert len(commits) > 5  # among the 25 transactions that delete
         assert sorted(commits)[len(commits) // 2] < SECONDS
