@@ -3,11 +3,13 @@
 from losswire_client._readers._batches import Batch, PlacedBatch, told_place
 from losswire_client._readers._columns import Array, slices
 from losswire_client._readers._dataset import Dataset, FileError, Selection
-from losswire_client._readers._folders import Source, sources
-from losswire_client._readers._names import Kind, kind_named
+from losswire_client._readers._folders import Source, files_of, sources
+from losswire_client._readers._formats import INDEX
+from losswire_client._readers._names import Kind, kind_named, listed
 from losswire_client._readers._opening import open_dataset
 
 __all__ = [
+    "INDEX",
     "Array",
     "Batch",
     "Dataset",
@@ -16,7 +18,9 @@ __all__ = [
     "PlacedBatch",
     "Selection",
     "Source",
+    "files_of",
     "kind_named",
+    "listed",
     "open_dataset",
     "slices",
     "sources",

@@ -45,20 +45,29 @@ def open_path(path: Path, split: str | None) -> ArrayFile:
     Raises:
         ValueError: The format is unknown, the file is damaged, the folder is no dataset, or it has no such split.
     """
+    return open_files(*files_of(path, split))
+
+
+def files_of(path: Path, split: str | None) -> list[Path]:
+    """The files that are opened for a file, or for a folder that is one dataset.
+
+    Raises:
+        ValueError: The folder is no dataset, or it has no such split.
+    """
     if not path.is_dir():
         _check_split(None, split)
-        return open_files(path)
+        return [path]
     if (path / SPLITS).is_file():
-        return open_path(path / _choose_split(_json(path / SPLITS), split), None)
+        return files_of(path / _choose_split(_json(path / SPLITS), split), None)
     if (path / STATE).is_file():
-        return _open_saved(path, _json(path / STATE), split)
+        return _saved_files(path, _json(path / STATE), split)
     _check_split(None, split)
     if (index := _index(path)) is not None:
-        return open_files(index)
+        return [index]
     files = _data_files(path)
     if not files or {format_of(file) for file in files} != {NPY}:
         raise _not_one_kind(path, files)
-    return open_files(*files)
+    return files
 
 
 def _members(path: Path) -> list[Path]:
@@ -85,8 +94,8 @@ def _index(folder: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _open_saved(folder: Path, state: dict[str, Any], split: str | None) -> ArrayFile:
-    """Opens a Hugging Face dataset: Arrow streams that continue each other."""
+def _saved_files(folder: Path, state: dict[str, Any], split: str | None) -> list[Path]:
+    """The files of a Hugging Face dataset: Arrow streams that continue each other."""
     _check_split(state.get("_split"), split)
     if state.get("_indices_data_files"):
         raise ValueError(f"has its rows chosen by indices ({STATE}): save it anew after flatten_indices()")
@@ -96,7 +105,7 @@ def _open_saved(folder: Path, state: dict[str, Any], split: str | None) -> Array
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise ValueError(f"has no file {name}, which {STATE} names")
-    return open_files(*(folder / name for name in names))
+    return [folder / name for name in names]
 
 
 def _shards(state: dict[str, Any]) -> list[str]:

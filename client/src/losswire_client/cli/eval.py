@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, BadParameter, Option
+from typer import Argument, BadParameter, Context, Option
 
 from losswire_client._readers import Kind, Selection, Source, sources
 from losswire_client.cli import _figure
@@ -19,6 +19,7 @@ from losswire_client.cli.evaluation import (
     class_weight,
     end,
     evaluate_files,
+    keyed,
     output_path,
     progress_bar,
     save_picture,
@@ -26,12 +27,15 @@ from losswire_client.cli.evaluation import (
     with_loss,
 )
 
-of_loss, of_files, of_output = (partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Output"))
+of_loss, of_files, of_run, of_output = (
+    partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Run", "Output")
+)
 
 WireDtype = Literal["float32", "float16", "bfloat16"]
 
 
 def evaluate(
+    context: Context,
     connection: Connection,
     files: Annotated[
         list[Path],
@@ -98,6 +102,39 @@ def evaluate(
     wire_dtype: Annotated[
         WireDtype | None, of_files(help="Send logits in a narrower dtype: fewer bytes, less precision.")
     ] = None,
+    run: Annotated[
+        str | None,
+        of_run(metavar="NAME", help="Count the files in this run of the server. Goes on where it lacks parts of them."),
+    ] = None,
+    block_rows: Annotated[
+        int | None,
+        of_run(min=1, help="Rows of a file that have a key together; the run keeps it. 8 MB of them if not given."),
+    ] = None,
+    slice_by: Annotated[
+        str | None,
+        of_run(
+            metavar="file|folder|NAME",
+            help="Add up each file by itself too, or the files of each folder, or the rows by an array.",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        of_run(
+            exists=True,
+            file_okay=False,
+            help="Folder from which the paths of files are their names in keys, which else are their own names.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        of_run(metavar="NAME=VALUE", help="What to note about a new run; may be given several times."),
+    ] = None,
+    expected_keys: Annotated[
+        int | None, of_run(min=1, help="Keys that a new run will have; those of the files if not given.")
+    ] = None,
+    finish: Annotated[
+        bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")
+    ] = False,
     per_class: Annotated[
         bool, of_output("--per-class", help="Also the rows, mean loss and recall of each class.")
     ] = False,
@@ -133,6 +170,10 @@ def evaluate(
 
     A file that cannot be evaluated does not stop the other files. But then there is no total, no picture and no output,
     and the exit code is 1. Perplexity is left out if the loss is weighted or smoothed.
+
+    With --run each block of rows of a file has a key, and counts once in a run that the server keeps. A command that
+    was stopped goes on when it is started again, and several machines may evaluate the same files at once. What is
+    shown is what the run has come to.
     """
     plan = Plan(
         loss=loss or Loss.CROSS_ENTROPY,
@@ -147,6 +188,30 @@ def evaluate(
         bytes_name=bytes_name,
     )
     given = _sources(files, target_file or [], plan)
+    keyed.check_usage(context, run, output)
+    if run is not None:
+        wanted = keyed.Wanted(
+            name=run,
+            loss=loss,
+            options=keyed.options_given(context, "ignore_index", "label_smoothing"),
+            weight=weight,
+            by_class=per_class or None,
+            block_rows=block_rows,
+            slice_by=slice_by,
+            labels=keyed.labels_of(label or []),
+            expected_keys=expected_keys,
+            root=root,
+            series=series,
+        )
+        plan = replace(plan, options={**plan.options, "wire_dtype": wire_dtype})
+        keyed.evaluate_in_run(
+            *(connection, wanted, given, plan),
+            finish=finish,
+            fail_on_nonfinite=fail_on_nonfinite,
+            json=json,
+            output=output,
+        )
+        return
     plan = plan if loss else with_loss(plan, given)
     check_options(plan, weight, given, output)
     plan = replace(plan, options={**plan.options, "series": series, "wire_dtype": wire_dtype})

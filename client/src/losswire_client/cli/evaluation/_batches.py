@@ -17,12 +17,16 @@ def batches(dataset: Dataset, plan: Plan) -> Iterator[PlacedBatch]:
     rows = plan.batch_rows or max(1, BATCH_BYTES // max(1, dataset.row_bytes))
     with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
     for batch in dataset.batches(rows):
-        if with_logarithm:
-            yield batch._replace(input=_logarithm(batch.input))
-        elif batch.target.dtype.kind in "iub" and not plan.loss.has_classes:
-            yield batch._replace(target=batch.target.astype(batch.input.dtype))  # binary labels are often integers
-        else:
-            yield batch
+        yield as_loss_takes(batch, plan, with_logarithm=with_logarithm)
+
+
+def as_loss_takes(batch: PlacedBatch, plan: Plan, *, with_logarithm: bool) -> PlacedBatch:
+    """Rows of a file as the loss takes them."""
+    if with_logarithm:
+        return batch._replace(input=_logarithm(batch.input))
+    if batch.target.dtype.kind in "iub" and not plan.loss.has_classes:
+        return batch._replace(target=batch.target.astype(batch.input.dtype))  # binary labels are often integers
+    return batch
 
 
 def class_count(dataset: Dataset, plan: Plan) -> int:

@@ -1,6 +1,5 @@
 """Evaluates files, and adds their rows up."""
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
-from losswire_client._readers import Batch, Dataset, FileError, PlacedBatch, Source, open_dataset, told_place
+from losswire_client._readers import Batch, Dataset, FileError, PlacedBatch, Source, open_dataset
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches
-from losswire_client.cli.evaluation._hints import check_shapes, with_options
+from losswire_client.cli.evaluation._hints import check_shapes
 from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation._refusals import told_of, translate
 from losswire_client.cli.evaluation._warnings import Looks, of_losses
 from losswire_client.cli.evaluation.tallies._bytes import count_bytes
 from losswire_client.cli.evaluation.tallies._classes import check_same_classes
@@ -131,24 +131,6 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
         for result in client.map(sent(), loss=plan.loss.value, window=WINDOW, **plan.arguments):
             yield in_flight.popleft(), result
     except LosswireError as error:
-        _translate(error)
-        problem = _told_of(in_flight[0], error) if isinstance(error, InvalidArgumentError) and in_flight else error
+        translate(error)
+        problem = told_of(in_flight[0], error) if isinstance(error, InvalidArgumentError) and in_flight else error
         raise CommandError(f"{dataset.path}: {problem}", exit_code(error)) from error
-
-
-def _translate(error: LosswireError) -> None:
-    """Puts an error in the words of the command. The user knows no batches, and knows options instead of arguments."""
-    error.batch = None
-    if isinstance(error, InvalidArgumentError):
-        error.hint = with_options(error.hint)
-
-
-def _told_of(batch: PlacedBatch, error: InvalidArgumentError) -> str:
-    """The text of a batch's error, with the place in the file instead of the row or element of the batch."""
-    of_target = error.argument == "target"
-    shape = batch.target.shape if of_target else batch.input.shape
-
-    def place(match: re.Match[str]) -> str:
-        return f"at {told_place(batch.place(int(match[1]), shape, of_target=of_target))}"
-
-    return re.sub(r"\bat (?:row|element) (\d+)", place, str(error))

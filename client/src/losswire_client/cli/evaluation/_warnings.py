@@ -8,6 +8,7 @@ from losswire_client._readers import told_place
 from losswire_client._request.plausibility import Plausibility
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
+from losswire_client.cli.evaluation.tallies._nonfinite import NonfiniteLosses
 from losswire_client.cli.evaluation.tallies._tallies import Tallies
 
 LOOKED_AT = 2**16  # how many numbers of an evaluation are checked, in some hundredths of the evaluation's time
@@ -48,11 +49,20 @@ class Looks:
 
 def of_losses(tallies: Tallies, plan: Plan) -> Iterator[str]:
     """Warnings about losses that are NaN or infinite, or that no probabilities can have."""
-    if count := tallies.nonfinite.count:
-        places = "; ".join(f"{told_place(place)} is {loss:g}" for _, place, loss in tallies.nonfinite.first)
-        more = "" if count == len(tallies.nonfinite.first) else "; ..."
-        yield f"{count:,} of {tallies.sums.row_count:,} losses are NaN or infinite: {places}{more}"
-    loss = tallies.sums.loss
+    yield from of_rows(tallies.nonfinite, tallies.sums.row_count)
+    yield from of_mean(tallies.sums.loss, plan)
+
+
+def of_rows(nonfinite: NonfiniteLosses, row_count: int) -> Iterator[str]:
+    """Warnings about losses that are NaN or infinite, of so many rows."""
+    if count := nonfinite.count:
+        places = "; ".join(f"{told_place(place)} is {loss:g}" for _, place, loss in nonfinite.first)
+        more = "" if count == len(nonfinite.first) else "; ..."
+        yield f"{count:,} of {row_count:,} losses are NaN or infinite: {places}{more}"
+
+
+def of_mean(loss: float, plan: Plan) -> Iterator[str]:
+    """Warnings about a mean loss that no probabilities can have."""
     if loss < 0 and plan.has_perplexity:
         yield f"a perplexity of {np.exp(loss):.4g}, below 1, which no probabilities can have"
     elif loss < 0:

@@ -1,0 +1,171 @@
+"""The files of a run: their blocks of rows, and the keys of these."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from typer import BadParameter
+
+from losswire_client._readers import Dataset, FileError, Source, open_dataset
+from losswire_client.cli._failures import CommandError
+from losswire_client.cli.evaluation._hints import check_shapes
+from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
+from losswire_client.cli.evaluation._plan import Plan
+from losswire_client.cli.evaluation.keyed._contents import fingerprint, name_of
+from losswire_client.cli.evaluation.keyed._labels import groups
+
+BLOCK_BYTES = 2**23  # a few slabs; a commit takes little time beside it
+MOST_BLOCK_ROWS = 2**20
+FILE, FOLDER = "file", "folder"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How files are put into keys. A run's labels keep it, so that all commands do the same.
+
+    Attributes:
+        block_rows: Rows of a file that have a key together.
+        slice_by: What the slice of a key is: ``file``, ``folder``, or the name of an array; None for no slices.
+    """
+
+    block_rows: int
+    slice_by: str | None = None
+
+    @property
+    def array(self) -> str | None:
+        """The array that names the slice of each row."""
+        return None if self.slice_by in (FILE, FOLDER) else self.slice_by
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"block_rows": str(self.block_rows)} | ({"slice_by": self.slice_by} if self.slice_by else {})
+
+
+@dataclass(frozen=True)
+class KeyedFile:
+    """A file, and the keys of its blocks: ``NAME@FINGERPRINT:ROW``, with the number of the block's first row.
+
+    Attributes:
+        source: The file.
+        name: Its name in keys.
+        fingerprint: Digits that tell it from other files of its name, and say how it is read.
+        row_count: How many rows it has.
+        block_rows: How many of them a block has; the last block may have fewer.
+        is_seekable: Whether blocks in the middle can be read without all blocks before them.
+        with_logarithm: Whether the logarithm of its input is evaluated.
+        slice: The slice of all blocks.
+        groups: The slices of each block, if rows have them by an array. Then a block has a key for each of them, with
+            the slice at its end.
+    """
+
+    source: Source
+    name: str
+    fingerprint: str
+    row_count: int
+    block_rows: int
+    is_seekable: bool
+    with_logarithm: bool
+    slice: str = ""
+    groups: Sequence[Sequence[str]] | None = field(default=None, repr=False)
+
+    @property
+    def block_count(self) -> int:
+        return -(-self.row_count // self.block_rows)
+
+    def first_row(self, block: int) -> int:
+        return block * self.block_rows
+
+    def keys(self, block: int) -> Mapping[str, str]:
+        """The keys of a block, with the slice of each."""
+        key = f"{self.name}@{self.fingerprint}:{self.first_row(block)}"
+        if self.groups is None:
+            return {key: self.slice}
+        return {f"{key}:{group}": group for group in self.groups[block]}
+
+    def all_keys(self) -> Iterator[str]:
+        return (key for block in range(self.block_count) for key in self.keys(block))
+
+    def told_rows(self, block: int) -> str:
+        """The rows of a block, for people to read."""
+        return f"rows {self.first_row(block)} to {min(self.first_row(block + 1), self.row_count) - 1}"
+
+
+@dataclass
+class Survey:
+    """The files of a command.
+
+    Attributes:
+        files: Files that can be evaluated.
+        failures: The errors of the others.
+    """
+
+    files: list[KeyedFile] = field(default_factory=list)
+    failures: list[tuple[Path, CommandError | FileError]] = field(default_factory=list)
+
+    def all_keys(self) -> Iterator[str]:
+        return (key for file in self.files for key in file.all_keys())
+
+
+def survey(sources: Sequence[Source], plan: Plan, terms: Terms, root: Path | None) -> Survey:
+    """Opens each file, for its rows and its name in keys.
+
+    Raises:
+        BadParameter: Two files have one name.
+    """
+    found = Survey()
+    for source in sources:
+        try:
+            found.files.append(_keyed(source, plan, terms, root))
+        except (CommandError, FileError) as error:
+            found.failures.append((source.path, error))
+    _check_names(found.files)
+    return found
+
+
+def usual_block_rows(sources: Sequence[Source], plan: Plan) -> int:
+    """How many rows of the first file that can be opened make a suitable block: a power of two."""
+    for source in sources:
+        try:
+            with closing(open_dataset(source, plan.selection)) as dataset:
+                row_bytes = dataset.row_bytes * dataset.input_shape[0] // max(1, dataset.file_rows)
+        except FileError:
+            continue  # its error is reported when its turn comes
+        rows = min(MOST_BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, row_bytes)))
+        return 1 << rows.bit_length() - 1
+    return 1
+
+
+def _keyed(source: Source, plan: Plan, terms: Terms, root: Path | None) -> KeyedFile:
+    with closing(open_dataset(source, plan.selection)) as dataset:
+        if plan.loss.has_classes:
+            check_shapes(dataset)
+        with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
+        reading = _reading(dataset, plan, with_logarithm=with_logarithm)
+        name = name_of(source, plan.selection.split, root)
+        return KeyedFile(
+            source=source,
+            name=name,
+            fingerprint=fingerprint(source, plan.selection.split, reading),
+            row_count=dataset.file_rows,
+            block_rows=terms.block_rows,
+            is_seekable=dataset.is_seekable,
+            with_logarithm=with_logarithm,
+            slice={FILE: name, FOLDER: source.path.absolute().parent.name}.get(terms.slice_by or "", ""),
+            groups=groups(dataset, terms.array, terms.block_rows) if terms.array else None,
+        )
+
+
+def _reading(dataset: Dataset, plan: Plan, *, with_logarithm: bool) -> list[object]:
+    """What the numbers of a file's rows depend on, beside its bytes and the run."""
+    selection = plan.selection
+    names = dataset.input_name, dataset.target_name, selection.mask_name
+    return [*names, selection.classes_last, selection.shift, with_logarithm, plan.options.get("wire_dtype")]
+
+
+def _check_names(files: Sequence[KeyedFile]) -> None:
+    paths: dict[str, Path] = {}
+    for file in files:
+        if (other := paths.setdefault(file.name, file.source.path)) is not file.source.path:
+            problem = f"{other} and {file.source.path} both have the name {file.name} in keys"
+            raise BadParameter(f"{problem}: expected a folder from which their paths differ", param_hint="--root")

@@ -1,0 +1,103 @@
+"""Creates a run, or takes the one that is there, and finds the keys of the files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from losswire_client import Client, ConflictError, NotFoundError, Run
+from losswire_client._readers import Source
+from losswire_client.cli.evaluation._kinds import with_loss
+from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
+from losswire_client.cli.evaluation._usage import check_options
+from losswire_client.cli.evaluation._weights import class_weight
+from losswire_client.cli.evaluation.keyed._files import Survey, Terms, survey, usual_block_rows
+from losswire_client.cli.evaluation.keyed._wanted import Wanted, check_agrees, check_weight, terms_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run, and the files for it.
+
+    Attributes:
+        run: The run.
+        plan: What to do with each file, with the run's loss and options.
+        terms: How files are put into keys.
+        survey: The files.
+    """
+
+    run: Run
+    plan: Plan
+    terms: Terms
+    survey: Survey
+
+
+def prepare(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
+    """Creates the run if there is none.
+
+    Raises:
+        BadParameter: Options contradict each other, or the run.
+        CommandError: No file can be opened, so that it is not known what the run should be.
+    """
+    try:
+        run = client.get_run(wanted.name, series=wanted.series)
+    except NotFoundError:
+        return _created(client, wanted, sources, plan)
+    return _joined(run, wanted, sources, plan)
+
+
+def _created(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
+    plan = plan if wanted.loss else with_loss(plan, sources)
+    plan = _with_weight(plan, wanted, sources)
+    terms = Terms(wanted.block_rows or usual_block_rows(sources, plan), wanted.slice_by)
+    found = survey(sources, plan, terms, wanted.root)
+    if not found.files:
+        raise found.failures[0][1]
+    try:
+        run = client.run(
+            wanted.name,
+            loss=plan.loss.value,
+            by_class=plan.per_class,
+            labels={**wanted.labels, **terms.labels},
+            expected_keys=wanted.expected_keys or sum(1 for _ in found.all_keys()),
+            series=wanted.series,
+            **_options(plan),
+        )
+    except ConflictError:  # another command has created it meanwhile
+        return _joined(client.get_run(wanted.name, series=wanted.series), wanted, sources, plan)
+    return Prepared(run, plan, terms, found)
+
+
+def _joined(run: Run, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
+    """Takes a run with the loss and the options that it has."""
+    check_agrees(run, wanted)
+    plan = _with_weight(_with_options(plan, run), wanted, sources)
+    check_weight(run, plan.weight if wanted.weight else None)
+    plan, terms = _with_options(plan, run), terms_of(run)
+    return Prepared(run, plan, terms, survey(sources, plan, terms, wanted.root))
+
+
+def _with_weight(plan: Plan, wanted: Wanted, sources: Sequence[Source]) -> Plan:
+    check_options(plan, wanted.weight, sources, None)
+    return replace(plan, weight=class_weight(wanted.weight, sources, plan)) if wanted.weight else plan
+
+
+def _with_options(plan: Plan, run: Run) -> Plan:
+    smoothing = run.options.get("label_smoothing")
+    kept = {name: value for name, value in plan.options.items() if name != "label_smoothing"}
+    return replace(
+        plan,
+        loss=Loss(run.loss),
+        ignore_index=run.options.get("ignore_index", IGNORE_INDEX),
+        weight=run.options.get("weight"),
+        options=kept | ({"label_smoothing": smoothing} if smoothing else {}),
+        per_class=run.by_class,
+    )
+
+
+def _options(plan: Plan) -> dict[str, Any]:
+    """The options of the loss, for a run."""
+    if not plan.loss.has_classes:
+        return {}
+    smoothing = plan.options.get("label_smoothing")
+    given = {"label_smoothing": smoothing} if smoothing else {}
+    return {"ignore_index": plan.ignore_index, "weight": plan.weight, **given}
