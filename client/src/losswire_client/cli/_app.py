@@ -13,6 +13,7 @@ from losswire_client.cli._output import stdout
 from losswire_client.cli.bench import bench
 from losswire_client.cli.eval import evaluate
 from losswire_client.cli.ping import ping
+from losswire_client.cli.runs import app as runs
 from losswire_client.cli.top import top
 
 EXIT_CODES = (
@@ -42,6 +43,7 @@ app.command()(with_connection(ping))
 app.command("eval")(with_connection(evaluate))
 app.command()(with_connection(bench))
 app.command()(top)
+app.add_typer(runs, name="runs")
 
 
 @app.callback(invoke_without_command=True)

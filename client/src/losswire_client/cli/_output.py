@@ -27,9 +27,9 @@ def write_json(data: Any) -> None:
     stdout().print_json(json_text(data))
 
 
-def json_text(data: Any) -> str:
-    """The JSON text that `write_json` writes."""
-    return json.dumps(_finite(data), allow_nan=False, indent=2)
+def json_text(data: Any, indent: int | None = 2) -> str:
+    """The JSON text that `write_json` writes; in one line without an indent."""
+    return json.dumps(_finite(data), allow_nan=False, indent=indent)
 
 
 def new_file(path: Path, suffixes: Collection[str]) -> Path:

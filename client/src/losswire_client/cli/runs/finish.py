@@ -1,0 +1,66 @@
+"""``losswire runs finish``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, BadParameter, Option
+
+from losswire_client import PreconditionError, RunResult
+from losswire_client._readers import listed
+from losswire_client.cli._connection import Connection
+from losswire_client.cli._failures import CommandError
+from losswire_client.cli._output import stdout, write_json
+from losswire_client.cli._run_facts import listed as facts_of
+from losswire_client.cli._run_facts import told_keys
+
+
+def finish(
+    connection: Connection,
+    names: Annotated[list[str], Argument(metavar="NAME", help="The run, or several.")],
+    count: Annotated[int | None, Option(min=0, help="How many keys it must have.")] = None,
+    keys: Annotated[
+        Path | None,
+        Option(
+            exists=True, dir_okay=False, allow_dash=True, help="Text file with the keys it must have, one a line; or -."
+        ),
+    ] = None,
+    json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Finish runs that lack nothing: they take no more keys, and their totals never change.
+
+    A run must have the expected keys, and no others: those of --keys, as many as --count, or else as many as its
+    creator has noted. To finish a finished run again changes nothing.
+    """
+    if count is not None and keys is not None:
+        raise BadParameter("expected one of it and --keys", param_hint="--count")
+    if len(names) > 1 and (count is not None or keys is not None):
+        raise BadParameter("expected one run with --keys or --count", param_hint="NAME")
+    expected = None if keys is None else _keys(keys)
+    with connection.client() as client:
+        results = []
+        for name in names:
+            try:
+                results.append(client.get_run(name).finish(expected, count))
+            except PreconditionError as error:
+                raise CommandError(_told(name, error)) from error
+    if json:
+        write_json([facts_of(result) for result in results])
+        return
+    for result in results:
+        stdout().print(_line(result), soft_wrap=True)
+
+
+def _keys(path: Path) -> list[str]:
+    text = Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else path.read_text("utf-8")
+    return [line for line in text.splitlines() if line]
+
+
+def _told(name: str, error: PreconditionError) -> str:
+    missing = f"; it lacks {listed(error.missing)}" if error.missing else ""
+    others = f"; it has {listed(error.unexpected)}" if error.unexpected else ""
+    return f"{name}: {error}{missing}{others}"
+
+
+def _line(run: RunResult) -> str:
+    when = f"{run.finished:%Y-%m-%d %H:%M:%S} UTC" if run.finished else ""
+    return f"{run.name}: finished {when}, {told_keys(run)} keys, {run.row_count:,} rows, mean loss {run.mean:#.6g}"
