@@ -8,9 +8,10 @@ from losswire_client.cli._app import app
 def losswire(target):
     """Runs the command against the server of the tests."""
 
-    def run(*arguments: object, **environment: str):
+    def run(*arguments: object, answer: str | None = None, **environment: str):
         environment = {"LOSSWIRE_TARGET": target} | environment
-        return CliRunner().invoke(app, [str(each) for each in arguments], env=environment, prog_name="losswire")
+        words = [str(each) for each in arguments]
+        return CliRunner().invoke(app, words, input=answer, env=environment, prog_name="losswire")
 
     return run
 

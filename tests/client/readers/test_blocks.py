@@ -1,6 +1,7 @@
 """Blocks of the rows of a file, read from the middle on."""
 
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from tests.client.readers.reading import LOGITS, TARGET, save_text, saved, write
 
 FORMATS = ("npz", "compressed.npz", "safetensors", "parquet", "columns.parquet", "feather", "arrow")
 LENGTHS = (3, 0, 1, 7, 2)  # the second sequence has nothing to predict
-COLUMN_MAJOR = {"logits": np.asfortranarray(LOGITS), "target": TARGET}
+COLUMN_MAJOR: dict[str, Any] = {"logits": np.asfortranarray(LOGITS), "target": TARGET}
 
 
 def opened(path, **selection):
@@ -99,7 +100,7 @@ def test_one_group_of_rows_is_read_from_its_beginning(tmp_path):
 
 def test_labels_are_text_or_numbers(tmp_path):
     domains = np.array(["news", "code"] * 11 + ["news"])
-    arrays = {"logits": LOGITS, "target": TARGET, "domain": domains, "year": np.arange(23)}
+    arrays: dict[str, Any] = {"logits": LOGITS, "target": TARGET, "domain": domains, "year": np.arange(23)}
     with opened(write(tmp_path, "npz", arrays)) as dataset:
         assert np.concatenate(list(dataset.labels("domain", "--slice-by", 5, 5))).tolist() == domains[5:].tolist()
         assert next(dataset.labels("year", "--slice-by", 5)).tolist() == [0, 1, 2, 3, 4]

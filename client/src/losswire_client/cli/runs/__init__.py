@@ -8,7 +8,7 @@ from losswire_client.cli._output import stdout
 from losswire_client.cli.runs.export import export
 from losswire_client.cli.runs.finish import finish
 from losswire_client.cli.runs.list import list_runs
-from losswire_client.cli.runs.remove import remove
+from losswire_client.cli.runs.rm import remove
 from losswire_client.cli.runs.show import show
 from losswire_client.cli.runs.watch import watch
 

@@ -19,12 +19,17 @@ def remove(
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs with their keys, finished or not. They cannot be brought back."""
-    if not yes and not sys.stdin.isatty():
+    if not yes and not is_terminal():
         raise BadParameter("expected it, since nobody can be asked", param_hint="--yes")
     with connection.client() as client:
         failed = [name for name in dict.fromkeys(names) if not _remove(client, name, yes=yes)]
     if failed:
         raise Exit(ExitCode.FAILED)
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
 
 
 def _remove(client: Client, name: str, *, yes: bool) -> bool:

@@ -1,0 +1,66 @@
+"""Several processes on the files of one run, and one that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from losswire_client import NotFoundError
+from tests.client.cli.evaluation.keyed.saved import save
+from tests.helpers import eventually
+from tests.processes import started
+
+ROWS = 500
+COMMAND = [sys.executable, "-m", "losswire_client.cli", "eval"]
+
+
+@pytest.fixture
+def file(tmp_path):
+    return save(tmp_path / "rows.npz", ROWS)
+
+
+@pytest.fixture
+def evaluating(target):
+    """Starts ``losswire eval --run NAME``, with a key for each row."""
+
+    def start(name, *files):
+        command = [*COMMAND, *files, "--run", name, "--block-rows", "1", "--json"]
+        return started(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LOSSWIRE_TARGET": target}
+        )
+
+    return start
+
+
+def key_count(client, name):
+    try:
+        return client.get_run(name).progress().key_count
+    except NotFoundError:
+        return 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_stopped_command_goes_on_to_the_same_bits(sent, evaluating, added, client, exact, file):
+    name = f"stopped.{sent.name}"
+    with evaluating(name, file) as process:
+        eventually(lambda: key_count(client, name) > 10)
+        process.send_signal(sent)
+        assert process.wait(20) in (-signal.SIGKILL, 130)
+    before = key_count(client, name)
+    assert before < ROWS
+    said = added(name, file, "--finish")
+    assert said["found_key_count"] >= before  # what was under way may have counted meanwhile
+    assert said["added_key_count"] == ROWS - said["found_key_count"]
+    assert client.get_run(name).result().sums == exact(file)
+
+
+def test_two_commands_share_the_work_and_count_once(evaluating, client, exact, file):
+    with evaluating("two", file) as a, evaluating("two", file) as b:
+        said = [json.loads(process.communicate(timeout=60)[0]) for process in (a, b)]
+    assert [process.returncode for process in (a, b)] == [0, 0]
+    assert sum(each["added_key_count"] for each in said) == ROWS
+    assert all(each["is_complete"] and each["run"]["row_count"] == ROWS for each in said)
+    assert client.get_run("two").result().sums == exact(file)
