@@ -1,16 +1,14 @@
 """The numbers of a run, with the names of the SDK."""
 
-import math
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from losswire.losses import LOSSES
 from losswire_client import Run, RunProgress, RunResult, RunTotals
 
 Facts = dict[str, Any]
-
-CLASS_LOSSES = ("cross_entropy", "nll_loss")
 
 
 def facts(run: Run, result: RunResult) -> Facts:
@@ -65,7 +63,11 @@ def of_totals(totals: RunTotals, *, perplexity: bool) -> Facts:
 
 def has_perplexity(run: Run) -> bool:
     """Whether the exponential of the mean is a perplexity. It is not if the loss is weighted or smoothed."""
-    return run.loss in CLASS_LOSSES and run.options.get("weight") is None and not run.options.get("label_smoothing")
+    return (
+        not LOSSES[run.loss].elementwise
+        and run.options.get("weight") is None
+        and not run.options.get("label_smoothing")
+    )
 
 
 def state(run: RunProgress) -> str:
@@ -81,11 +83,6 @@ def told_keys(run: RunProgress) -> str:
     """How many keys count, and of how many if that is known."""
     of = "" if run.expected_keys is None else f" of {run.expected_keys:,}"
     return f"{run.key_count or 0:,}{of}"
-
-
-def part_done(run: RunProgress) -> float:
-    """The part of the expected keys that count; NaN if their number is not known."""
-    return (run.key_count or 0) / run.expected_keys if run.expected_keys else math.nan
 
 
 def _options(run: Run) -> Facts:
