@@ -10,7 +10,7 @@ STEPS := sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9]\{2,\}[0-9.]* MB\|[0-9.]
 	-e 's/^ *Building [a-z]* for \([^ ]*\) .*started$$/  building \1/p' \
 	-e 's/^Installing collected packages:.*/  unpacking all packages/p' -e '/^The conflict is caused by/,$$p'
 PACKAGES := proto ce_engine server client
-EXTRAS := [cli,progress,torch,torchmetrics,tracing]
+EXTRAS := [cli,progress,ray,torch,torchmetrics,tracing]
 ARGS ?=
 COMMA := ,
 # PyTorch on a machine with a GPU is often not ours to install: these two targets need no .venv.

@@ -129,7 +129,7 @@ class Dataset:
 
 
 @contextmanager
-def told_of(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def told_of(path: str | Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
     """Has errors name the file."""
     try:
         yield
