@@ -17,6 +17,9 @@ pytest_plugins = ["tests.timeouts"]
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before PyTorch's own test suite imports Triton
 
+# Ray is alone on this machine: it writes no token to the home of whoever tests, and reports nothing.
+os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+
 os.environ["PATH"] = debian.on_path(os.environ.get("PATH", os.defpath))  # what `make test` unpacked is found at its end
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in the background of a shell, and programs inherit it

@@ -41,7 +41,11 @@ def modules_after(*statements: str, first: str = "pass") -> list[set[str]]:
             "pass",
             {
                 "import losswire.tensors": ({"losswire"}, {"grpc", "torch"}),
-                "import losswire_client": ({"losswire_client", "losswire"}, {"torch", "opentelemetry"}),
+                "import losswire_client": (
+                    {"losswire_client", "losswire"},
+                    {"torch", "opentelemetry", "ray", "pyarrow"},
+                ),
+                "import losswire_client.ray": ({"losswire_client", "losswire"}, {"torch", "typer", "rich"}),
                 "from losswire_server import launch, health": ({"losswire_server"}, {"torch", "sqlalchemy"}),
                 "import losswire_server.runs.runs": ({"losswire_server", "losswire"}, {"torch", "grpc"}),
             },

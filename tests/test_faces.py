@@ -26,6 +26,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "client/cli": "losswire_client.cli",
     "client/many": "losswire_client._many",
     "client/readers": "losswire_client._readers",
+    "client/ray": "losswire_client.ray",
     "client/request": "losswire_client._request",
     "client/runs": "losswire_client._runs",
     "client/torch": "losswire_client.torch",
@@ -46,6 +47,7 @@ EXCEPTIONS = {  # rooms that single files may import, and why
     "client/cli/evaluation/keyed/test_contents.py": {"losswire_client._readers"},  # what a file is
     "client/cli/evaluation/test_eval_kinds.py": {"losswire_client._readers"},  # the kinds that names of arrays tell
     "client/cli/evaluation/test_histogram.py": {"losswire_client._readers"},  # batches without a file
+    "client/ray/test_parts.py": {"losswire_client._readers"},  # the errors of files
     "client/request/verdicts.py": {  # the sides of one verdict
         "losswire_client._many",
         "losswire_client._transports",

@@ -1,5 +1,6 @@
 """Evaluates a data set on a cluster."""
 
+import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def evaluate(
     sample_weight: str | None = None,
     slice: str | None = None,
     key: str | None = None,
-    root: str | None = None,
+    root: str | os.PathLike[str] | None = None,
     workers: Workers = None,
     num_cpus: float = 1,
     finish: bool = False,
@@ -87,7 +88,9 @@ def evaluate(
     return run.finish(keys) if finish else run.result()
 
 
-def _evaluate_files(data: Paths, run: Run, names: Names, root: str | None, pool: dict[str, Any]) -> list[str]:
+def _evaluate_files(
+    data: Paths, run: Run, names: Names, root: str | os.PathLike[str] | None, pool: dict[str, Any]
+) -> list[str]:
     found = _listed(files_of(data, root), names)
     keys = list(chain.from_iterable(some for _, some in found))
     missing = set(run.missing(keys))

@@ -88,7 +88,7 @@ def _data_files(filesystem: Any, folder: str) -> list[str]:
 
 
 def _located(given: str) -> tuple[Any, str]:
-    if not _scheme(given):
+    if "://" not in given:
         return fs.LocalFileSystem(), os.path.abspath(given)
     try:
         filesystem, path = fs.FileSystem.from_uri(given)

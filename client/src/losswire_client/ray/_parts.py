@@ -20,7 +20,7 @@ from losswire_client._readers._npz import NpzFile
 from losswire_client._readers._parquet import ParquetTable, opened
 from losswire_client._readers._tables import TableFile
 from losswire_client.ray._files import File
-from losswire_client.ray._slices import Block, Rows, cut
+from losswire_client.ray._slices import Block, Rows, cut, names_in
 
 BLOCK_NUMBERS = (
     2**24
@@ -67,7 +67,7 @@ class Part(NamedTuple):
         if "slice" not in columns:
             return iter(names)
         slices = columns["slice"].chunks(size)
-        return (block.key for name, chunk in zip(names, slices, strict=True) for block in cut(name, Rows(slice=chunk)))
+        return (f"{name}:{each}" for name, chunk in zip(names, slices, strict=True) for each in names_in(chunk))
 
 
 def parts_of(file: File, names: Names) -> Iterator[tuple[Part, list[str]]]:

@@ -11,13 +11,15 @@ from losswire_client._readers import Array
 class Rows(NamedTuple):
     """The arguments of a loss, and the slice of each row; None for what there is not."""
 
-    input: Array | None = None
-    target: Array | None = None
+    input: Array
+    target: Array
     sample_weight: Array | None = None
     slice: Array | None = None
 
     def taken(self, chosen: Array) -> "Rows":
-        return Rows(*(None if array is None else array[chosen] for array in self))
+        """Some of the rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[chosen]
+        return Rows(self.input[chosen], self.target[chosen], weight)
 
 
 class Block(NamedTuple):
@@ -28,20 +30,31 @@ class Block(NamedTuple):
     rows: Rows
 
 
-def cut(name: str, rows: Rows) -> Iterator[Block]:
+def cut(key: str, rows: Rows) -> Iterator[Block]:
     """The rows of each slice, whose name ends the key; all rows if there are no slices, since a key has one slice.
 
     Raises:
         ValueError: The slices are no names.
     """
     if rows.slice is None:
-        yield Block(name, "", rows)
+        yield Block(key, "", rows)
         return
-    values, of_row = np.unique(rows.slice, return_inverse=True)
+    names = names_in(rows.slice)
+    if len(names) == 1:
+        yield Block(f"{key}:{names[0]}", names[0], rows)
+        return
+    of_row = np.unique(rows.slice, return_inverse=True)[1]
+    for number, name in enumerate(names):
+        yield Block(f"{key}:{name}", name, rows.taken(np.flatnonzero(of_row == number)))
+
+
+def names_in(slices: Array) -> list[str]:
+    """The names of the slices that some rows have.
+
+    Raises:
+        ValueError: They are no names.
+    """
+    values = np.unique(slices)
     if not all(isinstance(value, str | np.integer | int) for value in values):
-        raise ValueError(f"expected names of slices, texts or integers, got {rows.slice.dtype}")
-    if len(values) == 1:
-        yield Block(f"{name}:{values[0]}", str(values[0]), rows)
-        return
-    for number, value in enumerate(values):
-        yield Block(f"{name}:{value}", str(value), rows.taken(np.flatnonzero(of_row == number)))
+        raise ValueError(f"expected names of slices, texts or integers, got {slices.dtype}")
+    return [str(value) for value in values]

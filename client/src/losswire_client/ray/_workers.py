@@ -79,7 +79,7 @@ class GroupEvaluator:
 
 def count(run: Run, block: Block) -> None:
     """Evaluates a block under its key. Errors name it."""
-    rows: Any = block.rows
+    rows = block.rows
     try:
         run.evaluate(rows.input, rows.target, key=block.key, slice=block.slice, sample_weight=rows.sample_weight)
     except LosswireError as error:

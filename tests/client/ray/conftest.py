@@ -1,0 +1,51 @@
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from losswire_client import Client
+from tests.client.runs.fake_service import FakeService, serving_runs
+from tests.helpers import serving
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray cluster of two processors, on this machine."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # the paths of its sockets must be short
+    ray.init(
+        num_cpus=2,
+        num_gpus=0,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _temp_dir=folder,
+        _node_ip_address="127.0.0.1",
+    )
+    ray.data.DataContext.get_current().default_hash_shuffle_parallelism = 2
+    yield
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a server that keeps runs."""
+    path = tmp_path_factory.mktemp("runs") / "runs.db"
+    with serving(runs=str(path)) as server, Client(f"127.0.0.1:{server.port}", timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with serving_runs() as running:
+        yield running
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a run that no other test has."""
+    return f"{request.node.originalname}-{os.urandom(8).hex()}"
