@@ -1,14 +1,15 @@
 """Creating, reading, listing, finishing and deleting runs."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from losswire.errors import FieldError
 from losswire.exact_sums import NOTHING
-from losswire_server.runs.errors import RunExistsError, RunIncompleteError, RunNotFoundError
+from losswire_server.runs.errors import RunExistsError, RunFinishedError, RunIncompleteError, RunNotFoundError
 from losswire_server.runs.records import Totals
-from tests.server.runs.making import DIGEST, commit, create, entry, new_run
+from tests.server.runs.making import DIGEST, commit, create, entry, new_run, opened
 
 
 def ask(coroutine):
@@ -144,3 +145,17 @@ def test_deleted_run_is_gone(runs):
         ask(runs.get("a"))
     assert ask(runs.list(10)) == ([], "")
     assert isinstance(commit(runs, entry("k", 1.0))[0], RunNotFoundError)
+
+
+@pytest.mark.parametrize("other", [{"digest": "e" * 64}, {"by_class": True}, {}], ids=["loss", "by_class", "finished"])
+def test_run_that_another_server_created_anew_is_known_at_once(runs, place, other):
+    create(runs)
+    if not other:
+        asyncio.run(runs.finish("a", None, 0))
+    with opened(place) as elsewhere:
+        with suppress(RunFinishedError):
+            elsewhere.check("a", DIGEST, by_class=False, key="k", slice="")
+        asyncio.run(runs.delete("a"))
+        create(runs, **other)
+        new = new_run(**other)
+        elsewhere.check("a", new.digest, by_class=new.by_class, key="k", slice="")
