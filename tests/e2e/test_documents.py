@@ -1,24 +1,46 @@
 """Does what the documents tell people to do."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from losswire_server import Settings
-from tests.client.runs.fake_service import serving_runs
+from losswire_server import Server, Settings
 from tests.documents import ROOT, fences, run_console
+from tests.helpers import serving
 
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
 
-SDK = Path("docs/sdk.md")  # each section is a task with snippets in order
-SNIPPETS = [(document, text) for document in DOCUMENTS if document != SDK for _, _, text in fences(document, "python")]
-TASKS = {
-    section: [fence[1:] for fence in fences(SDK, "python", "console") if fence[0] == section]
-    for section, _, _ in fences(SDK, "python", "console")
-}
-OF_RUNS = ("Merge results to the last bit", "Evaluate with many workers")  # by a service that keeps runs
+SDK, RUNS = Path("docs/sdk.md"), Path("docs/runs.md")
+BY_TASK = (SDK, RUNS)  # each section is a task with snippets in order
+SNIPPETS = [
+    (document, text) for document in DOCUMENTS if document not in BY_TASK for _, _, text in fences(document, "python")
+]
+TASKS = [
+    (document, section)
+    for document in BY_TASK
+    for section in dict.fromkeys(section for section, _, _ in fences(document, "python", "console"))
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Where the server keeps runs."""
+    folder: Path = tmp_path_factory.mktemp("documents")
+    return folder / "runs.db"
+
+
+@pytest.fixture(scope="module")
+def server(runs) -> Iterator[Server]:
+    with serving(runs=str(runs)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def target(server) -> str:
+    return f"127.0.0.1:{server.port}"
 
 
 def test_readme_has_snippets():
@@ -39,32 +61,43 @@ def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) ->
         assert line == words or (words.endswith("...") and line.startswith(words.removesuffix("...")))
 
 
-@pytest.mark.parametrize("task", OF_RUNS)
-def test_task_with_exact_sums_can_be_done(task, capsys):
-    with serving_runs() as service:
-        for language, text in TASKS[task]:
-            assert language == "python"
-            run_python(text, service.target, capsys)
-
-
-@pytest.mark.parametrize("task", [task for task in TASKS if task not in OF_RUNS])
-def test_task_of_the_sdk_can_be_done(task, server, target, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("document", "section"), TASKS, ids=[section for _, section in TASKS])
+def test_task_can_be_done(document, section, server, target, runs, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for language, text in TASKS[task]:
+    (tmp_path / "runs.db").symlink_to(runs)
+    of_task = [fence[1:] for fence in fences(document, "python", "console") if fence[0] == section]
+    for language, text in of_task:
         if language == "python":
             run_python(text, target, capsys)
         else:
             assert run_console(text, server, tmp_path) or ">" in text
     assert {path.name for path in tmp_path.iterdir() if path.stat().st_size} >= set(
-        re.findall(r"[\w.]+\.svg", str(TASKS[task]))
+        re.findall(r"[\w.]+\.svg", str(of_task))
     )
 
 
-def test_sdk_document_lists_its_sections():
-    text = (ROOT / SDK).read_text()
+@pytest.mark.parametrize("document", BY_TASK, ids=str)
+def test_document_by_task_lists_its_sections(document):
+    text = (ROOT / document).read_text()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert re.findall(r"^- \[(.*)\]\(#", text, re.MULTILINE) == headings
-    assert set(TASKS) == set(headings)
+    assert {section for of, section in TASKS if of == document} <= set(headings)
+
+
+def test_every_section_of_the_sdk_is_a_task():
+    headings = re.findall(r"^## (.*)$", (ROOT / SDK).read_text(), re.MULTILINE)
+    assert [section for document, section in TASKS if document == SDK] == headings
+
+
+def test_document_of_runs_has_the_settings_of_runs():
+    text = (ROOT / RUNS).read_text().replace("1000", "1,000")
+    fields = {name: field for name, field in Settings.model_fields.items() if re.search("run|key_bytes", name)}
+    assert len(fields) == 7
+    flags = set(re.findall(r"--((?:max-)?(?:run|key)[a-z-]*)", text))
+    assert {name.replace("_", "-") for name in fields} == flags
+    for name in fields.keys() - {"runs"}:
+        (row,) = re.findall(rf"^\| `--{name.replace('_', '-')}` .*", text, re.MULTILINE)
+        assert f"| {fields[name].default:,.0f}" in row
 
 
 def test_make_targets_of_the_documents_exist():
@@ -80,11 +113,16 @@ def test_links_to_files_lead_somewhere(document):
     assert not missing
 
 
-def test_promises_of_security_are_tested():
-    """Every row of the last section's tables names tests that exist."""
-    section = (ROOT / "docs/security.md").read_text().partition("\n## What is promised and tested\n")[2]
+@pytest.mark.parametrize(
+    ("document", "heading", "least"),
+    [("docs/security.md", "\n## What is promised and tested\n", 20), ("docs/runs.md", "\n### What shows it\n", 8)],
+    ids=["security", "runs"],
+)
+def test_promises_are_tested(document, heading, least):
+    """Every row of the section's tables names tests that exist."""
+    section = (ROOT / document).read_text().partition(heading)[2]
     rows = [line for line in section.splitlines() if line.startswith("| ") and "| tested by |" not in line]
-    assert len(rows) > 20
+    assert len(rows) > least
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row.rpartition(" | ")[2])
         assert named, row
