@@ -102,7 +102,7 @@ class Runs:
         """
         check_entry(key, slice, self._quotas.max_key_bytes)
         head = self._recent.get(run)
-        if head.digest != digest or head.by_class != by_class or head.finished_at is not None:
+        if head.digest != digest or (head.by_class and not by_class) or head.finished_at is not None:
             self._recent.forget(run)  # another server may have deleted it since, and created another of this name
             head = self._recent.get(run)
         check_match(head, digest, has_classes=by_class)
