@@ -10,7 +10,7 @@ import pytest
 
 from tests import processes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "digits.py"
 
 

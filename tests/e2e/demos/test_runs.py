@@ -9,7 +9,7 @@ import pytest
 
 from tests import processes
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "runs" / "demo.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "runs" / "demo.py"
 BROKEN = """
 import demo, fleet, service
 fleet.Fleet.kill = lambda workers, name: None
