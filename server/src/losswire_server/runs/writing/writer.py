@@ -15,6 +15,9 @@ from losswire_server.runs.writing.asked import Call, Work, answer
 from losswire_server.runs.writing.tally import Outcome
 
 MOST_ENTRIES = 1024  # of one bundle
+# A bundle takes the interpreter's lock from the event loop for as long as some forty entries do. So a bundle waits until
+# all callers are there again who were there a moment ago, and for so long at most. One caller alone waits for nobody.
+COMPANY_SECONDS = 0.010
 PAUSE_SECONDS = 60.0  # after upkeep has failed
 
 T = TypeVar("T")
@@ -36,6 +39,8 @@ class Writer:
         self._upkeep = upkeep
         self._due = 0.0
         self._waiting: deque[Call | Work[Any]] = deque()
+        self._work_count = 0  # of other work that waits
+        self._company = 0  # callers for whom the next bundle waits
         self._changed = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="losswire-runs", daemon=True)
@@ -75,18 +80,28 @@ class Writer:
             if self._is_closing:
                 raise StoreUnavailableError("the store is closed")
             self._waiting.append(one)
-            self._changed.notify()
+            self._work_count += isinstance(one, Work)
+            if self._has_company():
+                self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_needed, timeout=max(0.0, self._due - time.monotonic()))
+                self._wait()
                 if self._is_closing and not self._waiting:
                     return
                 taken = self._take()
             self._do(taken)
             if time.monotonic() >= self._due:
                 self._tend()
+
+    def _wait(self) -> None:
+        self._changed.wait_for(self._has_company, timeout=COMPANY_SECONDS)
+        self._company = 0
+        self._changed.wait_for(self._is_needed, timeout=max(0.0, self._due - time.monotonic()))
+
+    def _has_company(self) -> bool:
+        return len(self._waiting) >= self._company or self._work_count > 0 or self._is_closing
 
     def _is_needed(self) -> bool:
         return bool(self._waiting) or self._is_closing or time.monotonic() >= self._due
@@ -96,6 +111,7 @@ class Writer:
             return None
         first = self._waiting.popleft()
         if isinstance(first, Work):
+            self._work_count -= 1
             return first
         bundle, count = [first], len(first.entries)
         while self._waiting and isinstance(following := self._waiting[0], Call):
@@ -119,6 +135,9 @@ class Writer:
             outcomes = self._write(entries)
         except Exception as error:  # noqa: BLE001 - whoever waits is told of any
             outcomes = [error] * len(entries)
+        with self._changed:
+            present = len(bundle) + len(self._waiting)
+            self._company = present if present > 1 else 0
         answer(bundle, outcomes)
 
     def _tend(self) -> None:
