@@ -8,6 +8,7 @@ from losswire.monitoring.expressions import (
     Age,
     Difference,
     Exponential,
+    Latest,
     Quantile,
     Rate,
     Ratio,
@@ -39,6 +40,11 @@ CASES = [
         {"a_total", "b"},
     ),
     (Difference(Value("a"), Age("b")), "sum(a) - (time() - min(b))", {"a", "b"}),
+    (
+        Latest("a", "k", ("x",)),
+        "max by (x) (a and on (job, instance, x) (k == on (x) group_left () max by (x) (k)))",
+        {"a", "k"},
+    ),
     (Exponential(Ratio(Value("a"), Value("b"))), "exp(sum(a) / sum(b))", {"a", "b"}),
 ]
 

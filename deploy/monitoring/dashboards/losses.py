@@ -25,7 +25,16 @@ ROWS: Mapping[str, tuple[Look, ...]] = {
         *(Look("top1", width=6, nothing="not asked for"), Look("ignored_rows", width=6)),
     ),
     "Rows": (Look("series_rows", "stacked", width=16), Look("series_in_use", matchers=SERVERS)),
+    "Latest runs": (
+        *(
+            Look("run_progress", "bars", matchers=SERVERS, nothing="no numbers"),
+            Look("run_keys", matchers=SERVERS),
+        ),
+        *(Look("run_mean_loss", matchers=SERVERS, from_zero=False), Look("run_rows", matchers=SERVERS)),
+        *(Look("run_nonfinite_rows", matchers=SERVERS, warn=1e-9), Look("run_finished", "stat", matchers=SERVERS)),
+    ),
 }
+_CLOSED = {"Latest runs"}  # not everybody has them
 _COLUMNS = {  # of the table, by figure
     "mean_loss": "Mean loss",
     "loss_quantiles": "Median of rows",
@@ -46,7 +55,7 @@ def dashboard() -> build.Dashboard:
     made = with_events(made, SERVERS)
     made = with_row(made, "Over the time shown", [_table()])
     for title, looks in ROWS.items():
-        made = with_row(made, title, [panel_of(look, MATCHERS) for look in looks])
+        made = with_row(made, title, [panel_of(look, MATCHERS) for look in looks], closed=title in _CLOSED)
     return with_row(made, "All rows together", [_heat()])
 
 

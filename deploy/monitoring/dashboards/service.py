@@ -52,6 +52,10 @@ ROWS: Mapping[str, tuple[Look, ...]] = {
         *(Look("launches"), Look("launch_rows"), Look("launch_requests")),
         *(Look("queued_rows", width=12, split=("instance",)), Look("launch_retries", width=12)),
     ),
+    "Runs": (
+        *(Look("run_entries", "stacked", nothing="no runs"), Look("run_commit_seconds", nothing="no runs")),
+        *(Look("run_commit_entries", width=4, nothing="no runs"), Look("run_store_failures", width=4, warn=1e-9)),
+    ),
     "GPU": (  # each server counts its own from cuda:0
         Look("device_memory", width=12, split=("instance",)),
         Look("device_utilization", width=12, split=("instance",), warn=0.99),
@@ -62,7 +66,7 @@ ROWS: Mapping[str, tuple[Look, ...]] = {
     ),
     "Security": (Look("unauthenticated"), Look("failed_reloads", warn=1e-9)),
 }
-CLOSED = {"GPU", "Security"}  # not everybody has them
+CLOSED = {"Runs", "GPU", "Security"}  # not everybody has them
 
 
 def dashboard() -> build.Dashboard:

@@ -12,6 +12,7 @@ import ce_engine
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
+from losswire_server.calls.latest_runs import LatestRuns
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.packs import Packs
 from losswire_server.calls.runs import RunCalls
@@ -27,6 +28,7 @@ from losswire_server.metrics.evaluations import EvaluationMetrics
 from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.limits import show_limits
 from losswire_server.metrics.resources import Use, show_build, show_memory
+from losswire_server.metrics.runs import RunMetrics
 from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.metrics.stages import StageMetrics
@@ -92,7 +94,9 @@ class Backend:
         self.turns = Turns()
         self._workplace = Workplace(admission, self._readers, self._engine)
         self._max_message_bytes = settings.max_message_bytes
-        self._runs = _runs(settings)
+        run_metrics = RunMetrics(registry)
+        self._runs = _runs(settings, run_metrics)
+        self._latest_runs = LatestRuns(self._runs, run_metrics) if self._runs else None
         metrics = EvaluationMetrics(registry), self.losses, PackMetrics(registry)
         desk = Desk(self._workplace, *metrics, self._runs or NO_RUNS)
         told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
@@ -114,6 +118,11 @@ class Backend:
         """
         if self._runs is not None:
             self._runs.open()
+
+    def watch_runs(self) -> None:
+        """Keeps the metrics of runs up to date with what other servers do. Call it in the event loop, once."""
+        if self._latest_runs is not None:
+            self._latest_runs.start()
 
     def start(self) -> None:
         """Sets this thread's PyTorch as the engine's threads have theirs, since it evaluates small requests."""
@@ -145,6 +154,8 @@ class Backend:
             if stop_calls is not None:
                 await stop_calls()
         finally:
+            if self._latest_runs is not None:
+                await self._latest_runs.stop()
             if self._runs is not None:
                 self._runs.close()
             self._readers.shutdown(cancel_futures=True)
@@ -191,10 +202,10 @@ class Backend:
         show_device(registry, self._engine.device)
 
 
-def _runs(settings: Settings) -> "Runs | None":
+def _runs(settings: Settings, metrics: RunMetrics) -> "Runs | None":
     """The store of runs; None if the settings name none. Its libraries are loaded only if it is there."""
     if not settings.runs:
         return None
     from losswire_server.runs.runs import Runs
 
-    return Runs(settings.runs, Quotas.of(settings))
+    return Runs(settings.runs, Quotas.of(settings), metrics)

@@ -115,6 +115,7 @@ class Server:
         try:
             self._check_address()
             await asyncio.to_thread(self._backend.open_runs)
+            self._backend.watch_runs()
             await self._warm_up()
             await self._start_grpc_server()
         except BaseException:

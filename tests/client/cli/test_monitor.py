@@ -239,3 +239,40 @@ def test_gap_is_no_interval():
 def test_text_without_metrics_is_an_error():
     with pytest.raises(ValueError):  # noqa: PT011 - some of the parser's errors have no text
         parse("<html>not found</html>", 0)
+
+
+RUNS = """
+# TYPE losswire_run_keys gauge
+losswire_run_keys{run="val"} 3
+losswire_run_keys{run="[bold]open"} 2
+# TYPE losswire_run_expected_keys gauge
+losswire_run_expected_keys{run="val"} 4
+# TYPE losswire_run_rows gauge
+losswire_run_rows{run="val"} 1234
+losswire_run_rows{run="[bold]open"} 7
+# TYPE losswire_run_mean_loss gauge
+losswire_run_mean_loss{run="val"} 1.25
+losswire_run_mean_loss{run="[bold]open"} NaN
+# TYPE losswire_run_nonfinite_rows gauge
+losswire_run_nonfinite_rows{run="val"} 0
+losswire_run_nonfinite_rows{run="[bold]open"} 1
+# TYPE losswire_run_finished gauge
+losswire_run_finished{run="val"} 1
+losswire_run_finished{run="[bold]open"} 0
+"""
+
+
+def lines_of(text):
+    frame = Frame.of(Interval(parse(BEFORE, 100.0), parse(later(BEFORE) + text, 102.0)))
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(view(frame, Trends(), "http://here/metrics"))
+    return [line.split() for line in captured.get().splitlines()]
+
+
+def test_runs_have_a_table_where_there_are_some():
+    lines = lines_of(RUNS)
+    assert ["run", "progress", "keys", "rows", "mean", "not", "finite", "state"] in lines
+    assert ["val", "75.0%", "3", "of", "4", "1,234", "1.25000", "0", "finished"] in lines
+    assert ["[bold]open", "-", "2", "7", "-", "1", "open"] in lines
+    assert not any(line[:1] == ["run"] for line in lines_of(""))

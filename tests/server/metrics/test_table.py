@@ -6,10 +6,9 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry
 
-from losswire.monitoring.labels import CODES, STAGES, TRANSPORTS
+from losswire.monitoring.labels import CODES, RUN_OUTCOMES, STAGES, TRANSPORTS
 from losswire.monitoring.metric import Metric
 from losswire.monitoring.metrics import METRICS
-from losswire.v1 import loss_service_pb2
 from losswire_server.errors import Refusal
 from losswire_server.metrics.calls import TYPES
 from losswire_server.metrics.connections import EndReason
@@ -19,9 +18,9 @@ from losswire_server.metrics.security import FILES, REFUSALS
 from losswire_server.metrics.series.sums import UNSUMMED
 from losswire_server.metrics.stages import STAGES_OF_STEPS
 from losswire_server.requests.ends import Transport
+from losswire_server.server import SERVICES
 from tests.helpers import serving
 
-SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
 LIBRARYS = ("process_", "python_")  # metrics of Prometheus's library
 
 
@@ -70,8 +69,9 @@ def expected(metric: Metric) -> set[tuple[str, ...]]:
     if "grpc_method" in metric.labels:
         codes = [(code,) for code in CODES] if "grpc_code" in metric.labels else [()]
         methods = [
-            (TYPES[method.client_streaming, method.server_streaming], SERVICE.full_name, method.name)
-            for method in SERVICE.methods
+            (TYPES[method.client_streaming, method.server_streaming], service.full_name, method.name)
+            for service in SERVICES
+            for method in service.methods
         ]
         return {(*method, *code) for method, code in product(methods, codes)}
     return set(product(*(values[label] or () for label in metric.labels)))
@@ -94,6 +94,7 @@ def test_sets_of_the_code_are_those_of_the_table():
     assert set(STAGES_OF_STEPS.values()) == set(STAGES)
     assert get_args(EndReason) == METRICS["losswire_connections_ended_total"].labels["reason"]
     assert METRICS["losswire_unauthenticated_calls_total"].labels["reason"] == REFUSALS
+    assert METRICS["losswire_run_entries_total"].labels["outcome"] == RUN_OUTCOMES
     assert METRICS["losswire_failed_reloads_total"].labels["file"] == FILES
     assert METRICS["losswire_unsummed_evaluations_total"].labels["reason"] == UNSUMMED
 

@@ -10,6 +10,7 @@ STARTED = 1_000_000.0  # when the server started, in seconds since 1970
 MARKUP = "<b>bold</b>"
 NAMES: Mapping[str, tuple[str, ...]] = {  # for labels that callers or machines choose; some are hard to write
     "series": ("train", 'a "quoted" \\ name\nin two lines', MARKUP, "übung, {x=1} 5"),
+    "run": ("val-2026-11", MARKUP, 'a "quoted" \\ run, {x=1}'),
     "version": ("1.2.3",),
     "torch": ("2.13",),
     "device": ("cuda:0",),

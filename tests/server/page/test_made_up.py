@@ -93,6 +93,38 @@ def test_gpu_has_a_section_only_where_there_is_one(opened):
         expect(page.get_by_role("heading", name="GPU", exact=True)).to_be_visible()
 
 
+def test_runs_have_a_section_only_where_there_are_some(opened):
+    without = "\n".join(line for line in exposition(1).splitlines() if "losswire_run_" not in line)
+    with shown(lambda: without) as (url, _), opened(url) as page:
+        expect(page.locator("#series-rows tr").first).to_be_visible()
+        expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_hidden()
+        expect(page.get_by_role("link", name="Runs", exact=True)).to_be_hidden()
+    with shown(lambda: without + RUN) as (url, server), opened(url) as page:
+        row = page.locator("#run-rows tr")
+        expect(row.get_by_role("rowheader")).to_have_text(MARKUP)
+        expect(row.locator("td")).to_have_text(["75%", "3 of 4", "1,234", "1.2500", "0", "open"])
+        assert page.evaluate("document.querySelector('#run-rows progress').value") == 0.75
+        expect(page.get_by_role("link", name="Runs", exact=True)).to_be_visible()
+        server.text = lambda: without + RUN.replace("} 0", "} 1").replace("expected", "other")
+        expect(row.locator("td")).to_have_text(["\N{EN DASH}", "3", "1,234", "1.2500", "1", "finished"])
+        expect(row.locator("progress")).to_be_hidden()
+        server.text = lambda: without
+        expect(row).to_have_count(0)
+
+
+RUN = "".join(
+    f'\nlosswire_run_{name}{{run="{MARKUP}"}} {number}'
+    for name, number in {
+        "keys": 3,
+        "expected_keys": 4,
+        "rows": 1234,
+        "mean_loss": 1.25,
+        "nonfinite_rows": 0,
+        "finished": 0,
+    }.items()
+)
+
+
 def test_many_series_are_in_the_table_and_the_busiest_in_the_chart(opened):
     with shown(many(100)) as (url, _), opened(url) as page:
         expect(page.locator("#series-rows tr")).to_have_count(100)

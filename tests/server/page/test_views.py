@@ -18,8 +18,15 @@ NOT_IN_THE_TERMINAL = {  # 80 columns hold no more
     *("processes", "process_restarts"),
     *("bytes", "messages", "error_ratio", "codes", "refused", "pack_codes", "connections_ended"),
     *("use_of_limits", "queue_use", "leases", "mean_latency", "device_memory", "device_utilization"),
+    *("run_entries", "run_commit_seconds", "run_commit_entries", "run_store_failures"),
     *("unauthenticated", "failed_reloads", "perplexity", "ignored_rows", "series_in_use"),
 }
+
+
+PLACES = (  # names in the page's layout that stand before figures
+    *("figure", "mean", "rows", "nonfinite", "unsummed", "busiest", "version", "uptime", "processes"),
+    *("progress", "keys", "finished"),
+)
 
 
 class Asked(dict[Any, Any]):
@@ -44,7 +51,12 @@ def test_terminal_shows_the_figures():
 def test_page_knows_no_figure_that_the_table_lacks():
     """All others are charted as they come; `test_browser.py` looks for each of them."""
     layout = (PAGE / "static/views/layout.js").read_text()
-    named = {*re.findall(r'(?:figure|mean|rows|nonfinite|unsummed|busiest|version|uptime|processes): "(\w+)"', layout)}
+    named = {
+        *re.findall(
+            rf'(?:{"|".join(PLACES)}): "(\w+)"',
+            layout,
+        )
+    }
     named |= set(re.findall(r"^  (\w+): \{ (?:stacked|limit)", layout, re.MULTILINE))
     assert len(named) > 20
     assert named <= FIGURES.keys()

@@ -22,6 +22,10 @@ class Process:
         self.names = Gauge("losswire_series", "Names.", registry=registry)
         used = "losswire_device_memory_used_bytes"
         self.device = Gauge(used, "Of the GPU.", ["device"], registry=registry)
+        self.keys, self.mean, self.finished = (
+            Gauge(f"losswire_run_{name}", "Of runs.", ["run"], registry=registry)
+            for name in ("keys", "mean_loss", "finished")
+        )
         Info("losswire_build", "Versions.", registry=registry).info({"version": "1"})
         self.began: dict[tuple[str, ...], float] = {}
         self.used: dict[tuple[str, str], float] = {}
@@ -33,6 +37,11 @@ class Process:
     def forget(self, series: str) -> None:
         self.sums.remove(series, "nll_loss")
         del self.used[series, "nll_loss"], self.began[series, "nll_loss"]
+
+    def tell(self, run: str, keys: float, mean: float, finished: float = 0) -> None:
+        """What it knows of a run."""
+        for gauge, value in ((self.keys, keys), (self.mean, mean), (self.finished, finished)):
+            gauge.labels(run).set(value)
 
     def add(self, series: str, value: float, at: float = 0.0) -> None:
         self.began.setdefault((series, "nll_loss"), at)

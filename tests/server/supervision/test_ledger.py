@@ -151,3 +151,24 @@ def test_exemplar_is_the_latest_of_all_processes(ledger, processes):
         report_all(ledger, processes)
         samples = ledger.total({})["losswire_stage_seconds"].samples.values()
         assert [sample.exemplar.labels for sample in samples if sample.exemplar] == [{"trace_id": str(place)}]
+
+
+def told(ledger: Ledger, run: str) -> list[float | None]:
+    total = ledger.total({})
+    return [value(total, f"losswire_run_{name}", run=run) for name in ("keys", "mean_loss", "finished")]
+
+
+def test_run_is_as_that_process_tells_it_that_knows_most_keys(ledger, processes):
+    one, other = processes
+    one.tell("a", keys=5, mean=1.5)
+    other.tell("a", keys=6, mean=1.25)
+    one.tell("b", keys=3, mean=2.0)
+    other.tell("b", keys=3, mean=2.0, finished=1)
+    other.tell("c", keys=1, mean=0.5)
+    report_all(ledger, processes)
+    assert told(ledger, "a") == [6, 1.25, 0]
+    assert told(ledger, "b") == [3, 2.0, 1]
+    assert told(ledger, "c") == [1, 0.5, 0]
+    ledger.retire(1)
+    assert told(ledger, "a") == [5, 1.5, 0]
+    assert told(ledger, "c") == [None, None, None]

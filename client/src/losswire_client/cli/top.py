@@ -26,12 +26,13 @@ def top(
     interval: Annotated[float, Option(min=0.1, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, Option("--once", help="Show one interval and exit.")] = False,
 ) -> None:
-    """Watch a server: calls, latencies, where the time goes, batching, memory, and the losses of series.
+    """Watch a server: calls, latencies, where the time goes, batching, memory, the losses of series, and runs.
 
     All rates are for the last interval, computed from the server's Prometheus metrics in Prometheus's way. The mean
     loss of a series is the sum of its losses in the interval divided by the sum of their weights. Idle series have
     theirs since the server's start, dim. Rows whose loss was NaN or infinite, and evaluations that are not in the mean,
-    are counted since the start; they are red while there are more of them.
+    are counted since the start; they are red while there are more of them. Of runs, all numbers are those of the whole
+    run, whatever server it was evaluated by.
 
     If no server answers, the command waits for it, or with --once exits with 3. Into a pipe, frames are written one
     below the other. Ctrl-C ends the command.

@@ -39,6 +39,18 @@ class Age:
 
 
 @dataclass(frozen=True)
+class Latest:
+    """A gauge as that server tells it which has most of another gauge: `of` grows, and servers may know more or less.
+
+    Of servers that have as much of it, the largest.
+    """
+
+    metric: str
+    of: str
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Quantile:
     """A quantile of a histogram's observations in the window, as Prometheus estimates it."""
 
@@ -71,7 +83,7 @@ class Exponential:
     power: "Expression"
 
 
-Expression = Rate | Value | Age | Quantile | Ratio | Difference | Exponential
+Expression = Rate | Value | Age | Latest | Quantile | Ratio | Difference | Exponential
 
 
 def mean(histogram: str, *by: str, where: Where | None = None) -> Ratio:
@@ -82,7 +94,7 @@ def mean(histogram: str, *by: str, where: Where | None = None) -> Ratio:
 def labels_of(expression: Expression) -> tuple[str, ...]:
     """The labels that an expression keeps."""
     match expression:
-        case Rate() | Value() | Age() | Quantile():
+        case Rate() | Value() | Age() | Latest() | Quantile():
             return expression.by
         case Ratio():
             return labels_of(expression.over)
@@ -95,7 +107,7 @@ def labels_of(expression: Expression) -> tuple[str, ...]:
 def split(expression: Expression, *labels: str) -> Expression:
     """The same expression for each combination of further labels."""
     match expression:
-        case Rate() | Value() | Age() | Quantile():
+        case Rate() | Value() | Age() | Latest() | Quantile():
             return replace(expression, by=(*labels, *expression.by))
         case Ratio(over, under):
             return Ratio(split(over, *labels), split(under, *labels))
@@ -110,6 +122,8 @@ def metrics_of(expression: Expression) -> set[str]:
     match expression:
         case Rate() | Value() | Age() | Quantile():
             return {expression.metric}
+        case Latest(metric, of):
+            return {metric, of}
         case Ratio(over, under):
             return metrics_of(over) | metrics_of(under)
         case Difference(of, less):
@@ -133,6 +147,8 @@ def promql(expression: Expression, window: str, matchers: str = "") -> str:
             return f"{_over('sum', by)}({metric}{_selector(where, matchers)})"
         case Age(metric, by, where):
             return f"time() - {_over('min', by)}({metric}{_selector(where, matchers)})"
+        case Latest(metric, of, by):
+            return f"{_over('max', by)}({_known_best(metric, of, by, _selector({}, matchers))})"
         case Quantile(q, metric, by, where):
             buckets = Rate(f"{metric}_bucket", (*by, "le"), where)
             return f"histogram_quantile({q:g}, {promql(buckets, window, matchers)})"
@@ -151,6 +167,14 @@ def to_json(expression: Expression) -> dict[str, Any]:
     fields = {name: getattr(expression, name) for name in asdict(expression)}
     told = {name: to_json(value) if isinstance(value, Expression) else value for name, value in fields.items()}
     return {"kind": type(expression).__name__.lower(), **told}
+
+
+def _known_best(metric: str, of: str, by: tuple[str, ...], selector: str) -> str:
+    """The series of those servers that have most of `of`."""
+    names = ", ".join(by)
+    most = f"{of}{selector} == on ({names}) group_left () {_over('max', by)}({of}{selector})"
+    same = ", ".join(dict.fromkeys(("job", "instance", *by)))
+    return f"{metric}{selector} and on ({same}) ({most})"
 
 
 def _operand(expression: Expression, window: str, matchers: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from losswire.monitoring.figure import Figure
 from losswire.monitoring.loss_figures import LOSSES
 from losswire.monitoring.resource_figures import BATCHING, GPU, SATURATION, SECURITY
+from losswire.monitoring.run_figures import RUNS
 from losswire.monitoring.service_figures import ERRORS, LATENCY, SERVERS, STAGES, TRAFFIC
 
 SECTIONS: Mapping[str, tuple[Figure, ...]] = {
@@ -18,5 +19,6 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "GPU": GPU,
     "Security": SECURITY,
     "Losses": LOSSES,
+    "Runs": RUNS,
 }
 FIGURES: Mapping[str, Figure] = {figure.key: figure for section in SECTIONS.values() for figure in section}

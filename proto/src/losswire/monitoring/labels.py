@@ -7,4 +7,5 @@ CODES = (
 )  # as Go spells them, which is what dashboards match
 ERROR_CODES = ("DataLoss", "DeadlineExceeded", "Internal", "Unavailable", "Unimplemented", "Unknown")  # OpenTelemetry's
 STAGES = ("admission", "receive", "queue", "stage_in", "compute", "commit", "reply")
+RUN_OUTCOMES = ("counted", "repeat", "conflict", "refused")
 TRANSPORTS = ("unary", "pack", "stream", "shared_memory")

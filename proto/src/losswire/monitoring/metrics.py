@@ -6,11 +6,13 @@ from losswire.monitoring.call_metrics import CALLS, SECURITY
 from losswire.monitoring.evaluation_metrics import EVALUATIONS, LOSS_SUMS
 from losswire.monitoring.metric import Metric
 from losswire.monitoring.resource_metrics import LAUNCHES, MEMORY, PROCESSES
+from losswire.monitoring.run_metrics import RUNS
 
 FAMILIES: Mapping[str, tuple[Metric, ...]] = {
     "Calls": CALLS,
     "Evaluations": EVALUATIONS,
     "Losses by series": LOSS_SUMS,
+    "Runs": RUNS,
     "Launches": LAUNCHES,
     "Memory and devices": MEMORY,
     "Processes": PROCESSES,

@@ -9,6 +9,7 @@ from prometheus_client.samples import Sample
 
 from losswire_server.metrics.limits import LIMITS
 from losswire_server.metrics.series.names import DEFAULT_SERIES, OTHER_SERIES
+from losswire_server.supervision import run_gauges
 from losswire_server.supervision.snapshot import Family, Key, Part, Series, Snapshot, key_of
 
 COUNTED = ("counter", "histogram", "summary")  # what a dead process leaves; what it had in use is gone
@@ -72,8 +73,8 @@ class Ledger:
         self._settle()
         latest = (self._renamed(snapshot.families) for snapshot in self._snapshots)
         # First within each place: a sum in another order may be rounded to less once a process has left.
-        places = (added_up(both) for both in zip(latest, self._left, strict=True))
-        total = added_up([*places, own])
+        places = [added_up(both) for both in zip(latest, self._left, strict=True)]
+        total = added_up([*run_gauges.latest(places), own])
         for key, sample in total[NAMES].samples.items() if NAMES in total else ():
             total[NAMES].samples[key] = sample._replace(value=len(self._named - CHOSEN))
         for family in filter(_has_series, total.values()):
@@ -207,5 +208,7 @@ def _add(into: dict[Key, Sample], sample: Sample, family: Family) -> None:
 
 def _together(family: Family) -> Callable[[float, float], float]:
     if family.type == "info" or family.name == LIMITS or family.name.startswith(DEVICE):  # each process tells the same
+        return max
+    if family.name in run_gauges.GAUGES:  # of processes that know as many keys, one may know more of the end
         return max
     return min if family.type == "gauge" and family.name.endswith(MOMENTS) else operator.add

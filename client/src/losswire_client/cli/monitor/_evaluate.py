@@ -3,7 +3,17 @@
 import math
 from collections.abc import Callable, Mapping
 
-from losswire.monitoring.expressions import Age, Difference, Exponential, Expression, Quantile, Rate, Ratio, Value
+from losswire.monitoring.expressions import (
+    Age,
+    Difference,
+    Exponential,
+    Expression,
+    Latest,
+    Quantile,
+    Rate,
+    Ratio,
+    Value,
+)
 from losswire_client.cli.monitor._interval import Interval, histogram_quantile
 
 Numbers = Mapping[tuple[str, ...], float]  # by the values of the labels that an expression keeps
@@ -19,6 +29,8 @@ def evaluate(expression: Expression, interval: Interval) -> Numbers:
         case Age(metric, by, where):
             earliest = interval.after.least(metric, *by, where=where)
             return {labels: interval.after.time - value for labels, value in earliest.items()}
+        case Latest(metric, of, by):
+            return interval.after.latest(metric, of, *by)
         case Quantile(q, metric, by, where):
             several = interval.buckets(metric, *by, where=where)
             return {labels: histogram_quantile(q, buckets) for labels, buckets in several.items()}

@@ -51,6 +51,17 @@ class Scrape(NamedTuple):
         """The least values of a metric, by the values of these labels."""
         return {values: min(several) for values, several in self._values(name, by, where).items()}
 
+    def latest(self, name: str, of: str, *by: str) -> dict[tuple[str, ...], float]:
+        """The values of a metric where another one is largest, by the values of these labels."""
+        others = self.samples.get(of, NO_SAMPLES)
+        most = {values: max(several) for values, several in self._values(of, by, EVERYWHERE).items()}
+        found: dict[tuple[str, ...], float] = {}
+        for labels, value in self.samples.get(name, NO_SAMPLES).items():
+            values = label_values(labels, by)
+            if values in most and others.get(labels) == most[values]:
+                found[values] = max(value, found.get(values, value))
+        return found
+
     def _values(self, name: str, by: tuple[str, ...], where: Where) -> dict[tuple[str, ...], list[float]]:
         values: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for labels, value in self.samples.get(name, NO_SAMPLES).items():

@@ -10,6 +10,7 @@ from rich.text import Text
 from losswire.monitoring.figures import FIGURES
 from losswire_client.cli.monitor import _words
 from losswire_client.cli.monitor._frame import Column, Frame, Labels
+from losswire_client.cli.monitor._runs import runs, runs_table
 from losswire_client.cli.monitor._series import series_table
 from losswire_client.cli.monitor._trends import Trends
 
@@ -27,6 +28,7 @@ def view(frame: Frame, trends: Trends, url: str) -> RenderableType:
     beside = Table.grid(padding=(0, 3))
     beside.add_row(_stages(frame), _batching(frame))
     tables = [_methods(frame, trends), _losses(frame, trends), beside, series_table(frame)]
+    tables += [runs_table(frame)] if runs(frame) else []
     return Group(_header(frame, url), *(part for table in tables for part in ("", table)))
 
 

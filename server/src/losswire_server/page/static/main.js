@@ -5,6 +5,7 @@ import { Figures } from "./numbers/figures.js";
 import { History } from "./numbers/history.js";
 import { Interval } from "./numbers/interval.js";
 import { Poller } from "./poller.js";
+import { Runs } from "./views/runs.js";
 import { Sections } from "./views/sections.js";
 import { Series } from "./views/series.js";
 import { Status } from "./views/status.js";
@@ -19,12 +20,14 @@ async function start() {
   const history = restored();
   const status = new Status();
   const [tiles, series] = [new Tiles(byId("tiles"), figures), new Series(figures)];
+  const runs = new Runs(figures);
   const sections = new Sections(byId("sections"), figures);
   let latest;
 
   function draw() {
     tiles.draw(history, latest.readings, latest.totals);
     series.draw(history, latest.readings, latest.totals);
+    runs.draw(latest.totals); // before the sections, which look whether there are any
     sections.draw(history, latest.readings);
   }
 

@@ -8,6 +8,7 @@ const KINDS = {
   rate: (expression, interval) => interval.rates(expression),
   value: (expression, { after }) => after.folded((left, right) => left + right, expression),
   age: (expression, { after }) => mapped(after.folded(Math.min, expression), (start) => after.time - start),
+  latest: ({ metric, of, by }, { after }) => after.latest(metric, of, by),
   quantile: (expression, interval) =>
     mapped(interval.buckets(expression), (buckets) => quantile(expression.q, buckets)),
   ratio: ({ over, under }, interval) => joined(over, under, interval, (left, right) => left / right),

@@ -25,6 +25,18 @@ export class Scrape {
     }
     return numbers;
   }
+
+  /** The values of a metric where another one is largest, by the values of labels. */
+  latest(metric, of, by) {
+    const [others, most] = [this.of(of), this.folded(Math.max, { metric: of, by, where: {} })];
+    const numbers = new Map();
+    for (const [text, { labels, value }] of this.of(metric)) {
+      const key = keyOf(labels, by);
+      if (others.has(text) && others.get(text).value === most.get(key))
+        numbers.set(key, numbers.has(key) ? Math.max(numbers.get(key), value) : value);
+    }
+    return numbers;
+  }
 }
 
 /** The increases of counters between two scrapes. */

@@ -32,6 +32,16 @@ export const SERIES = {
   ],
 };
 
+/** The columns of the table of runs. */
+export const RUNS = {
+  progress: "run_progress",
+  keys: "run_keys",
+  rows: "run_rows",
+  mean: "run_mean_loss",
+  nonfinite: "run_nonfinite_rows",
+  finished: "run_finished",
+};
+
 /** The order of sections; others follow. */
 const ORDER = ["Traffic", "Latency", "Where the time goes", "Batching", "Saturation", "Errors"];
 
@@ -47,6 +57,7 @@ const ELSEWHERE = new Set([
   ...Object.values(HEAD),
   ...[SERIES.mean, SERIES.unsummed, SERIES.nonfinite],
   ...SERIES.columns.map(({ figure }) => figure),
+  ...Object.values(RUNS),
 ]);
 
 /** The sections that have charts, in order, with the figures of these charts. */

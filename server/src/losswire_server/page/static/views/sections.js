@@ -30,11 +30,12 @@ class Section {
   constructor(place, title, figures) {
     const id = `section-${title.toLowerCase().replaceAll(" ", "-")}`;
     const grid = element("div", { class: "charts" });
-    const begun = byId(id)?.closest("section"); // the page itself has the section of losses
+    const begun = byId(id)?.closest("section"); // the page itself has those of losses and runs
     this.element = begun ?? element("section", { "aria-labelledby": id }, element("h2", { id }, title));
     this.element.append(grid);
     this.isRare = figures.every(({ only }) => only);
     this.panels = figures.map((figure) => new Panel(grid, figure));
+    this.way = document.querySelector(`#ways a[href="#${id}"]`)?.closest("li");
     if (begun) return;
     this.way = element("li", {}, element("a", { href: `#${id}` }, title));
     byId("ways").append(this.way);
@@ -43,8 +44,9 @@ class Section {
 
   draw(history, readings) {
     for (const panel of this.panels) panel.draw(history, readings);
-    this.element.hidden = this.isRare && this.panels.every((panel) => panel.isEmpty);
-    if (this.way) this.way.hidden = this.element.hidden;
+    const hasRows = this.element.querySelector("tbody tr") !== null;
+    this.element.hidden = this.isRare && !hasRows && this.panels.every((panel) => panel.isEmpty);
+    this.way.hidden = this.element.hidden;
   }
 }
 
