@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from losswire.losses import LOSSES
-from losswire_client import TLS, Client, LosswireError
+from losswire_client import TLS, Client, ConflictError, LosswireError
 
 _DTYPES = (np.float64, np.float32, np.float16, ml_dtypes.bfloat16)
 _RNG = np.random.default_rng(0)
@@ -69,11 +69,14 @@ def _call_until(done: threading.Event, caller: Caller) -> None:
     transports = ("unary", "stream", "shared_memory")
     clients = {transport: caller.client(transport=transport) for transport in transports}
     pack = caller.client(coalesce=True)
-    while not done.is_set():
+    for turn in itertools.count():
+        if done.is_set():
+            break
         for transport, client in clients.items():
             _every_form(client, transport)
         _together(pack)
         _odd(clients["unary"])
+        _keyed(clients["unary"], turn)
         _wrong(caller, clients["unary"])
     for client in (*clients.values(), pack):
         client.close()
@@ -104,6 +107,15 @@ def _together(client: Client) -> None:
             calls = [threads.submit(getattr(client, loss), values, target, series="pack") for _ in range(8)]
             for call in calls:
                 call.result()
+
+
+def _keyed(client: Client, turn: int) -> None:
+    """A key that counts, the same again, and the same with other numbers. All servers add to one run."""
+    run = client.run("live", expected_keys=10**6)
+    key = f"{client.target}/{turn}"
+    for logits in (_LOGITS, _LOGITS, -_LOGITS):
+        with suppress(ConflictError):
+            run.cross_entropy(logits, _TARGET, key=key)
 
 
 def _odd(client: Client) -> None:

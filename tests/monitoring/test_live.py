@@ -35,7 +35,8 @@ def prometheus(tmp_path_factory) -> Iterator[Prometheus]:
         **write_certificate(folder, authority, "127.0.0.1"),
         **write_tokens(folder, known="secret", hasty=("hasty", "requests_per_second = 1")),
     }
-    with launch(log_level="error", **secured) as one, launch(processes=2) as two:
+    runs = str(folder / "runs.db")
+    with launch(log_level="error", runs=runs, **secured) as one, launch(processes=2, runs=runs) as two:
         callers = Caller(one.target, folder / "ca.crt", "secret", "hasty"), Caller(two.target)
         with scraping([one.metrics_url, two.metrics_url], folder) as scraped, under_load(*callers):
             eventually(lambda: scraped.values('count(up{job="losswire"} == 1)') == [2])
@@ -107,6 +108,16 @@ def test_rules_are_evaluated(prometheus):
     eventually(lambda: all(rule["health"] == "ok" for rule in rules()))
     assert len(rules()) > len(recorded())
     assert all(finite(prometheus, name) for name in recorded())
+
+
+def test_servers_tell_the_same_of_a_run(prometheus):
+    """Three processes add to it, of two servers. The panels show the one that knows most of it."""
+    keys = promql(FIGURES["run_keys"].curves[0].expression, "10s")
+    before = finite(prometheus, keys)[0]
+    eventually(lambda: finite(prometheus, keys)[0] > before)
+    assert len(finite(prometheus, keys)) == 1
+    means = finite(prometheus, 'count_values without () ("mean", losswire_run_mean_loss)')
+    assert 1 <= len(means) <= 2  # of two scrapes, a moment apart
 
 
 def test_mean_below_zero_is_that_of_what_was_sent(prometheus):

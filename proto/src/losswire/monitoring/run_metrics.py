@@ -57,5 +57,5 @@ RUNS = (
         "The mean of all of a run's rows, of whatever server, rounded once. It is no part of a larger mean.",
         _RUN,
     ),
-    Metric("losswire_run_finished", "gauge", "1", "1 for a run that is finished, 0 for one that is not.", _RUN),
+    Metric("losswire_run_finished", "gauge", "1", "Whether a run is finished: 1 if it is, 0 if not.", _RUN),
 )
