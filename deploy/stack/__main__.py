@@ -1,7 +1,8 @@
 """Starts what docker-compose.yml has as processes of this machine, from the same files, and sends a load through it.
 
-These are two servers behind Envoy, a Prometheus that scrapes them, and Grafana if the machine has it. The demo trains
-through Envoy once, and other calls of all kinds go on until Ctrl-C, or for so many seconds. Run it with ``make stack``.
+These are two servers behind Envoy, a PostgreSQL in which both keep runs, a Prometheus that scrapes them, and Grafana if
+the machine has it. The demo trains through Envoy once, and other calls of all kinds go on until Ctrl-C, or for so many
+seconds. Run it with ``make stack``.
 If one of them ends by itself, all do. The exit status is 1 if something did not start, or ended, or a call failed.
 """
 

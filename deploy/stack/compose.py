@@ -1,5 +1,6 @@
 """What docker-compose.yml says of a service."""
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -37,10 +38,15 @@ def _service(told: dict[str, Any]) -> Service:
     return Service(
         replicas=told.get("deploy", {}).get("replicas", 1),
         command=shlex.split(told.get("command", "")),
-        environment={name: str(value) for name, value in told.get("environment", {}).items()},
+        environment={name: _expanded(str(value)) for name, value in told.get("environment", {}).items()},
         published=dict(_published(text) for text in told.get("ports", [])),
         mounted=dict(_mounted(text) for text in told.get("volumes", []) if text.startswith("./")),
     )
+
+
+def _expanded(text: str) -> str:
+    """As in ${NAME:-default}."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: os.environ.get(found[1]) or found[2], text)
 
 
 def _published(text: str) -> tuple[int, range]:

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,12 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from losswire_client import Client, InvalidArgumentError, LosswireError, Retry
+from losswire_client import Client, ConflictError, InvalidArgumentError, LosswireError, Retry
 
 Array = npt.NDArray[Any]
 Call = Callable[[Client, np.random.Generator], object]
 ROWS, CLASSES = 64, 100
+KEYS = [f"shard-{number}" for number in range(50)]
 LARGE = (512, 4000)  # 8 MB: a stream of slabs
 RETRY = Retry(seconds=2.0)  # nothing that ends comes back, so that waiting longer only delays the end
 
@@ -133,6 +134,29 @@ def resident(client: Client, rng: np.random.Generator) -> object:
     return client.cross_entropy(array, target, grad=True, series="language-model")
 
 
+class Worker:
+    """Fills one run after the other, key by key, and sends each key again, as if it had crashed before the answer.
+
+    The last key of each run comes with other numbers too, which is refused.
+    """
+
+    def __init__(self) -> None:
+        self._number = 1
+
+    def __call__(self, client: Client, rng: np.random.Generator) -> object:
+        run = client.run(f"stack/{self._number}", expected_keys=len(KEYS), series="validation")
+        missing = run.missing(KEYS)
+        if not missing:
+            self._number += 1
+            return run.finish()
+        batch = logits(rng)
+        for _ in range(2):
+            run.cross_entropy(*batch, key=missing[0])
+        with suppress(ConflictError):
+            return len(missing) == 1 and run.cross_entropy(*logits(rng), key=missing[0])
+        return run
+
+
 KINDS = {
     "training": Kind(training, 0.05),
     "training beside it": Kind(training, 0.05),
@@ -140,6 +164,7 @@ KINDS = {
     "language model": Kind(language_model, 0.5),
     "likelihoods": Kind(likelihoods, 0.2),
     "labels": Kind(labelling, 0.2),
+    "runs": Kind(Worker(), 0.2),
     "mistakes": Kind(mistaken, 1.0),
     "shared memory": Kind(resident, 0.5, is_beside_the_server=True),
 }

@@ -20,6 +20,8 @@ from deploy.stack.ports import HOST, Ports
 from losswire_server import launch
 
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is another one to a proxy
+OURS = "LOSSWIRE_"
+HERE_OTHERWISE = ("insecure", "log_format", "drain_seconds")
 START_SECONDS, STOP_SECONDS = 60.0, 10.0
 UNPACKED_PAGES = debian.ROOT / "usr/share/prometheus/web/"  # those of Debian's Prometheus, if it is not installed
 
@@ -29,12 +31,18 @@ class NotStartedError(Exception):
 
 
 @contextmanager
-def servers(service: Service, ports: Ports) -> Iterator[list[int]]:
-    """The servers, which serve when the block begins: their process ids."""
-    settings = {name.removeprefix("LOSSWIRE_").lower(): value for name, value in service.environment.items()}
+def servers(service: Service, ports: Ports, runs: str) -> Iterator[list[int]]:
+    """The servers, which serve when the block begins: their process ids.
+
+    Args:
+        service: What they are told.
+        ports: Where they listen.
+        runs: Where they keep runs.
+    """
     given: dict[str, Any] = {
-        name: value for name, value in settings.items() if name not in ("insecure", "log_format", "drain_seconds")
+        name.removeprefix(OURS).lower(): value for name, value in service.environment.items() if name.startswith(OURS)
     }
+    given = {name: value for name, value in given.items() if name not in HERE_OTHERWISE} | {"runs": runs}
     # A process does not get the signals that the thread which starts it holds back. So Ctrl-C reaches the servers
     # through us, after what calls them.
     held = signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP}

@@ -9,6 +9,7 @@ from deploy.stack.compose import Service
 HOST = "127.0.0.1"
 INSIDE = {  # the ports at which each service listens, also those that are not published
     "server": (50051, 9464),
+    "postgres": (),  # by a socket in its folder
     "envoy": (50051, 9901, 9902),
     "prometheus": (9090,),
     "grafana": (3000,),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from deploy.stack import pieces
 from deploy.stack.compose import services
+from deploy.stack.database import postgres
 from deploy.stack.ports import Ports, choose
 
 
@@ -32,8 +33,11 @@ def running(*, any_free: bool = False, scrape_interval: str | None = None) -> It
         folders = {name: folder / name for name in told}
         for each in folders.values():
             each.mkdir()
-        servers = stack.enter_context(pieces.servers(told["server"], ports))
-        begun: dict[str, int | None] = {f"server {number}": pid for number, pid in enumerate(servers, 1)}
+        Path(folder).chmod(0o711)  # PostgreSQL is another user if this one is root
+        database = stack.enter_context(postgres(folders["postgres"]))
+        begun: dict[str, int | None] = {"PostgreSQL": database.pid}
+        servers = stack.enter_context(pieces.servers(told["server"], ports, database.url))
+        begun |= {f"server {number}": pid for number, pid in enumerate(servers, 1)}
         begun["Envoy"] = stack.enter_context(pieces.envoy(told["envoy"], ports, folders["envoy"]))
         begun["Prometheus"] = stack.enter_context(
             pieces.prometheus(told["prometheus"], ports, folders["prometheus"], scrape_interval)

@@ -43,6 +43,14 @@ def container(face: str) -> Any:
     return only
 
 
+def with_component(name: str, folder: Path) -> dict[str, Any]:
+    """The base with one component."""
+    parts = {"resources": ["base"], "components": [f"components/{name}"]}
+    made = {kind: [os.path.relpath(FOLDER / part, folder) for part in folders] for kind, folders in parts.items()}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    return rendered(str(folder))
+
+
 def custom(kind: str) -> Any:
     """The published schema of a kind that is not Kubernetes' own, as a model."""
     if kind == "PodMonitor":
@@ -65,10 +73,7 @@ def test_kinds_of_kubernetes_are_valid(face, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_autoscaler_is_valid_and_asks_what_the_adapter_tells(tmp_path, version):
-    parts = {"resources": ["base"], "components": ["components/autoscaling-adapter"]}
-    made = {name: [os.path.relpath(FOLDER / part, tmp_path) for part in folders] for name, folders in parts.items()}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    told = rendered(str(tmp_path))
+    told = with_component("autoscaling-adapter", tmp_path)
     scaler = told["HorizontalPodAutoscaler"]
     kubernetes_validate.validate(scaler, version, strict=True)
     assert scaler["spec"]["scaleTargetRef"]["name"] == told["Deployment"]["metadata"]["name"]
@@ -149,6 +154,18 @@ def test_all_select_the_same_pods(face):
     if "PodMonitor" in told:
         selectors.append(told["PodMonitor"]["spec"]["selector"]["matchLabels"])
     assert all(selector == labels for selector in selectors)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_servers_are_told_where_runs_are_by_a_secret(tmp_path, version):
+    deployment = with_component("runs", tmp_path)["Deployment"]
+    kubernetes_validate.validate(deployment, version, strict=True)
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    (entry,) = [entry for entry in only["env"] if entry["name"] == "LOSSWIRE_RUNS"]
+    secret = entry["valueFrom"]["secretKeyRef"]
+    assert entry.keys() == {"name", "valueFrom"}  # no address and no password in the manifest
+    said = (FOLDER / "components/runs/kustomization.yaml").read_text()
+    assert f"secret generic {secret['name']} --from-literal={secret['key']}=" in said
 
 
 def test_service_is_headless_and_tells_no_metrics():

@@ -31,7 +31,8 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 
 def test_settings_of_the_server_exist(monkeypatch):
-    environment = COMPOSE["server"].get("environment", {})
+    every = COMPOSE["server"].get("environment", {})
+    environment = {name: value for name, value in every.items() if name != "PGPASSWORD"}  # the database's own
     assert {name.removeprefix("LOSSWIRE_").lower() for name in environment} <= set(Settings.model_fields)
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
@@ -63,6 +64,21 @@ def test_grafana_asks_the_prometheus_of_the_dashboards():
     dashboards = provider["options"]["path"]
     home = grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (grafana.mounted[dashboards] / Path(home).relative_to(dashboards)).exists()
+
+
+def test_servers_wait_for_the_database_that_they_are_told():
+    server, database = COMPOSE["server"], COMPOSE["postgres"]
+    url = urllib.parse.urlparse(server["environment"]["LOSSWIRE_RUNS"])
+    assert server["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    told = database["environment"]
+    assert (url.hostname, url.username, url.path) == ("postgres", told["POSTGRES_USER"], f"/{told['POSTGRES_DB']}")
+    assert services()["server"].environment["PGPASSWORD"] == services()["postgres"].environment["POSTGRES_PASSWORD"]
+
+
+def test_variables_of_the_environment_have_defaults(monkeypatch):
+    assert services()["postgres"].environment["POSTGRES_PASSWORD"] == "losswire"
+    monkeypatch.setenv("LOSSWIRE_POSTGRES_PASSWORD", "own")
+    assert services()["postgres"].environment["POSTGRES_PASSWORD"] == "own"
 
 
 def test_envoy_listens_where_it_is_published():

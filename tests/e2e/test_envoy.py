@@ -31,7 +31,8 @@ LOGITS, TARGET = np.array([[0.5, 1.5, -1.0], [2.0, 0.1, 0.3]], np.float32), np.a
 def secured(tmp_path_factory) -> Iterator[int]:
     """The port of a server that knows callers by tokens."""
     tokens = write_tokens(tmp_path_factory.mktemp("tokens"), tests=TOKEN)["tokens"]
-    with launch(tokens=tokens) as server:
+    runs = str(tmp_path_factory.mktemp("runs") / "runs.db")
+    with launch(tokens=tokens, runs=runs) as server:
         yield int(server.target.rpartition(":")[2])
 
 
@@ -117,6 +118,35 @@ def test_json_of_several_megabytes_passes(proxy):
     large = np.zeros((1000, 1000), np.float32)
     status, body = proxy.post("Evaluate", request(large, np.zeros(1000, np.int64), outputs={"gradient": {}}))
     assert (status, json.loads(body)["gradient"]["shape"]) == (200, ["1000", "1000"])
+
+
+def test_run_is_made_filled_watched_and_finished_in_json(proxy):
+    spec = {"crossEntropy": {}, "reduction": "REDUCTION_MEAN"}
+
+    def ask(method: str, **asked: Any) -> Any:
+        status, body = proxy.post(method, asked, service="RunService")
+        assert status == 200, body
+        return json.loads(body)
+
+    assert ask("CreateRun", name="json", spec=spec, expectedKeyCount="1")["created"]
+    assert ask("FindMissingKeys", name="json", keys=["k"])["missing"] == ["k"]
+    status, body = proxy.post("Evaluate", request(exact={}, runKey={"run": "json", "key": "k"}))
+    assert status == 200, body
+    assert ask("FinishRun", name="json")["run"]["totals"]["keyCount"] == "1"
+    (seen,) = ask("WatchRun", name="json")  # a stream is a list in JSON
+    assert seen["run"]["finishTime"]
+    status, body = proxy.post("GetRun", {"name": "other"}, service="RunService")
+    assert (status, json.loads(body)["details"][0]["reason"]) == (404, "RUN_NOT_FOUND")
+
+
+def test_run_is_watched_while_it_is_filled(proxy):
+    with proxy.client() as client:
+        run = client.run("long", expected_keys=1)
+        seen = run.watch(interval=0.1)
+        assert next(seen).key_count == 0
+        run.cross_entropy(LOGITS, TARGET, key="k")
+        run.finish()
+        assert [each.is_finished for each in seen][-1]
 
 
 def test_json_of_an_error_has_its_details(proxy):

@@ -16,6 +16,7 @@ from tests.documents import ROOT
 
 DIGEST = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
 NOBODY = "65534:65534"
+POSTGRES = "999:999"  # the image's own, whose the volume is
 
 
 def loaded(name: str) -> Any:
@@ -56,7 +57,7 @@ def test_digests_are_those_that_make_renews():
     from deploy.lock_images import FILES, PINNED
 
     written = {name: PINNED.findall((ROOT / name).read_text()) for name in FILES}
-    assert [len(found) for found in written.values()] == [1, 3, 1]
+    assert [len(found) for found in written.values()] == [1, 4, 1]
 
 
 def pins(name: str) -> list[tuple[Requirement, list[str]]]:
@@ -136,10 +137,10 @@ def test_service_has_no_rights_that_it_does_not_need(name):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["user"] == NOBODY
+    assert service["user"] == {"postgres": POSTGRES}.get(name, NOBODY)
     assert "/tmp" in service["tmpfs"]
     assert not {"privileged", "cap_add", "network_mode", "pid"} & service.keys()
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     mounted = [volume for volume in service.get("volumes", []) if volume.startswith((".", "/"))]
     assert all(volume.endswith(":ro") for volume in mounted)
 
@@ -160,7 +161,15 @@ def test_insecure_server_is_reached_by_services_alone():
     assert COMPOSE["server"]["environment"]["LOSSWIRE_INSECURE"] == "true"
     assert [port.rpartition(":")[2] for port in COMPOSE["server"]["ports"]] == ["9464"]
     assert "ports" not in TLS["server"]
-    assert TLS.keys() == {"server", "envoy"}
+    assert TLS.keys() == {"server", "postgres", "envoy"}
+
+
+def test_database_of_runs_is_reached_by_servers_alone():
+    assert "ports" not in COMPOSE["postgres"]
+    given = (COMPOSE["server"]["environment"]["PGPASSWORD"], COMPOSE["postgres"]["environment"]["POSTGRES_PASSWORD"])
+    assert len(set(given)) == 1
+    for password in (TLS["server"]["environment"]["PGPASSWORD"], TLS["postgres"]["environment"]["POSTGRES_PASSWORD"]):
+        assert password.startswith("${LOSSWIRE_POSTGRES_PASSWORD:?")  # other machines reach Envoy: it has no default
 
 
 def test_callers_of_other_machines_need_encryption_and_tokens(monkeypatch):

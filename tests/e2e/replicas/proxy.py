@@ -42,9 +42,9 @@ class Proxy:
         value: int = found["value"]
         return value
 
-    def post(self, method: str, request: Json, token: str = TOKEN) -> tuple[int, bytes]:
+    def post(self, method: str, request: Json, token: str = TOKEN, service: str = "LossService") -> tuple[int, bytes]:
         """Status and body of the response to a request in JSON."""
-        url = f"https://{self.target}/losswire.v1.LossService/{method}"
+        url = f"https://{self.target}/losswire.v1.{service}/{method}"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         call = urllib.request.Request(url, json.dumps(request).encode(), headers)
         try:

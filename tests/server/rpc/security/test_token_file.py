@@ -19,6 +19,7 @@ requests_per_second = 50
 bytes_per_second = 1e6
 losses = ["cross_entropy"]
 series = ["team/*"]
+runs = ["team/*", "shared"]
 """
     file = tmp_path / "tokens.toml"
     file.write_text(entry("a", "1", permits) + entry("a", "2", permits) + entry("b", "3"))
@@ -32,8 +33,8 @@ series = ["team/*"]
         "requests_per_second": 50,
         "bytes_per_second": 1e6,
     }
-    assert (one.losses, one.series) == (("cross_entropy",), ("team/*",))
-    assert (plain.own_limits, plain.losses, plain.series) == ({}, None, None)
+    assert (one.losses, one.series, one.runs) == (("cross_entropy",), ("team/*",), ("team/*", "shared"))
+    assert (plain.own_limits, plain.losses, plain.series, plain.runs) == ({}, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ series = ["team/*"]
         (entry("a", "1", "bytes_per_second = -1"), "tokens: 0.bytes_per_second: .*, got -1"),
         (entry("a", "1", "losses = ['mse']"), "tokens: 0.losses: expected some of cross_entropy, "),
         (entry("a", "1", "losses = 'nll_loss'"), "tokens: 0.losses: Input should be a valid tuple"),
+        (entry("a", "1", "runs = 'team/*'"), "tokens: 0.runs: Input should be a valid tuple"),
         (entry("a", "1") + entry("b", "1"), "tokens: expected each hash once, got that of b again"),
         (entry("a", "1") + entry("a", "2", "requests = 5"), "tokens: expected the tokens of a to permit the same"),
         ("[[tokens]", "tokens: expected a TOML file, got '.*': .*line 1"),
