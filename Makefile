@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo demo-runs test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
+.PHONY: help demo demo-runs test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -94,6 +94,9 @@ bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over th
 
 bench-stack: .venv/ready .debian/ready ## measure what evaluations take of a processor, in a server and in Envoy
 	.venv/bin/python -m benchmarks.stack $(ARGS)
+
+bench-run-size: .venv/ready ## measure how many bytes a key of a run takes on disk, in SQLite and PostgreSQL
+	.venv/bin/python -m benchmarks.run_size $(ARGS)
 
 fuzz: .venv/fuzz ## fuzz what reads callers' bytes, guided by coverage; ARGS="--seconds 3600 streams"
 	.venv/bin/python -m trials.fuzz $(ARGS)
