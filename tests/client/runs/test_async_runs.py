@@ -11,11 +11,11 @@ from tests.client.runs.batches import LOGITS, TARGET, WEIGHT, shards
 
 
 @pytest.fixture
-def awaited(service) -> Callable[[Callable[[AsyncClient], Awaitable[Any]]], Any]:
+def awaited(keeping) -> Callable[[Callable[[AsyncClient], Awaitable[Any]]], Any]:
     """What a coroutine function gives for a client that is awaited."""
 
     async def use(function):
-        async with AsyncClient(service.target, timeout=20) as client:
+        async with AsyncClient(keeping, timeout=20) as client:
             return await function(client)
 
     return lambda function: asyncio.run(use(function))

@@ -71,16 +71,16 @@ def test_other_kinds_of_sums_are_refused(keeper, exact):
         keeper.cross_entropy(LOGITS, TARGET, exact=exact)
 
 
-def test_batches_that_travel_together_have_their_own_sums(service):
+def test_batches_that_travel_together_have_their_own_sums(relay):
     async def sums():
-        async with AsyncClient(service.target, coalesce=True) as client:
+        async with AsyncClient(relay.target, coalesce=True) as client:
             calls = [client.cross_entropy(LOGITS[n : n + 2], TARGET[n : n + 2], exact=True) for n in range(20)]
             return [result.exact for result in await asyncio.gather(*calls)]
 
     found = asyncio.run(sums())
     with_keys = [each.row_count for each in found]
     assert with_keys == [int((TARGET[n : n + 2] != -100).sum()) for n in range(20)]
-    assert any(kind.startswith("pack of ") for kind in service.transports)
+    assert any(kind.startswith("pack of ") for kind in relay.transports)
 
 
 def test_map_gives_exact_sums(connect):

@@ -1,48 +1,17 @@
-"""Runs of a service in this process. It answers the methods of `RunService` by their names, with their messages."""
+"""Runs of a service in this process."""
 
 import asyncio
 import threading
-from typing import Any
 
-import grpc
 import pytest
 
-from losswire import v1
 from losswire_client import NotFoundError, UnavailableError, testing
-from losswire_server.in_process import CallFailedError
 from tests.client.runs.batches import shards
-from tests.client.runs.fake_service import FakeService, Losses, Runs
-
-
-class Context:
-    """What a servicer asks of a call that has no connection."""
-
-    def abort_with_status(self, status: grpc.Status) -> None:
-        raise CallFailedError(status.code, status.details, status.trailing_metadata)
-
-
-class InProcess:
-    """As the server's, but for what it evaluates by."""
-
-    registry = None
-
-    def __init__(self) -> None:
-        service = FakeService()
-        self._servicers = Losses(service), Runs(service)
-
-    def call(self, method: str, request: Any, timeout: float, _: Any) -> Any:
-        assert timeout > 0
-        losses, runs = self._servicers
-        answer = getattr(losses if hasattr(losses, method) else runs, method)(request, Context())
-        return answer.SerializeToString() if isinstance(answer, v1.EvaluateResponse) else answer
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture
-def here(monkeypatch):
-    monkeypatch.setattr("losswire_client.testing._find", lambda: InProcess)
-    with testing.Service() as service:
+def here(tmp_path):
+    with testing.Service(runs=str(tmp_path / "runs.db")) as service:
         yield service
 
 

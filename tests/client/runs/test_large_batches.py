@@ -18,12 +18,11 @@ TARGET = np.random.default_rng(2).integers(0, SHAPE[1], SHAPE[0])
         ({"transport": "unary", "coalesce": True}, "unary"),
     ],
 )
-def test_large_batch_counts_by_each_transport(service, connect, name, options, way):
-    with connect(**options) as client:
+def test_large_batch_counts_by_each_transport(relay, through, name, options, way):
+    with through(**options) as client:
         run = client.run(name, by_class=True)
-        service.transports.clear()
         first = run.cross_entropy(LOGITS, TARGET, key="a", exact="by_class")
-        assert service.transports == [way]
+        assert relay.transports == [way]
         again = run.cross_entropy(LOGITS, TARGET, key="a", slice="")
         assert (first.was_counted, again.was_counted) == (False, True)
         result = run.result()

@@ -46,9 +46,9 @@ def test_pickled_run_is_small(keeper, name):
     assert len(pickle.dumps(keeper.get_run(name))) <= before + 10
 
 
-def test_pickled_async_run_works(service, name):
+def test_pickled_async_run_works(keeping, name):
     async def count():
-        async with AsyncClient(service.target) as client:
+        async with AsyncClient(keeping) as client:
             pickled = pickle.dumps(await client.run(name))
         run = pickle.loads(pickled)
         async with run.client:
@@ -73,8 +73,8 @@ with Client(sys.argv[1]) as client:
 """
 
 
-def test_interrupted_watch_leaves_the_client_well(service, name):
-    done = run_program([sys.executable, "-c", INTERRUPTED, service.target, name], capture_output=True, check=True)
+def test_interrupted_watch_leaves_the_client_well(keeping, name):
+    done = run_program([sys.executable, "-c", INTERRUPTED, keeping, name], capture_output=True, check=True)
     assert done.stdout == b"True\n"
 
 
@@ -93,6 +93,6 @@ with Client(sys.argv[1]) as client:
 """
 
 
-def test_child_of_a_fork_adds_to_a_run_that_is_watched(service, name):
-    done = run_program([sys.executable, "-c", FORKING, service.target, name], capture_output=True, check=True)
+def test_child_of_a_fork_adds_to_a_run_that_is_watched(keeping, name):
+    done = run_program([sys.executable, "-c", FORKING, keeping, name], capture_output=True, check=True)
     assert done.stdout == b"[True]\n"

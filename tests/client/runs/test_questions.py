@@ -86,16 +86,3 @@ def test_wrong_count_is_not_finished(keeper, name):
             run.finish(count=count)
     with pytest.raises(InvalidArgumentError):
         run.finish()
-
-
-def test_watch_ends_with_the_run(keeper, name):
-    run, seen = keeper.run(name), []
-    for state, (key, shard) in zip(run.watch(interval=0.1), shards().items(), strict=False):
-        seen.append(state.key_count)
-        run.evaluate(*shard, key=key)
-    assert seen == [0, 1, 2, 3, 4]
-    states = run.watch(interval=0.1)
-    assert next(states).key_count == 5
-    run.finish(count=5)
-    assert [state.is_finished for state in states] == [True]
-    assert [state.is_finished for state in run.watch()] == [True]

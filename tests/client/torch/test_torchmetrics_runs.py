@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 
 from losswire_client import AsyncClient, Client, InvalidArgumentError
 from losswire_client.torchmetrics import BinaryCrossEntropy, CrossEntropy
-from tests.client.runs.fake_service import serving_runs
+from tests.helpers import serving
 from tests.processes import run as run_program
 
 torch.manual_seed(0)
@@ -24,8 +24,11 @@ SIZES = (100, 0, 7, 31)
 
 
 @pytest.fixture(scope="module")
-def keeper():
-    with serving_runs() as service, Client(service.target, timeout=20) as client:
+def keeper(tmp_path_factory):
+    with (
+        serving(runs=str(tmp_path_factory.mktemp("runs") / "runs.db")) as server,
+        Client(f"127.0.0.1:{server.port}", timeout=20) as client,
+    ):
         yield client
 
 
