@@ -15,8 +15,8 @@ from losswire_server.runs.writing.asked import Call, Work, answer
 from losswire_server.runs.writing.tally import Outcome
 
 MOST_ENTRIES = 1024  # of one bundle
-# A bundle takes the interpreter's lock from the event loop for as long as some forty entries do. So a bundle waits until
-# all callers are there again who were there a moment ago, and for so long at most. One caller alone waits for nobody.
+# A bundle takes the interpreter's lock from the event loop for as long as some forty entries do. So a bundle waits for
+# all callers who were there a moment ago, and for so long at most. One caller alone waits for nobody.
 COMPANY_SECONDS = 0.010
 PAUSE_SECONDS = 60.0  # after upkeep has failed
 
