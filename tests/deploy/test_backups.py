@@ -80,7 +80,7 @@ def test_dump_of_a_database_is_of_one_moment(database):
     with psycopg.connect(place, autocommit=True) as connection:
         connection.execute("CREATE DATABASE restored")
     restored = plain(place).replace("/postgres?", "/restored?")
-    command = [programs / "psql", "--quiet", "--set=ON_ERROR_STOP=1", restored]
+    command = [str(programs / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", restored]
     run(command, input=dump.stdout, capture_output=True, check=True, env={**os.environ, "PSQLRC": "/dev/null"})
     check_copy(restored, least)
 

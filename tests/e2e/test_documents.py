@@ -23,6 +23,7 @@ TASKS = [
     for document in BY_TASK
     for section in dict.fromkeys(section for section, _, _ in fences(document, "python", "console"))
 ]
+SLOW = {"Evaluate on a Ray cluster"}  # the cluster takes its time to start
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,10 @@ def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) ->
         assert line == words or (words.endswith("...") and line.startswith(words.removesuffix("...")))
 
 
-@pytest.mark.parametrize(("document", "section"), TASKS, ids=[section for _, section in TASKS])
+@pytest.mark.parametrize(
+    ("document", "section"),
+    [pytest.param(*task, id=task[1], marks=[pytest.mark.slow] * (task[1] in SLOW)) for task in TASKS],
+)
 def test_task_can_be_done(document, section, server, target, runs, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs.db").symlink_to(runs)

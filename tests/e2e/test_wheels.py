@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
                 ),
             },
         ),
-        ("client", {"losswire_client/py.typed", "losswire_client/_client.py"}),
+        ("client", {"losswire_client/py.typed", "losswire_client/_client.py", "losswire_client/ray/_guard.py"}),
     ],
 )
 def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
@@ -60,7 +60,7 @@ def test_engine_wheel_without_a_compiler(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", ["cli", "testing"])
+@pytest.mark.parametrize("extra", ["cli", "ray", "testing"])
 def test_client_installs_from_a_clone(extra, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")  # compiling takes longer than all the rest
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from losswire_client import Client
-from tests.client.runs.fake_service import FakeService, serving_runs
+from tests.client.runs.relay import Relay, relaying
 from tests.helpers import serving
 
 
@@ -40,9 +40,10 @@ def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture
-def service() -> Iterator[FakeService]:
-    with serving_runs() as running:
-        yield running
+def relay(keeper: Client) -> Iterator[Relay]:
+    """What stands before that server, to see and lose answers."""
+    with relaying(keeper.target) as between:
+        yield between
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from losswire_client import Client, ConflictError, InvalidArgumentError, Precond
 from losswire_client.ray import evaluate, serve
 from tests.client.ray.datasets import DOMAIN, KEYS, LOGITS, TARGET, save, slices_of, table, whole
 from tests.client.ray.living import is_alive, workers
-from tests.client.runs.fake_store import RefusedError
+from tests.client.runs.relay import Refusal
 from tests.helpers import eventually
 from tests.watchdog import started_by
 
@@ -39,21 +39,20 @@ def test_files_are_evaluated_to_the_last_bit(keeper, name, tmp_path):
     assert (again.is_finished, again.sums, again.key_count) == (True, result.sums, result.key_count)
 
 
-def test_killed_worker_counts_nothing_twice(service, tmp_path, monkeypatch):
-    folder, counted, killed = tmp_path, service.evaluate, list[int]()
-    parquet.write_table(table(), folder / "a.parquet", row_group_size=10)
+def test_killed_worker_counts_nothing_twice(relay, name, tmp_path):
+    killed = list[int]()
+    parquet.write_table(table(), tmp_path / "a.parquet", row_group_size=10)
+    with Client(relay.target, timeout=20) as client:
+        run = client.run(name)
 
-    def evaluate_and_kill(*arguments):
-        answer = counted(*arguments)
-        if answer.was_counted is False and len(service.store.get("val").keys) == 5 and not killed:
-            killed.extend(workers())
-            for worker in killed:
-                os.kill(worker, signal.SIGKILL)  # its key counts, and it will never know
-        return answer
+        def kill(_: bytes) -> None:
+            if has_keys(run, 5) and not killed:
+                killed.extend(workers())
+                for worker in killed:
+                    os.kill(worker, signal.SIGKILL)  # its key counts, and it will never know
 
-    monkeypatch.setattr(service, "evaluate", evaluate_and_kill)
-    with Client(service.target, timeout=20) as client:
-        result = evaluate(folder, client.run("val"), root=folder, workers=1, finish=True)
+        relay.before_answer = kill
+        result = evaluate(tmp_path, run, root=tmp_path, workers=1, finish=True)
         assert len(killed) == 1
         assert result.key_count == 12
         assert result.sums == whole(client)
@@ -137,13 +136,13 @@ def test_slices_and_weights_of_rows_count(keeper, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_part_is_evaluated_again_after_the_server_was_away(service, tmp_path):
-    service.lost += [RefusedError(grpc.StatusCode.UNAVAILABLE, "away")] * 2
+def test_part_is_evaluated_again_after_its_answers_were_lost(relay, name, tmp_path):
+    relay.lost += [Refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 2
     folder, options = save(tmp_path), ray.data.DataContext.get_current().retried_map_errors
-    with Client(service.target, timeout=20, retry=None) as client:
-        result = evaluate(folder, client.run("val"), root=folder, workers=1, finish=True)
+    with Client(relay.target, timeout=20, retry=None) as client:
+        result = evaluate(folder, client.run(name), root=folder, workers=1, finish=True)
+        assert relay.lost == []
         assert result.sums == whole(client)
-    assert service.lost == []
     assert ray.data.DataContext.get_current().retried_map_errors == options
 
 

@@ -1,6 +1,6 @@
 """A server that hands all calls on to another one, but may refuse them, or lose their answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +39,7 @@ class Relay(grpc.GenericRpcHandler):
         refusals: Ends of the next calls, one each. They are not handed on.
         lost: Ends of the next evaluations, one each, which are handed on all the same.
         watches: Calls of `WatchRun` that are under way, at the other server.
+        before_answer: Is called with each answer to an evaluation, before it is handed back.
     """
 
     channel: grpc.Channel
@@ -47,6 +48,7 @@ class Relay(grpc.GenericRpcHandler):
     refusals: list[Refusal] = field(default_factory=list)
     lost: list[Refusal] = field(default_factory=list)
     watches: list[grpc.Call] = field(default_factory=list)
+    before_answer: Callable[[bytes], object] = lambda _: None
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
         def handle(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -77,7 +79,10 @@ class Relay(grpc.GenericRpcHandler):
             if "Evaluate" in method and self.lost:
                 list(call)
                 self.lost.pop(0).end(context)
-            yield from call
+            for answer in call:
+                if "Evaluate" in method:
+                    self.before_answer(answer)
+                yield answer
         except grpc.RpcError:
             if self.refusals:
                 self.refusals.pop(0).end(context)

@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray import data as ray_data
 
-from losswire_client import Run, RunResult
+from losswire_client import LosswireError, Run, RunResult
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._retry import PASSING
 from losswire_client.ray._errors import own_errors
@@ -121,7 +121,10 @@ def _evaluate_dataset(
     rows = data.select_columns(list(dict.fromkeys([key, *filter(None, chosen)])))
     groups = rows.groupby(key)
     found = groups.map_groups(GroupEvaluator, fn_constructor_args=(run, key, chosen), batch_format="numpy", **pool)
-    return [value.decode() for value in _values(found)]
+    keys = Counter(value.decode() for value in _values(found))
+    if apart := [each for each, times in keys.items() if times > 1]:
+        raise LosswireError(f"{apart[0]}: Ray has cut the rows of this key apart, so the run has only some of them")
+    return list(keys)
 
 
 def _values(answers: "ray_data.Dataset") -> Iterator[bytes]:
