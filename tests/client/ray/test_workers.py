@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from losswire_client import Client, ConflictError, InvalidArgumentError, Retry, UnavailableError
+from losswire_client import Client, ConflictError, InvalidArgumentError, UnavailableError
 from losswire_client.ray._files import files_of
 from losswire_client.ray._parts import Names, parts_of
 from losswire_client.ray._workers import GroupEvaluator, PartEvaluator
@@ -36,14 +36,14 @@ def test_parts_add_up(keeper, name, tmp_path):
     assert run.finish(KEYS).sums == whole(keeper)
 
 
-def test_part_that_was_begun_is_not_evaluated_again(service, tmp_path):
-    with Client(service.target) as client:
-        run = client.run("val")
+def test_part_that_was_begun_is_not_evaluated_again(relay, name, tmp_path):
+    with Client(relay.target) as client:
+        run = client.run(name)
         found = parts(save(tmp_path))
         evaluated(run, found)
-        sent = len(service.transports)
+        sent = len(relay.transports)
         evaluated(run, [*found, *found])
-        assert (len(service.transports), sent) == (4, 4)
+        assert (len(relay.transports), sent) == (4, 4)
 
 
 def test_other_data_under_a_key_is_a_conflict_that_names_it(keeper, name, tmp_path):
@@ -58,9 +58,8 @@ def test_other_data_under_a_key_is_a_conflict_that_names_it(keeper, name, tmp_pa
     assert str(pickle.loads(error)) == f"{KEYS[1]}: {told.value}"
 
 
-def test_what_may_pass_is_left_to_ray(service, tmp_path):
-    with Client(service.target, retry=Retry(seconds=0.2), timeout=2) as client:
-        run = client.run("val")
+def test_what_may_pass_is_left_to_ray(keeper, name, tmp_path):
+    run = keeper.run(name)
     away = Client("127.0.0.1:9", retry=None)
     run.__setstate__((away, *run.__getstate__()[1:]))
     with pytest.raises(UnavailableError):
