@@ -13,11 +13,11 @@ from tests.helpers import serving
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A Ray cluster of two processors, on this machine."""
+    """A Ray cluster of two processors and a GPU, on this machine."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # the paths of its sockets must be short
     ray.init(
         num_cpus=2,
-        num_gpus=0,
+        num_gpus=1,  # says Ray, whether or not there is one
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         log_to_driver=False,

@@ -12,8 +12,8 @@ import ray
 import torch
 from pyarrow import parquet
 
-from losswire_client import Client, ConflictError, InvalidArgumentError, PreconditionError, Run
-from losswire_client.ray import evaluate, serve
+from losswire_client import Client, ConflictError, InvalidArgumentError, LosswireError, PreconditionError, Run
+from losswire_client.ray import _evaluate, evaluate, serve
 from tests.client.ray.datasets import DOMAIN, KEYS, LOGITS, TARGET, save, slices_of, table, whole
 from tests.client.ray.living import is_alive, workers
 from tests.client.runs.relay import Refusal
@@ -83,6 +83,8 @@ def test_wrong_arguments_are_refused(keeper, name, tmp_path):
         ((folder, "val"), {}, "run"),
         ((folder, run), {"key": "domain"}, "key"),
         ((folder, run), {"workers": 0}, "workers"),
+        ((folder, run), {"workers": (2, 1)}, "workers"),
+        ((folder, run), {"workers": (1, 2, 3)}, "workers"),
         ((folder, run), {"input": "scores"}, "data"),
         ((rows, run), {}, "key"),
         ((rows, run), {"key": "domain", "root": "/"}, "root"),
@@ -94,6 +96,12 @@ def test_wrong_arguments_are_refused(keeper, name, tmp_path):
             evaluate(*arguments, **options)
         assert told.value.argument == argument
     assert run.result().key_count == 0
+
+
+def test_key_that_is_evaluated_in_two_parts_is_told(keeper, name, monkeypatch):
+    monkeypatch.setattr(_evaluate, "_values", lambda _: [b"a", b"b", b"a"])
+    with pytest.raises(LosswireError, match=r"^a: Ray has cut the rows of this key apart"):
+        evaluate(ray.data.from_arrow(table()), keeper.run(name), key="domain")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 
 import losswire_client.ray
 from losswire_client import Client, InvalidArgumentError, LosswireError
@@ -43,6 +44,17 @@ def test_server_that_cannot_start_says_why():
     actor = ServerActor.options(num_cpus=0).remote(host="127.0.0.1", nonsense=1, metrics_port=99999)
     with pytest.raises(LosswireError, match="metrics_port"):
         ray.get(actor.target.remote())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_server_with_a_gpu_uses_it():
+    if torch.cuda.is_available():
+        with serve(host="127.0.0.1", num_cpus=0) as servers, Client(servers.targets) as client:
+            assert client.capabilities().device == "cuda"
+    else:
+        with pytest.raises(LosswireError, match=r"ended before it served: .*cuda"):
+            serve(host="127.0.0.1", num_cpus=0)
 
 
 @pytest.mark.parametrize(

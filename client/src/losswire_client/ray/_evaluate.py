@@ -152,9 +152,9 @@ def _rerun(context: Any) -> Iterator[None]:
 
 
 def _pool(workers: Workers, num_cpus: float) -> dict[str, Any]:
-    least, most = workers if isinstance(workers, tuple) else (workers, workers)
     strategy: Callable[..., Any] = ray_data.ActorPoolStrategy
     try:
+        least, most = workers if isinstance(workers, tuple) else (workers, workers)
         pool = strategy() if workers is None else strategy(min_size=least, max_size=most)
     except (TypeError, ValueError) as error:
         problem = f"expected a number from 1 on, or the fewest and the most, got {shown(workers)}"
