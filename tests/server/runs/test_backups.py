@@ -10,13 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from losswire_server.runs.runs import Runs
 from tests.documents import ROOT
 from tests.processes import run
 from tests.server.runs.making import commit, create, entry, opened, sums_of
-from tests.server.runs.postgresql import Postgres, postgres
+from tests.server.runs.postgresql import Postgres
 
 TEXT = (ROOT / "docs/deploy.md").read_text()
 MANY = 100  # keys that are there before the copy
@@ -63,12 +62,6 @@ def test_copy_of_a_file_is_of_one_moment(tmp_path):
         with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
             connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
     check_copy(str(tmp_path / "copy.db"), least)
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
 
 
 def test_dump_of_a_database_is_of_one_moment(database):
