@@ -23,7 +23,7 @@ TASKS = [
     for document in BY_TASK
     for section in dict.fromkeys(section for section, _, _ in fences(document, "python", "console"))
 ]
-SLOW = {"Evaluate on a Ray cluster"}  # the cluster takes its time to start
+MARKS = {"Evaluate on a Ray cluster": (pytest.mark.slow, pytest.mark.timeout(300))}  # the cluster starts slowly
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     ("document", "section"),
-    [pytest.param(*task, id=task[1], marks=[pytest.mark.slow] * (task[1] in SLOW)) for task in TASKS],
+    [pytest.param(*task, id=task[1], marks=MARKS.get(task[1], ())) for task in TASKS],
 )
 def test_task_can_be_done(document, section, server, target, runs, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
