@@ -46,10 +46,18 @@ class Postgres:
             connection.execute(statement)
 
     def start(self) -> None:
+        self._begin()
+        eventually(self._has_started)
+
+    def _has_started(self) -> bool:
+        if self.process.poll() is not None:  # processes of one that was killed have not ended yet
+            self._begin()
+        return self._answers()
+
+    def _begin(self) -> None:
         command = [self._server.bin_path / "postgres", "-D", self._folder / "data", "-k", self._folder, "-h", ""]
         options = {"user": self._server.system_user} if os.geteuid() == 0 else {}
         self.process = self._process.enter_context(started([*command, *OPTIONS], stderr=DEVNULL, **options))
-        eventually(self._answers)
 
     def stop(self, how: int = signal.SIGINT) -> None:
         """Stops it, by default at once and in order; callers lose their connections."""
