@@ -17,7 +17,7 @@ class Killed:
     """
 
     def __init__(self, place: str) -> None:
-        self._settings = {"runs": place, "metrics": False, "log_level": "error", "access_log_per_second": 0}
+        self._place = place
         self._running = ExitStack()
         self._server = self._start(port=0)
 
@@ -45,4 +45,4 @@ class Killed:
         self._running.close()
 
     def _start(self, port: int) -> RunningServer:
-        return self._running.enter_context(launch(port=port, **self._settings))
+        return self._running.enter_context(launch(log_level="error", port=port, runs=self._place, metrics=False))

@@ -65,7 +65,12 @@ class Keys:
         """Waits until so many more are acknowledged."""
         enough = len(self.acknowledged) + more
         eventually(lambda: len(self.acknowledged) >= enough or bool(self.errors), SECONDS)
-        assert self.errors == []
+        self.check()
+
+    def check(self) -> None:
+        """Raises the error of a worker."""
+        for error in self.errors:
+            raise AssertionError("a worker has failed") from error
 
 
 @contextmanager
@@ -83,14 +88,14 @@ def working(targets: Sequence[str]) -> Iterator[Keys]:
         keys.is_closed = True
         for thread in threads:
             thread.join()
-    assert keys.errors == []
+    keys.check()
 
 
 def check_run(target: str, keys: Keys) -> None:
     """All that was acknowledged counts, once, and the totals are those of fractions."""
     with Client(target, timeout=SECONDS, retry=PATIENT) as client:
         run = client.get_run(NAME)
-        found = {int(key.key): key.sums for key in run.keys()}
+        found = {int(each.key): each.sums for each in run.keys(slice=None)}
         result = run.finish(count=len(found))
     assert {key for key, _ in keys.acknowledged} == found.keys()  # each worker had waited for its last answer
     counted = [key for key, was_counted in keys.acknowledged if not was_counted]
