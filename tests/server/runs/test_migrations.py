@@ -1,5 +1,7 @@
 """The tables are made and migrated at start."""
 
+import sys
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -12,6 +14,7 @@ from losswire_server.runs.database.opening import open_database
 from losswire_server.runs.database.tables import metadata
 from losswire_server.runs.errors import UnusableStoreError
 from losswire_server.runs.runs import Runs
+from tests.processes import run
 from tests.server.runs.making import commit, create, entry, opened
 
 
@@ -81,3 +84,17 @@ def test_statements_of_migrations_are_not_printed(place, capfd):
     with opened(place):
         pass
     assert capfd.readouterr() == ("", "")
+
+
+def test_log_tells_of_a_migration_and_nothing_else(place):
+    program = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+from losswire_server.runs.runs import Runs
+for _ in range(2):
+    runs = Runs(sys.argv[1])
+    runs.open()
+    runs.close()
+"""
+    done = run([sys.executable, "-c", program, place], check=True, capture_output=True, text=True)
+    assert done.stderr == "migrating the tables of runs\n"

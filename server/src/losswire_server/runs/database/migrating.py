@@ -1,5 +1,6 @@
 """Brings the tables to the present form, by Alembic, whichever server of several comes first."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,8 @@ SCRIPTS = Path(__file__).parents[1] / "migrations"
 VERSION_TABLE = "losswire_revision"
 LOCK = 0x6C6F7373  # of PostgreSQL's advisory locks
 
+log = logging.getLogger(__name__)
+
 
 def migrate(database: Database) -> None:
     """Makes or changes the tables, all or nothing, under a lock.
@@ -26,7 +29,9 @@ def migrate(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
-    if database.read(lambda connection: _revision(connection, scripts)) != scripts.get_current_head():
+    found, newest = database.read(lambda connection: _revision(connection, scripts)), scripts.get_current_head()
+    if found != newest:
+        log.info("migrating the tables of runs", extra={"found": found, "newest": newest})
         database.write(lambda connection: _upgrade(connection, config, scripts))
 
 
