@@ -7,6 +7,7 @@ from losswire_client._errors import invalid_argument, shown
 
 DEFAULT_TIMEOUT = 60.0
 MAX_TIMEOUT = 365 * 86400.0
+INTERVALS = 0.1, 3600  # between two looks at a run
 
 
 class Deadline:
@@ -30,3 +31,12 @@ def checked_timeout(timeout: float) -> float:
         problem = f"expected a number of seconds in (0, {MAX_TIMEOUT:.0f}], got {shown(timeout)}"
         raise invalid_argument("timeout", problem)
     return timeout
+
+
+def checked_interval(interval: float) -> float:
+    least, most = INTERVALS
+    if not isinstance(interval, Real) or not least <= interval <= most:
+        raise invalid_argument(
+            "interval", f"expected a number of seconds from {least} to {most}, got {shown(interval)}"
+        )
+    return float(interval)

@@ -20,6 +20,14 @@ FIELDS = {  # of arguments that all losses have; other arguments are fields of t
     "slice": "run_key.slice",
 }
 OWN_TENSORS = ("weight", "pos_weight")  # among the loss's own options
+ARGUMENTS = {  # by the names of fields that differ from theirs
+    "weighting": "weight",
+    "name_prefix": "prefix",
+    "interval_seconds": "interval",
+    "expected_key_count": "expected_keys",
+    "expected": "keys",
+    "key_count": "count",
+}
 
 
 def field_of(argument: str, spec: v1.LossSpec) -> str:
@@ -38,7 +46,7 @@ def argument_of(field: str) -> str:
     if field == "exact.by_class":
         return "exact"
     name = field.partition(".shared_memory")[0].rpartition(".")[2]
-    return "weight" if name == "weighting" else name
+    return ARGUMENTS.get(name, name)
 
 
 def tensor_in(request: v1.EvaluateRequest, argument: str) -> v1.Tensor:

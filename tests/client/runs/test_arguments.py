@@ -16,6 +16,7 @@ from tests.client.runs.batches import LOGITS, TARGET
         ("labels", {"labels": 3}),
         ("expected_keys", {"expected_keys": "many"}),
         ("expected_keys", {"expected_keys": 2**70}),
+        ("expected_keys", {"expected_keys": -1}),
         ("accuracy", {"accuracy": 1}),
         ("series", {"series": 3}),
         ("weight", {"weight": "balanced"}),
@@ -99,7 +100,9 @@ def test_wrong_argument_of_an_evaluation_is_named(keeper, name, options, message
         ("keys", lambda run: run.finish("shard-1")),
         ("count", lambda run: run.finish(["a"], 1)),
         ("count", lambda run: run.finish(count="one")),
-        ("interval", lambda run: next(run.watch("often"))),
+        ("count", lambda run: run.finish(count=-1)),
+        ("keys", lambda run: run.finish()),
+        ("prefix", lambda run: next(run.client.runs("\0"))),
         ("slice", lambda run: next(run.keys(3))),
         ("timeout", lambda run: run.result(timeout=-1)),
     ],
@@ -108,6 +111,14 @@ def test_wrong_argument_of_a_question_is_named(keeper, name, argument, call):
     with pytest.raises(InvalidArgumentError) as raised:
         call(keeper.run(name))
     assert raised.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    "interval", ["often", None, -1, 0, 0.05, 3601, pytest.param(10**400, id="huge"), float("nan"), float("inf")]
+)
+def test_wrong_interval_is_named(keeper, name, interval):
+    with pytest.raises(InvalidArgumentError, match="^interval: expected a number of seconds from 0.1 to 3600, got"):
+        next(keeper.run(name).watch(interval))
 
 
 @pytest.mark.parametrize("call", [lambda c: c.run(3), lambda c: c.get_run(None), lambda c: next(c.runs(3))])

@@ -29,7 +29,7 @@ def test_run_is_in_this_process(here, keeper, name):
 def test_run_in_this_process_is_watched(here, name):
     with here.client() as client:
         run = client.run(name)
-        states = run.watch(interval=0.01)
+        states = run.watch(interval=0.1)
         assert not next(states).is_finished
         finishing = threading.Timer(0.05, run.finish, [[]])
         finishing.start()

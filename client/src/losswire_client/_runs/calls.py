@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from losswire import v1
 from losswire_client._capabilities import RunLimits
-from losswire_client._deadline import Deadline
+from losswire_client._deadline import Deadline, checked_interval
 from losswire_client._errors import PreconditionError, UnavailableError, invalid_argument, shown
 from losswire_client._request.evaluation import assign
 from losswire_client._retry import PASSING
@@ -94,11 +94,8 @@ class RunCalls:
 
     async def watch(self, name: str, interval: float, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
         """A run as it changes, until it is finished, also over restarts of the server."""
-        request, told = v1.WatchRunRequest(name=name), None
-        try:
-            request.interval_seconds = interval
-        except TypeError as error:
-            raise invalid_argument("interval", f"expected a number of seconds, got {shown(interval)}") from error
+        seconds, told = checked_interval(interval), None
+        request = v1.WatchRunRequest(name=name, interval_seconds=seconds)
         while True:
             async with aclosing(self._watch_once(request, timeout)) as states:
                 async for state in states:
@@ -106,7 +103,7 @@ class RunCalls:
                         yield (told := state)
             if told and told.is_finished:
                 return
-            await self._sleep(interval)  # the server has ended the stream
+            await self._sleep(seconds)  # the server has ended the stream
 
     async def _watch_once(
         self, request: v1.WatchRunRequest, timeout: float | None
