@@ -117,7 +117,7 @@ def test_wrong_argument_of_a_question_is_named(keeper, name, argument, call):
     "interval", ["often", None, -1, 0, 0.05, 3601, pytest.param(10**400, id="huge"), float("nan"), float("inf")]
 )
 def test_wrong_interval_is_named(keeper, name, interval):
-    with pytest.raises(InvalidArgumentError, match="^interval: expected a number of seconds from 0.1 to 3600, got"):
+    with pytest.raises(InvalidArgumentError, match=r"^interval: expected a number of seconds from 0\.1 to 3600, got"):
         next(keeper.run(name).watch(interval))
 
 
