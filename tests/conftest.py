@@ -1,5 +1,6 @@
 import gc
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 
@@ -17,8 +18,8 @@ pytest_plugins = ["tests.timeouts"]
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # for tests/gpu, before PyTorch's own test suite imports Triton
 
-# Ray is alone on this machine: it writes no token to the home of whoever tests, and reports nothing.
-os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+# Ray's clusters listen to the network, so they get a token. Otherwise Ray writes one to the home of whoever tests.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
 
 os.environ["PATH"] = debian.on_path(os.environ.get("PATH", os.defpath))  # what `make test` unpacked is found at its end
 

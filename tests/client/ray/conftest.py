@@ -23,7 +23,6 @@ def cluster() -> Iterator[None]:
         log_to_driver=False,
         logging_level="ERROR",
         _temp_dir=folder,
-        _node_ip_address="127.0.0.1",
     )
     ray.data.DataContext.get_current().default_hash_shuffle_parallelism = 2
     yield
