@@ -29,7 +29,7 @@ def loaded_by(statement: str) -> set[str]:
 def test_help_lists_commands_and_exit_codes(losswire):
     result = losswire("--help")
     assert result.exit_code == 0
-    for words in ("ping", "eval", "bench", "top", "Exit codes: 0 done; 1", "130 interrupted"):
+    for words in ("ping", "eval", "bench", "top", "runs", "Exit codes: 0 done; 1", "130 interrupted"):
         assert words in " ".join(result.stdout.split())
 
 

@@ -27,7 +27,7 @@ def asked(words: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("losswire ", ["ping", "eval", "bench", "top"]),
+        ("losswire ", ["ping", "eval", "bench", "top", "runs"]),
         ("losswire be", ["bench"]),
         ("losswire eval --loss nll", ["nll_loss"]),
         ("losswire eval --wire-dtype ", ["float32", "float16", "bfloat16"]),

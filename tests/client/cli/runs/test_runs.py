@@ -86,6 +86,8 @@ def test_finish_takes_a_number_or_the_keys(losswire, make, tmp_path):
     make("keys")
     (tmp_path / "keys.txt").write_text("part-0\npart-1\npart-2\n")
     assert losswire("runs", "finish", "keys", "--keys", tmp_path / "keys.txt").exit_code == 0
+    make("stdin")
+    assert losswire("runs", "finish", "stdin", "--keys", "-", answer="part-0\npart-1\npart-2\n").exit_code == 0
 
 
 def test_finish_finishes_several(losswire, make, client):
@@ -141,6 +143,15 @@ def test_rm_asks_at_a_terminal(answer, is_there, losswire, make, client, at_a_te
 def test_run_that_is_not_there_is_told_in_a_line(losswire, arguments):
     result = losswire("runs", *arguments)
     assert (result.exit_code, result.stderr) == (1, "losswire: there is no run 'no'\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("show", "a"), ("watch", "a"), ("export", "a", "-"), ("rm", "a", "-y")]
+)
+def test_server_that_is_away_ends_a_command_at_once(losswire, arguments):
+    result = losswire("runs", *arguments, "--target", "localhost:1")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("losswire: no server can be reached at localhost:1")
 
 
 def test_server_without_runs_is_told_in_a_line(losswire):

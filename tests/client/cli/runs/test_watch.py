@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from tests.client.cli.runs.conftest import LOGITS, TARGET
 from tests.present import present
@@ -44,6 +46,15 @@ def test_watch_of_a_finished_run_shows_it_once(losswire, make):
     shown = losswire("runs", "watch", "over", "--json")
     assert shown.exit_code == 0
     assert [json.loads(line)["mean"] for line in shown.stdout.splitlines()] == [result.mean]
+
+
+def test_bar_stays_at_a_terminal(client, make, losswire, monkeypatch):
+    make("bar", expected_keys=3).finish()
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr("losswire_client.cli._output._console", lambda _stream: console)
+    assert losswire("runs", "watch", "bar").exit_code == 0
+    assert f"3 of 3 keys, 30 rows, mean loss {client.get_run('bar').result().mean:#.6g}" in screen.getvalue()
 
 
 def test_interrupt_ends_watch_quietly(watching, make):

@@ -31,6 +31,7 @@ def export(
     """
     chosen = _format(file, format)
     with connection.client() as client, stderr().status("exporting"):
+        client.ping()  # fails at once without a server, for which the rest waits
         run = client.get_run(name)
         with new_key_file(file, chosen) as out:
             total, count = _write_keys(run, out)

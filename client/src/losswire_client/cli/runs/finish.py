@@ -1,5 +1,6 @@
 """``losswire runs finish``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,7 @@ def finish(
     count: Annotated[int | None, Option(min=0, help="How many keys it must have.")] = None,
     keys: Annotated[
         Path | None,
-        Option(
-            exists=True, dir_okay=False, allow_dash=True, help="Text file with the keys it must have, one a line; or -."
-        ),
+        Option(help="Text file with the keys it must have, one a line; or -."),
     ] = None,
     json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
 ) -> None:
@@ -36,7 +35,7 @@ def finish(
     if len(names) > 1 and (count is not None or keys is not None):
         raise BadParameter("expected one run with --keys or --count", param_hint="NAME")
     expected = None if keys is None else _keys(keys)
-    with connection.client() as client:
+    with connection.client(retry=None) as client:
         results = []
         for name in names:
             try:
@@ -51,7 +50,7 @@ def finish(
 
 
 def _keys(path: Path) -> list[str]:
-    text = Path("/dev/stdin").read_text("utf-8") if str(path) == "-" else path.read_text("utf-8")
+    text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
     return [line for line in text.splitlines() if line]
 
 

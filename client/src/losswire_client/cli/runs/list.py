@@ -20,7 +20,7 @@ def list_runs(
     json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List runs, the newest first: how far they are, and the mean loss of their rows."""
-    with connection.client() as client:
+    with connection.client(retry=None) as client:
         runs = list(islice(client.runs(prefix), limit))
     if json:
         write_json([listed(run) for run in runs])

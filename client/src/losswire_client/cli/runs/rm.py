@@ -21,7 +21,7 @@ def remove(
     """Delete runs with their keys, finished or not. They cannot be brought back."""
     if not yes and not is_terminal():
         raise BadParameter("expected it, since nobody can be asked", param_hint="--yes")
-    with connection.client() as client:
+    with connection.client(retry=None) as client:
         failed = [name for name in dict.fromkeys(names) if not _remove(client, name, yes=yes)]
     if failed:
         raise Exit(ExitCode.FAILED)

@@ -19,7 +19,7 @@ def show(
     json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Show a run: its loss and options, its totals, and those of each slice and class."""
-    with connection.client() as client:
+    with connection.client(retry=None) as client:
         run = client.get_run(name)
         result = run.result()
     if json:

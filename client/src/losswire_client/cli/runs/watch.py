@@ -33,6 +33,7 @@ def watch(
     is away. Ctrl-C ends it.
     """
     with connection.client() as client:
+        client.ping()  # fails at once without a server, for which the rest waits
         states = client.get_run(name).watch(interval)
         console = stdout()
         if json:

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from io import StringIO
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv
+from rich.console import Console
 
 from losswire_client import Run
 from tests.client.cli.evaluation.keyed.saved import CLASSES, FILES, ROWS, arrays, save
@@ -143,6 +145,14 @@ def test_tables_show_the_run_and_what_was_done(losswire, folder):
         assert f"│ {name} │ {-(-rows // 10)} │" in words
     assert "added 8 keys (70 rows) in" in words
     assert words.endswith("0 were there already; the run has all 8 keys of these files")
+
+
+def test_bar_shows_keys_at_a_terminal(added, folder, monkeypatch):
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr("losswire_client.cli.evaluation.keyed._progress.stderr", lambda: console)
+    added("bar", folder, "--block-rows", 10)
+    assert "8/8" in screen.getvalue()
 
 
 def test_results_go_to_a_file_too(losswire, folder, tmp_path):

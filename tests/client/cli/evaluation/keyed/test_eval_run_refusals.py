@@ -210,6 +210,11 @@ def test_server_that_goes_away_loses_nothing(losswire, added, client, exact, fol
     assert client.get_run("away").result().sums == exact(*folder.iterdir())
 
 
+def test_server_that_is_away_ends_it_at_once(refused, folder):
+    code, line = refused(folder, "--run", "none", "--target", "localhost:1")
+    assert (code, "no server can be reached" in line) == (3, True)
+
+
 def test_server_without_runs_says_so(losswire, folder):
     with serving() as server:
         result = losswire("eval", folder, "--run", "none", "--target", f"127.0.0.1:{server.port}")

@@ -37,6 +37,7 @@ def evaluate_in_run(
         output: A file for JSON.
     """
     with connection.client() as client, key_bar(wanted.name) as advance:
+        client.ping()  # fails at once without a server, for which the rest waits
         prepared = prepare(client, wanted, files, plan)
         outcome = evaluate_missing(prepared, advance)
         if finish:
