@@ -38,18 +38,22 @@ class MissingKeys:
 
     def stretches(self) -> Iterator[Stretch]:
         """What is to be read. Machines come by it in different orders, so that they seldom meet."""
-        for number, stretch in enumerate(self._stretches):
+        for number, (file, blocks) in enumerate(self._stretches):
             self._number, self._place = number, 0
-            yield stretch
+            self._ask_if_due()
+            if left := [block for block in blocks if not self._keys.isdisjoint(file.keys(block))]:
+                self._stretches[number] = Stretch(file, left)
+                yield self._stretches[number]
 
     def of_next(self, file: KeyedFile, block: int) -> list[str]:
         """Those keys that are missing of the next block of the stretch."""
-        if time.monotonic() > self._asked + ASKED_SECONDS:
-            self._ask()
+        self._ask_if_due()
         self._place += 1
         return [key for key in file.keys(block) if key in self._keys]
 
-    def _ask(self) -> None:
+    def _ask_if_due(self) -> None:
+        if time.monotonic() < self._asked + ASKED_SECONDS:
+            return
         next_keys = list(islice(self._coming(), ASKED_KEYS))
         self._keys -= {*next_keys}.difference(self._run.missing(next_keys))
         self._asked = time.monotonic()
