@@ -87,14 +87,20 @@ class ExactSum:
         return cls(units, *counts)
 
     def to_message(self) -> v1.ExactSum:
-        terms = list(_terms(self.units))
-        return v1.ExactSum(
-            exponents=[exponent for exponent, _ in terms],
-            significands=[significand for _, significand in terms],
-            nan_count=self.nan_count,
-            positive_infinity_count=self.positive_infinity_count,
-            negative_infinity_count=self.negative_infinity_count,
-        )
+        message = v1.ExactSum()
+        self.fill(message)
+        return message
+
+    def fill(self, message: v1.ExactSum) -> None:
+        """Writes the sum to a message that is empty."""
+        message.SetInParent()
+        for exponent, significand in _terms(self.units):
+            message.exponents.append(exponent)
+            message.significands.append(significand)
+        if self.nonfinite_count:
+            message.nan_count = self.nan_count
+            message.positive_infinity_count = self.positive_infinity_count
+            message.negative_infinity_count = self.negative_infinity_count
 
 
 ZERO = ExactSum()
