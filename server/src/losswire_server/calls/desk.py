@@ -123,7 +123,7 @@ class Desk:
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
                 done = evaluated_at_once(work, start, caller.recording)
-                await self._settle(work, caller.recording)
+                await self._settle(work, caller)
                 return self._counted(answered_at_once(done, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
@@ -134,13 +134,14 @@ class Desk:
             else:
                 begun = await evaluation.read(partial(read_and_begin, data, read, evaluation))
             done = await evaluated(begun, evaluation)
-            await self._settle(begun.work, caller.recording)
+            await self._settle(begun.work, caller)
             return self._counted(await answered(done, evaluation), caller.recording)
 
-    async def _settle(self, work: Work, recording: Recording) -> None:
-        """Answers nothing before what it adds to runs is on disk."""
+    async def _settle(self, work: Work, caller: Caller) -> None:
+        """Answers nothing before what it adds to runs is on disk. Meanwhile other calls go on, to be there with it."""
         if entries := work.entries():
-            work.settle(await self.commit(entries, recording))
+            caller.end_turn()
+            work.settle(await self.commit(entries, caller.recording))
 
     def _counted(self, answer: Answer, recording: Recording) -> Answer:
         share = answer.shared_seconds / sum([request_count(end) for end, _ in answer.ends])

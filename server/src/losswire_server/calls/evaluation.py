@@ -17,6 +17,10 @@ from losswire_server.tracing.recording import NOTHING, Recording
 T = TypeVar("T")
 
 
+def _take_no_turns() -> None:
+    """For calls that take no turns."""
+
+
 class Caller(NamedTuple):
     """Who calls.
 
@@ -27,6 +31,7 @@ class Caller(NamedTuple):
         peer: The other end of the connection, as gRPC names it.
         permission: What the caller may ask for.
         recording: Notes what happens to the call, for its trace.
+        end_turn: Lets other calls on, since this one waits for something slow.
     """
 
     name: Hashable = None
@@ -35,6 +40,7 @@ class Caller(NamedTuple):
     peer: str = ""
     permission: Permission = ANYTHING
     recording: Recording = NOTHING
+    end_turn: Callable[[], None] = _take_no_turns
 
     def check_deadline(self) -> None:
         """Checks whether the caller still waits, so that nothing is done for one that does not.

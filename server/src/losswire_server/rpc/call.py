@@ -62,12 +62,12 @@ class Call:
         self._recording = stages.recording(self._trace.recording)
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
-        self.caller = Caller(peer, deadline, self._account, peer, recording=self._recording)
+        self._turns = OwnTurns(waits.turns, CALL_SECONDS)
+        self.caller = Caller(peer, deadline, self._account, peer, recording=self._recording, end_turn=self._turns.end)
         self._most_bytes = most_bytes
         self._metrics = metrics
         self._access_log = access_log
         self._waits = waits
-        self._turns = OwnTurns(waits.turns, CALL_SECONDS)
         self._received_bytes = self._sent_bytes = self._messages = self._last_bytes = 0
         self._task = asyncio.current_task()
         self._refusal: Exception | None = None
@@ -141,7 +141,7 @@ class Call:
         """The message of a call that has one; empty if none came.
 
         If the last such one over this connection was large, so is this, probably, unless its caller tells otherwise: it
-        needs a turn, which lasts until the answer has left.
+        needs a turn, which lasts until the answer has left, or until something slow is waited for.
         """
         last = self.connection.last_bytes
         self._turns.learn(last if last <= LARGE_BYTES or self.told_bytes is None else self.told_bytes)

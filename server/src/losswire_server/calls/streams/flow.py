@@ -97,7 +97,10 @@ class _Stream:
 
     async def _commit(self) -> list[Outcome]:
         entries = self._whole.entries()
-        return await self._desk.commit(entries, self._evaluation.recording) if entries else []
+        if not entries:
+            return []
+        self._turns.end()  # others go on meanwhile
+        return await self._desk.commit(entries, self._evaluation.recording)
 
     async def _replies(self, incoming: Incoming) -> AsyncIterator[bytes]:
         """The messages with results, in row order. Slabs are taken in while there is room, also for a later reply."""
