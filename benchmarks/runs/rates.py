@@ -47,9 +47,10 @@ def message(case: Case) -> bytes:
 
 
 class Caller:
-    """Sends evaluations. The keys of all its calls are new."""
+    """Sends evaluations to a run. The keys of all its calls are new."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, run: str) -> None:
+        self._run = run
         self._evaluate: Any = channel.unary_unary("/losswire.v1.LossService/Evaluate")
         self._numbers = itertools.count()
 
@@ -58,7 +59,7 @@ class Caller:
 
     def _key(self) -> bytes:
         """The field of a request that names its key: fields may come in any order."""
-        key = v1.RunKey(run=RUN, key=f"val-{next(self._numbers):08}.parquet")
+        key = v1.RunKey(run=self._run, key=f"val-{next(self._numbers):08}.parquet")
         return v1.EvaluateRequest(run_key=key).SerializeToString()
 
     async def _rate(self, case: Case, make: Callable[[], bytes]) -> float:
@@ -75,17 +76,17 @@ class Caller:
 
 async def compare(target: str, case: Case, turns: int) -> list[Rates]:
     """The rates of each turn, after one that warms up."""
-    async with _caller(target) as caller:
+    async with _caller(target, f"{RUN}/{case.rows}x{case.classes}/{case.in_flight}") as caller:
         data = message(case)
         return [await caller.turn(case, data) for _ in range(1 + turns)][1:]
 
 
 @asynccontextmanager
-async def _caller(target: str) -> AsyncIterator[Caller]:
+async def _caller(target: str, run: str) -> AsyncIterator[Caller]:
     async with grpc.aio.insecure_channel(target) as channel:
         service: Any = run_service_pb2_grpc.RunServiceStub(channel)
-        await service.CreateRun(v1.CreateRunRequest(name=RUN, spec=SPEC))
-        yield Caller(channel)
+        await service.CreateRun(v1.CreateRunRequest(name=run, spec=SPEC))
+        yield Caller(channel, run)
 
 
 def row(turns: list[Rates]) -> list[str]:
