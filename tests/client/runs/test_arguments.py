@@ -121,7 +121,14 @@ def test_wrong_interval_is_named(keeper, name, interval):
         next(keeper.run(name).watch(interval))
 
 
-@pytest.mark.parametrize("call", [lambda c: c.run(3), lambda c: c.get_run(None), lambda c: next(c.runs(3))])
-def test_names_are_texts(keeper, call):
+@pytest.mark.parametrize("value", [3, None, b"val", ["val"], "\ud800"])
+@pytest.mark.parametrize("method", ["run", "get_run", "runs"])
+def test_names_are_texts(keeper, method, value):
     with pytest.raises(InvalidArgumentError, match="expected a text, got"):
-        call(keeper)
+        list(getattr(keeper, method)(value))
+
+
+@pytest.mark.parametrize("argument", ["key", "slice"])
+def test_bytes_are_no_texts(keeper, name, argument):
+    with pytest.raises(InvalidArgumentError, match=f"^{argument}: expected a text, got b'a'$"):
+        keeper.run(name).evaluate(LOGITS, TARGET, **{"key": "a", argument: b"a"})

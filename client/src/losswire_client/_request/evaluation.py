@@ -223,6 +223,13 @@ def assign(message: Message, argument: str, value: object, expected: str) -> Non
         raise invalid_argument(argument, f"expected {expected}, got {shown(value)}") from error
 
 
+def assign_text(message: Message, argument: str, value: object) -> None:
+    """Sets the field that has the argument's name, where protobuf would take bytes as a text too."""
+    if not isinstance(value, str):
+        raise invalid_argument(argument, f"expected a text, got {shown(value)}")
+    assign(message, argument, value, "a text")
+
+
 def assign_option(options: Message, name: str, value: object) -> None:
     """Sets one of a loss's own options that is a number."""
     assign(options, name, value, EXPECTED[options.DESCRIPTOR.fields_by_name[name].type])

@@ -12,7 +12,7 @@ from losswire import v1
 from losswire.losses import loss_of
 from losswire_client._errors import invalid_argument
 from losswire_client._request.arguments import put_together
-from losswire_client._request.evaluation import Common, Evaluation, Options, assign
+from losswire_client._request.evaluation import Common, Evaluation, Options, assign_text
 from losswire_client._result import Result
 from losswire_client._runs.calls import RunCalls
 from losswire_client._runs.spec import from_spec
@@ -124,8 +124,8 @@ class BaseRun(RunLosses[AnswerT]):
 
     def _key(self, key: str, slice: str) -> v1.RunKey:
         message = v1.RunKey(run=self.name)
-        assign(message, "key", key, "a text")
-        assign(message, "slice", slice, "a text")
+        assign_text(message, "key", key)
+        assign_text(message, "slice", slice)
         if not key:
             raise invalid_argument("key", "expected the name of the part of the run that this is, got an empty one")
         return message

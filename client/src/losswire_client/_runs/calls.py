@@ -12,7 +12,7 @@ from losswire import v1
 from losswire_client._capabilities import RunLimits
 from losswire_client._deadline import Deadline, checked_interval
 from losswire_client._errors import PreconditionError, UnavailableError, invalid_argument, shown
-from losswire_client._request.evaluation import assign
+from losswire_client._request.evaluation import assign_text
 from losswire_client._retry import PASSING
 from losswire_client._runs.results import RunKey, RunProgress, to_key, to_progress
 from losswire_client._transports.wire import Flow, Wire
@@ -48,16 +48,14 @@ class RunCalls:
 
     async def get(self, name: str, timeout: float | None) -> v1.Run:
         request = v1.GetRunRequest()
-        assign(request, "name", name, "a text")
+        assign_text(request, "name", name)
         run: v1.Run = (await self._call("GetRun", request, timeout)).run
         return run
 
     async def list_runs(self, prefix: str, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
-        request = v1.ListRunsRequest()
-        try:
-            request.name_prefix = prefix
-        except (TypeError, ValueError) as error:
-            raise invalid_argument("prefix", f"expected a text, got {shown(prefix)}") from error
+        if not _is_text(prefix):
+            raise invalid_argument("prefix", f"expected a text, got {shown(prefix)}")
+        request = v1.ListRunsRequest(name_prefix=prefix)
         async for page in self._pages("ListRuns", request, timeout):
             for run in page.runs:
                 yield to_progress(run)
@@ -65,7 +63,7 @@ class RunCalls:
     async def list_keys(self, name: str, slice: str | None, timeout: float | None) -> AsyncGenerator[RunKey, None]:
         request = v1.ListRunKeysRequest(name=name)
         if slice is not None:
-            assign(request, "slice", slice, "a text")
+            assign_text(request, "slice", slice)
         async for page in self._pages("ListRunKeys", request, timeout):
             for key in page.keys:
                 yield to_key(key)
@@ -170,14 +168,17 @@ def _each_key(keys: Iterable[str]) -> Iterator[str]:
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise invalid_argument("keys", f"expected an iterable of keys, got {shown(keys)}")
     for key in keys:
-        if not isinstance(key, str) or not _has_utf8(key):
+        if not _is_text(key):
             raise invalid_argument("keys", f"expected texts, got {shown(key)}")
         yield key
 
 
-def _has_utf8(text: str) -> bool:
+def _is_text(value: object) -> bool:
+    """Whether it is a text that UTF-8 can write."""
+    if not isinstance(value, str):
+        return False
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
     return True

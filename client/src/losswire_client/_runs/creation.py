@@ -6,7 +6,7 @@ from typing import Any
 from losswire import v1
 from losswire_client._calls import check_keywords
 from losswire_client._errors import invalid_argument, shown
-from losswire_client._request.evaluation import assign, check_choice
+from losswire_client._request.evaluation import assign_text, check_choice
 from losswire_client._runs.calls import expect_count
 from losswire_client._runs.spec import options_of_loss, to_spec
 
@@ -32,7 +32,7 @@ def creation(
     check_keywords(client, run_of, options, [*known, *KEYWORDS])
     check_choice("by_class", by_class, (False, True))
     request = v1.CreateRunRequest(spec=to_spec(loss, {**known, **options}), by_class=by_class)
-    assign(request, "name", name, "a text")
+    assign_text(request, "name", name)
     if expected_keys is not None:
         expect_count(request, "expected_key_count", "expected_keys", expected_keys)
     try:
@@ -45,4 +45,4 @@ def creation(
 def check_local(accuracy: bool, series: str) -> None:
     """Checks what a run tells its evaluations, and not the server."""
     check_choice("accuracy", accuracy, (False, True))
-    assign(v1.EvaluateRequest(), "series", series, "a text")
+    assign_text(v1.EvaluateRequest(), "series", series)
