@@ -219,6 +219,8 @@ def from_call(error: grpc.RpcError, target: str, timeout: float) -> LosswireErro
         code is grpc.StatusCode.UNAVAILABLE and pushback is None
     ):  # else a server answers, and tells what it cannot reach
         text = f"no server can be reached at {target}: {reason(text)}"
+    if code is grpc.StatusCode.UNIMPLEMENTED and details is None:  # gRPC's own, in place of a service
+        text = f"the server at {target} does not know this call, as if it were older than this client: {text}"
     return _from_status(code, text, details, of_status.trailing_seconds(call) if pushback is None else pushback)
 
 

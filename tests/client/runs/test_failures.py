@@ -21,6 +21,7 @@ from losswire_client import (
 from tests.client.runs.batches import LOGITS, TARGET
 from tests.client.runs.relay import Refusal
 from tests.client.runs.test_exact import TRANSPORTS
+from tests.client.wires.grpc_servers import answering
 from tests.helpers import serving
 
 FAST = Retry(first_pause=0.001, longest_pause=0.002)
@@ -118,6 +119,13 @@ def test_first_state_comes_by_the_deadline(silent_target, keeper, name):
 
     with pytest.raises(DeadlineExceededError):
         asyncio.run(watch())
+
+
+def test_server_that_knows_no_runs_is_told_from_others():
+    with answering() as server, Client(server.target) as client:
+        for call in (lambda: client.run("val"), lambda: next(client.runs()), lambda: client.get_run("val")):
+            with pytest.raises(NotServedError, match=f"{server.target} does not know this call, as if it were older"):
+                call()
 
 
 def test_server_without_runs_says_so(client):
