@@ -113,6 +113,8 @@ def test_copies_and_pickles_have_the_run(keeper, name):
         ("weight", {"weight": WEIGHT}),
         ("ignore_index", {"ignore_index": 2}),
         ("label_smoothing", {"label_smoothing": 0.1}),
+        ("label_smoothing", {"label_smoothing": WEIGHT}),
+        ("ignore_index", {"ignore_index": TARGET}),
         ("client", {"client": Client("localhost:1")}),
     ],
 )
@@ -125,9 +127,9 @@ def test_arguments_beside_a_run_are_refused(keeper, name, argument, options):
 
 def test_run_of_another_loss_is_refused(keeper, name):
     runs = {loss: keeper.run(f"{name}-{loss}", loss=loss) for loss in ("nll_loss", "binary_cross_entropy_with_logits")}
-    with pytest.raises(InvalidArgumentError, match=r"^run: expected one of cross_entropy, got one of nll_loss$"):
+    with pytest.raises(InvalidArgumentError, match=r"^run: expected a run of cross_entropy, got one of nll_loss$"):
         CrossEntropy(run=runs["nll_loss"])
-    with pytest.raises(InvalidArgumentError, match=r"^run: expected one of binary_cross_entropy, got"):
+    with pytest.raises(InvalidArgumentError, match=r"^run: expected a run of binary_cross_entropy, got"):
         BinaryCrossEntropy(run=runs["binary_cross_entropy_with_logits"], from_logits=False)
     with pytest.raises(InvalidArgumentError, match=r"^run: expected a Run or None, got a str$"):
         CrossEntropy(run="val")  # type: ignore[arg-type]
@@ -141,6 +143,8 @@ def test_keys_and_runs_go_together(keeper, name):
         CrossEntropy(run=keeper.run(name)).update(LOGITS, TARGET)
     with pytest.raises(InvalidArgumentError, match=r"^key: expected none for a metric without a run"):
         CrossEntropy(client=keeper).update(LOGITS, TARGET, key="a")
+    with pytest.raises(InvalidArgumentError, match=r"^slice: expected none for a metric without a run, got 'web'$"):
+        CrossEntropy(client=keeper).update(LOGITS, TARGET, slice="web")
     with pytest.raises(InvalidArgumentError, match=r"^preds: "):
         CrossEntropy(run=keeper.run(name)).update(LOGITS.long(), TARGET, key="a")
 

@@ -63,7 +63,7 @@ class MeanLoss(Metric):
         return self._batch_mean
 
     def _add(self, loss: str, preds: Tensor, target: Tensor, key: str | None, slice: str, **options: object) -> None:
-        check_key(self.run, key)
+        check_key(self.run, key, slice)
         if self.run is not None:
             result = self._evaluated(self.run.evaluate, preds, target, key=key, slice=slice)
             self._batch_mean = self.loss_sum.new_tensor(result.loss_sum) / result.weight_sum

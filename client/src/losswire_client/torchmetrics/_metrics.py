@@ -5,7 +5,7 @@ from torch import Tensor
 from losswire_client import Client, Run
 from losswire_client._errors import invalid_argument
 from losswire_client.torchmetrics._mean_loss import MeanLoss
-from losswire_client.torchmetrics._run_backed import check_arguments
+from losswire_client.torchmetrics._run_backed import check_arguments, unless_default
 
 BINARY = ("binary_cross_entropy_with_logits", "binary_cross_entropy")
 
@@ -53,8 +53,11 @@ class CrossEntropy(MeanLoss):
         self.register_buffer("weight", weight, persistent=False)  # an option, not a state of the metric
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-        given = {"ignore_index": ignore_index != -100 or None, "label_smoothing": label_smoothing or None}
-        check_arguments(run, ("cross_entropy",), weight=weight, client=client, **given)
+        numbers = {
+            "ignore_index": unless_default(ignore_index, -100),
+            "label_smoothing": unless_default(label_smoothing, 0.0),
+        }
+        check_arguments(run, ("cross_entropy",), weight=weight, client=client, **numbers)
 
     def update(self, preds: Tensor, target: Tensor, key: str | None = None, slice: str = "") -> None:
         """Adds a batch, which may be empty.

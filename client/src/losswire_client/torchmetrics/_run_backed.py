@@ -3,7 +3,7 @@
 from typing import Any
 
 from losswire_client import Run
-from losswire_client._errors import invalid_argument
+from losswire_client._errors import invalid_argument, shown
 
 
 class RunHandle:
@@ -33,14 +33,21 @@ def check_arguments(run: Run | None, losses: tuple[str, ...], **given: Any) -> N
     if run is None:
         return
     if run.loss not in losses:
-        raise invalid_argument("run", f"expected one of {' or '.join(losses)}, got one of {run.loss}")
+        raise invalid_argument("run", f"expected a run of {' or '.join(losses)}, got one of {run.loss}")
     for name, value in given.items():
         if value is not None:
             raise invalid_argument(name, "expected no such argument beside a run, which has it: see `Run.options`")
 
 
-def check_key(run: Run | None, key: str | None) -> None:
+def unless_default(value: object, default: float) -> object:
+    """None if an argument, which may be anything, is the number that it is by default."""
+    return None if isinstance(value, int | float) and value == default else value
+
+
+def check_key(run: Run | None, key: str | None, slice: str) -> None:
     if run is not None and key is None:
         raise invalid_argument("key", "expected the name of the part of the run that this batch is, got None")
     if run is None and key is not None:
-        raise invalid_argument("key", f"expected none for a metric without a run, got {key!r}")
+        raise invalid_argument("key", f"expected none for a metric without a run, got {shown(key)}")
+    if run is None and slice != "":
+        raise invalid_argument("slice", f"expected none for a metric without a run, got {shown(slice)}")
