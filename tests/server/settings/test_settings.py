@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from losswire.runs import MOST_KEY_BYTES
 from losswire_server import Settings, __version__
 from losswire_server.main import main
 from losswire_server.settings import batching
@@ -217,3 +218,9 @@ def assert_refused(arguments, said, capfd):
     assert printed.err.count("\n") == 1, printed.err
     assert re.search(said, printed.err), printed.err
     assert not printed.out
+
+
+def test_no_longer_keys_are_promised_than_are_taken():
+    assert Settings(max_key_bytes=MOST_KEY_BYTES).max_key_bytes == 512
+    with pytest.raises(ValueError, match="max_key_bytes"):
+        Settings(max_key_bytes=MOST_KEY_BYTES + 1)

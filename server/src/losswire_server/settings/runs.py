@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from losswire.runs import MOST_KEY_BYTES
 from losswire_server.settings.types import Group, Long, Whole
 
 
@@ -18,7 +19,7 @@ class KeptRuns(Group):
     max_run_keys: Whole = Field(10**7, ge=1, le=10**12)
     """The most keys of a run."""
 
-    max_key_bytes: Whole = Field(512, ge=1, le=2000)
+    max_key_bytes: Whole = Field(512, ge=1, le=MOST_KEY_BYTES)
     """The most bytes of UTF-8 of a key, and of the name of a slice."""
 
     max_run_slices: Whole = Field(1000, ge=0, le=10**6)
