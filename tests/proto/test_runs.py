@@ -5,7 +5,7 @@ import pytest
 
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.runs import MOST_KEY_BYTES, check_new_run, check_run_key, check_run_spec, spec_digest
+from losswire.runs import MOST_KEY_BYTES, check_new_run, check_run_key, check_run_spec, spec_difference, spec_digest
 from losswire.tensors import encode
 
 
@@ -62,6 +62,7 @@ def test_digest_does_not_change():
         spec(),
         spec(ignore_index=-100),
         spec(label_smoothing=0.0),
+        spec(label_smoothing=-0.0),
         v1.LossSpec(reduction=v1.Reduction.REDUCTION_SUM, cross_entropy=v1.CrossEntropy()),
         v1.LossSpec(zero_when_empty=True, cross_entropy=v1.CrossEntropy()),
     ],
@@ -84,6 +85,23 @@ def test_digests_of_other_losses_differ():
         spec("nll_loss", weight=np.array([1, 2], "float32")),
     ]
     assert len({spec_digest(other) for other in others}) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("came", "field", "problem"),
+    [
+        (spec("nll_loss"), "spec.loss", "has cross_entropy, got nll_loss"),
+        (spec(label_smoothing=0.1), "spec.cross_entropy.label_smoothing", "has 0.0, got 0.1"),
+        (
+            spec(weight=np.array([1, 2], "float32")),
+            "spec.cross_entropy.weight",
+            "has none, got float32 of shape (2,) with SHA-256 b9c80b5a...",
+        ),
+    ],
+)
+def test_difference_of_losses_is_told(came, field, problem):
+    assert spec_difference(spec(), came) == (field, problem)
+    assert spec_difference(came, came) is None
 
 
 def shared_weight():

@@ -101,17 +101,48 @@ def spec_digest(spec: v1.LossSpec) -> str:
     Raises:
         FieldError: A tensor's dtype, shape and elements do not match.
     """
+    return hashlib.sha256(json.dumps(_comparable(spec), sort_keys=True).encode()).hexdigest()
+
+
+def spec_difference(kept: v1.LossSpec, came: v1.LossSpec) -> tuple[str, str] | None:
+    """The first field in which a loss with its options differs from another one, and how; None if none does.
+
+    Raises:
+        FieldError: As `spec_digest`.
+    """
+    ours, theirs = _comparable(kept), _comparable(came)
+    for name in ("loss", *(ours | theirs)):
+        if ours.get(name) != theirs.get(name):
+            field = "loss" if name == "loss" else f"{theirs['loss']}.{name}"
+            return f"spec.{field}", f"has {_told(ours.get(name))}, got {_told(theirs.get(name))}"
+    return None
+
+
+def _comparable(spec: v1.LossSpec) -> dict[str, Any]:
+    """What two losses are compared by: values of JSON, by the names of their options."""
     loss = loss_of(spec)
     options = {name: value for name, value in DEFAULTS.items() if name in LOSSES[loss].options}
     for field, value in options_of(spec).ListFields():
         is_tensor = field.message_type is not None
-        options[field.name] = _tensor(value, f"spec.{loss}.{field.name}") if is_tensor else value
-    return hashlib.sha256(json.dumps({"loss": loss, **options}, sort_keys=True).encode()).hexdigest()
+        options[field.name] = _tensor(value, f"spec.{loss}.{field.name}") if is_tensor else _one_zero(value)
+    return {"loss": loss, **options}
 
 
 def _tensor(tensor: v1.Tensor, field: str) -> list[Any]:
     element, shape, data = read(tensor, field)
     return [element.name, list(shape), hashlib.sha256(data).hexdigest()]
+
+
+def _one_zero(number: float) -> float:
+    """The number, with 0.0 in place of -0.0: the loss is the same."""
+    return 0.0 if isinstance(number, float) and number == 0 else number
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        dtype, shape, digest = value
+        return f"{dtype} of shape {tuple(shape)} with SHA-256 {digest[:8]}..."
+    return "none" if value is None else str(value)
 
 
 def _check_weight(tensor: v1.Tensor, path: str) -> None:

@@ -146,9 +146,18 @@ def test_run_is_created_once(keeper, name):
     first = keeper.run(name, weight=WEIGHT, labels={"model": "m"}, expected_keys=2)
     again = keeper.run(name, weight=WEIGHT.copy(), labels={"model": "m"}, expected_keys=2)
     assert (again.digest, again.labels, again.by_class) == (first.digest, {"model": "m"}, False)
-    for other in ({}, {"weight": WEIGHT * 2}, {"weight": WEIGHT, "label_smoothing": 0.5}):
-        with pytest.raises(ConflictError):
-            keeper.run(name, labels={"model": "m"}, **other)
+    others: dict[str, dict[str, Any]] = {
+        "loss": {"loss": "nll_loss"},
+        "weight": {"weight": WEIGHT * 2},
+        "label_smoothing": {"weight": WEIGHT, "label_smoothing": 0.5},
+        "by_class": {"weight": WEIGHT, "by_class": True},
+        "labels": {"weight": WEIGHT, "labels": {}},
+    }
+    for argument, other in others.items():
+        with pytest.raises(ConflictError, match=f"^{argument}: run {name!r}") as raised:
+            keeper.run(name, **{"labels": {"model": "m"}, **other})
+        assert raised.value.argument == argument
+    assert str(raised.value) == f"labels: run {name!r} has others"
 
 
 @pytest.mark.parametrize("loss", BATCHES)

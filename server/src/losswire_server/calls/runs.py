@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.runs import check_key, check_name, check_new_run
+from losswire.runs import check_key, check_name, check_new_run, spec_difference
 from losswire_server.calls.evaluation import Caller
 from losswire_server.requests.check import check_known
 from losswire_server.requests.runs.messages import key_messages, new_run, run_message
 from losswire_server.runs.absent import not_served
+from losswire_server.runs.errors import RunExistsError, RunNotFoundError
+from losswire_server.runs.records import RunRecord
 
 if TYPE_CHECKING:
     from losswire_server.runs.runs import Runs
@@ -49,7 +52,7 @@ class RunCalls:
         check_known(request)
         check_new_run(request)
         caller.permission.check_run(request.name)
-        record, created = await self._store.create(new_run(request))
+        record, created = await self._create(request)
         return v1.CreateRunResponse(run=run_message(record), created=created)
 
     async def get(self, request: v1.GetRunRequest, caller: Caller) -> v1.GetRunResponse:
@@ -106,6 +109,18 @@ class RunCalls:
     async def delete(self, request: v1.DeleteRunRequest, caller: Caller) -> v1.DeleteRunResponse:
         await self._store.delete(_permitted(request.name, caller))
         return v1.DeleteRunResponse()
+
+    async def _create(self, request: v1.CreateRunRequest) -> tuple[RunRecord, bool]:
+        """Creates a run in the store, which knows only that specs differ, and not in what."""
+        try:
+            return await self._store.create(new_run(request))
+        except RunExistsError as error:
+            with suppress(RunNotFoundError):  # deleted since
+                kept = v1.LossSpec.FromString((await self._store.progress(request.name)).spec)
+                if difference := spec_difference(kept, request.spec):
+                    field, problem = difference
+                    raise RunExistsError(field, f"run {request.name!r} {problem}") from error
+            raise
 
 
 def _permitted(name: str, caller: Caller) -> str:

@@ -61,7 +61,9 @@ def test_run_with_other_options_exists(runs, run):
     spec.cross_entropy.ignore_index = 0
     error = refused(runs.CreateRun, v1.CreateRunRequest(name=run, spec=spec))
     assert (error.code(), reason(error)) == (grpc.StatusCode.ALREADY_EXISTS, "RUN_EXISTS")
-    assert detail(error, error_details_pb2.BadRequest()).field_violations[0].field == "spec"
+    (violation,) = detail(error, error_details_pb2.BadRequest()).field_violations
+    assert violation.field == "spec.cross_entropy.ignore_index"
+    assert violation.description == f"run {run!r} has -100, got 0"
 
 
 def test_totals_are_those_of_all_keys(runs, run):
