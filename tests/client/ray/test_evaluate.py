@@ -76,6 +76,12 @@ def test_server_keeps_a_run_and_ends_with_its_actor(tmp_path):
         assert servers.are_well() == [False]
 
 
+def test_run_of_the_command_line_is_refused(keeper, name, tmp_path):
+    run = keeper.run(name, labels={"block_rows": "1000"})
+    with pytest.raises(InvalidArgumentError, match=f"^run: expected another one: {name} is of losswire eval"):
+        evaluate(save(tmp_path), run)
+
+
 def test_wrong_arguments_are_refused(keeper, name, tmp_path):
     run, folder = keeper.run(name), save(tmp_path)
     rows = ray.data.from_arrow(table())

@@ -74,8 +74,7 @@ def evaluate(
         LosswireError: Anything else that can go wrong. The message names the block.
     """
     names = Names(input, target, sample_weight, slice)
-    if not isinstance(run, Run):
-        raise invalid_argument("run", f"expected what Client.run returns, got {shown(run)}")
+    _check_run(run)
     pool = _pool(workers, num_cpus)
     if isinstance(data, ray_data.Dataset):
         if root is not None:
@@ -86,6 +85,13 @@ def evaluate(
             raise invalid_argument("key", "expected none, since files tell the keys of their blocks")
         keys = _evaluate_files(data, run, names, root, pool)
     return run.finish(keys) if finish else run.result()
+
+
+def _check_run(run: Run) -> None:
+    if not isinstance(run, Run):
+        raise invalid_argument("run", f"expected what Client.run returns, got {shown(run)}")
+    if "block_rows" in run.labels:  # a row that has a key of each kind would count twice
+        raise invalid_argument("run", f"expected another one: {run.name} is of losswire eval, whose keys are others")
 
 
 def _evaluate_files(
