@@ -7,6 +7,7 @@ from pydantic_settings import CliApp
 from losswire.runs import MOST_KEY_BYTES
 from losswire_server import Settings, __version__
 from losswire_server.main import main
+from losswire_server.requests.check import MAX_SUMMED_CLASSES
 from losswire_server.settings import batching
 from losswire_server.settings.reading import mistyped_variables
 
@@ -224,3 +225,9 @@ def test_no_longer_keys_are_promised_than_are_taken():
     assert Settings(max_key_bytes=MOST_KEY_BYTES).max_key_bytes == 512
     with pytest.raises(ValueError, match="max_key_bytes"):
         Settings(max_key_bytes=MOST_KEY_BYTES + 1)
+
+
+def test_no_more_classes_are_promised_than_are_added_up():
+    assert Settings(max_run_classes=MAX_SUMMED_CLASSES).max_run_classes == MAX_SUMMED_CLASSES
+    with pytest.raises(ValueError, match="max_run_classes"):
+        Settings(max_run_classes=MAX_SUMMED_CLASSES + 1)

@@ -2,7 +2,6 @@
 
 from pydantic import Field
 
-from losswire.runs import MOST_KEY_BYTES
 from losswire_server.settings.types import Group, Long, Whole
 
 
@@ -19,13 +18,13 @@ class KeptRuns(Group):
     max_run_keys: Whole = Field(10**7, ge=1, le=10**12)
     """The most keys of a run."""
 
-    max_key_bytes: Whole = Field(512, ge=1, le=MOST_KEY_BYTES)
+    max_key_bytes: Whole = Field(512, ge=1, le=512)
     """The most bytes of UTF-8 of a key, and of the name of a slice."""
 
-    max_run_slices: Whole = Field(1000, ge=0, le=10**6)
+    max_run_slices: Whole = Field(1000, ge=0, le=10_000)
     """The most slices of a run."""
 
-    max_run_classes: Whole = Field(10_000, ge=0, le=10**6)
+    max_run_classes: Whole = Field(10_000, ge=0, le=10_000)
     """The most classes of a run that adds up each class by itself, and of its evaluations."""
 
     run_idle_seconds: Long = 0.0
