@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import numpy.typing as npt
 
+from losswire import v1
 from losswire.losses import LOSSES
 from losswire_client._request.arrays import floating_array, target_array
 from losswire_client._request.evaluation import Evaluation, Options
@@ -18,6 +19,7 @@ def put_together(
     target: npt.ArrayLike,
     reduction: str,
     own_options: Mapping[str, Any],
+    run_key: v1.RunKey | None = None,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Puts an evaluation together and checks it.
@@ -28,6 +30,7 @@ def put_together(
         target: The target of the loss.
         reduction: ``none``, ``mean`` or ``sum``.
         own_options: Options of this loss alone, by their names.
+        run_key: Its place in a run; None if it is in none.
         **options: Options that all losses have.
 
     Raises:
@@ -35,6 +38,8 @@ def put_together(
     """
     to_array = floating_array if LOSSES[loss].elementwise else target_array
     evaluation = Evaluation(loss, input, to_array("target", target), reduction, **options)
+    if run_key is not None:
+        evaluation.request.run_key.CopyFrom(run_key)
     for name, value in own_options.items():
         evaluation.set_option(name, value)
     with hinting(evaluation):

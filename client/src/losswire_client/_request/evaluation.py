@@ -174,7 +174,8 @@ class Evaluation:
             assign_option(self.options, name, value)
         elif value is not None:
             array = floating_array(name, value)
-            if name == "weight" and self.is_elementwise and array.shape == self.input.shape:
+            by_rows = name == "weight" and self.is_elementwise and array.shape == self.input.shape
+            if by_rows and not self.request.HasField("run_key"):  # those of a run lie in the request
                 self.arrays = {name: array, **self.arrays}
             else:
                 self.inline[name] = array

@@ -113,9 +113,8 @@ class BaseRun(RunLosses[AnswerT]):
         **options: Unpack[Options],
     ) -> Evaluation:
         """The evaluation, which also asks for what the run adds up."""
-        evaluation = put_together(self.loss, input, target, reduction, self._options, **options)
+        evaluation = put_together(self.loss, input, target, reduction, self._options, key, **options)
         request = evaluation.request
-        request.run_key.CopyFrom(key)
         if self._accuracy and PREDICTIONS not in request.outputs.outputs:
             request.outputs.outputs.append(PREDICTIONS)
         if self.by_class:

@@ -93,7 +93,7 @@ class KnownRequests:
     ) -> tuple[ce_engine.Slab, Respond, Keyed | None]:
         request, payloads = only.pop()  # so that it does not wait with the slab
         slab, respond = plan_request(request, self._regions, payloads, reserve)
-        keyed = Keyed.of(request)
+        keyed = Keyed.of(request, payloads)
         if form is not None and len(form) <= MAX_FORM_BYTES and _lies_in_message(request):
             self._remember(form, request)
         return slab, respond, keyed
