@@ -190,6 +190,17 @@ def other_options():
     return spec
 
 
+def test_weight_that_no_run_has_is_refused_unread(losses, run):
+    classes = 2**19 + 1
+    request = keyed(run, "a")
+    for tensor, shape in (request.input, [1, classes]), (request.spec.cross_entropy.weight, [classes]):
+        tensor.CopyFrom(v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=shape, data=bytes(4 * classes)))
+    request.target.CopyFrom(v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=[1], data=bytes(8)))
+    error = refused(losses.Evaluate, request)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "weight: expected at most 2097152 bytes, for a run" in error.details()
+
+
 @pytest.mark.parametrize("way", ["unary", "stream"])
 def test_other_options_are_refused(losses, runs, run, way):
     error = refused(WAYS[way], losses, keyed(run, "a", spec=other_options()))
