@@ -171,7 +171,10 @@ def by_class_from_messages(messages: Iterable[v1.ClassSums]) -> dict[int, ExactS
 
 def merged(a: Mapping[int, ExactSums], b: Mapping[int, ExactSums]) -> dict[int, ExactSums]:
     """The sums of each class of two parts."""
-    return {key: a.get(key, NOTHING) + b.get(key, NOTHING) for key in sorted({*a, *b})}
+    both = {**a, **b}
+    for key in a.keys() & b.keys():  # the others cost nothing: a part of many may have few classes
+        both[key] = a[key] + b[key]
+    return dict(sorted(both.items()))
 
 
 NOTHING = ExactSums()
