@@ -129,3 +129,8 @@ def test_quotient_by_0_is_that_of_ieee_754(size):
     assert quotient(size, 0) == math.inf
     assert quotient(-size, 0) == -math.inf
     assert math.isnan(quotient(0, 0))
+
+
+def test_sum_is_shown_as_a_number():
+    shown = repr(ExactSum.of([0.5, 0.25, math.nan, -math.inf, -math.inf]))
+    assert shown == "<ExactSum 0.75 + 1 x nan + 2 x -inf>"

@@ -93,7 +93,7 @@ class AsyncClient(Base[Coroutine[Any, Any, Result]]):
     def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Opening:
         """As `Client.get_run`, awaited or entered like `run`."""
         check_local(accuracy, series)
-        return self._opening(partial(self._runs.get, name, timeout), accuracy, series)
+        return self._opening(partial(self._runs.get, name, timeout, totals_only=True), accuracy, series)
 
     @checks_call
     def runs(self, prefix: str = "", *, timeout: float | None = None) -> AsyncIterator[RunProgress]:

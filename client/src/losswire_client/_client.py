@@ -162,7 +162,7 @@ class Client(Base[Result]):
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
         check_local(accuracy, series)
-        return Run(self, run(self._runs.get(name, timeout)), accuracy=accuracy, series=series)
+        return Run(self, run(self._runs.get(name, timeout, totals_only=True)), accuracy=accuracy, series=series)
 
     @checks_call
     def runs(self, prefix: str = "", *, timeout: float | None = None) -> Iterator[RunProgress]:

@@ -66,6 +66,12 @@ class ExactSum:
             self.negative_infinity_count + other.negative_infinity_count,
         )
 
+    def __repr__(self) -> str:
+        """The sum as a number, since its units have hundreds of digits."""
+        others = {"nan": self.nan_count, "inf": self.positive_infinity_count, "-inf": self.negative_infinity_count}
+        told = "".join(f" + {count} x {name}" for name, count in others.items() if count)
+        return f"<ExactSum {quotient(self.units, UNITS_IN_ONE)!r}{told}>"
+
     def __float__(self) -> float:
         return self.nonfinite or quotient(self.units, UNITS_IN_ONE)
 

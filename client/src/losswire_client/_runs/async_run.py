@@ -29,7 +29,7 @@ class AsyncRun(BaseRun[Coroutine[Any, Any, Result]]):
     @checks_call
     async def progress(self, *, timeout: float | None = None) -> RunProgress:
         """As `Run.progress`."""
-        return to_progress(await self._calls.get(self.name, timeout))
+        return to_progress(await self._calls.get(self.name, timeout, totals_only=True))
 
     @checks_call
     def watch(self, interval: float = 1.0, *, timeout: float | None = None) -> AsyncIterator[RunProgress]:

@@ -46,8 +46,8 @@ class RunCalls:
         run: v1.Run = (await self._call("CreateRun", request, timeout)).run
         return run
 
-    async def get(self, name: str, timeout: float | None) -> v1.Run:
-        request = v1.GetRunRequest()
+    async def get(self, name: str, timeout: float | None, *, totals_only: bool = False) -> v1.Run:
+        request = v1.GetRunRequest(totals_only=totals_only)
         assign_text(request, "name", name)
         run: v1.Run = (await self._call("GetRun", request, timeout)).run
         return run

@@ -52,7 +52,7 @@ class Run(BaseRun[Result]):
     @checks_call
     def progress(self, *, timeout: float | None = None) -> RunProgress:
         """How far it is."""
-        return to_progress(run(self._calls.get(self.name, timeout)))
+        return to_progress(run(self._calls.get(self.name, timeout, totals_only=True)))
 
     @checks_call
     def watch(self, interval: float = 1.0, *, timeout: float | None = None) -> Iterator[RunProgress]:

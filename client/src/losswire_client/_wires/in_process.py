@@ -88,7 +88,8 @@ class InProcessWire(Wire):
     ) -> AsyncGenerator[v1.WatchRunResponse, None]:
         """Asks again and again, since the service in this process streams nothing while a caller waits."""
         while True:
-            answer = await self.call_runs("GetRun", v1.GetRunRequest(name=request.name), Deadline(deadline.seconds))
+            asked = v1.GetRunRequest(name=request.name, totals_only=True)
+            answer = await self.call_runs("GetRun", asked, Deadline(deadline.seconds))
             yield v1.WatchRunResponse(run=answer.run)
             if answer.run.state == v1.RunState.RUN_STATE_FINISHED:
                 return

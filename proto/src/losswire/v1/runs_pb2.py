@@ -27,7 +27,7 @@ from losswire.v1 import exact_sums_pb2 as losswire_dot_v1_dot_exact__sums__pb2
 from losswire.v1 import loss_spec_pb2 as losswire_dot_v1_dot_loss__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16losswire/v1/runs.proto\x12\x0blosswire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1closswire/v1/exact_sums.proto\x1a\x1blosswire/v1/loss_spec.proto\"1\n\x06RunKey\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05slice\x18\x03 \x01(\t\"\x84\x01\n\tRunTotals\x12\x16\n\tkey_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12$\n\x04sums\x18\x02 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12+\n\nstatistics\x18\x03 \x01(\x0b\x32\x17.losswire.v1.StatisticsB\x0c\n\n_key_count\"A\n\x08RunSlice\x12\r\n\x05slice\x18\x01 \x01(\t\x12&\n\x06totals\x18\x02 \x01(\x0b\x32\x16.losswire.v1.RunTotals\"G\n\x08RunClass\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\x03\x12&\n\x06totals\x18\x02 \x01(\x0b\x32\x16.losswire.v1.RunTotals\"\xa4\x04\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12\x13\n\x0bspec_digest\x18\x03 \x01(\t\x12\x10\n\x08\x62y_class\x18\x04 \x01(\x08\x12,\n\x06labels\x18\x05 \x03(\x0b\x32\x1c.losswire.v1.Run.LabelsEntry\x12\x1f\n\x12\x65xpected_key_count\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12$\n\x05state\x18\x07 \x01(\x0e\x32\x15.losswire.v1.RunState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06totals\x18\x0b \x01(\x0b\x32\x16.losswire.v1.RunTotals\x12%\n\x06slices\x18\x0c \x03(\x0b\x32\x15.losswire.v1.RunSlice\x12&\n\x07\x63lasses\x18\r \x03(\x0b\x32\x15.losswire.v1.RunClass\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_expected_key_count\"\xf9\x01\n\x10\x43reateRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12\x10\n\x08\x62y_class\x18\x03 \x01(\x08\x12\x39\n\x06labels\x18\x04 \x03(\x0b\x32).losswire.v1.CreateRunRequest.LabelsEntry\x12\x1f\n\x12\x65xpected_key_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_expected_key_count\"C\n\x11\x43reateRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"/\n\x0eGetRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\"M\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\"K\n\x10ListRunsResponse\x12\x1e\n\x04runs\x18\x01 \x03(\x0b\x32\x10.losswire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x12ListRunKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\x05slice\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_slice\"\x7f\n\nRunKeySums\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05slice\x18\x02 \x01(\t\x12$\n\x04sums\x18\x03 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12/\n\x0b\x63ommit_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x13ListRunKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.losswire.v1.RunKeySums\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x16\x46indMissingKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"*\n\x17\x46indMissingKeysResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\"9\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10interval_seconds\x18\x02 \x01(\x01\"1\n\x10WatchRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\"\x1c\n\x0c\x45xpectedKeys\x12\x0c\n\x04keys\x18\x01 \x03(\t\"l\n\x10\x46inishRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04keys\x18\x02 \x01(\x0b\x32\x19.losswire.v1.ExpectedKeysH\x00\x12\x13\n\tkey_count\x18\x03 \x01(\x03H\x00\x42\n\n\x08\x65xpected\"2\n\x11\x46inishRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\" \n\x10\x44\x65leteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"\x96\x01\n\x0bKeyConflict\x12$\n\x07run_key\x18\x01 \x01(\x0b\x32\x13.losswire.v1.RunKey\x12\'\n\x07\x63ounted\x18\x02 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12$\n\x04\x63\x61me\x18\x03 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12\x12\n\ncame_slice\x18\x04 \x01(\t*Q\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x16\n\x12RUN_STATE_FINISHED\x10\x02\x42\x63\n\x0blosswire.v1B\tRunsProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16losswire/v1/runs.proto\x12\x0blosswire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1closswire/v1/exact_sums.proto\x1a\x1blosswire/v1/loss_spec.proto\"1\n\x06RunKey\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05slice\x18\x03 \x01(\t\"\x84\x01\n\tRunTotals\x12\x16\n\tkey_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12$\n\x04sums\x18\x02 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12+\n\nstatistics\x18\x03 \x01(\x0b\x32\x17.losswire.v1.StatisticsB\x0c\n\n_key_count\"A\n\x08RunSlice\x12\r\n\x05slice\x18\x01 \x01(\t\x12&\n\x06totals\x18\x02 \x01(\x0b\x32\x16.losswire.v1.RunTotals\"G\n\x08RunClass\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\x03\x12&\n\x06totals\x18\x02 \x01(\x0b\x32\x16.losswire.v1.RunTotals\"\xa4\x04\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12\x13\n\x0bspec_digest\x18\x03 \x01(\t\x12\x10\n\x08\x62y_class\x18\x04 \x01(\x08\x12,\n\x06labels\x18\x05 \x03(\x0b\x32\x1c.losswire.v1.Run.LabelsEntry\x12\x1f\n\x12\x65xpected_key_count\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12$\n\x05state\x18\x07 \x01(\x0e\x32\x15.losswire.v1.RunState\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06totals\x18\x0b \x01(\x0b\x32\x16.losswire.v1.RunTotals\x12%\n\x06slices\x18\x0c \x03(\x0b\x32\x15.losswire.v1.RunSlice\x12&\n\x07\x63lasses\x18\r \x03(\x0b\x32\x15.losswire.v1.RunClass\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_expected_key_count\"\xf9\x01\n\x10\x43reateRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.losswire.v1.LossSpec\x12\x10\n\x08\x62y_class\x18\x03 \x01(\x08\x12\x39\n\x06labels\x18\x04 \x03(\x0b\x32).losswire.v1.CreateRunRequest.LabelsEntry\x12\x1f\n\x12\x65xpected_key_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_expected_key_count\"C\n\x11\x43reateRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"2\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0btotals_only\x18\x02 \x01(\x08\"/\n\x0eGetRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\"M\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\"K\n\x10ListRunsResponse\x12\x1e\n\x04runs\x18\x01 \x03(\x0b\x32\x10.losswire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x12ListRunKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x12\n\x05slice\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_slice\"\x7f\n\nRunKeySums\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05slice\x18\x02 \x01(\t\x12$\n\x04sums\x18\x03 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12/\n\x0b\x63ommit_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x13ListRunKeysResponse\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.losswire.v1.RunKeySums\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x16\x46indMissingKeysRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\"*\n\x17\x46indMissingKeysResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\"9\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10interval_seconds\x18\x02 \x01(\x01\"1\n\x10WatchRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\"\x1c\n\x0c\x45xpectedKeys\x12\x0c\n\x04keys\x18\x01 \x03(\t\"l\n\x10\x46inishRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x04keys\x18\x02 \x01(\x0b\x32\x19.losswire.v1.ExpectedKeysH\x00\x12\x13\n\tkey_count\x18\x03 \x01(\x03H\x00\x42\n\n\x08\x65xpected\"2\n\x11\x46inishRunResponse\x12\x1d\n\x03run\x18\x01 \x01(\x0b\x32\x10.losswire.v1.Run\" \n\x10\x44\x65leteRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"\x96\x01\n\x0bKeyConflict\x12$\n\x07run_key\x18\x01 \x01(\x0b\x32\x13.losswire.v1.RunKey\x12\'\n\x07\x63ounted\x18\x02 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12$\n\x04\x63\x61me\x18\x03 \x01(\x0b\x32\x16.losswire.v1.ExactSums\x12\x12\n\ncame_slice\x18\x04 \x01(\t*Q\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x16\n\x12RUN_STATE_FINISHED\x10\x02\x42\x63\n\x0blosswire.v1B\tRunsProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATERUNREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=2494
-  _globals['_RUNSTATE']._serialized_end=2575
+  _globals['_RUNSTATE']._serialized_start=2515
+  _globals['_RUNSTATE']._serialized_end=2596
   _globals['_RUNKEY']._serialized_start=131
   _globals['_RUNKEY']._serialized_end=180
   _globals['_RUNTOTALS']._serialized_start=183
@@ -60,37 +60,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERUNRESPONSE']._serialized_start=1260
   _globals['_CREATERUNRESPONSE']._serialized_end=1327
   _globals['_GETRUNREQUEST']._serialized_start=1329
-  _globals['_GETRUNREQUEST']._serialized_end=1358
-  _globals['_GETRUNRESPONSE']._serialized_start=1360
-  _globals['_GETRUNRESPONSE']._serialized_end=1407
-  _globals['_LISTRUNSREQUEST']._serialized_start=1409
-  _globals['_LISTRUNSREQUEST']._serialized_end=1486
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1488
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1563
-  _globals['_LISTRUNKEYSREQUEST']._serialized_start=1565
-  _globals['_LISTRUNKEYSREQUEST']._serialized_end=1668
-  _globals['_RUNKEYSUMS']._serialized_start=1670
-  _globals['_RUNKEYSUMS']._serialized_end=1797
-  _globals['_LISTRUNKEYSRESPONSE']._serialized_start=1799
-  _globals['_LISTRUNKEYSRESPONSE']._serialized_end=1884
-  _globals['_FINDMISSINGKEYSREQUEST']._serialized_start=1886
-  _globals['_FINDMISSINGKEYSREQUEST']._serialized_end=1938
-  _globals['_FINDMISSINGKEYSRESPONSE']._serialized_start=1940
-  _globals['_FINDMISSINGKEYSRESPONSE']._serialized_end=1982
-  _globals['_WATCHRUNREQUEST']._serialized_start=1984
-  _globals['_WATCHRUNREQUEST']._serialized_end=2041
-  _globals['_WATCHRUNRESPONSE']._serialized_start=2043
-  _globals['_WATCHRUNRESPONSE']._serialized_end=2092
-  _globals['_EXPECTEDKEYS']._serialized_start=2094
-  _globals['_EXPECTEDKEYS']._serialized_end=2122
-  _globals['_FINISHRUNREQUEST']._serialized_start=2124
-  _globals['_FINISHRUNREQUEST']._serialized_end=2232
-  _globals['_FINISHRUNRESPONSE']._serialized_start=2234
-  _globals['_FINISHRUNRESPONSE']._serialized_end=2284
-  _globals['_DELETERUNREQUEST']._serialized_start=2286
-  _globals['_DELETERUNREQUEST']._serialized_end=2318
-  _globals['_DELETERUNRESPONSE']._serialized_start=2320
-  _globals['_DELETERUNRESPONSE']._serialized_end=2339
-  _globals['_KEYCONFLICT']._serialized_start=2342
-  _globals['_KEYCONFLICT']._serialized_end=2492
+  _globals['_GETRUNREQUEST']._serialized_end=1379
+  _globals['_GETRUNRESPONSE']._serialized_start=1381
+  _globals['_GETRUNRESPONSE']._serialized_end=1428
+  _globals['_LISTRUNSREQUEST']._serialized_start=1430
+  _globals['_LISTRUNSREQUEST']._serialized_end=1507
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1509
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1584
+  _globals['_LISTRUNKEYSREQUEST']._serialized_start=1586
+  _globals['_LISTRUNKEYSREQUEST']._serialized_end=1689
+  _globals['_RUNKEYSUMS']._serialized_start=1691
+  _globals['_RUNKEYSUMS']._serialized_end=1818
+  _globals['_LISTRUNKEYSRESPONSE']._serialized_start=1820
+  _globals['_LISTRUNKEYSRESPONSE']._serialized_end=1905
+  _globals['_FINDMISSINGKEYSREQUEST']._serialized_start=1907
+  _globals['_FINDMISSINGKEYSREQUEST']._serialized_end=1959
+  _globals['_FINDMISSINGKEYSRESPONSE']._serialized_start=1961
+  _globals['_FINDMISSINGKEYSRESPONSE']._serialized_end=2003
+  _globals['_WATCHRUNREQUEST']._serialized_start=2005
+  _globals['_WATCHRUNREQUEST']._serialized_end=2062
+  _globals['_WATCHRUNRESPONSE']._serialized_start=2064
+  _globals['_WATCHRUNRESPONSE']._serialized_end=2113
+  _globals['_EXPECTEDKEYS']._serialized_start=2115
+  _globals['_EXPECTEDKEYS']._serialized_end=2143
+  _globals['_FINISHRUNREQUEST']._serialized_start=2145
+  _globals['_FINISHRUNREQUEST']._serialized_end=2253
+  _globals['_FINISHRUNRESPONSE']._serialized_start=2255
+  _globals['_FINISHRUNRESPONSE']._serialized_end=2305
+  _globals['_DELETERUNREQUEST']._serialized_start=2307
+  _globals['_DELETERUNREQUEST']._serialized_end=2339
+  _globals['_DELETERUNRESPONSE']._serialized_start=2341
+  _globals['_DELETERUNRESPONSE']._serialized_end=2360
+  _globals['_KEYCONFLICT']._serialized_start=2363
+  _globals['_KEYCONFLICT']._serialized_end=2513
 # @@protoc_insertion_point(module_scope)

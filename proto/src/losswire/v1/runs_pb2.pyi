@@ -249,11 +249,11 @@ class Run(_message.Message):
 
     @_builtins.property
     def slices(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSlice]:
-        """The slices of its keys, by name. Not set in lists, nor in `WatchRunResponse`."""
+        """The slices of its keys, by name. Set only in answers that say so."""
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunClass]:
-        """If `by_class`: the classes that its rows have, in ascending order. Not set in lists, nor in `WatchRunResponse`."""
+        """If `by_class`: the classes that its rows have, in ascending order. Set only in answers that say so."""
 
     def __init__(
         self,
@@ -360,7 +360,7 @@ class CreateRunResponse(_message.Message):
     """Whether this call created it."""
     @_builtins.property
     def run(self) -> Global___Run:
-        """With slices and classes."""
+        """Without slices and classes."""
 
     def __init__(
         self,
@@ -383,16 +383,20 @@ class GetRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    TOTALS_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Required."""
+    totals_only: _builtins.bool
+    """Whether to leave out the slices and classes, of which there may be thousands."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        totals_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "totals_only", b"totals_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,7 +411,7 @@ class GetRunResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> Global___Run:
-        """With slices and classes."""
+        """With slices and classes, unless `totals_only` is set."""
 
     def __init__(
         self,

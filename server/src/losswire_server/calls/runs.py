@@ -9,7 +9,6 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.runs import check_key, check_name, check_new_run, spec_difference
 from losswire_server.calls.evaluation import Caller
-from losswire_server.requests.check import check_known
 from losswire_server.requests.runs.messages import key_messages, new_run, run_message
 from losswire_server.runs.absent import not_served
 from losswire_server.runs.errors import RunExistsError, RunNotFoundError
@@ -49,7 +48,6 @@ class RunCalls:
             RunQuotaError: There are too many.
             Exception: Of every call here: `NotPermittedError`, and those of the store.
         """
-        check_known(request)
         check_new_run(request)
         caller.permission.check_run(request.name)
         record, created = await self._create(request)
@@ -57,7 +55,8 @@ class RunCalls:
 
     async def get(self, request: v1.GetRunRequest, caller: Caller) -> v1.GetRunResponse:
         name = _permitted(request.name, caller)
-        return v1.GetRunResponse(run=run_message(await self._store.get(name)))
+        read = self._store.progress if request.totals_only else self._store.get
+        return v1.GetRunResponse(run=run_message(await read(name)))
 
     async def list_runs(self, request: v1.ListRunsRequest, caller: Caller) -> v1.ListRunsResponse:
         """The caller's own runs. A page may have fewer than were asked for, since it leaves out those of others."""

@@ -13,6 +13,7 @@ from losswire.parsing import parse
 from losswire.v1 import run_service_pb2
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.runs import RunCalls
+from losswire_server.requests.check import check_known
 from losswire_server.rpc.edge import Edge, Method
 
 DESCRIPTOR = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
@@ -70,4 +71,6 @@ class RunService:
 def _parse(kind: type[Message], data: bytes) -> Message:
     if len(data) > MOST_BYTES:
         raise FieldError("request", f"expected at most {MOST_BYTES} bytes, got {len(data)}")
-    return parse(kind, data, most_fields=MOST_FIELDS)
+    message = parse(kind, data, most_fields=MOST_FIELDS)
+    check_known(message)
+    return message

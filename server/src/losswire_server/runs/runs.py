@@ -123,7 +123,7 @@ class Runs:
             lambda connection: creating.create(connection, new, self._quotas.max_runs, self._clock())
         )
         self._recent.forget(new.name)
-        return await self.get(new.name), is_new
+        return await self.progress(new.name), is_new
 
     async def get(self, name: str) -> RunRecord:
         """A run with its slices and classes.

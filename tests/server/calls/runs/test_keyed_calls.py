@@ -118,6 +118,8 @@ def test_sums_by_class_come_with_the_totals(losses, runs, way):
     ]
     assert sum(of.totals.sums.row_count for of in run.classes) == run.totals.sums.row_count == 8
     assert [(of.slice, of.totals.sums, of.totals.key_count) for of in run.slices] == [("news", answer.exact, 1)]
+    alone = runs.GetRun(v1.GetRunRequest(name=name, totals_only=True)).run
+    assert (alone.totals, list(alone.slices), list(alone.classes)) == (run.totals, [], [])
 
 
 def test_sums_come_only_where_asked_for(losses, run):

@@ -183,6 +183,13 @@ def test_wrong_call_names_its_field(runs, call, request_, field):
     assert detail(error, error_details_pb2.BadRequest()).field_violations[0].field == field
 
 
+def test_unknown_field_is_not_served(channel):
+    ask = channel.unary_unary("/losswire.v1.RunService/GetRun", v1.GetRunRequest.SerializeToString)
+    unknown = v1.GetRunRequest.FromString(v1.GetRunRequest(name="a").SerializeToString() + b"\xf8\x07\x01")
+    error = refused(ask, unknown)
+    assert (error.code(), reason(error)) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
+
+
 def test_wrong_interval_is_named(runs, run):
     error = refused(next, runs.WatchRun(v1.WatchRunRequest(name=run, interval_seconds=0.01)))
     assert detail(error, error_details_pb2.BadRequest()).field_violations[0].field == "interval_seconds"
