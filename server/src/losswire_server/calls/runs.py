@@ -51,26 +51,26 @@ class RunCalls:
         check_new_run(request)
         caller.permission.check_run(request.name)
         record, created = await self._create(request)
-        return v1.CreateRunResponse(run=run_message(record), created=created)
+        return v1.CreateRunResponse(run=await _message(record), created=created)
 
     async def get(self, request: v1.GetRunRequest, caller: Caller) -> v1.GetRunResponse:
         name = _permitted(request.name, caller)
         read = self._store.progress if request.totals_only else self._store.get
-        return v1.GetRunResponse(run=run_message(await read(name)))
+        return v1.GetRunResponse(run=await _message(await read(name)))
 
     async def list_runs(self, request: v1.ListRunsRequest, caller: Caller) -> v1.ListRunsResponse:
         """The caller's own runs. A page may have fewer than were asked for, since it leaves out those of others."""
         size = _page_size(request.page_size, MOST_RUNS, SOME_RUNS)
         records, token = await self._store.list(size, request.page_token, request.name_prefix)
         permitted = [record for record in records if caller.permission.permits_run(record.name)]
-        runs = [run_message(record, with_spec=False) for record in permitted]
+        runs = await asyncio.to_thread(lambda: [run_message(record, with_spec=False) for record in permitted])
         return v1.ListRunsResponse(runs=runs, next_page_token=token)
 
     async def list_keys(self, request: v1.ListRunKeysRequest, caller: Caller) -> v1.ListRunKeysResponse:
         name, size = _permitted(request.name, caller), _page_size(request.page_size, MOST_KEYS, SOME_KEYS)
         only = request.slice if request.HasField("slice") else None
         records, token = await self._store.keys(name, size, request.page_token, only)
-        return v1.ListRunKeysResponse(keys=key_messages(records), next_page_token=token)
+        return v1.ListRunKeysResponse(keys=await asyncio.to_thread(key_messages, records), next_page_token=token)
 
     async def find_missing(self, request: v1.FindMissingKeysRequest, caller: Caller) -> v1.FindMissingKeysResponse:
         name, keys = _permitted(request.name, caller), _keys(request.keys, "keys")
@@ -103,7 +103,7 @@ class RunCalls:
         count = request.key_count if expected == "key_count" else None
         if count is not None and count < 0:
             raise FieldError("key_count", f"expected at least 0, got {count}")
-        return v1.FinishRunResponse(run=run_message(await self._store.finish(name, keys, count)))
+        return v1.FinishRunResponse(run=await _message(await self._store.finish(name, keys, count)))
 
     async def delete(self, request: v1.DeleteRunRequest, caller: Caller) -> v1.DeleteRunResponse:
         await self._store.delete(_permitted(request.name, caller))
@@ -120,6 +120,11 @@ class RunCalls:
                     field, problem = difference
                     raise RunExistsError(field, f"run {request.name!r} {problem}") from error
             raise
+
+
+async def _message(record: RunRecord) -> v1.Run:
+    """A run as a message, written in another thread: it may have thousands of slices and classes."""
+    return await asyncio.to_thread(run_message, record)
 
 
 def _permitted(name: str, caller: Caller) -> str:
