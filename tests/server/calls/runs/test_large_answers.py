@@ -6,11 +6,13 @@ import grpc
 import pytest
 
 from losswire import v1
+from losswire.runs import check_name
 from losswire.v1 import loss_service_pb2_grpc, run_service_pb2_grpc
-from losswire_server.calls import runs as module
+from losswire_server.requests.runs.messages import key_messages, run_message
 from tests.helpers import serving
 from tests.server.calls.runs.keyed import create, keyed, plain_spec
 
+MODULE = "losswire_server.calls.runs"
 CALLS = {
     "CreateRun": v1.CreateRunRequest(name="run", spec=plain_spec()),
     "GetRun": v1.GetRunRequest(name="run"),
@@ -38,11 +40,11 @@ def test_answers_are_written_beside_the_event_loop(call, tmp_path, monkeypatch):
         runs = run_service_pb2_grpc.RunServiceStub(channel)
         create(runs, "run")
         loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(keyed("run", "key"))
-        monkeypatch.setattr(module, "run_message", noted(module.run_message))
-        monkeypatch.setattr(module, "key_messages", noted(module.key_messages))
+        monkeypatch.setattr(f"{MODULE}.run_message", noted(run_message))
+        monkeypatch.setattr(f"{MODULE}.key_messages", noted(key_messages))
         getattr(runs, call)(CALLS[call])
         writer, *_ = threads
         threads.clear()
-        monkeypatch.setattr(module, "check_name", noted(module.check_name))  # which is called on the event loop
+        monkeypatch.setattr(f"{MODULE}.check_name", noted(check_name))  # which is called on the event loop
         runs.GetRun(v1.GetRunRequest(name="run"))
         assert writer != threads[0]
