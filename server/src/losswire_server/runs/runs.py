@@ -25,11 +25,13 @@ from losswire_server.runs.writing.upkeep import Upkeep
 from losswire_server.runs.writing.writer import Writer
 
 READERS = 4
+COMMIT_SECONDS = 20.0  # that an evaluation waits for the database; longer than a lock, so that a lock is told of
 
 T = TypeVar("T")
 RunsPage = tuple[list[RunRecord], str]  # and the token of the next page, or ""
 KeysPage = tuple[list[KeyRecord], str]
 Names = list[str]
+Outcomes = list[Outcome]
 
 
 class Runs:
@@ -89,8 +91,8 @@ class Runs:
         problems = [self._problem_of(entry) for entry in entries]
         good = [entry for entry, problem in zip(entries, problems, strict=True) if problem is None]
         try:
-            outcomes = iter(await self._writer.add(good) if good else ())
-        except StoreUnavailableError as error:  # closed
+            outcomes = iter(await self._written(good) if good else ())
+        except StoreUnavailableError as error:
             return [error for _ in entries]
         return [next(outcomes) if problem is None else problem for problem in problems]
 
@@ -205,6 +207,19 @@ class Runs:
         except FieldError as error:
             return error
         return None
+
+    async def _written(self, entries: Sequence[Entry]) -> Outcomes:
+        """Has entries written. Those of a caller who leaves, or for whom it takes too long, do not wait on."""
+        future = self._writer.add(entries)
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return await future
+        except TimeoutError:
+            problem = f"the database has not answered for {COMMIT_SECONDS:g} seconds"
+            raise StoreUnavailableError(problem) from None
+        finally:
+            if future.cancelled():
+                self._writer.leave(future)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         try:

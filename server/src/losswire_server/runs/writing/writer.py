@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ class Writer:
         self._write = write
         self._upkeep = upkeep
         self._due = 0.0
-        self._waiting: deque[Call | Work[Any]] = deque()
+        self._waiting: OrderedDict[object, Call | Work[Any]] = OrderedDict()  # by their futures
         self._work_count = 0  # of other work that waits
         self._company = 0  # callers for whom the next bundle waits
         self._changed = threading.Condition()
@@ -63,6 +63,11 @@ class Writer:
         self._put(call)
         return call.future
 
+    def leave(self, future: "asyncio.Future[list[Outcome]]") -> None:
+        """Drops what `add` gave this future for, unless it is being written: its caller has left."""
+        with self._changed:
+            self._waiting.pop(future, None)
+
     def do(self, work: Callable[[], T]) -> "Future[T]":
         """Has work done between bundles."""
         one: Work[T] = Work(work, Future())
@@ -79,7 +84,7 @@ class Writer:
         with self._changed:
             if self._is_closing:
                 raise StoreUnavailableError("the store is closed")
-            self._waiting.append(one)
+            self._waiting[one.future] = one
             self._work_count += isinstance(one, Work)
             if self._has_company():
                 self._changed.notify()
@@ -109,17 +114,17 @@ class Writer:
     def _take(self) -> Taken:
         if not self._waiting:
             return None
-        first = self._waiting.popleft()
+        _, first = self._waiting.popitem(last=False)
         if isinstance(first, Work):
             self._work_count -= 1
             return first
         bundle, count = [first], len(first.entries)
-        while self._waiting and isinstance(following := self._waiting[0], Call):
+        while self._waiting and isinstance(following := next(iter(self._waiting.values())), Call):
             count += len(following.entries)
             if count > MOST_ENTRIES:
                 break
             bundle.append(following)
-            self._waiting.popleft()
+            self._waiting.popitem(last=False)
         return bundle
 
     def _do(self, taken: Taken) -> None:

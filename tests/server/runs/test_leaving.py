@@ -1,0 +1,53 @@
+"""Callers who leave while the database does not answer, and what they have sent."""
+
+import asyncio
+import gc
+import weakref
+
+from losswire_server.runs import runs as module
+from losswire_server.runs.errors import StoreUnavailableError
+from tests.server.runs.making import commit, create, entry, opened
+from tests.server.runs.test_loss import locked
+
+
+class Classes(dict):
+    """Sums by class, which are large."""
+
+
+def test_caller_who_leaves_adds_nothing_and_holds_nothing(tmp_path):
+    place = str(tmp_path / "runs.db")
+    with opened(place) as runs:
+        create(runs)
+
+        async def leave():
+            first = asyncio.ensure_future(runs.commit([entry("first", 1.0)]))
+            await asyncio.sleep(0.05)  # it is being written, in vain
+            classes = Classes()
+            left = asyncio.ensure_future(runs.commit([entry("left", 1.0, by_class=classes)]))
+            await asyncio.sleep(0)
+            left.cancel()
+            await asyncio.wait([left])
+            return first, weakref.ref(classes)
+
+        async def come_and_leave():
+            with locked(place):
+                first, held = await leave()
+                gc.collect()
+                assert held() is None
+            return await first
+
+        assert asyncio.run(come_and_leave()) == [False]
+        assert commit(runs, entry("left", 1.0)) == [False]
+
+
+def test_database_that_does_not_answer_is_told_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "COMMIT_SECONDS", 0.1)
+    place = str(tmp_path / "runs.db")
+    with opened(place) as runs:
+        create(runs)
+        with locked(place):
+            outcomes = [commit(runs, entry(str(number), 1.0))[0] for number in range(2)]
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+        assert "0.1 seconds" in str(outcomes[0])
+        monkeypatch.undo()
+        assert commit(runs, entry("1", 1.0)) == [False]  # the second one did not wait on
