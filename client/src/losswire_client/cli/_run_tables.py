@@ -1,11 +1,12 @@
 """The numbers of a run, for people to read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
 from losswire_client import Run, RunResult, RunTotals
 from losswire_client.cli import _units
+from losswire_client.cli._fitting import fitting, left_out
 from losswire_client.cli._run_facts import Facts, has_perplexity, of_totals, state, told_keys
 
 COLUMNS = {
@@ -19,6 +20,8 @@ COLUMNS = {
     "nonfinite_count": ("non-finite", "{:,}".format),
 }
 SELDOM = ("ignored_count", "nonfinite_count")  # columns that are left out if all values are 0
+FIRST_LEFT_OUT = ("perplexity", "ignored_count", "key_count", "standard_error", "accuracy")  # if room is short
+MIN_NAME_WIDTH = 12
 MAX_LINES = 50
 
 
@@ -41,21 +44,32 @@ def _table(
     if len(lines) > MAX_LINES:
         yield f"the {MAX_LINES} of {len(lines):,} with most of the loss; --json has all"
         lines = sorted(lines, key=lambda line: -line["loss_sum"])[:MAX_LINES]
-    every = [*lines, *([last] if last else [])]
-    present = [name for name in COLUMNS if name in every[0]]
-    columns = [name for name in present if name not in SELDOM or any(line[name] for line in every)]
+    cells = _cells(heading if groups else None, [*lines, *([last] if last else [])])
+    widths = fitting(cells, {heading: MIN_NAME_WIDTH}, FIRST_LEFT_OUT)
+    yield _drawn(cells, widths, has_total=bool(groups and last))
+    if told := left_out(cells, widths):
+        yield told
+
+
+def _cells(heading: str | None, lines: Sequence[Facts]) -> dict[str, list[str]]:
+    """The heading and the texts of each column. Not all slices may have an accuracy."""
+    cells = {heading: [heading, *(line[heading] for line in lines)]} if heading else {}
+    for name, (told, form) in COLUMNS.items():
+        values = [line.get(name) for line in lines]
+        if any(value is not None and (value or name not in SELDOM) for value in values):
+            cells[name] = [told, *("-" if value is None else form(value) for value in values)]
+    return cells
+
+
+def _drawn(cells: Mapping[str, Sequence[str]], widths: Mapping[str, int], *, has_total: bool) -> Table:
     table = Table()
-    if groups:
-        table.add_column(heading)
-    for name in columns:
-        table.add_column(COLUMNS[name][0], justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(line[heading], *_cells(line, columns))
-    if last:
+    for name, width in widths.items():
+        is_number = name in COLUMNS
+        table.add_column(cells[name][0], width=width, justify="right" if is_number else "left", overflow="fold")
+    *rows, last = zip(*(cells[name][1:] for name in widths), strict=True)
+    for row in rows:
+        table.add_row(*row)
+    if has_total:
         table.add_section()
-        table.add_row(*(["all"] if groups else []), *_cells(last, columns), style="bold" if groups else "")
-    yield table
-
-
-def _cells(line: Facts, columns: list[str]) -> list[str]:
-    return [COLUMNS[name][1](line[name]) for name in columns]
+    table.add_row(*last, style="bold" if has_total else "")
+    return table

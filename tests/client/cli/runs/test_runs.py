@@ -64,6 +64,31 @@ def test_show_has_the_numbers_and_what_they_are_of(losswire, make):
     assert shown[-1] == f"digest of the loss and its options: {run.digest}"
 
 
+def test_list_in_a_narrow_terminal_has_whole_names(losswire, make, monkeypatch):
+    make("narrow/step-4000", expected_keys=3, labels={"model": "7b", "note": "of a night in November"})
+    monkeypatch.setattr("losswire_client.cli._output.PIPE_WIDTH", 80)
+    *_, row, _, told = lines(losswire("runs", "list", "narrow/"))
+    assert row.startswith("│ narrow/step-4000 │ open │ 3 of 3 │ 30 │ ")
+    assert told == "no room for labels; --json has all"
+
+
+@pytest.mark.parametrize("width", [36, 60])
+def test_show_in_a_narrow_terminal_has_whole_numbers(width, losswire, make, monkeypatch):
+    result = make("narrow.shown", labels={"model": "7b"}).result()
+    monkeypatch.setattr("losswire_client.cli._output.PIPE_WIDTH", width)
+    shown = " ".join(lines(losswire("runs", "show", "narrow.shown")))
+    assert f"│ {result.mean:#.6g} │" in shown
+    assert "no room for " in shown
+
+
+def test_show_has_slices_with_and_without_an_accuracy(losswire, client):
+    for name, accuracy in (("with", True), ("without", False)):
+        client.run("accuracies", accuracy=accuracy).cross_entropy(np.eye(4), np.arange(4), key=name, slice=name)
+    rows = {row.split(" │ ")[0]: row for row in lines(losswire("runs", "show", "accuracies")) if row.startswith("│")}
+    assert "│ 100.00% │" in rows["│ with"]
+    assert "│ - │" in rows["│ without"]
+
+
 def test_show_as_json_has_all_numbers(losswire, make):
     result = make("json", by_class=True).result()
     said = json.loads(losswire("runs", "show", "json", "--json").stdout)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from rich.table import Table
 
 from losswire_client.cli import _units
-from losswire_client.cli._output import stdout
+from losswire_client.cli._fitting import fitting
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import Outcome
 from losswire_client.cli.evaluation.report._facts import Facts, class_facts, facts
@@ -76,16 +76,10 @@ def _occurring(lines: list[Facts]) -> Columns:
 
 def _fitting(columns: Columns, lines: list[Facts]) -> Columns:
     """The columns that a terminal has room for."""
-    widths = {name: len(heading) for name, (heading, _) in columns.items()}
-    for line in lines:
-        widths |= {
-            name: max(widths[name], len(cell)) for name, cell in zip(columns, _cells(line, columns), strict=True)
-        }
-    widths["file"] = min(widths["file"], MIN_FILE_WIDTH)  # names wrap
-    for name in FIRST_LEFT_OUT:
-        if sum(width + 3 for width in widths.values()) < stdout().width:
-            break
-        widths.pop(name, None)
+    rows = [_cells(line, columns) for line in lines]
+    texts = zip(*rows, strict=True)
+    cells = {name: [heading, *column] for (name, (heading, _)), column in zip(columns.items(), texts, strict=True)}
+    widths = fitting(cells, {"file": MIN_FILE_WIDTH}, FIRST_LEFT_OUT)
     return {name: column for name, column in columns.items() if name in widths}
 
 
