@@ -145,6 +145,8 @@ def test_tables_show_the_run_and_what_was_done(losswire, folder):
         assert f"│ {name} │ {-(-rows // 10)} │" in words
     assert "added 8 keys (70 rows) in" in words
     assert words.endswith("0 were there already; the run has all 8 keys of these files")
+    again = losswire("eval", folder, "--run", "shown").stdout.splitlines()[-1]
+    assert again == "added 0 keys (0 rows); 8 were there already; the run has all 8 keys of these files"
 
 
 def test_bar_shows_keys_at_a_terminal(added, folder, monkeypatch):

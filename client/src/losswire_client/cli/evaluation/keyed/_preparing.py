@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from losswire_client import Client, ConflictError, NotFoundError, Run
+from typer import BadParameter
+
+from losswire_client import Client, ConflictError, InvalidArgumentError, NotFoundError, Run
 from losswire_client._readers import Source
 from losswire_client.cli.evaluation._kinds import with_loss
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
@@ -40,6 +42,8 @@ def prepare(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pla
     """
     try:
         run = client.get_run(wanted.name, series=wanted.series)
+    except InvalidArgumentError as error:  # before anything is sent: only its name is known
+        raise BadParameter(str(error).removeprefix(f"{error.argument}: "), param_hint="--run") from error
     except NotFoundError:
         return _created(client, wanted, sources, plan)
     return _joined(run, wanted, sources, plan)

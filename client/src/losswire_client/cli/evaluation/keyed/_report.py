@@ -43,7 +43,10 @@ def end(outcome: KeyedOutcome, *, fail_on_nonfinite: bool) -> None:
 
 def told(outcome: KeyedOutcome) -> str:
     """What was done, and what is left to do, in a line."""
-    added = f"added {outcome.added_count:,} keys ({outcome.added_rows:,} rows) in {_units.seconds(outcome.seconds)}"
+    if not outcome.expected_count:
+        return "none of these files has a key"
+    time = f" in {_units.seconds(outcome.seconds)}" if outcome.added_count else ""
+    added = f"added {outcome.added_count:,} keys ({outcome.added_rows:,} rows){time}"
     there = outcome.expected_count - outcome.missing_count - outcome.added_count
     others = f"; {outcome.other_count:,} keys are of other files" if outcome.other_count else ""
     lacks = f"lacks {outcome.missing_count:,} of {outcome.expected_count:,} keys of these files"

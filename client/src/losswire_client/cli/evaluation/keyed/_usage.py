@@ -8,7 +8,7 @@ from typer import BadParameter, Context
 
 OF_RUNS = ("block_rows", "slice_by", "root", "label", "expected_keys", "finish")
 NOT_OF_RUNS = {
-    "batch_rows": "a key has the rows of --block-rows",
+    "batch_rows": "with --run the rows of one evaluation are those of a key: choose them with --block-rows",
     "byte_count": "a run knows no bytes",
     "bytes_name": "a run knows no bytes",
     "plot": "a run keeps sums, and no rows",

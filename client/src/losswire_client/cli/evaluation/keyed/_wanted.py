@@ -76,7 +76,7 @@ def check_agrees(run: Run, wanted: Wanted) -> None:
     """
     for option, value, there in _compared(run, wanted):
         if value is not None and value != there:
-            problem = f"the run {run.name} has {_told(there)}, got {_told(value)}"
+            problem = f"the run {run.name} {_differs(value, there)}"
             raise BadParameter(f"{problem}: leave it out, or choose another run", param_hint=option)
 
 
@@ -100,10 +100,10 @@ def _compared(run: Run, wanted: Wanted) -> Iterator[tuple[str, Any, Any]]:
     yield "--block-rows", wanted.block_rows, terms.block_rows
     yield "--slice-by", wanted.slice_by, terms.slice_by
     for name, value in wanted.labels.items():
-        yield "--label", f"{name}={value}", f"{name}={run.labels.get(name, '')}"
+        there = run.labels.get(name)
+        yield "--label", f"{name}={value}", None if there is None else f"{name}={there}"
 
 
-def _told(value: Any) -> str:
-    if value is None or value is False:
-        return "none"
-    return "them" if value is True else str(value)
+def _differs(value: Any, there: Any) -> str:
+    came = "" if value is True else f", got {value}"
+    return f"was created without it{came}" if there is None or there is False else f"has {there}{came}"
