@@ -65,7 +65,7 @@ def test_all_missing_keys_are_told_however_many(relay, run):
 
 
 def test_few_keys_are_sent_to_the_end(relay, run):
-    with pytest.raises(PreconditionError, match="and has 1 others") as raised:
+    with pytest.raises(PreconditionError, match="has 1 that was not expected") as raised:
         run.finish(KEYS[:-1] * 2)
     assert (raised.value.missing, raised.value.unexpected) == ([], KEYS[-1:])
     (request,) = relay.requests("FinishRun", v1.FinishRunRequest)

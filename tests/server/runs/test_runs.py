@@ -115,7 +115,8 @@ def test_incomplete_run_tells_what_it_lacks(runs):
     error = refused.value
     assert (error.missing, error.missing_count) == (expected[100:200], 200)
     assert (error.unexpected, error.unexpected_count) == ([f"k{number:03}" for number in range(100)], 200)
-    with pytest.raises(RunIncompleteError) as refused:
+    assert str(error) == "run 'a' lacks 200 of the expected keys and has 200 that were not expected"
+    with pytest.raises(RunIncompleteError, match="has 300 keys, expected 301") as refused:
         ask(runs.finish("a", None, 301))
     assert (refused.value.missing_count, refused.value.unexpected_count) == (1, 0)
     assert ask(runs.get("a")).finished_at is None
@@ -124,7 +125,7 @@ def test_incomplete_run_tells_what_it_lacks(runs):
 def test_finish_takes_what_the_creator_expected(runs):
     create(runs, expected_keys=1)
     create(runs, "b")
-    with pytest.raises(RunIncompleteError, match="lacks 1 of the"):
+    with pytest.raises(RunIncompleteError, match="^run 'a' has 0 keys, expected 1$"):
         ask(runs.finish("a", None, None))
     commit(runs, entry("k", 1.0))
     assert ask(runs.finish("a", None, None)).finished_at

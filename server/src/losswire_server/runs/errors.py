@@ -71,12 +71,22 @@ class RunIncompleteError(RunError):
     def __init__(
         self, name: str, missing: Sequence[str], missing_count: int, unexpected: Sequence[str], unexpected_count: int
     ) -> None:
-        super().__init__(f"run {name!r} lacks {missing_count} of the expected keys, and has {unexpected_count} others")
+        lacks = f"lacks {missing_count:,} of the expected keys" if missing_count else ""
+        has = f"has {unexpected_count:,} that {'was' if unexpected_count == 1 else 'were'} not expected"
+        super().__init__(f"run {name!r} {' and '.join(filter(None, (lacks, has if unexpected_count else '')))}")
         self.name = name
         self.missing = list(missing)
         self.missing_count = missing_count
         self.unexpected = list(unexpected)
         self.unexpected_count = unexpected_count
+
+
+class RunCountError(RunIncompleteError):
+    """The run has another number of keys than expected."""
+
+    def __init__(self, name: str, counted: int, expected: int) -> None:
+        super().__init__(name, [], max(0, expected - counted), [], max(0, counted - expected))
+        self.args = (f"run {name!r} has {counted:,} keys, expected {expected:,}",)
 
 
 class RunQuotaError(RunError):

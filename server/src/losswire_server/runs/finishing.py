@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from losswire.errors import FieldError
 from losswire_server.runs.database.heads import Head
 from losswire_server.runs.database.tables import keys, runs
-from losswire_server.runs.errors import RunIncompleteError
+from losswire_server.runs.errors import RunCountError, RunIncompleteError
 from losswire_server.runs.reads import find, missing
 
 MOST_TOLD = 100  # keys of each kind that an error names
@@ -53,8 +53,7 @@ def _check_count(head: Head, count: int | None) -> None:
     if count is None:
         raise FieldError("expected", "expected keys or their number, since the run was created without one")
     if head.key_count != count:
-        lacking = count - head.key_count
-        raise RunIncompleteError(head.name, [], max(0, lacking), [], max(0, -lacking))
+        raise RunCountError(head.name, head.key_count, count)
 
 
 def _check_keys(connection: Connection, head: Head, expected: set[str]) -> None:
