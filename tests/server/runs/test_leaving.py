@@ -4,13 +4,14 @@ import asyncio
 import gc
 import weakref
 
+from losswire.exact_sums import ExactSums
 from losswire_server.runs import runs as module
 from losswire_server.runs.errors import StoreUnavailableError
 from tests.server.runs.making import commit, create, entry, opened
 from tests.server.runs.test_loss import locked
 
 
-class Classes(dict):
+class Classes(dict[int, ExactSums]):
     """Sums by class, which are large."""
 
 

@@ -125,7 +125,7 @@ def test_incomplete_run_tells_what_it_lacks(runs):
 def test_finish_takes_what_the_creator_expected(runs):
     create(runs, expected_keys=1)
     create(runs, "b")
-    with pytest.raises(RunIncompleteError, match="^run 'a' has 0 keys, expected 1$"):
+    with pytest.raises(RunIncompleteError, match=r"^run 'a' has 0 keys, expected 1$"):
         ask(runs.finish("a", None, None))
     commit(runs, entry("k", 1.0))
     assert ask(runs.finish("a", None, None)).finished_at
