@@ -58,6 +58,12 @@ class Connection:
         except InvalidArgumentError as error:
             raise CommandError(str(error), ExitCode.USAGE) from error
 
+    def lasting_client(self) -> Client:
+        """A client for a command that goes on while the server is away, but that needs one to begin with."""
+        with self.client(retry=None) as client:
+            client.ping()
+        return self.client()
+
     def _tls(self) -> bool | TLS | None:
         options = {name: getattr(self, name) for name in ("ca", "cert", "key", "server_name")}
         told = {name: value for name, value in options.items() if value is not None}

@@ -30,8 +30,7 @@ def export(
     rules of Protobuf, in Parquet serialized. The keys are added up again, and must give the totals of the run.
     """
     chosen = _format(file, format)
-    with connection.client() as client, stderr().status("exporting"):
-        client.ping()  # fails at once without a server, for which the rest waits
+    with connection.lasting_client() as client, stderr().status("exporting"):
         run = client.get_run(name)
         with new_key_file(file, chosen) as out:
             total, count = _write_keys(run, out)

@@ -32,8 +32,7 @@ def watch(
     Into a pipe, or with --json, a line is written whenever the run has changed. The command goes on while the server
     is away. Ctrl-C ends it.
     """
-    with connection.client() as client:
-        client.ping()  # fails at once without a server, for which the rest waits
+    with connection.lasting_client() as client:
         states = client.get_run(name).watch(interval)
         console = stdout()
         if json:

@@ -36,8 +36,7 @@ def evaluate_in_run(
         json: Whether to write JSON.
         output: A file for JSON.
     """
-    with connection.client() as client, key_bar(wanted.name) as advance:
-        client.ping()  # fails at once without a server, for which the rest waits
+    with connection.lasting_client() as client, key_bar(wanted.name) as advance:
         prepared = prepare(client, wanted, files, plan)
         outcome = evaluate_missing(prepared, advance)
         if finish:
