@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from losswire import v1
 from losswire.v1 import loss_service_pb2_grpc, run_service_pb2_grpc
+from losswire_server.calls import latest_runs
 from losswire_server.calls.latest_runs import LatestRuns
 from losswire_server.metrics.runs import RunMetrics
 from losswire_server.runs.errors import StoreUnavailableError
@@ -17,8 +18,9 @@ from tests.server.calls.runs.keyed import create, keyed
 
 
 @pytest.fixture
-def two(tmp_path):
+def two(tmp_path, monkeypatch):
     """Two servers that share a file: their metrics, and a channel to the second."""
+    monkeypatch.setattr(latest_runs, "LOOK_SECONDS", 0.1)
     place = str(tmp_path / "runs.db")
     with (
         serving(runs=place) as one,
