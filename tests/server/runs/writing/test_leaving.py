@@ -4,10 +4,14 @@ import asyncio
 import gc
 import weakref
 
+import pytest
+
 from losswire.exact_sums import ExactSums
 from losswire_server.runs import runs as module
+from losswire_server.runs.database import patience
 from losswire_server.runs.errors import StoreUnavailableError
-from tests.server.runs.making import commit, create, entry, opened
+from losswire_server.runs.records import Totals
+from tests.server.runs.making import commit, create, entry, opened, sums_of
 from tests.server.runs.test_loss import locked
 
 
@@ -52,3 +56,18 @@ def test_database_that_does_not_answer_is_told_in_time(tmp_path, monkeypatch):
         assert "0.1 seconds" in str(outcomes[0])
         monkeypatch.undo()
         assert commit(runs, entry("1", 1.0)) == [False]  # the second one did not wait on
+
+
+def test_postgresql_that_hangs_is_given_up(database, monkeypatch):
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
+    place = f"{database.new_schema('frozen')}&connect_timeout=2"
+    with opened(place) as runs:
+        create(runs)
+        with database.frozen():
+            assert [type(outcome) for outcome in commit(runs, entry("k", 1.0))] == [StoreUnavailableError]
+            with pytest.raises(StoreUnavailableError):
+                asyncio.run(runs.get("a"))
+            with pytest.raises(StoreUnavailableError):
+                asyncio.run(runs.delete("a"))
+        assert commit(runs, entry("k", 1.0))[0] in (False, True)  # the first one may have reached it
+        assert asyncio.run(runs.get("a")).totals == Totals(1, sums_of(1.0))

@@ -73,10 +73,15 @@ def _postgresql(url: URL) -> Engine:
     try:
         ours = {name: value for name, value in OF_CONNECTIONS.items() if name not in url.query}
         engine = create_engine(url, connect_args=ours, **OF_ENGINES)
+        from losswire_server.runs.database.patience import PatientConnection
     except ImportError as error:
         raise UnusableStoreError(
             "runs: PostgreSQL needs the extra of that name: pip install 'losswire-server[postgresql]'"
         ) from error
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, __: Any, arguments: Any, options: Any) -> Any:
+        return PatientConnection.connect(*arguments, **options)
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
