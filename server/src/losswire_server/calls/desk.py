@@ -35,6 +35,8 @@ from losswire_server.runs.absent import NO_RUNS, Commits, Outcome
 from losswire_server.runs.records import Entry
 from losswire_server.tracing.recording import NOTHING, Recording
 
+ENTRY_BYTES = 4096  # that the sums of a small evaluation take until they are on disk
+
 
 class Desk:
     """Takes the evaluations of all calls. Use it in the event loop."""
@@ -123,7 +125,7 @@ class Desk:
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
                 done = evaluated_at_once(work, start, caller.recording)
-                await self._settle(work, caller)
+                await self._settle_held(work, len(data), caller)
                 return self._counted(answered_at_once(done, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
@@ -142,6 +144,13 @@ class Desk:
         if entries := work.entries():
             caller.end_turn()
             work.settle(await self.commit(entries, caller.recording))
+
+    async def _settle_held(self, work: Work, message_bytes: int, caller: Caller) -> None:
+        """As `_settle`, for a message that nothing is held for yet. The database may be away for seconds."""
+        if entries := work.entries():
+            with closing(self.evaluation(caller)) as evaluation:
+                evaluation.held.resize(message_bytes + ENTRY_BYTES * len(entries))
+                await self._settle(work, caller)
 
     def _counted(self, answer: Answer, recording: Recording) -> Answer:
         share = answer.shared_seconds / sum([request_count(end) for end, _ in answer.ends])
