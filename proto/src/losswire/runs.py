@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from losswire import v1
@@ -118,6 +119,13 @@ def spec_difference(kept: v1.LossSpec, came: v1.LossSpec) -> tuple[str, str] | N
     return None
 
 
+def label_difference(kept: Mapping[str, str], came: Mapping[str, str]) -> str:
+    """The first of the labels in which a run differs from those that came, and how."""
+    name = next(name for name in sorted({*kept, *came}) if kept.get(name) != came.get(name))
+    there, here = (f"{name}={of[name][:MOST_SHOWN]!r}" if name in of else f"no {name}" for of in (kept, came))
+    return f"has {there}, got {here}"
+
+
 def _comparable(spec: v1.LossSpec) -> dict[str, Any]:
     """What two losses are compared by: values of JSON, by the names of their options."""
     loss = loss_of(spec)
@@ -161,5 +169,7 @@ def _check_labels(request: v1.CreateRunRequest) -> None:
             came = len(name.encode())
             raise FieldError("labels", f"expected names of 1 to {MOST_LABEL_NAME_BYTES} bytes of UTF-8, got {came}")
         check_key(name, "labels")
-        if len(value.encode()) > MOST_LABEL_BYTES or "\0" in value:
-            raise FieldError("labels", f"expected values of at most {MOST_LABEL_BYTES} bytes of UTF-8 without NUL")
+        if (size := len(value.encode())) > MOST_LABEL_BYTES:
+            raise FieldError("labels", f"expected at most {MOST_LABEL_BYTES} bytes of UTF-8 for {name!r}, got {size}")
+        if "\0" in value:
+            raise FieldError("labels", f"expected text without NUL for {name!r}")

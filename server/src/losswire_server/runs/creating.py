@@ -5,6 +5,7 @@ import json
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from losswire.exact_sums import NOTHING
+from losswire.runs import label_difference
 from losswire_server.runs.database import sums
 from losswire_server.runs.database.heads import head_of
 from losswire_server.runs.database.tables import definitions, runs
@@ -54,6 +55,6 @@ def _check_same(new: NewRun, found: RunRecord) -> None:
     if new.digest != found.digest:
         raise RunExistsError("spec", f"run {new.name!r} has another loss or other options, with digest {found.digest}")
     if new.by_class != found.by_class:
-        raise RunExistsError("by_class", f"run {new.name!r} was created with {found.by_class}")
+        raise RunExistsError("by_class", f"run {new.name!r} has {found.by_class}, got {new.by_class}")
     if dict(new.labels) != dict(found.labels):
-        raise RunExistsError("labels", f"run {new.name!r} has others")
+        raise RunExistsError("labels", f"run {new.name!r} {label_difference(found.labels, new.labels)}")

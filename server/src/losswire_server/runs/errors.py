@@ -43,8 +43,9 @@ class KeyConflictError(RunError):
     """The key counts already, with other sums or in another slice."""
 
     def __init__(self, entry: Entry, counted: KeyRecord) -> None:
-        differs = "other sums" if entry.slice == counted.slice else f"slice {counted.slice!r}"
-        super().__init__(f"key {entry.key!r} of run {entry.run!r} counts already, with {differs}")
+        slice_of = f"in slice {counted.slice!r}" if counted.slice else "without a slice"
+        differs = "with other sums" if entry.slice == counted.slice else slice_of
+        super().__init__(f"key {entry.key!r} of run {entry.run!r} counts already, {differs}")
         self.entry = entry
         self.counted = counted
 
