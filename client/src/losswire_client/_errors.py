@@ -96,6 +96,10 @@ class PreconditionError(LosswireError):
         super().__init__(message, code)
         self.missing, self.unexpected = [], []
 
+    def __str__(self) -> str:
+        named = (("missing", self.missing), ("unexpected", self.unexpected))
+        return "; ".join([super().__str__(), *(f"{name}: {_first(keys)}" for name, keys in named if keys)])
+
 
 class DeadlineExceededError(LosswireError, TimeoutError):
     """No answer came in time."""
@@ -156,6 +160,7 @@ ERRORS: dict[grpc.StatusCode, type[LosswireError]] = {
 }
 
 MAX_SHOWN = 200  # characters
+MOST_KEYS = 5  # that the message of an error names
 RESET = "RST_STREAM"  # of HTTP/2, in gRPC's own words; a server's fault has details, and says nothing of HTTP/2
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -175,6 +180,11 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - an integer with too many digits raises one, for example
         return f"a {type(value).__name__}"
     return shortened(text)
+
+
+def _first(keys: list[str]) -> str:
+    """Some keys, for a message: its attributes have all."""
+    return ", ".join([*map(shown, keys[:MOST_KEYS]), *(["..."] if len(keys) > MOST_KEYS else [])])
 
 
 def shortened(text: str) -> str:

@@ -46,6 +46,14 @@ def test_run_is_awaited_or_entered(awaited, name):
     assert awaited(kinds) == [AsyncRun] * 4
 
 
+def test_run_that_is_not_awaited_says_so(awaited, name):
+    async def forget(client):
+        client.run(name).cross_entropy(LOGITS, TARGET, key="a")
+
+    with pytest.raises(AttributeError, match=r"await it, as in `run = await client\.run"):
+        awaited(forget)
+
+
 def test_questions_are_awaited(awaited, name):
     async def answers(client):
         run = await client.run(name, expected_keys=5)

@@ -58,7 +58,7 @@ def test_runs_come_page_by_page(relay, through, keeper):
 
 def test_all_missing_keys_are_told_however_many(relay, run):
     wanted = [f"other-{number}" for number in range(MOST + 1)]
-    with pytest.raises(PreconditionError, match="lacks 1001 of 1001 keys") as raised:
+    with pytest.raises(PreconditionError, match="lacks 1,001 of 1,001 keys; missing: 'other-0', ") as raised:
         run.finish(wanted)
     assert raised.value.missing == wanted
     assert not relay.requests("FinishRun", v1.FinishRunRequest)

@@ -57,6 +57,7 @@ def test_finish_tells_missing_keys(keeper, name, keys):
     with pytest.raises(PreconditionError) as raised:
         run.finish(keys)
     assert raised.value.missing == [key for key in keys if key in "xy"]
+    assert all(f"{key!r}" in str(raised.value) for key in raised.value.missing)
     if "x" not in keys:
         assert sorted(raised.value.unexpected) == ["shard-2", "shard-3", "shard-4"]
     assert not run.progress().is_finished

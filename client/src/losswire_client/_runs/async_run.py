@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
@@ -86,6 +86,12 @@ class Opening(Awaitable[AsyncRun]):
 
     def __await__(self) -> Generator[Any, Any, AsyncRun]:
         return self._open_run().__await__()
+
+    if not TYPE_CHECKING:  # else checkers of types would let a forgotten await pass
+
+        def __getattr__(self, name: str) -> None:
+            problem = f"a run to come has no {name!r}: await it, as in `run = await client.run(...)`"
+            raise AttributeError(problem, name=name, obj=self)
 
     async def __aenter__(self) -> AsyncRun:
         return await self._open_run()

@@ -121,7 +121,7 @@ class RunCalls:
             request.keys.SetInParent()
             return
         if missing := await self.missing(request.name, keys, timeout):
-            error = PreconditionError(f"the run {request.name!r} lacks {len(missing)} of {len(keys)} keys")
+            error = PreconditionError(f"run {request.name!r} lacks {len(missing):,} of {len(keys):,} keys")
             error.missing = missing
             raise error
         request.key_count = len(keys)

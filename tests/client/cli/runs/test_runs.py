@@ -115,6 +115,14 @@ def test_finish_takes_a_number_or_the_keys(losswire, make, tmp_path):
     assert losswire("runs", "finish", "stdin", "--keys", "-", answer="part-0\npart-1\npart-2\n").exit_code == 0
 
 
+def test_finish_says_how_to_expect_another_number(losswire, make):
+    make("fewer", expected_keys=2)
+    (line,) = losswire("runs", "finish", "fewer").stderr.splitlines()
+    told = "losswire: run 'fewer' has 3 keys, expected 2, which its creator noted: --count or --keys say it anew"
+    assert line == told
+    assert losswire("runs", "finish", "fewer", "--count", 3).exit_code == 0
+
+
 def test_finish_finishes_several(losswire, make, client):
     for name in ("several.a", "several.b"):
         make(name, expected_keys=3)
@@ -127,7 +135,7 @@ def test_finish_names_what_is_missing(losswire, make, tmp_path, client):
     (tmp_path / "keys.txt").write_text("part-0\npart-9\n")
     result = losswire("runs", "finish", "lacking", "--keys", tmp_path / "keys.txt")
     assert result.exit_code == 1
-    assert result.stderr.endswith("; it lacks part-9; it has part-1, part-2\n")
+    assert result.stderr.endswith("; missing: 'part-9'; unexpected: 'part-1', 'part-2'\n")
     assert not client.get_run("lacking").progress().is_finished
 
 

@@ -7,12 +7,10 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from losswire_client import PreconditionError, RunResult
-from losswire_client._readers import listed
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli._output import stdout, write_json
-from losswire_client.cli._run_facts import listed as facts_of
-from losswire_client.cli._run_facts import told_keys
+from losswire_client.cli._run_facts import listed, told_keys
 
 
 def finish(
@@ -41,9 +39,9 @@ def finish(
             try:
                 results.append(client.get_run(name).finish(expected, count))
             except PreconditionError as error:
-                raise CommandError(_told(name, error)) from error
+                raise CommandError(f"{error}{_way_out(count, keys, error)}") from error
     if json:
-        write_json([facts_of(result) for result in results])
+        write_json([listed(result) for result in results])
         return
     for result in results:
         stdout().print(_line(result), soft_wrap=True)
@@ -54,10 +52,10 @@ def _keys(path: Path) -> list[str]:
     return [line for line in text.splitlines() if line]
 
 
-def _told(name: str, error: PreconditionError) -> str:
-    missing = f"; it lacks {listed(error.missing)}" if error.missing else ""
-    others = f"; it has {listed(error.unexpected)}" if error.unexpected else ""
-    return f"{name}: {error}{missing}{others}"
+def _way_out(count: int | None, keys: Path | None, error: PreconditionError) -> str:
+    """What to do if the number that the creator noted is not that of the keys."""
+    is_noted = count is None and keys is None and not error.argument
+    return ", which its creator noted: --count or --keys say it anew" if is_noted else ""
 
 
 def _line(run: RunResult) -> str:
