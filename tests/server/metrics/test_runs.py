@@ -69,6 +69,12 @@ def test_run_has_its_totals(registry, metrics):
     assert (of_b["nonfinite_rows"], of_b["finished"]) == (1, 1)
 
 
+def test_finished_run_has_the_keys_that_were_expected(metrics, registry):
+    metrics.learn([record("open", 2, 1.0, expected=8), record("finished", 2, 1.0, expected=8, finished=NOW)])
+    found = {run: registry.get_sample_value("losswire_run_expected_keys", {"run": run}) for run in ("open", "finished")}
+    assert found == {"open": 8, "finished": 2}
+
+
 def test_run_without_rows_has_no_mean(registry, metrics):
     metrics.learn([record("a", 0)])
     assert math.isnan(gauges(registry)["mean_loss"])

@@ -38,5 +38,6 @@ def _mean(totals: "RunTotals") -> str:
 
 
 def _keys(run: "RunProgress") -> str:
-    of = "" if run.expected_keys is None else f" of {run.expected_keys}"
+    is_other = run.is_finished and run.key_count != run.expected_keys  # than its creator noted
+    of = "" if run.expected_keys is None or is_other else f" of {run.expected_keys}"
     return f"{run.key_count}{of} keys"

@@ -80,9 +80,10 @@ def told_time(time: datetime | None) -> str | None:
 
 
 def told_keys(run: RunProgress) -> str:
-    """How many keys count, and of how many if that is known."""
-    of = "" if run.expected_keys is None else f" of {run.expected_keys:,}"
-    return f"{run.key_count or 0:,}{of}"
+    """How many keys count, and of how many if that is known. A finished run may have been finished with others."""
+    count, expected = run.key_count or 0, run.expected_keys
+    of = "" if expected is None or (run.is_finished and count != expected) else f" of {expected:,}"
+    return f"{count:,}{of}"
 
 
 def _options(run: Run) -> Facts:

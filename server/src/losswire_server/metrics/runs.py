@@ -18,7 +18,7 @@ ASKED_SECONDS = 90.0  # longer than any time between two scrapes
 
 GAUGES: Mapping[str, Callable[[RunRecord], float | None]] = {
     "losswire_run_keys": lambda run: run.totals.key_count,
-    "losswire_run_expected_keys": lambda run: run.expected_keys,
+    "losswire_run_expected_keys": lambda run: _expected(run),
     "losswire_run_rows": lambda run: run.totals.sums.row_count,
     "losswire_run_nonfinite_rows": lambda run: run.totals.sums.loss.nonfinite_count,
     "losswire_run_mean_loss": lambda run: run.totals.sums.statistics.mean,
@@ -103,3 +103,8 @@ class RunMetrics:
 
 def _changed_at(run: RunRecord) -> float:
     return max(run.updated_at, run.finished_at or 0.0)
+
+
+def _expected(run: RunRecord) -> int | None:
+    """A finished run has the keys that were expected at its end, whatever was noted when it was created."""
+    return run.expected_keys if run.finished_at is None or run.expected_keys is None else run.totals.key_count
