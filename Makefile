@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo demo-runs test test-slow setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
+.PHONY: help demo demo-runs test test-slow test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,10 +35,13 @@ PYTEST := OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest -n auto --maxproces
 	--no-loadscope-reorder --max-worker-restart 0
 
 test: .venv/ready .debian/ready ## run the tests, but for slow ones
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not long" $(ARGS)
 
 test-slow: .venv/ready .debian/ready ## run the slow tests: wheels, memory over many calls, restarts under load
 	$(PYTEST) -m slow $(ARGS)
+
+test-long: .venv/ready .debian/ready ## run the long forms of tests: servers killed 50 times, a key sent 10,000 times at once
+	$(PYTEST) -m long $(ARGS)
 
 setup: .venv/ready ## make the environment, .venv
 

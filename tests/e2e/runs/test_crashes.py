@@ -31,7 +31,7 @@ def test_killed_server_loses_nothing(tmp_path):
     crash(tmp_path, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_server_killed_often_loses_nothing(tmp_path):
     crash(tmp_path, 50)

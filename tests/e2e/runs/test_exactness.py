@@ -87,7 +87,7 @@ def test_numbers_are_those_of_fractions(seed, dtype, ways, here):
     check_numbers(seed, dtype, ways, here)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_of_many_runs_are_those_of_fractions(dtype, ways, here):
     @settings(max_examples=60, database=None)

@@ -55,7 +55,7 @@ def test_same_key_at_the_same_moment_counts_once(place):
         asyncio.run(send_all([f"127.0.0.1:{port}" for port in ports], 300))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_same_key_counts_once_in_two_processes(place):
     with ExitStack() as stack:

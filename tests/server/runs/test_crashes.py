@@ -60,7 +60,7 @@ def test_killed_server_loses_nothing(place):
     crash(place, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_server_killed_often_loses_nothing(place):
     crash(place, 25)

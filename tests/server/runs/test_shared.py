@@ -64,7 +64,7 @@ def test_processes_count_a_key_once(place):
         check_totals(runs, KEYS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_same_key_at_the_same_moment_counts_once(place):
     """Ten thousand times from two stores, with other sums: one of them counts, and the other is told so."""
