@@ -108,7 +108,8 @@ class Backend:
             self._leases,
             told,
         )
-        self.run_service = RunService(RunCalls(self._runs))
+        self._run_calls = RunCalls(self._runs)
+        self.run_service = RunService(self._run_calls)
 
     def open_runs(self) -> None:
         """Opens the database of runs, which may take seconds. Call it once, before calls are taken.
@@ -147,9 +148,10 @@ class Backend:
         """Finishes work that has begun, and starts no more.
 
         Args:
-            stop_calls: Gives running calls time to end. Leases end first, since their calls last until then.
+            stop_calls: Gives running calls time to end. Leases and watches of runs end first: they last until then.
         """
         self._leases.end()
+        self._run_calls.end()
         try:
             if stop_calls is not None:
                 await stop_calls()

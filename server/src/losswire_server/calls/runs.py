@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.runs import check_key, check_name, check_new_run, spec_difference
@@ -32,6 +33,11 @@ class RunCalls:
 
     def __init__(self, store: "Runs | None") -> None:
         self._kept = store
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Ends the calls that watch runs, since no run may ever be finished."""
+        self._ending.set()
 
     @property
     def _store(self) -> "Runs":
@@ -77,7 +83,11 @@ class RunCalls:
         return v1.FindMissingKeysResponse(missing=await self._store.missing(name, keys))
 
     async def watch(self, request: v1.WatchRunRequest, caller: Caller) -> AsyncIterator[v1.WatchRunResponse]:
-        """The run now, and whenever it has changed, until it is finished."""
+        """The run now, and whenever it has changed, until it is finished.
+
+        Raises:
+            EngineClosedError: The server stops.
+        """
         name, seconds = _permitted(request.name, caller), request.interval_seconds or SOME_SECONDS
         if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
             expected = f"expected a number from {LEAST_SECONDS} to {MOST_SECONDS}, or 0"
@@ -90,7 +100,13 @@ class RunCalls:
             if record.finished_at is not None:
                 return
             last = record
-            await asyncio.sleep(seconds)
+            await self._pause(seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+                raise ce_engine.EngineClosedError("the server stops")
 
     async def finish(self, request: v1.FinishRunRequest, caller: Caller) -> v1.FinishRunResponse:
         """Finishes a run.
