@@ -86,7 +86,28 @@ def test_reads_go_on_beside_a_long_transaction(tmp_path):
         create(runs)
         with locked(place):
             assert asyncio.run(runs.get("a")).totals.key_count == 0
-            runs.check("a", DIGEST, by_class=False, key="k", slice="")
+            asyncio.run(runs.check("a", DIGEST, by_class=False, key="k", slice=""))
+
+
+def test_checks_that_wait_take_no_thread_of_the_program(tmp_path, monkeypatch):
+    """The server gives shared memory back in these threads, for evaluations without a key too."""
+    answers = threading.Event()
+
+    async def check_often():
+        checks = [runs.check("a", DIGEST, by_class=False, key="k", slice="") for _ in range(100)]
+        waiting = asyncio.gather(*checks)
+        await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(asyncio.to_thread(int), 20)
+        finally:
+            answers.set()
+        await waiting
+
+    with opened(str(tmp_path / "runs.db")) as runs:
+        create(runs)
+        find = runs._recent.get
+        monkeypatch.setattr(runs._recent, "get", lambda name: answers.wait(20) and find(name))
+        asyncio.run(check_often())
 
 
 def test_reads_of_a_lost_postgresql_fail_and_come_back(database):
@@ -97,7 +118,7 @@ def test_reads_of_a_lost_postgresql_fail_and_come_back(database):
                 with pytest.raises(StoreUnavailableError):
                     asyncio.run(call)
             with pytest.raises(StoreUnavailableError):
-                runs.check("a", DIGEST, by_class=False, key="k", slice="")
+                asyncio.run(runs.check("a", DIGEST, by_class=False, key="k", slice=""))
         assert asyncio.run(runs.finish("a", None, 0)).finished_at
 
 

@@ -77,9 +77,9 @@ def test_check_refuses_early(place):
         create(runs, "done")
         commit(runs, entry("k", 1.0, run="full"), entry("k", 1.0, run="done"))
         asyncio.run(runs.finish("done", None, 1))
-        runs.check("a", DIGEST, by_class=True, key="k", slice="")
-        runs.check("full", DIGEST, by_class=False, key="k", slice="")
-        runs.check("done", DIGEST, by_class=False, key="k", slice="")
+        asyncio.run(runs.check("a", DIGEST, by_class=True, key="k", slice=""))
+        asyncio.run(runs.check("full", DIGEST, by_class=False, key="k", slice=""))
+        asyncio.run(runs.check("done", DIGEST, by_class=False, key="k", slice=""))
         for problem, run, digest, by_class, key in (
             (RunNotFoundError, "none", DIGEST, True, "k"),
             (RunMismatchError, "a", "e" * 64, True, "k"),
@@ -90,13 +90,13 @@ def test_check_refuses_early(place):
             (FieldError, "a", DIGEST, True, "k" * 513),
         ):
             with pytest.raises(problem):
-                runs.check(run, digest, by_class=by_class, key=key, slice="")
+                asyncio.run(runs.check(run, digest, by_class=by_class, key=key, slice=""))
 
 
 def test_check_knows_of_a_deletion(place):
     with opened(place) as runs:
         create(runs)
-        runs.check("a", DIGEST, by_class=False, key="k", slice="")
+        asyncio.run(runs.check("a", DIGEST, by_class=False, key="k", slice=""))
         asyncio.run(runs.delete("a"))
         with pytest.raises(RunNotFoundError):
-            runs.check("a", DIGEST, by_class=False, key="k", slice="")
+            asyncio.run(runs.check("a", DIGEST, by_class=False, key="k", slice=""))

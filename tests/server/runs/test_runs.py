@@ -155,8 +155,8 @@ def test_run_that_another_server_created_anew_is_known_at_once(runs, place, othe
         asyncio.run(runs.finish("a", None, 0))
     with opened(place) as elsewhere:
         with suppress(RunFinishedError):
-            elsewhere.check("a", DIGEST, by_class=False, key="k", slice="")
+            asyncio.run(elsewhere.check("a", DIGEST, by_class=False, key="k", slice=""))
         asyncio.run(runs.delete("a"))
         create(runs, **other)
         new = new_run(**other)
-        elsewhere.check("a", new.digest, by_class=new.by_class, key="k", slice="")
+        asyncio.run(elsewhere.check("a", new.digest, by_class=new.by_class, key="k", slice=""))

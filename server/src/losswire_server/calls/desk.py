@@ -6,7 +6,6 @@ arrives, even while large slabs wait for the engine: handing it over takes half 
 large slabs it would be late.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -89,8 +88,7 @@ class Desk:
             Exception: What `commit` would refuse it with.
         """
         key = keyed.run_key
-        check = partial(self._runs.check, key.run, keyed.digest, by_class=keyed.by_class, key=key.key, slice=key.slice)
-        await asyncio.to_thread(check)  # it may ask the database
+        await self._runs.check(key.run, keyed.digest, by_class=keyed.by_class, key=key.key, slice=key.slice)
 
     async def answer(self, data: bytes, read: Read, caller: Caller) -> bytes:
         """Answers the message of one request. If the caller leaves before its turn, no work is done for it.

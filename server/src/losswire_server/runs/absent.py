@@ -15,8 +15,8 @@ class Commits(Protocol):
     async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Adds entries to their runs. Returns what came of each once all that are added are on disk."""
 
-    def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> None:
-        """Checks an entry before its evaluation, when its sums are not known. Blocks.
+    async def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> None:
+        """Checks an entry before its evaluation, when its sums are not known.
 
         What it passes may still be refused.
         """
@@ -28,7 +28,7 @@ class NoRuns:
     async def commit(self, entries: Sequence[Entry]) -> NoReturn:  # noqa: ARG002
         raise not_served("run_key")
 
-    def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> NoReturn:  # noqa: ARG002
+    async def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> NoReturn:  # noqa: ARG002
         raise not_served("run_key")
 
 

@@ -96,23 +96,14 @@ class Runs:
             return [error for _ in entries]
         return [next(outcomes) if problem is None else problem for problem in problems]
 
-    def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> None:
-        """Refuses an evaluation early that would not be counted; what it lets pass may still be refused. Blocks.
+    async def check(self, run: str, digest: str, *, by_class: bool, key: str, slice: str) -> None:
+        """Refuses an evaluation early that would not be counted; what it lets pass may still be refused.
 
         Raises:
             RunNotFoundError, RunMismatchError, RunFinishedError, RunQuotaError, FieldError, StoreUnavailableError
         """
         check_entry(key, slice, self._quotas.max_key_bytes)
-        head = self._recent.get(run)
-        if head.digest != digest or (head.by_class and not by_class) or head.finished_at is not None:
-            self._recent.forget(run)  # another server may have deleted it since, and created another of this name
-            head = self._recent.get(run)
-        check_match(head, digest, has_classes=by_class)
-        is_finished = head.finished_at is not None
-        if not is_finished and head.key_count < self._quotas.max_run_keys:
-            return
-        if self._database.read(lambda connection: reads.missing(connection, head.id, [key])):
-            raise RunFinishedError(run, key) if is_finished else RunQuotaError(f"run {run!r} has all keys that it may")
+        await self._in_reader(lambda: self._check(run, digest, by_class, key))
 
     async def create(self, new: NewRun) -> tuple[RunRecord, bool]:
         """Creates a run, unless there is the same one. Returns it, and whether this call created it.
@@ -221,9 +212,24 @@ class Runs:
             if future.cancelled():
                 self._writer.leave(future)
 
+    def _check(self, run: str, digest: str, by_class: bool, key: str) -> None:
+        head = self._recent.get(run)
+        if head.digest != digest or (head.by_class and not by_class) or head.finished_at is not None:
+            self._recent.forget(run)  # another server may have deleted it since, and created another of this name
+            head = self._recent.get(run)
+        check_match(head, digest, has_classes=by_class)
+        is_finished = head.finished_at is not None
+        if not is_finished and head.key_count < self._quotas.max_run_keys:
+            return
+        if self._database.read(lambda connection: reads.missing(connection, head.id, [key])):
+            raise RunFinishedError(run, key) if is_finished else RunQuotaError(f"run {run!r} has all keys that it may")
+
     async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._in_reader(lambda: self._database.read(work))
+
+    async def _in_reader(self, work: Callable[[], T]) -> T:
         try:
-            reading = self._readers.submit(self._database.read, work)
+            reading = self._readers.submit(work)
         except RuntimeError as error:
             raise StoreUnavailableError("the store is closed") from error
         return await asyncio.wrap_future(reading)
