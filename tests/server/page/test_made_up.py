@@ -112,6 +112,15 @@ def test_runs_have_a_section_only_where_there_are_some(opened):
         expect(row).to_have_count(0)
 
 
+def test_phone_shows_every_run_without_a_window_in_the_page(opened):
+    many = "".join(RUN.replace(MARKUP, f"run-{number}") for number in range(10))
+    with shown(lambda: many.lstrip()) as (url, _), opened(url, viewport={"width": 360, "height": 800}) as page:
+        expect(page.locator("#run-rows tr")).to_have_count(10)
+        heights = "(({clientHeight, scrollHeight}) => [clientHeight, scrollHeight])"
+        shown_height, height = page.evaluate(f"{heights}(document.querySelector('#runs .scroller'))")
+        assert shown_height == height > 800
+
+
 RUN = "".join(
     f'\nlosswire_run_{name}{{run="{MARKUP}"}} {number}'
     for name, number in {
