@@ -54,6 +54,11 @@ def test_signal_ends_it_cleanly(process, number):
     assert [json.loads(line)["event"] for line in process.stderr] == ["call", "draining", "stopped"]
 
 
+def test_log_says_where_runs_are(tmp_path):
+    with started([*COMMAND, "--runs", tmp_path / "runs.db"], stderr=subprocess.PIPE, text=True) as process:
+        assert read_event(process, "serving")["runs"] == str(tmp_path / "runs.db")
+
+
 @pytest.mark.slow
 def test_signal_at_the_start_ends_it_cleanly(process):
     read_event(process, "serving")

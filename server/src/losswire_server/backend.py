@@ -111,6 +111,11 @@ class Backend:
         self._run_calls = RunCalls(self._runs)
         self.run_service = RunService(self._run_calls)
 
+    @property
+    def runs_told(self) -> str | None:
+        """Where runs are kept, without what is secret; None if they are not."""
+        return self._runs.told if self._runs else None
+
     def open_runs(self) -> None:
         """Opens the database of runs, which may take seconds. Call it once, before calls are taken.
 

@@ -158,7 +158,7 @@ class Server:
     def _told(self) -> dict[str, Any]:
         target, metrics = self._address._replace(port=self.port), self._metrics_address._replace(port=self.metrics_port)
         told = {"target": str(target), "metrics": str(metrics) if self._metrics_server else None}
-        return {**told, **self._entrance.told}
+        return {**told, "runs": self._backend.runs_told, **self._entrance.told}
 
     def _make_metrics_server(self) -> MetricsServer | None:
         if not self._settings.metrics:

@@ -91,6 +91,7 @@ def test_role_cannot_turn_durability_off(database):
 def test_wrong_address_is_refused(place, said):
     told = refused(place)
     assert "secret" not in told
+    assert "\\n" not in told
     with pytest.raises(UnusableStoreError, match=said):
         Runs(place).open()
 

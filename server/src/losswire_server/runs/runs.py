@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from losswire.errors import FieldError
 from losswire_server.runs import creating, finishing, reads
 from losswire_server.runs.checks import check_entry, check_text
-from losswire_server.runs.database.address import address_of
+from losswire_server.runs.database.address import address_of, shown
 from losswire_server.runs.database.opening import open_database
 from losswire_server.runs.errors import RunFinishedError, RunQuotaError, StoreUnavailableError
 from losswire_server.runs.observer import NoObserver, Observer
@@ -61,6 +61,11 @@ class Runs:
         self._observer = observer or NoObserver()
         self._clock = clock
         self._opened = ExitStack()
+
+    @property
+    def told(self) -> str:
+        """Where they are, without what is secret."""
+        return shown(self._address)
 
     def open(self) -> None:
         """Connects, makes the tables or brings them up to date, and starts to write. Blocks.

@@ -72,7 +72,8 @@ class Database:
 
 def reason_of(error: SQLAlchemyError) -> str:
     """Why the database failed, in one line: what its driver says, without the statement."""
-    return one_line(str(error.orig if isinstance(error, DBAPIError) else error).strip())
+    text = str(error.orig if isinstance(error, DBAPIError) else error)
+    return one_line(" ".join(text.split()))  # drivers write several lines
 
 
 def _may_pass(error: SQLAlchemyError, attempt: int) -> bool:
