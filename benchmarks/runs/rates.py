@@ -20,6 +20,7 @@ from losswire.v1 import run_service_pb2_grpc
 
 RUN = "bench"
 RNG = np.random.default_rng(0)
+SERIES = v1.EvaluateRequest(series="bench").SerializeToString()  # appended as keys are, which copies the message
 SPEC = v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, cross_entropy=v1.CrossEntropy())
 
 
@@ -55,7 +56,7 @@ class Caller:
         self._numbers = itertools.count()
 
     async def turn(self, case: Case, data: bytes) -> Rates:
-        return Rates(await self._rate(case, lambda: data), await self._rate(case, lambda: data + self._key()))
+        return Rates(await self._rate(case, lambda: data + SERIES), await self._rate(case, lambda: data + self._key()))
 
     def _key(self) -> bytes:
         """The field of a request that names its key: fields may come in any order."""
