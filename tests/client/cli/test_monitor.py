@@ -276,3 +276,14 @@ def test_runs_have_a_table_where_there_are_some():
     assert ["val", "75.0%", "3", "of", "4", "1,234", "1.25000", "0", "finished"] in lines
     assert ["[bold]open", "-", "2", "7", "-", "1", "open"] in lines
     assert not any(line[:1] == ["run"] for line in lines_of(""))
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [(80, ["run", "keys", "rows", "mean", "not", "finite", "state"]), (50, ["run", "keys", "mean"])],
+)
+def test_names_of_runs_are_seen_in_narrow_terminals(width, columns, monkeypatch):
+    monkeypatch.setattr("losswire_client.cli._output.PIPE_WIDTH", width)
+    lines = lines_of(RUNS.replace('"val"', '"llama-3-8b-instruct/step-4000"'))
+    assert columns in lines
+    assert any(line[0].startswith("llama-3-8b-instruct/st") for line in lines if line)

@@ -7,22 +7,27 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from losswire_client.cli._fitting import fitting
 from losswire_client.cli.monitor import _words
 from losswire_client.cli.monitor._frame import Column, Frame, Labels
 
 KEYS: Column = ("run_keys", "counted")
 EXPECTED: Column = ("run_keys", "expected")
-HEADINGS = ("progress", "keys", "rows", "mean", "not finite", "state")
+HEADINGS = ("run", "progress", "keys", "rows", "mean", "not finite", "state")
+FIRST_LEFT_OUT = ("progress", "rows", "state", "not finite")  # if room is short
 
 
 def runs_table(frame: Frame) -> Table:
-    """The runs that were added to last, by their names."""
+    """The runs that were added to last, by their names. Where room is short, these are more than progress and rows."""
+    rows = [[Text(labels[0]), *_cells(frame, labels)] for labels in runs(frame)]
+    cells = {heading: [heading, *column] for heading, column in zip(HEADINGS, zip(*rows, strict=True), strict=True)}
+    texts = {heading: [str(cell) for cell in column] for heading, column in cells.items()}
+    widths = fitting(texts, {"run": 24}, FIRST_LEFT_OUT, beside=2)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("run", overflow="fold", min_width=10)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for labels in runs(frame):
-        table.add_row(Text(labels[0]), *_cells(frame, labels))
+    for heading, width in widths.items():
+        table.add_column(heading, width=width, overflow="fold", justify="left" if heading == "run" else "right")
+    for row in zip(*(cells[heading][1:] for heading in widths), strict=True):
+        table.add_row(*row)
     return table
 
 
