@@ -70,7 +70,7 @@ def test_options_of_the_run_are_no_arguments(keeper, name, option):
             {"key": "a", "slise": "b"},
             "Run.evaluate() got an unexpected keyword argument 'slise'; did you mean 'slice'?",
         ),
-        ({"key": ""}, "key: expected the name of the part of the run that this is, got an empty one"),
+        ({"key": ""}, "key: expected a name for this part of the data, got an empty one"),
         ({"key": 3}, "key: expected a text, got 3"),
         ({"key": "\ud800"}, "key: expected a text, got '\\ud800'"),
         ({"key": "a", "slice": None}, "slice: expected a text, got None"),

@@ -126,5 +126,5 @@ class BaseRun(RunLosses[AnswerT]):
         assign_text(message, "key", key)
         assign_text(message, "slice", slice)
         if not key:
-            raise invalid_argument("key", "expected the name of the part of the run that this is, got an empty one")
+            raise invalid_argument("key", "expected a name for this part of the data, got an empty one")
         return message

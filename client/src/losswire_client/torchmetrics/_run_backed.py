@@ -46,7 +46,7 @@ def unless_default(value: object, default: float) -> object:
 
 def check_key(run: Run | None, key: str | None, slice: str) -> None:
     if run is not None and key is None:
-        raise invalid_argument("key", "expected the name of the part of the run that this batch is, got None")
+        raise invalid_argument("key", "expected a name for this part of the data, got None")
     if run is None and key is not None:
         raise invalid_argument("key", f"expected none for a metric without a run, got {shown(key)}")
     if run is None and slice != "":
