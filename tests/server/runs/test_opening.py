@@ -161,6 +161,14 @@ def test_file_system_is_that_of_the_last_mount(path, kind, mounts):
             opening.open_database(address_of(path), mounts)
 
 
+def test_file_in_memory_is_warned_of(tmp_path, caplog):
+    mounts = tmp_path / "mountinfo"
+    for kind, warned in (("ext4", []), ("tmpfs", ["runs are not on a disk"])):
+        mounts.write_text(f"22 1 254:0 / / rw - {kind} none rw\n")
+        opening.open_database(address_of(str(tmp_path / "runs.db")), mounts).close()
+        assert [entry.message for entry in caplog.records if entry.levelname == "WARNING"] == warned
+
+
 def test_machine_that_tells_no_file_systems_is_trusted(tmp_path):
     assert file_system_of(tmp_path, tmp_path / "none") == ""
     opening.open_database(address_of(str(tmp_path / "runs.db")), tmp_path / "none").close()

@@ -16,6 +16,7 @@ OF_NETWORKS = frozenset(
         *("fuse.seaweedfs", "fuse.sshfs"),
     )
 )
+IN_MEMORY = frozenset(("ramfs", "tmpfs"))
 
 
 def file_system_of(path: Path, mounts: Path = MOUNTS) -> str:

@@ -1,5 +1,6 @@
 """Opening the store: whether it can be used at all, told to people."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from losswire_server.runs.database.address import shown
 from losswire_server.runs.database.database import Database, reason_of
-from losswire_server.runs.database.file_systems import MOUNTS, OF_NETWORKS, file_system_of
+from losswire_server.runs.database.file_systems import IN_MEMORY, MOUNTS, OF_NETWORKS, file_system_of
 from losswire_server.runs.database.migrating import migrate
 from losswire_server.runs.errors import StoreUnavailableError, UnusableStoreError
+
+log = logging.getLogger(__name__)
 
 ELSEWHERE = "use a disk of this machine, or PostgreSQL"
 
@@ -22,7 +25,11 @@ def open_database(url: URL, mounts: Path = MOUNTS) -> Database:
         UnusableStoreError: It cannot be used.
     """
     if url.get_backend_name() == "sqlite":
-        _check_file(Path(str(url.database)), mounts)
+        path = Path(str(url.database))
+        _check_file(path, mounts)
+        if (kind := file_system_of(path, mounts)) in IN_MEMORY:
+            problem = f"{kind} is in memory: runs survive the server, and are lost with the machine"
+            log.warning("runs are not on a disk", extra={"runs": str(path), "problem": problem})
     database = Database(url)
     try:
         _prepare(database, shown(url))
