@@ -193,6 +193,18 @@ def test_run_that_another_has_just_created_is_joined(losswire, added, client, fo
     assert (said["run"]["labels"]["block_rows"], said["run"]["row_count"]) == ("10", ROWS)
 
 
+def test_interrupt_says_that_nothing_is_lost(losswire, folder, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "missing", interrupted)
+        result = losswire("eval", folder, "--run", "interrupted", "--block-rows", 10)
+    assert result.exit_code == 130
+    assert "run interrupted: interrupted; what was acknowledged counts, and the same command goes" in result.stderr
+    assert losswire("eval", folder, "--run", "interrupted", "--finish").exit_code == 0
+
+
 def test_server_that_goes_away_loses_nothing(losswire, added, client, exact, folder, monkeypatch):
     evaluate, count = Run.evaluate, iter(range(3))
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from losswire_client._readers import Source
 from losswire_client.cli._connection import Connection
+from losswire_client.cli._failures import warn
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation.keyed._evaluate import evaluate_missing, finish_run
+from losswire_client.cli.evaluation.keyed._evaluate import GOES_ON, evaluate_missing, finish_run
 from losswire_client.cli.evaluation.keyed._preparing import prepare
 from losswire_client.cli.evaluation.keyed._progress import key_bar
 from losswire_client.cli.evaluation.keyed._report import end, show
@@ -36,10 +37,14 @@ def evaluate_in_run(
         json: Whether to write JSON.
         output: A file for JSON.
     """
-    with connection.lasting_client() as client, key_bar(wanted.name) as advance:
-        prepared = prepare(client, wanted, files, plan)
-        outcome = evaluate_missing(prepared, advance)
-        if finish:
-            finish_run(prepared, outcome)
+    try:
+        with connection.lasting_client() as client, key_bar(wanted.name) as advance:
+            prepared = prepare(client, wanted, files, plan)
+            outcome = evaluate_missing(prepared, advance)
+            if finish:
+                finish_run(prepared, outcome)
+    except KeyboardInterrupt:
+        warn(f"run {wanted.name}: interrupted; {GOES_ON}")
+        raise
     show(prepared.run, outcome, output, json=json)
     end(outcome, fail_on_nonfinite=fail_on_nonfinite)

@@ -21,6 +21,7 @@ from losswire_client.cli.evaluation.keyed._preparing import Prepared
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 WINDOW = 8  # evaluations at a time, some of which wait for the disk of the server
+GOES_ON = "what was acknowledged counts, and the same command goes on from there"
 
 Advance = Callable[[int, int], None]  # takes how many keys count now, and of how many
 Answered = tuple[Part, Result | LosswireError]
@@ -138,5 +139,4 @@ def _going_on(prepared: Prepared) -> Iterator[None]:
         yield
     except LosswireError as error:
         translate(error)
-        hint = "what was acknowledged counts, and the same command goes on from there"
-        raise CommandError(f"run {prepared.run.name}: {error}; {hint}", exit_code(error)) from error
+        raise CommandError(f"run {prepared.run.name}: {error}; {GOES_ON}", exit_code(error)) from error
