@@ -29,6 +29,7 @@ def asked(words: str) -> dict[str, str]:
     [
         ("losswire ", ["ping", "eval", "bench", "top", "runs"]),
         ("losswire be", ["bench"]),
+        ("losswire runs f", ["finish"]),
         ("losswire eval --loss nll", ["nll_loss"]),
         ("losswire eval --wire-dtype ", ["float32", "float16", "bfloat16"]),
         ("losswire bench --transport s", ["stream", "shared_memory"]),

@@ -19,8 +19,8 @@ Format = Literal["json", "parquet"]
 
 def export(
     connection: Connection,
-    name: Annotated[str, Argument(help="The run.")],
-    file: Annotated[Path, Argument(help="The file to write; - for JSON to standard output.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The run.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="The file to write; - for JSON to standard output.")],
     format: Annotated[Format | None, Option(help="The format; by the end of the file's name if not given.")] = None,
 ) -> None:
     """Write a run to a file, with all its keys, and the exact sums of each.

@@ -15,7 +15,7 @@ MOST_WEIGHTS = 8  # that are shown
 
 def show(
     connection: Connection,
-    name: Annotated[str, Argument(help="The run.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The run.")],
     json: Annotated[bool, Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Show a run: its loss and options, its totals, and those of each slice and class."""

@@ -23,7 +23,7 @@ COLUMNS = (
 
 def watch(
     connection: Connection,
-    name: Annotated[str, Argument(help="The run.")],
+    name: Annotated[str, Argument(metavar="NAME", help="The run.")],
     interval: Annotated[float, Option(min=0.1, max=3600, help="Seconds between two looks at least.")] = 1.0,
     json: Annotated[bool, Option("--json", help="Write JSON, an object a line.")] = False,
 ) -> None:
