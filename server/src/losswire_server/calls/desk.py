@@ -71,11 +71,7 @@ class Desk:
         recording.evaluated(labels.loss, labels.series, evaluated.responses, evaluated.classes)
 
     async def commit(self, entries: Sequence[Entry], recording: Recording = NOTHING) -> list[Outcome]:
-        """Adds evaluations to their runs, and waits until they are on disk. An entry that is refused has an error.
-
-        Raises:
-            NotServedError: This server keeps no runs.
-        """
+        """Adds evaluations to their runs, and waits until they are on disk. An entry that is refused has an error."""
         start = time.perf_counter()
         outcomes = await self._runs.commit(entries)
         recording.add("commit", start, time.perf_counter())

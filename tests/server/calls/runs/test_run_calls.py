@@ -220,3 +220,13 @@ def test_server_without_runs_says_so(target, stub, call, request_):
         error = refused(getattr(stub(connected), call), request_)
     assert (error.code(), reason(error)) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
     assert "--runs" in error.details()
+
+
+def test_server_without_runs_answers_the_others_of_a_pack(target):
+    plain = keyed("a", "b")
+    plain.ClearField("run_key")
+    with grpc.insecure_channel(target) as connected:
+        losses = loss_service_pb2_grpc.LossServiceStub(connected)
+        with_key, without = losses.BatchEvaluate(v1.BatchEvaluateRequest(requests=[keyed("a", "b"), plain])).results
+        assert without.response == losses.Evaluate(plain)
+    assert with_key.failure.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
