@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from pydantic import ValidationError
 
 from losswire.errors import FieldError
 from losswire_server import Settings
+from losswire_server.requests.check import MAX_SUMMED_CLASSES
 from losswire_server.runs.errors import RunFinishedError, RunMismatchError, RunNotFoundError, RunQuotaError
 from losswire_server.runs.quotas import Quotas
 from tests.server.runs.making import DIGEST, commit, create, entry, opened, sums_of
@@ -68,6 +70,12 @@ def test_quotas_are_settings():
     settings = Settings(max_runs=1, max_run_keys=2, max_key_bytes=3, max_run_slices=4, max_run_classes=5)
     assert Quotas.of(settings) == (1, 2, 3, 4, 5, 0.0)
     assert Quotas.of(Settings()) == Quotas()
+
+
+def test_no_more_classes_are_told_than_an_evaluation_may_have():
+    assert Settings(max_run_classes=MAX_SUMMED_CLASSES).max_run_classes == MAX_SUMMED_CLASSES
+    with pytest.raises(ValidationError, match="max_run_classes"):
+        Settings(max_run_classes=MAX_SUMMED_CLASSES + 1)
 
 
 def test_check_refuses_early(place):

@@ -24,8 +24,8 @@ class KeptRuns(Group):
     max_run_slices: Whole = Field(1000, ge=0, le=10_000)
     """The most slices of a run."""
 
-    max_run_classes: Whole = Field(10_000, ge=0, le=10_000)
-    """The most classes of a run that adds up each class by itself, and of its evaluations."""
+    max_run_classes: Whole = Field(10_000, ge=0, le=10_000)  # as many as an evaluation may have
+    """The most classes of a run that adds up each class by itself."""
 
     run_idle_seconds: Long = 0.0
     """Delete a run to which nobody adds a key for so long, finished or not; 0 keeps all."""
