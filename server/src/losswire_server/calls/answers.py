@@ -1,10 +1,12 @@
 """The steps from the work of one message to its answer: on the event loop, or with the readers and the engine."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
+
+import grpc
 
 import ce_engine
 from losswire_server.calls.evaluation import Evaluation, all_done, ended
@@ -25,11 +27,13 @@ class Answer(NamedTuple):
         data: The message that answers it.
         ends: How its requests ended, and the seconds that each end took.
         shared_seconds: Seconds for reading the message and writing its answer, which all requests share.
+        refused: The codes of requests that were evaluated, and then failed since their runs refused them.
     """
 
     data: bytes
     ends: list[Timed]
     shared_seconds: float
+    refused: Sequence[grpc.StatusCode] = ()
 
 
 class _Submitted(NamedTuple):

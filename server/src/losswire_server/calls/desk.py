@@ -7,6 +7,7 @@ large slabs it would be late.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -109,8 +110,8 @@ class Desk:
             Exception: As `answer`.
         """
         answer = await self._answered(data, read, caller)
-        for end, _ in answer.ends:
-            self._packs.count(end if isinstance(end, grpc.StatusCode) else grpc.StatusCode.OK, request_count(end))
+        for code, requests in _codes(answer).items():
+            self._packs.count(code, requests)
         return answer.data
 
     async def _answered(self, data: bytes, read: Read, caller: Caller) -> Answer:
@@ -119,8 +120,9 @@ class Desk:
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
                 done = evaluated_at_once(work, start, caller.recording)
-                await self._settle_held(work, len(data), caller)
-                return self._counted(answered_at_once(done, caller.recording), caller.recording)
+                refused = await self._settle_held(work, len(data), caller)
+                answer = answered_at_once(done, caller.recording)
+                return self._counted(answer._replace(refused=refused), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
             evaluation.hold_message(len(data))
@@ -130,21 +132,29 @@ class Desk:
             else:
                 begun = await evaluation.read(partial(read_and_begin, data, read, evaluation))
             done = await evaluated(begun, evaluation)
-            await self._settle(begun.work, caller)
-            return self._counted(await answered(done, evaluation), caller.recording)
+            refused = await self._settle(begun.work, caller)
+            answer = await answered(done, evaluation)
+            return self._counted(answer._replace(refused=refused), caller.recording)
 
-    async def _settle(self, work: Work, caller: Caller) -> None:
-        """Answers nothing before what it adds to runs is on disk. Meanwhile other calls go on, to be there with it."""
-        if entries := work.entries():
-            caller.end_turn()
-            work.settle(await self.commit(entries, caller.recording))
+    async def _settle(self, work: Work, caller: Caller) -> list[grpc.StatusCode]:
+        """Answers nothing before what it adds to runs is on disk. Returns the codes of requests that fail by it.
 
-    async def _settle_held(self, work: Work, message_bytes: int, caller: Caller) -> None:
+        Meanwhile other calls go on, to be there with it.
+        """
+        entries = work.entries()
+        if not entries:
+            return []
+        caller.end_turn()
+        return work.settle(await self.commit(entries, caller.recording))
+
+    async def _settle_held(self, work: Work, message_bytes: int, caller: Caller) -> list[grpc.StatusCode]:
         """As `_settle`, for a message that nothing is held for yet. The database may be away for seconds."""
-        if entries := work.entries():
-            with closing(self.evaluation(caller)) as evaluation:
-                evaluation.held.resize(message_bytes + ENTRY_BYTES * len(entries))
-                await self._settle(work, caller)
+        entries = work.entries()
+        if not entries:
+            return []
+        with closing(self.evaluation(caller)) as evaluation:
+            evaluation.held.resize(message_bytes + ENTRY_BYTES * len(entries))
+            return await self._settle(work, caller)
 
     def _counted(self, answer: Answer, recording: Recording) -> Answer:
         share = answer.shared_seconds / sum([request_count(end) for end, _ in answer.ends])
@@ -152,3 +162,12 @@ class Desk:
             if isinstance(end, Evaluated):
                 self.count(end, seconds + share * len(end.responses), recording)
         return answer
+
+
+def _codes(answer: Answer) -> Counter[grpc.StatusCode]:
+    """How many requests ended with each code."""
+    codes = Counter(answer.refused)
+    codes[grpc.StatusCode.OK] -= len(answer.refused)
+    for end, _ in answer.ends:
+        codes[end if isinstance(end, grpc.StatusCode) else grpc.StatusCode.OK] += request_count(end)
+    return codes

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import grpc
+
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.work import TakesLongError
@@ -73,8 +75,8 @@ class _Work:
     def entries(self) -> list[Entry]:
         return self._pack.entries()
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        self._pack.settle(outcomes)
+    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+        return self._pack.settle(outcomes)
 
     def answer(self) -> bytes:
         return self._pack.answer()

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import grpc
+
 import ce_engine
 from losswire import v1
 from losswire_server.calls.desk import Desk
@@ -69,12 +71,13 @@ class _Work:
     def entries(self) -> list[Entry]:
         return self._entries
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
             if outcome:  # protobuf takes fields in any order
                 self._answer += WAS_COUNTED
+        return []
 
     def answer(self) -> bytes:
         return self._answer

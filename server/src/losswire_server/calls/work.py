@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import grpc
+
 from losswire_server.requests.ends import End
 from losswire_server.requests.needed import Reserve
 from losswire_server.requests.planned import Step
@@ -54,8 +56,8 @@ class Work(Protocol):
     def entries(self) -> list[Entry]:
         """What its requests add to runs, once all of them have ended."""
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Takes in what came of each of these entries.
+    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+        """Takes in what came of each of these entries. Returns the codes of requests that fail by them alone.
 
         Raises:
             Exception: That of the only request, if its entry was refused.

@@ -69,13 +69,15 @@ class Pack:
         """What the requests add to runs, once all have ended."""
         return [entry for _, entry in self._entries]
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Takes in what came of each entry."""
+    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+        """Takes in what came of each entry. Returns the codes of requests whose entries were refused."""
+        refused = []
         for (request, _), outcome in zip(self._entries, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                self._fail(request, outcome)
+                refused.append(self._fail(request, outcome))
             elif outcome:
                 self._results[request.number].response.was_counted = True
+        return refused
 
     def answer(self) -> bytes:
         """The bytes of a BatchEvaluateResponse, once all have ended and their entries are settled."""

@@ -1,0 +1,24 @@
+"""How the requests of a pack are counted that their run refuses."""
+
+import grpc
+import pytest
+
+from losswire import v1
+from losswire.v1 import loss_service_pb2_grpc, run_service_pb2_grpc
+from tests.helpers import serving, total
+from tests.server.calls.runs.keyed import create, keyed
+
+
+@pytest.mark.parametrize("rows", [8, 4000], ids=["small", "large"])
+def test_refused_request_of_a_pack_is_counted_by_its_code(tmp_path, rows):
+    requests = [keyed("a", "k", seed=1), keyed("a", "k", seed=2), keyed("none", "k"), keyed("a", "l", rows=rows)]
+    with (
+        serving(runs=str(tmp_path / "runs.db")) as running,
+        grpc.insecure_channel(f"127.0.0.1:{running.port}") as connected,
+    ):
+        create(run_service_pb2_grpc.RunServiceStub(connected), "a")
+        losses = loss_service_pb2_grpc.LossServiceStub(connected)
+        losses.BatchEvaluate(v1.BatchEvaluateRequest(requests=requests))
+        codes = {"OK": 2, "AlreadyExists": 1, "NotFound": 1}
+        for code, count in codes.items():
+            assert total(running.registry, "losswire_batch_requests_total", grpc_code=code) == count
