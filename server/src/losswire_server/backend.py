@@ -1,5 +1,6 @@
 """The service and everything that it runs on, except how calls reach it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -164,7 +165,7 @@ class Backend:
             if self._latest_runs is not None:
                 await self._latest_runs.stop()
             if self._runs is not None:
-                self._runs.close()
+                await asyncio.to_thread(self._runs.close)  # it writes what waits
             self._readers.shutdown(cancel_futures=True)
             self._engine.close(cancel_waiting=True)
             self._regions.close()
