@@ -63,4 +63,4 @@ def test_killed_server_loses_nothing(place):
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_server_killed_often_loses_nothing(place):
-    crash(place, 25)
+    crash(place, 50)
