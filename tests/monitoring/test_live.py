@@ -21,6 +21,8 @@ from tests.monitoring.scraping import Prometheus, scraping
 from tests.monitoring.test_expressions import EXPRESSIONS
 from tests.server.secured import write_certificate, write_tokens
 
+pytestmark = pytest.mark.slow  # Prometheus has to scrape twice, and is asked hundreds of times
+
 WITH_A_GPU = {metric.name for metric in METRICS.values() if metric.only == "with a GPU"}
 PANELS = [(key, panel) for key in KEYS for panel in panels(key) if panel["type"] != "text"]
 NAMES = [f"{key} {panel['title']}" for key, panel in PANELS]

@@ -83,6 +83,7 @@ def test_wrong_number_of_the_command_is_noticed():
         command.close()
 
 
+@pytest.mark.slow
 def test_processes_of_a_server_are_counted_together():
     with launch(processes=2) as server:
         together = held(server.pid, server.metrics_url)

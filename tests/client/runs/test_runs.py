@@ -157,7 +157,7 @@ def test_run_is_created_once(keeper, name):
         with pytest.raises(ConflictError, match=f"^{argument}: run {name!r}") as raised:
             keeper.run(name, **{"labels": {"model": "m"}, **other})
         assert raised.value.argument == argument
-    assert str(raised.value) == f"labels: run {name!r} has others"
+    assert str(raised.value) == f"labels: run {name!r} has model='m', got no model"
 
 
 @pytest.mark.parametrize("loss", BATCHES)

@@ -139,7 +139,7 @@ def test_run_of_another_loss_is_refused(keeper, name):
 
 
 def test_keys_and_runs_go_together(keeper, name):
-    with pytest.raises(InvalidArgumentError, match=r"^key: expected the name"):
+    with pytest.raises(InvalidArgumentError, match=r"^key: expected a name for this part"):
         CrossEntropy(run=keeper.run(name)).update(LOGITS, TARGET)
     with pytest.raises(InvalidArgumentError, match=r"^key: expected none for a metric without a run"):
         CrossEntropy(client=keeper).update(LOGITS, TARGET, key="a")

@@ -215,6 +215,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_start_that_cannot_work_is_one_line():
     done = run([*COMMAND, "--port=0", "--device=cuda:99"], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -24,6 +24,8 @@ from tests.helpers import eventually
 from tests.present import present
 from tests.processes import run, started
 
+pytestmark = pytest.mark.slow  # five programs, for half a minute
+
 PANELS = expressions(ROOT / "deploy/grafana/dashboards")
 RULES = [
     rule.get("record") or rule["alert"]

@@ -64,6 +64,7 @@ def test_page_shows_what_the_server_does(opened, url):
         expect(page.locator("#uptime")).to_contain_text("up ")
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_finite_stand_out(opened, url):
     with opened(url) as page:
         row = page.locator("#series-rows tr").first  # what loses something is first
@@ -99,6 +100,7 @@ def test_theme_is_the_readers(opened, url):
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+@pytest.mark.slow
 def test_page_is_no_wider_than_the_window(opened, url):
     with opened(url, viewport={"width": 360, "height": 800}) as page:
         expect(page.locator("#series-rows tr").first).to_be_visible()
@@ -121,6 +123,7 @@ def test_reload_keeps_the_lines(opened, url):
         coloured(page, "#losses-plot")
 
 
+@pytest.mark.slow
 def test_stop_is_seen_and_the_return_too(opened):
     with ExitStack() as running:
         server = running.enter_context(launch())

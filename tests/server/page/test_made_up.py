@@ -74,6 +74,7 @@ def test_server_whose_metrics_do_not_come_is_not_told_to_be_away(opened):
         expect(page.get_by_role("status").first).to_have_text("Serving")
 
 
+@pytest.mark.slow
 def test_names_of_series_are_texts(opened):
     """The server refuses such names today. A page must not rely on it."""
     with shown(growing()) as (url, _), opened(url) as page:
@@ -93,6 +94,7 @@ def test_gpu_has_a_section_only_where_there_is_one(opened):
         expect(page.get_by_role("heading", name="GPU", exact=True)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_runs_have_a_section_only_where_there_are_some(opened):
     without = "\n".join(line for line in exposition(1).splitlines() if "losswire_run_" not in line)
     with shown(lambda: without) as (url, _), opened(url) as page:
@@ -164,6 +166,7 @@ losswire_nonfinite_rows_total{series="idle",loss="nll_loss"} 1
 """
 
 
+@pytest.mark.slow
 def test_chosen_series_that_is_idle_has_no_lines_of_others(opened):
     others = many(20)
     with shown(lambda: others() + IDLE) as (url, _), opened(url) as page:

@@ -58,6 +58,7 @@ def test_database_that_does_not_answer_is_told_in_time(tmp_path, monkeypatch):
         assert commit(runs, entry("1", 1.0)) == [False]  # the second one did not wait on
 
 
+@pytest.mark.slow
 def test_postgresql_that_hangs_is_given_up(database, monkeypatch):
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.5)
     place = f"{database.new_schema('frozen')}&connect_timeout=2"
