@@ -14,6 +14,7 @@ from tests.client.runs.batches import LOGITS, TARGET
         ("by_class", {"by_class": "yes"}),
         ("labels", {"labels": {"model": 3}}),
         ("labels", {"labels": 3}),
+        ("labels", {"labels": np.zeros((2, 3))}),  # it is neither true nor false
         ("expected_keys", {"expected_keys": "many"}),
         ("expected_keys", {"expected_keys": 2**70}),
         ("expected_keys", {"expected_keys": -1}),

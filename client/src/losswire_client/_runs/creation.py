@@ -35,11 +35,19 @@ def creation(
     assign_text(request, "name", name)
     if expected_keys is not None:
         expect_count(request, "expected_key_count", "expected_keys", expected_keys)
-    try:
-        request.labels.update(labels or {})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise invalid_argument("labels", f"expected texts by their names, got {shown(labels)}") from error
+    if labels is not None:
+        _note(request, labels)
     return request
+
+
+def _note(request: v1.CreateRunRequest, labels: object) -> None:
+    problem = invalid_argument("labels", f"expected texts by their names, got {shown(labels)}")
+    if not isinstance(labels, Mapping):
+        raise problem
+    try:
+        request.labels.update(labels)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise problem from error
 
 
 def check_local(accuracy: bool, series: str) -> None:
