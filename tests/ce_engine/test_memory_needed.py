@@ -52,9 +52,11 @@ def test_evaluation_takes_no_more_than_announced(kernels):
 
 
 @needs_proc
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kernels", ["compiled", "operators"])
+@pytest.mark.parametrize(
+    "kernels",
+    [pytest.param("compiled", marks=pytest.mark.slow), pytest.param("operators", marks=pytest.mark.long)],
+)
 def test_large_evaluation_takes_about_what_is_announced(kernels):
     rows = measured(kernels, 8_000_000, 1)
     assert above(rows) == []
