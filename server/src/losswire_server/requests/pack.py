@@ -130,8 +130,8 @@ class Pack:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
             self._permission.check(loss_of(message.spec), message.series)
             self._permission.check_run(message.run_key.run)
-            keyed = Keyed.of(message, payloads)
             slab, respond = plan_request(message, self._regions, payloads, self._reserve)
+            keyed = Keyed.of(message, payloads)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the other requests are answered

@@ -22,3 +22,14 @@ def test_refused_request_of_a_pack_is_counted_by_its_code(tmp_path, rows):
         codes = {"OK": 2, "AlreadyExists": 1, "NotFound": 1}
         for code, count in codes.items():
             assert total(running.registry, "losswire_batch_requests_total", grpc_code=code) == count
+
+
+def test_request_with_two_faults_fails_in_a_pack_as_alone(target):
+    unknown = keyed("a b", "k").SerializeToString() + b"\xf8\x07\x01"
+    wrong = v1.EvaluateRequest.FromString(unknown)
+    with grpc.insecure_channel(target) as connected:
+        losses = loss_service_pb2_grpc.LossServiceStub(connected)
+        with pytest.raises(grpc.RpcError) as alone:
+            losses.Evaluate(wrong)
+        (result,) = losses.BatchEvaluate(v1.BatchEvaluateRequest(requests=[wrong])).results
+    assert alone.value.code().value[0] == result.failure.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
