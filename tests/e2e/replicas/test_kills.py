@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-from losswire_server import RunningServer, launch
+from losswire_server import launch
 from tests.e2e.replicas.callers import KINDS_OF_SDK, calling
-from tests.e2e.replicas.watching import children, serving
+from tests.e2e.replicas.watching import children, is_replaced
 from tests.helpers import eventually
 
 log = logging.getLogger(__name__)
@@ -26,15 +26,11 @@ def test_ended_processes_cost_no_error(how):
         calling(server.target, KINDS_OF_SDK) as done,
     ):
         for number in range(ENDS):
-            pids = children(server)
+            pid = children(server)[number % 2]
             time.sleep(SECONDS_BETWEEN)
-            os.kill(pids[number % 2], how)
-            eventually(partial(are_two_others, server, pids), 120)
+            os.kill(pid, how)
+            eventually(partial(is_replaced, pid, server), 120)
         time.sleep(SECONDS_BETWEEN)
     log.info("done: %s", done)  # --log-cli-level=INFO shows it
     assert [each for each in done if each.error] == []
     assert min(each.calls for each in done) > 20
-
-
-def are_two_others(server: RunningServer, before: list[int]) -> bool:
-    return serving(server) == 2 and children(server) != before

@@ -22,7 +22,7 @@ from losswire.tensors import encode
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import Client
 from losswire_server import RunningServer, Settings, launch
-from tests.e2e.replicas.watching import children, samples, serving
+from tests.e2e.replicas.watching import children, is_replaced, samples, serving
 from tests.helpers import eventually
 from tests.present import present
 from tests.processes import run, started
@@ -160,10 +160,6 @@ def test_left_process_costs_no_error(both):
             for _ in range(200):
                 assert client.cross_entropy([1.0, 2.0], 0).row_count == 1
             eventually(partial(is_replaced, pid, both), 60)
-
-
-def is_replaced(pid: int, server: RunningServer) -> bool:
-    return pid not in children(server) and serving(server) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

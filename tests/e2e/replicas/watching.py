@@ -25,3 +25,12 @@ def samples(server: RunningServer, headers: dict[str, str] | None = None, query:
 def serving(server: RunningServer) -> float:
     """How many processes serve."""
     return samples(server)["losswire_processes[]"]
+
+
+def is_replaced(pid: int, server: RunningServer) -> bool:
+    """Whether another process serves in place of one that was ended.
+
+    The processes are looked at first: one that still drains counts among those that serve.
+    """
+    pids = children(server)
+    return len(pids) == 2 and pid not in pids and serving(server) == 2
