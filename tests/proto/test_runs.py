@@ -127,6 +127,20 @@ def test_loss_that_depends_on_its_batch_is_no_run(wrong, field):
     assert raised.value.field == field
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("shape", [(), (1, 3), (3, 2)])
+def test_class_weights_that_fit_no_batch_are_refused(loss, shape):
+    with pytest.raises(FieldError) as raised:
+        check_run_spec(spec(loss, weight=np.ones(shape, "float32")))
+    assert raised.value.field == f"spec.{loss}.weight"
+    assert raised.value.problem == f"expected shape (C), one number a class, got {shape}"
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 3)])
+def test_weights_of_elements_have_any_shape(shape):
+    check_run_spec(spec("binary_cross_entropy", weight=np.ones(shape, "float32")))
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [

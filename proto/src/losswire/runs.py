@@ -78,7 +78,7 @@ def check_run_spec(spec: v1.LossSpec) -> None:
     """Checks that a loss with its options is the same for all rows, whatever batch they are in.
 
     Raises:
-        FieldError: A weight depends on the batch, or does not lie in the message.
+        FieldError: A weight depends on the batch, does not lie in the message, or fits no batch.
     """
     loss = loss_of(spec)
     if is_weighted_by_targets(spec):
@@ -86,7 +86,7 @@ def check_run_spec(spec: v1.LossSpec) -> None:
         raise FieldError(f"spec.{loss}.weighting", problem)
     for field, value in options_of(spec).ListFields():
         if field.message_type is not None:
-            _check_weight(value, f"spec.{loss}.{field.name}")
+            _check_weight(value, f"spec.{loss}.{field.name}", of_classes=not LOSSES[loss].elementwise)
     check_smoothing(spec)
 
 
@@ -153,12 +153,14 @@ def _told(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _check_weight(tensor: v1.Tensor, path: str) -> None:
+def _check_weight(tensor: v1.Tensor, path: str, *, of_classes: bool) -> None:
     if tensor.HasField("shared_memory") or (not tensor.data and 0 not in tensor.shape):
         raise FieldError(path, "expected the elements in the message, for a run")
-    element, _ = read_form(tensor, path)
+    element, shape = read_form(tensor, path)
     if not element.floating:
         raise FieldError(path, f"expected one of the dtypes {', '.join(FLOATING)}, got {element.name}")
+    if of_classes and len(shape) != 1:
+        raise FieldError(path, f"expected shape (C), one number a class, got {shape}")
 
 
 def _check_labels(request: v1.CreateRunRequest) -> None:

@@ -23,6 +23,7 @@ from tests.client.runs.batches import LOGITS, TARGET
         ("weight", {"weight": "balanced"}),
         ("weight", {"weight": np.array(["a"])}),
         ("weight", {"weight": np.zeros(3, complex)}),
+        ("weight", {"weight": np.ones((2, 3))}),  # which no batch could have
         ("label_smoothing", {"label_smoothing": "much"}),
         ("ignore_index", {"ignore_index": 0.5}),
         ("timeout", {"timeout": 0}),
