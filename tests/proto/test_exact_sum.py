@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.exact_sum import UNIT_EXPONENT, UNITS_IN_ONE, ExactSum, quotient
+from losswire.exact_sums import ExactSums
 
 LARGEST, LEAST = 1.7976931348623157e308, 5e-324
 doubles = st.floats(allow_nan=False, allow_infinity=False)
@@ -134,3 +135,11 @@ def test_quotient_by_0_is_that_of_ieee_754(size):
 def test_sum_is_shown_as_a_number():
     shown = repr(ExactSum.of([0.5, 0.25, math.nan, -math.inf, -math.inf]))
     assert shown == "<ExactSum 0.75 + 1 x nan + 2 x -inf>"
+
+
+@pytest.mark.parametrize("kind", [ExactSum, ExactSums])
+@pytest.mark.parametrize("other", [None, 0, 1.5])
+def test_sums_add_up_with_sums_alone(kind, other):
+    for add in (lambda: kind() + other, lambda: other + kind()):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            add()

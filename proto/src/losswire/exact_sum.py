@@ -59,6 +59,8 @@ class ExactSum:
         return -math.inf if self.negative_infinity_count else 0.0
 
     def __add__(self, other: "ExactSum") -> "ExactSum":
+        if not isinstance(other, ExactSum):
+            return NotImplemented
         return ExactSum(
             self.units + other.units,
             self.nan_count + other.nan_count,

@@ -54,7 +54,7 @@ class Statistics:
 class ExactSums:
     """Exact sums over the rows of any number of batches. They merge in any order and grouping to the same sums.
 
-        >>> total = first.exact + second.exact
+        >>> total = sum((result.exact for result in results), ExactSums())
         >>> total.statistics.mean
 
     Attributes:
@@ -78,6 +78,8 @@ class ExactSums:
     correct_count: int | None = 0
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
+        if not isinstance(other, ExactSums):
+            return NotImplemented
         correct = None
         if self.correct_count is not None and other.correct_count is not None:
             correct = self.correct_count + other.correct_count

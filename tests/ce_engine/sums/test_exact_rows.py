@@ -148,3 +148,16 @@ def test_numbers_that_are_not_finite_are_counted_apart():
     losses = [math.nan, math.inf, math.inf, -math.inf, 2.0]
     assert added(torch.tensor(losses)).loss == sum_of((loss, 1.0) for loss in losses)
     assert added(torch.tensor(losses)).loss_squared == ExactSum(4 << 2176, 1, 3, 0)
+
+
+@pytest.mark.parametrize("other", [None, 0, 1.5])
+def test_sums_add_up_with_sums_alone(other):
+    sums = added(torch.ones(2))
+    for both in ((sums, other), (sums.loss, other)):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            reduce(add, both)
+
+
+def test_sum_is_shown_as_a_number():
+    sums = added(torch.tensor([0.5, 0.25, math.nan, -math.inf, -math.inf], dtype=torch.float64))
+    assert repr(sums.loss) == "<ExactSum 0.75 + 1 x nan + 2 x -inf>"

@@ -27,12 +27,21 @@ class ExactSum:
     negative_infinity_count: int = 0
 
     def __add__(self, other: "ExactSum") -> "ExactSum":
+        if not isinstance(other, ExactSum):
+            return NotImplemented
         return ExactSum(
             self.units + other.units,
             self.nan_count + other.nan_count,
             self.positive_infinity_count + other.positive_infinity_count,
             self.negative_infinity_count + other.negative_infinity_count,
         )
+
+    def __repr__(self) -> str:
+        """The sum as a number, since its units have hundreds of digits."""
+        finite = float(ExactSum(self.units))
+        others = {"nan": self.nan_count, "inf": self.positive_infinity_count, "-inf": self.negative_infinity_count}
+        told = "".join(f" + {count} x {name}" for name, count in others.items() if count)
+        return f"<ExactSum {finite!r}{told}>"
 
     def __float__(self) -> float:
         if self.nan_count or (self.positive_infinity_count and self.negative_infinity_count):
@@ -73,6 +82,8 @@ class ExactSums:
     correct_count: int | None
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
+        if not isinstance(other, ExactSums):
+            return NotImplemented
         correct = None
         if self.correct_count is not None and other.correct_count is not None:
             correct = self.correct_count + other.correct_count
