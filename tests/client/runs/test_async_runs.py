@@ -101,6 +101,16 @@ def test_errors_are_raised_when_awaited(awaited, name):
     awaited(attempt)
 
 
+def test_wrong_argument_of_a_generator_is_refused_at_once(awaited, name):
+    async def attempt(client):
+        run = await client.run(name)
+        for ask in (lambda: client.runs(3), lambda: run.keys(3), lambda: run.watch(0)):
+            with pytest.raises(InvalidArgumentError):
+                ask()
+
+    awaited(attempt)
+
+
 def test_watch_that_is_cancelled_ends(awaited, name):
     async def attempt(client):
         run, began = await client.run(name), asyncio.Event()

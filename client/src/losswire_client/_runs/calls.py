@@ -52,21 +52,18 @@ class RunCalls:
         run: v1.Run = (await self._call("GetRun", request, timeout)).run
         return run
 
-    async def list_runs(self, prefix: str, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
+    def list_runs(self, prefix: str, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
+        """Runs, page by page. A wrong argument is refused at once, as by `list_keys` and `watch`."""
         if not _is_text(prefix):
             raise invalid_argument("prefix", f"expected a text, got {shown(prefix)}")
-        request = v1.ListRunsRequest(name_prefix=prefix)
-        async for page in self._pages("ListRuns", request, timeout):
-            for run in page.runs:
-                yield to_progress(run)
+        pages = self._pages("ListRuns", v1.ListRunsRequest(name_prefix=prefix), timeout)
+        return _each(pages, lambda page: map(to_progress, page.runs))
 
-    async def list_keys(self, name: str, slice: str | None, timeout: float | None) -> AsyncGenerator[RunKey, None]:
+    def list_keys(self, name: str, slice: str | None, timeout: float | None) -> AsyncGenerator[RunKey, None]:
         request = v1.ListRunKeysRequest(name=name)
         if slice is not None:
             assign_text(request, "slice", slice)
-        async for page in self._pages("ListRunKeys", request, timeout):
-            for key in page.keys:
-                yield to_key(key)
+        return _each(self._pages("ListRunKeys", request, timeout), lambda page: map(to_key, page.keys))
 
     async def missing(self, name: str, keys: Iterable[str], timeout: float | None) -> list[str]:
         """Those of any number of keys that a run lacks."""
@@ -90,10 +87,13 @@ class RunCalls:
     async def delete(self, name: str, timeout: float | None) -> None:
         await self._call("DeleteRun", v1.DeleteRunRequest(name=name), timeout)
 
-    async def watch(self, name: str, interval: float, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
+    def watch(self, name: str, interval: float, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
         """A run as it changes, until it is finished, also over restarts of the server."""
-        seconds, told = checked_interval(interval), None
-        request = v1.WatchRunRequest(name=name, interval_seconds=seconds)
+        request = v1.WatchRunRequest(name=name, interval_seconds=checked_interval(interval))
+        return self._watch(request, timeout)
+
+    async def _watch(self, request: v1.WatchRunRequest, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
+        told = None
         while True:
             async with aclosing(self._watch_once(request, timeout)) as states:
                 async for state in states:
@@ -101,7 +101,7 @@ class RunCalls:
                         yield (told := state)
             if told and told.is_finished:
                 return
-            await self._sleep(seconds)  # the server has ended the stream
+            await self._sleep(request.interval_seconds)  # the server has ended the stream
 
     async def _watch_once(
         self, request: v1.WatchRunRequest, timeout: float | None
@@ -149,6 +149,14 @@ def expect_count(request: Any, field: str, argument: str, count: object) -> None
         setattr(request, field, count)
     except (TypeError, ValueError) as error:
         raise invalid_argument(argument, f"expected a number of keys, got {shown(count)}") from error
+
+
+async def _each(pages: AsyncGenerator[Any, None], read: Callable[[Any], Iterable[T]]) -> AsyncGenerator[T, None]:
+    """What is read of each page."""
+    async with aclosing(pages):
+        async for page in pages:
+            for item in read(page):
+                yield item
 
 
 async def _answer(wire: Wire, method: str, request: Message, deadline: Deadline) -> Any:
