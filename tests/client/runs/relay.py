@@ -37,7 +37,7 @@ class Relay(grpc.GenericRpcHandler):
         target: Its own address.
         asked: The calls that came: names of methods, and first messages.
         refusals: Ends of the next calls, one each. They are not handed on.
-        lost: Ends of the next evaluations, one each, which are handed on all the same.
+        lost: Ends of the next evaluations and deletions, one each, which are handed on all the same.
         watches: Calls of `WatchRun` that are under way, at the other server.
         before_answer: Is called with each answer to an evaluation, before it is handed back.
     """
@@ -76,7 +76,7 @@ class Relay(grpc.GenericRpcHandler):
         watches = self.watches if method.endswith("/WatchRun") else []
         watches.append(call)
         try:
-            if "Evaluate" in method and self.lost:
+            if self.lost and ("Evaluate" in method or method.endswith("/DeleteRun")):
                 list(call)
                 self.lost.pop(0).end(context)
             for answer in call:

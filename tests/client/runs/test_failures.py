@@ -13,6 +13,7 @@ from losswire_client import (
     AsyncRun,
     Client,
     DeadlineExceededError,
+    NotFoundError,
     NotServedError,
     ResourceExhaustedError,
     Retry,
@@ -82,6 +83,16 @@ def test_lost_answer_counts_nothing_twice(relay, through, name, options):
         assert run.cross_entropy(LOGITS, TARGET, key="a").was_counted
         assert run.cross_entropy(LOGITS[:9], TARGET[:9], key="b").was_counted is False
         assert run.result().key_count == 2
+
+
+def test_lost_answer_to_a_deletion_is_no_error(relay, through, keeper, name):
+    run = keeper.run(name)
+    with through(retry=FAST) as client:
+        relay.lost[:] = [unavailable()]
+        client.get_run(name).delete()
+        assert relay.lost == []
+        with pytest.raises(NotFoundError):
+            run.delete()
 
 
 def test_conflict_in_a_pack_is_that_of_one(relay, name):

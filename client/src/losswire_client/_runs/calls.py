@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from losswire import v1
 from losswire_client._capabilities import RunLimits
 from losswire_client._deadline import Deadline, checked_interval
-from losswire_client._errors import PreconditionError, UnavailableError, invalid_argument, shown
+from losswire_client._errors import NotFoundError, PreconditionError, UnavailableError, invalid_argument, shown
 from losswire_client._request.evaluation import assign_text
 from losswire_client._retry import PASSING
 from losswire_client._runs.results import RunKey, RunProgress, to_key, to_progress
@@ -85,7 +85,21 @@ class RunCalls:
         return run
 
     async def delete(self, name: str, timeout: float | None) -> None:
-        await self._call("DeleteRun", v1.DeleteRunRequest(name=name), timeout)
+        """Deletes a run. That it is not there is no error after an attempt whose answer was lost."""
+        request, may_be_gone = v1.DeleteRunRequest(name=name), False
+
+        async def attempt(wire: Wire, deadline: Deadline) -> None:
+            nonlocal may_be_gone
+            try:
+                await wire.call_runs("DeleteRun", request, deadline)
+            except NotFoundError:
+                if not may_be_gone:
+                    raise
+            except PASSING:
+                may_be_gone = True
+                raise
+
+        await self._send(attempt, timeout)
 
     def watch(self, name: str, interval: float, timeout: float | None) -> AsyncGenerator[RunProgress, None]:
         """A run as it changes, until it is finished, also over restarts of the server."""

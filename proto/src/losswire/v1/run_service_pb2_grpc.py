@@ -169,7 +169,10 @@ class RunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Deletes a run with its keys, whatever its state. No status codes of its own.
+        """Deletes a run with its keys, whatever its state.
+
+        Status codes:
+        NOT_FOUND: also if an earlier attempt, whose answer was lost, has deleted the run. Then all is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

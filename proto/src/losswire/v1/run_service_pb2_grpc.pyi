@@ -80,7 +80,11 @@ class RunServiceStub:
         are missing.
     """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.DeleteRunRequest, _runs_pb2.DeleteRunResponse]
-    """Deletes a run with its keys, whatever its state. No status codes of its own."""
+    """Deletes a run with its keys, whatever its state.
+
+    Status codes:
+      NOT_FOUND: also if an earlier attempt, whose answer was lost, has deleted the run. Then all is done.
+    """
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -134,7 +138,11 @@ class RunServiceAsyncStub(RunServiceStub):
         are missing.
     """
     DeleteRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.DeleteRunRequest, _runs_pb2.DeleteRunResponse]  # type: ignore[assignment]
-    """Deletes a run with its keys, whatever its state. No status codes of its own."""
+    """Deletes a run with its keys, whatever its state.
+
+    Status codes:
+      NOT_FOUND: also if an earlier attempt, whose answer was lost, has deleted the run. Then all is done.
+    """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Adds up what many workers evaluate, each part under a key: see `EvaluateRequest.run_key`. An evaluation with a key is
@@ -233,6 +241,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.DeleteRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.DeleteRunResponse, _abc.Awaitable[_runs_pb2.DeleteRunResponse]]:
-        """Deletes a run with its keys, whatever its state. No status codes of its own."""
+        """Deletes a run with its keys, whatever its state.
+
+        Status codes:
+          NOT_FOUND: also if an earlier attempt, whose answer was lost, has deleted the run. Then all is done.
+        """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
