@@ -49,7 +49,7 @@ def finish(
 
 def _keys(path: Path) -> list[str]:
     text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
-    return [line for line in text.splitlines() if line]
+    return [line for line in text.split("\n") if line]  # splitlines would cut at U+2028 too, which a key may have
 
 
 def _way_out(count: int | None, keys: Path | None, error: PreconditionError) -> str:
