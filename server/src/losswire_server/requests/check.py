@@ -48,7 +48,7 @@ def _check_classes(request: v1.EvaluateRequest) -> None:
         return
     classes = class_count(tuple(request.input.shape))
     if classes > MAX_SUMMED_CLASSES:
-        problem = f"expected an input of at most {MAX_SUMMED_CLASSES} classes with it, got {classes}"
+        problem = f"expected at most {MAX_SUMMED_CLASSES} classes to add up each of them, got an input of {classes}"
         raise FieldError("exact.by_class", problem)
 
 
