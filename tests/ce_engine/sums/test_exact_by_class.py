@@ -75,3 +75,19 @@ def test_classes_of_the_caller_are_not_changed(library):
         found = ce_engine.exact_sums_by_class(losses, reduction_of(losses, None, ignored), classes, ignored)
     assert classes.tolist() == [2, 0, 1]
     assert list(found) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "problem"),
+    [
+        ("classes", torch.arange(4), r"classes: expected shape \(3,\) in int64, .*, bool, got \(4,\) in int64"),
+        ("classes", torch.zeros(3), r"classes: expected .*, got \(3,\) in float32"),
+        ("ignored", torch.zeros(2, dtype=torch.bool), r"ignored: expected shape \(3,\) in bool, got \(2,\) in bool"),
+        ("correct", torch.zeros(3), r"correct: expected .*, got \(3,\) in float32"),
+    ],
+)
+def test_wrong_column_is_named(column, wrong, problem):
+    losses = torch.ones(3)
+    columns = {"classes": torch.arange(3), column: wrong}
+    with pytest.raises(InvalidArgumentError, match=problem):
+        ce_engine.exact_sums_by_class(losses, reduction_of(losses, None, torch.zeros(3)), **columns)

@@ -161,3 +161,17 @@ def test_sums_add_up_with_sums_alone(other):
 def test_sum_is_shown_as_a_number():
     sums = added(torch.tensor([0.5, 0.25, math.nan, -math.inf, -math.inf], dtype=torch.float64))
     assert repr(sums.loss) == "<ExactSum 0.75 + 1 x nan + 2 x -inf>"
+
+
+@pytest.mark.parametrize(
+    ("losses", "weights", "problem"),
+    [
+        (torch.ones(3, dtype=torch.float16), None, r"losses: expected shape \(R\) in .*, got \(3,\) in float16"),
+        (torch.ones(3, 2), None, r"losses: expected .*, got \(3, 2\) in float32"),
+        (torch.ones(3), torch.ones(3), r"reduction.row_weight: expected shape \(3,\) in float64, got .* in float32"),
+        (torch.ones(3), torch.ones(2).double(), r"reduction.row_weight: expected .*, got \(2,\) in float64"),
+    ],
+)
+def test_wrong_rows_are_refused(losses, weights, problem):  # compiled code would read what lies behind them
+    with pytest.raises(ce_engine.InvalidArgumentError, match=problem):
+        added(losses, weights)

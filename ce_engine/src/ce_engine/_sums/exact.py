@@ -7,6 +7,7 @@ from torch import Tensor
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._sums.by_class import sums_by_class
+from ce_engine._sums.exact_checks import check_columns, check_rows
 from ce_engine._sums.exact_rows import ExactRows
 from ce_engine._sums.exact_sum import ExactSums
 
@@ -22,10 +23,18 @@ def exact_sums(
         >>> total += exact_sums(results.losses, planned.reduction, results.correct)
 
     Args:
-        losses: Of the rows; 0 for ignored ones.
+        losses: Of the rows, in float32 or float64; 0 for ignored ones.
         reduction: Of the batch.
         correct: Whether a row counts and its prediction is its target: `RowResults.correct`.
+
+    Raises:
+        InvalidArgumentError: A tensor is of another dtype or shape.
     """
+    check_rows(losses, reduction.row_weight)
+    return _sums(losses, reduction, correct)
+
+
+def _sums(losses: Tensor, reduction: Reduction, correct: Tensor | None) -> ExactSums:
     rows = ExactRows(losses, reduction.row_weight)
     return rows.sums(0, len(rows), reduction.ignored_count, None if correct is None else _count(correct))
 
@@ -47,8 +56,10 @@ def exact_sums_by_class(
         correct: As for `exact_sums`.
 
     Raises:
-        InvalidArgumentError: A class is negative.
+        InvalidArgumentError: A class is negative, or a tensor is of another dtype or shape.
     """
+    check_rows(losses, reduction.row_weight)
+    check_columns(losses, classes, ignored, correct)
     return sums_by_class(ExactRows(losses, reduction.row_weight), classes, ignored, correct)
 
 
@@ -62,9 +73,9 @@ def add_exact(
 ) -> None:
     """Adds exact sums to a result; by class too if classes are given."""
     if isinstance(result, LossResult):
-        result.exact = exact_sums(losses, reduction, correct)
+        result.exact = _sums(losses, reduction, correct)
         if classes is not None:
-            result.exact_by_class = exact_sums_by_class(losses, reduction, classes, ignored, correct)
+            result.exact_by_class = sums_by_class(ExactRows(losses, reduction.row_weight), classes, ignored, correct)
         return
     requests = [ExactRows(*of_request) for of_request in _cut(len(result), losses, reduction.row_weight)]
     flags = _cut(len(result), ignored, correct)
