@@ -130,7 +130,7 @@ class Whole:
     def entries(self) -> list[Entry]:
         """What the whole adds to a run, after its summary."""
         exact = self._exact if self._request is None else self._request.exact
-        return [] if self._keyed is None or exact is None else [self._keyed.entry(exact)]
+        return [] if self._keyed is None else [self._keyed.entry(exact)]
 
     def evaluated(self, summary: v1.EvaluateResponse, message_bytes: int) -> Evaluated:
         """The whole, as metrics count it. The last message, with the summary, has so many bytes."""
