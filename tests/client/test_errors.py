@@ -180,6 +180,13 @@ def test_conflict_of_sums_that_round_alike_says_so():
     assert str(error).endswith("too, which are rounded from other sums")
 
 
+def test_conflict_whose_sums_do_not_fit_has_none():
+    conflict, code = v1.KeyConflict(run_key=v1.RunKey(run="val", key="a")), grpc.StatusCode.ALREADY_EXISTS
+    error = raised_for(Failed(code, "what happened", status_metadata(code, conflict)))
+    assert isinstance(error, ConflictError)
+    assert (error.counted, error.came, str(error)) == (None, None, "what happened")
+
+
 @pytest.mark.parametrize("code", [grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.FAILED_PRECONDITION])
 def test_difference_to_a_run_names_the_argument(code):
     request = error_details_pb2.BadRequest()

@@ -4,7 +4,9 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 import ce_engine
+from losswire import v1
 from losswire.errors import FieldError
+from losswire.exact_sum import ExactSum
 from losswire.exact_sums import ExactSums
 from losswire.v1 import ErrorReason
 from losswire_server.errors import (
@@ -97,8 +99,30 @@ def test_unknown_error_leaks_nothing():
     assert "secret" not in repr((status.code, status.details, trailers(error, status)))
 
 
-def test_long_error_fits_the_metadata():
-    error = FieldError("series", "got " + "ä" * 100_000)
+WIDE = ExactSums(*[ExactSum.of(2.0**power for power in range(-1074, 1024, 8))] * 5)  # of losses of all magnitudes
+KEY, SLICE = "é" * 256, "ß" * 256  # of as many bytes as they may have
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FieldError("series", "got " + "ä" * 100_000),
+        KeyConflictError(
+            Entry("r" * 200, KEY, SLICE, "digest", WIDE, None),
+            KeyRecord(KEY, SLICE[1:], WIDE, 0.0),
+        ),
+        RunIncompleteError("r" * 200, [KEY] * 100, 100, [SLICE] * 100, 100),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_long_error_fits_the_metadata(error):
     status = to_status(error)
     percent_encoded = 3 * len(status.details.encode())
     assert percent_encoded + sum(len(value) for _, value in trailers(error, status)) < 8192
+
+
+def test_conflict_has_both_sums_unless_they_are_too_large():
+    for sums, fits in ((ExactSums(ExactSum.of([0.5])), True), (WIDE, False)):
+        conflict = unpack(details_of(KeyConflictError(ENTRY._replace(sums=sums), COUNTED)), v1.KeyConflict)
+        assert (conflict.HasField("counted"), conflict.HasField("came")) == (fits, fits)
+        assert (conflict.run_key.key, conflict.run_key.slice) == ("a", "news")

@@ -29,6 +29,7 @@ DOMAIN = "losswire"
 STORE_RETRY_MILLISECONDS = 500
 MAX_LISTED_BYTES = 4096  # of keys
 VIOLATION_BYTES = 24  # that a listed key takes besides its own
+MAX_SUMS_BYTES = 2000  # of two sums, which have 500 unless losses are of all magnitudes
 MAX_TEXT = 500  # all metadata of an answer must stay below 8 KiB, and a caller's values may be long
 
 # Limits for which calls are refused: those of all callers, those of one caller, and those of a call.
@@ -205,12 +206,11 @@ def _retry_info(milliseconds: int) -> error_details_pb2.RetryInfo:
 
 def _conflict(error: KeyConflictError) -> v1.KeyConflict:
     entry, counted = error.entry, error.counted
-    return v1.KeyConflict(
-        run_key=v1.RunKey(run=entry.run, key=entry.key, slice=counted.slice),
-        counted=counted.sums.to_message(),
-        came=entry.sums.to_message(),
-        came_slice=entry.slice,
-    )
+    key = v1.RunKey(run=entry.run, key=entry.key, slice=counted.slice)
+    sums = counted.sums.to_message(), entry.sums.to_message()
+    fits = sum(message.ByteSize() for message in sums) <= MAX_SUMS_BYTES
+    there, came = sums if fits else (None, None)
+    return v1.KeyConflict(run_key=key, counted=there, came=came, came_slice=entry.slice)
 
 
 def _preconditions(error: RunIncompleteError) -> error_details_pb2.PreconditionFailure:

@@ -67,7 +67,7 @@ def keys(details: status_pb2.Status | None) -> tuple[list[str], list[str]]:
 def conflict(details: status_pb2.Status | None) -> Conflict | None:
     """The two sums of a key that counts already."""
     found = _detail(details, v1.KeyConflict())
-    if found is None:
+    if found is None or not found.HasField("counted"):  # sums of all magnitudes do not fit
         return None
     try:
         counted, came = ExactSums.from_message(found.counted), ExactSums.from_message(found.came)

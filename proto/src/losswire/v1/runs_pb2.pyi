@@ -829,7 +829,7 @@ class KeyConflict(_message.Message):
 
     @_builtins.property
     def counted(self) -> _exact_sums_pb2.ExactSums:
-        """The sums that count."""
+        """The sums that count. Not set, like the next ones, if both are too large for an error: of losses of all magnitudes."""
 
     @_builtins.property
     def came(self) -> _exact_sums_pb2.ExactSums:
