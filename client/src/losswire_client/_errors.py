@@ -70,7 +70,8 @@ class ConflictError(LosswireError):
 
     Attributes:
         argument: The argument in which a run differs from the run of its name, as in ``labels``; else empty.
-        counted: The sums with which the key counts; None if the conflict is not about a key.
+        counted: The sums with which the key counts; None if the conflict is not about a key, or the sums are too large
+            for an error, since losses are of all magnitudes.
         came: The sums that came now, and do not count; None likewise.
     """
 
