@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from losswire_client import Run, UnavailableError
+from losswire_client import NotFoundError, Run, UnavailableError
 from losswire_client.cli.evaluation.keyed import _others
 from tests.client.cli.evaluation.keyed.saved import ROWS, arrays, save
 from tests.helpers import serving
@@ -238,3 +238,15 @@ def test_server_without_runs_says_so(losswire, folder):
 def test_name_that_is_no_text_is_refused(folder, refused):
     shutil.copy(folder / "a.npz", folder / "a\n.npz")
     assert "control characters" in refused(folder / "a\n.npz", "--run", "text")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("a\nb", "expected no control characters"), ("x" * 600, "expected at most 512 bytes of UTF-8")],
+)
+def test_names_of_slices_that_fit_no_key_are_refused(client, refused, tmp_path, name, problem):
+    path = save(tmp_path / "odd.npz", 4, domain=np.array([name] * 4))
+    code, line = refused(path, "--run", "odd-slices", "--slice-by", "domain")
+    assert (code, line.startswith(f"{path}: its keys and slices: {problem}")) == (1, True)
+    with pytest.raises(NotFoundError):  # no run is left behind that nothing could be added to
+        client.get_run("odd-slices")

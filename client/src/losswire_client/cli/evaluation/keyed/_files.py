@@ -7,6 +7,8 @@ from pathlib import Path
 
 from typer import BadParameter
 
+from losswire.errors import FieldError
+from losswire.runs import check_key
 from losswire_client._readers import Dataset, FileError, Source, open_dataset
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli.evaluation._hints import check_shapes
@@ -116,7 +118,9 @@ def survey(sources: Sequence[Source], plan: Plan, terms: Terms, root: Path | Non
     found = Survey()
     for source in sources:
         try:
-            found.files.append(_keyed(source, plan, terms, root))
+            file = _keyed(source, plan, terms, root)
+            _check_keys(file)
+            found.files.append(file)
         except (CommandError, FileError) as error:
             found.failures.append((source.path, error))
     _check_names(found.files)
@@ -154,6 +158,17 @@ def _keyed(source: Source, plan: Plan, terms: Terms, root: Path | None) -> Keyed
             slice={FILE: name, FOLDER: source.path.absolute().parent.name}.get(terms.slice_by or "", ""),
             groups=groups(dataset, terms.array, terms.block_rows) if terms.array else None,
         )
+
+
+def _check_keys(file: KeyedFile) -> None:
+    """Refuses what cannot be a key or a slice, before there is a run for it."""
+    last = f"{file.name}@{file.fingerprint}:{file.first_row(max(0, file.block_count - 1))}"
+    groups = {group for block in file.groups or () for group in block}
+    for name in (file.slice, last, *(f"{last}:{group}" for group in groups)):
+        try:
+            check_key(name, "key")
+        except FieldError as error:
+            raise FileError(file.source.path, f"its keys and slices: {error.problem}") from error
 
 
 def _reading(dataset: Dataset, plan: Plan, *, with_logarithm: bool) -> list[object]:
