@@ -40,7 +40,7 @@ class RunLimits:
         max_run_keys: The most keys of a run.
         max_key_bytes: The most bytes of UTF-8 of a key, and of the name of a slice.
         max_run_slices: The most slices of a run.
-        max_classes: The most classes of an evaluation whose classes are added up, and of a run.
+        max_classes: The most classes with rows in a run that adds up each class by itself.
         max_request_keys: The most keys in one request. `Run.missing` and `Run.finish` take any number.
         idle_seconds: Seconds after which a run is deleted to which nobody adds a key; 0 for never.
     """

@@ -5,6 +5,7 @@ import copy
 import logging
 
 import grpc
+import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 
@@ -117,6 +118,19 @@ def test_quota_is_not_waited_for(tmp_path):
         with pytest.raises(ResourceExhaustedError, match="there are 1 runs") as raised:
             client.run("one-more")
     assert type(raised.value) is ResourceExhaustedError
+
+
+def test_quota_of_classes_is_that_of_runs_alone(tmp_path):
+    logits, target = np.zeros((3, 4), np.float32), np.arange(3)
+    with (
+        serving(runs=str(tmp_path / "runs.db"), max_run_classes=2) as server,
+        Client(f"127.0.0.1:{server.port}", retry=FAST) as client,
+    ):
+        assert list(client.cross_entropy(logits, target, exact="by_class").exact_by_class) == [0, 1, 2]
+        run = client.run("classes", by_class=True)
+        assert run.evaluate(logits[:2], target[:2], key="two").was_counted is False  # of inputs with four
+        with pytest.raises(ResourceExhaustedError, match="may have no more than 2 classes"):
+            run.evaluate(logits, target, key="three")
 
 
 def test_first_state_comes_by_the_deadline(silent_target, keeper, name):

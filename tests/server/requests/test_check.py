@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -8,9 +9,13 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire_server.errors import NotServedError
+from losswire_server.requests.check import MAX_SUMMED_CLASSES
 from losswire_server.requests.planning import PLANS
 from tests.present import present
 from tests.server.evaluating import evaluate
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def tensor(dtype, shape, size):
@@ -41,6 +46,11 @@ def test_right_request_is_evaluated():
 def test_unset_ignore_index_is_torchs():
     assert evaluate(request()).ignored_count == 0
     assert evaluate(changed(lambda r: setattr(r.spec.cross_entropy, "ignore_index", 0))).ignored_count == 2
+
+
+def test_contract_tells_how_many_classes_are_added_up():
+    told = f"The input may have at most {MAX_SUMMED_CLASSES:,} classes."
+    assert told in (ROOT / "proto/protos/losswire/v1/evaluate.proto").read_text()
 
 
 def reshape(request: v1.EvaluateRequest, input: list[int], target: list[int]) -> None:

@@ -175,7 +175,7 @@ class RunLimits(_message.Message):
     max_run_slices: _builtins.int
     """The most slices of a run."""
     max_classes: _builtins.int
-    """The most classes of an evaluation whose classes are added up, and of a run."""
+    """The most classes with rows in a run that adds up each class by itself. For an evaluation see `ExactSpec`."""
     max_request_keys: _builtins.int
     """The most keys in one request."""
     idle_seconds: _builtins.float

@@ -143,7 +143,7 @@ class ExactSpec(_message.Message):
 
     BY_CLASS_FIELD_NUMBER: _builtins.int
     by_class: _builtins.bool
-    """Whether also those of each class. The input may have at most `RunLimits.max_classes` classes."""
+    """Whether also those of each class. The input may have at most 10,000 classes."""
     def __init__(
         self,
         *,
