@@ -14,7 +14,6 @@ from losswire_server.requests.planning import PLANS
 from tests.present import present
 from tests.server.evaluating import evaluate
 
-
 ROOT = Path(__file__).parents[3]
 
 
