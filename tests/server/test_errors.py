@@ -99,7 +99,8 @@ def test_unknown_error_leaks_nothing():
     assert "secret" not in repr((status.code, status.details, trailers(error, status)))
 
 
-WIDE = ExactSums(*[ExactSum.of(2.0**power for power in range(-1074, 1024, 8))] * 5)  # of losses of all magnitudes
+EVERY = ExactSum.of(2.0**power for power in range(-1074, 1024, 8))
+WIDE = ExactSums(EVERY, EVERY, EVERY, EVERY, EVERY)  # of losses of all magnitudes
 KEY, SLICE = "é" * 256, "ß" * 256  # of as many bytes as they may have
 
 

@@ -126,7 +126,9 @@ def test_quota_of_classes_is_that_of_runs_alone(tmp_path):
         serving(runs=str(tmp_path / "runs.db"), max_run_classes=2) as server,
         Client(f"127.0.0.1:{server.port}", retry=FAST) as client,
     ):
-        assert list(client.cross_entropy(logits, target, exact="by_class").exact_by_class) == [0, 1, 2]
+        by_class = client.cross_entropy(logits, target, exact="by_class").exact_by_class
+        assert by_class is not None
+        assert list(by_class) == [0, 1, 2]
         run = client.run("classes", by_class=True)
         assert run.evaluate(logits[:2], target[:2], key="two").was_counted is False  # of inputs with four
         with pytest.raises(ResourceExhaustedError, match="may have no more than 2 classes"):

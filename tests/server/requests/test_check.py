@@ -57,6 +57,11 @@ def reshape(request: v1.EvaluateRequest, input: list[int], target: list[int]) ->
     request.target.shape[:] = target
 
 
+def sum_many_classes(request: v1.EvaluateRequest) -> None:
+    reshape(request, [2, 10_001], [2])
+    request.exact.by_class = True
+
+
 @pytest.mark.parametrize(
     ("change", "field", "problem"),
     [
@@ -85,7 +90,7 @@ def reshape(request: v1.EvaluateRequest, input: list[int], target: list[int]) ->
         (lambda r: setattr(r.input, "dtype", v1.Dtype.DTYPE_INT32), "input", "expected one of the dtypes .*int32"),
         (lambda r: reshape(r, [65537, 0], [65537]), "input", "at most 65536 rows without classes, got 65537"),
         (
-            lambda r: (reshape(r, [2, 10_001], [2]), r.exact.MergeFrom(v1.ExactSpec(by_class=True))),
+            sum_many_classes,
             "exact.by_class",
             "expected at most 10000 classes to add up each of them, got an input of 10001",
         ),
