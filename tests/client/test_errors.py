@@ -25,7 +25,8 @@ from losswire_client import (
     PreconditionError,
     UnavailableError,
 )
-from losswire_client._errors import ERRORS, from_failure, invalid_argument, translated
+from losswire_client._errors import invalid_argument
+from losswire_client._failures.statuses import ERRORS, from_failure, translated
 from losswire_client._retry import PASSING
 from losswire_server.errors import OverloadedError as ServerOverloadedError
 from losswire_server.errors import to_status, trailers

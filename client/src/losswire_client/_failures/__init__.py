@@ -1,1 +1,1 @@
-"""What a failed call tells, beside its status."""
+"""From failed calls to the errors of the SDK."""

@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError
 from losswire import v1
 from losswire.wire import LENGTH_DELIMITED, tag, varint
 from losswire_client._capabilities import Capabilities
-from losswire_client._errors import CallCancelledError, InternalError, LosswireError, from_failure
+from losswire_client._errors import CallCancelledError, InternalError, LosswireError
+from losswire_client._failures.statuses import from_failure
 
 MAX_REQUEST_BYTES = 2**16  # larger requests gain nothing in a pack, and hold up the other requests
 MAX_IN_FLIGHT = 2  # messages: while the server works on one, the next is put together

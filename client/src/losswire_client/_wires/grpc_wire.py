@@ -15,14 +15,8 @@ import grpc.experimental
 from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._errors import (
-    CallCancelledError,
-    LosswireError,
-    closed,
-    late,
-    leaving,
-    translated,
-)
+from losswire_client._errors import CallCancelledError, LosswireError, closed, late, leaving
+from losswire_client._failures.statuses import translated
 from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream

@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 from losswire import v1
 from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
-from losswire_client._errors import LosswireError, NotServedError, translated
+from losswire_client._errors import LosswireError, NotServedError
+from losswire_client._failures.statuses import translated
 from losswire_client._tracing.active import call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.region import Region
