@@ -24,6 +24,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "gpu": "ce_engine.gpu",
     "client": "losswire_client",
     "client/cli": "losswire_client.cli",
+    "client/keys": "losswire_client._keys",
     "client/many": "losswire_client._many",
     "client/readers": "losswire_client._readers",
     "client/ray": "losswire_client.ray",
@@ -44,10 +45,13 @@ FACES = {
 EXCEPTIONS = {  # rooms that single files may import, and why
     "server/rpc/security/conftest.py": {"losswire_client._wires"},  # callers look at their files at each call too
     "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, to run everything by operators too
-    "client/cli/evaluation/keyed/test_contents.py": {"losswire_client._readers"},  # what a file is
+    "client/cli/evaluation/keyed/test_contents.py": {"losswire_client._keys", "losswire_client._readers"},  # of a file
+    "client/cli/evaluation/keyed/test_eval_run_refusals.py": {"losswire_client._keys"},  # looks through few keys
     "client/cli/evaluation/test_eval_kinds.py": {"losswire_client._readers"},  # the kinds that names of arrays tell
     "client/cli/evaluation/test_histogram.py": {"losswire_client._readers"},  # batches without a file
-    "client/ray/test_parts.py": {"losswire_client._readers"},  # the errors of files
+    "client/ray/test_command_line.py": {"losswire_client.cli"},  # adds to the same runs
+    "client/ray/test_parts.py": {"losswire_client._keys", "losswire_client._readers"},  # the errors of files
+    "client/ray/test_workers.py": {"losswire_client._keys"},  # how files are cut
     "client/request/verdicts.py": {  # the sides of one verdict
         "losswire_client._many",
         "losswire_client._transports",

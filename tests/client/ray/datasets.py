@@ -1,5 +1,7 @@
 """A data set in several files."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ TARGET[::17] = -100
 WEIGHT = RNG.random(ROWS, np.float32)
 DOMAIN = np.array(["web", "books", "web"] * (ROWS // 3))
 HALF = ROWS // 2
-KEYS = ["a.parquet:0:0", "a.parquet:1:0", "a.parquet:2:0", "deep/b.npz:0"]
+BLOCK_ROWS = HALF // 3
+LABELS = {"block_rows": str(BLOCK_ROWS)}
+KEYS = [f"{name}:{row}" for name in ("a.parquet", "deep/b.npz") for row in range(0, HALF, BLOCK_ROWS)]
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +36,7 @@ def table(rows: slice = slice(None)) -> Any:
 def save(folder: Path) -> Path:
     """Writes half of the rows as three row groups of Parquet, and half as npz."""
     (folder / "deep").mkdir()
-    parquet.write_table(table(slice(HALF)), folder / "a.parquet", row_group_size=HALF // 3)
+    parquet.write_table(table(slice(HALF)), folder / "a.parquet", row_group_size=BLOCK_ROWS)
     half = slice(HALF, None)
     columns = {"target": TARGET[half], "weight": WEIGHT[half], "domain": DOMAIN[half]}
     np.savez(folder / "deep" / "b.npz", logits=LOGITS[half], **columns)  # type: ignore[arg-type] # the names are others
@@ -44,6 +48,11 @@ def whole(client: Client, **options: Any) -> ExactSums:
     found = client.cross_entropy(LOGITS, TARGET, exact=True, outputs=("predictions",), **options).exact
     assert found is not None
     return found
+
+
+def bare(keys: Iterable[str]) -> list[str]:
+    """Keys without the fingerprints of their files."""
+    return [re.sub(r"@[0-9a-f]{12}(?=:)", "", key) for key in keys]
 
 
 def slices_of(run: Run) -> dict[str, str]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import grpc
+import numpy as np
 import pyarrow as pa
 import pytest
 import ray
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from losswire_client import Client, ConflictError, InvalidArgumentError, LosswireError, PreconditionError, Run
 from losswire_client.ray import _evaluate, evaluate, serve
-from tests.client.ray.datasets import DOMAIN, KEYS, LOGITS, TARGET, save, slices_of, table, whole
+from tests.client.ray.datasets import DOMAIN, HALF, KEYS, LABELS, LOGITS, TARGET, bare, save, slices_of, table, whole
 from tests.client.ray.living import is_alive, workers
 from tests.client.runs.relay import Refusal
 from tests.helpers import eventually
@@ -28,11 +29,11 @@ def has_keys(run: Run, count: int) -> bool:
 
 
 def test_files_are_evaluated_to_the_last_bit(keeper, name, tmp_path):
-    run, folder = keeper.run(name), save(tmp_path)
+    run, folder = keeper.run(name, labels=LABELS), save(tmp_path)
     result = evaluate(folder, run, root=folder, workers=1, finish=True)
     assert result.sums == whole(keeper)
     assert result.statistics == whole(keeper).statistics
-    assert list(slices_of(run)) == KEYS
+    assert bare(slices_of(run)) == KEYS
     truth = torch.nn.functional.cross_entropy(torch.from_numpy(LOGITS).double(), torch.from_numpy(TARGET))
     assert result.mean == pytest.approx(truth.item(), rel=1e-6)
     again = evaluate(folder, run, root=folder, finish=True)
@@ -43,7 +44,7 @@ def test_killed_worker_counts_nothing_twice(relay, name, tmp_path):
     killed = list[int]()
     parquet.write_table(table(), tmp_path / "a.parquet", row_group_size=10)
     with Client(relay.target, timeout=20) as client:
-        run = client.run(name)
+        run = client.run(name, labels={"block_rows": "10"})
 
         def kill(_: bytes) -> None:
             if has_keys(run, 5) and not killed:
@@ -67,7 +68,7 @@ def test_server_keeps_a_run_and_ends_with_its_actor(tmp_path):
             assert client.capabilities().device == "cpu"
             result = evaluate(folder, client.run("val"), root=folder, workers=1, finish=True)
             assert result.sums == whole(client)
-            assert (result.key_count, servers.are_well()) == (len(KEYS), [True])
+            assert (result.key_count, servers.are_well()) == (2, [True])
         guard = ray.get(actor.pid.remote())
         processes = {guard, *started_by(guard)}
         assert len(processes) > 1
@@ -76,10 +77,29 @@ def test_server_keeps_a_run_and_ends_with_its_actor(tmp_path):
         assert servers.are_well() == [False]
 
 
-def test_run_of_the_command_line_is_refused(keeper, name, tmp_path):
-    run = keeper.run(name, labels={"block_rows": "1000"})
-    with pytest.raises(InvalidArgumentError, match=f"^run: expected another one: {name} is of losswire eval"):
-        evaluate(save(tmp_path), run)
+def test_file_written_anew_is_refused(keeper, name, tmp_path):
+    run, folder = keeper.run(name), save(tmp_path)
+    before = evaluate(folder, run, workers=1)
+    np.savez(folder / "deep" / "b.npz", logits=LOGITS[HALF:] + 1, target=TARGET[HALF:])
+    with pytest.raises(ConflictError, match=rf"^b\.npz: the run {name} has another file by the name of b\.npz"):
+        evaluate(folder, run)
+    with pytest.raises(ConflictError, match=r"has the same file by the name of a\.parquet, which would count twice"):
+        evaluate(folder / "a.parquet", run, root=tmp_path.parent)
+    assert run.result().sums == before.sums
+
+
+def test_keys_of_files_and_of_rows_do_not_mix(keeper, name):
+    run = keeper.run(name, labels=LABELS)
+    with pytest.raises(InvalidArgumentError, match=f"^run: expected another one: the keys of {name} are blocks"):
+        evaluate(ray.data.from_arrow(table()), run, key="domain")
+
+
+def test_labels_of_the_run_are_kept(keeper, name, tmp_path):
+    folder = save(tmp_path)
+    with pytest.raises(InvalidArgumentError, match=r"^slice: expected none, .* has no slices, got domain"):
+        evaluate(folder, keeper.run(name, labels=LABELS), slice="domain")
+    with pytest.raises(InvalidArgumentError, match=r"^run: its label block_rows is no number of rows: all"):
+        evaluate(folder, keeper.run(f"{name}.all", labels={"block_rows": "all"}))
 
 
 def test_wrong_arguments_are_refused(keeper, name, tmp_path):
@@ -162,7 +182,7 @@ def test_part_is_evaluated_again_after_its_answers_were_lost(relay, name, tmp_pa
 
 @pytest.mark.slow
 def test_workers_that_are_killed_again_and_again(keeper, name, tmp_path):
-    rows, run, due = table(), keeper.run(name), [20, 60, 110, 170]
+    rows, run, due = table(), keeper.run(name, labels={"block_rows": "2"}), [20, 60, 110, 170]
     for number in range(4):
         parquet.write_table(rows, tmp_path / f"{number}.parquet", row_group_size=2)
     with ThreadPoolExecutor(1) as other:

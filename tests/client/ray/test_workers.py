@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from losswire_client import Client, ConflictError, InvalidArgumentError, UnavailableError
+from losswire_client._keys import Terms
 from losswire_client.ray._files import files_of
 from losswire_client.ray._parts import Names, parts_of
 from losswire_client.ray._workers import GroupEvaluator, PartEvaluator
-from tests.client.ray.datasets import DOMAIN, KEYS, LOGITS, TARGET, save, slices_of, whole
+from tests.client.ray.datasets import BLOCK_ROWS, DOMAIN, KEYS, LOGITS, TARGET, bare, save, slices_of, whole
 
 
 def parts(folder):
-    return [part for file in files_of(folder, folder) for part in parts_of(file, Names())]
+    return [part for file in files_of(folder, folder) for part in parts_of(file, Names(), Terms(BLOCK_ROWS))]
 
 
 def evaluated(run, parts):
@@ -31,9 +32,10 @@ def answers(run, rows, **names):
 
 
 def test_parts_add_up(keeper, name, tmp_path):
-    run = keeper.run(name)
-    evaluated(run, parts(save(tmp_path)))
-    assert run.finish(KEYS).sums == whole(keeper)
+    run, found = keeper.run(name), parts(save(tmp_path))
+    evaluated(run, found)
+    assert run.finish(key for _, keys in found for key in keys).sums == whole(keeper)
+    assert bare(slices_of(run)) == KEYS
 
 
 def test_part_that_was_begun_is_not_evaluated_again(relay, name, tmp_path):
@@ -43,19 +45,22 @@ def test_part_that_was_begun_is_not_evaluated_again(relay, name, tmp_path):
         evaluated(run, found)
         sent = len(relay.transports)
         evaluated(run, [*found, *found])
-        assert (len(relay.transports), sent) == (4, 4)
+        assert (len(relay.transports), sent) == (6, 6)
 
 
 def test_other_data_under_a_key_is_a_conflict_that_names_it(keeper, name, tmp_path):
-    run, found = keeper.run(name), parts(save(tmp_path))
-    run.evaluate(LOGITS[:5], TARGET[:5], key=KEYS[1])
+    run, (key,) = keeper.run(name), parts(save(tmp_path))[1][1]
+    run.evaluate(LOGITS[:5], TARGET[:5], key=key)
     with pytest.raises(ConflictError) as told:
-        run.evaluate(LOGITS, TARGET, key=KEYS[1])
-    found = [(part, [key, "absent"]) for part, (key,) in found]
-    errors = [answer["error"] for answer in evaluated(run, found[2:3])]
-    assert "has changed since the job began: absent" in str(pickle.loads(errors[0]))
-    (error,) = answers(run, {**group(), "shard": np.array([KEYS[1]] * len(TARGET), object)})["error"]
-    assert str(pickle.loads(error)) == f"{KEYS[1]}: {told.value}"
+        run.evaluate(LOGITS, TARGET, key=key)
+    (error,) = answers(run, {**group(), "shard": np.array([key] * len(TARGET), object)})["error"]
+    assert str(pickle.loads(error)) == f"{key}: {told.value}"
+
+
+def test_block_that_is_there_no_more_is_told(keeper, name, tmp_path):
+    part, keys = parts(save(tmp_path))[0]
+    (answer,) = evaluated(keeper.run(name), [(part, [*keys, "absent"])])
+    assert "has changed since the job began: absent" in str(pickle.loads(answer["error"]))
 
 
 def test_what_may_pass_is_left_to_ray(keeper, name, tmp_path):

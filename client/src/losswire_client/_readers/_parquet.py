@@ -20,11 +20,11 @@ class ParquetFile(TableFile):
 
 
 class ParquetTable:
-    """Row groups of an open file: all of them, or only one."""
+    """An open file."""
 
-    def __init__(self, file: Any, group: int | None = None) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
-        self._groups = list(range(file.num_row_groups)) if group is None else [group]
+        self._groups = list(range(file.num_row_groups))
         self.schema: Any = file.schema_arrow
         self.group_rows: list[int] = [group.num_rows for group in self._metadata()]
         self.row_count: int = sum(self.group_rows)

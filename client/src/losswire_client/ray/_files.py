@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from pyarrow import fs
 
 from losswire_client._errors import InvalidArgumentError, invalid_argument, shown
+from losswire_client._keys import check_name
 
 PARQUET, NPZ = (".parquet", ".pq"), (".npz",)
 HIDDEN = (".", "_")  # names that begin so are no data, by the convention of Spark and Ray
@@ -18,7 +20,7 @@ class File(NamedTuple):
     """A file of one of the formats.
 
     Attributes:
-        name: Its name in keys. It is the same wherever the file is read.
+        name: Its name in keys: its own, or its path from a folder. It is the same wherever the file is read.
         path: Its path in the file system.
         filesystem: Where it is.
     """
@@ -31,16 +33,28 @@ class File(NamedTuple):
     def is_parquet(self) -> bool:
         return self.path.lower().endswith(PARQUET)
 
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it is in."""
+        return PurePosixPath(self.path).parent.name
+
 
 def files_of(paths: Paths, root: str | os.PathLike[str] | None) -> list[File]:
     """The files, each once. Those of a folder take its place, in the order of their names.
 
     Raises:
-        InvalidArgumentError: There is no such file or folder, it is of no format that is read, or not below the root.
+        InvalidArgumentError: There is no such file or folder, it is of no format that is read, or not below the root;
+            or two files have one name.
     """
     top = None if root is None else _full_name(_text(root, "root"))
-    found = (file for path in _each(paths) for file in _members(path))
-    return list({file.name: file for file in (_named(file, top) for file in found)}.values())
+    found = {file.name: file for path in _each(paths) for file in _members(path)}
+    named: dict[str, str] = {}
+    files = [_named(file, top) for file in found.values()]
+    for full, file in zip(found, files, strict=True):
+        if (other := named.setdefault(file.name, full)) != full:
+            problem = f"{other!r} and {full!r} both have the name {file.name!r} in keys"
+            raise invalid_argument("root", f"expected a folder from which their paths differ: {problem}")
+    return files
 
 
 def _each(paths: Paths) -> list[str]:
@@ -109,7 +123,13 @@ def _full_name(given: str) -> str:
 
 def _named(file: File, top: str | None) -> File:
     if top is None:
-        return file
-    if not file.name.startswith(f"{top.rstrip('/')}/"):
+        name = PurePosixPath(file.path).name
+    elif file.name.startswith(f"{top.rstrip('/')}/"):
+        name = file.name.removeprefix(f"{top.rstrip('/')}/")
+    else:
         raise invalid_argument("root", f"expected a folder above all files, got {top!r}, which {file.name!r} is not in")
-    return file._replace(name=file.name.removeprefix(f"{top.rstrip('/')}/"))
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise _wrong(repr(file.name), str(error)) from error
+    return file._replace(name=name)

@@ -30,14 +30,19 @@ class Block(NamedTuple):
     rows: Rows
 
 
-def cut(key: str, rows: Rows) -> Iterator[Block]:
-    """The rows of each slice, whose name ends the key; all rows if there are no slices, since a key has one slice.
+def cut(key: str, rows: Rows, slice: str = "") -> Iterator[Block]:
+    """The rows of each slice, whose name ends the key, since a key has one slice; all rows if rows name no slices.
+
+    Args:
+        key: The key of all rows.
+        rows: The rows.
+        slice: The slice of all rows, if they name none.
 
     Raises:
         ValueError: The slices are no names.
     """
     if rows.slice is None:
-        yield Block(key, "", rows)
+        yield Block(key, slice, rows)
         return
     names = names_in(rows.slice)
     if len(names) == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 from losswire_client import LosswireError, Run
 from losswire_client._errors import InvalidArgumentError, invalid_argument
+from losswire_client._keys import Terms
 from losswire_client._readers import Array, FileError
 from losswire_client._retry import PASSING
 from losswire_client.ray._files import File
@@ -20,14 +21,14 @@ from losswire_client.ray._slices import Block, cut
 Row = dict[str, Any]
 
 
-def listed(files: list[File], names: Names) -> list[tuple[Part, list[str]]]:
+def listed(files: list[File], names: Names, terms: Terms) -> list[tuple[Part, list[str]]]:
     """The parts of some files, with the keys of each.
 
     Raises:
         InvalidArgumentError: A file cannot be read, or has no such columns.
     """
     try:
-        return [part for file in files for part in parts_of(file, names)]
+        return [part for file in files for part in parts_of(file, names, terms)]
     except FileError as error:
         raise wrong(error) from error
 
@@ -50,8 +51,8 @@ class PartEvaluator:
                 count(self._run, block)
                 missing.remove(block.key)
         if missing:
-            raise FileError(part.name, f"has changed since the job began: {min(missing)} is not in it any more")
-        return part.name.encode()
+            raise FileError(part.file.name, f"has changed since the job began: {min(missing)} is not in it any more")
+        return part.file.name.encode()
 
 
 class GroupEvaluator:

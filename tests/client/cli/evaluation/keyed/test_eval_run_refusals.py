@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from losswire_client import NotFoundError, Run, UnavailableError
-from losswire_client.cli.evaluation.keyed import _others
+from losswire_client._keys import _others
 from tests.client.cli.evaluation.keyed.saved import ROWS, arrays, save
 from tests.helpers import serving
 
@@ -92,7 +92,7 @@ def test_other_file_of_a_name_is_refused(client, losswire, folder, refused):
 @pytest.mark.parametrize("option", [("--wire-dtype", "bfloat16"), ("--shift",)])
 def test_file_read_in_another_way_is_refused(option, losswire, folder, refused):
     losswire("eval", folder, "--run", "read", "--block-rows", 10)
-    assert "or the same one read in another way" in refused(folder, "--run", "read", *option)[1]
+    assert "or the same one read otherwise" in refused(folder, "--run", "read", *option)[1]
 
 
 def test_file_that_counts_by_another_name_is_refused(losswire, folder, refused):
@@ -176,7 +176,11 @@ def test_losses_that_are_not_finite_may_fail(losswire, folder):
 def test_run_of_others_is_refused(client, folder, refused):
     client.run("others")
     code, line = refused(folder, "--run", "others")
-    assert (code, line) == (1, "the run others is not one of losswire eval: it has no label block_rows")
+    assert (code, line.partition(": ")[2]) == (1, "it has no label block_rows, and no keys of files")
+    client.get_run("others").evaluate(np.eye(3, dtype=np.float32), np.arange(3), key="shard-7")
+    assert refused(folder, "--run", "others") == (code, line)
+    client.run("labelled", labels={"block_rows": "all"})
+    assert "its label block_rows is no number of rows: all" in refused(folder, "--run", "labelled")[1]
 
 
 def test_run_that_another_has_just_created_is_joined(losswire, added, client, folder, monkeypatch):

@@ -1,17 +1,15 @@
-"""What a file is, whatever its place: a name in keys, and a fingerprint of what is read from it."""
+"""What a file is, whatever its place: a name in keys, and the bytes that its fingerprint is of."""
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from typer import BadParameter
 
+from losswire_client._keys import Reading, check_name, fingerprint
 from losswire_client._readers import INDEX, FileError, Source, files_of
-
-PIECES, PIECE_BYTES = 16, 2**16  # the part of a large file that is read for its fingerprint
-DIGITS = 12  # two files of one name differ in them, with a chance to the contrary of 2^-48
 
 
 def name_of(source: Source, split: str | None, root: Path | None) -> str:
@@ -27,20 +25,16 @@ def name_of(source: Source, split: str | None, root: Path | None) -> str:
         if not place.is_relative_to(folder):
             raise BadParameter(f"{source.path} is not in {root}", param_hint="--root")
         name = place.relative_to(folder).as_posix()
-    if not name.isprintable():
-        raise FileError(source.path, "a run's keys have no names with control characters or bytes that are no text")
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise FileError(source.path, error) from error
     return name
 
 
-def fingerprint(source: Source, split: str | None, reading: Sequence[object]) -> str:
-    """Digits that tell files apart by their sizes and samples of their bytes, and by how they are read."""
-    digest = hashlib.sha256(repr(reading).encode())
-    for path in _files(source, split):
-        size = path.stat().st_size
-        digest.update(size.to_bytes(8, "little"))
-        for piece in _pieces(path, size):
-            digest.update(piece)
-    return digest.hexdigest()[:DIGITS]
+def fingerprint_of(source: Source, split: str | None, reading: Reading) -> str:
+    """Digits that tell a file from others of its name, and how it is read."""
+    return fingerprint(_opened(source, split), reading)
 
 
 def _place(path: Path, split: str | None) -> Path:
@@ -60,11 +54,7 @@ def _files(source: Source, split: str | None) -> Iterator[Path]:
             yield from sorted(path.parent / part for part in set(parts))
 
 
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        if size <= PIECES * PIECE_BYTES:
-            yield file.read()
-            return
-        for i in range(PIECES):
-            file.seek((size - PIECE_BYTES) * i // (PIECES - 1))
-            yield file.read(PIECE_BYTES)
+def _opened(source: Source, split: str | None) -> Iterator[BinaryIO]:
+    for path in _files(source, split):
+        with path.open("rb") as file:
+            yield file

@@ -3,50 +3,29 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from typer import BadParameter
 
 from losswire.errors import FieldError
 from losswire.runs import check_key
+from losswire_client._keys import Reading, Terms, key_of
 from losswire_client._readers import Dataset, FileError, Source, open_dataset
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli.evaluation._hints import check_shapes
 from losswire_client.cli.evaluation._kinds import kind_of, needs_logarithm
 from losswire_client.cli.evaluation._plan import Plan
-from losswire_client.cli.evaluation.keyed._contents import fingerprint, name_of
+from losswire_client.cli.evaluation.keyed._contents import fingerprint_of, name_of
 from losswire_client.cli.evaluation.keyed._labels import groups
 
 BLOCK_BYTES = 2**23  # a few slabs; a commit takes little time beside it
 MOST_BLOCK_ROWS = 2**20
-FILE, FOLDER = "file", "folder"
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How files are put into keys. A run's labels keep it, so that all commands do the same.
-
-    Attributes:
-        block_rows: Rows of a file that have a key together.
-        slice_by: What the slice of a key is: ``file``, ``folder``, or the name of an array; None for no slices.
-    """
-
-    block_rows: int
-    slice_by: str | None = None
-
-    @property
-    def array(self) -> str | None:
-        """The array that names the slice of each row."""
-        return None if self.slice_by in (FILE, FOLDER) else self.slice_by
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {"block_rows": str(self.block_rows)} | ({"slice_by": self.slice_by} if self.slice_by else {})
 
 
 @dataclass(frozen=True)
 class KeyedFile:
-    """A file, and the keys of its blocks: ``NAME@FINGERPRINT:ROW``, with the number of the block's first row.
+    """A file, and the keys of its blocks.
 
     Attributes:
         source: The file.
@@ -80,7 +59,7 @@ class KeyedFile:
 
     def keys(self, block: int) -> Mapping[str, str]:
         """The keys of a block, with the slice of each."""
-        key = f"{self.name}@{self.fingerprint}:{self.first_row(block)}"
+        key = key_of(self.name, self.fingerprint, self.first_row(block))
         if self.groups is None:
             return {key: self.slice}
         return {f"{key}:{group}": group for group in self.groups[block]}
@@ -145,24 +124,25 @@ def _keyed(source: Source, plan: Plan, terms: Terms, root: Path | None) -> Keyed
         if plan.loss.has_classes:
             check_shapes(dataset)
         with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
-        reading = _reading(dataset, plan, with_logarithm=with_logarithm)
+        reading = _reading(dataset, plan, terms, with_logarithm=with_logarithm)
         name = name_of(source, plan.selection.split, root)
+        block_rows = terms.rows(prod(dataset.input_shape) // max(1, dataset.file_rows))
         return KeyedFile(
             source=source,
             name=name,
-            fingerprint=fingerprint(source, plan.selection.split, reading),
+            fingerprint=fingerprint_of(source, plan.selection.split, reading),
             row_count=dataset.file_rows,
-            block_rows=terms.block_rows,
+            block_rows=block_rows,
             is_seekable=dataset.is_seekable,
             with_logarithm=with_logarithm,
-            slice={FILE: name, FOLDER: source.path.absolute().parent.name}.get(terms.slice_by or "", ""),
-            groups=groups(dataset, terms.array, terms.block_rows) if terms.array else None,
+            slice=terms.slice_of(name, source.path.absolute().parent.name),
+            groups=groups(dataset, terms.array, block_rows) if terms.array else None,
         )
 
 
 def _check_keys(file: KeyedFile) -> None:
     """Refuses what cannot be a key or a slice, before there is a run for it."""
-    last = f"{file.name}@{file.fingerprint}:{file.first_row(max(0, file.block_count - 1))}"
+    last = key_of(file.name, file.fingerprint, file.first_row(max(0, file.block_count - 1)))
     groups = {group for block in file.groups or () for group in block}
     for name in (file.slice, last, *(f"{last}:{group}" for group in groups)):
         try:
@@ -171,11 +151,18 @@ def _check_keys(file: KeyedFile) -> None:
             raise FileError(file.source.path, f"its keys and slices: {error.problem}") from error
 
 
-def _reading(dataset: Dataset, plan: Plan, *, with_logarithm: bool) -> list[object]:
-    """What the numbers of a file's rows depend on, beside its bytes and the run."""
+def _reading(dataset: Dataset, plan: Plan, terms: Terms, *, with_logarithm: bool) -> Reading:
     selection = plan.selection
-    names = dataset.input_name, dataset.target_name, selection.mask_name
-    return [*names, selection.classes_last, selection.shift, with_logarithm, plan.options.get("wire_dtype")]
+    return Reading(
+        input=dataset.input_name,
+        target=dataset.target_name,
+        slice=terms.array,
+        mask=selection.mask_name,
+        classes_last=selection.classes_last,
+        shift=selection.shift,
+        logarithm=with_logarithm,
+        wire_dtype=plan.options.get("wire_dtype"),
+    )
 
 
 def _check_names(files: Sequence[KeyedFile]) -> None:

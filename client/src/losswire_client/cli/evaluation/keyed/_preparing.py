@@ -7,13 +7,14 @@ from typing import Any
 from typer import BadParameter
 
 from losswire_client import Client, ConflictError, InvalidArgumentError, NotFoundError, Run
+from losswire_client._keys import Terms
 from losswire_client._readers import Source
 from losswire_client.cli.evaluation._kinds import with_loss
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._usage import check_options
 from losswire_client.cli.evaluation._weights import class_weight
-from losswire_client.cli.evaluation.keyed._files import Survey, Terms, survey, usual_block_rows
-from losswire_client.cli.evaluation.keyed._wanted import Wanted, check_agrees, check_weight, terms_of
+from losswire_client.cli.evaluation.keyed._files import Survey, survey, usual_block_rows
+from losswire_client.cli.evaluation.keyed._wanted import Wanted, check_agrees, check_weight, terms_of_run
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def _created(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pl
 
 def _joined(run: Run, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
     """Takes a run with the loss and the options that it has."""
-    check_agrees(run, wanted)
+    terms = terms_of_run(run, wanted)
+    check_agrees(run, wanted, terms)
     plan = _with_weight(_with_options(plan, run), wanted, sources)
     check_weight(run, plan.weight if wanted.weight else None)
-    plan, terms = _with_options(plan, run), terms_of(run)
+    plan = _with_options(plan, run)
     return Prepared(run, plan, terms, survey(sources, plan, terms, wanted.root))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from typer import BadParameter
 
 from losswire_client import Run
+from losswire_client._keys import Terms, is_of_files, terms_of
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli.evaluation._plan import Loss
-from losswire_client.cli.evaluation.keyed._files import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +56,29 @@ def labels_of(texts: list[str]) -> dict[str, str]:
     return labels
 
 
-def terms_of(run: Run) -> Terms:
-    """How the files of a run are put into keys.
+def terms_of_run(run: Run, wanted: Wanted) -> Terms:
+    """How the files of a run are put into keys. A run that was begun from elsewhere may leave it open.
 
     Raises:
-        CommandError: The run does not say it.
+        CommandError: Its keys are others, as far as it has any.
     """
-    block_rows = run.labels.get("block_rows", "")
-    if not block_rows.isdecimal() or not int(block_rows):
-        raise CommandError(f"the run {run.name} is not one of losswire eval: it has no label block_rows")
-    return Terms(int(block_rows), run.labels.get("slice_by"))
+    try:
+        terms = terms_of(run.labels)
+    except ValueError as error:
+        raise CommandError(f"the run {run.name} has no blocks of files: {error}") from error
+    if terms.block_rows is None and not is_of_files(run):
+        problem = "it has no label block_rows, and no keys of files"
+        raise CommandError(f"the run {run.name} is not one of losswire eval: {problem}")
+    return terms if terms.slice_by or terms.block_rows else Terms(None, wanted.slice_by)
 
 
-def check_agrees(run: Run, wanted: Wanted) -> None:
+def check_agrees(run: Run, wanted: Wanted, terms: Terms) -> None:
     """Refuses what contradicts a run that is there.
 
     Raises:
         BadParameter: An option has another value than the run.
     """
-    for option, value, there in _compared(run, wanted):
+    for option, value, there in _compared(run, wanted, terms):
         if value is not None and value != there:
             problem = f"the run {run.name} {_differs(value, there)}"
             raise BadParameter(f"{problem}: leave it out, or choose another run", param_hint=option)
@@ -90,9 +94,8 @@ def check_weight(run: Run, weight: Any) -> None:
         raise BadParameter(f"the run {run.name} has other weights: leave it out", param_hint="--weight")
 
 
-def _compared(run: Run, wanted: Wanted) -> Iterator[tuple[str, Any, Any]]:
+def _compared(run: Run, wanted: Wanted, terms: Terms) -> Iterator[tuple[str, Any, Any]]:
     """Options, what they say, and what the run has."""
-    terms = terms_of(run)
     yield "--loss", wanted.loss, run.loss
     for name, value in wanted.options.items():
         yield f"--{name.replace('_', '-')}", value, run.options.get(name)
