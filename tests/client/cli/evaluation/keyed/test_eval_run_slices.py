@@ -81,7 +81,7 @@ def test_only_slices_that_are_missing_are_sent(added, client, domains, monkeypat
     run = client.run("resumed", labels={"block_rows": "7", "slice_by": "domain"})
     rows = arrays(40)
     code = np.arange(9, 14)  # of the block of rows 7 to 13
-    fingerprint = added("other", path)["files"][0]["fingerprint"]
+    fingerprint = added("other", path, "--slice-by", "domain")["files"][0]["fingerprint"]
     key = f"domains.npz@{fingerprint}:7:code"
     run.evaluate(rows["logits"][code], rows["target"][code], key=key, slice="code")
     sent.clear()
