@@ -75,6 +75,12 @@ def test_finished_run_has_the_keys_that_were_expected(metrics, registry):
     assert found == {"open": 8, "finished": 2}
 
 
+def test_number_that_a_run_has_outgrown_is_not_told(metrics, registry):
+    for keys, expected in ((8, 8), (9, None)):
+        metrics.learn([record("a", keys, 1.0, expected=8)])
+        assert registry.get_sample_value("losswire_run_expected_keys", {"run": "a"}) == expected
+
+
 def test_run_without_rows_has_no_mean(registry, metrics):
     metrics.learn([record("a", 0)])
     assert math.isnan(gauges(registry)["mean_loss"])

@@ -38,6 +38,6 @@ def _mean(totals: "RunTotals") -> str:
 
 
 def _keys(run: "RunProgress") -> str:
-    is_other = run.is_finished and run.key_count != run.expected_keys  # than its creator noted
-    of = "" if run.expected_keys is None or is_other else f" of {run.expected_keys}"
-    return f"{run.key_count}{of} keys"
+    count, noted = run.key_count or 0, run.expected_keys
+    is_known = noted is not None and (count == noted if run.is_finished else count <= noted)  # its creator may be wrong
+    return f"{count} of {noted} keys" if is_known else f"{count} keys"

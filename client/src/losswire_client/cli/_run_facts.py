@@ -80,10 +80,15 @@ def told_time(time: datetime | None) -> str | None:
 
 
 def told_keys(run: RunProgress) -> str:
-    """How many keys count, and of how many if that is known. A finished run may have been finished with others."""
-    count, expected = run.key_count or 0, run.expected_keys
-    of = "" if expected is None or (run.is_finished and count != expected) else f" of {expected:,}"
-    return f"{count:,}{of}"
+    """How many keys count, and of how many if that is known."""
+    expected = expected_keys(run)
+    return f"{run.key_count or 0:,}" if expected is None else f"{run.key_count or 0:,} of {expected:,}"
+
+
+def expected_keys(run: RunProgress) -> int | None:
+    """How many keys a run will have, if that is known. What its creator noted was wrong if there are more of them."""
+    count, noted = run.key_count or 0, run.expected_keys
+    return None if noted is None or count > noted or (run.is_finished and count != noted) else noted
 
 
 def _options(run: Run) -> Facts:

@@ -130,7 +130,8 @@ def evaluate(
         of_run(metavar="NAME=VALUE", help="What to note about a new run; may be given several times."),
     ] = None,
     expected_keys: Annotated[
-        int | None, of_run(min=1, help="Keys that a new run will have; those of the files if not given.")
+        int | None,
+        of_run(min=1, help="Keys that a new run will have, from all commands; with --finish those of the files."),
     ] = None,
     finish: Annotated[
         bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")
@@ -200,6 +201,7 @@ def evaluate(
             slice_by=slice_by,
             labels=keyed.labels_of(label or []),
             expected_keys=expected_keys,
+            is_whole=finish,
             root=root,
             series=series,
         )

@@ -45,7 +45,8 @@ RUNS = (
         "losswire_run_expected_keys",
         "gauge",
         "keys",
-        "Keys that a run is to have, and those of a finished one. Absent if it was created without their number.",
+        "Keys that a run is to have, and those of a finished one. Absent if it was created without their number, or has"
+        " more.",
         _RUN,
     ),
     Metric("losswire_run_rows", "gauge", "rows", "Rows that counted in a run.", _RUN),

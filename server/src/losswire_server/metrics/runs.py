@@ -106,5 +106,8 @@ def _changed_at(run: RunRecord) -> float:
 
 
 def _expected(run: RunRecord) -> int | None:
-    """A finished run has the keys that were expected at its end, whatever was noted when it was created."""
-    return run.expected_keys if run.finished_at is None or run.expected_keys is None else run.totals.key_count
+    """A finished run has the keys that were expected at its end. What was noted says nothing once there are more."""
+    count, noted = run.totals.key_count or 0, run.expected_keys
+    if noted is None or run.finished_at is not None:
+        return noted and count
+    return noted if count <= noted else None

@@ -10,7 +10,7 @@ from typer import Argument, Option
 from losswire_client import RunProgress
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import json_text, stdout
-from losswire_client.cli._run_facts import listed, told_keys
+from losswire_client.cli._run_facts import expected_keys, listed, told_keys
 
 COLUMNS = (
     TextColumn("{task.description}", markup=False),
@@ -51,7 +51,7 @@ def _show_live(console: Console, states: Iterator[RunProgress]) -> None:
         task = bar.add_task("", total=None, told="")
         for run in states:
             done = run.key_count or 0
-            total = done if run.is_finished else run.expected_keys and max(done, run.expected_keys)
+            total = done if run.is_finished else expected_keys(run)
             bar.update(task, description=run.name, completed=done, total=total, told=_numbers(run))
 
 

@@ -19,6 +19,17 @@ def sums(client, name):
     return client.get_run(name).result().sums
 
 
+@pytest.fixture
+def told_keys(losswire):
+    """What ``losswire runs list`` shows as the keys of a run."""
+
+    def tell(name):
+        _, *cells = losswire("runs", "list", name).stdout.splitlines()[3].split("│")
+        return cells[2].strip()
+
+    return tell
+
+
 def test_run_has_the_bits_of_all_rows_at_once(added, client, exact, folder):
     said = added("bits", folder, "--block-rows", 10)
     truth = exact(*folder.iterdir())
@@ -26,7 +37,7 @@ def test_run_has_the_bits_of_all_rows_at_once(added, client, exact, folder):
     run = said["run"]
     assert (run["mean"], run["standard_error"]) == (truth.statistics.mean, truth.statistics.standard_error)
     assert (run["accuracy"], run["row_count"]) == (truth.statistics.accuracy, ROWS)
-    assert (run["state"], run["key_count"], run["expected_keys"]) == ("open", 8, 8)
+    assert (run["state"], run["key_count"], run["expected_keys"]) == ("open", 8, None)
     assert (said["added_key_count"], said["added_row_count"], said["found_key_count"]) == (8, ROWS, 0)
     assert (said["missing_key_count"], said["other_key_count"], said["is_complete"]) == (0, 0, True)
 
@@ -60,10 +71,41 @@ def test_file_has_its_keys_wherever_it_is(added, folder, tmp_path, monkeypatch):
     assert (said["added_key_count"], said["other_key_count"]) == (0, 4)
 
 
-def test_commands_add_files_one_after_the_other(added, client, exact, folder):
-    for name in FILES:
-        added("parts", folder / name, "--block-rows", 10)
-    assert sums(client, "parts") == exact(*folder.iterdir())
+@pytest.mark.parametrize("names", [[*FILES], [*reversed(FILES)]], ids=["forwards", "backwards"])
+def test_commands_add_files_one_after_the_other(added, losswire, told_keys, client, exact, folder, names):
+    run = f"parts.{names[0]}"
+    for count, name in enumerate(names, 1):
+        said = added(run, folder / name, "--block-rows", 10)
+        keys = sum(-(-FILES[each] // 10) for each in names[:count])
+        assert (said["run"]["key_count"], said["run"]["expected_keys"]) == (keys, None)
+        assert told_keys(run) == f"{keys}"
+    assert sums(client, run) == exact(*folder.iterdir())
+    assert "expected keys or their number" in losswire("runs", "finish", run).stderr
+    assert added(run, folder, "--finish")["run"]["state"] == "finished"
+
+
+@pytest.mark.parametrize("names", [[*FILES], [*reversed(FILES)]], ids=["forwards", "backwards"])
+def test_expected_keys_are_those_of_all_commands(added, told_keys, folder, names):
+    run = f"expected.{names[0]}"
+    for count, name in enumerate(names, 1):
+        added(run, folder / name, "--block-rows", 10, *(["--expected-keys", 8] if count == 1 else []))
+        keys = sum(-(-FILES[each] // 10) for each in names[:count])
+        assert told_keys(run) == f"{keys} of 8"
+
+
+def test_command_that_finishes_expects_its_files(added, client, folder):
+    said = added("whole", folder, "--block-rows", 10, "--finish")
+    assert (said["run"]["expected_keys"], said["run"]["state"]) == (8, "finished")
+    assert str(client.get_run("whole").progress()).startswith("whole: 8 of 8 keys")
+
+
+def test_number_that_the_run_has_outgrown_is_not_shown(added, told_keys, client, folder):
+    added("outgrown", folder / "a.npz", "--block-rows", 10, "--expected-keys", 3)
+    assert told_keys("outgrown") == "3 of 3"
+    added("outgrown", folder)
+    assert told_keys("outgrown") == "8"
+    assert str(client.get_run("outgrown").progress()).startswith("outgrown: 8 keys")
+    assert "keys        8\n" in str(client.get_run("outgrown").result()) + "\n"
 
 
 @pytest.mark.parametrize("format", ["compressed.npz", "safetensors", "parquet", "columns.parquet"])
@@ -140,7 +182,7 @@ def test_tables_show_the_run_and_what_was_done(losswire, folder):
     result = losswire("eval", folder, "--run", "shown", "--block-rows", 10, "--slice-by", "file")
     assert (result.exit_code, result.stderr) == (0, "")
     words = " ".join(result.stdout.split())
-    assert words.startswith("run shown (cross_entropy), open, 8 of 8 keys")
+    assert words.startswith("run shown (cross_entropy), open, 8 keys")
     for name, rows in FILES.items():
         assert f"│ {name} │ {-(-rows // 10)} │" in words
     assert "added 8 keys (70 rows) in" in words

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import takewhile
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_stopped_command_goes_on_to_the_same_bits(sent, evaluating, added, clien
     assert said["found_key_count"] >= before  # what was under way may have counted meanwhile
     assert said["added_key_count"] == ROWS - said["found_key_count"]
     assert client.get_run(name).result().sums == exact(file)
+
+
+def test_two_commands_with_other_files_expect_no_number(evaluating, client, losswire, exact, file):
+    other = save(file.with_name("other.npz"), ROWS // 2)
+    with evaluating("others", file) as a, evaluating("others", other) as b:
+        eventually(lambda: key_count(client, "others") > 10)
+        states = list(takewhile(lambda state: state.key_count < ROWS * 3 // 2, client.get_run("others").watch(0.1)))
+        assert [process.wait(60) for process in (a, b)] == [0, 0]
+    assert states
+    assert {state.expected_keys for state in states} == {None}
+    assert client.get_run("others").result().sums == exact(file, other)
+    assert losswire("eval", file, other, "--run", "others", "--finish").exit_code == 0
 
 
 def test_two_commands_share_the_work_and_count_once(evaluating, client, exact, file):

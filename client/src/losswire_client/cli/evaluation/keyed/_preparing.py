@@ -63,13 +63,20 @@ def _created(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pl
             loss=plan.loss.value,
             by_class=plan.per_class,
             labels={**wanted.labels, **terms.labels},
-            expected_keys=wanted.expected_keys or sum(1 for _ in found.all_keys()),
+            expected_keys=_expected(wanted, found),
             series=wanted.series,
             **_options(plan),
         )
     except ConflictError:  # another command has created it meanwhile
         return _joined(client.get_run(wanted.name, series=wanted.series), wanted, sources, plan)
     return Prepared(run, plan, terms, found)
+
+
+def _expected(wanted: Wanted, found: Survey) -> int | None:
+    """How many keys the run will have. Other commands may bring other files, unless these are all of it."""
+    if wanted.expected_keys is None and wanted.is_whole and not found.failures:
+        return sum(1 for _ in found.all_keys())
+    return wanted.expected_keys
 
 
 def _joined(run: Run, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:

@@ -28,6 +28,7 @@ class Wanted:
         slice_by: What the slice of a key is.
         labels: What to note about the run.
         expected_keys: How many keys it will have.
+        is_whole: Whether the files of this command are all that it will have.
         root: Folder from which the paths of files are their names in keys.
         series: Series of the evaluations.
     """
@@ -41,6 +42,7 @@ class Wanted:
     slice_by: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     expected_keys: int | None = None
+    is_whole: bool = False
     root: Path | None = None
     series: str = ""
 
