@@ -66,7 +66,7 @@ EXCEPTIONS = {  # rooms that single files may import, and why
         "losswire_client._request",
         "losswire_client.cli",
         "losswire_server.requests",
-        "ce_engine._slab",
+        "ce_engine._kernel_rows",
     },
     "tracing/test_outcomes.py": {"losswire_server.rpc"},  # has the server refuse calls
     "e2e/test_wheels.py": {"losswire_client._install"},  # runs the commands that errors recommend

@@ -63,7 +63,7 @@ def test_loss_is_known_everywhere(loss):
         assert loss in table
     for face in (ce_engine, ce_engine.slabs, reference, Client, losswire_client.torch, F):
         assert callable(getattr(face, loss))
-    assert (loss in ce_engine._slab.ELEMENTWISE) == LOSSES[loss].elementwise
+    assert (loss in ce_engine._kernel_rows.ELEMENTWISE) == LOSSES[loss].elementwise
     for document in ("README.md", "docs/numerics.md", "docs/sdk.md"):
         assert re.search(rf"\b{loss}\b", (ROOT / document).read_text()), document
 

@@ -44,4 +44,4 @@ def _results_are_written_to_poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> 
         memory = torch.empty(shape, dtype=dtype, device=device)
         return memory.fill_(float("nan") if dtype.is_floating_point else -1)  # -1 is True to bool
 
-    monkeypatch.setattr("ce_engine._slab.empty", poisoned)
+    monkeypatch.setattr("ce_engine._kernel_rows.empty", poisoned)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from ce_engine import cpu, gpu
-from ce_engine._slab import Kind, RowResults, Rows, Shared, Slab
+from ce_engine._kernel_rows import Kind, RowResults, Rows, Shared
+from ce_engine._slab import Slab
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 import ce_engine
 from ce_engine import Engine, slabs
-from ce_engine._slab import RowResults, Slab
+from ce_engine._kernel_rows import RowResults
+from ce_engine._slab import Slab
 from ce_engine.gpu import CudaDevice, Pipeline, evaluate
 from tests.gpu.helpers import DEVICE, OUTPUTS, assert_same_bits, by_kernels, row
 from tests.pairs import pairs

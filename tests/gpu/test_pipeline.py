@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ce_engine import slabs
-from ce_engine._slab import RowResults, Slab
+from ce_engine._kernel_rows import RowResults
+from ce_engine._slab import Slab
 from ce_engine.gpu import Pipeline
 from tests.gpu.fake_device import FakeDevice
 from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels

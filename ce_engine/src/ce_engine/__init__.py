@@ -23,12 +23,13 @@ from ce_engine._errors import (
     OutOfMemoryError,
     QueueFullError,
 )
+from ce_engine._kernel_rows import RowResults
 from ce_engine._memory import keep_memory, kept_memory
 from ce_engine._needs.form import TensorForm
 from ce_engine._needs.needed import MemoryNeeded, memory_needed
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult, Tally
-from ce_engine._slab import RowResults, Slab
+from ce_engine._slab import Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
 from ce_engine._sums.exact import exact_sums, exact_sums_by_class
 from ce_engine._sums.exact_sum import ExactSum, ExactSums

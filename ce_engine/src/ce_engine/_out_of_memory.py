@@ -3,7 +3,7 @@
 import torch
 
 from ce_engine._errors import OutOfMemoryError
-from ce_engine._slab import Kind
+from ce_engine._kernel_rows import Kind
 
 WORDS = ("out of memory", "can't allocate memory")  # of CUDA for pinned memory and of Triton; of a CPU's allocator
 

@@ -3,167 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._memory import empty
+from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult
-from ce_engine._rows import Block, class_rows, element_rows, largest_classes, positive_rows
+from ce_engine._rows import largest_classes, positive_rows
 from ce_engine._sums.exact import add_exact
 from ce_engine._sums.tallies import tally
-
-T = TypeVar("T")
-
-ELEMENTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits")  # losses whose rows are single elements
-
-
-class Shared:
-    """A tensor that all rows share. It equals only itself, so that comparing kinds costs nothing."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class Kind(NamedTuple):
-    """What rows must have in common to be evaluated together: everything except the numbers of each row.
-
-    Attributes:
-        loss: Its name.
-        device: Of the input.
-        dtype: Of the input.
-        class_count: C; 1 for the binary losses, whose rows are elements.
-        target_dtype: Of targets of the input's shape; None for class indices.
-        label_smoothing: Share of the target that is spread evenly over all classes.
-        class_weight: (C), where a row needs the weights of all classes: for label smoothing and probability targets.
-        grad_dtype: Of the gradient; None if it is not wanted.
-        outputs: The other outputs that are wanted.
-    """
-
-    loss: str
-    device: torch.device
-    dtype: torch.dtype
-    class_count: int
-    target_dtype: torch.dtype | None = None
-    label_smoothing: float = 0.0
-    class_weight: Shared | None = None
-    grad_dtype: torch.dtype | None = None
-    outputs: frozenset[str] = frozenset()
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        return torch.float64 if self.dtype is torch.float64 else torch.float32
-
-    @property
-    def as_rows(self) -> Callable[[Tensor], Tensor]:
-        """Views a tensor of the input's shape as rows, (samples, positions, C)."""
-        return element_rows if self.loss in ELEMENTWISE else class_rows
-
-
-class Rows(NamedTuple):
-    """Targets and factors of R rows. Factors are of the dtype that is computed in; None stands for ones.
-
-    All are contiguous, except that one scale may be expanded to all rows.
-
-    Attributes:
-        classes: (R) int64, target classes; any valid one for ignored rows.
-        ignored: (R) bool; None if no row is.
-        weight: (R), factor of the loss: the weight of the target's class or of the element. It includes the sample's
-            weight, except for label smoothing and probability targets.
-        pos_weight: (R), of the binary losses.
-        sample_weight: (R), for label smoothing and probability targets, where `weight` does not include it.
-        scale: (R), further factor of the gradient: the reduction's, times the incoming gradient.
-    """
-
-    classes: Tensor | None = None
-    ignored: Tensor | None = None
-    weight: Tensor | None = None
-    pos_weight: Tensor | None = None
-    sample_weight: Tensor | None = None
-    scale: Tensor | None = None
-
-    def part(self, rows: slice) -> "Rows":
-        return Rows(*(None if column is None else column[rows] for column in self))
-
-
-def present(x: T | None) -> T:
-    """A column that rows of this kind have."""
-    if x is None:
-        raise TypeError("rows lack a column that their kind needs")
-    return x
-
-
-class RowResults(NamedTuple):
-    """The results of R rows: one number a row, or tensors of the input's shape. Each is None if it is not wanted.
-
-    Attributes:
-        losses: (R), like `lse` and `entropy`.
-        predictions: (R) int64.
-        correct: (R) bool: whether the row counts and its prediction is its target.
-        grad: Of the input's shape, like `probabilities` and `log_probabilities`.
-    """
-
-    losses: Tensor
-    lse: Tensor | None = None
-    entropy: Tensor | None = None
-    predictions: Tensor | None = None
-    correct: Tensor | None = None
-    grad: Tensor | None = None
-    probabilities: Tensor | None = None
-    log_probabilities: Tensor | None = None
-
-    @classmethod
-    def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
-        """Memory to write results to; the gradient's can be given. Results of rows without elements are 0."""
-        results = cls(
-            losses=empty((row_count,), kind.compute_dtype, kind.device),
-            grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
-        )
-        if kind.outputs:
-            results = results._with_outputs(kind, shape)
-        return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
-
-    def _with_outputs(self, kind: Kind, shape: Size) -> "RowResults":
-        numbers, dtype, device, outputs = self.losses.shape, kind.compute_dtype, kind.device, kind.outputs
-        return self._replace(
-            lse=empty(numbers, dtype, device) if "lse" in outputs else None,
-            entropy=empty(numbers, dtype, device) if "entropy" in outputs else None,
-            predictions=empty(numbers, torch.int64, device) if "predictions" in outputs else None,
-            correct=empty(numbers, torch.bool, device) if "predictions" in outputs else None,
-            probabilities=empty(shape, dtype, device) if "probabilities" in outputs else None,
-            log_probabilities=empty(shape, dtype, device) if "log_probabilities" in outputs else None,
-        )
-
-    @property
-    def elements(self) -> Tensor | None:
-        """One of the tensors of the input's shape."""
-        if self.grad is not None:
-            return self.grad
-        return self.log_probabilities if self.probabilities is None else self.probabilities
-
-    def map(self, numbers: Callable[[Tensor], Tensor], elements: Callable[[Tensor], Tensor]) -> "RowResults":
-        """Applies ``numbers`` to tensors with a number a row, and ``elements`` to tensors of the input's shape."""
-        return RowResults(
-            losses=numbers(self.losses),
-            lse=None if self.lse is None else numbers(self.lse),
-            entropy=None if self.entropy is None else numbers(self.entropy),
-            predictions=None if self.predictions is None else numbers(self.predictions),
-            correct=None if self.correct is None else numbers(self.correct),
-            grad=None if self.grad is None else elements(self.grad),
-            probabilities=None if self.probabilities is None else elements(self.probabilities),
-            log_probabilities=None if self.log_probabilities is None else elements(self.log_probabilities),
-        )
-
-    def numbers(self) -> "RowResults":
-        """Without tensors of the input's shape, so that their memory can be freed."""
-        return self._replace(grad=None, probabilities=None, log_probabilities=None)
-
-    def part(self, block: Block) -> "RowResults":
-        """The results of a block. Tensors of the input's shape must be viewed as rows."""
-        return self.map(lambda x: x[block.rows], lambda x: x[block.samples, block.positions])
 
 
 @dataclass(eq=False)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._kernel_rows import RowResults, Rows, present
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
 from ce_engine._plans.validation import PART_ROWS
 from ce_engine._reduction import Reduction
-from ce_engine._slab import Form, RowResults, Rows, Slab, present
+from ce_engine._slab import Form, Slab
 from ce_engine._sums.row_order import RowOrderSum
 
 

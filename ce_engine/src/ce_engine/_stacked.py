@@ -12,10 +12,11 @@ import torch
 from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._kernel_rows import ELEMENTWISE, RowResults
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction
 from ce_engine._result import StackedResult
-from ce_engine._slab import ELEMENTWISE, RowResults, Slab
+from ce_engine._slab import Slab
 from ce_engine._sums.row_order import row_order_sums
 
 

@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from ce_engine._slab import Kind, Slab
+from ce_engine._kernel_rows import Kind
+from ce_engine._slab import Slab
 
 SLAB_WORK = 8192  # elements that take as long as what each slab costs, whatever its size
 

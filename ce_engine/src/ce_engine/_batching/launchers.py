@@ -9,8 +9,9 @@ import torch
 from ce_engine import cpu
 from ce_engine._batching.merge import merge, split
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._kernel_rows import RowResults
 from ce_engine._memory import CPU
-from ce_engine._slab import RowResults, Slab
+from ce_engine._slab import Slab
 
 LEAST_MERGED = 4  # slabs: merging two costs more than it saves, merging eight halves the time of 32 x 10
 

@@ -6,7 +6,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ce_engine._slab import ELEMENTWISE, RowResults, Rows, Slab
+from ce_engine._kernel_rows import ELEMENTWISE, RowResults, Rows
+from ce_engine._slab import Slab
 
 
 def merge(slabs: Sequence[Slab]) -> tuple[Tensor, Tensor | None, Rows]:

@@ -12,7 +12,7 @@ from typing import Any
 from ce_engine._batching.entries import Alike, Entry, Line
 from ce_engine._batching.turns import Turns
 from ce_engine._errors import EngineClosedError, QueueFullError
-from ce_engine._slab import Kind
+from ce_engine._kernel_rows import Kind
 
 
 @dataclass(frozen=True)

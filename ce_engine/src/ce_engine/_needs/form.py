@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from ce_engine._slab import ELEMENTWISE
+from ce_engine._kernel_rows import ELEMENTWISE
 
 
 class TensorForm(NamedTuple):

@@ -4,13 +4,14 @@ import torch
 from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._kernel_rows import Rows
 from ce_engine._plans.checks import check_elements
 from ce_engine._plans.index_target import weights_from_counts
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, computed_in, plan, product, sample_weight
 from ce_engine._plans.remembered import remembers_forms
 from ce_engine._plans.validation import PART_ROWS, check_broadcasts, check_probabilities, first_row
-from ce_engine._slab import Rows, Slab
+from ce_engine._slab import Slab
 
 
 def _check_probabilities(input: Tensor, target: Tensor) -> None:

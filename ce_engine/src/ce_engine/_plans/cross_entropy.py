@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
+from ce_engine._kernel_rows import Rows, Shared
 from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_classes
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
@@ -17,7 +18,7 @@ from ce_engine._plans.validation import (
     check_type,
 )
 from ce_engine._rows import class_count, target_shape
-from ce_engine._slab import Rows, Shared, Slab
+from ce_engine._slab import Slab
 
 
 @remembers_forms()

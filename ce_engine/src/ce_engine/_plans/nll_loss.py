@@ -2,6 +2,7 @@ from typing import Unpack
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import Rows
 from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_classes
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
@@ -9,7 +10,7 @@ from ce_engine._plans.planning import computed, plan, product, sample_weight
 from ce_engine._plans.remembered import remembers_forms
 from ce_engine._plans.validation import check_class_input, check_index_target, check_type
 from ce_engine._rows import class_count, target_shape
-from ce_engine._slab import Rows, Slab
+from ce_engine._slab import Slab
 
 
 @remembers_forms()

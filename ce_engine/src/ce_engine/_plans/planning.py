@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, Rows
 from ce_engine._plans.options import Options
 from ce_engine._reduction import Reduction
-from ce_engine._slab import Kind, Rows, Slab
+from ce_engine._slab import Slab
 
 
 def sample_weight(options: Options) -> Tensor | None:  # (R)

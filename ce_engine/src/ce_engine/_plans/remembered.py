@@ -10,9 +10,10 @@ from typing import Any, ParamSpec, cast
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import Rows
 from ce_engine._plans.index_target import classes_of
 from ce_engine._plans.validation import is_plain
-from ce_engine._slab import Form, Rows, Slab
+from ce_engine._slab import Form, Slab
 
 P = ParamSpec("P")
 CheckNumbers = Callable[[Tensor, Tensor], None]  # of input and target

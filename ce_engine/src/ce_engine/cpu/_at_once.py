@@ -5,9 +5,10 @@ Compiled code takes 2 us for 32 x 10, and a step of Python 0.1 to 3 us. So these
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import RowResults, present
 from ce_engine._libraries import DTYPE_NUMBERS, Library, library
 from ce_engine._memory import CPU, empty
-from ce_engine._slab import Form, RowResults, Slab, present
+from ce_engine._slab import Form, Slab
 from ce_engine.cpu._launch import ADDRESSES, call
 from ce_engine.cpu._native_softmax import PLAIN, native_form
 

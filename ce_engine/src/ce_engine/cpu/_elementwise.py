@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
+from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
-from ce_engine._slab import Kind, RowResults, Rows, present
 from ce_engine.cpu._dense import deliver, widened, working_memory
 
 

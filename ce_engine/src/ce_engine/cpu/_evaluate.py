@@ -5,8 +5,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine._libraries import library
-from ce_engine._slab import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._launch import run_alone

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
-from ce_engine._slab import Kind, RowResults, Rows, present
 from ce_engine.cpu._dense import expectation, log_sum_exp, self_information, widened
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._libraries import Library
 from ce_engine._memory import scratch
 from ce_engine._rows import blocks
-from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._dense import deliver, working_memory
 from ce_engine.cpu._launch import Launch
 from ce_engine.cpu._native_binary import binary_launch

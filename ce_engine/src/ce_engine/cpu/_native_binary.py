@@ -4,8 +4,8 @@ import struct
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._libraries import DTYPE_NUMBERS, Library
-from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._launch import Launch, packed_addresses
 
 FORM = struct.Struct("@ 2q 3? 0q")  # as in native/launch.h

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._libraries import DTYPE_NUMBERS, Library
-from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._launch import Launch, packed_addresses
 from ce_engine.cpu._targets import smooth_target
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._rows import Block, blocks
-from ce_engine._slab import Kind, RowResults, Rows
 from ce_engine.cpu._dense import deliver, expectation, log_sum_exp, self_information, widened, working_memory
 from ce_engine.cpu._targets import target_of
 

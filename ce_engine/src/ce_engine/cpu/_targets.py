@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ce_engine._kernel_rows import Kind, Rows, present
 from ce_engine._memory import scratch
 from ce_engine._rows import Block
-from ce_engine._slab import Kind, Rows, present
 from ce_engine._sums.row_order import row_order_sum
 from ce_engine.cpu._dense import row_sums
 

@@ -8,7 +8,7 @@ import triton
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._slab import Kind, RowResults, Rows
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine.gpu._kernel_calls import launch
 from ce_engine.gpu._operands import Operands, columns, shared_numbers
 from ce_engine.gpu._packing import ALIGNMENT, Packing

@@ -8,7 +8,7 @@ import triton
 from torch import Tensor
 
 from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
-from ce_engine._slab import Kind, RowResults, Rows, present
+from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine.gpu._operands import Operands
 from ce_engine.gpu._tiles import Tile, element_tile, row_alignment, row_tile
 from ce_engine.gpu.kernels.binary import binary_kernel

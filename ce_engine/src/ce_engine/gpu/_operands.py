@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ce_engine._slab import Kind, Rows
+from ce_engine._kernel_rows import Kind, Rows
 
 COLUMNS = Rows._fields
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._rows import Block, blocks_of
-from ce_engine._slab import Kind, RowResults, Rows, Slab
+from ce_engine._slab import Slab
 
 META = torch.device("meta")
 

@@ -10,8 +10,9 @@ from typing import Generic
 import torch
 
 from ce_engine._errors import DeviceLostError, EngineError
+from ce_engine._kernel_rows import RowResults
 from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
-from ce_engine._slab import RowResults, Slab
+from ce_engine._slab import Slab
 from ce_engine.gpu._berths import Berth, Memory
 from ce_engine.gpu._parts import pieces
 from ce_engine.gpu._streams import Device, E

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Size, Tensor
 
-from ce_engine._slab import Kind, RowResults, Slab
+from ce_engine._kernel_rows import Kind, RowResults
+from ce_engine._slab import Slab
 from ce_engine.gpu._kernel_calls import launch
 from ce_engine.gpu._operands import Operands, columns, shared_numbers
 from ce_engine.gpu._packing import Packing
