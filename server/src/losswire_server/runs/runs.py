@@ -1,9 +1,9 @@
 """The store of runs."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -14,9 +14,11 @@ from losswire_server.runs import creating, finishing, reads
 from losswire_server.runs.checks import check_entry, check_text
 from losswire_server.runs.database.address import address_of, shown
 from losswire_server.runs.database.opening import open_database
+from losswire_server.runs.ending import end
 from losswire_server.runs.errors import RunFinishedError, RunQuotaError, StoreUnavailableError
 from losswire_server.runs.observer import NoObserver, Observer
 from losswire_server.runs.quotas import Quotas
+from losswire_server.runs.readers import Readers
 from losswire_server.runs.recent import Recent
 from losswire_server.runs.records import Entry, KeyRecord, NewRun, RunRecord
 from losswire_server.runs.writing.commits import Commits
@@ -61,6 +63,7 @@ class Runs:
         self._observer = observer or NoObserver()
         self._clock = clock
         self._opened = ExitStack()
+        self._given_up = threading.Event()
 
     @property
     def told(self) -> str:
@@ -73,18 +76,22 @@ class Runs:
         Raises:
             UnusableStoreError: The store cannot be used; the message says why, to people.
         """
-        self._database = open_database(self._address)
+        self._database = open_database(self._address, given_up=self._given_up)
         self._opened.callback(self._database.close)
         self._recent = Recent(lambda name: self._database.read(lambda connection: reads.find(connection, name)))
         commits = Commits(self._database, self._quotas, self._observer, self._clock)
         self._writer = Writer(commits, Upkeep(self._database, self._quotas.run_idle_seconds, self._clock))
         self._writer.start()
-        self._opened.callback(self._writer.close)
-        self._readers = self._opened.enter_context(ThreadPoolExecutor(READERS, "losswire-runs-read"))
+        self._readers = Readers(READERS)
+        self._opened.callback(end, (self._readers, self._writer), self._given_up)
 
     def close(self) -> None:
-        """Writes what is asked for already, and disconnects, if it is open. Blocks; further calls are refused."""
+        """Does what is asked for already, and disconnects, if it is open. Further calls are refused.
+
+        Blocks, for a few seconds at most: whoever waits for a database that hangs gets a StoreUnavailableError then.
+        """
         self._opened.close()
+        self._given_up.set()  # also for `open`, if it still waits
 
     async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Adds entries to their runs, each for itself, and returns once those that count are on disk.
@@ -233,11 +240,7 @@ class Runs:
         return await self._in_reader(lambda: self._database.read(work))
 
     async def _in_reader(self, work: Callable[[], T]) -> T:
-        try:
-            reading = self._readers.submit(work)
-        except RuntimeError as error:
-            raise StoreUnavailableError("the store is closed") from error
-        return await asyncio.wrap_future(reading)
+        return await asyncio.wrap_future(self._readers.do(work))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.do(lambda: self._database.write(work)))

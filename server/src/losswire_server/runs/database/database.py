@@ -1,5 +1,6 @@
 """Transactions, and what becomes of errors in them."""
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,10 +23,15 @@ class Database:
 
     Work may run more than once, so it must have no effect but on the database: after a lost connection it is not known
     whether a transaction was committed, and another one finds out.
+
+    Args:
+        url: Its address.
+        given_up: From when it is set on, nobody waits for it any more, and all work fails.
     """
 
-    def __init__(self, url: URL) -> None:
-        self._engine = make_engine(url)
+    def __init__(self, url: URL, given_up: threading.Event | None = None) -> None:
+        self._given_up = given_up or threading.Event()
+        self._engine = make_engine(url, self._given_up)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if self.is_sqlite:
             self._reading = self._engine
@@ -61,6 +67,8 @@ class Database:
     def _run(self, engine: Engine, work: Work[T]) -> T:
         attempt = 1
         while True:
+            if self._given_up.is_set():
+                raise StoreUnavailableError("the store is closed")
             try:
                 with engine.begin() as connection:
                     return work(connection)

@@ -1,5 +1,6 @@
 """SQLAlchemy's engine for each of the two databases, and what each connection is told."""
 
+import threading
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
@@ -45,9 +46,14 @@ OF_ENGINES: dict[str, Any] = {
 }
 
 
-def make_engine(url: URL) -> Engine:
-    """The engine of an address. Does not connect."""
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+def make_engine(url: URL, given_up: threading.Event) -> Engine:
+    """The engine of an address. Does not connect.
+
+    Args:
+        url: The address.
+        given_up: From when it is set on, no connection waits for PostgreSQL. Nothing waits long for SQLite.
+    """
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url, given_up)
 
 
 def _sqlite(url: URL) -> Engine:
@@ -69,7 +75,7 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, given_up: threading.Event) -> Engine:
     try:
         ours = {name: value for name, value in OF_CONNECTIONS.items() if name not in url.query}
         engine = create_engine(url, connect_args=ours, **OF_ENGINES)
@@ -81,7 +87,9 @@ def _postgresql(url: URL) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, arguments: Any, options: Any) -> Any:
-        return PatientConnection.connect(*arguments, **options)
+        connection = PatientConnection.connect(*arguments, **options)
+        connection.given_up = given_up
+        return connection
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:

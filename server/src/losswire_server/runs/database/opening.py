@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from pathlib import Path
 
 from sqlalchemy import URL, Connection
@@ -18,8 +19,8 @@ log = logging.getLogger(__name__)
 ELSEWHERE = "use a disk of this machine, or PostgreSQL"
 
 
-def open_database(url: URL, mounts: Path = MOUNTS) -> Database:
-    """The database of an address, with its tables as they should be.
+def open_database(url: URL, mounts: Path = MOUNTS, given_up: threading.Event | None = None) -> Database:
+    """The database of an address, with its tables as they should be. For `given_up` see `Database`.
 
     Raises:
         UnusableStoreError: It cannot be used.
@@ -30,7 +31,7 @@ def open_database(url: URL, mounts: Path = MOUNTS) -> Database:
         if (kind := file_system_of(path, mounts)) in IN_MEMORY:
             problem = f"{kind} is in memory: runs survive the server, and are lost with the machine"
             log.warning("runs are not on a disk", extra={"runs": str(path), "problem": problem})
-    database = Database(url)
+    database = Database(url, given_up)
     try:
         _prepare(database, shown(url))
     except BaseException:

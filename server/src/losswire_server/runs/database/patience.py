@@ -4,6 +4,7 @@ A database that is stopped, or whose disk hangs, keeps its connections alive and
 only where psycopg is there.
 """
 
+import threading
 import time
 from collections.abc import Generator
 from typing import Any, TypeVar
@@ -16,7 +17,13 @@ T = TypeVar("T")
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that is closed when an answer takes too long: no more comes of it."""
+    """A connection that is closed when an answer takes too long, or is given up: no more comes of it.
+
+    Attributes:
+        given_up: Is set once nobody waits for answers any more.
+    """
+
+    given_up = threading.Event()
 
     def wait(self, gen: Generator[Any, Any, T], *more: Any, **options: Any) -> T:
         return super().wait(self._in_time(gen, time.monotonic() + ANSWER_SECONDS), *more, **options)
@@ -25,10 +32,12 @@ class PatientConnection(psycopg.Connection[Any]):
         """The same steps. psycopg takes one in each tenth of a second in which nothing comes."""
         try:
             wanted = next(gen)
-            while time.monotonic() < until:
+            while time.monotonic() < until and not self.given_up.is_set():
                 wanted = gen.send((yield wanted))
         except StopIteration as end:
             answer: T = end.value
             return answer
         self.close()
+        if self.given_up.is_set():
+            raise psycopg.OperationalError("the database has not answered before the store was closed")
         raise psycopg.OperationalError(f"the database has not answered for {ANSWER_SECONDS:g} seconds")

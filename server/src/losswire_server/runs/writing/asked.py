@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Generic, NamedTuple, TypeVar
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from losswire_server.runs.records import Entry
 from losswire_server.runs.writing.tally import Outcome
@@ -31,9 +31,25 @@ class Work(NamedTuple, Generic[T]):
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            self.future.set_result(self.work())
+            result = self.work()
         except BaseException as error:  # noqa: BLE001 - whoever waits is told of any
+            self.fail(error)
+        else:
+            with contextlib.suppress(InvalidStateError):  # it was given up
+                self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        with contextlib.suppress(InvalidStateError):
             self.future.set_exception(error)
+
+
+def refuse(asked: Iterable[Call | Work[Any]], error: Exception) -> None:
+    """Tells all who wait that nothing comes any more."""
+    for one in asked:
+        if isinstance(one, Work):
+            one.fail(error)
+        else:
+            answer([one], [error] * len(one.entries))
 
 
 def answer(calls: Iterable[Call], outcomes: Sequence[Outcome]) -> None:
@@ -51,5 +67,5 @@ def answer(calls: Iterable[Call], outcomes: Sequence[Outcome]) -> None:
 
 def _resolve(answers: Iterable[tuple["asyncio.Future[list[Outcome]]", list[Outcome]]]) -> None:
     for future, outcomes in answers:
-        if not future.done():  # cancelled
+        if not future.done():  # cancelled, or given up
             future.set_result(outcomes)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from losswire_server.runs.errors import StoreUnavailableError
 from losswire_server.runs.records import Entry
-from losswire_server.runs.writing.asked import Call, Work, answer
+from losswire_server.runs.writing.asked import Call, Work, answer, refuse
 from losswire_server.runs.writing.tally import Outcome
 
 MOST_ENTRIES = 1024  # of one bundle
@@ -43,18 +43,30 @@ class Writer:
         self._company = 0  # callers for whom the next bundle waits
         self._changed = threading.Condition()
         self._is_closing = False
+        self._taken: Taken = None  # what is being written
         self._thread = threading.Thread(target=self._run, name="losswire-runs", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what has come, and ends."""
+        """Takes no more. The thread ends once it has written what has come."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+
+    def has_ended(self, until: float) -> bool:
+        """Waits for the thread, until so late at most by ``time.monotonic``."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """Refuses all who wait, also for what is being written: whether that counts is not known."""
+        with self._changed:
+            taken = self._taken if isinstance(self._taken, list) else [self._taken] if self._taken else []
+            left = [*taken, *self._waiting.values()]
+            self._waiting.clear()
+        refuse(left, StoreUnavailableError("the store is closed, and the database has not answered"))
 
     def add(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Outcome]]":
         """Has entries written in the next bundle, for a caller in an event loop."""
@@ -95,8 +107,9 @@ class Writer:
                 self._wait()
                 if self._is_closing and not self._waiting:
                     return
-                taken = self._take()
-            self._do(taken)
+                self._taken = self._take()
+            self._do(self._taken)
+            self._taken = None
             if time.monotonic() >= self._due:
                 self._tend()
 
