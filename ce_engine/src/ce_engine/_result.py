@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,7 @@ class StackedResult:
 
     Attributes:
         tally: Of all requests together.
+        tally_of: Gives the tally of some of them, by their numbers; None without `tally`.
     """
 
     loss: Tensor
@@ -109,12 +111,13 @@ class StackedResult:
     tally: Tally | None = None
     exact: list[ExactSums] | None = None
     exact_by_class: list[dict[int, ExactSums]] | None = None
+    tally_of: Callable[[Sequence[int]], Tally] | None = None
 
     def __len__(self) -> int:
         return len(self.loss_sum)
 
     def __getitem__(self, number: int) -> LossResult:
         """The result of one request, whose tensors are views."""
-        fields = {name: x for name, x in vars(self).items() if name != "tally"}
+        fields = {name: x for name, x in vars(self).items() if name not in ("tally", "tally_of")}
         own: dict[str, Any] = {name: None if x is None else x[number] for name, x in fields.items()}
         return LossResult(**own)

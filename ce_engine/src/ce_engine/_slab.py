@@ -11,10 +11,10 @@ from torch import Tensor
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
 from ce_engine._reduction import Reduction
-from ce_engine._result import LossResult
+from ce_engine._result import LossResult, StackedResult
 from ce_engine._rows import largest_classes, positive_rows
 from ce_engine._sums.exact import add_exact
-from ce_engine._sums.tallies import tally
+from ce_engine._sums.tallies import tally, tally_of_some
 
 
 @dataclass(eq=False)
@@ -124,12 +124,18 @@ class Slab:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
         result = self._loss_result(results) if self.finish is None else self.finish(results)
         if self.tally_bounds is not None:
-            known = result.loss_sum if self.finish is None else None
-            result.tally = tally(results.losses, self.reduction, self.tally_bounds, known)
+            self._add_tally(result, results.losses, self.tally_bounds)
         if self.exact:
             classes = self.row_classes() if self.exact == "by_class" else None
             add_exact(result, self.reduction, results.losses, self.rows.ignored, results.correct, classes)
         return result
+
+    def _add_tally(self, result: Any, losses: Tensor, bounds: tuple[float, ...]) -> None:
+        known = result.loss_sum if self.finish is None else None
+        result.tally = tally(losses, self.reduction, bounds, known)
+        if isinstance(result, StackedResult):
+            ignored, count = self.rows.ignored, len(result)
+            result.tally_of = partial(tally_of_some, losses, ignored, self.reduction, bounds, count)
 
     def _loss_result(self, results: RowResults) -> LossResult:
         grad = results.grad

@@ -90,6 +90,25 @@ def test_tally_of_stacked_requests_is_of_all_together():
     assert tally.loss_sum == pytest.approx(math.fsum(sums))
 
 
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 2.0, 1.0])])
+def test_tally_of_some_stacked_requests_is_as_of_these_alone(weight):
+    logits, target = torch.randn(5, 8, 3), torch.randint(3, (5, 8))
+    target[1, :3] = target[3, 0] = -100
+    logits[2, 0] = logits[3, 1] = math.nan
+
+    def evaluated(some):
+        slab = slabs.stacked(slabs.cross_entropy, logits[some], target[some], weight=weight)
+        slab.tally_bounds = ROW_LOSSES
+        return ce_engine.evaluate(slab)
+
+    some = [0, 1, 3]
+    found, alone = evaluated(slice(None)).tally_of(some), evaluated(some).tally
+    assert found.counts.tolist() == alone.counts.tolist()
+    assert (found.row_count, found.nonfinite_count) == (alone.row_count, alone.nonfinite_count) == (19, 1)
+    assert found.loss_sum == alone.loss_sum
+    assert found.weight_sum == pytest.approx(alone.weight_sum)
+
+
 def test_engine_tallies_merged_slabs():
     parts = [slabs.cross_entropy(torch.full((4, 2), float(i)), torch.zeros(4, dtype=torch.long)) for i in range(9)]
     for part in parts:

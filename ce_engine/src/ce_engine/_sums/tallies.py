@@ -40,6 +40,25 @@ def tally(
     return Tally(counts, rows, nonfinite, loss_sum, weight_sum)
 
 
+def tally_of_some(
+    losses: Tensor,  # (G * R), of G requests
+    ignored: Tensor | None,  # (G * R)
+    reduction: Reduction,  # of all
+    bounds: Sequence[float],
+    count: int,  # G
+    numbers: Sequence[int],
+) -> Tally:
+    """Counts the losses of some of the requests that were evaluated together."""
+
+    def some(column: Tensor) -> Tensor:
+        return column.view(count, column.numel() // count)[list(numbers)].view(-1)
+
+    chosen, weight = some(losses), reduction.row_weight
+    weighted = reduction._replace(row_weight=None if weight is None else some(weight))
+    own = weighted.of_part(slice(0, chosen.shape[0]), None if ignored is None else some(ignored))
+    return tally(chosen, own, bounds)
+
+
 def _finite(
     losses: Tensor,  # (R)
     reduction: Reduction,

@@ -1,7 +1,7 @@
 """The steps from the work of one message to its answer: on the event loop, or with the readers and the engine."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,13 +27,11 @@ class Answer(NamedTuple):
         data: The message that answers it.
         ends: How its requests ended, and the seconds that each end took.
         shared_seconds: Seconds for reading the message and writing its answer, which all requests share.
-        refused: The codes of requests that were evaluated, and then failed since their runs refused them.
     """
 
     data: bytes
     ends: list[Timed]
     shared_seconds: float
-    refused: Sequence[grpc.StatusCode] = ()
 
 
 class _Submitted(NamedTuple):
@@ -68,6 +66,16 @@ class Done(NamedTuple):
     work: Work
     ends: list[Timed]
     seconds: float
+
+    def without(self, failed: Mapping[int, grpc.StatusCode]) -> "Done":
+        """The same, whose requests of these numbers have failed after all."""
+        return self._replace(ends=[timed for each in self.ends for timed in _without(*each, failed)])
+
+
+def _without(end: End, seconds: float, failed: Mapping[int, grpc.StatusCode]) -> Iterator[Timed]:
+    parts = list(end.without(failed)) if failed and isinstance(end, Evaluated) else [end]
+    count = sum(map(request_count, parts))
+    return ((part, seconds * request_count(part) / count) for part in parts)
 
 
 def evaluated_at_once(work: Work, start: float, recording: Recording) -> Done:

@@ -120,9 +120,8 @@ class Desk:
         if work is not None and self.is_for_here(work.seconds):
             with suppress(TakesLongError):
                 done = evaluated_at_once(work, start, caller.recording)
-                refused = await self._settle_held(work, len(data), caller)
-                answer = answered_at_once(done, caller.recording)
-                return self._counted(answer._replace(refused=refused), caller.recording)
+                done = done.without(await self._settle_held(work, len(data), caller))
+                return self._counted(answered_at_once(done, caller.recording), caller.recording)
             work = None
         with closing(self.evaluation(caller)) as evaluation:
             evaluation.hold_message(len(data))
@@ -132,26 +131,25 @@ class Desk:
             else:
                 begun = await evaluation.read(partial(read_and_begin, data, read, evaluation))
             done = await evaluated(begun, evaluation)
-            refused = await self._settle(begun.work, caller)
-            answer = await answered(done, evaluation)
-            return self._counted(answer._replace(refused=refused), caller.recording)
+            done = done.without(await self._settle(begun.work, caller))
+            return self._counted(await answered(done, evaluation), caller.recording)
 
-    async def _settle(self, work: Work, caller: Caller) -> list[grpc.StatusCode]:
+    async def _settle(self, work: Work, caller: Caller) -> dict[int, grpc.StatusCode]:
         """Answers nothing before what it adds to runs is on disk. Returns the codes of requests that fail by it.
 
         Meanwhile other calls go on, to be there with it.
         """
         entries = work.entries()
         if not entries:
-            return []
+            return {}
         caller.end_turn()
         return work.settle(await self.commit(entries, caller.recording))
 
-    async def _settle_held(self, work: Work, message_bytes: int, caller: Caller) -> list[grpc.StatusCode]:
+    async def _settle_held(self, work: Work, message_bytes: int, caller: Caller) -> dict[int, grpc.StatusCode]:
         """As `_settle`, for a message that nothing is held for yet. The database may be away for seconds."""
         entries = work.entries()
         if not entries:
-            return []
+            return {}
         with closing(self.evaluation(caller)) as evaluation:
             evaluation.held.resize(message_bytes + ENTRY_BYTES * len(entries))
             return await self._settle(work, caller)
@@ -166,8 +164,7 @@ class Desk:
 
 def _codes(answer: Answer) -> Counter[grpc.StatusCode]:
     """How many requests ended with each code."""
-    codes = Counter(answer.refused)
-    codes[grpc.StatusCode.OK] -= len(answer.refused)
+    codes = Counter[grpc.StatusCode]()
     for end, _ in answer.ends:
         codes[end if isinstance(end, grpc.StatusCode) else grpc.StatusCode.OK] += request_count(end)
     return codes

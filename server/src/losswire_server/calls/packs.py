@@ -75,7 +75,7 @@ class _Work:
     def entries(self) -> list[Entry]:
         return self._pack.entries()
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[int, grpc.StatusCode]:
         return self._pack.settle(outcomes)
 
     def answer(self) -> bytes:

@@ -71,13 +71,13 @@ class _Work:
     def entries(self) -> list[Entry]:
         return self._entries
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[int, grpc.StatusCode]:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
             if outcome:  # protobuf takes fields in any order
                 self._answer += WAS_COUNTED
-        return []
+        return {}
 
     def answer(self) -> bytes:
         return self._answer

@@ -56,8 +56,8 @@ class Work(Protocol):
     def entries(self) -> list[Entry]:
         """What its requests add to runs, once all of them have ended."""
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
-        """Takes in what came of each of these entries. Returns the codes of requests that fail by them alone.
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[int, grpc.StatusCode]:
+        """Takes in what came of each of these entries. Returns the codes of requests that fail by them, by number.
 
         Raises:
             Exception: That of the only request, if its entry was refused.

@@ -1,7 +1,7 @@
 """How requests end, for the metrics that count them: what they were, and how many bytes they and their answers had."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import grpc
@@ -52,6 +52,8 @@ class Evaluated(NamedTuple):
         tally: Of the losses of their rows, of all requests together.
         received_bytes: Of all requests.
         sent_bytes: Of all answers.
+        numbers: Of the requests in their message, from 0 on, where they may fail after they were evaluated.
+        only: Gives some of them, by their places here; None if there is one alone.
     """
 
     labels: Labels
@@ -60,6 +62,17 @@ class Evaluated(NamedTuple):
     tally: ce_engine.Tally | None = None
     received_bytes: int = 0
     sent_bytes: int = 0
+    numbers: Sequence[int] = ()
+    only: "Callable[[Sequence[int]], Evaluated] | None" = None
+
+    def without(self, failed: Mapping[int, grpc.StatusCode]) -> "Iterator[End]":
+        """How they end if some requests, by their numbers, fail after all."""
+        codes = [failed[number] for number in self.numbers if number in failed]
+        yield from codes
+        if not codes:
+            yield self
+        elif self.only is not None and len(codes) < len(self.numbers):
+            yield self.only([place for place, number in enumerate(self.numbers) if number not in failed])
 
 
 End = Evaluated | grpc.StatusCode  # a status stands for one failed request; the answer has its failure

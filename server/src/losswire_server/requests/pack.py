@@ -1,7 +1,7 @@
 """From the requests of one pack to one answer. Each request succeeds or fails by itself."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -69,12 +69,12 @@ class Pack:
         """What the requests add to runs, once all have ended."""
         return [entry for _, entry in self._entries]
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
-        """Takes in what came of each entry. Returns the codes of requests whose entries were refused."""
-        refused = []
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[int, grpc.StatusCode]:
+        """Takes in what came of each entry. Returns the codes of requests whose entries were refused, by number."""
+        refused = {}
         for (request, _), outcome in zip(self._entries, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                refused.append(self._fail(request, outcome))
+                refused[request.number] = self._fail(request, outcome)
             elif outcome:
                 self._results[request.number].response.was_counted = True
         return refused
@@ -116,8 +116,7 @@ class Pack:
         first = parse(v1.EvaluateRequest, requests[0].data)
         slab = plan_alike(first, [request.elements for request in requests], self._reserve)
         responses = [self._results[request.number].response for request in requests]
-        received = sum(len(request.data) for request in requests)
-        evaluated = Evaluated(Labels.of(first, "pack"), responses, slab.kind.class_count, received_bytes=received)
+        evaluated = Evaluated(Labels.of(first, "pack"), responses, slab.kind.class_count)
         keyed = _each_keyed(first, requests)
         end = partial(self._end_together, evaluated, requests, keyed, first.HasField("exact"))
         return Planned(slab, end, lambda _: self._each_alone(requests))
@@ -139,7 +138,7 @@ class Pack:
         response = self._results[request.number].response
         received = len(request.data) + shared_bytes(message)
         labels = Labels.of(message, "pack")
-        evaluated = Evaluated(labels, [response], slab.kind.class_count, received_bytes=received)
+        evaluated = Evaluated(labels, [response], slab.kind.class_count, None, received, numbers=[request.number])
         end = partial(self._end_alone, evaluated, request, keyed, respond)
         return Planned(slab, end, lambda error: [self._fail(request, error)])
 
@@ -160,7 +159,11 @@ class Pack:
         fill_responses(evaluated.responses, result, with_exact=with_exact)
         for number, place in enumerate(keyed):
             self._entries.append((requests[number], place.entry(Exact.of(result[number]))))
-        return _with(evaluated, result.tally)
+        whole = _with(evaluated._replace(received_bytes=_size(requests)), result.tally)
+        if not keyed:
+            return whole
+        only = partial(_only, evaluated, requests, result.tally_of)
+        return whole._replace(numbers=[request.number for request in requests], only=only)
 
     def _end_alone(
         self, evaluated: Evaluated, request: Request, keyed: Keyed | None, respond: Respond, result: Any
@@ -175,6 +178,22 @@ def _each_keyed(first: v1.EvaluateRequest, requests: list[Request]) -> list[Keye
     """The places of requests of the first one's form; none if these are in no run."""
     keyed = Keyed.of(first)
     return [] if keyed is None else [keyed.at(request.run_key or first.run_key) for request in requests]
+
+
+def _only(
+    evaluated: Evaluated,
+    requests: list[Request],
+    tally_of: Callable[[Sequence[int]], ce_engine.Tally] | None,
+    places: Sequence[int],
+) -> Evaluated:
+    """Some requests of those that were evaluated together."""
+    responses, received = [evaluated.responses[place] for place in places], _size([requests[place] for place in places])
+    some = evaluated._replace(responses=responses, received_bytes=received)
+    return _with(some, None if tally_of is None else tally_of(places))
+
+
+def _size(requests: Iterable[Request]) -> int:
+    return sum(len(request.data) for request in requests)
 
 
 def _with(evaluated: Evaluated, tally: ce_engine.Tally | None) -> Evaluated:

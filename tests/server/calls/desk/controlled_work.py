@@ -78,7 +78,7 @@ class Work:
     def entries(self) -> list[Entry]:
         return []
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[grpc.StatusCode]:
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[int, grpc.StatusCode]:
         raise NotImplementedError
 
     def answer(self) -> bytes:
