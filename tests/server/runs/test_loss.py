@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from losswire_server.runs.database import engine
-from losswire_server.runs.errors import StoreUnavailableError
+from losswire_server.runs.errors import KeyConflictError, StoreUnavailableError
 from losswire_server.runs.observer import NoObserver
 from losswire_server.runs.records import Totals
 from losswire_server.runs.runs import Runs
@@ -174,6 +174,44 @@ def test_deadlock_is_tried_again(place):
 
         runs._database.write(fail_twice)
         assert tries == [True] * 3
+
+
+def test_commit_whose_answer_is_lost_counts_now(place, monkeypatch):
+    """The second attempt finds what the first one has committed."""
+    with opened(place) as runs:
+        create(runs)
+        assert commit(runs, entry("before", 1.0)) == [False]
+        write = runs._database.write
+
+        def write_twice(work):
+            write(work)
+            return write(work)
+
+        monkeypatch.setattr(runs._database, "write", write_twice)
+        entries = [entry("before", 1.0), entry("k", 2.0), entry("k", 2.0), entry("k", 4.0)]
+        *outcomes, conflict = commit(runs, *entries)
+        assert outcomes == [True, False, True]
+        assert isinstance(conflict, KeyConflictError)
+        assert asyncio.run(runs.get("a")).totals == Totals(2, sums_of(1.0, 2.0))
+
+
+def test_key_that_another_counts_between_two_attempts_counted_before(place, monkeypatch):
+    with opened(place) as runs, opened(place) as others:
+        create(runs)
+        write = runs._database.write
+
+        def write_after_others(work):
+            def fail(connection):
+                work(connection)
+                raise OperationalError("", {}, type("Deadlock", (Exception,), {"sqlstate": "XX000"})())
+
+            with pytest.raises(StoreUnavailableError):
+                write(fail)
+            assert commit(others, entry("k", 1.0)) == [False]
+            return write(work)
+
+        monkeypatch.setattr(runs._database, "write", write_after_others)
+        assert commit(runs, entry("k", 1.0)) == [True]
 
 
 def test_full_disk_fails_and_recovers(tmp_path):

@@ -46,8 +46,16 @@ class Bundles:
         self._quotas = quotas
         self._known: OrderedDict[int, Known] = OrderedDict()
 
-    def write(self, connection: Connection, entries: Sequence[Entry], now: float) -> Written:
-        """Adds entries to their runs, within a transaction that may still fail."""
+    def write(self, connection: Connection, entries: Sequence[Entry], now: float, tried: set[int]) -> Written:
+        """Adds entries to their runs, within a transaction that may still fail.
+
+        Args:
+            connection: In the transaction.
+            entries: All of a bundle.
+            now: Seconds since the epoch, the same in all attempts.
+            tried: The places of entries that earlier attempts have added. If one of these was committed after all, its
+                entries count now, and did not count before.
+        """
         heads = locked_heads(connection, {entry.run for entry in entries})
         of_runs: dict[str, list[Entry]] = {name: [] for name in heads}
         for entry in entries:
@@ -59,6 +67,10 @@ class Bundles:
             tallies[entry.run].add(entry, now) if entry.run in tallies else RunNotFoundError(entry.run)
             for entry in entries
         ]
+        for place in tried:
+            if outcomes[place] is True and tallies[entries[place].run].was_added(entries[place].key, now):
+                outcomes[place] = False
+        tried.update(place for place, outcome in enumerate(outcomes) if outcome is False)
         changed = [after for tally in tallies.values() if (after := tally.after(now))]
         save(connection, changed)
         return Written(outcomes, changed)

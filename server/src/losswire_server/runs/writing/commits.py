@@ -27,9 +27,9 @@ class Commits:
 
     def __call__(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Returns once the entries that count are on disk."""
-        begun, now = time.perf_counter(), self._clock()
+        begun, now, tried = time.perf_counter(), self._clock(), set[int]()
         try:
-            written = self._database.write(lambda connection: self._bundles.write(connection, entries, now))
+            written = self._database.write(lambda connection: self._bundles.write(connection, entries, now, tried))
         except StoreUnavailableError as error:
             self._lost(error)
             return [StoreUnavailableError(str(error)) for _ in entries]

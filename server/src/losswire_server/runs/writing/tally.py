@@ -65,6 +65,11 @@ class Tally:
         self._count(entry)
         return False
 
+    def was_added(self, key: str, now: float) -> bool:
+        """Whether the run had a key that was added at this very moment: by an attempt whose commit was not answered."""
+        counted = self._before.keys.get(key)
+        return counted is not None and counted.committed_at == now
+
     def after(self, now: float) -> After | None:
         """What has changed; None if nothing has."""
         if not self._entries:
