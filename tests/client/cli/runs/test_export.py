@@ -1,6 +1,8 @@
 """``losswire runs export``."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.protobuf.json_format import ParseDict
@@ -69,6 +71,39 @@ def test_format_may_be_told(exported, make):
 def test_json_goes_to_standard_output(losswire, make):
     make("stdout")
     assert json.loads(losswire("runs", "export", "stdout", "-").stdout)["name"] == "stdout"
+
+
+def test_link_leads_to_the_new_file(exported, make, tmp_path):
+    make("linked")
+    (tmp_path / "kept.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("kept.json")
+    exported("linked", "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "kept.json").read_text())["name"] == "linked"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_pipe_is_written_and_stays(exported, make, tmp_path):
+    make("piped")
+    os.mkfifo(tmp_path / "pipe.json")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe.json").read_bytes)
+        path = exported("piped", "pipe.json")
+        assert json.loads(read.result(timeout=20))["name"] == "piped"
+    assert path.is_fifo()
+
+
+def test_file_of_a_like_name_stays(exported, make, tmp_path):
+    make("like")
+    (tmp_path / "out.json.part").write_text("another's")
+    exported("like", "out.json")
+    assert (tmp_path / "out.json.part").read_text() == "another's"
+
+
+def test_full_disk_is_told_with_the_file(losswire, make):
+    make("full")
+    result = losswire("runs", "export", "full", "/dev/full", "--format", "json")
+    assert (result.exit_code, result.stderr) == (1, "losswire: /dev/full: No space left on device\n")
 
 
 @pytest.mark.parametrize(

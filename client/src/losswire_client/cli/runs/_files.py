@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from losswire.exact_sums import ExactSums
 from losswire_client import RunKey
+from losswire_client.cli._new_file import NewFile, naming
 from losswire_client.cli._output import json_text
 from losswire_client.cli._run_facts import Facts, of_totals, told_time
 
@@ -25,19 +26,20 @@ class KeyFile(Protocol):
 
 @contextmanager
 def new_key_file(path: Path, format: str) -> Iterator[KeyFile]:
-    """A file that gets its name when it is complete; standard output for ``-``."""
+    """A file that gets its name when it is complete: see `NewFile`. Standard output for ``-``."""
     kind = JsonFile if format == "json" else ParquetFile
     if str(path) == "-":
         yield kind(sys.stdout.buffer)
         sys.stdout.flush()
         return
-    unfinished = path.with_name(f"{path.name}.part")
+    file = NewFile(path)
     try:
-        with unfinished.open("wb") as stream:
-            yield kind(stream)
-        unfinished.replace(path)
+        with naming(path):
+            with file.place.open("wb") as stream:
+                yield kind(stream)
+            file.keep()
     finally:
-        unfinished.unlink(missing_ok=True)
+        file.discard()
 
 
 class JsonFile:

@@ -9,6 +9,7 @@ from numpy.lib import format as npy
 
 from losswire_client._readers import Array
 from losswire_client.cli._failures import CommandError, ExitCode
+from losswire_client.cli._new_file import NewFile
 from losswire_client.cli._output import new_file
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
@@ -30,9 +31,8 @@ class RowWriter:
 
     def __init__(self, path: Path | None) -> None:
         path = path if path and path.suffix.lower() in SUFFIXES else None
-        self._path = path
-        self._unfinished = path.with_name(f"{path.name}.part") if path else Path()
-        self._file = _open(self._unfinished, path.suffix.lower()) if path else None
+        self._new = NewFile(path) if path else None
+        self._file = _open(self._new.place, path.suffix.lower()) if path and self._new else None
 
     def add(self, evaluated: Evaluated) -> None:
         if self._file:
@@ -40,9 +40,9 @@ class RowWriter:
 
     def keep(self) -> None:
         """Completes the file and keeps it. Without this call it is deleted."""
-        if self._file and self._path:
+        if self._file and self._new:
             self._file.close()
-            self._unfinished.replace(self._path)
+            self._new.keep()
 
     def __enter__(self) -> Self:
         return self
@@ -50,9 +50,9 @@ class RowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file:
+        if self._file and self._new:
             self._file.close()
-            self._unfinished.unlink(missing_ok=True)
+            self._new.discard()
 
 
 class RowFile(Protocol):
