@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 from typer import TyperException
 
@@ -75,3 +76,14 @@ def told_in_a_line() -> Iterator[None]:
     except TOLD as error:
         complain(error)
         sys.exit(exit_code(error))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has errors of the system name the file: a full disk's does not."""
+    try:
+        yield
+    except LosswireError:  # some are errors of the system too
+        raise
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror or error}") from error

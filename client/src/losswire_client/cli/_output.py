@@ -43,6 +43,32 @@ def new_file(path: Path, suffixes: Collection[str]) -> Path:
     return path
 
 
+class NewFile:
+    """Takes the place of a file that may be there, once it is complete.
+
+    What is no file, as a pipe or a device, is written in place: another file of its name would be nobody's. A link
+    stays, and what it leads to is replaced.
+
+    Attributes:
+        place: Where it is written: beside the file, under a name that no other process takes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._is_in_place = path.exists() and not path.is_file()
+        self._path = path if self._is_in_place else Path(os.path.realpath(path))
+        self.place = path if self._is_in_place else self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+
+    def keep(self) -> None:
+        """Gives the complete file its name."""
+        if not self._is_in_place:
+            self.place.replace(self._path)
+
+    def discard(self) -> None:
+        """Deletes what is not kept."""
+        if not self._is_in_place:
+            self.place.unlink(missing_ok=True)
+
+
 def _console(stream: IO[str]) -> Console:
     width = None if stream.isatty() else PIPE_WIDTH
     # No markup: a file's name may contain brackets.

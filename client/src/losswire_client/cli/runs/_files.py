@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToDict
 
 from losswire.exact_sums import ExactSums
 from losswire_client import RunKey
-from losswire_client.cli._new_file import NewFile, naming
-from losswire_client.cli._output import json_text
+from losswire_client.cli._failures import naming
+from losswire_client.cli._output import NewFile, json_text
 from losswire_client.cli._run_facts import Facts, of_totals, told_time
 
 TABLE_ROWS = 10_000  # that are written together

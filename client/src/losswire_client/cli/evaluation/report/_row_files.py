@@ -9,8 +9,7 @@ from numpy.lib import format as npy
 
 from losswire_client._readers import Array
 from losswire_client.cli._failures import CommandError, ExitCode
-from losswire_client.cli._new_file import NewFile
-from losswire_client.cli._output import new_file
+from losswire_client.cli._output import NewFile, new_file
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 SUFFIXES = (".csv", ".parquet", ".npy")
