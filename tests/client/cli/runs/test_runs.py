@@ -115,6 +115,29 @@ def test_finish_takes_a_number_or_the_keys(losswire, make, tmp_path):
     assert losswire("runs", "finish", "stdin", "--keys", "-", answer="part-0\npart-1\npart-2\n").exit_code == 0
 
 
+@pytest.mark.parametrize(("mark", "end"), [("", "\n"), ("\ufeff", "\r\n")])
+def test_finish_takes_each_line_of_a_text_as_a_key(mark, end, losswire, client, tmp_path):
+    keys = ["a\u2028b", "c d ", "é"]
+    run = client.run(f"lines{len(mark)}")
+    for key in keys:
+        run.evaluate([[0.0, 1.0]], [1], key=key)
+    (tmp_path / "keys.txt").write_bytes((mark + end.join(keys) + end).encode())
+    assert losswire("runs", "finish", run.name, "--keys", tmp_path / "keys.txt").exit_code == 0
+
+
+def test_finish_refuses_keys_that_are_no_text(losswire, make, tmp_path):
+    make("binary")
+    (tmp_path / "keys.bin").write_bytes(b"\xff\xfe")
+    result = losswire("runs", "finish", "binary", "--keys", tmp_path / "keys.bin")
+    assert (result.exit_code, "keys.bin: expected text in UTF-8" in result.stderr) == (2, True)
+
+
+def test_finish_says_how_to_expect_a_number(losswire, make):
+    make("unnoted")
+    (line,) = losswire("runs", "finish", "unnoted").stderr.splitlines()
+    assert line == "losswire: run 'unnoted' was created without the number of its keys: expected --count or --keys"
+
+
 def test_finish_says_how_to_expect_another_number(losswire, make):
     make("fewer", expected_keys=2)
     (line,) = losswire("runs", "finish", "fewer").stderr.splitlines()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Option
 
-from losswire_client import PreconditionError, RunResult
+from losswire_client import InvalidArgumentError, PreconditionError, RunResult
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli._output import stdout, write_json
@@ -38,6 +38,8 @@ def finish(
         for name in names:
             try:
                 results.append(client.get_run(name).finish(expected, count))
+            except InvalidArgumentError as error:
+                raise _without_number(name, error) from error
             except PreconditionError as error:
                 raise CommandError(f"{error}{_way_out(count, keys, error)}") from error
     if json:
@@ -48,8 +50,20 @@ def finish(
 
 
 def _keys(path: Path) -> list[str]:
-    text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
-    return [line for line in text.split("\n") if line]  # splitlines would cut at U+2028 too, which a key may have
+    """The keys in a text. A key may contain what Python takes for the end of a line, as U+2028."""
+    data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        lines = data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadParameter(f"{path}: expected text in UTF-8, {error}", param_hint="--keys") from error
+    return [key for line in lines if (key := line.removesuffix("\r"))]
+
+
+def _without_number(name: str, error: InvalidArgumentError) -> Exception:
+    """The error, with the options that say what it lacks."""
+    if error.argument != "keys":
+        return error
+    return CommandError(f"run {name!r} was created without the number of its keys: expected --count or --keys")
 
 
 def _way_out(count: int | None, keys: Path | None, error: PreconditionError) -> str:
