@@ -134,9 +134,10 @@ def _look_at_the_run(prepared: Prepared, outcome: KeyedOutcome) -> None:
 
 @contextmanager
 def _going_on(prepared: Prepared) -> Iterator[None]:
-    """Has errors name the run, and say that nothing is lost."""
+    """Has errors name the run, and say that nothing is lost, unless the same command would fail again."""
     try:
         yield
     except LosswireError as error:
         translate(error)
-        raise CommandError(f"run {prepared.run.name}: {error}; {GOES_ON}", exit_code(error)) from error
+        hint = "" if isinstance(error, InvalidArgumentError) else f"; {GOES_ON}"
+        raise CommandError(f"run {prepared.run.name}: {error}{hint}", exit_code(error)) from error

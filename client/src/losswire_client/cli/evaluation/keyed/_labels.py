@@ -1,18 +1,30 @@
 """Rows by the groups that an array of their file names."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from losswire_client._readers import Array, Dataset, PlacedBatch
+from losswire.runs import CONTROL
+from losswire_client._errors import shown
+from losswire_client._readers import Array, Dataset, FileError, PlacedBatch
 
 OPTION = "--slice-by"
 
 
 def groups(dataset: Dataset, name: str, block_rows: int) -> list[list[str]]:
-    """The groups of the rows of each block."""
-    return [sorted({_text(label) for label in np.unique(part)}) for part in dataset.labels(name, OPTION, block_rows)]
+    """The groups of the rows of each block.
+
+    Raises:
+        FileError: A name cannot be in a key.
+    """
+    found = [sorted({_text(label) for label in np.unique(part)}) for part in dataset.labels(name, OPTION, block_rows)]
+    for group in {*chain.from_iterable(found)}:
+        if CONTROL.search(group):
+            problem = f"{OPTION}: expected names without control characters in {name}, got {shown(group)}"
+            raise FileError(dataset.path, problem)
+    return found
 
 
 def by_group(batch: PlacedBatch, labels: Array, first_row: int) -> Iterator[tuple[str, PlacedBatch]]:
@@ -41,6 +53,6 @@ def _text(label: Any) -> str:
     """A label as text, the same for integers, numbers and digits of any format."""
     if isinstance(label, bytes):
         return label.decode(errors="replace")
-    if isinstance(label, np.floating) and label == np.floor(label):
+    if isinstance(label, np.floating) and np.isfinite(label) and label == np.floor(label):
         return str(int(label))
     return str(label)
