@@ -163,17 +163,6 @@ def test_finish_names_what_is_missing(losswire, make, tmp_path, client):
     assert not client.get_run("lacking").progress().is_finished
 
 
-def test_keys_of_a_file_may_have_any_letters(losswire, client, tmp_path):
-    logits = np.eye(4, dtype=np.float32)
-    keys = ["Größe", "a b", "one\u2028two", "\u65e5\u672c"]
-    run = client.run("letters")
-    for key in keys:
-        run.evaluate(logits, np.arange(4), key=key)
-    (tmp_path / "keys.txt").write_bytes("\r\n".join(keys).encode())
-    assert losswire("runs", "finish", "letters", "--keys", tmp_path / "keys.txt").exit_code == 0
-    assert run.progress().is_finished
-
-
 @pytest.mark.parametrize("options", [("a", "b", "--count", 3), ("a", "--count", 3, "--keys", "/dev/null")])
 def test_finish_refuses_what_does_not_go_together(losswire, options):
     assert losswire("runs", "finish", *options).exit_code == 2

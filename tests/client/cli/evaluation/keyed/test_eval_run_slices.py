@@ -58,14 +58,6 @@ def test_numbers_that_are_not_finite_name_slices_too(added, tmp_path):
     assert slices(added("odd", path, "--slice-by", "odd")).keys() == {"1", "-inf", "inf", "nan"}
 
 
-def test_name_with_control_characters_is_refused_before_there_is_a_run(losswire, tmp_path, target):
-    path = save(tmp_path / "lines.npz", 2, domain=np.array(["news", "a\nb"]))
-    result = losswire("eval", path, "--run", "lines", "--slice-by", "domain", "--target", target)
-    assert result.exit_code == 1
-    assert "lines.npz: --slice-by: expected names without control characters in domain, got 'a\\nb'" in result.stderr
-    assert losswire("runs", "show", "lines", "--target", target).exit_code == 1
-
-
 def test_slices_of_sequences_are_those_of_their_rows(added, tmp_path):
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((5, 6, 4), np.float32), rng.integers(4, size=(5, 6))

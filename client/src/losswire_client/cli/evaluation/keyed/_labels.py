@@ -1,30 +1,18 @@
 """Rows by the groups that an array of their file names."""
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from losswire.runs import CONTROL
-from losswire_client._errors import shown
-from losswire_client._readers import Array, Dataset, FileError, PlacedBatch
+from losswire_client._readers import Array, Dataset, PlacedBatch
 
 OPTION = "--slice-by"
 
 
 def groups(dataset: Dataset, name: str, block_rows: int) -> list[list[str]]:
-    """The groups of the rows of each block.
-
-    Raises:
-        FileError: A name cannot be in a key.
-    """
-    found = [sorted({_text(label) for label in np.unique(part)}) for part in dataset.labels(name, OPTION, block_rows)]
-    for group in {*chain.from_iterable(found)}:
-        if CONTROL.search(group):
-            problem = f"{OPTION}: expected names without control characters in {name}, got {shown(group)}"
-            raise FileError(dataset.path, problem)
-    return found
+    """The groups of the rows of each block."""
+    return [sorted({_text(label) for label in np.unique(part)}) for part in dataset.labels(name, OPTION, block_rows)]
 
 
 def by_group(batch: PlacedBatch, labels: Array, first_row: int) -> Iterator[tuple[str, PlacedBatch]]:
