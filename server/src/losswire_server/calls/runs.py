@@ -160,5 +160,7 @@ def _keys(keys: Iterable[str], field: str) -> list[str]:
     if len(found) > MOST_REQUEST_KEYS:
         raise FieldError(field, f"expected at most {MOST_REQUEST_KEYS}, got {len(found)}")
     for key in found:
+        if not key:
+            raise FieldError(field, "expected keys, got an empty text")
         check_key(key, field)
     return found

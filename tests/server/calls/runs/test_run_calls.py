@@ -173,6 +173,8 @@ def test_run_has_a_quota_of_keys(losses, run):
         ("ListRuns", v1.ListRunsRequest(page_token="junk"), "page_token"),
         ("ListRunKeys", v1.ListRunKeysRequest(name="a", page_size=10_001), "page_size"),
         ("FindMissingKeys", v1.FindMissingKeysRequest(name="a", keys=["x"] * 1001), "keys"),
+        ("FindMissingKeys", v1.FindMissingKeysRequest(name="a", keys=[""]), "keys"),
+        ("FinishRun", v1.FinishRunRequest(name="a", keys=v1.ExpectedKeys(keys=[""])), "keys.keys"),
         ("FinishRun", v1.FinishRunRequest(name="a", key_count=-1), "key_count"),
         ("FinishRun", v1.FinishRunRequest(name="a", keys=v1.ExpectedKeys(keys=["\0"])), "keys.keys"),
     ],
