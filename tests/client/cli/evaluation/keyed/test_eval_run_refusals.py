@@ -73,6 +73,14 @@ def test_files_of_one_name_need_a_folder(added, refused, tmp_path):
     assert said["run"]["row_count"] == 46
 
 
+@pytest.mark.parametrize("other", ["a.npz", "link.npz"])
+def test_file_that_is_named_twice_is_refused(other, folder, refused, client):
+    (folder / "link.npz").symlink_to("a.npz")
+    code, line = refused(folder / "a.npz", folder / other, "--run", "twice")
+    assert (code, f"{folder / other} are one file, whose rows would count twice" in line) == (2, True)
+    assert list(client.runs("twice")) == []
+
+
 def test_file_outside_the_folder_is_refused(folder, refused, tmp_path):
     (tmp_path / "empty").mkdir()
     code, line = refused(folder / "a.npz", "--run", "outside", "--root", tmp_path / "empty")

@@ -1,5 +1,6 @@
 """The files of a run: their blocks of rows, and the keys of these."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def survey(sources: Sequence[Source], plan: Plan, terms: Terms, root: Path | Non
     """Opens each file, for its rows and its name in keys.
 
     Raises:
-        BadParameter: Two files have one name.
+        BadParameter: Two files have one name, or are one file.
     """
     found = Survey()
     for source in sources:
@@ -102,7 +103,7 @@ def survey(sources: Sequence[Source], plan: Plan, terms: Terms, root: Path | Non
             found.files.append(file)
         except (CommandError, FileError) as error:
             found.failures.append((source.path, error))
-    _check_names(found.files)
+    _check_each_is_another(found.files)
     return found
 
 
@@ -165,9 +166,18 @@ def _reading(dataset: Dataset, plan: Plan, terms: Terms, *, with_logarithm: bool
     )
 
 
-def _check_names(files: Sequence[KeyedFile]) -> None:
-    paths: dict[str, Path] = {}
+def _check_each_is_another(files: Sequence[KeyedFile]) -> None:
+    names: dict[str, Path] = {}
+    places: dict[tuple[str, ...], Path] = {}
     for file in files:
-        if (other := paths.setdefault(file.name, file.source.path)) is not file.source.path:
-            problem = f"{other} and {file.source.path} both have the name {file.name} in keys"
+        path = file.source.path
+        if (same := places.setdefault(_place(file.source), path)) is not path:
+            raise BadParameter(f"{same} and {path} are one file, whose rows would count twice", param_hint="FILE")
+        if (other := names.setdefault(file.name, path)) is not path:
+            problem = f"{other} and {path} both have the name {file.name} in keys"
             raise BadParameter(f"{problem}: expected a folder from which their paths differ", param_hint="--root")
+
+
+def _place(source: Source) -> tuple[str, ...]:
+    """Where the rows of a file are, whatever links lead there."""
+    return tuple(os.path.realpath(path) for path in source if path)
