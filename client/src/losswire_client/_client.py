@@ -135,7 +135,7 @@ class Client(Base[Result]):
             loss: Name of its loss.
             by_class: Whether it adds up each class by itself too.
             labels: What to note about it, such as a model and a data set: up to 64 texts by their names.
-            expected_keys: How many keys it will have, noted when the run is created.
+            expected_keys: How many keys it will have. What was said last holds, until the run is finished.
             accuracy: Whether evaluations ask for predictions too, so that the rows that are right are counted.
             series: Series of its evaluations: see `Common`.
             timeout: Seconds that this call may take; the client's if None.

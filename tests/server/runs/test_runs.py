@@ -24,8 +24,17 @@ def test_run_is_as_its_creator_wants(runs):
     assert (dict(made.labels), made.expected_keys, made.finished_at) == (dict(new.labels), 3, None)
     assert made.created_at == made.updated_at
     assert (made.totals, made.slices, made.classes) == (Totals(0, NOTHING), {}, {})
-    assert ask(runs.create(new._replace(expected_keys=4))) == (made, False)
+    assert ask(runs.create(new)) == (made, False)
     assert ask(runs.get("val/2026")) == ask(runs.progress("val/2026")) == made
+
+
+def test_run_expects_what_was_said_last(runs):
+    for number, expected in ((None, None), (3, 3), (None, 3), (4, 4)):
+        made, _ = ask(runs.create(new_run("growing", expected_keys=number)))
+        assert made.expected_keys == expected
+    commit(runs, *(entry(key, run="growing") for key in "abcd"))
+    ask(runs.finish("growing", None, 4))
+    assert ask(runs.create(new_run("growing", expected_keys=9)))[0].expected_keys == 4  # it is over
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class RunProgress(RunTotals):
 
     Attributes:
         name: Its name.
-        expected_keys: How many keys it will have, if its creator said so.
+        expected_keys: How many keys it will have, if somebody said so.
         labels: What its creator noted about it.
         digest: SHA-256 of the loss and its options, in hexadecimal. Runs with the same digest can be compared.
         is_finished: Whether it takes no more keys.

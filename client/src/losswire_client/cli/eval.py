@@ -131,7 +131,7 @@ def evaluate(
     ] = None,
     expected_keys: Annotated[
         int | None,
-        of_run(min=1, help="Keys that a new run will have, from all commands; with --finish those of the files."),
+        of_run(min=1, help="Keys that the run will have, from all commands; with --finish those of the files."),
     ] = None,
     finish: Annotated[
         bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")

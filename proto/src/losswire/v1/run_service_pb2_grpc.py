@@ -105,6 +105,7 @@ class RunServiceServicer(object):
 
     def CreateRun(self, request, context):
         """Creates a run, or returns the one of this name if it has the same loss, options, `by_class` and labels.
+        That one then expects `expected_key_count` keys, if it is set.
 
         Status codes:
         ALREADY_EXISTS: the run of this name differs in a field, which a BadRequest names (`ERROR_REASON_RUN_EXISTS`).

@@ -47,6 +47,7 @@ class RunServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CreateRunRequest, _runs_pb2.CreateRunResponse]
     """Creates a run, or returns the one of this name if it has the same loss, options, `by_class` and labels.
+    That one then expects `expected_key_count` keys, if it is set.
 
     Status codes:
       ALREADY_EXISTS: the run of this name differs in a field, which a BadRequest names (`ERROR_REASON_RUN_EXISTS`).
@@ -105,6 +106,7 @@ class RunServiceAsyncStub(RunServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CreateRunRequest, _runs_pb2.CreateRunResponse]  # type: ignore[assignment]
     """Creates a run, or returns the one of this name if it has the same loss, options, `by_class` and labels.
+    That one then expects `expected_key_count` keys, if it is set.
 
     Status codes:
       ALREADY_EXISTS: the run of this name differs in a field, which a BadRequest names (`ERROR_REASON_RUN_EXISTS`).
@@ -166,6 +168,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.CreateRunResponse, _abc.Awaitable[_runs_pb2.CreateRunResponse]]:
         """Creates a run, or returns the one of this name if it has the same loss, options, `by_class` and labels.
+        That one then expects `expected_key_count` keys, if it is set.
 
         Status codes:
           ALREADY_EXISTS: the run of this name differs in a field, which a BadRequest names (`ERROR_REASON_RUN_EXISTS`).

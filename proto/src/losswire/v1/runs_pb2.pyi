@@ -218,7 +218,7 @@ class Run(_message.Message):
     by_class: _builtins.bool
     """Whether the run adds up each class by itself too."""
     expected_key_count: _builtins.int
-    """How many keys it will have, if its creator said so."""
+    """How many keys it will have, as `CreateRunRequest.expected_key_count` said last."""
     state: Global___RunState.ValueType
     """Whether it still takes keys."""
     @_builtins.property
@@ -318,7 +318,9 @@ class CreateRunRequest(_message.Message):
     by_class: _builtins.bool
     """Whether to add up each class by itself too. Then each evaluation must set `ExactSpec.by_class`."""
     expected_key_count: _builtins.int
-    """At least 0."""
+    """How many keys the run will have, at least 0. For a run that there is already it replaces what was said before,
+    unless the run is finished.
+    """
     @_builtins.property
     def spec(self) -> _loss_spec_pb2.LossSpec:
         """Required: a loss. Its class weights must be the same for all rows: they lie in the message, and are not computed

@@ -15,11 +15,14 @@ from losswire_server.runs.records import NewRun, RunRecord
 
 CREATING = 0x6C6F7374  # PostgreSQL's advisory lock, so that the number of runs is exact
 COUNT = select(func.count()).select_from(runs).where(runs.c.name.is_not(None))
+EXPECT = update(runs).values(expected_keys=bindparam("number"), version=runs.c.version + 1)
+EXPECT = EXPECT.where(runs.c.name == bindparam("of_name"), runs.c.finished_at.is_(None))
+EXPECT = EXPECT.where(runs.c.expected_keys.is_distinct_from(bindparam("number")))
 DELETE = update(runs).where(runs.c.name == bindparam("of_name")).values(name=None)
 
 
 def create(connection: Connection, new: NewRun, max_runs: int, now: float) -> bool:
-    """Creates a run, and says whether it did: there may be the same one.
+    """Creates a run, and says whether it did: there may be the same one, which then expects as many keys as ``new``.
 
     Raises:
         RunExistsError: There is another one of this name.
@@ -29,6 +32,8 @@ def create(connection: Connection, new: NewRun, max_runs: int, now: float) -> bo
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
     if head_of(connection, new.name) is not None:
         _check_same(new, progress(connection, new.name))
+        if new.expected_keys is not None:
+            connection.execute(EXPECT, {"of_name": new.name, "number": new.expected_keys})
         return False
     if (connection.execute(COUNT).scalar() or 0) >= max_runs:
         raise RunQuotaError(f"there are {max_runs} runs, as many as this server keeps")

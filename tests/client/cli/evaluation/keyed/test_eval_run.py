@@ -80,7 +80,7 @@ def test_commands_add_files_one_after_the_other(added, losswire, told_keys, clie
         assert (said["run"]["key_count"], said["run"]["expected_keys"]) == (keys, None)
         assert told_keys(run) == f"{keys}"
     assert sums(client, run) == exact(*folder.iterdir())
-    assert "expected keys or their number" in losswire("runs", "finish", run).stderr
+    assert "without the number of its keys: expected --count or --keys" in losswire("runs", "finish", run).stderr
     assert added(run, folder, "--finish")["run"]["state"] == "finished"
 
 
