@@ -24,7 +24,7 @@ def serving(**settings: Any) -> Iterator[Server]:
         target=lambda: uvloop.run(_serve(Settings(**{"port": 0, "metrics_port": 0, **settings}), started))
     )
     thread.start()
-    server, stop = started.result(30)
+    server, stop = started.result(60)
     try:
         yield server
     finally:
@@ -46,8 +46,11 @@ async def _serve(settings: Settings, started: "Future[tuple[Server, Callable[[],
     await server.stop()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until a condition holds that another thread or process is about to make true."""
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits until a condition holds that another thread or process is about to make true.
+
+    The time is for a machine that is slow and busy.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"

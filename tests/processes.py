@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 Command = Sequence[str | os.PathLike[str]]
-SECONDS = 110.0  # less than the timeout of a test
+SECONDS = 220.0  # less than the timeout of a test
 
 
 @contextmanager

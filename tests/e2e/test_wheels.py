@@ -13,9 +13,11 @@ from losswire_client._install import command
 from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
+BUILD_SECONDS = 500.0  # the engine is compiled three times over
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("folder", "files"),
     [
@@ -44,6 +46,7 @@ def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 def test_engine_wheel_has_compiled_code(tmp_path):
     wheel = wheel_of("ce_engine", tmp_path)
@@ -75,6 +78,6 @@ def test_client_installs_from_a_clone(extra, monkeypatch):
 
 def wheel_of(folder, where):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", where]
-    run([*build, ROOT / folder], check=True)
+    run([*build, ROOT / folder], check=True, seconds=BUILD_SECONDS)
     (wheel,) = where.glob("*.whl")
     return wheel
