@@ -80,9 +80,9 @@ def test_killed_server_leaves_the_arrays():
 
 
 def test_server_stops_while_leases_last():
-    with launch(grace_seconds=20) as server:
+    with launch(grace_seconds=60) as server:
         client = Client(server.target)
         place, start = client.empty(SHAPE), time.monotonic()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30  # less than the grace
     client.close()
     assert place.shape == SHAPE
