@@ -122,12 +122,10 @@ def test_call_past_grace_is_cancelled(gate):
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         call = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate.future(request())
         assert gate.arrived.acquire(timeout=20)
-        opener = threading.Timer(1.5, gate.opened.set)  # a thread that computes cannot be stopped
-        opener.start()
+        call.add_done_callback(lambda _: gate.opened.set())  # a thread that computes cannot be stopped
     with pytest.raises(grpc.RpcError) as raised:
         call.result(20)
     assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    opener.join()
     channel.close()
 
 
@@ -194,10 +192,17 @@ def test_small_batch_is_answered_while_large_ones_wait(monkeypatch):
         assert all(call.result(20).row_count == 50_000 for call in large)
 
 
-FLOOD = 110  # calls: their last one ends well after the second, however late a thread hears of either
+FLOOD = 20
 
 
 def test_callers_take_turns(gate):
+    evaluated: list[int] = []
+
+    def evaluate(kind: Any, input: Any, *operands: Any, **options: Any) -> Any:
+        evaluated.append(len(input))
+        return compute(kind, input, *operands, **options)
+
+    compute, gate.compute = gate.compute, evaluate
     settings = {"engine_workers": 1, "max_batch_rows": 1}
     with serving(**settings) as server, connected(server) as flood, connected(server) as quiet:
         first = flood.Evaluate.future(request())
@@ -206,13 +211,9 @@ def test_callers_take_turns(gate):
         eventually(lambda: sample(server, "losswire_queued_rows") == FLOOD * 3)
         last = quiet.Evaluate.future(sized(elements=20_000))
         eventually(lambda: sample(server, "losswire_queued_rows") == FLOOD * 3 + 10_000)
-        order: list[str] = []
-        last.add_done_callback(lambda _: order.append("quiet"))
-        calls[-1].add_done_callback(lambda _: order.append("flood"))
         gate.opened.set()
-        eventually(lambda: len(order) == 2)
-        assert first.result(20).row_count == 2
-        assert order == ["quiet", "flood"]
+        assert [call.result(60).row_count for call in (first, *calls, last)] == [2, *[3] * FLOOD, 10_000]
+    assert evaluated.index(10_000) < FLOOD / 2
 
 
 def test_full_queue_says_when_to_come_back(gate):

@@ -1,6 +1,6 @@
 import asyncio
-import time
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -116,17 +116,15 @@ def test_large_message_delays_the_next_call(clock):
     assert begun(caller)
 
 
-def test_large_message_delays_the_next_one_of_a_stream():
-    caller = Account(UNLIMITED._replace(bytes_per_second=1e6))
-
-    async def rested():
-        start = time.monotonic()
-        await caller.rest()
-        return time.monotonic() - start
-
-    assert asyncio.run(rested()) < 0.1
+def test_large_message_delays_the_next_one_of_a_stream(clock, monkeypatch):
+    caller, sleep = account(clock, bytes_per_second=1e6), AsyncMock()
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(caller.rest())
+    sleep.assert_not_awaited()
     caller.received(2_200_000)
-    assert 0.15 < asyncio.run(rested()) < 1
+    asyncio.run(caller.rest())
+    sleep.assert_awaited_once_with(pytest.approx(0.2))
+    clock.now += 0.201
     assert begun(caller)
 
 

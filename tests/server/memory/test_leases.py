@@ -171,7 +171,7 @@ def test_capabilities_tell_the_quota(stub):
 
 
 def test_lease_ends_with_its_deadline(server, stub):
-    call = stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=PAGE), timeout=0.3)
+    call = stub.LeaseSharedMemory(v1.LeaseSharedMemoryRequest(size_bytes=PAGE), timeout=1.5)
     next(call)
     with pytest.raises(grpc.RpcError):
         next(call)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-WAIT = 15_000  # milliseconds; the page looks every two seconds
+WAIT = 45_000  # milliseconds; the page looks every two seconds
 expect.set_options(timeout=WAIT)
 
 

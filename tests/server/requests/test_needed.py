@@ -90,7 +90,7 @@ def test_huge_shape_is_arithmetic_only(rows):
     seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert needed > 3 * ANSWER_COPIES * 4 * 1000 * rows
-    assert seconds < 0.1
+    assert seconds < 5  # some milliseconds, with room for a busy machine
     assert peak < MIB
 
 

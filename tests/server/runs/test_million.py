@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -79,15 +80,19 @@ def test_deletion_of_many_keys_holds_up_nobody(place):
         create(runs)
         create(runs, "b")
         asyncio.run(add(runs, range(KEYS // 20)))
-        asyncio.run(runs.delete("a"))
         commits: list[float] = []
 
         def commit_one():
             begun = time.perf_counter()
-            asyncio.run(runs.commit([entry(str(len(commits)), 1.0, run="b")]))
+            asyncio.run(runs.commit([entry(str(time.monotonic_ns()), 1.0, run="b")]))
             commits.append(time.perf_counter() - begun)
             return runs._writer._due > time.monotonic() + 1  # nothing more is due
 
+        for _ in range(9):
+            commit_one()
+        alone = median(commits)  # a slow disk is no failure
+        commits.clear()
+        asyncio.run(runs.delete("a"))
         eventually(commit_one, 120)
         assert len(commits) > 1  # among the 25 transactions that delete, which a quick disk has soon done
-        assert sorted(commits)[len(commits) // 2] < SECONDS
+        assert median(commits) < SECONDS + 10 * alone

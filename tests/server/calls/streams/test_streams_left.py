@@ -94,14 +94,14 @@ def test_leaving_in_the_middle_holds_nothing(alive, server, channel, leave, fiel
     ahead = batch.slabs(40 * ROWS, "target")
     stream = RawStream(channel, timeout=0.4 if leave == "deadline" else 30)
     stream.send(batch.header(), *ahead, *batch.slabs(ROWS, "input")[:5])
-    eventually(lambda: counts(server)["received"] == before + 7)
+    eventually(lambda: counts(server)["received"] == before + 7 or left(counts(server)) > left_before)
     assert leave == "deadline" or (inflight_bytes(server) > 0 and len(alive) == 2)
     if leave == "cancel":
         stream.call.cancel()
     elif leave == "disconnect":
         channel.close()
     eventually(lambda: left(counts(server)) == left_before + 1)
-    eventually(lambda: inflight_bytes(server) == len(alive) == 0, 5)
+    eventually(lambda: inflight_bytes(server) == len(alive) == 0)
     stream.end()
 
 
@@ -115,7 +115,7 @@ def test_leaving_at_any_moment_holds_nothing(alive, server, channel, reads):
             stream.read()
         stream.close()
     eventually(lambda: counts(server)["started"] - before["started"] == left(counts(server)) - left(before))
-    eventually(lambda: inflight_bytes(server) == len(alive) == 0, 5)
+    eventually(lambda: inflight_bytes(server) == len(alive) == 0)
     assert counts(server)["InvalidArgument"] == before["InvalidArgument"]
 
 
@@ -138,7 +138,7 @@ sys.stdin.read()
         eventually(lambda: len(alive) == 2 and inflight_bytes(server) > 0)
         caller.send_signal(signal.SIGKILL)
     eventually(lambda: left(counts(server)) == before + 1)
-    eventually(lambda: inflight_bytes(server) == len(alive) == 0, 5)
+    eventually(lambda: inflight_bytes(server) == len(alive) == 0)
 
 
 def test_stream_that_is_refused_holds_nothing(alive, server, channel):
@@ -148,9 +148,9 @@ def test_stream_that_is_refused_holds_nothing(alive, server, channel):
     for messages in ([batch.slab(0, ROWS)] * 2, [batch.slab(0, ROWS), batch.header()], [wrong.slab(0, ROWS)], []):
         RawStream(channel).send(batch.header(), *messages).end().error()
     assert counts(server)["InvalidArgument"] == before + 4
-    eventually(lambda: inflight_bytes(server) == len(alive) == 0, 5)
+    eventually(lambda: inflight_bytes(server) == len(alive) == 0)
 
 
 def test_stream_that_ends_holds_nothing(alive, server, channel):
     check_served(channel)
-    eventually(lambda: inflight_bytes(server) == len(alive) == 0, 5)
+    eventually(lambda: inflight_bytes(server) == len(alive) == 0)

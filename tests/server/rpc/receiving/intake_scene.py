@@ -59,8 +59,9 @@ def play(story, budget: int = BUDGET) -> None:
 
 
 async def begun(*turns: "asyncio.Task[None]") -> list[bool]:
-    """Which of them have had their turn after a while."""
-    await asyncio.sleep(0.05)
+    """Which of them have had their turn after a while, which is many steps of the event loop on any machine."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
     return [turn.done() for turn in turns]
 
 

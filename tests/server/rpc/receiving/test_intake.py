@@ -196,7 +196,7 @@ def test_message_that_never_fits_is_too_large():
 
 
 def test_slab_larger_than_what_is_read_ahead_waits_and_is_not_refused(monkeypatch):
-    monkeypatch.setattr(intake, "MOST_SECONDS", 0.05)
+    monkeypatch.setattr(intake, "MOST_SECONDS", 1.5)
 
     async def story(scene):
         turns_of(scene, *[scene.call() for _ in range(2)])
