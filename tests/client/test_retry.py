@@ -110,13 +110,13 @@ def test_pushback_of_grpcs_own_is_honoured_too(server, code):
 
 
 def test_retry_ends_at_the_deadline(server):
-    server.refusals += [overloaded(10_000), UNAVAILABLE]
-    with Client(server.target, timeout=5) as client:
+    server.refusals += [overloaded(25_000), UNAVAILABLE]
+    with Client(server.target, timeout=20) as client:
         start = time.monotonic()
         with pytest.raises(OverloadedError) as raised:
             client.cross_entropy(*SMALL)
-    assert time.monotonic() - start < 4
-    assert raised.value.retry_seconds == 10
+    assert time.monotonic() - start < 15
+    assert raised.value.retry_seconds == 25
     assert len(server.methods) == 1
 
 

@@ -41,16 +41,18 @@ def serve_text():
 
 
 def test_one_interval_is_shown_as_text(losswire, client, metrics_url):
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def evaluate():
         while not stop.is_set():
             client.cross_entropy(np.zeros((4, 3)), [0, 1, 2, 0], series="watched")
+            begun.set()
 
     caller = threading.Thread(target=evaluate)
     caller.start()
     try:
-        result = losswire("top", "--once", "--interval", 0.3, "--metrics-url", metrics_url)
+        assert begun.wait(60)
+        result = losswire("top", "--once", "--interval", 1, "--metrics-url", metrics_url)
     finally:
         stop.set()
         caller.join()

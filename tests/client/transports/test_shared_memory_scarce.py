@@ -123,14 +123,14 @@ def test_wait_for_regions_has_an_end(monkeypatch):
 
 
 def test_client_that_closes_lets_waiting_calls_go(monkeypatch):
-    monkeypatch.setattr(region_pool, "WAIT_SECONDS", 20.0)
+    monkeypatch.setattr(region_pool, "WAIT_SECONDS", 60.0)
     with full() as client, ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(client.cross_entropy, LOGITS, TARGET, grad=True)
         eventually(lambda: bool(client._session.shared._pool._queue._listeners))
         time.sleep(0.2)  # until the server has refused a lease
         client.close()
         with pytest.raises(LosswireError, match="closed"):
-            waiting.result(5)
+            waiting.result(20)
 
 
 @contextmanager

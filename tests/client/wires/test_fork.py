@@ -14,7 +14,7 @@ import numpy as np
 from losswire_client import AsyncClient, Client
 
 logits, target = np.zeros((256, 1000), np.float32), np.zeros(256, np.int64)
-client, awaited = (kind({target!r}, timeout=5) for kind in (Client, AsyncClient))
+client, awaited = (kind({target!r}, timeout=20) for kind in (Client, AsyncClient))
 
 async def evaluate():
     return (await awaited.cross_entropy(logits[:2], target[:2])).row_count
