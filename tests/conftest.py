@@ -20,7 +20,7 @@ if not torch.cuda.is_available():
 
 # Ray's clusters listen to the network, so they get a token. Otherwise Ray writes one to the home of whoever tests.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-os.environ["RAY_gcs_server_port_wait_time_s"] = "120"  # on a busy machine it takes longer than the usual 30
+os.environ |= {"RAY_gcs_server_port_wait_time_s": "120"}  # to start on a busy machine, in place of 30
 
 os.environ["PATH"] = debian.on_path(os.environ.get("PATH", os.defpath))  # what `make test` unpacked is found at its end
 
