@@ -37,7 +37,12 @@ def _mean(totals: "RunTotals") -> str:
     return f"{totals.mean:.6g}, standard error {totals.standard_error:.2g}"
 
 
-def _keys(run: "RunProgress") -> str:
+def expected_keys(run: "RunProgress") -> int | None:
+    """How many keys a run will have, if that is known. What was noted was wrong if there are more of them."""
     count, noted = run.key_count or 0, run.expected_keys
-    is_known = noted is not None and (count == noted if run.is_finished else count <= noted)  # its creator may be wrong
-    return f"{count} of {noted} keys" if is_known else f"{count} keys"
+    return None if noted is None or count > noted or (run.is_finished and count != noted) else noted
+
+
+def _keys(run: "RunProgress") -> str:
+    expected = expected_keys(run)
+    return f"{run.key_count or 0} keys" if expected is None else f"{run.key_count or 0} of {expected} keys"

@@ -7,6 +7,7 @@ import numpy as np
 
 from losswire.losses import LOSSES
 from losswire_client import Run, RunProgress, RunResult, RunTotals
+from losswire_client._runs.texts import expected_keys
 
 Facts = dict[str, Any]
 
@@ -83,12 +84,6 @@ def told_keys(run: RunProgress) -> str:
     """How many keys count, and of how many if that is known."""
     expected = expected_keys(run)
     return f"{run.key_count or 0:,}" if expected is None else f"{run.key_count or 0:,} of {expected:,}"
-
-
-def expected_keys(run: RunProgress) -> int | None:
-    """How many keys a run will have, if that is known. What its creator noted was wrong if there are more of them."""
-    count, noted = run.key_count or 0, run.expected_keys
-    return None if noted is None or count > noted or (run.is_finished and count != noted) else noted
 
 
 def _options(run: Run) -> Facts:

@@ -141,7 +141,7 @@ def test_finish_says_how_to_expect_a_number(losswire, make):
 def test_finish_says_how_to_expect_another_number(losswire, make):
     make("fewer", expected_keys=2)
     (line,) = losswire("runs", "finish", "fewer").stderr.splitlines()
-    told = "losswire: run 'fewer' has 3 keys, expected 2, which its creator noted: --count or --keys say it anew"
+    told = "losswire: run 'fewer' has 3 keys, expected 2, which was noted: --count or --keys say it anew"
     assert line == told
     (line,) = lines(losswire("runs", "finish", "fewer", "--count", 3))
     assert "UTC, 3 keys, 30 rows" in line

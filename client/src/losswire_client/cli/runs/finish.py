@@ -25,8 +25,8 @@ def finish(
 ) -> None:
     """Finish runs that lack nothing: they take no more keys, and their totals never change.
 
-    A run must have the expected keys, and no others: those of --keys, as many as --count, or else as many as its
-    creator has noted. To finish a finished run again changes nothing.
+    A run must have the expected keys, and no others: those of --keys, as many as --count, or else as many as
+    was noted. To finish a finished run again changes nothing.
     """
     if count is not None and keys is not None:
         raise BadParameter("expected one of it and --keys", param_hint="--count")
@@ -67,9 +67,9 @@ def _without_number(name: str, error: InvalidArgumentError) -> Exception:
 
 
 def _way_out(count: int | None, keys: Path | None, error: PreconditionError) -> str:
-    """What to do if the number that the creator noted is not that of the keys."""
+    """What to do if the number that was noted is not that of the keys."""
     is_noted = count is None and keys is None and not error.argument
-    return ", which its creator noted: --count or --keys say it anew" if is_noted else ""
+    return ", which was noted: --count or --keys say it anew" if is_noted else ""
 
 
 def _line(run: RunResult) -> str:

@@ -8,9 +8,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from typer import Argument, Option
 
 from losswire_client import RunProgress
+from losswire_client._runs.texts import expected_keys
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import json_text, stdout
-from losswire_client.cli._run_facts import expected_keys, listed, told_keys
+from losswire_client.cli._run_facts import listed, told_keys
 
 COLUMNS = (
     TextColumn("{task.description}", markup=False),
