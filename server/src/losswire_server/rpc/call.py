@@ -22,7 +22,6 @@ from losswire_server.tracing.call_trace import OFF, Tracing
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
 FIRST_MESSAGES = 2  # a header, and a slab as large as those that follow
 MOST_DIGITS = 12  # of a size
 COPIES = 2  # of an answer until it is sent: grpcio keeps the bytes that it was given, and gRPC a copy
@@ -147,7 +146,7 @@ class Call:
         self._turns.learn(last if last <= LARGE_BYTES or self.told_bytes is None else self.told_bytes)
         message = await self.read()
         if message is None:
-            await asyncio.sleep(LEAVING_SECONDS)
+            await self.caller.check_leaving()
         return message or b""
 
     async def messages(self) -> AsyncIterator[bytes]:

@@ -13,8 +13,9 @@ import grpc
 
 from losswire.errors import FieldError
 from losswire.parsing import MessageT, parse
+from losswire_server.calls.evaluation import LEAVING_SECONDS
 from losswire_server.errors import to_status, trailers
-from losswire_server.rpc.call import LEAVING_SECONDS, Context
+from losswire_server.rpc.call import Context
 from losswire_server.rpc.receiving.connections import Connection
 from losswire_server.rpc.receiving.waits import Waits
 

@@ -15,7 +15,7 @@ import pytest
 import ce_engine
 import losswire_server.calls.work
 from losswire_server import Server
-from losswire_server.calls.evaluation import ANYBODY, Caller, Evaluation
+from losswire_server.calls.evaluation import ANYBODY, LEAVING_SECONDS, Caller, Evaluation
 from tests.helpers import eventually, serving
 from tests.server.calls.gate import gated
 from tests.server.calls.left.stages import (
@@ -142,6 +142,12 @@ def test_expired_work_is_not_begun(server):
     with pytest.raises(ce_engine.DeadlineExceededError):
         reading.result(20)
     assert begun == []
+
+
+def test_call_without_its_message_is_refused_once_its_deadline_has_passed():
+    """Its message did not come, since its caller has left; gRPC may tell that late."""
+    with pytest.raises(ce_engine.DeadlineExceededError):
+        asyncio.run(Caller(deadline=time.monotonic() + LEAVING_SECONDS / 2).check_leaving())
 
 
 MANY = 10_000

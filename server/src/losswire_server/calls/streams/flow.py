@@ -22,8 +22,6 @@ from losswire_server.calls.streams.whole import Whole
 from losswire_server.calls.turns import MESSAGE_SECONDS, OwnTurns, Turns
 from losswire_server.runs.absent import Outcome
 
-LEAVING_SECONDS = 0.01  # in which grpcio reports that a caller left, after it reported the end of the messages
-
 
 class Streams:
     def __init__(self, desk: Desk, max_message_bytes: int, turns: Turns) -> None:
@@ -55,6 +53,7 @@ class _Stream:
     def __init__(self, desk: Desk, caller: Caller, max_message_bytes: int, turns: OwnTurns) -> None:
         self._desk = desk
         self._turns = turns
+        self._caller = caller
         self._evaluation = desk.evaluation(caller)
         self._whole = Whole(self._evaluation, caller.permission, max_message_bytes)
         self._slabs = Slabs(desk, self._evaluation)
@@ -73,7 +72,7 @@ class _Stream:
             async for reply in self._replies(incoming):
                 yield reply
         if not self._whole.is_complete:
-            await asyncio.sleep(LEAVING_SECONDS)
+            await self._caller.check_leaving()
         summary = await self._whole.summary()
         for outcome in await self._commit():
             if isinstance(outcome, Exception):
@@ -87,7 +86,7 @@ class _Stream:
     async def _receive_header(self, incoming: Incoming) -> None:
         first = await incoming.next() or b""
         if not first:
-            await asyncio.sleep(LEAVING_SECONDS)
+            await self._caller.check_leaving()
         start = time.perf_counter()
         self._room.hold_header(len(first))
         self._evaluation.recording.add("admission", start, time.perf_counter())
