@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo demo-runs test test-slow test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
+.PHONY: help demo demo-runs test test-slow test-alone test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,14 +31,17 @@ demo-runs: .venv/ready ## evaluate by three workers, kill one of them and the se
 # A worker that crashes ends the run: with another in its place, pytest-xdist waits for ever by files (loadfile).
 # Threads of OpenMP sleep while they wait: by default those of one worker spin on the core that another needs, for a
 # third of the whole time. Files come in their order, since those with the most tests are not those that take longest.
-PYTEST := OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	--no-loadscope-reorder --max-worker-restart 0
+ALONE := OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest
+PYTEST := $(ALONE) -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: .venv/ready .debian/ready ## run the tests, but for slow ones
-	$(PYTEST) -m "not slow and not long" $(ARGS)
+	$(PYTEST) -m "not slow and not long and not alone" $(ARGS)
 
 test-slow: .venv/ready .debian/ready ## run the slow tests: wheels, memory over many calls, restarts under load
 	$(PYTEST) -m slow $(ARGS)
+
+test-alone: .venv/ready .debian/ready ## run the tests that need all cores for themselves: those with a Ray cluster
+	$(ALONE) -m alone $(ARGS)
 
 test-long: .venv/ready .debian/ready ## run the long forms of tests: servers killed 50 times, a key sent 10,000 times at once
 	$(PYTEST) -m long $(ARGS)

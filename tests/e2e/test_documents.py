@@ -23,7 +23,7 @@ TASKS = [
     for document in BY_TASK
     for section in dict.fromkeys(section for section, _, _ in fences(document, "python", "console"))
 ]
-MARKS = {"Evaluate on a Ray cluster": (pytest.mark.slow, pytest.mark.timeout(300))}  # the cluster starts slowly
+MARKS = {"Evaluate on a Ray cluster": (pytest.mark.alone, pytest.mark.timeout(300))}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from losswire_client.cli._app import app
 from losswire_client.ray import evaluate
 from tests.client.ray.datasets import BLOCK_ROWS, HALF, KEYS, LABELS, bare, save, slices_of, table, whole
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.alone]
 
 
 @pytest.fixture

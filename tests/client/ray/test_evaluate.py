@@ -21,7 +21,7 @@ from tests.client.runs.relay import Refusal
 from tests.helpers import eventually
 from tests.watchdog import started_by
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.alone]
 
 
 def has_keys(run: Run, count: int) -> bool:
@@ -59,7 +59,6 @@ def test_killed_worker_counts_nothing_twice(relay, name, tmp_path):
         assert result.sums == whole(client)
 
 
-@pytest.mark.slow
 def test_server_keeps_a_run_and_ends_with_its_actor(tmp_path):
     folder = save(tmp_path)
     with serve(num_gpus=0, num_cpus=0, host="127.0.0.1", runs=tmp_path / "runs.db") as servers:
@@ -130,7 +129,6 @@ def test_key_that_is_evaluated_in_two_parts_is_told(keeper, name, monkeypatch):
         evaluate(ray.data.from_arrow(table()), keeper.run(name), key="domain")
 
 
-@pytest.mark.slow
 def test_dataset_is_evaluated_by_its_keys(keeper, name):
     run = keeper.run(name)
     shards = pa.array([f"shard-{i % 4}" for i in range(len(TARGET))])
@@ -143,7 +141,6 @@ def test_dataset_is_evaluated_by_its_keys(keeper, name):
     assert result.is_finished
 
 
-@pytest.mark.slow
 def test_other_data_is_a_conflict_that_names_the_block(keeper, name):
     run = keeper.run(name)
     run.evaluate(LOGITS[:3], TARGET[:3], key="web")
@@ -151,7 +148,6 @@ def test_other_data_is_a_conflict_that_names_the_block(keeper, name):
         evaluate(ray.data.from_arrow(table()), run, key="domain", workers=1)
 
 
-@pytest.mark.slow
 def test_run_with_other_keys_is_not_finished(keeper, name, tmp_path):
     run, folder = keeper.run(name), save(tmp_path)
     run.evaluate(LOGITS[:3], TARGET[:3], key="another")
@@ -160,7 +156,6 @@ def test_run_with_other_keys_is_not_finished(keeper, name, tmp_path):
     assert told.value.unexpected == ["another"]
 
 
-@pytest.mark.slow
 def test_slices_and_weights_of_rows_count(keeper, name, tmp_path):
     run, folder = keeper.run(name), save(tmp_path)
     result = evaluate(folder, run, root=folder, slice="domain", sample_weight="weight", workers=2, finish=True)
@@ -169,7 +164,6 @@ def test_slices_and_weights_of_rows_count(keeper, name, tmp_path):
     assert {domain: totals.row_count for domain, totals in result.by_slice.items()} == truth
 
 
-@pytest.mark.slow
 def test_part_is_evaluated_again_after_its_answers_were_lost(relay, name, tmp_path):
     relay.lost += [Refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 2
     folder, options = save(tmp_path), ray.data.DataContext.get_current().retried_map_errors
@@ -180,7 +174,6 @@ def test_part_is_evaluated_again_after_its_answers_were_lost(relay, name, tmp_pa
     assert ray.data.DataContext.get_current().retried_map_errors == options
 
 
-@pytest.mark.slow
 def test_workers_that_are_killed_again_and_again(keeper, name, tmp_path):
     rows, run, due = table(), keeper.run(name, labels={"block_rows": "2"}), [20, 60, 110, 170]
     for number in range(4):

@@ -23,7 +23,7 @@ SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("cluster")
 def test_several_servers_serve_one_client():
     with serve(2, num_gpus=0, num_cpus=0, host="127.0.0.1", metrics=False) as servers:
@@ -36,7 +36,7 @@ def test_several_servers_serve_one_client():
     assert not any(map(is_alive, guards))
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("cluster")
 def test_server_that_cannot_start_says_why():
     with pytest.raises(LosswireError, match=r"ended before it served: .*max_message_bytes"):
@@ -46,7 +46,7 @@ def test_server_that_cannot_start_says_why():
         ray.get(actor.target.remote())
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("cluster")
 def test_server_with_a_gpu_uses_it():
     if torch.cuda.is_available():
