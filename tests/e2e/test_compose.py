@@ -162,6 +162,7 @@ def queries(document: str) -> list[str]:
     return [expression.replace("[5m]", "[1m]") for expression in found]
 
 
+@pytest.mark.slow
 def test_prometheus_has_a_series_of_one_batch(prometheus):
     server, url = prometheus
     recent_mean, mean, nonfinite = queries("README.md")

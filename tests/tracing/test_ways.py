@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
 from losswire_client import AsyncClient, Client, testing
+from tests.helpers import serving
 from tests.tracing.traces import SERVICE, check_way, is_child, traced
 
 SMALL = np.zeros((4, 10), np.float32), np.zeros(4, np.int64)
@@ -54,6 +55,20 @@ def test_steps_of_a_queued_call_follow_each_other(address):
     assert received.start_time <= steps[0].end_time
     assert steps[5].end_time <= received.end_time
     assert steps[4].attributes["losswire.rows"] == 100
+
+
+def test_call_with_a_key_is_traced_to_the_disk(tmp_path):
+    with (
+        serving(tracing=True, runs=str(tmp_path / "runs.db")) as server,
+        Client(f"127.0.0.1:{server.port}") as client,
+    ):
+        run = client.run("traced")
+        with traced() as trace:
+            run.cross_entropy(*SMALL, key="a")
+            _, _, received = check_way(trace, "Evaluate")
+            trace.check_below(received, "receive", "read", "launch", "commit", "reply", "send")
+            launched, committed = trace.only("launch"), trace.only("commit")
+    assert launched.end_time <= committed.start_time <= committed.end_time <= received.end_time
 
 
 def test_stream_has_few_spans_whatever_its_length(address):

@@ -39,7 +39,8 @@ def keyed(key: int) -> v1.EvaluateRequest:
     return request
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_server_stops_while_postgresql_hangs(database, processes):
     place = database.new_schema(f"test_{uuid4().hex}")
     options = ["--runs", place, "--grace-seconds=1", "--access-log-per-second=0", f"--processes={processes}"]

@@ -47,6 +47,7 @@ def url():
         yield server.metrics_url.removesuffix("metrics")
 
 
+@pytest.mark.slow
 def test_page_shows_what_the_server_does(opened, url):
     with opened(url) as page:
         expect(page.get_by_role("status").first).to_have_text("Serving")
