@@ -27,7 +27,7 @@ from losswire.v1 import loss_spec_pb2 as losswire_dot_v1_dot_loss__spec__pb2
 from losswire.v1 import tensor_pb2 as losswire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/capabilities.proto\x12\x0blosswire.v1\x1a\x1alosswire/v1/evaluate.proto\x1a\x1blosswire/v1/loss_spec.proto\x1a\x18losswire/v1/tensor.proto\"\x18\n\x16GetCapabilitiesRequest\"\xdc\x03\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rtorch_version\x18\x02 \x01(\t\x12#\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x13.losswire.v1.Device\x12!\n\x06losses\x18\x04 \x03(\x0e\x32\x11.losswire.v1.Loss\x12(\n\x0cinput_dtypes\x18\x05 \x03(\x0e\x32\x12.losswire.v1.Dtype\x12)\n\rtarget_dtypes\x18\x06 \x03(\x0e\x32\x12.losswire.v1.Dtype\x12$\n\x07outputs\x18\x07 \x03(\x0e\x32\x13.losswire.v1.Output\x12*\n\ntransports\x18\x08 \x03(\x0e\x32\x16.losswire.v1.Transport\x12#\n\x06limits\x18\t \x01(\x0b\x32\x13.losswire.v1.Limits\x12\'\n\x08\x62\x61tching\x18\n \x01(\x0b\x32\x15.losswire.v1.Batching\x12\x30\n\rcaller_limits\x18\x0b \x01(\x0b\x32\x19.losswire.v1.CallerLimits\x12*\n\nrun_limits\x18\x0c \x01(\x0b\x32\x16.losswire.v1.RunLimits\"\xa7\x01\n\tRunLimits\x12\x10\n\x08max_runs\x18\x01 \x01(\x03\x12\x14\n\x0cmax_run_keys\x18\x02 \x01(\x03\x12\x15\n\rmax_key_bytes\x18\x03 \x01(\x05\x12\x16\n\x0emax_run_slices\x18\x04 \x01(\x05\x12\x13\n\x0bmax_classes\x18\x05 \x01(\x05\x12\x18\n\x10max_request_keys\x18\x06 \x01(\x05\x12\x14\n\x0cidle_seconds\x18\x07 \x01(\x01\"B\n\x06\x44\x65vice\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\x05index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_index\"\xbd\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x12\n\nslab_bytes\x18\x02 \x01(\x03\x12\x1b\n\x13shared_memory_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_batch_requests\x18\x04 \x01(\x05\x12\x1a\n\x12max_inflight_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fmax_connections\x18\x06 \x01(\x05\x12\x1c\n\x14max_connection_calls\x18\x07 \x01(\x05\x12\x14\n\x0csend_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cidle_seconds\x18\t \x01(\x01\x12\x1d\n\x15max_connection_resets\x18\n \x01(\x01\x12\x19\n\x11keepalive_seconds\x18\x0b \x01(\x01\x12\x12\n\nmax_series\x18\x0c \x01(\x05\"\xbd\x01\n\x0c\x43\x61llerLimits\x12\x1a\n\x12max_inflight_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cmax_requests\x18\x02 \x01(\x05\x12\x13\n\x0bmax_streams\x18\x03 \x01(\x05\x12\x12\n\nmax_leases\x18\x04 \x01(\x05\x12\x1b\n\x13shared_memory_bytes\x18\x05 \x01(\x03\x12\x1b\n\x13requests_per_second\x18\x06 \x01(\x01\x12\x18\n\x10\x62ytes_per_second\x18\x07 \x01(\x01\"\x87\x01\n\x08\x42\x61tching\x12\x16\n\x0e\x65ngine_workers\x18\x01 \x01(\x05\x12\x16\n\x0emax_batch_rows\x18\x02 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_queue_delay_us\x18\x04 \x01(\x03\x12\x16\n\x0emax_queue_rows\x18\x05 \x01(\x03*n\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRANSPORT_UNARY\x10\x01\x12\x14\n\x10TRANSPORT_STREAM\x10\x02\x12\x1b\n\x17TRANSPORT_SHARED_MEMORY\x10\x03\x42k\n\x0blosswire.v1B\x11\x43\x61pabilitiesProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/capabilities.proto\x12\x0blosswire.v1\x1a\x1alosswire/v1/evaluate.proto\x1a\x1blosswire/v1/loss_spec.proto\x1a\x18losswire/v1/tensor.proto\"\x18\n\x16GetCapabilitiesRequest\"\x8a\x04\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rtorch_version\x18\x02 \x01(\t\x12#\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x13.losswire.v1.Device\x12!\n\x06losses\x18\x04 \x03(\x0e\x32\x11.losswire.v1.Loss\x12(\n\x0cinput_dtypes\x18\x05 \x03(\x0e\x32\x12.losswire.v1.Dtype\x12)\n\rtarget_dtypes\x18\x06 \x03(\x0e\x32\x12.losswire.v1.Dtype\x12$\n\x07outputs\x18\x07 \x03(\x0e\x32\x13.losswire.v1.Output\x12*\n\ntransports\x18\x08 \x03(\x0e\x32\x16.losswire.v1.Transport\x12#\n\x06limits\x18\t \x01(\x0b\x32\x13.losswire.v1.Limits\x12\'\n\x08\x62\x61tching\x18\n \x01(\x0b\x32\x15.losswire.v1.Batching\x12\x30\n\rcaller_limits\x18\x0b \x01(\x0b\x32\x19.losswire.v1.CallerLimits\x12*\n\nrun_limits\x18\x0c \x01(\x0b\x32\x16.losswire.v1.RunLimits\x12,\n\x0bhead_limits\x18\r \x01(\x0b\x32\x17.losswire.v1.HeadLimits\"`\n\nHeadLimits\x12\x11\n\tmax_bytes\x18\x01 \x01(\x03\x12\x11\n\tmax_heads\x18\x02 \x01(\x05\x12\x14\n\x0cmay_register\x18\x03 \x01(\x08\x12\x16\n\x0eresume_seconds\x18\x04 \x01(\x01\"\xa7\x01\n\tRunLimits\x12\x10\n\x08max_runs\x18\x01 \x01(\x03\x12\x14\n\x0cmax_run_keys\x18\x02 \x01(\x03\x12\x15\n\rmax_key_bytes\x18\x03 \x01(\x05\x12\x16\n\x0emax_run_slices\x18\x04 \x01(\x05\x12\x13\n\x0bmax_classes\x18\x05 \x01(\x05\x12\x18\n\x10max_request_keys\x18\x06 \x01(\x05\x12\x14\n\x0cidle_seconds\x18\x07 \x01(\x01\"B\n\x06\x44\x65vice\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\x05index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_index\"\xbd\x02\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x12\n\nslab_bytes\x18\x02 \x01(\x03\x12\x1b\n\x13shared_memory_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_batch_requests\x18\x04 \x01(\x05\x12\x1a\n\x12max_inflight_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fmax_connections\x18\x06 \x01(\x05\x12\x1c\n\x14max_connection_calls\x18\x07 \x01(\x05\x12\x14\n\x0csend_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cidle_seconds\x18\t \x01(\x01\x12\x1d\n\x15max_connection_resets\x18\n \x01(\x01\x12\x19\n\x11keepalive_seconds\x18\x0b \x01(\x01\x12\x12\n\nmax_series\x18\x0c \x01(\x05\"\xbd\x01\n\x0c\x43\x61llerLimits\x12\x1a\n\x12max_inflight_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cmax_requests\x18\x02 \x01(\x05\x12\x13\n\x0bmax_streams\x18\x03 \x01(\x05\x12\x12\n\nmax_leases\x18\x04 \x01(\x05\x12\x1b\n\x13shared_memory_bytes\x18\x05 \x01(\x03\x12\x1b\n\x13requests_per_second\x18\x06 \x01(\x01\x12\x18\n\x10\x62ytes_per_second\x18\x07 \x01(\x01\"\x87\x01\n\x08\x42\x61tching\x12\x16\n\x0e\x65ngine_workers\x18\x01 \x01(\x05\x12\x16\n\x0emax_batch_rows\x18\x02 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x03 \x01(\x03\x12\x1a\n\x12max_queue_delay_us\x18\x04 \x01(\x03\x12\x16\n\x0emax_queue_rows\x18\x05 \x01(\x03*n\n\tTransport\x12\x19\n\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRANSPORT_UNARY\x10\x01\x12\x14\n\x10TRANSPORT_STREAM\x10\x02\x12\x1b\n\x17TRANSPORT_SHARED_MEMORY\x10\x03\x42k\n\x0blosswire.v1B\x11\x43\x61pabilitiesProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.capabilities_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\021CapabilitiesProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
-  _globals['_TRANSPORT']._serialized_start=1523
-  _globals['_TRANSPORT']._serialized_end=1633
+  _globals['_TRANSPORT']._serialized_start=1667
+  _globals['_TRANSPORT']._serialized_end=1777
   _globals['_GETCAPABILITIESREQUEST']._serialized_start=130
   _globals['_GETCAPABILITIESREQUEST']._serialized_end=154
   _globals['_GETCAPABILITIESRESPONSE']._serialized_start=157
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=633
-  _globals['_RUNLIMITS']._serialized_start=636
-  _globals['_RUNLIMITS']._serialized_end=803
-  _globals['_DEVICE']._serialized_start=805
-  _globals['_DEVICE']._serialized_end=871
-  _globals['_LIMITS']._serialized_start=874
-  _globals['_LIMITS']._serialized_end=1191
-  _globals['_CALLERLIMITS']._serialized_start=1194
-  _globals['_CALLERLIMITS']._serialized_end=1383
-  _globals['_BATCHING']._serialized_start=1386
-  _globals['_BATCHING']._serialized_end=1521
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=679
+  _globals['_HEADLIMITS']._serialized_start=681
+  _globals['_HEADLIMITS']._serialized_end=777
+  _globals['_RUNLIMITS']._serialized_start=780
+  _globals['_RUNLIMITS']._serialized_end=947
+  _globals['_DEVICE']._serialized_start=949
+  _globals['_DEVICE']._serialized_end=1015
+  _globals['_LIMITS']._serialized_start=1018
+  _globals['_LIMITS']._serialized_end=1335
+  _globals['_CALLERLIMITS']._serialized_start=1338
+  _globals['_CALLERLIMITS']._serialized_end=1527
+  _globals['_BATCHING']._serialized_start=1530
+  _globals['_BATCHING']._serialized_end=1665
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,7 @@ class GetCapabilitiesResponse(_message.Message):
     BATCHING_FIELD_NUMBER: _builtins.int
     CALLER_LIMITS_FIELD_NUMBER: _builtins.int
     RUN_LIMITS_FIELD_NUMBER: _builtins.int
+    HEAD_LIMITS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the server, as in `1.2.3`."""
     torch_version: _builtins.str
@@ -129,6 +130,10 @@ class GetCapabilitiesResponse(_message.Message):
     def run_limits(self) -> Global___RunLimits:
         """Limits of runs; not set if this server keeps none."""
 
+    @_builtins.property
+    def head_limits(self) -> Global___HeadLimits:
+        """Limits of heads; not set if this server holds none."""
+
     def __init__(
         self,
         *,
@@ -144,14 +149,49 @@ class GetCapabilitiesResponse(_message.Message):
         batching: Global___Batching | None = ...,
         caller_limits: Global___CallerLimits | None = ...,
         run_limits: Global___RunLimits | None = ...,
+        head_limits: Global___HeadLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "limits", b"limits", "run_limits", b"run_limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "head_limits", b"head_limits", "limits", b"limits", "run_limits", b"run_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "run_limits", b"run_limits", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batching", b"batching", "caller_limits", b"caller_limits", "device", b"device", "head_limits", b"head_limits", "input_dtypes", b"input_dtypes", "limits", b"limits", "losses", b"losses", "outputs", b"outputs", "run_limits", b"run_limits", "target_dtypes", b"target_dtypes", "torch_version", b"torch_version", "transports", b"transports", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class HeadLimits(_message.Message):
+    """Limits of heads: see `HeadService`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_HEADS_FIELD_NUMBER: _builtins.int
+    MAY_REGISTER_FIELD_NUMBER: _builtins.int
+    RESUME_SECONDS_FIELD_NUMBER: _builtins.int
+    max_bytes: _builtins.int
+    """The most memory that all heads take."""
+    max_heads: _builtins.int
+    """The most heads."""
+    may_register: _builtins.bool
+    """Whether callers may register heads."""
+    resume_seconds: _builtins.float
+    """Seconds for which a stream that broke may be taken up."""
+    def __init__(
+        self,
+        *,
+        max_bytes: _builtins.int = ...,
+        max_heads: _builtins.int = ...,
+        may_register: _builtins.bool = ...,
+        resume_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_heads", b"max_heads", "may_register", b"may_register", "resume_seconds", b"resume_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeadLimits: _TypeAlias = HeadLimits  # noqa: Y015
 
 @_typing.final
 class RunLimits(_message.Message):

@@ -80,6 +80,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, with a `google.rpc.RetryInfo`: the database of the runs cannot be reached. Whether the call had an effect
     is not known. Send it again, to any replica.
     """
+    ERROR_REASON_HEAD_NOT_FOUND: _ErrorReason.ValueType  # 19
+    """FAILED_PRECONDITION, with a `google.rpc.PreconditionFailure` of type `HEAD_NOT_FOUND` whose subject is the digest or
+    alias: this server does not hold the head. Register it, and send the call again. `GetHead` and `DeleteHead` answer
+    NOT_FOUND.
+    """
+    ERROR_REASON_HEAD_QUOTA: _ErrorReason.ValueType  # 20
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use leave
+    too little room for it.
+    """
+    ERROR_REASON_HEAD_MISMATCH: _ErrorReason.ValueType  # 21
+    """INVALID_ARGUMENT: what came is not the head of this digest. Do not retry."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, or one request of several. Every error that the service itself raises carries a
@@ -144,4 +155,15 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 18
 """UNAVAILABLE, with a `google.rpc.RetryInfo`: the database of the runs cannot be reached. Whether the call had an effect
 is not known. Send it again, to any replica.
 """
+ERROR_REASON_HEAD_NOT_FOUND: ErrorReason.ValueType  # 19
+"""FAILED_PRECONDITION, with a `google.rpc.PreconditionFailure` of type `HEAD_NOT_FOUND` whose subject is the digest or
+alias: this server does not hold the head. Register it, and send the call again. `GetHead` and `DeleteHead` answer
+NOT_FOUND.
+"""
+ERROR_REASON_HEAD_QUOTA: ErrorReason.ValueType  # 20
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use leave
+too little room for it.
+"""
+ERROR_REASON_HEAD_MISMATCH: ErrorReason.ValueType  # 21
+"""INVALID_ARGUMENT: what came is not the head of this digest. Do not retry."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

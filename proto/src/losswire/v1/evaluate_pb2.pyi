@@ -45,6 +45,12 @@ class _OutputEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Output.ValueTy
     """The entropy of a row's distribution, in nats: of the softmax of its input; for the binary losses of the Bernoulli
     distribution of the element.
     """
+    OUTPUT_TARGET_LOG_PROBABILITIES: _Output.ValueType  # 6
+    """The log-probability of a row's target class; 0 for ignored rows. For index targets; of a divergence, of the labels."""
+    OUTPUT_TARGET_RANKS: _Output.ValueType  # 7
+    """The place of a row's target among its classes: 1 if it is the prediction; 0 for ignored rows. Of classes with equal
+    inputs, the first comes first. For index targets; of a divergence, of the labels.
+    """
 
 class Output(_Output, metaclass=_OutputEnumTypeWrapper):
     """Optional outputs, each computed in the same pass as the loss."""
@@ -65,6 +71,12 @@ OUTPUT_ENTROPY: Output.ValueType  # 5
 """The entropy of a row's distribution, in nats: of the softmax of its input; for the binary losses of the Bernoulli
 distribution of the element.
 """
+OUTPUT_TARGET_LOG_PROBABILITIES: Output.ValueType  # 6
+"""The log-probability of a row's target class; 0 for ignored rows. For index targets; of a divergence, of the labels."""
+OUTPUT_TARGET_RANKS: Output.ValueType  # 7
+"""The place of a row's target among its classes: 1 if it is the prediction; 0 for ignored rows. Of classes with equal
+inputs, the first comes first. For index targets; of a divergence, of the labels.
+"""
 Global___Output: _TypeAlias = Output  # noqa: Y015
 
 @_typing.final
@@ -75,6 +87,11 @@ class OutputSpec(_message.Message):
 
     GRADIENT_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    top_k: _builtins.int
+    """How many of a row's classes to return that have the largest log-probabilities: up to 256, and up to the number of
+    classes. 0 for none. Not for the binary losses.
+    """
     @_builtins.property
     def gradient(self) -> Global___GradientSpec:
         """If set, the gradient with respect to the input is returned. An empty `GradientSpec` is enough, but it must be set:
@@ -90,10 +107,11 @@ class OutputSpec(_message.Message):
         *,
         gradient: Global___GradientSpec | None = ...,
         outputs: _abc.Iterable[Global___Output.ValueType] | None = ...,
+        top_k: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gradient", b"gradient"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gradient", b"gradient", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gradient", b"gradient", "outputs", b"outputs", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,6 +200,8 @@ class EvaluateRequest(_message.Message):
     SAMPLE_WEIGHT_FIELD_NUMBER: _builtins.int
     EXACT_FIELD_NUMBER: _builtins.int
     RUN_KEY_FIELD_NUMBER: _builtins.int
+    TARGET_CLASSES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     series: _builtins.str
     """Name under which the loss is added up in the server's metrics: up to 64 letters, digits and any of `_.:/-`. The
@@ -216,8 +236,20 @@ class EvaluateRequest(_message.Message):
         """
 
     @_builtins.property
+    def target_classes(self) -> _tensor_pb2.Tensor:
+        """Only for divergences: the classes that the target has log-probabilities of, in an integer dtype, of the target's
+        shape. Those of a row differ, but for entries of -infinity, which may have any class.
+        """
+
+    @_builtins.property
+    def labels(self) -> _tensor_pb2.Tensor:
+        """Only for divergences: a class for each row, such as the token that came, in an integer dtype, of the input's shape
+        without its last dimension. `ExactSums.change` tells how its log-probability differs.
+        """
+
+    @_builtins.property
     def input(self) -> _tensor_pb2.Tensor:
-        """Required: logits, probabilities or log-probabilities, as the loss's message says, in a floating dtype. Last, so
+        """Required: logits, probabilities, log-probabilities or hidden states, as the loss's message says, in a floating dtype. Last, so
         that a writer can append the elements without copying.
         """
 
@@ -231,11 +263,13 @@ class EvaluateRequest(_message.Message):
         sample_weight: _tensor_pb2.Tensor | None = ...,
         exact: Global___ExactSpec | None = ...,
         run_key: _runs_pb2.RunKey | None = ...,
+        target_classes: _tensor_pb2.Tensor | None = ...,
+        labels: _tensor_pb2.Tensor | None = ...,
         input: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "labels", b"labels", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "spec", b"spec", "target", b"target", "target_classes", b"target_classes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "series", b"series", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "input", b"input", "labels", b"labels", "outputs", b"outputs", "run_key", b"run_key", "sample_weight", b"sample_weight", "series", b"series", "spec", b"spec", "target", b"target", "target_classes", b"target_classes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,6 +300,11 @@ class EvaluateResponse(_message.Message):
     EXACT_BY_CLASS_FIELD_NUMBER: _builtins.int
     WAS_COUNTED_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
+    TARGET_LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    TARGET_RANKS_FIELD_NUMBER: _builtins.int
+    TOP_LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    TOP_CLASSES_FIELD_NUMBER: _builtins.int
+    Z_LOSS_SUM_FIELD_NUMBER: _builtins.int
     loss_sum: _builtins.float
     """Sum of the rows' losses, in double precision and in row order, whatever the reduction."""
     weight_sum: _builtins.float
@@ -283,6 +322,8 @@ class EvaluateResponse(_message.Message):
     """
     was_counted: _builtins.bool
     """Only with `EvaluateRequest.run_key`: whether the key counted before with the same sums, so that nothing was added."""
+    z_loss_sum: _builtins.float
+    """Only with a `z_loss` above 0: the part of `loss_sum` that it adds."""
     @_builtins.property
     def loss(self) -> _tensor_pb2.Tensor:
         """FLOAT64 for FLOAT64 input, else FLOAT32. Reduction `none`: of the shape of index targets, or of the input's shape
@@ -322,6 +363,24 @@ class EvaluateResponse(_message.Message):
     def gradient(self) -> _tensor_pb2.Tensor:
         """The input's shape; only if `OutputSpec.gradient` is set."""
 
+    @_builtins.property
+    def target_log_probabilities(self) -> _tensor_pb2.Tensor:
+        """Same dtype and shape as the loss with reduction `none`; only with OUTPUT_TARGET_LOG_PROBABILITIES."""
+
+    @_builtins.property
+    def target_ranks(self) -> _tensor_pb2.Tensor:
+        """INT64, of the shape of the loss with reduction `none`; only with OUTPUT_TARGET_RANKS."""
+
+    @_builtins.property
+    def top_log_probabilities(self) -> _tensor_pb2.Tensor:
+        """The loss's dtype, of the shape of the loss with reduction `none` and then `OutputSpec.top_k`, largest first: only
+        with that.
+        """
+
+    @_builtins.property
+    def top_classes(self) -> _tensor_pb2.Tensor:
+        """INT64, of the same shape: the classes of these. Of classes with equal inputs, the first comes first."""
+
     def __init__(
         self,
         *,
@@ -340,14 +399,24 @@ class EvaluateResponse(_message.Message):
         exact_by_class: _abc.Iterable[_exact_sums_pb2.ClassSums] | None = ...,
         was_counted: _builtins.bool = ...,
         gradient: _tensor_pb2.Tensor | None = ...,
+        target_log_probabilities: _tensor_pb2.Tensor | None = ...,
+        target_ranks: _tensor_pb2.Tensor | None = ...,
+        top_log_probabilities: _tensor_pb2.Tensor | None = ...,
+        top_classes: _tensor_pb2.Tensor | None = ...,
+        z_loss_sum: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "_z_loss_sum", b"_z_loss_sum", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "predictions", b"predictions", "probabilities", b"probabilities", "target_log_probabilities", b"target_log_probabilities", "target_ranks", b"target_ranks", "top_classes", b"top_classes", "top_log_probabilities", b"top_log_probabilities", "z_loss_sum", b"z_loss_sum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "exact_by_class", b"exact_by_class", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "was_counted", b"was_counted", "weight_sum", b"weight_sum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "_z_loss_sum", b"_z_loss_sum", "correct_count", b"correct_count", "entropy", b"entropy", "exact", b"exact", "exact_by_class", b"exact_by_class", "gradient", b"gradient", "ignored_count", b"ignored_count", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "loss_sum", b"loss_sum", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "target_log_probabilities", b"target_log_probabilities", "target_ranks", b"target_ranks", "top_classes", b"top_classes", "top_log_probabilities", b"top_log_probabilities", "was_counted", b"was_counted", "weight_sum", b"weight_sum", "z_loss_sum", b"z_loss_sum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__correct_count: _TypeAlias = _typing.Literal["correct_count"]  # noqa: Y015
     _WhichOneofArgType__correct_count: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count"]  # noqa: Y015
+    _WhichOneofReturnType__z_loss_sum: _TypeAlias = _typing.Literal["z_loss_sum"]  # noqa: Y015
+    _WhichOneofArgType__z_loss_sum: _TypeAlias = _typing.Literal["_z_loss_sum", b"_z_loss_sum"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__correct_count) -> _WhichOneofReturnType__correct_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__z_loss_sum) -> _WhichOneofReturnType__z_loss_sum | None: ...
 
 Global___EvaluateResponse: _TypeAlias = EvaluateResponse  # noqa: Y015
 
@@ -415,6 +484,8 @@ class Slab(_message.Message):
     SAMPLE_WEIGHT_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     GRAD_OUTPUT_FIELD_NUMBER: _builtins.int
+    TARGET_CLASSES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     first_row: _builtins.int
     """Number of the first row."""
@@ -430,6 +501,10 @@ class Slab(_message.Message):
     """Elements of the `weight` of a binary loss, if it has the input's shape."""
     grad_output: _builtins.bytes
     """Elements of `GradientSpec.grad_output`."""
+    target_classes: _builtins.bytes
+    """Elements of `EvaluateRequest.target_classes`."""
+    labels: _builtins.bytes
+    """Elements of `EvaluateRequest.labels`."""
     input: _builtins.bytes
     """Elements of `EvaluateRequest.input`. Last, so that a writer can append them without copying."""
     def __init__(
@@ -442,11 +517,13 @@ class Slab(_message.Message):
         sample_weight: _builtins.bytes = ...,
         weight: _builtins.bytes = ...,
         grad_output: _builtins.bytes = ...,
+        target_classes: _builtins.bytes = ...,
+        labels: _builtins.bytes = ...,
         input: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_row", b"first_row", "grad_output", b"grad_output", "input", b"input", "padding", b"padding", "row_count", b"row_count", "sample_weight", b"sample_weight", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_row", b"first_row", "grad_output", b"grad_output", "input", b"input", "labels", b"labels", "padding", b"padding", "row_count", b"row_count", "sample_weight", b"sample_weight", "target", b"target", "target_classes", b"target_classes", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,6 +580,10 @@ class ResultSlab(_message.Message):
     PROBABILITIES_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     ENTROPY_FIELD_NUMBER: _builtins.int
+    TARGET_LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    TARGET_RANKS_FIELD_NUMBER: _builtins.int
+    TOP_LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    TOP_CLASSES_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
     first_row: _builtins.int
     """Number of the first row."""
@@ -522,6 +603,14 @@ class ResultSlab(_message.Message):
     """Elements of `log_probabilities`."""
     entropy: _builtins.bytes
     """Elements of `entropy`."""
+    target_log_probabilities: _builtins.bytes
+    """Elements of `target_log_probabilities`."""
+    target_ranks: _builtins.bytes
+    """Elements of `target_ranks`."""
+    top_log_probabilities: _builtins.bytes
+    """Elements of `top_log_probabilities`."""
+    top_classes: _builtins.bytes
+    """Elements of `top_classes`."""
     gradient: _builtins.bytes
     """Elements of `gradient`."""
     def __init__(
@@ -536,11 +625,15 @@ class ResultSlab(_message.Message):
         probabilities: _builtins.bytes = ...,
         log_probabilities: _builtins.bytes = ...,
         entropy: _builtins.bytes = ...,
+        target_log_probabilities: _builtins.bytes = ...,
+        target_ranks: _builtins.bytes = ...,
+        top_log_probabilities: _builtins.bytes = ...,
+        top_classes: _builtins.bytes = ...,
         gradient: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entropy", b"entropy", "first_row", b"first_row", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "padding", b"padding", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entropy", b"entropy", "first_row", b"first_row", "gradient", b"gradient", "log_probabilities", b"log_probabilities", "log_sum_exp", b"log_sum_exp", "loss", b"loss", "padding", b"padding", "predictions", b"predictions", "probabilities", b"probabilities", "row_count", b"row_count", "target_log_probabilities", b"target_log_probabilities", "target_ranks", b"target_ranks", "top_classes", b"top_classes", "top_log_probabilities", b"top_log_probabilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,9 @@ class ExactSums(_message.Message):
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     IGNORED_COUNT_FIELD_NUMBER: _builtins.int
     CORRECT_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CHANGE_SQUARED_FIELD_NUMBER: _builtins.int
+    SKETCH_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Rows that counted."""
     ignored_count: _builtins.int
@@ -108,6 +111,20 @@ class ExactSums(_message.Message):
     def weight_squared(self) -> Global___ExactSum:
         """Of the squares of the weights."""
 
+    @_builtins.property
+    def change(self) -> Global___ExactSum:
+        """Of a divergence: the log-probability of a row's label in the input's distribution less that in the target's. Not set
+        unless all parts have labels.
+        """
+
+    @_builtins.property
+    def change_squared(self) -> Global___ExactSum:
+        """Of the squares of these."""
+
+    @_builtins.property
+    def sketch(self) -> Global___Sketch:
+        """Of a divergence: how many rows have which loss."""
+
     def __init__(
         self,
         *,
@@ -119,16 +136,57 @@ class ExactSums(_message.Message):
         row_count: _builtins.int = ...,
         ignored_count: _builtins.int = ...,
         correct_count: _builtins.int | None = ...,
+        change: Global___ExactSum | None = ...,
+        change_squared: Global___ExactSum | None = ...,
+        sketch: Global___Sketch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "loss", b"loss", "loss_squared", b"loss_squared", "loss_times_weight", b"loss_times_weight", "weight", b"weight", "weight_squared", b"weight_squared"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "change", b"change", "change_squared", b"change_squared", "correct_count", b"correct_count", "loss", b"loss", "loss_squared", b"loss_squared", "loss_times_weight", b"loss_times_weight", "sketch", b"sketch", "weight", b"weight", "weight_squared", b"weight_squared"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "correct_count", b"correct_count", "ignored_count", b"ignored_count", "loss", b"loss", "loss_squared", b"loss_squared", "loss_times_weight", b"loss_times_weight", "row_count", b"row_count", "weight", b"weight", "weight_squared", b"weight_squared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count", "change", b"change", "change_squared", b"change_squared", "correct_count", b"correct_count", "ignored_count", b"ignored_count", "loss", b"loss", "loss_squared", b"loss_squared", "loss_times_weight", b"loss_times_weight", "row_count", b"row_count", "sketch", b"sketch", "weight", b"weight", "weight_squared", b"weight_squared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__correct_count: _TypeAlias = _typing.Literal["correct_count"]  # noqa: Y015
     _WhichOneofArgType__correct_count: _TypeAlias = _typing.Literal["_correct_count", b"_correct_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__correct_count) -> _WhichOneofReturnType__correct_count | None: ...
 
 Global___ExactSums: _TypeAlias = ExactSums  # noqa: Y015
+
+@_typing.final
+class Sketch(_message.Message):
+    """A histogram of numbers, from which quantiles follow with a relative error of 1 % at most (Masson, Rim and Lee, DDSketch,
+    2019). Those of several parts add up bin by bin, in any order, to the same bits.
+
+    Bin i has numbers in (g^(i-1), g^i] with g = 101 / 99.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BINS_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    ZERO_COUNT_FIELD_NUMBER: _builtins.int
+    zero_count: _builtins.int
+    """Numbers of at most 1e-12, negative ones too."""
+    @_builtins.property
+    def bins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ascending."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """As many as bins, above 0."""
+
+    def __init__(
+        self,
+        *,
+        bins: _abc.Iterable[_builtins.int] | None = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+        zero_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bins", b"bins", "counts", b"counts", "zero_count", b"zero_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sketch: _TypeAlias = Sketch  # noqa: Y015
 
 @_typing.final
 class ClassSums(_message.Message):

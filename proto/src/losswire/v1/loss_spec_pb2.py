@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from losswire.v1 import tensor_pb2 as losswire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blosswire/v1/loss_spec.proto\x12\x0blosswire.v1\x1a\x18losswire/v1/tensor.proto\"\xcc\x02\n\x08LossSpec\x12)\n\treduction\x18\x01 \x01(\x0e\x32\x16.losswire.v1.Reduction\x12\x17\n\x0fzero_when_empty\x18\x02 \x01(\x08\x12\x32\n\rcross_entropy\x18\x03 \x01(\x0b\x32\x19.losswire.v1.CrossEntropyH\x00\x12(\n\x08nll_loss\x18\x04 \x01(\x0b\x32\x14.losswire.v1.NllLossH\x00\x12?\n\x14\x62inary_cross_entropy\x18\x05 \x01(\x0b\x32\x1f.losswire.v1.BinaryCrossEntropyH\x00\x12U\n binary_cross_entropy_with_logits\x18\x06 \x01(\x0b\x32).losswire.v1.BinaryCrossEntropyWithLogitsH\x00\x42\x06\n\x04loss\"\xbc\x01\n\x0c\x43rossEntropy\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\x19\n\x0cignore_index\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\x0flabel_smoothing\x18\x04 \x01(\x01\x42\x0e\n\x0c\x63lass_weightB\x0f\n\r_ignore_index\"\x9e\x01\n\x07NllLoss\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\x19\n\x0cignore_index\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x0e\n\x0c\x63lass_weightB\x0f\n\r_ignore_index\"\x7f\n\x12\x42inaryCrossEntropy\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x42\x10\n\x0e\x65lement_weight\"\xb2\x01\n\x1c\x42inaryCrossEntropyWithLogits\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\'\n\npos_weight\x18\x03 \x01(\x0b\x32\x13.losswire.v1.TensorB\x10\n\x0e\x65lement_weight*\x91\x01\n\x04Loss\x12\x14\n\x10LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LOSS_CROSS_ENTROPY\x10\x01\x12\x11\n\rLOSS_NLL_LOSS\x10\x02\x12\x1d\n\x19LOSS_BINARY_CROSS_ENTROPY\x10\x03\x12)\n%LOSS_BINARY_CROSS_ENTROPY_WITH_LOGITS\x10\x04*a\n\tReduction\x12\x19\n\x15REDUCTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eREDUCTION_NONE\x10\x01\x12\x12\n\x0eREDUCTION_MEAN\x10\x02\x12\x11\n\rREDUCTION_SUM\x10\x03*o\n\x0e\x43lassWeighting\x12\x1f\n\x1b\x43LASS_WEIGHTING_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43LASS_WEIGHTING_BALANCED\x10\x01\x12\x1e\n\x1a\x43LASS_WEIGHTING_COMPLEMENT\x10\x02\x42g\n\x0blosswire.v1B\rLossSpecProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blosswire/v1/loss_spec.proto\x12\x0blosswire.v1\x1a\x18losswire/v1/tensor.proto\"\xe3\x03\n\x08LossSpec\x12)\n\treduction\x18\x01 \x01(\x0e\x32\x16.losswire.v1.Reduction\x12\x17\n\x0fzero_when_empty\x18\x02 \x01(\x08\x12\x32\n\rcross_entropy\x18\x03 \x01(\x0b\x32\x19.losswire.v1.CrossEntropyH\x00\x12(\n\x08nll_loss\x18\x04 \x01(\x0b\x32\x14.losswire.v1.NllLossH\x00\x12?\n\x14\x62inary_cross_entropy\x18\x05 \x01(\x0b\x32\x1f.losswire.v1.BinaryCrossEntropyH\x00\x12U\n binary_cross_entropy_with_logits\x18\x06 \x01(\x0b\x32).losswire.v1.BinaryCrossEntropyWithLogitsH\x00\x12?\n\x14linear_cross_entropy\x18\x07 \x01(\x0b\x32\x1f.losswire.v1.LinearCrossEntropyH\x00\x12\x32\n\rkl_divergence\x18\x08 \x01(\x0b\x32\x19.losswire.v1.KlDivergenceH\x00\x12\x14\n\x07\x64ivisor\x18\t \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04lossB\n\n\x08_divisor\"\xcc\x01\n\x0c\x43rossEntropy\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\x19\n\x0cignore_index\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\x0flabel_smoothing\x18\x04 \x01(\x01\x12\x0e\n\x06z_loss\x18\x05 \x01(\x01\x42\x0e\n\x0c\x63lass_weightB\x0f\n\r_ignore_index\"\xe0\x01\n\x12LinearCrossEntropy\x12\x0c\n\x04head\x18\x01 \x01(\t\x12%\n\x06weight\x18\x02 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x03 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\x19\n\x0cignore_index\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\x0flabel_smoothing\x18\x05 \x01(\x01\x12\x0e\n\x06z_loss\x18\x06 \x01(\x01\x42\x0e\n\x0c\x63lass_weightB\x0f\n\r_ignore_index\"\xf1\x01\n\x0cKlDivergence\x12+\n\ndivergence\x18\x01 \x01(\x0e\x32\x17.losswire.v1.Divergence\x12\x11\n\x04\x62\x65ta\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04head\x18\x04 \x01(\t\x12\x13\n\x0btarget_head\x18\x05 \x01(\t\x12\x1f\n\x04tail\x18\x06 \x01(\x0e\x32\x11.losswire.v1.Tail\x12\x19\n\x0cignore_index\x18\x07 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_betaB\x0e\n\x0c_temperatureB\x0f\n\r_ignore_index\"\x9e\x01\n\x07NllLoss\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\x19\n\x0cignore_index\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x0e\n\x0c\x63lass_weightB\x0f\n\r_ignore_index\"\x7f\n\x12\x42inaryCrossEntropy\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x42\x10\n\x0e\x65lement_weight\"\xb2\x01\n\x1c\x42inaryCrossEntropyWithLogits\x12%\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.TensorH\x00\x12\x30\n\tweighting\x18\x02 \x01(\x0e\x32\x1b.losswire.v1.ClassWeightingH\x00\x12\'\n\npos_weight\x18\x03 \x01(\x0b\x32\x13.losswire.v1.TensorB\x10\n\x0e\x65lement_weight*\xc8\x01\n\x04Loss\x12\x14\n\x10LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LOSS_CROSS_ENTROPY\x10\x01\x12\x11\n\rLOSS_NLL_LOSS\x10\x02\x12\x1d\n\x19LOSS_BINARY_CROSS_ENTROPY\x10\x03\x12)\n%LOSS_BINARY_CROSS_ENTROPY_WITH_LOGITS\x10\x04\x12\x1d\n\x19LOSS_LINEAR_CROSS_ENTROPY\x10\x05\x12\x16\n\x12LOSS_KL_DIVERGENCE\x10\x06*a\n\tReduction\x12\x19\n\x15REDUCTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eREDUCTION_NONE\x10\x01\x12\x12\n\x0eREDUCTION_MEAN\x10\x02\x12\x11\n\rREDUCTION_SUM\x10\x03*o\n\x0e\x43lassWeighting\x12\x1f\n\x1b\x43LASS_WEIGHTING_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43LASS_WEIGHTING_BALANCED\x10\x01\x12\x1e\n\x1a\x43LASS_WEIGHTING_COMPLEMENT\x10\x02*w\n\nDivergence\x12\x1a\n\x16\x44IVERGENCE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IVERGENCE_FORWARD\x10\x01\x12\x16\n\x12\x44IVERGENCE_REVERSE\x10\x02\x12\x1d\n\x19\x44IVERGENCE_JENSEN_SHANNON\x10\x03*S\n\x04Tail\x12\x14\n\x10TAIL_UNSPECIFIED\x10\x00\x12\x14\n\x10TAIL_RENORMALIZE\x10\x01\x12\x10\n\x0cTAIL_ONE_BIN\x10\x02\x12\r\n\tTAIL_DROP\x10\x03\x42g\n\x0blosswire.v1B\rLossSpecProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.loss_spec_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\rLossSpecProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
-  _globals['_LOSS']._serialized_start=1068
-  _globals['_LOSS']._serialized_end=1213
-  _globals['_REDUCTION']._serialized_start=1215
-  _globals['_REDUCTION']._serialized_end=1312
-  _globals['_CLASSWEIGHTING']._serialized_start=1314
-  _globals['_CLASSWEIGHTING']._serialized_end=1425
+  _globals['_LOSS']._serialized_start=1706
+  _globals['_LOSS']._serialized_end=1906
+  _globals['_REDUCTION']._serialized_start=1908
+  _globals['_REDUCTION']._serialized_end=2005
+  _globals['_CLASSWEIGHTING']._serialized_start=2007
+  _globals['_CLASSWEIGHTING']._serialized_end=2118
+  _globals['_DIVERGENCE']._serialized_start=2120
+  _globals['_DIVERGENCE']._serialized_end=2239
+  _globals['_TAIL']._serialized_start=2241
+  _globals['_TAIL']._serialized_end=2324
   _globals['_LOSSSPEC']._serialized_start=71
-  _globals['_LOSSSPEC']._serialized_end=403
-  _globals['_CROSSENTROPY']._serialized_start=406
-  _globals['_CROSSENTROPY']._serialized_end=594
-  _globals['_NLLLOSS']._serialized_start=597
-  _globals['_NLLLOSS']._serialized_end=755
-  _globals['_BINARYCROSSENTROPY']._serialized_start=757
-  _globals['_BINARYCROSSENTROPY']._serialized_end=884
-  _globals['_BINARYCROSSENTROPYWITHLOGITS']._serialized_start=887
-  _globals['_BINARYCROSSENTROPYWITHLOGITS']._serialized_end=1065
+  _globals['_LOSSSPEC']._serialized_end=554
+  _globals['_CROSSENTROPY']._serialized_start=557
+  _globals['_CROSSENTROPY']._serialized_end=761
+  _globals['_LINEARCROSSENTROPY']._serialized_start=764
+  _globals['_LINEARCROSSENTROPY']._serialized_end=988
+  _globals['_KLDIVERGENCE']._serialized_start=991
+  _globals['_KLDIVERGENCE']._serialized_end=1232
+  _globals['_NLLLOSS']._serialized_start=1235
+  _globals['_NLLLOSS']._serialized_end=1393
+  _globals['_BINARYCROSSENTROPY']._serialized_start=1395
+  _globals['_BINARYCROSSENTROPY']._serialized_end=1522
+  _globals['_BINARYCROSSENTROPYWITHLOGITS']._serialized_start=1525
+  _globals['_BINARYCROSSENTROPYWITHLOGITS']._serialized_end=1703
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,10 @@ class _LossEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Loss.ValueType],
     """torch.nn.functional.binary_cross_entropy"""
     LOSS_BINARY_CROSS_ENTROPY_WITH_LOGITS: _Loss.ValueType  # 4
     """torch.nn.functional.binary_cross_entropy_with_logits"""
+    LOSS_LINEAR_CROSS_ENTROPY: _Loss.ValueType  # 5
+    """torch.nn.functional.linear_cross_entropy, with an output layer that the server holds"""
+    LOSS_KL_DIVERGENCE: _Loss.ValueType  # 6
+    """A divergence of two distributions over classes"""
 
 class Loss(_Loss, metaclass=_LossEnumTypeWrapper):
     """The losses of PyTorch's cross-entropy family."""
@@ -48,6 +52,10 @@ LOSS_BINARY_CROSS_ENTROPY: Loss.ValueType  # 3
 """torch.nn.functional.binary_cross_entropy"""
 LOSS_BINARY_CROSS_ENTROPY_WITH_LOGITS: Loss.ValueType  # 4
 """torch.nn.functional.binary_cross_entropy_with_logits"""
+LOSS_LINEAR_CROSS_ENTROPY: Loss.ValueType  # 5
+"""torch.nn.functional.linear_cross_entropy, with an output layer that the server holds"""
+LOSS_KL_DIVERGENCE: Loss.ValueType  # 6
+"""A divergence of two distributions over classes"""
 Global___Loss: _TypeAlias = Loss  # noqa: Y015
 
 class _Reduction:
@@ -106,6 +114,64 @@ CLASS_WEIGHTING_COMPLEMENT: ClassWeighting.ValueType  # 2
 """1 - n_c / N. With two classes the weights are [share of positives, share of negatives]."""
 Global___ClassWeighting: _TypeAlias = ClassWeighting  # noqa: Y015
 
+class _Divergence:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DivergenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Divergence.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIVERGENCE_UNSPECIFIED: _Divergence.ValueType  # 0
+    """Refused with INVALID_ARGUMENT: there is no default divergence."""
+    DIVERGENCE_FORWARD: _Divergence.ValueType  # 1
+    """KL(p || q): the sum of p (log p - log q)."""
+    DIVERGENCE_REVERSE: _Divergence.ValueType  # 2
+    """KL(q || p): the sum of q (log q - log p)."""
+    DIVERGENCE_JENSEN_SHANNON: _Divergence.ValueType  # 3
+    """beta KL(p || m) + (1 - beta) KL(q || m) with the mixture m = beta p + (1 - beta) q: Jensen and Shannon's."""
+
+class Divergence(_Divergence, metaclass=_DivergenceEnumTypeWrapper):
+    """Which divergence of a target distribution p and the input's distribution q. Terms of classes whose probability is 0 are
+    0.
+    """
+
+DIVERGENCE_UNSPECIFIED: Divergence.ValueType  # 0
+"""Refused with INVALID_ARGUMENT: there is no default divergence."""
+DIVERGENCE_FORWARD: Divergence.ValueType  # 1
+"""KL(p || q): the sum of p (log p - log q)."""
+DIVERGENCE_REVERSE: Divergence.ValueType  # 2
+"""KL(q || p): the sum of q (log q - log p)."""
+DIVERGENCE_JENSEN_SHANNON: Divergence.ValueType  # 3
+"""beta KL(p || m) + (1 - beta) KL(q || m) with the mixture m = beta p + (1 - beta) q: Jensen and Shannon's."""
+Global___Divergence: _TypeAlias = Divergence  # noqa: Y015
+
+class _Tail:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tail.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TAIL_UNSPECIFIED: _Tail.ValueType  # 0
+    """Refused with INVALID_ARGUMENT if the target names some classes only."""
+    TAIL_RENORMALIZE: _Tail.ValueType  # 1
+    """Both distributions are conditioned on the named classes: each is scaled to sum to 1 over them."""
+    TAIL_ONE_BIN: _Tail.ValueType  # 2
+    """All other classes are one class more, which has the rest of either distribution."""
+    TAIL_DROP: _Tail.ValueType  # 3
+    """Other classes are left out of the sum, and nothing is scaled. The sum may be negative."""
+
+class Tail(_Tail, metaclass=_TailEnumTypeWrapper):
+    """What becomes of the classes that a target does not name, if it names some of them only."""
+
+TAIL_UNSPECIFIED: Tail.ValueType  # 0
+"""Refused with INVALID_ARGUMENT if the target names some classes only."""
+TAIL_RENORMALIZE: Tail.ValueType  # 1
+"""Both distributions are conditioned on the named classes: each is scaled to sum to 1 over them."""
+TAIL_ONE_BIN: Tail.ValueType  # 2
+"""All other classes are one class more, which has the rest of either distribution."""
+TAIL_DROP: Tail.ValueType  # 3
+"""Other classes are left out of the sum, and nothing is scaled. The sum may be negative."""
+Global___Tail: _TypeAlias = Tail  # noqa: Y015
+
 @_typing.final
 class LossSpec(_message.Message):
     """Which loss, with its options. The names and defaults are PyTorch's."""
@@ -118,10 +184,18 @@ class LossSpec(_message.Message):
     NLL_LOSS_FIELD_NUMBER: _builtins.int
     BINARY_CROSS_ENTROPY_FIELD_NUMBER: _builtins.int
     BINARY_CROSS_ENTROPY_WITH_LOGITS_FIELD_NUMBER: _builtins.int
+    LINEAR_CROSS_ENTROPY_FIELD_NUMBER: _builtins.int
+    KL_DIVERGENCE_FIELD_NUMBER: _builtins.int
+    DIVISOR_FIELD_NUMBER: _builtins.int
     reduction: Global___Reduction.ValueType
     """Required."""
     zero_when_empty: _builtins.bool
     """The value of `mean` if no row counts (no rows, or all ignored): NaN as in PyTorch if false, 0 if true."""
+    divisor: _builtins.float
+    """What `mean` divides by in place of `EvaluateResponse.weight_sum`, such as the tokens of all ranks and of all
+    micro-batches of a step: then the losses and gradients of all of them add up. Finite and above 0; only with
+    REDUCTION_MEAN. It changes no sum.
+    """
     @_builtins.property
     def cross_entropy(self) -> Global___CrossEntropy:
         """Softmax cross-entropy of logits."""
@@ -138,6 +212,14 @@ class LossSpec(_message.Message):
     def binary_cross_entropy_with_logits(self) -> Global___BinaryCrossEntropyWithLogits:
         """Binary cross-entropy of logits."""
 
+    @_builtins.property
+    def linear_cross_entropy(self) -> Global___LinearCrossEntropy:
+        """Softmax cross-entropy of hidden states, whose logits the server computes."""
+
+    @_builtins.property
+    def kl_divergence(self) -> Global___KlDivergence:
+        """A divergence of the distributions of two models."""
+
     def __init__(
         self,
         *,
@@ -147,13 +229,21 @@ class LossSpec(_message.Message):
         nll_loss: Global___NllLoss | None = ...,
         binary_cross_entropy: Global___BinaryCrossEntropy | None = ...,
         binary_cross_entropy_with_logits: Global___BinaryCrossEntropyWithLogits | None = ...,
+        linear_cross_entropy: Global___LinearCrossEntropy | None = ...,
+        kl_divergence: Global___KlDivergence | None = ...,
+        divisor: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "binary_cross_entropy_with_logits", b"binary_cross_entropy_with_logits", "cross_entropy", b"cross_entropy", "loss", b"loss", "nll_loss", b"nll_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_divisor", b"_divisor", "binary_cross_entropy", b"binary_cross_entropy", "binary_cross_entropy_with_logits", b"binary_cross_entropy_with_logits", "cross_entropy", b"cross_entropy", "divisor", b"divisor", "kl_divergence", b"kl_divergence", "linear_cross_entropy", b"linear_cross_entropy", "loss", b"loss", "nll_loss", b"nll_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary_cross_entropy", b"binary_cross_entropy", "binary_cross_entropy_with_logits", b"binary_cross_entropy_with_logits", "cross_entropy", b"cross_entropy", "loss", b"loss", "nll_loss", b"nll_loss", "reduction", b"reduction", "zero_when_empty", b"zero_when_empty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_divisor", b"_divisor", "binary_cross_entropy", b"binary_cross_entropy", "binary_cross_entropy_with_logits", b"binary_cross_entropy_with_logits", "cross_entropy", b"cross_entropy", "divisor", b"divisor", "kl_divergence", b"kl_divergence", "linear_cross_entropy", b"linear_cross_entropy", "loss", b"loss", "nll_loss", b"nll_loss", "reduction", b"reduction", "zero_when_empty", b"zero_when_empty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_loss: _TypeAlias = _typing.Literal["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]  # noqa: Y015
+    _WhichOneofReturnType__divisor: _TypeAlias = _typing.Literal["divisor"]  # noqa: Y015
+    _WhichOneofArgType__divisor: _TypeAlias = _typing.Literal["_divisor", b"_divisor"]  # noqa: Y015
+    _WhichOneofReturnType_loss: _TypeAlias = _typing.Literal["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "linear_cross_entropy", "kl_divergence"]  # noqa: Y015
     _WhichOneofArgType_loss: _TypeAlias = _typing.Literal["loss", b"loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__divisor) -> _WhichOneofReturnType__divisor | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_loss) -> _WhichOneofReturnType_loss | None: ...
 
 Global___LossSpec: _TypeAlias = LossSpec  # noqa: Y015
@@ -172,6 +262,7 @@ class CrossEntropy(_message.Message):
     WEIGHTING_FIELD_NUMBER: _builtins.int
     IGNORE_INDEX_FIELD_NUMBER: _builtins.int
     LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
+    Z_LOSS_FIELD_NUMBER: _builtins.int
     weighting: Global___ClassWeighting.ValueType
     """Computed from the targets, which must be class indices."""
     ignore_index: _builtins.int
@@ -180,6 +271,10 @@ class CrossEntropy(_message.Message):
     """
     label_smoothing: _builtins.float
     """Share of the target that is spread evenly over all classes, in [0, 1]."""
+    z_loss: _builtins.float
+    """Factor of the square of a row's log-sum-exp, which is added to its loss, times the weight that the row has in
+    `EvaluateResponse.weight_sum`. At least 0. `EvaluateResponse.z_loss_sum` reports what was added.
+    """
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
         """Shape (C), a floating dtype. May be negative or zero."""
@@ -191,10 +286,11 @@ class CrossEntropy(_message.Message):
         weighting: Global___ClassWeighting.ValueType = ...,
         ignore_index: _builtins.int | None = ...,
         label_smoothing: _builtins.float = ...,
+        z_loss: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weight", b"class_weight", "ignore_index", b"ignore_index", "weight", b"weight", "weighting", b"weighting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weight", b"class_weight", "ignore_index", b"ignore_index", "label_smoothing", b"label_smoothing", "weight", b"weight", "weighting", b"weighting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weight", b"class_weight", "ignore_index", b"ignore_index", "label_smoothing", b"label_smoothing", "weight", b"weight", "weighting", b"weighting", "z_loss", b"z_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ignore_index: _TypeAlias = _typing.Literal["ignore_index"]  # noqa: Y015
     _WhichOneofArgType__ignore_index: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index"]  # noqa: Y015
@@ -206,6 +302,131 @@ class CrossEntropy(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_class_weight) -> _WhichOneofReturnType_class_weight | None: ...
 
 Global___CrossEntropy: _TypeAlias = CrossEntropy  # noqa: Y015
+
+@_typing.final
+class LinearCrossEntropy(_message.Message):
+    """torch.nn.functional.linear_cross_entropy, with a head in place of its `linear_weight` and `linear_bias`.
+
+    Shapes: input (H) or (..., H), of hidden states, in a floating dtype; FLOAT64 if the head's weight is, and only then.
+    The target is either class indices, of the input's shape without H, in an integer dtype; or class probabilities, of the
+    input's shape with the head's V classes in place of H, in a floating dtype. A row is one hidden state. Optional outputs
+    with a number for each class have V in place of H; the gradient has the input's shape.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    WEIGHTING_FIELD_NUMBER: _builtins.int
+    IGNORE_INDEX_FIELD_NUMBER: _builtins.int
+    LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
+    Z_LOSS_FIELD_NUMBER: _builtins.int
+    head: _builtins.str
+    """Required: digest or alias of a head. See `HeadService`."""
+    weighting: Global___ClassWeighting.ValueType
+    """Computed from the targets, which must be class indices."""
+    ignore_index: _builtins.int
+    """See `CrossEntropy.ignore_index`."""
+    label_smoothing: _builtins.float
+    """See `CrossEntropy.label_smoothing`."""
+    z_loss: _builtins.float
+    """See `CrossEntropy.z_loss`."""
+    @_builtins.property
+    def weight(self) -> _tensor_pb2.Tensor:
+        """Shape (V), a floating dtype. May be negative or zero."""
+
+    def __init__(
+        self,
+        *,
+        head: _builtins.str = ...,
+        weight: _tensor_pb2.Tensor | None = ...,
+        weighting: Global___ClassWeighting.ValueType = ...,
+        ignore_index: _builtins.int | None = ...,
+        label_smoothing: _builtins.float = ...,
+        z_loss: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weight", b"class_weight", "ignore_index", b"ignore_index", "weight", b"weight", "weighting", b"weighting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index", "class_weight", b"class_weight", "head", b"head", "ignore_index", b"ignore_index", "label_smoothing", b"label_smoothing", "weight", b"weight", "weighting", b"weighting", "z_loss", b"z_loss"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ignore_index: _TypeAlias = _typing.Literal["ignore_index"]  # noqa: Y015
+    _WhichOneofArgType__ignore_index: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index"]  # noqa: Y015
+    _WhichOneofReturnType_class_weight: _TypeAlias = _typing.Literal["weight", "weighting"]  # noqa: Y015
+    _WhichOneofArgType_class_weight: _TypeAlias = _typing.Literal["class_weight", b"class_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ignore_index) -> _WhichOneofReturnType__ignore_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_class_weight) -> _WhichOneofReturnType_class_weight | None: ...
+
+Global___LinearCrossEntropy: _TypeAlias = LinearCrossEntropy  # noqa: Y015
+
+@_typing.final
+class KlDivergence(_message.Message):
+    """A divergence of two distributions over the same classes, as in distillation and in comparing a model with its quantised
+    form. The loss and its gradient are not multiplied by the square of the temperature.
+
+    Shapes: input (..., C), of logits in a floating dtype; classes are last. The target is one of
+      logits: of the input's shape, in a floating dtype;
+      hidden states: (..., H), with `target_head`;
+      some classes: (..., k), of log-probabilities of the classes in `EvaluateRequest.target_classes`, of which an entry of
+        -infinity has no share.
+    With `head` the input is hidden states too. A row is one distribution.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIVERGENCE_FIELD_NUMBER: _builtins.int
+    BETA_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    TARGET_HEAD_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    IGNORE_INDEX_FIELD_NUMBER: _builtins.int
+    divergence: Global___Divergence.ValueType
+    """Required."""
+    beta: _builtins.float
+    """The target's share of the mixture, in (0, 1); only with DIVERGENCE_JENSEN_SHANNON. 0.5 if unset."""
+    temperature: _builtins.float
+    """What logits are divided by, above 0; 1 if unset. With a target of some classes it needs TAIL_RENORMALIZE."""
+    head: _builtins.str
+    """Digest or alias of the input's head; empty if the input is logits."""
+    target_head: _builtins.str
+    """Digest or alias of the target's head; empty if the target is no hidden states."""
+    tail: Global___Tail.ValueType
+    """Required with `EvaluateRequest.target_classes`, and refused without."""
+    ignore_index: _builtins.int
+    """Rows whose label is this have loss 0 and gradient 0 and do not count in `mean`; only with `EvaluateRequest.labels`.
+    -100 if unset.
+    """
+    def __init__(
+        self,
+        *,
+        divergence: Global___Divergence.ValueType = ...,
+        beta: _builtins.float | None = ...,
+        temperature: _builtins.float | None = ...,
+        head: _builtins.str = ...,
+        target_head: _builtins.str = ...,
+        tail: Global___Tail.ValueType = ...,
+        ignore_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta", b"_beta", "_ignore_index", b"_ignore_index", "_temperature", b"_temperature", "beta", b"beta", "ignore_index", b"ignore_index", "temperature", b"temperature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta", b"_beta", "_ignore_index", b"_ignore_index", "_temperature", b"_temperature", "beta", b"beta", "divergence", b"divergence", "head", b"head", "ignore_index", b"ignore_index", "tail", b"tail", "target_head", b"target_head", "temperature", b"temperature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beta: _TypeAlias = _typing.Literal["beta"]  # noqa: Y015
+    _WhichOneofArgType__beta: _TypeAlias = _typing.Literal["_beta", b"_beta"]  # noqa: Y015
+    _WhichOneofReturnType__ignore_index: _TypeAlias = _typing.Literal["ignore_index"]  # noqa: Y015
+    _WhichOneofArgType__ignore_index: _TypeAlias = _typing.Literal["_ignore_index", b"_ignore_index"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta) -> _WhichOneofReturnType__beta | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ignore_index) -> _WhichOneofReturnType__ignore_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+
+Global___KlDivergence: _TypeAlias = KlDivergence  # noqa: Y015
 
 @_typing.final
 class NllLoss(_message.Message):
