@@ -37,6 +37,11 @@ struct Tensors {
     void *lse, *entropy;           // (rows)
     int64_t *predictions;          // (rows)
     bool *correct;                 // (rows), whether the prediction is the target; null without predictions
+    void *target_log_probabilities;  // (rows)
+    int64_t *target_ranks;         // (rows), from 1 on
+    void *z_losses;                // (rows), what z_loss adds to losses
+    void *top_log_probabilities;   // (rows, top_k), the largest first
+    int64_t *top_classes;          // (rows, top_k)
     void *grad;                    // as the input
     void *probabilities, *log_probabilities;  // likewise; wide
 };
@@ -58,7 +63,10 @@ struct Launch : Tensors {
     // Of label smoothing and distributions.
     double hard, smooth;           // 1 - e and e / C, without the weights of classes
     double smooth_sum;             // of all classes, weighted
+    double z_loss;                 // factor of the square of the log-sum-exp
+    double softcap_inverse;        // of logits z that were bounded: gradients are times 1 - (z softcap_inverse)^2; or 0
     const void *hard_of_class, *smooth_of_class;  // (classes), weighted, with room for a step before; or null
+    int64_t top_k;
 
     // Whether ignored rows have results too, besides their loss and gradient.
     bool has_outputs() const { return lse || entropy || predictions || probabilities || log_probabilities; }

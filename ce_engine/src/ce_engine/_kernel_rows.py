@@ -7,11 +7,13 @@ import torch
 from torch import Size, Tensor
 
 from ce_engine._memory import empty
-from ce_engine._rows import Block, class_rows, element_rows
+from ce_engine._heads.head import Head
+from ce_engine._rows import Block, class_rows, element_rows, last_rows
 
 T = TypeVar("T")
 
 ELEMENTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits")  # losses whose rows are single elements
+CLASSES_LAST = ("linear_cross_entropy", "kl_divergence")  # losses whose rows lie along the input's last dimension
 
 
 class Shared:
@@ -28,12 +30,15 @@ class Kind(NamedTuple):
         loss: Its name.
         device: Of the input.
         dtype: Of the input.
-        class_count: C; 1 for the binary losses, whose rows are elements.
+        class_count: C; 1 for the binary losses, whose rows are elements; the head's classes if there is one.
         target_dtype: Of targets of the input's shape; None for class indices.
         label_smoothing: Share of the target that is spread evenly over all classes.
         class_weight: (C), where a row needs the weights of all classes: for label smoothing and probability targets.
         grad_dtype: Of the gradient; None if it is not wanted.
         outputs: The other outputs that are wanted.
+        top_k: How many classes with the largest log-probabilities are wanted of each row.
+        z_loss: Factor of the square of a row's log-sum-exp, which is added to its loss.
+        head: Makes logits of the input, which is hidden states; None if the input is logits.
     """
 
     loss: str
@@ -45,6 +50,14 @@ class Kind(NamedTuple):
     class_weight: Shared | None = None
     grad_dtype: torch.dtype | None = None
     outputs: frozenset[str] = frozenset()
+    top_k: int = 0
+    z_loss: float = 0.0
+    head: Head | None = None
+
+    @property
+    def width(self) -> int:
+        """Elements of a row of the input."""
+        return self.class_count if self.head is None else self.head.width
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -53,6 +66,8 @@ class Kind(NamedTuple):
     @property
     def as_rows(self) -> Callable[[Tensor], Tensor]:
         """Views a tensor of the input's shape as rows, (samples, positions, C)."""
+        if self.loss in CLASSES_LAST:
+            return last_rows
         return element_rows if self.loss in ELEMENTWISE else class_rows
 
 
@@ -96,7 +111,13 @@ class RowResults(NamedTuple):
         losses: (R), like `lse` and `entropy`.
         predictions: (R) int64.
         correct: (R) bool: whether the row counts and its prediction is its target.
-        grad: Of the input's shape, like `probabilities` and `log_probabilities`.
+        target_log_probabilities: (R), of the target's class; 0 for ignored rows.
+        target_ranks: (R) int64, from 1 on; 0 for ignored rows.
+        z_losses: (R), what the square of the log-sum-exp adds to the losses.
+        top_log_probabilities: (R, k), the largest first.
+        top_classes: (R, k) int64, the classes of these.
+        grad: Of the input's shape.
+        probabilities: Of the input's shape, with the classes of a head in place of its width; like `log_probabilities`.
     """
 
     losses: Tensor
@@ -104,6 +125,11 @@ class RowResults(NamedTuple):
     entropy: Tensor | None = None
     predictions: Tensor | None = None
     correct: Tensor | None = None
+    target_log_probabilities: Tensor | None = None
+    target_ranks: Tensor | None = None
+    z_losses: Tensor | None = None
+    top_log_probabilities: Tensor | None = None
+    top_classes: Tensor | None = None
     grad: Tensor | None = None
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None

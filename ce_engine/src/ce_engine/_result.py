@@ -61,6 +61,13 @@ class LossResult:
         log_probabilities: Logarithms of the probabilities, of the input's shape; clamped at -100 for probability input.
         predictions: int64, of the shape of rows: the class with the largest input, the first one in a tie; for the
             binary losses 1 where the probability is above one half.
+        target_log_probabilities: Log-probability of the target's class, of the shape of rows; 0 for ignored rows.
+        target_ranks: int64, of the shape of rows: the place of the target among the classes in descending order of the
+            input, 1 for the prediction. Of equal inputs the first class comes first. 0 for ignored rows.
+        top_log_probabilities: With ``top_k`` the largest log-probabilities of each row, in descending order; of the
+            shape of rows and then k.
+        top_classes: int64, of the same shape: their classes. Of equal inputs the first class comes first.
+        z_loss_sum: With ``z_loss`` the part of `loss_sum` that it adds.
         correct_count: With ``predictions``, the number of rows that counted and whose prediction is the target. For a
             probability target this is the class of its largest probability, for a binary target whether it is above
             one half.
@@ -81,6 +88,11 @@ class LossResult:
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
+    target_log_probabilities: Tensor | None = None
+    target_ranks: Tensor | None = None
+    top_log_probabilities: Tensor | None = None
+    top_classes: Tensor | None = None
+    z_loss_sum: float | None = None
     correct_count: int | None = None
     tally: Tally | None = None
     exact: ExactSums | None = None
@@ -107,6 +119,11 @@ class StackedResult:
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None
     predictions: Tensor | None = None
+    target_log_probabilities: Tensor | None = None
+    target_ranks: Tensor | None = None
+    top_log_probabilities: Tensor | None = None
+    top_classes: Tensor | None = None
+    z_loss_sum: list[float] | None = None
     correct_count: list[int] | None = None
     tally: Tally | None = None
     exact: list[ExactSums] | None = None

@@ -41,6 +41,13 @@ def class_rows(
     return input.unsqueeze(0) if input.dim() == 2 else input[None, None]
 
 
+def last_rows(
+    input: Tensor,  # (C) or (..., C)
+) -> Tensor:  # (1, rows, C)
+    """Views the input with the rows along its last dimension as one sample."""
+    return input.reshape(1, -1, input.shape[-1])
+
+
 def element_rows(
     input: Tensor,  # any shape
 ) -> Tensor:  # (1, elements, 1)

@@ -12,7 +12,16 @@ from ce_engine._plans.validation import check_choice, check_grad_dtype, check_ou
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
 WEIGHTINGS = ("balanced", "complement")
-OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
+OUTPUTS = (
+    "lse",
+    "entropy",
+    "probabilities",
+    "log_probabilities",
+    "predictions",
+    "target_log_probabilities",
+    "target_ranks",
+)
+MOST_TOP = 256  # classes
 
 
 class Common(TypedDict, total=False):
@@ -24,8 +33,13 @@ class Common(TypedDict, total=False):
         grad: Whether to compute the gradient with respect to the input.
         grad_output: The incoming gradient, of the loss's shape; ones if None.
         grad_dtype: Of the gradient; the input's if None.
-        outputs: Any of ``lse`` (not for the binary losses), ``entropy``, ``probabilities``, ``log_probabilities`` and
-            ``predictions``; `LossResult` says what they are.
+        outputs: Any of ``lse`` (not for the binary losses), ``entropy``, ``probabilities``, ``log_probabilities``,
+            ``predictions``, and for class indices ``target_log_probabilities`` and ``target_ranks``; `LossResult` says
+            what they are.
+        top_k: How many of each row's classes to return that have the largest log-probabilities: at most 256 and C. Not
+            for the binary losses.
+        divisor: What ``mean`` divides by in place of ``weight_sum``, such as the tokens of all ranks; finite and
+            above 0. None with other reductions.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
         checked: Whether the caller has checked types, shapes and options already. Numbers are checked anyway.
     """
@@ -35,6 +49,8 @@ class Common(TypedDict, total=False):
     grad_output: Tensor | None
     grad_dtype: torch.dtype | None
     outputs: Collection[str]
+    top_k: int
+    divisor: float | None
     empty: str
     checked: bool
 
@@ -49,6 +65,8 @@ class Options:
     grad_output: Tensor | None = None
     grad_dtype: torch.dtype | None = None
     outputs: Collection[str] = field(default=())
+    top_k: int = 0
+    divisor: float | None = None
     empty: str = "nan"
     checked: bool = False
 

@@ -12,6 +12,8 @@ from ce_engine._slab import Form, Slab
 from ce_engine.cpu._launch import ADDRESSES, call
 from ce_engine.cpu._native_softmax import PLAIN, native_form
 
+WITHOUT_OUTPUTS = (0,) * 9  # numbers a row between the losses and the gradient
+
 
 def evaluate_at_once(slab: Slab) -> RowResults | None:
     """Evaluates a slab in the caller's thread, if it has a plain form; None if it must go the general way."""
@@ -41,6 +43,6 @@ class _Prepared:
             grad, scale = empty(self._shape, self._dtype, CPU), self._scale.data_ptr()
             at_grad = grad.data_ptr()
         of_rows = classes.data_ptr(), 0, 0, 0, 0, scale
-        addresses = ADDRESSES.pack(input.data_ptr(), 0, *of_rows, losses.data_ptr(), 0, 0, 0, 0, at_grad, 0, 0)
+        addresses = ADDRESSES.pack(input.data_ptr(), 0, *of_rows, losses.data_ptr(), *WITHOUT_OUTPUTS, at_grad, 0, 0)
         call(compiled.softmax, addresses + self._form, self._number)
         return RowResults(losses, grad=grad)

@@ -17,7 +17,7 @@ STEP_BYTES = 128  # of numbers that are computed at a time, as in native/vectors
 
 # As in native/launch.h: the form; label smoothing and distributions.
 FORM = struct.Struct("@ 9q q 3q 4? 0q")
-TARGETS = struct.Struct("@ 3d 2P")
+TARGETS = struct.Struct("@ 5d 2P q")
 
 
 Layout = tuple[tuple[int, ...], torch.dtype]  # strides in elements
@@ -58,6 +58,9 @@ class _Targets(NamedTuple):
     hard: float
     smooth: float
     smooth_sum: float
+    z_loss: float = 0.0
+    softcap_inverse: float = 0.0
+    top_k: int = 0
     hard_of_class: Tensor | None = None
     smooth_of_class: Tensor | None = None
 
@@ -72,14 +75,14 @@ class _Targets(NamedTuple):
             1 - smoothing,
             smoothing / kind.class_count,
             smooth_sum,
-            _after_a_step(hard, kind),
-            _after_a_step(smooth, kind),
+            hard_of_class=_after_a_step(hard, kind),
+            smooth_of_class=_after_a_step(smooth, kind),
         )
 
     def packed(self) -> bytes:
         tensors = self.hard_of_class, self.smooth_of_class
-        numbers = self.hard, self.smooth, self.smooth_sum
-        return TARGETS.pack(*numbers, *(0 if x is None else x.data_ptr() for x in tensors))
+        numbers = self.hard, self.smooth, self.smooth_sum, self.z_loss, self.softcap_inverse
+        return TARGETS.pack(*numbers, *(0 if x is None else x.data_ptr() for x in tensors), self.top_k)
 
 
 def _after_a_step(numbers: Tensor, kind: Kind) -> Tensor:  # (C)

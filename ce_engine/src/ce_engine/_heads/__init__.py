@@ -1,0 +1,1 @@
+"""Output layers, which make logits of hidden states."""
