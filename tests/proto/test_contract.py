@@ -16,6 +16,8 @@ from losswire.v1 import (
     errors_pb2,
     evaluate_pb2,
     exact_sums_pb2,
+    head_service_pb2,
+    heads_pb2,
     loss_service_pb2,
     loss_spec_pb2,
     run_service_pb2,
@@ -31,6 +33,7 @@ FILES = (
     errors_pb2,
     evaluate_pb2,
     exact_sums_pb2,
+    heads_pb2,
     loss_spec_pb2,
     runs_pb2,
     shared_memory_pb2,
@@ -45,7 +48,9 @@ OPTIONS = {  # in every file: without them, generators for these languages stop,
     "php_namespace": "Losswire\\V1",
     "ruby_package": "Losswire::V1",
 }
-LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+TORCH_LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+LOSSES = (*TORCH_LOSSES, "linear_cross_entropy", "kl_divergence")
+OUR_OPTIONS = {"weighting", "z_loss"}
 NOT_OPTIONS = {"input", "target", "size_average", "reduce", "reduction"}  # the latter three became one: reduction
 
 
@@ -85,7 +90,9 @@ def test_service_of_runs_has_its_rpcs():
     }
 
 
-@pytest.mark.parametrize("file", [*FILES, loss_service_pb2, run_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
+@pytest.mark.parametrize(
+    "file", [*FILES, head_service_pb2, loss_service_pb2, run_service_pb2], ids=lambda file: file.DESCRIPTOR.name
+)
 def test_file_options_of_every_generator(file):
     stem = Path(file.DESCRIPTOR.name).stem
     expected = {**OPTIONS, "java_outer_classname": stem.title().replace("_", "") + "Proto"}
@@ -102,11 +109,30 @@ def test_failure_is_a_google_rpc_status():
     assert fields == [(field.number, field.name, field.type) for field in status.DESCRIPTOR.fields]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+def test_service_of_heads_has_its_rpcs():
+    methods = head_service_pb2.DESCRIPTOR.services_by_name["HeadService"].methods
+    assert {method.name: (method.client_streaming, method.server_streaming) for method in methods} == {
+        "DeleteHead": (False, False),
+        "GetHead": (False, False),
+        "ListHeads": (False, False),
+        "RegisterHead": (True, True),
+        "SetHeadAlias": (False, False),
+    }
+
+
+@pytest.mark.parametrize("loss", TORCH_LOSSES)
 def test_loss_has_the_options_of_torch(loss: str):
     options = set(inspect.signature(getattr(F, loss)).parameters) - NOT_OPTIONS
     message = v1.LossSpec.DESCRIPTOR.fields_by_name[loss].message_type
-    assert options == {field.name for field in present(message).fields} - {"weighting"}
+    assert options == {field.name for field in present(message).fields} - OUR_OPTIONS
+
+
+def test_linear_cross_entropy_has_the_options_of_torch():
+    options = set(inspect.signature(F.linear_cross_entropy).parameters) - NOT_OPTIONS
+    of_head = {"linear_weight", "linear_bias"}
+    how = {"options"}  # how it is computed, not what
+    fields = {field.name for field in v1.LinearCrossEntropy.DESCRIPTOR.fields}
+    assert options - of_head - how == fields - OUR_OPTIONS - {"head"}
 
 
 def test_spec_and_enum_have_every_loss():
@@ -119,7 +145,7 @@ def test_spec_and_enum_have_every_loss():
     [
         (v1.Tensor, "data"),
         (v1.EvaluateRequest, "input"),
-        (v1.EvaluateResponse, "gradient"),
+        (v1.HeadPart, "data"),
         (v1.Slab, "input"),
         (v1.ResultSlab, "gradient"),
     ],
@@ -129,3 +155,8 @@ def test_payload_comes_last_on_the_wire(message, payload: str):
     number = descriptor.fields_by_name[payload].number
     assert number == max(field.number for field in descriptor.fields)
     assert number < 16
+
+
+def test_payload_of_an_answer_has_a_short_tag():
+    fields = v1.EvaluateResponse.DESCRIPTOR.fields_by_name
+    assert fields["gradient"].number < 16  # fields that came later have longer ones, and may come before it

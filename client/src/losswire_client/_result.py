@@ -32,6 +32,13 @@ class Result:
             input's shape.
         predictions: int64, of the shape of rows: the class with the largest input, in a tie the first such class; for
             the binary losses 1 where the probability is above one half.
+        target_log_probabilities: Log-probability of each row's target class, of the shape of rows; 0 for ignored rows.
+        target_ranks: int64, of the shape of rows: the place of the target among the classes in descending order of the
+            input, 1 for the prediction. Of equal inputs the first class comes first. 0 for ignored rows.
+        top_log_probabilities: With ``top_k`` the largest log-probabilities of each row, in descending order; of the
+            shape of rows and then k.
+        top_classes: int64, of the same shape: their classes. Of equal inputs the first class comes first.
+        z_loss_sum: With a ``z_loss`` above 0, the part of `loss_sum` that it adds.
         correct_count: With ``predictions``, how many of the rows that counted have their target as prediction.
         exact: With ``exact=True`` or ``exact="by_class"``, the exact sums over the rows.
         exact_by_class: With ``exact="by_class"``, those over the rows of each class that the rows have.
@@ -49,6 +56,11 @@ class Result:
     probabilities: npt.NDArray[Any] | None = None
     log_probabilities: npt.NDArray[Any] | None = None
     predictions: npt.NDArray[Any] | None = None
+    target_log_probabilities: npt.NDArray[Any] | None = None
+    target_ranks: npt.NDArray[Any] | None = None
+    top_log_probabilities: npt.NDArray[Any] | None = None
+    top_classes: npt.NDArray[Any] | None = None
+    z_loss_sum: float | None = None
     correct_count: int | None = None
     exact: ExactSums | None = None
     exact_by_class: dict[int, ExactSums] | None = None

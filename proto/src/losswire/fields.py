@@ -7,9 +7,13 @@ FIELDS = {  # of arguments that all losses have; other arguments are fields of t
     "input": "input",
     "target": "target",
     "sample_weight": "sample_weight",
+    "target_classes": "target_classes",
+    "labels": "labels",
     "reduction": "spec.reduction",
     "empty": "spec.zero_when_empty",
+    "divisor": "spec.divisor",
     "outputs": "outputs.outputs",
+    "top_k": "outputs.top_k",
     "grad": "outputs.gradient",
     "grad_output": "outputs.gradient.grad_output",
     "grad_dtype": "outputs.gradient.dtype",
@@ -20,6 +24,7 @@ FIELDS = {  # of arguments that all losses have; other arguments are fields of t
     "slice": "run_key.slice",
 }
 OWN_TENSORS = ("weight", "pos_weight")  # among the loss's own options
+ROW_TENSORS = ("sample_weight", "target_classes", "labels")  # of the request, beside its input and target
 ARGUMENTS = {  # by the names of fields that differ from theirs
     "weighting": "weight",
     "name_prefix": "prefix",
@@ -63,7 +68,7 @@ def tensors_in(request: v1.EvaluateRequest) -> list[tuple[str, v1.Tensor]]:
     """The tensors that are set, with the names of their arguments. The request must have a loss."""
     options, gradient = options_of(request.spec), request.outputs.gradient
     owners = {
-        "sample_weight": request,
+        **dict.fromkeys(ROW_TENSORS, request),
         "grad_output": gradient,
         **dict.fromkeys(TENSORS_OF[loss_of(request.spec)], options),
     }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from google.protobuf.message import Message
 
 from losswire import v1
+from losswire.rows import RowLayout
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,20 @@ class LossKind:
         wire: Its number in ``losswire.v1.Loss``.
         elementwise: Whether its rows are single elements, each with its own label. Otherwise they are distributions
             over classes.
+        classes_last: Whether a row lies along the input's last dimension. Otherwise it lies along the second one, or
+            the only one.
         options: Names of the fields of its own message.
     """
 
     name: str
     wire: v1.Loss.ValueType
     elementwise: bool
+    classes_last: bool = False
     options: frozenset[str] = field(init=False)
+
+    def layout(self, shape: tuple[int, ...]) -> RowLayout:
+        """How rows lie in an input of this shape."""
+        return RowLayout.of(shape, elementwise=self.elementwise, classes_last=self.classes_last)
 
     def __post_init__(self) -> None:
         message = getattr(v1.LossSpec(), self.name).DESCRIPTOR
@@ -41,6 +49,8 @@ LOSSES: Mapping[str, LossKind] = {
         LossKind("nll_loss", v1.Loss.LOSS_NLL_LOSS, elementwise=False),
         LossKind("binary_cross_entropy", v1.Loss.LOSS_BINARY_CROSS_ENTROPY, elementwise=True),
         LossKind("binary_cross_entropy_with_logits", v1.Loss.LOSS_BINARY_CROSS_ENTROPY_WITH_LOGITS, elementwise=True),
+        LossKind("linear_cross_entropy", v1.Loss.LOSS_LINEAR_CROSS_ENTROPY, elementwise=False, classes_last=True),
+        LossKind("kl_divergence", v1.Loss.LOSS_KL_DIVERGENCE, elementwise=False, classes_last=True),
     )
 }
 
@@ -55,6 +65,19 @@ WEIGHTINGS: Mapping[str, v1.ClassWeighting.ValueType] = {
     "complement": v1.ClassWeighting.CLASS_WEIGHTING_COMPLEMENT,
 }
 
+DIVERGENCES: Mapping[str, v1.Divergence.ValueType] = {
+    "forward": v1.Divergence.DIVERGENCE_FORWARD,
+    "reverse": v1.Divergence.DIVERGENCE_REVERSE,
+    "jensen_shannon": v1.Divergence.DIVERGENCE_JENSEN_SHANNON,
+}
+
+TAILS: Mapping[str, v1.Tail.ValueType] = {
+    "renormalize": v1.Tail.TAIL_RENORMALIZE,
+    "one_bin": v1.Tail.TAIL_ONE_BIN,
+    "drop": v1.Tail.TAIL_DROP,
+}
+
+MOST_TOP = 256  # classes of each row that `OutputSpec.top_k` returns
 
 OUTPUTS: Mapping[str, v1.Output.ValueType] = {
     "lse": v1.Output.OUTPUT_LOG_SUM_EXP,
@@ -62,9 +85,24 @@ OUTPUTS: Mapping[str, v1.Output.ValueType] = {
     "log_probabilities": v1.Output.OUTPUT_LOG_PROBABILITIES,
     "predictions": v1.Output.OUTPUT_PREDICTIONS,
     "entropy": v1.Output.OUTPUT_ENTROPY,
+    "target_log_probabilities": v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES,
+    "target_ranks": v1.Output.OUTPUT_TARGET_RANKS,
 }
 
-ResultField = Literal["loss", "log_sum_exp", "predictions", "probabilities", "log_probabilities", "entropy", "gradient"]
+ResultField = Literal[
+    "loss",
+    "log_sum_exp",
+    "predictions",
+    "probabilities",
+    "log_probabilities",
+    "entropy",
+    "target_log_probabilities",
+    "target_ranks",
+    "top_log_probabilities",
+    "top_classes",
+    "gradient",
+]
+Width = Literal["one", "classes", "top", "input"]
 
 
 @dataclass(frozen=True)
@@ -74,24 +112,36 @@ class ResultTensor:
     Attributes:
         name: Its attribute in the results of the engine and of the SDK.
         field: Its field in ``EvaluateResponse`` and ``ResultSlab``.
-        wide: Whether it has the input's shape. Otherwise it has one number per row.
+        width: How many numbers it has for each row: ``one``; one for each of its ``classes``, where the input has its
+            elements; one for each of the ``top`` classes, in a last dimension; or those of the ``input``.
+        integer: Whether it is int64.
     """
 
     name: str
     field: ResultField
-    wide: bool = False
+    width: Width = "one"
+    integer: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has the input's shape, but for the number of classes."""
+        return self.width in ("classes", "input")
 
 
 RESULT_TENSORS: tuple[ResultTensor, ...] = (  # in the order in which their elements are sent
     ResultTensor("loss", "loss"),
     ResultTensor("lse", "log_sum_exp"),
-    ResultTensor("predictions", "predictions"),
-    ResultTensor("probabilities", "probabilities", wide=True),
-    ResultTensor("log_probabilities", "log_probabilities", wide=True),
+    ResultTensor("predictions", "predictions", integer=True),
+    ResultTensor("probabilities", "probabilities", "classes"),
+    ResultTensor("log_probabilities", "log_probabilities", "classes"),
     ResultTensor("entropy", "entropy"),
-    ResultTensor("grad", "gradient", wide=True),
+    ResultTensor("target_log_probabilities", "target_log_probabilities"),
+    ResultTensor("target_ranks", "target_ranks", integer=True),
+    ResultTensor("top_log_probabilities", "top_log_probabilities", "top"),
+    ResultTensor("top_classes", "top_classes", "top", integer=True),
+    ResultTensor("grad", "gradient", "input"),
 )
-RESULT_NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count")
+RESULT_NUMBERS = ("loss_sum", "weight_sum", "row_count", "ignored_count", "correct_count", "z_loss_sum")
 
 
 def loss_of(spec: v1.LossSpec) -> str:
@@ -103,6 +153,13 @@ def options_of(spec: v1.LossSpec) -> Any:
     """The message with the options of a request's loss, which must be set."""
     options: Message = getattr(spec, loss_of(spec))
     return options
+
+
+def heads_of(spec: v1.LossSpec) -> dict[str, str]:
+    """The names of the heads that a request needs, by their arguments."""
+    options = options_of(spec) if loss_of(spec) else None
+    named = {argument: getattr(options, argument, "") for argument in ("head", "target_head")}
+    return {argument: name for argument, name in named.items() if name}
 
 
 def is_weighted_by_targets(spec: v1.LossSpec) -> bool:

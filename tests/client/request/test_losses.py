@@ -80,7 +80,7 @@ def test_output_newer_than_the_server_is_refused(client):
     with (
         unchecked(),
         mock.patch.dict("losswire.losses.OUTPUTS", {"of_tomorrow": 1000}),
-        pytest.raises(InvalidArgumentError, match=r"outputs: expected one of .*OUTPUT_ENTROPY, got number 1000"),
+        pytest.raises(InvalidArgumentError, match=r"outputs: expected one of .*OUTPUT_TARGET_RANKS, got number 1000"),
     ):
         client.cross_entropy(LOGITS.numpy(), CLASSES.numpy(), outputs=["of_tomorrow"])
 

@@ -139,7 +139,7 @@ class Evaluation:
     @property
     def layout(self) -> RowLayout:
         """The row layout of the input, which must have elements."""
-        return RowLayout.of(self.input.shape, elementwise=self.is_elementwise)
+        return LOSSES[self.loss].layout(self.input.shape)
 
     @property
     def nbytes(self) -> int:

@@ -49,6 +49,7 @@ def to_result(response: v1.EvaluateResponse, arrays: Arrays, evaluation: Evaluat
         row_count=response.row_count,
         ignored_count=response.ignored_count,
         correct_count=response.correct_count if response.HasField("correct_count") else None,
+        z_loss_sum=response.z_loss_sum if response.HasField("z_loss_sum") else None,
         **_exact(response, evaluation),
         was_counted=response.was_counted,
     )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from losswire import v1
 from losswire.fields import tensor_in
-from losswire.forms import needs_all_targets
+from losswire.forms import ahead_of_input
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
 from losswire.losses import RESULT_TENSORS
 from losswire.tensors import to_bytes
@@ -55,7 +55,7 @@ class Stream:
     def messages(self) -> Iterator[bytes]:
         """The messages to send, made one by one on demand."""
         yield self._header()
-        ahead = {"target"} & set(self._in_slabs) if self._needs_all_targets() else set()
+        ahead = {self._ahead()} & set(self._in_slabs)
         yield from self._slabs({name: self._in_slabs[name] for name in ahead})
         yield from self._slabs({name: array for name, array in self._in_slabs.items() if name not in ahead})
 
@@ -98,10 +98,9 @@ class Stream:
     def _row_bytes(self, arrays: dict[str, RowElements]) -> int:
         return sum(array.row_bytes for array in arrays.values())
 
-    def _needs_all_targets(self) -> bool:
-        """Whether the contract wants the targets ahead of the input."""
-        target = self._evaluation.arrays["target"]
-        return needs_all_targets(self._evaluation.request, target.dtype.name)
+    def _ahead(self) -> str:
+        """The argument that the contract wants ahead of the input; empty for none."""
+        return ahead_of_input(self._evaluation.request, self._evaluation.arrays["target"].dtype.name)
 
     def _take_slab(self, slab: SlabFrame) -> None:
         rows = self._layout.slab_rows(slab.first_row, slab.row_count)

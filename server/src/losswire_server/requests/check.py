@@ -10,7 +10,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from losswire import forms, v1
 from losswire.errors import FieldError
 from losswire.losses import LOSSES, loss_of
-from losswire.rows import class_count, row_shape
+from losswire.rows import class_count
 from losswire_server.errors import NotServedError
 
 MAX_SUMMED_CLASSES = 10_000  # the exact sums of one take about 2 KB here, and 100 bytes in the answer
@@ -35,9 +35,9 @@ def check_request(request: v1.EvaluateRequest) -> None:
 
 def _check_rows(request: v1.EvaluateRequest) -> None:
     shape = tuple(request.input.shape)
-    if LOSSES[loss_of(request.spec)].elementwise or class_count(shape):
+    if LOSSES[loss_of(request.spec)].elementwise or class_count(shape, last=LOSSES[loss_of(request.spec)].classes_last):
         return
-    rows = math.prod(row_shape(shape))
+    rows = math.prod(LOSSES[loss_of(request.spec)].layout(shape).row_shape)
     if rows > MAX_ROWS_WITHOUT_CLASSES:
         problem = f"expected at most {MAX_ROWS_WITHOUT_CLASSES} rows without classes, got {rows} in shape {shape}"
         raise FieldError("input", problem)

@@ -21,7 +21,9 @@ from losswire_server.requests.runs.exact import Exactness
 
 Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 
-PLANS: dict[str, Callable[..., ce_engine.Slab]] = {loss: getattr(ce_engine.slabs, loss) for loss in LOSSES}
+PLANS: dict[str, Callable[..., ce_engine.Slab]] = {
+    loss: getattr(ce_engine.slabs, loss) for loss in LOSSES if hasattr(ce_engine.slabs, loss)
+}
 
 
 def nothing_to_prepare() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
-from losswire.forms import needs_all_targets
+from losswire.forms import ahead_of_input
 from losswire.losses import LOSSES, loss_of
 from losswire.rows import RowLayout
 from losswire_server.errors import NotServedError
@@ -60,7 +60,7 @@ class StreamHeader:
         loss = loss_of(request.spec)
         reader = _Reader(request)
         options = arguments(request, reader)
-        layout = RowLayout.of(tuple(request.input.shape), elementwise=LOSSES[loss].elementwise)
+        layout = LOSSES[loss].layout(tuple(request.input.shape))
         dtype, index_targets = options.pop("input").dtype, not options["target"].is_floating_point()
         tensors = {name: options.pop(name) for name in reader.by_rows if isinstance(options.get(name), Tensor)}
         by_rows = {name: _row_tensor(name, tensor, layout, reader.open) for name, tensor in tensors.items()}
@@ -102,7 +102,7 @@ class StreamHeader:
     @property
     def needs_all_targets(self) -> bool:
         """Whether a row's result depends on all targets, so that they must come ahead of the input."""
-        return needs_all_targets(self.request, BY_WIRE[self.request.target.dtype].name)
+        return ahead_of_input(self.request, BY_WIRE[self.request.target.dtype].name) == "target"
 
 
 def leaves_input_open(request: v1.EvaluateRequest) -> bool:

@@ -1,0 +1,67 @@
+"""Rules for divergences of two distributions."""
+
+import math
+
+from losswire import v1
+from losswire.forms.subject import Subject, check_enum
+
+
+def check_divergence(subject: Subject) -> None:
+    check_enum(f"spec.{subject.kind.name}.divergence", subject.options.divergence, v1.Divergence.DESCRIPTOR)
+
+
+def check_beta(subject: Subject) -> None:
+    options = subject.options
+    if not options.HasField("beta"):
+        return
+    if options.divergence != v1.Divergence.DIVERGENCE_JENSEN_SHANNON:
+        raise subject.refuse("beta", "expected the divergence jensen_shannon with it")
+    if not 0 < options.beta < 1:
+        raise subject.refuse("beta", f"expected a number in (0, 1), got {options.beta}")
+
+
+def check_temperature(subject: Subject) -> None:
+    options = subject.options
+    if not options.HasField("temperature"):
+        return
+    if not (math.isfinite(options.temperature) and options.temperature > 0):
+        raise subject.refuse("temperature", f"expected a finite number above 0, got {options.temperature}")
+    is_partial = "target_classes" in subject.forms and options.tail != v1.Tail.TAIL_RENORMALIZE
+    if options.temperature != 1 and is_partial:
+        problem = "expected 1 with a target of some classes, unless they are renormalized"
+        raise subject.refuse("temperature", f"{problem}, got {options.temperature}")
+
+
+def check_target_head(subject: Subject) -> None:
+    if "target_head" in subject.heads and "target_classes" in subject.forms:
+        raise subject.refuse("target_head", "expected no head with a target of some classes")
+
+
+def check_tail(subject: Subject) -> None:
+    if "target_classes" in subject.forms:
+        check_enum(f"spec.{subject.kind.name}.tail", subject.options.tail, v1.Tail.DESCRIPTOR)
+    elif subject.options.tail:
+        raise subject.refuse("tail", "expected target_classes with it, got none")
+
+
+def check_target_classes(subject: Subject) -> None:
+    if "target_classes" not in subject.forms:
+        return
+    _refuse_elsewhere(subject, "target_classes")
+    form, target = subject.check_integer("target_classes", "classes"), subject.forms["target"]
+    if form.shape != target.shape:
+        raise subject.refuse("target_classes", f"expected the target's shape {target.shape}, got {form.shape}")
+
+
+def check_labels(subject: Subject) -> None:
+    if "labels" not in subject.forms:
+        return
+    _refuse_elsewhere(subject, "labels")
+    form = subject.check_integer("labels", "classes")
+    if form.shape != subject.row_shape:
+        raise subject.refuse("labels", f"expected shape {subject.row_shape}, one class a row, got {form.shape}")
+
+
+def _refuse_elsewhere(subject: Subject, argument: str) -> None:
+    if subject.kind.name != "kl_divergence":
+        raise subject.refuse(argument, f"expected none for {subject.kind.name}")
