@@ -1,7 +1,7 @@
 """The rules for dtypes, shapes and options. The SDK applies them before it sends, the server before it evaluates.
 
-The rules do not read elements: only the engine checks whether a target is a class, or a number a probability. Nor do they
-know heads: only the engine checks what depends on the number of their classes.
+The rules do not read elements: only the engine checks whether a target is a class, or a number a probability. Nor do
+they know heads: only the engine checks what depends on the number of their classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,8 +35,8 @@ def check(request: v1.EvaluateRequest, forms: Mapping[str, Form]) -> None:
 def ahead_of_input(request: v1.EvaluateRequest, target_dtype: str) -> str:
     """The argument on whose elements each row's result depends, so that all come ahead of the input; empty for none.
 
-    See `Slab` in the contract. Results depend on all targets if class weights are computed from them, and if the gradient
-    of a mean is divided by the sum of the weights of index targets; for a divergence, of the labels.
+    See `Slab` in the contract. Results depend on all targets if class weights are computed from them, and if the
+    gradient of a mean is divided by the sum of the weights of index targets; for a divergence, of the labels.
     """
     if is_weighted_by_targets(request.spec):
         return "target"
