@@ -71,6 +71,7 @@ struct Launch : Tensors {
     // Whether ignored rows have results too, besides their loss and gradient.
     bool has_outputs() const { return lse || entropy || predictions || probabilities || log_probabilities; }
     bool has_softmax() const { return !is_log || lse || entropy; }
+    bool has_lse() const { return lse || z_loss != 0; }
 };
 
 // Binary losses, whose rows are elements. All tensors are contiguous, and have a number for each.

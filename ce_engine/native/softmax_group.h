@@ -22,7 +22,8 @@ template <class Element> class SoftmaxGroup {
     Lanes<Word<Number>> target, ignored;  // the latter is 0 or 1
     bool is_valid = true;                 // whether all targets are classes
     Numbers largest;
-    OfRows total, log_total, weighted;    // as in Batch of softmax_rows.h
+    OfRows total, log_total, weighted;    // as in batch.h
+    OfRows log_sum_exp;                   // where it is wanted
     Numbers factor, scale, hard;          // of the gradient: of exponentials, of targets and of the target class
 
   public:
@@ -62,7 +63,8 @@ template <class Element> class SoftmaxGroup {
     }
 
     void evaluate() {
-        if (launch->lse) write_log_sum_exps();
+        if (launch->has_lse()) set_log_sum_exps();
+        if (launch->lse) put_numbers(launch->lse, rounded(log_sum_exp));
         if (launch->entropy) put_numbers(launch->entropy, rounded(log_total - weighted / total));
         if (launch->predictions) predict();
         if (launch->is_log)
@@ -171,7 +173,9 @@ template <class Element> class SoftmaxGroup {
         write_losses(weights * log_total - weights * at_target());
         if (!launch->grad) return;
         scale = weight() * scales();
-        factor = rounded(in_double(scale) / total);
+        OfRows sum = in_double(scale);
+        if (launch->z_loss != 0) sum = sum * (of_all_rows<Element>(1) + lse_slope());
+        factor = rounded(sum / total);
     }
 
     void with_smoothing() {
@@ -194,8 +198,12 @@ template <class Element> class SoftmaxGroup {
     void set_factors(OfRows target_sum) {
         if (!launch->grad) return;
         scale = scales();
+        if (launch->z_loss != 0) target_sum = target_sum + in_double(weight()) * lse_slope();
         factor = rounded(target_sum * in_double(scale) / total);
     }
+
+    // What z_loss adds to gradients, in units of a row's weight and of probabilities.
+    ALWAYS_INLINE OfRows lse_slope() const { return of_all_rows<Element>(2 * launch->z_loss) * log_sum_exp; }
 
     // As `set_targets` of softmax_rows.h: what the targets' products with (x - largest) add up to. The targets add up to
     // `sum`.
@@ -224,10 +232,17 @@ template <class Element> class SoftmaxGroup {
     }
 
     ALWAYS_INLINE Numbers grad_at(int64_t i) const {
-        return launch->ignored ? chosen(ignored, Numbers{}, grad_unless_ignored(i)) : grad_unless_ignored(i);
+        Numbers grad = launch->softcap_inverse == 0 ? grad_of_logit(i) : grad_of_logit(i) * cap_slope(i);
+        return launch->ignored ? chosen(ignored, Numbers{}, grad) : grad;
     }
 
-    ALWAYS_INLINE Numbers grad_unless_ignored(int64_t i) const {
+    // The derivative of bounded logits.
+    ALWAYS_INLINE Numbers cap_slope(int64_t i) const {
+        Numbers part = x[i] * all((Number)launch->softcap_inverse);
+        return all((Number)1) - part * part;
+    }
+
+    ALWAYS_INLINE Numbers grad_of_logit(int64_t i) const {
         if (launch->is_log) return chosen(is_target(i), negated(scale), Numbers{});
         Numbers grad = e[i] * factor;
         if (launch->distribution)
@@ -272,16 +287,28 @@ template <class Element> class SoftmaxGroup {
     }
 
     ALWAYS_INLINE void write_losses(OfRows losses) const {
-        Numbers weighted = rounded(in_double(factor_of(launch->sample_weight)) * losses);
-        put_numbers(launch->losses, launch->ignored ? chosen(ignored, Numbers{}, weighted) : weighted);
+        if (launch->z_loss != 0) {
+            OfRows z_losses = of_all_rows<Element>(launch->z_loss) * in_double(weight()) * log_sum_exp * log_sum_exp;
+            losses = losses + z_losses;
+            if (launch->z_losses) put_losses(launch->z_losses, z_losses);
+        }
+        put_losses(launch->losses, losses);
     }
 
-    void write_log_sum_exps() const {
-        put_numbers(launch->lse, rounded(in_double(largest) + log_total));
+    // Numbers that are 0 for ignored rows, still without the sample's weight.
+    ALWAYS_INLINE void put_losses(void *to, OfRows losses) const {
+        Numbers weighted = rounded(in_double(factor_of(launch->sample_weight)) * losses);
+        put_numbers(to, launch->ignored ? chosen(ignored, Numbers{}, weighted) : weighted);
+    }
+
+    void set_log_sum_exps() {
+        double sums[ROWS];
+        store(sums, in_double(largest) + log_total);
         for (int row = 0; row < count; row++) {
             Number number = load<Number>((const Number *)&largest + row);
-            if (std::isinf(number)) ((Number *)launch->lse)[first + row] = has_nan(row) ? NAN : number;
+            if (std::isinf(number)) sums[row] = has_nan(row) ? NAN : number;
         }
+        log_sum_exp = load<OfRows>(sums);
     }
 
     bool has_nan(int row) const {

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include "batch.h"
 #include "targets.h"
 
 // In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
@@ -57,24 +58,6 @@ static void write_row(Out *to, const Row<Element> &row, Make make) {
     std::memcpy(to, last + STEP<Element> - row.rest(), row.rest() * sizeof(Out));
 }
 
-// Some rows whose classes are added up, and which wait for their logarithms: those of many cost less at once.
-struct Batch {
-    static constexpr int ROWS = 64;
-
-    double largest[ROWS], total[ROWS], log_total[ROWS];  // total is of exp(x - largest)
-    double target_sum[ROWS];  // of a row's targets
-    double known[ROWS];       // of targets times (x - largest)
-    double weighted[ROWS];    // of (x - largest) times exp(x - largest)
-
-    ALWAYS_INLINE void set(int at, double x, double sum) { largest[at] = x, total[at] = sum; }
-    ALWAYS_INLINE void set_targets(int at, double sum, double product) { target_sum[at] = sum, known[at] = product; }
-
-    ALWAYS_INLINE void take_logarithms(int count) {
-        for (int i = 0; i < count; i += Lanes<double>::COUNT)
-            put_lanes(log_total + i, logarithm(lanes_at<double>(total + i)));
-    }
-};
-
 template <class Element> class SoftmaxRows {
     typedef Computed<Element> Number;
     typedef ::Wide<Element> Wide;
@@ -109,20 +92,20 @@ template <class Element> class SoftmaxRows {
         int64_t target = launch.target ? launch.target[i] : 0;
         batch.set(at, 0, 1);
         if (target < 0 || target >= launch.classes) return false;
-        if (is_ignored(launch, i)) write_zeros(i);
-        if (is_ignored(launch, i) && !launch.has_outputs()) return true;
+        if (is_ignored(launch, i) && !launch.has_outputs()) return write_zeros(i), true;
         Row<Element> row((const Element *)launch.input, i * launch.strides.position, launch.classes);
         if (launch.has_softmax()) add_up_exponentials(row, batch, at);
         if (launch.predictions) predict(row, i, target, batch, at);
         if (launch.probabilities) write_probabilities(row, i, batch, at);
         if (launch.log_probabilities) write_log_probabilities(row, i, batch, at);
-        if (!is_ignored(launch, i)) add_up_targets(row, i, target, batch, at);
+        // The gradient comes last: it may be written over the input.
+        is_ignored(launch, i) ? write_zeros(i) : add_up_targets(row, i, target, batch, at);
         return true;
     }
 
     void write_zeros(int64_t i) const {
         int64_t size = launch.is_grad_wide ? sizeof(Number) : sizeof(Element);
-        if (launch.grad) std::memset((char *)launch.grad + i * launch.classes * size, 0, launch.classes * size);
+        if (launch.grad) std::memset((char *)launch.grad + i * launch.out_strides.position * size, 0, launch.classes * size);
     }
 
     void add_up_exponentials(const Row<Element> &row, Batch &batch, int at) const {
@@ -130,6 +113,7 @@ template <class Element> class SoftmaxRows {
         const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.strides.position : nullptr;
         Number largest = largest_of(row);
         batch.set(at, largest, sum_of_exponentials(row, largest, kept, next));
+        if (launch.has_lse()) batch.has_nan[at] = std::isinf(largest) && has_nan(row.x, row.classes);
         if (launch.entropy) batch.weighted[at] = sum_of_weighted(row, largest);
     }
 
@@ -158,9 +142,11 @@ template <class Element> class SoftmaxRows {
         double x = (double)widened_one(row.x[target]) - largest;
         batch.set_targets(at, weight, weight * x);
         if (!launch.grad) return;
-        Number scale = weight * scale_at<Number>(launch, i), factor = scale / batch.total[at];
+        Number scale = weight * scale_at<Number>(launch, i);
+        Number factor = scale * (1 + lse_slope(batch, at)) / batch.total[at];
+        Number at_target = kept_at_class(row, target) * factor - scale, slope = cap_slope(row, target);
         write_grad(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
-        write_grad_at(i, target, kept_at_class(row, target) * factor - scale);
+        write_grad_at(i, target, at_target * slope);
     }
 
     void with_smoothing(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
@@ -170,10 +156,11 @@ template <class Element> class SoftmaxRows {
         set_targets(row, targets, launch.smooth_sum, batch, at);
         batch.set_targets(at, batch.target_sum[at] + hard, batch.known[at] + hard * x);
         if (!launch.grad) return;
-        Number scale = scale_at<Number>(launch, i), factor = sum * scale / batch.total[at];
-        write_grad(row, i, less_targets(targets, factor, scale));
+        Number scale = scale_at<Number>(launch, i), factor = with_lse(sum, i, batch, at) * scale / batch.total[at];
         Number smooth = targets.smooth_of_class.x ? widened_one(targets.smooth_of_class.x[target]) : targets.smooth;
-        write_grad_at(i, target, kept_at_class(row, target) * factor - (smooth + hard) * scale);
+        Number at_target = kept_at_class(row, target) * factor - (smooth + hard) * scale, slope = cap_slope(row, target);
+        write_grad(row, i, less_targets(targets, factor, scale));
+        write_grad_at(i, target, at_target * slope);
     }
 
     template <class Given>
@@ -187,8 +174,18 @@ template <class Element> class SoftmaxRows {
         double sum = sum_of(row, [&](StepOf<Element>, auto place) ALWAYS_INLINE_LAMBDA { return targets[place]; });
         set_targets(row, targets, sum, batch, at);
         if (!launch.grad) return;
-        Number scale = scale_at<Number>(launch, i), factor = sum * scale / batch.total[at];
+        Number scale = scale_at<Number>(launch, i), factor = with_lse(sum, i, batch, at) * scale / batch.total[at];
         write_grad(row, i, less_targets(targets, factor, scale));
+    }
+
+    // What z_loss adds to a row's gradient, in units of its weight and of probabilities.
+    double lse_slope(const Batch &batch, int at) const {
+        return launch.z_loss == 0 ? 0 : 2 * launch.z_loss * batch.log_sum_exp(at, logarithm_one(batch.total[at]));
+    }
+
+    // The sum of a row's targets, which its probabilities are times in the gradient, with what z_loss adds.
+    double with_lse(double sum, int64_t i, const Batch &batch, int at) const {
+        return launch.z_loss == 0 ? sum : sum + factor_at<Number>(launch.weight, i) * lse_slope(batch, at);
     }
 
     template <class Targets>
@@ -223,10 +220,26 @@ template <class Element> class SoftmaxRows {
 
     // A row's place in one of the results of the input's shape.
     template <class Out> Out *out_at(void *results, int64_t i) const {
-        return (Out *)results + i * launch.classes;
+        return (Out *)results + i * launch.out_strides.position;
+    }
+
+    // The derivative of a bounded logit: 1 if logits are not bounded.
+    Number cap_slope(const Row<Element> &row, int64_t i) const {
+        if (launch.softcap_inverse == 0) return 1;
+        Number part = widened_one(row.x[i]) * (Number)launch.softcap_inverse;
+        return 1 - part * part;
     }
 
     template <class Make> void write_grad(const Row<Element> &row, int64_t i, Make make) const {
+        if (launch.softcap_inverse == 0) return write_uncapped(row, i, make);
+        Number inverse = launch.softcap_inverse;
+        write_uncapped(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA {
+            StepOf<Element> part = row[place] * both(inverse);
+            return make(place) * (both((Number)1) - part * part);
+        });
+    }
+
+    template <class Make> void write_uncapped(const Row<Element> &row, int64_t i, Make make) const {
         if (launch.is_grad_wide)
             write_large(out_at<Wide>(launch.grad, i), row, make);
         else
@@ -285,14 +298,16 @@ template <class Element> class SoftmaxRows {
         double log_total = batch.log_total[at];
         double loss = (launch.is_log ? 0 : batch.target_sum[at] * log_total) - batch.known[at];
         Number sample = factor_at<Number>(launch.sample_weight, i);
+        if (launch.z_loss != 0) loss += write_z_loss(i, sample, batch.log_sum_exp(at, log_total));
         ((Number *)launch.losses)[i] = is_ignored(launch, i) ? 0 : sample * loss;
-        if (launch.lse) ((Number *)launch.lse)[i] = log_sum_exp(i, batch.largest[at], log_total);
+        if (launch.lse) ((Number *)launch.lse)[i] = batch.log_sum_exp(at, log_total);
         if (launch.entropy) ((Number *)launch.entropy)[i] = log_total - batch.weighted[at] / batch.total[at];
     }
 
-    Number log_sum_exp(int64_t i, double largest, double log_total) const {
-        if (!std::isinf(largest)) return largest + log_total;
-        const Element *x = (const Element *)launch.input + i * launch.strides.position;
-        return has_nan(x, launch.classes) ? NAN : largest;
+    // What it adds to the loss before the sample's weight.
+    double write_z_loss(int64_t i, Number sample, double lse) const {
+        double z_loss = launch.z_loss * factor_at<Number>(launch.weight, i) * lse * lse;
+        if (launch.z_losses) ((Number *)launch.z_losses)[i] = is_ignored(launch, i) ? 0 : sample * z_loss;
+        return z_loss;
     }
 };

@@ -141,19 +141,29 @@ class RowResults(NamedTuple):
             losses=empty((row_count,), kind.compute_dtype, kind.device),
             grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
         )
-        if kind.outputs:
+        if kind.outputs or kind.top_k or kind.z_loss:
             results = results._with_outputs(kind, shape)
         return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
 
     def _with_outputs(self, kind: Kind, shape: Size) -> "RowResults":
-        numbers, dtype, device, outputs = self.losses.shape, kind.compute_dtype, kind.device, kind.outputs
+        dtype, device = kind.compute_dtype, kind.device
+
+        def numbers(name: str, dtype: torch.dtype = dtype) -> Tensor | None:
+            return empty(self.losses.shape, dtype, device) if name in kind.outputs else None
+
+        top = (*self.losses.shape, kind.top_k)
         return self._replace(
-            lse=empty(numbers, dtype, device) if "lse" in outputs else None,
-            entropy=empty(numbers, dtype, device) if "entropy" in outputs else None,
-            predictions=empty(numbers, torch.int64, device) if "predictions" in outputs else None,
-            correct=empty(numbers, torch.bool, device) if "predictions" in outputs else None,
-            probabilities=empty(shape, dtype, device) if "probabilities" in outputs else None,
-            log_probabilities=empty(shape, dtype, device) if "log_probabilities" in outputs else None,
+            lse=numbers("lse"),
+            entropy=numbers("entropy"),
+            predictions=numbers("predictions", torch.int64),
+            correct=numbers("predictions", torch.bool),
+            target_log_probabilities=numbers("target_log_probabilities"),
+            target_ranks=numbers("target_ranks", torch.int64),
+            z_losses=empty(self.losses.shape, dtype, device) if kind.z_loss else None,
+            top_log_probabilities=empty(top, dtype, device) if kind.top_k else None,
+            top_classes=empty(top, torch.int64, device) if kind.top_k else None,
+            probabilities=empty(shape, dtype, device) if "probabilities" in kind.outputs else None,
+            log_probabilities=empty(shape, dtype, device) if "log_probabilities" in kind.outputs else None,
         )
 
     @property
@@ -164,16 +174,21 @@ class RowResults(NamedTuple):
         return self.log_probabilities if self.probabilities is None else self.probabilities
 
     def map(self, numbers: Callable[[Tensor], Tensor], elements: Callable[[Tensor], Tensor]) -> "RowResults":
-        """Applies ``numbers`` to tensors with a number a row, and ``elements`` to tensors of the input's shape."""
-        return RowResults(
-            losses=numbers(self.losses),
-            lse=None if self.lse is None else numbers(self.lse),
-            entropy=None if self.entropy is None else numbers(self.entropy),
-            predictions=None if self.predictions is None else numbers(self.predictions),
-            correct=None if self.correct is None else numbers(self.correct),
-            grad=None if self.grad is None else elements(self.grad),
-            probabilities=None if self.probabilities is None else elements(self.probabilities),
-            log_probabilities=None if self.log_probabilities is None else elements(self.log_probabilities),
+        """Applies ``numbers`` to tensors of R rows or (R, k), and ``elements`` to tensors of the input's shape."""
+        return RowResults(  # written out, since each launch takes it
+            numbers(self.losses),
+            None if self.lse is None else numbers(self.lse),
+            None if self.entropy is None else numbers(self.entropy),
+            None if self.predictions is None else numbers(self.predictions),
+            None if self.correct is None else numbers(self.correct),
+            None if self.target_log_probabilities is None else numbers(self.target_log_probabilities),
+            None if self.target_ranks is None else numbers(self.target_ranks),
+            None if self.z_losses is None else numbers(self.z_losses),
+            None if self.top_log_probabilities is None else numbers(self.top_log_probabilities),
+            None if self.top_classes is None else numbers(self.top_classes),
+            None if self.grad is None else elements(self.grad),
+            None if self.probabilities is None else elements(self.probabilities),
+            None if self.log_probabilities is None else elements(self.log_probabilities),
         )
 
     def numbers(self) -> "RowResults":

@@ -53,7 +53,7 @@ def native_form(
 
 
 class _Targets(NamedTuple):
-    """What all rows' targets have in common, as in native/launch.h."""
+    """What all rows have in common, as in native/launch.h."""
 
     hard: float
     smooth: float
@@ -65,16 +65,17 @@ class _Targets(NamedTuple):
     smooth_of_class: Tensor | None = None
 
     @classmethod
-    def of(cls, kind: Kind) -> "_Targets":
-        smoothing = kind.label_smoothing
+    def of(cls, kind: Kind, softcap_inverse: float) -> "_Targets":
+        smoothing, of_rows = kind.label_smoothing, (kind.z_loss, softcap_inverse, kind.top_k)
         if kind.class_weight is None:
-            return cls(1 - smoothing, smoothing / kind.class_count, smoothing)
+            return cls(1 - smoothing, smoothing / kind.class_count, smoothing, *of_rows)
         smooth, smooth_sum = smooth_target(kind)
         hard = kind.class_weight.tensor.to(torch.float64) * (1 - smoothing)
         return cls(
             1 - smoothing,
             smoothing / kind.class_count,
             smooth_sum,
+            *of_rows,
             hard_of_class=_after_a_step(hard, kind),
             smooth_of_class=_after_a_step(smooth, kind),
         )
@@ -102,14 +103,19 @@ def softmax_launch(
     target: Tensor | None,  # likewise, of its dtype or the one that is computed in
     rows: Rows,
     out: RowResults,
+    softcap_inverse: float = 0.0,  # of logits z that a softcap bounds: the gradient is times 1 - (z softcap_inverse)^2
 ) -> Launch:
-    """The launch of logits; or of log-probabilities for the NLL loss, whose probabilities are not written."""
+    """The launch of logits; or of log-probabilities for the NLL loss, whose probabilities are not written.
+
+    The gradient may be written over the input. It may be part of wider rows, if the probabilities are too.
+    """
     is_log = kind.loss == "nll_loss"
     if is_log and kind.outputs:
         out = out._replace(probabilities=None, log_probabilities=None)
     scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
     form = native_form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
-    targets = None if target is None and not kind.label_smoothing else _Targets.of(kind)
+    is_plain = target is None and not (kind.label_smoothing or kind.z_loss or kind.top_k or softcap_inverse)
+    targets = None if is_plain else _Targets.of(kind, softcap_inverse)
     tensors = (x, target, *rows, *out)
     arguments = packed_addresses(tensors) + form + (PLAIN if targets is None else targets.packed())
     return Launch(library.softmax, DTYPE_NUMBERS[kind.dtype], arguments, (tensors, targets))
