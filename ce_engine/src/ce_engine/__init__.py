@@ -23,6 +23,7 @@ from ce_engine._errors import (
     OutOfMemoryError,
     QueueFullError,
 )
+from ce_engine._heads.head import Head, Norm
 from ce_engine._kernel_rows import RowResults
 from ce_engine._memory import keep_memory, kept_memory
 from ce_engine._needs.form import TensorForm
@@ -40,6 +41,7 @@ from ce_engine.functional import (
     cross_entropy,
     evaluate,
     evaluate_stacked,
+    linear_cross_entropy,
     nll_loss,
 )
 
@@ -51,10 +53,12 @@ __all__ = [
     "EngineError",
     "ExactSum",
     "ExactSums",
+    "Head",
     "InvalidArgumentError",
     "Launch",
     "LossResult",
     "MemoryNeeded",
+    "Norm",
     "OutOfMemoryError",
     "PlannedSlabBySlab",
     "QueueFullError",
@@ -76,6 +80,7 @@ __all__ = [
     "exact_sums_by_class",
     "keep_memory",
     "kept_memory",
+    "linear_cross_entropy",
     "memory_needed",
     "nll_loss",
     "slabs",

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Size, Tensor
 
-from ce_engine._memory import empty
 from ce_engine._heads.head import Head
+from ce_engine._memory import empty
 from ce_engine._rows import Block, class_rows, element_rows, last_rows
 
 T = TypeVar("T")
@@ -58,6 +58,10 @@ class Kind(NamedTuple):
     def width(self) -> int:
         """Elements of a row of the input."""
         return self.class_count if self.head is None else self.head.width
+
+    def shape_of_classes(self, shape: Size) -> Size:
+        """The shape of outputs with a number for each class, for an input of this shape."""
+        return shape if self.head is None else Size((*shape[:-1], self.class_count))
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -142,7 +146,7 @@ class RowResults(NamedTuple):
             grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
         )
         if kind.outputs or kind.top_k or kind.z_loss:
-            results = results._with_outputs(kind, shape)
+            results = results._with_outputs(kind, kind.shape_of_classes(shape))
         return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
 
     def _with_outputs(self, kind: Kind, shape: Size) -> "RowResults":

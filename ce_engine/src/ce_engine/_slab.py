@@ -49,6 +49,7 @@ class Form:
         has_classes = rows.classes is not None
         wants_more = kind.outputs or kind.grad_dtype not in (None, kind.dtype)
         is_plain = has_classes and slab.input.dim() == 2 and 0 not in slab.input.shape and not kind.label_smoothing
+        is_plain = is_plain and kind.head is None
         return cls(kind, slab.reduction, rows.scale, has_classes, is_plain and not wants_more)
 
     def with_rows(self, count: int) -> "Form":

@@ -130,7 +130,7 @@ class PlannedSlabBySlab(_SlabBySlab):
         input: Tensor,  # (n, C, d1, ..., dk)
     ) -> Slab:
         """The slab of the next rows, whose result is `RowResults`."""
-        whole, count = self._slab, input.numel() // self._slab.kind.class_count
+        whole, count = self._slab, input.numel() // self._slab.kind.width
         part = slice(self._planned_rows, self._planned_rows + count)
         self._planned_rows += count
         if self._form is not None:
@@ -199,7 +199,7 @@ class SlabBySlab(_SlabBySlab):
             InvalidArgumentError: An argument is wrong; rows are numbered from the start of the batch.
         """
         try:
-            slab = self._plan(input, target, **self._options, **by_rows)
+            slab = self._plan(input=input, target=target, **self._options, **by_rows)
         except InvalidArgumentError as error:
             raise error.further_on(self._planned_rows) from error
         self._planned_rows += slab.row_count

@@ -111,7 +111,7 @@ def _result(
     shape: Size,  # of the inputs
 ) -> StackedResult:
     count, rows = len(reductions), reductions[0].shape
-    shaped = results.map(lambda x: x.reshape(count, *rows), lambda x: x.reshape(shape))
+    shaped = results.map(lambda x: x.reshape(count, *rows), lambda x: x.reshape(*shape[:-1], x.shape[-1]))
     loss_sums = row_order_sums(results.losses.reshape(count, rows.numel())).tolist()
     correct = results.correct
     return StackedResult(

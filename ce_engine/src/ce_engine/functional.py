@@ -56,6 +56,7 @@ def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:
 
 
 cross_entropy = _at_once(slabs.cross_entropy)
+linear_cross_entropy = _at_once(slabs.linear_cross_entropy)
 nll_loss = _at_once(slabs.nll_loss)
 binary_cross_entropy = _at_once(slabs.binary_cross_entropy)
 binary_cross_entropy_with_logits = _at_once(slabs.binary_cross_entropy_with_logits)

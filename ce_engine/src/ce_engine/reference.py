@@ -4,10 +4,14 @@ Each takes those arguments of the function of the same name in ``ce_engine`` tha
 function returns with ``grad=True``.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Size, Tensor
 from torch.nn.functional import logsigmoid
 
+from ce_engine._heads.head import Head
+from ce_engine._kernel_rows import present
 from ce_engine._result import LossResult
 from ce_engine._rows import target_shape
 
@@ -37,6 +41,59 @@ def cross_entropy(
         divisor = torch.ones(()) if by_probability else weights[y]
         twin.add(i, -(wanted * log_p)[wanted != 0].sum(), log_p.exp() * wanted.sum() - wanted, divisor)
     return twin.result(input, target_shape(input), reduction, sample_weight, grad_output)
+
+
+def linear_cross_entropy(
+    input: Tensor,  # (H) or (..., H)
+    head: Head,
+    target: Tensor,  # () or (...); or (V) or (..., V)
+    weight: Tensor | None = None,  # (V)
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,  # as the loss with reduction none
+    grad_output: Tensor | None = None,  # as the loss
+) -> LossResult:
+    states = [_HiddenState(x, head) for x in _numbers(input).reshape(-1, head.width)]
+    logits = torch.stack([state.logits for state in states])
+    flat = target.reshape(len(states), *target.shape[input.dim() - 1 :])
+    by_row = [None if x is None else x.reshape(-1) if x.dim() else x for x in (sample_weight, grad_output)]
+    by_row = [x[None] if x is not None and not x.dim() and reduction == "none" else x for x in by_row]
+    of_logits = cross_entropy(logits, flat, weight, ignore_index, reduction, label_smoothing, *by_row)
+    grads = [state.grad(of_row) for state, of_row in zip(states, present(of_logits.grad), strict=True)]
+    loss = of_logits.loss.reshape(input.shape[:-1]) if reduction == "none" else of_logits.loss
+    return replace(of_logits, loss=loss, grad=torch.stack(grads).reshape(input.shape))
+
+
+class _HiddenState:
+    """The logits of a hidden state, and the gradient of the state from theirs."""
+
+    def __init__(self, x: Tensor, head: Head) -> None:  # (H)
+        self.head, self.weight = head, _numbers(head.weight)[: head.class_count, : head.width]
+        self.unit, self.slope = _normalized(x, head)
+        y = self.weight @ (self.unit * self._norm("weight", 1.0) + self._norm("bias", 0.0))
+        y = y if head.bias is None else y + _numbers(head.bias)[: head.class_count]
+        self.tanh = torch.zeros(()) if head.softcap is None else (y / head.softcap).tanh()
+        self.logits = (y if head.softcap is None else head.softcap * self.tanh) / head.temperature
+
+    def grad(self, of_logits: Tensor) -> Tensor:  # (V) -> (H)
+        of_y = of_logits / self.head.temperature * (1 - self.tanh**2)
+        return (of_y @ self.weight * self._norm("weight", 1.0)) @ self.slope
+
+    def _norm(self, name: str, otherwise: float) -> Tensor:
+        tensor = getattr(self.head.norm, name, None)
+        return torch.full((), otherwise) if tensor is None else _numbers(tensor)[: self.head.width]
+
+
+def _normalized(x: Tensor, head: Head) -> tuple[Tensor, Tensor]:  # (H), and its derivative (H, H) by x
+    identity = torch.eye(head.width, dtype=torch.float64)
+    if head.norm is None:
+        return x, identity
+    center = identity - 1 / head.width if head.norm.kind == "layer" else identity
+    centered = center @ x
+    size = (centered.square().mean() + head.norm.eps).sqrt()
+    unit = centered / size
+    return unit, (identity - unit.outer(unit) / head.width) @ center / size
 
 
 def nll_loss(

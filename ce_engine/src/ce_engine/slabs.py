@@ -9,8 +9,17 @@ small requests as one slab.
 
 from ce_engine._plans.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from ce_engine._plans.cross_entropy import cross_entropy
+from ce_engine._plans.linear_cross_entropy import linear_cross_entropy
 from ce_engine._plans.nll_loss import nll_loss
 from ce_engine._slab import Slab
 from ce_engine._stacked import stacked
 
-__all__ = ["Slab", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss", "stacked"]
+__all__ = [
+    "Slab",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "linear_cross_entropy",
+    "nll_loss",
+    "stacked",
+]

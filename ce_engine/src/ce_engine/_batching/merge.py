@@ -31,11 +31,14 @@ def _part(results: RowResults, slab: Slab, rows: slice) -> RowResults:
 
 def _flat(x: Tensor, slab: Slab) -> Tensor:
     kind = slab.kind
-    return x.reshape(-1) if kind.loss in ELEMENTWISE else kind.as_rows(x).reshape(slab.row_count, kind.class_count)
+    rows = kind.as_rows(x)
+    return x.reshape(-1) if kind.loss in ELEMENTWISE else rows.reshape(slab.row_count, rows.shape[-1])
 
 
 def _shaped(x: Tensor, slab: Slab) -> Tensor:  # (rows, C) or (rows) -> the input's shape
-    out = torch.empty(slab.input.shape, dtype=x.dtype, device=x.device)
+    has_classes = slab.kind.head is not None and x.shape[-1] != slab.kind.width
+    shape = slab.kind.shape_of_classes(slab.input.shape) if has_classes else slab.input.shape
+    out = torch.empty(shape, dtype=x.dtype, device=x.device)
     rows = slab.kind.as_rows(out)
     rows.copy_(x.reshape(rows.shape))
     return out

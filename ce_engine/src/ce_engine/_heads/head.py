@@ -5,6 +5,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._heads.checks import check_bias, check_norm, check_positive, check_weight
+from ce_engine._heads.padding import padded
+
 
 class Norm(NamedTuple):
     """How hidden states are normalised before the product, as by ``torch.nn.RMSNorm`` or ``torch.nn.LayerNorm``.
@@ -28,6 +31,9 @@ class Head:
     The logits of a hidden state x are z / temperature, where z = softcap tanh(y / softcap), or y without a softcap, and
     y = weight norm(x) + bias.
 
+    It keeps one copy of its tensors, as products read them: on the CPU, in the dtype that is computed in, and padded
+    with zeros. So a head in half precision takes twice its bytes.
+
     Args:
         weight: (V, H), in float64, float32, float16 or bfloat16. Float64 if the hidden states are, and only then.
         bias: (V); none if None. Float64 if the weight is, and only then, like the norm's tensors.
@@ -38,15 +44,16 @@ class Head:
     Attributes:
         class_count: V.
         width: H.
-        dtype: Of the weight.
+        dtype: Of the weight as it was given.
+        weight: (V', H'), the padded copy, where V' and H' are multiples of 64.
+        bias: (V'), likewise.
+        norm: With tensors of (H'), likewise.
+        softcap: As given.
+        temperature: As given.
 
     Raises:
         InvalidArgumentError: A tensor's dtype or shape, or a number, is wrong.
     """
-
-    class_count: int
-    width: int
-    dtype: torch.dtype
 
     def __init__(
         self,
@@ -57,12 +64,31 @@ class Head:
         softcap: float | None = None,
         temperature: float = 1.0,
     ) -> None:
+        check_weight(weight)
+        check_bias(bias, weight)
+        check_norm(norm, weight)
+        if softcap is not None:
+            check_positive("softcap", softcap)
+        check_positive("temperature", temperature)
         self.class_count, self.width = weight.shape
         self.dtype = weight.dtype
-        self.weight, self.bias, self.norm = weight, bias, norm
-        self.softcap, self.temperature = softcap, temperature
+        self.weight = padded(weight)
+        self.bias = None if bias is None else padded(bias)
+        self.norm = None if norm is None else _padded_norm(norm)
+        self.softcap = None if softcap is None else float(softcap)
+        self.temperature = float(temperature)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self.weight.dtype
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes, with what was prepared for products."""
-        return self.weight.nbytes
+        of_norm = () if self.norm is None else (self.norm.weight, self.norm.bias)
+        return sum(x.nbytes for x in (self.weight, self.bias, *of_norm) if x is not None)
+
+
+def _padded_norm(norm: Norm) -> Norm:
+    weight, bias = (None if x is None else padded(x) for x in (norm.weight, norm.bias))
+    return Norm(norm.kind, float(norm.eps), weight, bias)

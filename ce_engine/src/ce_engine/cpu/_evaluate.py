@@ -9,6 +9,7 @@ from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine._libraries import library
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
+from ce_engine.cpu._head_tiles import evaluate_tiles
 from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native import Run, evaluate_natively
 from ce_engine.cpu._softmax import SoftmaxKernel
@@ -39,6 +40,9 @@ def evaluate(
 ) -> RowResults:
     results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
+        return results
+    if kind.loss == "linear_cross_entropy":
+        evaluate_tiles(kind, input, target, rows, results)
         return results
     compiled = library()
     x, t, out = _as_rows(kind, input, target, results, views_all=compiled is None)

@@ -1,0 +1,69 @@
+"""The logits of a tile of hidden states, and the way back from their gradient."""
+
+import torch
+from torch import Tensor
+
+from ce_engine._heads.head import Head
+from ce_engine._heads.norms import normed
+from ce_engine._heads.padding import padded_columns, padded_rows
+from ce_engine._heads.products import product, product_back
+
+TILE_BYTES = 64 * 2**20  # of logits: few large products take less time than many small ones
+LEAST_ROWS, MOST_ROWS = 16, 256
+
+
+def tile_rows(head: Head) -> int:
+    """Rows of a tile: a power of two, which depends on the head alone."""
+    fitting = TILE_BYTES // (head.weight.shape[0] * head.compute_dtype.itemsize)
+    return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
+
+
+class Logits:
+    """Logits of some rows.
+
+    Attributes:
+        values: (r, V), which may be overwritten with the gradient of the loss with respect to what softcap and
+            temperature are applied to.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,  # (r, H)
+        head: Head,
+    ) -> None:
+        self._head, self._rows = head, x.shape[0]
+        self._hidden = normed(_padded_rows_of(x, head), head)
+        self._tile = product(self._hidden.values, head)
+        _finish(self._tile, head)
+        self.values = self._tile[: self._rows, : head.class_count]
+
+    def write_hidden_grad(
+        self,
+        out: Tensor,  # (r, H)
+    ) -> None:
+        """Writes the gradient of the hidden states, after that of the logits was written over `values`."""
+        self._tile[:, self._head.class_count :] = 0
+        grad = self._hidden.backward(product_back(self._tile, self._head))
+        out.copy_(grad[: self._rows, : self._head.width])
+
+
+def _padded_rows_of(x: Tensor, head: Head) -> Tensor:
+    rows, width = x.shape
+    memory = torch.empty(padded_rows(rows), padded_columns(width), dtype=head.compute_dtype, device="cpu")
+    memory[rows:] = 0
+    memory[:rows, width:] = 0
+    memory[:rows, :width].copy_(x)
+    return memory
+
+
+def _finish(
+    y: Tensor,  # (r', V'), overwritten
+    head: Head,
+) -> None:
+    """Adds the bias, and applies softcap and temperature."""
+    if head.bias is not None:
+        y.add_(head.bias)
+    if head.softcap is not None:
+        y.div_(head.softcap).tanh_().mul_(head.softcap / head.temperature)
+    elif head.temperature != 1:
+        y.div_(head.temperature)
