@@ -19,6 +19,7 @@ from losswire_server.errors import (
     to_status,
     trailers,
 )
+from losswire_server.heads.errors import HeadMismatchError, HeadNotFoundError, HeadQuotaError, NoSuchHeadError
 from losswire_server.runs.errors import (
     KeyConflictError,
     RunExistsError,
@@ -47,6 +48,10 @@ RAISED = [
     (ce_engine.OutOfMemoryError("too little memory"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (ce_engine.DeviceLostError("gone"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
     (ce_engine.EngineClosedError("closed"), grpc.StatusCode.UNAVAILABLE, "STOPPING"),
+    (HeadNotFoundError("llama"), grpc.StatusCode.FAILED_PRECONDITION, "HEAD_NOT_FOUND"),
+    (NoSuchHeadError("llama"), grpc.StatusCode.NOT_FOUND, "HEAD_NOT_FOUND"),
+    (HeadQuotaError("no room"), grpc.StatusCode.RESOURCE_EXHAUSTED, "HEAD_QUOTA"),
+    (HeadMismatchError("a" * 64, "b" * 64), grpc.StatusCode.INVALID_ARGUMENT, "HEAD_MISMATCH"),
     (RunNotFoundError("val"), grpc.StatusCode.NOT_FOUND, "RUN_NOT_FOUND"),
     (RunExistsError("spec", "expected another"), grpc.StatusCode.ALREADY_EXISTS, "RUN_EXISTS"),
     (KeyConflictError(ENTRY, COUNTED), grpc.StatusCode.ALREADY_EXISTS, "KEY_CONFLICT"),
@@ -91,6 +96,11 @@ def test_overload_says_when_in_both_ways():
     error = OverloadedError("too much", 250)
     assert unpack(details_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 250
     assert ("grpc-retry-pushback-ms", "250") in trailers(error, to_status(error))
+
+
+def test_missing_head_is_named_as_a_precondition():
+    failure = unpack(details_of(HeadNotFoundError("llama")), error_details_pb2.PreconditionFailure)
+    assert [(violation.type, violation.subject) for violation in failure.violations] == [("HEAD_NOT_FOUND", "llama")]
 
 
 def test_unknown_error_leaks_nothing():

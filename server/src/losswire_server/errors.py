@@ -13,6 +13,12 @@ import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.v1 import ErrorReason
+from losswire_server.heads.errors import (
+    HeadError,
+    HeadMismatchError,
+    HeadNotFoundError,
+    NoSuchHeadError,
+)
 from losswire_server.runs.errors import (
     KeyConflictError,
     RunError,
@@ -130,6 +136,8 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
             return _status(code_pb2.UNAVAILABLE, "the server stops", ErrorReason.ERROR_REASON_STOPPING)
         case RunError():
             return _of_run(error)
+        case HeadError():
+            return _of_head(error)
     text = "internal error; the server's log says more"
     return _status(code_pb2.INTERNAL, text, ErrorReason.ERROR_REASON_INTERNAL)
 
@@ -156,6 +164,20 @@ def _of_run(error: RunError) -> status_pb2.Status:
             return _status(code_pb2.RESOURCE_EXHAUSTED, text, ErrorReason.ERROR_REASON_RUN_QUOTA)
     retry = _retry_info(STORE_RETRY_MILLISECONDS)
     return _status(code_pb2.UNAVAILABLE, text, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE, retry)
+
+
+def _of_head(error: HeadError) -> status_pb2.Status:
+    text = str(error)
+    match error:
+        case NoSuchHeadError():
+            return _status(code_pb2.NOT_FOUND, text, ErrorReason.ERROR_REASON_HEAD_NOT_FOUND)
+        case HeadNotFoundError():
+            details = error_details_pb2.PreconditionFailure()
+            details.violations.add(type="HEAD_NOT_FOUND", subject=_shorten(error.name), description=_shorten(text))
+            return _status(code_pb2.FAILED_PRECONDITION, text, ErrorReason.ERROR_REASON_HEAD_NOT_FOUND, details)
+        case HeadMismatchError():
+            return _status(code_pb2.INVALID_ARGUMENT, text, ErrorReason.ERROR_REASON_HEAD_MISMATCH)
+    return _status(code_pb2.RESOURCE_EXHAUSTED, text, ErrorReason.ERROR_REASON_HEAD_QUOTA)
 
 
 def trailers(error: Exception, status: grpc.Status) -> Sequence[tuple[str, str | bytes]]:
