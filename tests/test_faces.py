@@ -19,6 +19,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "ce_engine": "ce_engine",
     "ce_engine/cpu": "ce_engine.cpu",
     "ce_engine/engine": "ce_engine._batching",
+    "ce_engine/heads": "ce_engine._heads",
     "ce_engine/losses": "ce_engine._plans",
     "ce_engine/sums": "ce_engine._sums",
     "gpu": "ce_engine.gpu",

@@ -2,11 +2,14 @@
 
 import ctypes
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 FOLDER = Path(__file__).parent / "cpu"
 DTYPE_NUMBERS = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native/kernels.cpp
@@ -51,6 +54,17 @@ class Library:
         self.group.argtypes = (*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)
 
 
+class Products:
+    """Products with packed bfloat16 matrices, ``native/bfloat16.cpp``."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self.multiply, self.split = library.multiply_bfloat16, library.split_float32
+        self.multiply.restype = self.split.restype = None
+        self.multiply.argtypes = (ctypes.c_char_p, ctypes.c_int)
+        self.split.argtypes = (*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 4, ctypes.c_int)
+
+
 def runnable() -> list[str]:
     """Names of the libraries that were built and that this CPU can run, best first."""
     can = {"avx512": torch.cpu._is_avx512_supported, "avx2": torch.cpu._is_avx2_supported}  # noqa: SLF001 - no other way
@@ -61,6 +75,11 @@ def runnable() -> list[str]:
 def library() -> Library | None:
     """The library in use: for the instructions that PyTorch uses, which ``ATEN_CPU_CAPABILITY`` can restrict."""
     return _in_use
+
+
+def products() -> Products | None:
+    """Products with bfloat16 matrices, if this CPU has instructions for them and the library in use is for AVX-512."""
+    return _products if _in_use is not None and _in_use.name == "avx512" else None
 
 
 @contextmanager
@@ -81,13 +100,21 @@ def _path(name: str) -> Path:
 
 def _load() -> Library | None:
     name = CAPABILITIES.get(torch.backends.cpu.get_cpu_capability(), "baseline")
-    if not _path(name).exists():
-        return None
+    return _loaded(Library, name, _path(name)) if _path(name).exists() else None
+
+
+def _load_products() -> Products | None:
+    is_supported = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - no other way
+    return _loaded(Products, _path("bfloat16")) if is_supported and _path("bfloat16").exists() else None
+
+
+def _loaded(kind: Callable[..., T], *arguments: object) -> T | None:
     try:
-        return Library(name, _path(name))
+        return kind(*arguments)
     except OSError as error:  # built for another machine, or for another OpenMP than PyTorch's
-        warnings.warn(f"compiled code cannot be loaded; PyTorch's slower operators are used: {error}", stacklevel=2)
+        warnings.warn(f"compiled code cannot be loaded; PyTorch's slower operators are used: {error}", stacklevel=3)
         return None
 
 
 _in_use = _load()
+_products = _load_products()
