@@ -15,6 +15,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
 
 
+def explained(error: BaseException, kind: Kind, row_count: int) -> BaseException:
+    """The engine's error for a lack of memory on the host."""
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
+        return lack_of_memory(kind, row_count)
+    return error
+
+
 def lack_of_memory(kind: Kind, row_count: int) -> OutOfMemoryError:
     dtype = str(kind.dtype).removeprefix("torch.")
     return OutOfMemoryError(f"too little memory is free for {row_count} rows of {kind.class_count} {dtype}")

@@ -74,6 +74,7 @@ class Slab:
         request_count: How many requests its rows are of.
         form: What it has in common with other slabs, if only input and classes differ. Slabs made from it have none.
         tally_bounds: If set, the result has a `Tally` of its rows' losses by these bounds.
+        results_into: Gives the memory for the results of rows that are part of another slab's; fresh memory if None.
         exact: If ``sums`` or ``by_class``, the result has `ExactSums` of its rows, or those of each class too.
     """
 
@@ -87,6 +88,7 @@ class Slab:
     request_count: int = 1
     form: "Form | None" = field(default=None, init=False)
     tally_bounds: tuple[float, ...] | None = field(default=None, init=False)
+    results_into: Callable[[], RowResults] | None = field(default=None, kw_only=True)
     exact: Literal["", "sums", "by_class"] = field(default="", kw_only=True)
 
     def with_grad_into(self, memory: Tensor) -> "Slab":

@@ -17,8 +17,10 @@ import torch
 
 from ce_engine import cpu
 from ce_engine._batching.entries import Entry
-from ce_engine._batching.in_flight import InFlight, Launch, claim, tell
+from ce_engine._batching.futures import tell
+from ce_engine._batching.in_flight import InFlight, Launch, claim
 from ce_engine._batching.launchers import Launcher, launchable, launcher_for
+from ce_engine._batching.parts import Parted
 from ce_engine._batching.queue import FairQueue, LaunchLimits
 from ce_engine._batching.sharing import Sharing
 from ce_engine._errors import DeviceLostError, EngineClosedError, InvalidArgumentError
@@ -40,6 +42,9 @@ class Engine:
     whatever their reductions, weights and callers. A GPU evaluates them together, and a CPU if they are many. Idle
     workers help with a large slab, a millisecond at a time. A result has the same bits in any company. Callers take
     turns by their work. A wrong slab fails alone.
+
+    Small slabs with the same head are evaluated as one tile of rows. A slab of more rows than a tile is evaluated tile
+    by tile: others take turns in between, and workers share it.
 
     Args:
         device: Where slabs are evaluated: ``cpu``, or ``cuda``, where copies overlap computation. The tensors of slabs
@@ -137,6 +142,9 @@ class Engine:
     ) -> "Future[Any]":
         """Queues a slab. Cancelling the future takes the slab out of the queue.
 
+        A slab with a head is evaluated in parts of one tile each. Its future can be cancelled between them, and its
+        deadline holds for each; while a part is evaluated, ``cancel`` returns False, and takes effect after it.
+
         Args:
             slab: From one of the functions in ``ce_engine.slabs``.
             caller: Who asks; callers get equal shares of the work.
@@ -159,6 +167,10 @@ class Engine:
         if self._fault is not None:
             raise DeviceLostError(self._fault)
         entry = Entry(slab, caller, deadline, then)
+        if 0 < entry.tile_rows < entry.rows:
+            parted = Parted(slab, then, self._queue.discard)
+            self._queue.put(*parted.cut(caller, deadline))
+            return parted.future
         self._queue.put(entry)
         entry.future.add_done_callback(partial(self._forget_if_cancelled, weakref.ref(entry)))
         return entry.future
@@ -213,7 +225,7 @@ class Engine:
     def _launch(self, launcher: Launcher, entries: Sequence[Entry]) -> InFlight:
         now = time.monotonic()
         wanted = [entry for entry in entries if claim(entry, now)]
-        if wanted and self._on_launch is not None:
+        if wanted and wanted[0].is_first and self._on_launch is not None:
             tell(self._on_launch, Launch.of(wanted, now))
         return InFlight(launcher, wanted)
 

@@ -1,24 +1,23 @@
 """A launch in flight: what it took from the queue, and how its results get into the callers' futures."""
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ce_engine._batching.entries import Entry
+from ce_engine._batching.futures import tell
 from ce_engine._batching.launchers import Fetch, Launcher
-from ce_engine._errors import DeadlineExceededError, DeviceLostError, OutOfMemoryError
-from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
-from ce_engine._slab import Slab
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
+from ce_engine._errors import DeadlineExceededError, DeviceLostError
+from ce_engine._kernel_rows import present
+from ce_engine._out_of_memory import explained
 
 
 class Launch(NamedTuple):
     """What a launch took from the queue.
+
+    A slab that is evaluated in parts counts as one launch, which takes it when the first part begins.
 
     Attributes:
         rows: Of all its slabs.
@@ -32,8 +31,8 @@ class Launch(NamedTuple):
 
     @classmethod
     def of(cls, entries: Sequence[Entry], now: float) -> "Launch":
-        rows = sum(entry.slab.row_count for entry in entries)
-        requests = sum(entry.slab.request_count for entry in entries)
+        slabs = [entry.slab if entry.whole is None else present(entry.whole.slab) for entry in entries]
+        rows, requests = sum(slab.row_count for slab in slabs), sum(slab.request_count for slab in slabs)
         return cls(rows, requests, [now - entry.arrival for entry in entries])
 
 
@@ -55,6 +54,8 @@ class InFlight:
 
 def claim(entry: Entry, now: float) -> bool:
     """Whether the entry is still wanted. From then on it cannot be cancelled."""
+    if entry.whole is not None:
+        return entry.whole.begin(entry, now)
     try:
         wanted = entry.future.set_running_or_notify_cancel()
     except (InvalidStateError, RuntimeError):  # its owner has settled it
@@ -66,6 +67,9 @@ def claim(entry: Entry, now: float) -> bool:
 
 
 def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[DeviceLostError], None]) -> None:
+    if entry.whole is not None:
+        entry.whole.evaluate(fetch, start, lose_device)
+        return
     try:
         result = entry.slab.result(fetch())
         value = result if entry.then is None else entry.then(result, time.perf_counter() - start)
@@ -73,23 +77,8 @@ def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[Dev
         lose_device(error)  # first: who hears of it here finds that the engine knows it too
         tell(entry.future.set_exception, error)
     except BaseException as error:  # noqa: BLE001 - it goes to the caller, and must not end the engine's thread
-        tell(entry.future.set_exception, _explained(error, entry.slab))
+        tell(entry.future.set_exception, explained(error, entry.kind, entry.rows))
     else:
         tell(entry.future.set_result, value)
     finally:
         del entry, fetch  # an error holds this frame, and would hold itself by the future
-
-
-def _explained(error: BaseException, slab: Slab) -> BaseException:
-    """The engine's error for a lack of memory on the host."""
-    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
-        return lack_of_memory(slab.kind, slab.row_count)
-    return error
-
-
-def tell(listener: Callable[[T], object], value: T) -> None:
-    """Tells somebody outside. No error of theirs, as of a future's callback, may end the engine's thread."""
-    try:
-        listener(value)
-    except BaseException:  # even SystemExit
-        log.exception("a future could not be settled, or a callback failed")

@@ -14,6 +14,7 @@ from ce_engine._memory import CPU
 from ce_engine._slab import Slab
 
 LEAST_MERGED = 4  # slabs: merging two costs more than it saves, merging eight halves the time of 32 x 10
+LEAST_MERGED_HEADS = 2  # with a head: a product of a few rows takes as long, since it reads all weights
 
 LEAST_SHARED = 2**20  # elements: fewer are evaluated within a millisecond, and waking others takes a tenth of that
 
@@ -23,6 +24,8 @@ Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises
 def launch(slab: Slab, run: cpu.Run = cpu.run_alone) -> RowResults:
     """Evaluates a slab on the device of its input; on a CPU ``run`` has compiled code evaluate it."""
     kind, rows, row_count = slab.kind, slab.rows, slab.row_count
+    if slab.results_into is not None:
+        return cpu.evaluate(kind, slab.input, slab.target, rows, row_count, results=slab.results_into())
     if kind.device == CPU:
         return cpu.evaluate(kind, slab.input, slab.target, rows, row_count, slab.grad_into, run)
     from ce_engine import gpu  # needs Triton, which only builds of PyTorch for GPUs include
@@ -105,7 +108,7 @@ class CpuLauncher:
         self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
-        if len(slabs) < LEAST_MERGED:
+        if len(slabs) < (LEAST_MERGED if slabs[0].kind.head is None else LEAST_MERGED_HEADS):
             return [partial(launch, slab, self._run_of(slab)) for slab in slabs]
         return fetches(_merged, slabs, self._on_retry)
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from ce_engine._kernel_rows import Kind
 @dataclass(frozen=True)
 class LaunchLimits:
     """How much may be in one launch. A slab of more than a quarter of the bytes is launched alone.
+
+    Slabs with a head may have a tile's rows together.
 
     Attributes:
         rows: Of all slabs together.
@@ -59,8 +61,8 @@ class FairQueue:
             self._forget_discarded()
             return self._rows
 
-    def put(self, entry: Entry) -> None:
-        """Queues an entry.
+    def put(self, *entries: Entry) -> None:
+        """Queues an entry, or all parts of one slab.
 
         Raises:
             EngineClosedError: The queue takes no more entries.
@@ -70,21 +72,25 @@ class FairQueue:
             if self._closed:
                 raise EngineClosedError("the engine was closed")
             self._forget_discarded()
-            self._check_room(entry)
-            self._add(entry)
-            self._changed.notify()
+            self._check_room(entries)
+            for entry in entries:
+                self._add(entry)
+            self._changed.notify(len(entries))
 
-    def _check_room(self, entry: Entry) -> None:
+    def _check_room(self, entries: Sequence[Entry]) -> None:
         # A slab without rows counts as one row. A large one counts as half the queue at most, so that others have room.
-        entry.size = max(1, min(entry.rows, self._max_rows // 2))
-        count, free = entry.size, self._max_rows - self._rows
-        line = self._lines.get(entry.caller)
+        rows = sum(entry.rows for entry in entries)
+        count, free = max(1, min(rows, self._max_rows // 2)), self._max_rows - self._rows
+        line = self._lines.get(entries[0].caller)
         held = 0 if line is None else line.rows
         if self._rows and held + count > free:
             raise QueueFullError(
-                f"{self._rows} rows wait, {held} of them this caller's: no room for {entry.rows} more, "
+                f"{self._rows} rows wait, {held} of them this caller's: no room for {rows} more, "
                 f"since a caller gets no more of the {self._max_rows} than are left free"
             )
+        for entry in entries:
+            entry.size = count if len(entries) == 1 else min(entry.rows, count)
+            count -= entry.size
 
     def discard(self, entry: Entry) -> None:
         """Removes an entry that was cancelled, if it still waits: now, or before the next operation on the queue.
@@ -104,7 +110,8 @@ class FairQueue:
             entry = self._discarded.popleft()
             if entry in self._entries:
                 self._remove(entry, work=0)
-                _tell_of_cancellation(entry.future)
+                if entry.whole is None:
+                    _tell_of_cancellation(entry.future)
 
     def take(self, *, wait: bool = True) -> list[Entry] | None:
         """The entries of the next launch, or None after the last.
@@ -151,7 +158,15 @@ class FairQueue:
         return max(0.0, oldest.arrival + self._limits.delay_seconds - time.monotonic())
 
     def _merges(self, entry: Entry) -> bool:
+        if entry.tile_rows:
+            return entry.whole is None and entry.rows < min(entry.tile_rows, self._limits.rows)
         return entry.rows < self._limits.rows and 4 * entry.nbytes <= self._limits.bytes
+
+    def _is_too_much(self, leader: Entry, rows: int, nbytes: int) -> bool:
+        """For a launch. Slabs with a head fill a tile, whatever their bytes."""
+        if leader.tile_rows:
+            return rows > min(leader.tile_rows, self._limits.rows)
+        return rows > self._limits.rows or nbytes > self._limits.bytes
 
     def _presses(self, entry: Entry) -> bool:
         """Whether no launch waits while this entry does: it is launched alone, or soon too late."""
@@ -169,7 +184,7 @@ class FairQueue:
             rows, nbytes = leader.rows, leader.nbytes
             for entry in self._companions(leader.alike):
                 rows, nbytes = rows + entry.rows, nbytes + entry.nbytes
-                if rows > self._limits.rows or nbytes > self._limits.bytes:
+                if self._is_too_much(leader, rows, nbytes):
                     break
                 entries.append(entry)
                 self._remove(entry, entry.work)

@@ -37,8 +37,10 @@ def evaluate(
     row_count: int,
     grad_into: Tensor | None = None,
     run: Run = run_alone,
+    results: RowResults | None = None,
 ) -> RowResults:
-    results = RowResults.allocate(kind, input.shape, row_count, grad_into)
+    if results is None:
+        results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
         return results
     if kind.loss == "linear_cross_entropy":
