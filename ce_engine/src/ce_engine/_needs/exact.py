@@ -34,7 +34,7 @@ def _by_class(form: Form) -> int:
     places = rows * (PLACE_BYTES if library() else PLACE_BYTES + SORTED_BYTES)
     most_classes = 2 if form.is_elementwise else form.class_count
     of_part = exact_result_bytes(form) if form.row_count > rows else 0  # beside those of parts before
-    of_classes = CLASS_BYTES * min(most_classes, form.input.element_count) + FOUND_BYTES * _classes(form)
+    of_classes = CLASS_BYTES * min(most_classes, form.number_count) + FOUND_BYTES * _classes(form)
     return _rows_classes(form) + places + of_classes + of_part
 
 

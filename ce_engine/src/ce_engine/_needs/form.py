@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from ce_engine._heads.head import Head
 from ce_engine._kernel_rows import ELEMENTWISE
 
 
@@ -44,6 +45,7 @@ class Form(NamedTuple):
     loss: str
     input: TensorForm
     target: TensorForm
+    head: Head | None = None
     weight: TensorForm | str | None = None
     sample_weight: TensorForm | None = None
     pos_weight: TensorForm | None = None
@@ -75,7 +77,14 @@ class Form(NamedTuple):
     @property
     def class_count(self) -> int:
         shape = self.input.shape
+        if self.head is not None:
+            return self.head.class_count
         return 1 if self.is_elementwise else shape[1 if len(shape) > 1 else 0]
+
+    @property
+    def number_count(self) -> int:
+        """Numbers of outputs with one for each class, or element of a binary loss."""
+        return self.input.element_count if self.head is None else self.row_count * self.class_count
 
     @property
     def positions(self) -> int:
@@ -83,11 +92,15 @@ class Form(NamedTuple):
         shape = self.input.shape
         if self.is_elementwise:
             return self.input.element_count
+        if self.head is not None:
+            return self.row_count
         return math.prod(shape[2:]) if len(shape) > 2 else math.prod(shape[:-1])
 
     @property
     def row_count(self) -> int:
         shape = self.input.shape
+        if self.head is not None:
+            return math.prod(shape[:-1])
         return (
             self.input.element_count
             if self.is_elementwise

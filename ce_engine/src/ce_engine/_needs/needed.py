@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ce_engine._heads.logits import tile_rows
 from ce_engine._libraries import library
 from ce_engine._needs.exact import exact_result_bytes, exact_work_bytes
 from ce_engine._needs.form import Form, TensorForm
@@ -63,8 +64,8 @@ def memory_needed(
         grad_into: Whether the gradient is written into the caller's memory.
         threads: That may evaluate it: an engine's workers times its PyTorch threads; if None, PyTorch's in this thread.
         max_batch_bytes: Of the engine.
-        **arguments: The loss's other arguments, with a `TensorForm` in place of each tensor; and ``exact``, as
-            `Slab.exact`.
+        **arguments: The loss's other arguments, with a `TensorForm` in place of each tensor, but with the ``head``
+            itself, whose own memory is not counted; and ``exact``, as `Slab.exact`.
     """
     form = Form(loss, input, target, **{name: x for name, x in arguments.items() if name not in WITHOUT_MEMORY})
     planning = Planning.of(form)
@@ -72,6 +73,12 @@ def memory_needed(
     work = work_bytes(form, threads=torch.get_num_threads() if threads is None else threads)
     exact = exact_work_bytes(form)
     work = max(work, exact) if library() else work + exact  # PyTorch's operators keep their intermediate memory
-    if 4 * input.nbytes <= max_batch_bytes:  # it may be merged, from and to copies
+    if _may_be_merged(form, max_batch_bytes):  # it may be merged, from and to copies
         work += input.nbytes + target.nbytes + planning.kept + results
     return MemoryNeeded(planning.kept + planning.more, planning.kept, work, results)
+
+
+def _may_be_merged(form: Form, max_batch_bytes: int) -> bool:
+    if form.head is not None:
+        return form.row_count < tile_rows(form.head)
+    return 4 * form.input.nbytes <= max_batch_bytes

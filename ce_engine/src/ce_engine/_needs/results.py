@@ -10,9 +10,9 @@ def result_bytes(form: Form, *, grad_into: bool) -> int:
     of_rows = [form.compute_bytes, *(form.compute_bytes for name in ("lse", "entropy") if name in form.outputs)]
     of_rows += [8, 1] if "predictions" in form.outputs else []  # predictions, and whether they are correct
     of_elements = [form.compute_bytes for name in ("probabilities", "log_probabilities") if name in form.outputs]
-    return sum(_allocated(form.row_count * size) for size in of_rows) + sum(
-        _allocated(form.input.element_count * size) for size in (grad_bytes, *of_elements)
-    )
+    grad = _allocated(form.input.element_count * grad_bytes)
+    of_classes = sum(_allocated(form.number_count * size) for size in of_elements)
+    return sum(_allocated(form.row_count * size) for size in of_rows) + grad + of_classes
 
 
 def _allocated(nbytes: int) -> int:

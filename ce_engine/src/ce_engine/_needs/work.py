@@ -4,6 +4,7 @@ import torch
 
 from ce_engine._libraries import library
 from ce_engine._needs.form import Form
+from ce_engine._needs.head import tiles_bytes
 from ce_engine._rows import BLOCK_BYTES
 
 LANE_BYTES = 64  # as in native/vectors/lanes.h
@@ -19,6 +20,8 @@ def work_bytes(form: Form, *, threads: int) -> int:
     """Bytes beside input, plan and results while a slab is evaluated by so many threads."""
     if not form.input.element_count:
         return 0
+    if form.head is not None:
+        return _of_classes(form) + tiles_bytes(form, form.head, threads=threads)
     kernels = _operators(form, threads) if library() is None else _compiled(form, threads)
     return _copies(form) + _of_classes(form) + kernels
 

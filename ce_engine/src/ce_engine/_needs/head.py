@@ -1,0 +1,40 @@
+"""Memory of the work on hidden states: a tile of logits, and what is made of the tile's hidden states."""
+
+from ce_engine._heads.head import Head
+from ce_engine._heads.logits import tile_rows
+from ce_engine._heads.padding import padded_columns, padded_rows
+from ce_engine._libraries import library
+from ce_engine._needs.form import Form
+from ce_engine._rows import BLOCK_BYTES
+
+STATES, NORMED_STATES = 3, 8  # tensors of a tile's hidden states, in `_heads.logits` and `_heads.norms`
+SCALE_BYTES = 16  # of a row's scale, divided by the temperature
+STEP_BYTES = 128  # as in native/vectors/lanes.h
+COLUMN_BYTES = 2**19  # of a thread that computes several rows of few classes at a time
+SOFTMAX_BLOCKS = 8  # of PyTorch's operators, with the gradient of a block of logits
+ROW_BYTES = 40
+
+
+def tiles_bytes(form: Form, head: Head, *, threads: int) -> int:
+    """Bytes of the tiles that so many threads evaluate at a time."""
+    rows = min(padded_rows(form.row_count), tile_rows(head))
+    tiles = min(threads, -(-form.row_count // rows))
+    logits = padded_columns(head.class_count) * form.compute_bytes
+    states = (STATES if head.norm is None else NORMED_STATES) * padded_columns(head.width) * form.compute_bytes
+    tile = rows * (logits + states + SCALE_BYTES)
+    return tiles * tile + _softmax_bytes(form, head, rows, threads) + _copies(form)
+
+
+def _softmax_bytes(form: Form, head: Head, rows: int, threads: int) -> int:
+    row = head.class_count * form.compute_bytes
+    block = max(row, min(rows * row, BLOCK_BYTES * threads))
+    if library() is None:
+        return threads * (SOFTMAX_BLOCKS * block + ROW_BYTES * rows)
+    is_converted = not form.has_classes and form.target.dtype is not form.compute_dtype
+    return threads * (row + STEP_BYTES + min(COLUMN_BYTES, 2 * rows * row) + is_converted * block)
+
+
+def _copies(form: Form) -> int:
+    """Inputs and targets whose rows do not lie one after the other."""
+    tensors = (form.input,) if form.has_classes else (form.input, form.target)
+    return sum(x.nbytes for x in tensors if not x.is_contiguous)
