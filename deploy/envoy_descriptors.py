@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.rpc import error_details_pb2, status_pb2
 
-from losswire.v1 import loss_service_pb2, run_service_pb2
+from losswire.v1 import head_service_pb2, loss_service_pb2, run_service_pb2
 
 FILE = Path(__file__).parent / "envoy/losswire.binpb"
 
@@ -23,7 +23,7 @@ def main() -> None:
 def descriptors() -> FileDescriptorSet:
     """The contract and the details of errors, each file after those that it imports."""
     found: dict[str, Any] = {}
-    for module in (loss_service_pb2, run_service_pb2, status_pb2, error_details_pb2):
+    for module in (loss_service_pb2, run_service_pb2, head_service_pb2, status_pb2, error_details_pb2):
         found |= {file.name: file for file in _with_imports(module.DESCRIPTOR)}
     return FileDescriptorSet(file=[FileDescriptorProto.FromString(file.serialized_pb) for file in found.values()])
 

@@ -64,9 +64,13 @@ ROWS: Mapping[str, tuple[Look, ...]] = {
         *(Look("builds", "table", width=8), Look("uptime", "stat", width=4, split=("instance",))),
         *(Look("processes", "stat", width=4, nothing="one"), Look("process_restarts", nothing="one process")),
     ),
+    "Heads": (
+        *(Look("heads", width=6), Look("head_bytes", width=9), Look("head_registrations", width=9)),
+        *(Look("head_evictions", width=12), Look("head_misses", width=12)),
+    ),
     "Security": (Look("unauthenticated"), Look("failed_reloads", warn=1e-9)),
 }
-CLOSED = {"Runs", "GPU", "Security"}  # not everybody has them
+CLOSED = {"Runs", "Heads", "GPU", "Security"}  # not everybody has them
 
 
 def dashboard() -> build.Dashboard:

@@ -13,19 +13,25 @@ import ce_engine
 from losswire_server.calls.admission import Admission
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Workplace
+from losswire_server.calls.heads import HeadCalls
 from losswire_server.calls.latest_runs import LatestRuns
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.packs import Packs
+from losswire_server.calls.registration import Registration
 from losswire_server.calls.runs import RunCalls
 from losswire_server.calls.streams.flow import Streams
 from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
 from losswire_server.calls.warm_up import warm_up
+from losswire_server.heads.loading import load_into
+from losswire_server.heads.registry import Heads
+from losswire_server.heads.uploads import Uploads
 from losswire_server.memory.leases import Leases
 from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.devices import show_device
 from losswire_server.metrics.evaluations import EvaluationMetrics
+from losswire_server.metrics.heads import HeadMetrics
 from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.limits import show_limits
 from losswire_server.metrics.resources import Use, show_build, show_memory
@@ -34,11 +40,13 @@ from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.metrics.series.losses import LossMetrics
 from losswire_server.metrics.stages import StageMetrics
 from losswire_server.rpc.capabilities import capabilities, limits_by_name, with_caller_limits
+from losswire_server.rpc.head_service import HeadService
 from losswire_server.rpc.run_service import RunService
 from losswire_server.rpc.service import LossService
 from losswire_server.runs.absent import NO_RUNS
 from losswire_server.runs.quotas import Quotas
 from losswire_server.settings import Settings
+from losswire_server.settings.heads import RESUME_SECONDS
 from losswire_server.settings.reading import WrongSettingsError
 from losswire_server.supervision.plan import needs_supervisor
 
@@ -66,6 +74,7 @@ class Backend:
         scrapes: Answers scrapers of the metrics.
         service: Answers calls.
         run_service: Answers calls about runs.
+        head_service: Answers calls about heads.
 
     Raises:
         WrongSettingsError: PyTorch has no such device, or the settings are those of several processes.
@@ -111,6 +120,8 @@ class Backend:
         )
         self._run_calls = RunCalls(self._runs)
         self.run_service = RunService(self._run_calls)
+        self._heads_folder = settings.heads
+        self.head_service = self._make_head_service(settings, HeadMetrics(registry))
 
     @property
     def runs_told(self) -> str | None:
@@ -125,6 +136,15 @@ class Backend:
         """
         if self._runs is not None:
             self._runs.open()
+
+    def load_heads(self) -> None:
+        """Loads the heads that the operator gives, which may take seconds. Call it once, before calls are taken.
+
+        Raises:
+            UnusableHeadsError: One of them cannot be used.
+        """
+        if self._heads is not None and self._heads_folder is not None:
+            load_into(self._heads, self._heads_folder)
 
     def watch_runs(self) -> None:
         """Keeps the metrics of runs up to date with what other servers do. Call it in the event loop, once."""
@@ -158,6 +178,7 @@ class Backend:
         """
         self._leases.end()
         self._run_calls.end()
+        self._registration.end()
         try:
             if stop_calls is not None:
                 await stop_calls()
@@ -195,6 +216,15 @@ class Backend:
             )
         except ce_engine.InvalidArgumentError as error:  # settings have checked the numbers, not the machine
             raise WrongSettingsError(str(error)) from error
+
+    def _make_head_service(self, settings: Settings, metrics: HeadMetrics) -> HeadService:
+        heads = Heads(settings.most_head_bytes, settings.max_heads, metrics)
+        metrics.show(heads)
+        self._heads = heads if settings.holds_heads else None
+        calls = HeadCalls(self._heads, may_register=settings.allow_head_registration)
+        uploads = Uploads(heads, RESUME_SECONDS)
+        self._registration = Registration(calls, uploads, self.admission, self._readers, metrics)
+        return HeadService(calls, self._registration)
 
     def _show_resources(self, registry: CollectorRegistry, settings: Settings) -> None:
         admission, regions = self.admission, self._regions

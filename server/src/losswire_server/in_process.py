@@ -54,6 +54,7 @@ class InProcess:
         self._tracing = tracing_of(chosen)
         self._backend = Backend(chosen, self.registry)
         self._backend.open_runs()
+        self._backend.load_heads()
         self._account = Account(CallerLimits.of(chosen))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="losswire-in-process", daemon=True)
@@ -91,9 +92,9 @@ class InProcess:
         self._loop.close()
 
     def _method(self, name: str) -> Any:
-        """The RPC of that name, of either service."""
-        service = self._backend.service
-        return getattr(service if hasattr(service, name) else self._backend.run_service, name)
+        """The RPC of that name, of any service."""
+        services = self._backend.service, self._backend.run_service, self._backend.head_service
+        return getattr(next(service for service in services if hasattr(service, name)), name)
 
     async def _traced(
         self, method: str, answer: Callable[[Caller], Awaitable[T]], timeout: float, metadata: Metadata

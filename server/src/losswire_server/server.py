@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 import ce_engine
-from losswire.v1 import loss_service_pb2, run_service_pb2
+from losswire.v1 import head_service_pb2, loss_service_pb2, run_service_pb2
 from losswire_server.backend import Backend
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.metrics.calls import RpcMetrics
@@ -37,6 +37,7 @@ from losswire_server.tracing.call_trace import tracing_of
 SERVICES = (
     loss_service_pb2.DESCRIPTOR.services_by_name["LossService"],
     run_service_pb2.DESCRIPTOR.services_by_name["RunService"],
+    head_service_pb2.DESCRIPTOR.services_by_name["HeadService"],
 )
 NAMES = tuple(service.full_name for service in SERVICES)
 
@@ -116,6 +117,7 @@ class Server:
             self._check_address()
             await asyncio.to_thread(self._backend.open_runs)
             self._backend.watch_runs()
+            await asyncio.to_thread(self._backend.load_heads)
             await self._warm_up()
             await self._start_grpc_server()
         except BaseException:
@@ -207,6 +209,7 @@ class Server:
         edge = Edge(metrics, self._access_log, self._waits, self._backend.stages, self._gate, guard, self._tracing)
         self._backend.service.add_to(server, edge)
         self._backend.run_service.add_to(server, edge)
+        self._backend.head_service.add_to(server, edge)
         self._health.add_to(server, self._waits)
         if self._entrance.tells_contract:
             names = (*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME)

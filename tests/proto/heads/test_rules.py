@@ -1,6 +1,7 @@
 """The form of a head and of its names."""
 
 import math
+from typing import cast
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_right_head_passes(head):
             "norm.kind",
             "expected one of NORM_KIND_RMS, NORM_KIND_LAYER, got",
         ),
-        (make_head(norm=v1.Norm(kind=7)), "norm.kind", "got number 7"),
+        (make_head(norm=v1.Norm(kind=cast("v1.NormKind.ValueType", 7))), "norm.kind", "got number 7"),
         (make_head(norm=v1.Norm(kind=RMS, eps=-1.0)), "norm.eps", "expected a finite number of at least 0, got -1.0"),
         (make_head(norm=v1.Norm(kind=RMS, eps=math.nan)), "norm.eps", "got nan"),
         (make_head(norm=v1.Norm(kind=RMS, eps=math.inf)), "norm.eps", "got inf"),

@@ -7,9 +7,26 @@ from losswire import v1
 from losswire.heads.content import digest, tensors_of, without_elements
 from losswire_server.heads.building import build, bytes_of, form_of
 from losswire_server.heads.held import Held
+from losswire_server.heads.observer import Outcome
 from losswire_server.heads.registry import Heads
 
 CLASSES, WIDTH = 5, 3
+
+
+class Told:
+    """Remembers what happened to heads."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def came(self, outcome: Outcome) -> None:
+        self.events.append(outcome)
+
+    def evicted(self) -> None:
+        self.events.append("evicted")
+
+    def missed(self) -> None:
+        self.events.append("missed")
 
 
 def a_message(seed: int = 0, *, dtype: torch.dtype = torch.float32, norm: str = "", bias: bool = False) -> v1.Head:
@@ -27,6 +44,8 @@ def a_message(seed: int = 0, *, dtype: torch.dtype = torch.float32, norm: str = 
     if norm:
         head.norm.kind, head.norm.eps = v1.NormKind.Value(f"NORM_KIND_{norm.upper()}"), 1e-5
         fill(head.norm.weight, WIDTH)
+        if norm == "layer":
+            fill(head.norm.bias, WIDTH)
     return head
 
 

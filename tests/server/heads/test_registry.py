@@ -10,7 +10,7 @@ from losswire_server.errors import NotPermittedError, NotServedError
 from losswire_server.heads.absent import NO_HEADS
 from losswire_server.heads.errors import HeadNotFoundError, HeadQuotaError, NoSuchHeadError
 from losswire_server.heads.registry import MOST_ALIASES, Heads
-from tests.server.heads.making import a_head, a_message, add
+from tests.server.heads.making import Told, a_head, a_message, add
 
 SIZE = a_head(a_message()).nbytes
 UNKNOWN = "0" * 64
@@ -35,12 +35,12 @@ def test_head_is_used_by_digest_and_alias():
 
 
 def test_missing_head_is_told():
-    missed = []
-    heads = make(on_miss=lambda: missed.append(1))
+    told = Told()
+    heads = make(observer=told)
     with pytest.raises(HeadNotFoundError, match="does not hold the head 'llama'") as caught:
         heads.use("llama", "spec.linear_cross_entropy.head")
     assert caught.value.name == "llama"
-    assert missed == [1]
+    assert told.events == ["missed"]
     with pytest.raises(HeadNotFoundError):
         heads.digest(UNKNOWN)
     assert heads.find(UNKNOWN) is None
@@ -64,13 +64,13 @@ def test_same_head_is_held_once():
 
 @pytest.mark.parametrize("limits", [{"heads": 3}, {"heads": 100, "of_bytes": 3 * SIZE}])
 def test_longest_unused_makes_room(limits):
-    evicted = []
-    heads = make(on_evict=lambda: evicted.append(1), **limits)
+    told = Told()
+    heads = make(observer=told, **limits)
     first, second, third = (add(heads, seed).digest for seed in range(3))
     heads.use(first, "f")
     fourth = add(heads, 3).digest
     assert digests(heads) == {first, third, fourth}
-    assert evicted == [1]
+    assert told.events == ["evicted"]
     with pytest.raises(HeadNotFoundError):
         heads.use(second, "f")
     fifth = add(heads, 4).digest

@@ -130,9 +130,9 @@ def test_wrong_settings_end_with_2(arguments, said, capfd, monkeypatch):
     assert_refused(arguments, said, capfd)
 
 
-TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection", "runs"}
+TEXTS = {"config", "device", "host", "metrics_host", "log_level", "log_format", "reflection", "runs", "heads"}
 TEXTS |= {"tls_certificate", "tls_private_key", "tls_client_ca", "tokens"}
-FLAGS = {"insecure", "metrics", "tracing"}
+FLAGS = {"insecure", "metrics", "tracing", "allow_head_registration"}
 NUMBERS = [name for name in Settings.model_fields if name not in TEXTS | FLAGS]
 
 

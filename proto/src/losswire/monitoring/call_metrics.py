@@ -8,10 +8,11 @@ from losswire.monitoring.metric import Metric, Values
 
 _METHOD: Mapping[str, Values] = {
     "grpc_type": ("unary", "client_stream", "server_stream", "bidi_stream"),
-    "grpc_service": ("losswire.v1.LossService", "losswire.v1.RunService"),
+    "grpc_service": ("losswire.v1.LossService", "losswire.v1.RunService", "losswire.v1.HeadService"),
     "grpc_method": (
         *("Evaluate", "BatchEvaluate", "EvaluateStream", "GetCapabilities", "LeaseSharedMemory"),
         *("CreateRun", "GetRun", "ListRuns", "ListRunKeys", "FindMissingKeys", "WatchRun", "FinishRun", "DeleteRun"),
+        *("RegisterHead", "GetHead", "ListHeads", "SetHeadAlias", "DeleteHead"),
     ),
 }
 

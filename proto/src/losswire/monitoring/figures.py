@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from losswire.monitoring.figure import Figure
 from losswire.monitoring.loss_figures import LOSSES
-from losswire.monitoring.resource_figures import BATCHING, GPU, SATURATION, SECURITY
+from losswire.monitoring.resource_figures import BATCHING, GPU, HEADS, SATURATION, SECURITY
 from losswire.monitoring.run_figures import RUNS
 from losswire.monitoring.service_figures import ERRORS, LATENCY, SERVERS, STAGES, TRAFFIC
 
@@ -16,6 +16,7 @@ SECTIONS: Mapping[str, tuple[Figure, ...]] = {
     "Latency": LATENCY,
     "Where the time goes": STAGES,
     "Batching": BATCHING,
+    "Heads": HEADS,
     "GPU": GPU,
     "Security": SECURITY,
     "Losses": LOSSES,

@@ -8,4 +8,5 @@ CODES = (
 ERROR_CODES = ("DataLoss", "DeadlineExceeded", "Internal", "Unavailable", "Unimplemented", "Unknown")  # OpenTelemetry's
 STAGES = ("admission", "receive", "queue", "stage_in", "compute", "commit", "reply")
 RUN_OUTCOMES = ("counted", "repeat", "conflict", "refused")
+HEAD_OUTCOMES = ("registered", "known", "quota", "mismatch")
 TRANSPORTS = ("unary", "pack", "stream", "shared_memory")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from losswire.monitoring.call_metrics import CALLS, SECURITY
 from losswire.monitoring.evaluation_metrics import EVALUATIONS, LOSS_SUMS
 from losswire.monitoring.metric import Metric
-from losswire.monitoring.resource_metrics import LAUNCHES, MEMORY, PROCESSES
+from losswire.monitoring.resource_metrics import HEADS, LAUNCHES, MEMORY, PROCESSES
 from losswire.monitoring.run_metrics import RUNS
 
 FAMILIES: Mapping[str, tuple[Metric, ...]] = {
@@ -15,6 +15,7 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
     "Runs": RUNS,
     "Launches": LAUNCHES,
     "Memory and devices": MEMORY,
+    "Heads": HEADS,
     "Processes": PROCESSES,
     "Security": SECURITY,
 }

@@ -1,4 +1,4 @@
-"""Figures of what a service has and uses: memory, queues, devices; and of who may call."""
+"""Figures of what a service has and uses: memory, queues, devices, heads; and of who may call."""
 
 from losswire.monitoring.expressions import Rate, Ratio, Value, mean
 from losswire.monitoring.figure import Curve, Figure, one
@@ -80,6 +80,38 @@ SATURATION = (
         "bytes",
         "Resident memory of the server's processes.",
         Value("process_resident_memory_bytes"),
+    ),
+)
+
+HEADS = (
+    one("heads", "Heads", "count", "Heads that servers hold.", Value("losswire_heads")),
+    Figure(
+        "head_bytes",
+        "Memory of heads",
+        "bytes",
+        "Memory of heads and of those on their way, and the most that it may be.",
+        (Curve("heads", Value("losswire_head_bytes")), Curve("budget", Value("losswire_head_limit_bytes"))),
+    ),
+    one(
+        "head_registrations",
+        "Registrations of heads",
+        "per second",
+        "Heads that callers registered, by what came of it.",
+        Rate("losswire_head_registrations_total", ("outcome",)),
+    ),
+    one(
+        "head_evictions",
+        "Evictions of heads",
+        "per second",
+        "Heads that made room for others.",
+        Rate("losswire_head_evictions_total"),
+    ),
+    one(
+        "head_misses",
+        "Missing heads",
+        "per second",
+        "Requests for a head that the server lacked. Many of them, with evictions, say that there is too little room.",
+        Rate("losswire_head_misses_total"),
     ),
 )
 

@@ -1,8 +1,9 @@
-"""Metrics of the engine's launches, of memory, devices and processes."""
+"""Metrics of the engine's launches, of memory, devices, heads and processes."""
 
 from collections.abc import Mapping
 
 from losswire.monitoring.buckets import COUNTS, PACK_COUNTS
+from losswire.monitoring.labels import HEAD_OUTCOMES
 from losswire.monitoring.metric import Metric, Values
 
 _DEVICE: Mapping[str, Values] = {"device": None}
@@ -56,6 +57,21 @@ MEMORY = (
         _DEVICE,
         only="with a GPU",
     ),
+)
+
+HEADS = (
+    Metric("losswire_heads", "gauge", "heads", "Heads that the server holds."),
+    Metric("losswire_head_bytes", "gauge", "bytes", "Memory of heads, and room for those on their way."),
+    Metric("losswire_head_limit_bytes", "gauge", "bytes", "Memory that heads may take."),
+    Metric(
+        "losswire_head_registrations_total",
+        "counter",
+        "heads",
+        "Heads that callers registered: new ones, known ones, ones without room, and ones of another digest.",
+        {"outcome": HEAD_OUTCOMES},
+    ),
+    Metric("losswire_head_evictions_total", "counter", "heads", "Heads that made room for others."),
+    Metric("losswire_head_misses_total", "counter", "requests", "Requests for a head that the server lacked."),
 )
 
 PROCESSES = (

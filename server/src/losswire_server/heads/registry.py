@@ -10,6 +10,7 @@ from losswire.heads.rules import is_digest
 from losswire_server.errors import NotPermittedError
 from losswire_server.heads.errors import HeadNotFoundError, HeadQuotaError, NoSuchHeadError
 from losswire_server.heads.held import IDLE_REFERENCES, Entry, Held
+from losswire_server.heads.observer import UNSEEN, Observer
 
 MOST_ALIASES = 64  # of a head
 
@@ -35,21 +36,13 @@ class Heads:
     Args:
         max_bytes: The most memory that all take, with those that are deleted and still in use.
         max_heads: The most heads.
-        on_evict: Is told of each head that made room.
-        on_miss: Is told of each request for a head that is not here.
+        observer: Is told of heads that made room, and of heads that were missed.
     """
 
-    def __init__(
-        self,
-        max_bytes: int,
-        max_heads: int,
-        on_evict: Callable[[], object] = lambda: None,
-        on_miss: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, max_bytes: int, max_heads: int, observer: Observer = UNSEEN) -> None:
         self.max_bytes = max_bytes
         self.max_heads = max_heads
-        self._on_evict = on_evict
-        self._on_miss = on_miss
+        self._observer = observer
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}  # who was used last is last
         self._aliases: dict[str, str] = {}
@@ -74,7 +67,7 @@ class Heads:
             if entry is not None:
                 self._entries[entry.digest] = self._entries.pop(entry.digest)
                 return entry.head
-        self._on_miss()
+        self._observer.missed()
         raise HeadNotFoundError(name)
 
     def digest(self, name: str) -> str:
@@ -219,7 +212,7 @@ class Heads:
             raise self._too_much(nbytes)
         for entry in leaving:
             self._remove(entry)
-            self._on_evict()
+            self._observer.evicted()
 
     def _too_much(self, nbytes: int) -> HeadQuotaError:
         if nbytes > self.max_bytes:

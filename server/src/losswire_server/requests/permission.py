@@ -17,11 +17,15 @@ class Permission(NamedTuple):
         losses: Names of losses; None for all.
         series: Patterns that a series must match one of, as in ``team/*``; None for any series.
         runs: Patterns that the name of a run must match one of; None for any run.
+        heads: Patterns that the digest or alias of a head must match one of; None for any head.
+        registers_heads: Whether it may register, name and delete heads.
     """
 
     losses: Collection[str] | None = None
     series: Sequence[str] | None = None
     runs: Sequence[str] | None = None
+    heads: Sequence[str] | None = None
+    registers_heads: bool = True
 
     def check(self, loss: str, series: str) -> None:
         """Checks a request by its loss, which may be empty if the request is wrong, and its series.
@@ -50,6 +54,29 @@ class Permission(NamedTuple):
             allowed = ", ".join(self.runs or ()) or "none"
             came = one_line(run, MOST_SHOWN)
             raise NotPermittedError(f"run: expected one that this caller may use, {allowed}; got {came}")
+
+    def permits_head(self, head: str) -> bool:
+        return self.heads is None or any(fnmatchcase(head, pattern) for pattern in self.heads)
+
+    def check_head(self, head: str, field: str) -> None:
+        """Checks the digest or alias by which a caller names a head.
+
+        Raises:
+            NotPermittedError: This caller may not use it.
+        """
+        if not self.permits_head(head):
+            allowed = ", ".join(self.heads or ()) or "none"
+            came = one_line(head, MOST_SHOWN)
+            raise NotPermittedError(f"{field}: expected a head that this caller may use, {allowed}; got {came}")
+
+    def check_registers_heads(self) -> None:
+        """Checks whether the caller may register, name and delete heads.
+
+        Raises:
+            NotPermittedError: It may not.
+        """
+        if not self.registers_heads:
+            raise NotPermittedError("expected a caller that may register, name and delete heads")
 
 
 ANYTHING = Permission()

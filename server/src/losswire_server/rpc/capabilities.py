@@ -12,6 +12,7 @@ from losswire.losses import LOSSES, OUTPUTS
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.calls.runs import MOST_REQUEST_KEYS
 from losswire_server.settings import Settings
+from losswire_server.settings.heads import RESUME_SECONDS
 
 
 def capabilities(
@@ -49,6 +50,16 @@ def capabilities(
             max_queue_rows=settings.max_queue_rows,
         ),
         run_limits=_run_limits(settings) if settings.runs else None,
+        head_limits=_head_limits(settings) if settings.holds_heads else None,
+    )
+
+
+def _head_limits(settings: Settings) -> v1.HeadLimits:
+    return v1.HeadLimits(
+        max_bytes=settings.most_head_bytes,
+        max_heads=settings.max_heads,
+        may_register=settings.allow_head_registration,
+        resume_seconds=RESUME_SECONDS,
     )
 
 

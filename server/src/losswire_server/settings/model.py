@@ -11,6 +11,7 @@ from losswire_server.settings.addresses import Addresses
 from losswire_server.settings.batching import Batching
 from losswire_server.settings.callers import Callers
 from losswire_server.settings.connections import Connections
+from losswire_server.settings.heads import HeldHeads
 from losswire_server.settings.operation import Operation
 from losswire_server.settings.processes import Processes
 from losswire_server.settings.runs import KeptRuns
@@ -22,7 +23,17 @@ MOST_FILE_BYTES = 2**20
 
 # --help tells of the last group first.
 class Settings(
-    Operation, KeptRuns, Batching, Processes, Callers, Connections, Sizes, Security, Addresses, BaseSettings
+    Operation,
+    KeptRuns,
+    HeldHeads,
+    Batching,
+    Processes,
+    Callers,
+    Connections,
+    Sizes,
+    Security,
+    Addresses,
+    BaseSettings,
 ):
     """Serves PyTorch's cross-entropy family over gRPC.
 

@@ -65,6 +65,7 @@ def _part(settings: Settings, device: str, processes: int) -> Settings:
         "processes": 1,
         "device": device,
         "engine_workers": settings.engine_workers or workers,
+        "head_bytes": settings.most_head_bytes // processes,
         "access_log_per_second": -(-settings.access_log_per_second // processes),
         **{name: getattr(settings, name) // processes for name in DIVIDED},
     }

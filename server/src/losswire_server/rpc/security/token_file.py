@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from losswire.losses import LOSSES
 from losswire_server.calls.limits import CallerLimits
+from losswire_server.requests.permission import Permission
 from losswire_server.settings.callers import Share
 from losswire_server.settings.reading import WrongSettingsError
 from losswire_server.settings.types import Rate, Whole
@@ -46,6 +47,8 @@ class Entry(BaseModel):
     losses: tuple[str, ...] | None = None
     series: tuple[str, ...] | None = None
     runs: tuple[str, ...] | None = None
+    heads: tuple[str, ...] | None = None
+    register_heads: bool = True
 
     @field_validator("losses")
     @classmethod
@@ -54,6 +57,11 @@ class Entry(BaseModel):
             if loss not in LOSSES:
                 raise ValueError(f"expected some of {', '.join(LOSSES)}")
         return losses
+
+    @property
+    def permission(self) -> Permission:
+        """What the entry permits."""
+        return Permission(self.losses, self.series, self.runs, self.heads, self.register_heads)
 
     @property
     def own_limits(self) -> dict[str, Any]:

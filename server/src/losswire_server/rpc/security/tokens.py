@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from losswire_server.calls.limits import CallerLimits
 from losswire_server.process.rotating import Rotating
-from losswire_server.requests.permission import Permission
 from losswire_server.rpc.security.identity import Identity
 from losswire_server.rpc.security.token_file import Entry, read_entries
 from losswire_server.settings import Settings
@@ -51,4 +50,4 @@ def _read(file: Path, limits: CallerLimits) -> Sequence[_Known]:
 
 
 def _identity(entry: Entry, limits: CallerLimits) -> Identity:
-    return Identity(entry.name, limits._replace(**entry.own_limits), Permission(entry.losses, entry.series, entry.runs))
+    return Identity(entry.name, limits._replace(**entry.own_limits), entry.permission)

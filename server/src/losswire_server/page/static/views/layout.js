@@ -50,6 +50,7 @@ export const CHARTS = {
   stage_share: { stacked: true, wide: true },
   inflight: { limit: "budget" },
   shared_memory: { limit: "budget" },
+  head_bytes: { limit: "budget" },
   series_in_use: { limit: "limit" },
 };
 

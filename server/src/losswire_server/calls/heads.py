@@ -1,0 +1,116 @@
+"""Heads: read, named and deleted. How they are registered is in `registration.py`."""
+
+import asyncio
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from losswire import v1
+from losswire.heads.rules import check_alias, check_digest, check_name
+from losswire_server.calls.evaluation import Caller
+from losswire_server.errors import NotServedError
+from losswire_server.heads.absent import no_heads
+from losswire_server.heads.errors import NoSuchHeadError
+from losswire_server.heads.held import Held
+from losswire_server.heads.registry import Heads
+
+
+class HeadCalls:
+    """Answers the calls of HeadService, but for registrations. Use it in the event loop.
+
+    Args:
+        heads: What this server holds; None if it holds none.
+        may_register: Whether callers may register heads.
+    """
+
+    def __init__(self, heads: Heads | None, *, may_register: bool) -> None:
+        self._held = heads
+        self._may_register = may_register
+
+    async def get(self, request: v1.GetHeadRequest, caller: Caller) -> v1.GetHeadResponse:
+        """One head.
+
+        Raises:
+            NoSuchHeadError: It is not here.
+            Exception: Of every call here: `FieldError`, `NotServedError` and `NotPermittedError`.
+        """
+        heads = self.heads("GetHead")
+        found = heads.find(_permitted(request.name, caller))
+        if found is None:
+            raise NoSuchHeadError(request.name)
+        return v1.GetHeadResponse(head=head_message(found, caller))
+
+    async def list_heads(self, _: v1.ListHeadsRequest, caller: Caller) -> v1.ListHeadsResponse:
+        """The heads that the caller may name, by the names that it may use."""
+        permits = caller.permission.permits_head
+        held = [each for each in self.heads("ListHeads").list() if any(map(permits, (each.digest, *each.aliases)))]
+        return v1.ListHeadsResponse(heads=[head_message(each, caller) for each in held])
+
+    async def set_alias(self, request: v1.SetHeadAliasRequest, caller: Caller) -> v1.SetHeadAliasResponse:
+        """Names a head.
+
+        Raises:
+            NoSuchHeadError: It is not here.
+            HeadQuotaError: It has as many names as it may have.
+        """
+        heads = self.registering("SetHeadAlias", caller)
+        check_alias(request.alias, "alias")
+        check_digest(request.digest, "digest")
+        caller.permission.check_head(request.alias, "alias")
+        return v1.SetHeadAliasResponse(head=head_message(heads.set_alias(request.alias, request.digest), caller))
+
+    async def delete(self, request: v1.DeleteHeadRequest, caller: Caller) -> v1.DeleteHeadResponse:
+        """Deletes a head or an alias, in another thread: to free gigabytes takes long.
+
+        Raises:
+            NoSuchHeadError: It is not here.
+        """
+        heads = self.heads("DeleteHead")
+        name = _permitted(request.name, caller)
+        caller.permission.check_registers_heads()
+        await asyncio.to_thread(heads.delete, name)
+        return v1.DeleteHeadResponse()
+
+    def heads(self, rpc: str) -> Heads:
+        """What this server holds.
+
+        Raises:
+            NotServedError: It holds none.
+        """
+        if self._held is None:
+            raise no_heads(rpc)
+        return self._held
+
+    def registering(self, rpc: str, caller: Caller) -> Heads:
+        """The same, for a caller who changes it.
+
+        Raises:
+            NotServedError: Callers may not.
+            NotPermittedError: This caller may not.
+        """
+        heads = self.heads(rpc)
+        if not self._may_register:
+            raise NotServedError(
+                rpc, "this server has the heads that its operator gave, and lets callers register none"
+            )
+        caller.permission.check_registers_heads()
+        return heads
+
+
+def head_message(held: Held, caller: Caller) -> v1.HeldHead:
+    """A head as a caller is told of it: with the names that the caller may use."""
+    created = Timestamp()
+    created.FromNanoseconds(round(held.created_at * 1e9))
+    return v1.HeldHead(
+        digest=held.digest,
+        head=held.form,
+        aliases=filter(caller.permission.permits_head, held.aliases),
+        memory_bytes=held.nbytes,
+        create_time=created,
+        permanent=held.permanent,
+    )
+
+
+def _permitted(name: str, caller: Caller) -> str:
+    check_name(name, "name")
+    caller.permission.check_head(name, "name")
+    return name

@@ -1,0 +1,194 @@
+"""Heads that callers register: taken in parts, verified, and built for the engine, off the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar
+
+import ce_engine
+from losswire import v1
+from losswire.errors import FieldError
+from losswire.heads.content import content_bytes, tensors_of, without_elements
+from losswire.heads.rules import check_digest, check_head
+from losswire.parsing import parse
+from losswire_server.calls.admission import Admission, Reservation
+from losswire_server.calls.evaluation import Caller
+from losswire_server.calls.heads import HeadCalls, head_message
+from losswire_server.heads.errors import HeadError, HeadMismatchError
+from losswire_server.heads.observer import UNSEEN, Observer
+from losswire_server.heads.uploads import Key, Upload, Uploads
+from losswire_server.requests.check import check_known
+
+T = TypeVar("T")
+
+MESSAGE_COPIES = 3  # of a part: grpcio's, that of the message, and its data
+
+
+class Registration:
+    """Answers RegisterHead. Use it in the event loop.
+
+    Args:
+        calls: Has the heads, and says who may register.
+        uploads: Heads on their way.
+        admission: Counts what arrives of them.
+        readers: Threads that take messages apart, and build heads.
+        observer: Is told what came of registrations.
+    """
+
+    def __init__(
+        self,
+        calls: HeadCalls,
+        uploads: Uploads,
+        admission: Admission,
+        readers: Executor,
+        observer: Observer = UNSEEN,
+    ) -> None:
+        self._calls = calls
+        self._uploads = uploads
+        self._admission = admission
+        self._readers = readers
+        self._observer = observer
+        self._building = asyncio.Lock()  # a head may take a thread for seconds, and other calls need some too
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, messages: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[v1.RegisterHeadResponse]:
+        """Says where to begin, takes the elements, and says what is held.
+
+        Raises:
+            FieldError: A field is wrong.
+            HeadMismatchError: It has another digest.
+            HeadQuotaError: There is no room for it.
+            NotServedError: Callers may register no heads.
+            NotPermittedError: This caller may not.
+            OverloadedError: Too much is in flight.
+        """
+        self._calls.registering("RegisterHead", caller)
+        held = self._admission.reservation(caller.account)
+        try:
+            async for answer in self._answers(messages, held, caller):
+                yield answer
+        except HeadError as error:
+            self._observer.came("mismatch" if isinstance(error, HeadMismatchError) else "quota")
+            raise
+        finally:
+            held.close()
+
+    def end(self) -> None:
+        """Looks after uploads no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _answers(
+        self, messages: AsyncIterator[bytes], held: Reservation, caller: Caller
+    ) -> AsyncIterator[v1.RegisterHeadResponse]:
+        header = await self._header(messages, held, caller)
+        heads, was_known = self._calls.heads("RegisterHead"), True
+        while (found := heads.find(header.digest)) is None:
+            key, upload = await self._enter(header, caller)
+            try:
+                async with upload.turn:  # another stream of this caller may fill it, and may break or be done
+                    if self._uploads.is_current(key, upload):
+                        was_known = False
+                        yield v1.RegisterHeadResponse(received_bytes=upload.received_bytes)
+                        await self._fill(upload, messages, held, caller)
+                        await self._finish(key, upload)
+            finally:
+                self._leave(key)
+        self._observer.came("known" if was_known else "registered")
+        yield v1.RegisterHeadResponse(received_bytes=content_bytes(header.head), head=head_message(found, caller))
+
+    async def _header(self, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> v1.HeadHeader:
+        message = await anext(messages, b"")
+        if not message:
+            await caller.check_leaving()
+        held.resize(MESSAGE_COPIES * len(message))
+        header = await self._in_thread(partial(_header_of, message))
+        held.resize(0)
+        return header
+
+    async def _fill(self, upload: Upload, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> None:
+        while not upload.is_complete:
+            message = await anext(messages, None)
+            if message is None:
+                await caller.check_leaving()
+                problem = f"expected {upload.total_bytes} bytes of this head in all, got {upload.received_bytes}"
+                raise FieldError("content", problem)
+            held.resize(MESSAGE_COPIES * len(message))
+            await self._in_thread(partial(_take, upload, message))
+            del message
+            held.resize(0)
+
+    async def _finish(self, key: Key, upload: Upload) -> None:
+        """Verifies and holds a head. If that fails, what came of it is dropped."""
+        try:
+            async with self._building:
+                await self._in_thread(partial(upload.finish, self._calls.heads("RegisterHead")))
+        finally:
+            await self._in_thread(partial(self._uploads.end, key))
+
+    async def _enter(self, header: v1.HeadHeader, caller: Caller) -> tuple[Key, Upload]:
+        """The upload of a head, in another thread: to make room may free gigabytes."""
+        name = None if caller.name == caller.peer else caller.name  # else nobody could go on over another connection
+        entering = self._submit(partial(self._uploads.enter, name, header.digest, header.head))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            entering.add_done_callback(self._leave_entered)
+            raise
+
+    def _leave_entered(self, entering: "asyncio.Future[tuple[Key, Upload]]") -> None:
+        if not entering.cancelled() and entering.exception() is None:
+            self._leave(entering.result()[0])
+
+    def _leave(self, key: Key) -> None:
+        self._uploads.leave(key)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._uploads.resume_seconds, self._drop_left)
+
+    def _drop_left(self) -> None:
+        self._timer = None
+        self._submit(self._uploads.drop_left)
+        if len(self._uploads):
+            self._timer = asyncio.get_running_loop().call_later(self._uploads.resume_seconds, self._drop_left)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Does work in another thread, and does not leave it: another stream may go on with the upload."""
+        future = self._submit(work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():
+                await asyncio.wait({future})
+            raise
+
+    def _submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except RuntimeError as error:
+            raise ce_engine.EngineClosedError("the readers have ended") from error
+
+
+def _header_of(message: bytes) -> v1.HeadHeader:
+    request = _parsed(message, "header")
+    header = request.header
+    check_digest(header.digest, "header.digest")
+    check_head(header.head, "header.head")
+    for name, tensor in tensors_of(header.head).items():
+        if tensor.WhichOneof("storage") is not None:
+            raise FieldError(f"header.head.{name}", "expected a tensor without elements, which follow")
+    return v1.HeadHeader(digest=header.digest, head=without_elements(header.head))
+
+
+def _take(upload: Upload, message: bytes) -> None:
+    part = _parsed(message, "content").content
+    upload.write(part.offset_bytes, part.data)
+
+
+def _parsed(message: bytes, expected: str) -> v1.RegisterHeadRequest:
+    request = parse(v1.RegisterHeadRequest, message)
+    check_known(request)
+    if request.WhichOneof("part") != expected:
+        raise FieldError("part", f"expected {expected}, got {request.WhichOneof('part') or 'nothing'}")
+    return request
