@@ -17,7 +17,7 @@ constexpr int VECTORS = 4;
 constexpr int64_t PANEL = LANES * VECTORS;
 constexpr int TILE = 6;               // rows: 24 sums, 4 vectors of the matrix and a pair fill the 32 registers
 constexpr int64_t DEPTH = 512;        // of k: 64 KiB of a panel, which stay in the second cache for all rows
-constexpr int64_t ROUND = 8192;       // of k, for all panels in turn: rows of this depth stay in the third cache
+constexpr int64_t ROUND = 1 << 22;    // numbers of x that all panels read in turn: they stay in the third cache
 constexpr int64_t UNITS = 4;          // of work for each thread, at least, where there are rows enough
 
 struct Product {
@@ -89,12 +89,13 @@ extern "C" void multiply_bfloat16(const Product *product, int threads) {
     if (!p.rows) return;
     int64_t panels = ceiling(p.n, PANEL), tiles = ceiling(p.rows, TILE);
     int64_t groups = std::clamp<int64_t>(ceiling(UNITS * threads, panels), 1, tiles), group = ceiling(tiles, groups) * TILE;
+    int64_t round = ceiling(ROUND, p.parts * p.rows * DEPTH) * DEPTH;
 #pragma omp parallel num_threads(threads)
-    for (int64_t from = 0; from < p.k; from += ROUND) {
+    for (int64_t from = 0; from < p.k; from += round) {
 #pragma omp for schedule(dynamic)
         for (int64_t unit = 0; unit < panels * groups; unit++) {
             int64_t first = unit % groups * group, last = std::min(first + group, p.rows);
-            multiply_panel(p, first, last, unit / groups * PANEL, from, std::min(from + ROUND, p.k));
+            multiply_panel(p, first, last, unit / groups * PANEL, from, std::min(from + round, p.k));
         }
     }
 }

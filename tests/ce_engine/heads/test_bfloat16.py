@@ -8,7 +8,7 @@ from ce_engine._heads.bfloat16 import PackedWeight, is_available
 from tests.ce_engine.bits import bits
 from tests.ce_engine.helpers import threads
 
-DEPTH, ROUND = 512, 8192  # of what is added up at once, as in native/bfloat16.cpp
+DEPTH, ROUND = 512, 2**22  # products of a row that are added up at once, and numbers, as in native/bfloat16.cpp
 TILE, PANEL = 6, 64  # rows and columns that are computed at once, likewise
 ROUNDING = {1: 2.0**-8, 2: 2.0**-16, 3: 0.0}  # of float32 numbers that are cut into so many parts
 SUMS = 2.0**-21  # of the sum of sizes, for adding in float32
@@ -28,7 +28,7 @@ def logits(packed, x, classes, **options):
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize(
     ("width", "classes"),
-    [(1, 1), (2, PANEL), (7, PANEL + 1), (33, 3 * PANEL - 1), (DEPTH + 1, 130), (2 * DEPTH + 5, 17), (3, ROUND + 3)],
+    [(1, 1), (2, PANEL), (7, PANEL + 1), (33, 3 * PANEL - 1), (DEPTH + 1, 130), (2 * DEPTH + 5, 17), (3, 9001)],
 )
 def test_products_of_float32_are_as_exact_as_their_parts(width, classes, parts):
     weight, x, g = weight_of(classes, width), torch.randn(TILE + 3, width), torch.randn(TILE + 3, classes)
@@ -57,6 +57,18 @@ def test_rows_have_the_same_bits_in_any_company(parts):
     for count in range(1, height + 1):
         assert torch.equal(logits(packed, x[:count], 130, parts=parts), whole[:count])
         assert torch.equal(logits(packed, x[-count:], 130, parts=parts), whole[-count:])
+
+
+@needs_instructions
+def test_many_rows_of_many_classes_are_as_exact_and_have_the_same_bits():
+    rows, classes = 300, 20_001
+    assert rows * classes > ROUND
+    weight, g = weight_of(classes, 3), torch.randn(rows, classes)
+    packed = PackedWeight(weight)
+    result = packed.back(g, torch.empty(rows, 3))
+    error = result - g.double() @ weight.double()
+    assert (error.abs() <= SUMS * (g.double().abs() @ weight.double().abs())).all()
+    assert torch.equal(packed.back(g[7:9], torch.empty(2, 3)), result[7:9])
 
 
 @needs_instructions
