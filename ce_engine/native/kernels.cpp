@@ -2,6 +2,7 @@
 
 #include "binary.h"
 #include "classes.h"
+#include "divergences.h"
 #include "exact_sums.h"
 #include "nll_rows.h"
 #include "pieces.h"
@@ -38,6 +39,14 @@ template <class Element> static Outcome evaluate_elements(const BinaryLaunch &la
     });
 }
 
+template <class Element> static Outcome evaluate_divergences(const DivergenceLaunch &launch, const Share &share) {
+    typedef Divergences<Element> Rows;
+    return evaluate_pieces(share, {launch.rows, 2 * launch.classes, Rows::scratch_bytes(launch)},
+                           [&](int64_t first, int64_t last, void *scratch) {
+                               return Rows(launch, scratch).evaluate(first, last);
+                           });
+}
+
 extern "C" Outcome softmax(const Launch *launch, Dtype dtype, int threads, std::atomic<int64_t> *taken, int64_t most) {
     Share share = {threads, taken, most};
     switch (dtype) {
@@ -57,6 +66,18 @@ extern "C" Outcome binary(const BinaryLaunch *launch, Dtype dtype, int threads, 
     case FLOAT32: return evaluate_elements<Float32>(*launch, share);
     case FLOAT16: return evaluate_elements<Float16>(*launch, share);
     case BFLOAT16: return evaluate_elements<BFloat16>(*launch, share);
+    }
+    return WRONG_TARGET;
+}
+
+extern "C" Outcome divergence(const DivergenceLaunch *launch, Dtype dtype, int threads, std::atomic<int64_t> *taken,
+                              int64_t most) {
+    Share share = {threads, taken, most};
+    switch (dtype) {
+    case FLOAT64: return evaluate_divergences<Float64>(*launch, share);
+    case FLOAT32: return evaluate_divergences<Float32>(*launch, share);
+    case FLOAT16: return evaluate_divergences<Float16>(*launch, share);
+    case BFLOAT16: return evaluate_divergences<BFloat16>(*launch, share);
     }
     return WRONG_TARGET;
 }

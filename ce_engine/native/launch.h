@@ -32,6 +32,7 @@ struct Tensors {
     const void *pos_weight;        // (rows), of binary losses
     const void *sample_weight;     // (rows), another factor of all, for label smoothing and distributions
     const void *scale;             // (rows), a further factor of the gradient
+    const int64_t *named_classes;  // (rows, named), of divergences from some classes
 
     void *losses;                  // (rows), never null
     void *lse, *entropy;           // (rows)
@@ -44,6 +45,7 @@ struct Tensors {
     int64_t *top_classes;          // (rows, top_k)
     void *grad;                    // as the input
     void *probabilities, *log_probabilities;  // likewise; wide
+    void *changes;                 // (rows), of divergences with labels
 };
 
 // Rows of classes, (samples, positions, classes): a row is a position of a sample. With label smoothing e, class weights

@@ -41,6 +41,7 @@ from ce_engine.functional import (
     cross_entropy,
     evaluate,
     evaluate_stacked,
+    kl_divergence,
     linear_cross_entropy,
     nll_loss,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "exact_sums_by_class",
     "keep_memory",
     "kept_memory",
+    "kl_divergence",
     "linear_cross_entropy",
     "memory_needed",
     "nll_loss",

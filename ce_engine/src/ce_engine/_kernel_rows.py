@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Size, Tensor
 
+from ce_engine._divergences.divergence import Divergence
 from ce_engine._heads.head import Head
 from ce_engine._memory import empty
 from ce_engine._rows import Block, class_rows, element_rows, last_rows
@@ -39,6 +40,7 @@ class Kind(NamedTuple):
         top_k: How many classes with the largest log-probabilities are wanted of each row.
         z_loss: Factor of the square of a row's log-sum-exp, which is added to its loss.
         head: Makes logits of the input, which is hidden states; None if the input is logits.
+        divergence: Which one, for ``kl_divergence`` alone.
     """
 
     loss: str
@@ -53,6 +55,7 @@ class Kind(NamedTuple):
     top_k: int = 0
     z_loss: float = 0.0
     head: Head | None = None
+    divergence: Divergence | None = None
 
     @property
     def width(self) -> int:
@@ -62,6 +65,11 @@ class Kind(NamedTuple):
     def shape_of_classes(self, shape: Size) -> Size:
         """The shape of outputs with a number for each class, for an input of this shape."""
         return shape if self.head is None else Size((*shape[:-1], self.class_count))
+
+    @property
+    def target_width(self) -> int:
+        """Elements of a row of a target that is no class index."""
+        return self.class_count if self.divergence is None else self.divergence.target_width(self.class_count)
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -81,13 +89,14 @@ class Rows(NamedTuple):
     All are contiguous, except that one scale may be expanded to all rows.
 
     Attributes:
-        classes: (R) int64, target classes; any valid one for ignored rows.
+        classes: (R) int64, target classes, or the labels of divergences; any valid one for ignored rows.
         ignored: (R) bool; None if no row is.
         weight: (R), factor of the loss: the weight of the target's class or of the element. It includes the sample's
             weight, except for label smoothing and probability targets.
         pos_weight: (R), of the binary losses.
         sample_weight: (R), for label smoothing and probability targets, where `weight` does not include it.
         scale: (R), further factor of the gradient: the reduction's, times the incoming gradient.
+        named_classes: (R, k) int64, the classes that a divergence's target has log-probabilities of.
     """
 
     classes: Tensor | None = None
@@ -96,6 +105,7 @@ class Rows(NamedTuple):
     pos_weight: Tensor | None = None
     sample_weight: Tensor | None = None
     scale: Tensor | None = None
+    named_classes: Tensor | None = None
 
     def part(self, rows: slice) -> "Rows":
         return Rows(*(None if column is None else column[rows] for column in self))
@@ -122,6 +132,8 @@ class RowResults(NamedTuple):
         top_classes: (R, k) int64, the classes of these.
         grad: Of the input's shape.
         probabilities: Of the input's shape, with the classes of a head in place of its width; like `log_probabilities`.
+        changes: (R), of a divergence: the log-probability of the label in the input's distribution less that in the
+            target's; 0 for ignored rows.
     """
 
     losses: Tensor
@@ -137,6 +149,7 @@ class RowResults(NamedTuple):
     grad: Tensor | None = None
     probabilities: Tensor | None = None
     log_probabilities: Tensor | None = None
+    changes: Tensor | None = None
 
     @classmethod
     def allocate(cls, kind: Kind, shape: Size, row_count: int, grad: Tensor | None = None) -> "RowResults":
@@ -145,6 +158,8 @@ class RowResults(NamedTuple):
             losses=empty((row_count,), kind.compute_dtype, kind.device),
             grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
         )
+        if kind.divergence is not None and kind.divergence.has_changes:
+            results = results._replace(changes=empty((row_count,), kind.compute_dtype, kind.device))
         if kind.outputs or kind.top_k or kind.z_loss:
             results = results._with_outputs(kind, kind.shape_of_classes(shape))
         return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)
@@ -193,6 +208,7 @@ class RowResults(NamedTuple):
             None if self.grad is None else elements(self.grad),
             None if self.probabilities is None else elements(self.probabilities),
             None if self.log_probabilities is None else elements(self.log_probabilities),
+            None if self.changes is None else numbers(self.changes),
         )
 
     def numbers(self) -> "RowResults":

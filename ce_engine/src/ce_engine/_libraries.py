@@ -26,8 +26,9 @@ class Library:
     def __init__(self, name: str, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         self.name = name
-        self.softmax, self.binary, self.are_classes = library.softmax, library.binary, library.are_classes
-        for function in (self.softmax, self.binary):
+        self.softmax, self.binary, self.divergence = library.softmax, library.binary, library.divergence
+        self.are_classes = library.are_classes
+        for function in (self.softmax, self.binary, self.divergence):
             function.restype = ctypes.c_int
             counter = ctypes.POINTER(ctypes.c_int64)
             function.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_int, counter, ctypes.c_int64)

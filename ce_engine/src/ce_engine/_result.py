@@ -68,9 +68,11 @@ class LossResult:
             shape of rows and then k.
         top_classes: int64, of the same shape: their classes. Of equal inputs the first class comes first.
         z_loss_sum: With ``z_loss`` the part of `loss_sum` that it adds.
+        changes: Of a divergence whose rows have labels: the label's log-probability in the input's distribution less
+            that in the target's, of the shape of rows; 0 for ignored rows.
         correct_count: With ``predictions``, the number of rows that counted and whose prediction is the target. For a
             probability target this is the class of its largest probability, for a binary target whether it is above
-            one half.
+            one half; for a divergence the most probable class of the target's distribution.
         tally: Of the rows' losses, if the slab's `tally_bounds` asked for it.
         exact: Exact sums of the rows' losses and weights, if the slab's `exact` asked for them.
         exact_by_class: Those over the rows of each class, by ascending class, if it asked for ``by_class``: of classes
@@ -93,6 +95,7 @@ class LossResult:
     top_log_probabilities: Tensor | None = None
     top_classes: Tensor | None = None
     z_loss_sum: float | None = None
+    changes: Tensor | None = None
     correct_count: int | None = None
     tally: Tally | None = None
     exact: ExactSums | None = None
@@ -124,6 +127,7 @@ class StackedResult:
     top_log_probabilities: Tensor | None = None
     top_classes: Tensor | None = None
     z_loss_sum: list[float] | None = None
+    changes: Tensor | None = None
     correct_count: list[int] | None = None
     tally: Tally | None = None
     exact: list[ExactSums] | None = None

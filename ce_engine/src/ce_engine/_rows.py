@@ -45,7 +45,7 @@ def last_rows(
     input: Tensor,  # (C) or (..., C)
 ) -> Tensor:  # (1, rows, C)
     """Views the input with the rows along its last dimension as one sample."""
-    return input.reshape(1, -1, input.shape[-1])
+    return input.reshape(1, input.shape[:-1].numel(), input.shape[-1])  # there may be no elements
 
 
 def element_rows(

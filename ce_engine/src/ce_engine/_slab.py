@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ce_engine._divergences.named import most_probable_named
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
 from ce_engine._reduction import Reduction
@@ -42,7 +43,7 @@ class Form:
     def of(cls, slab: "Slab") -> "Form | None":
         """The form of a slab; None if its rows differ in more than input and target."""
         kind, rows = slab.kind, slab.rows
-        weights = rows.weight, rows.pos_weight, rows.sample_weight, slab.reduction.row_weight
+        weights = rows.weight, rows.pos_weight, rows.sample_weight, slab.reduction.row_weight, rows.named_classes
         has_one_scale = rows.scale is None or rows.scale.stride() == (0,)
         if not has_one_scale or any(column is not None for column in (rows.ignored, *weights)):
             return None
@@ -118,10 +119,10 @@ class Slab:
     def row_classes(self) -> Callable[[], Tensor]:
         """Finds the classes of the rows, (R) int64 or bool: for `exact_sums_by_class`. It does not hold the input.
 
-        A probability target has the class with the largest probability, the first one in a tie; a binary target
-        whether it is above one half; an ignored row any class.
+        A probability target has the class with the largest probability, the first one in a tie, like a divergence's
+        target without labels; a binary target whether it is above one half; an ignored row any class.
         """
-        return partial(_classes_of, self.kind, self.rows.classes, self.target)
+        return partial(_classes_of, self.kind, self.rows, self.target)
 
     def result(self, results: RowResults) -> Any:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
@@ -147,6 +148,8 @@ class Slab:
         result = self.reduction.result(results.losses, grad)
         if self.kind.outputs:
             self._add_outputs(result, results)
+        if results.changes is not None:
+            result.changes = results.changes.reshape(self.reduction.shape)
         return result
 
     def _add_outputs(self, result: LossResult, results: RowResults) -> None:
@@ -162,10 +165,14 @@ class Slab:
             result.correct_count = int(results.correct.count_nonzero())
 
 
-def _classes_of(kind: Kind, classes: Tensor | None, target: Tensor | None) -> Tensor:
-    if classes is not None:
-        return classes
+def _classes_of(kind: Kind, rows: Rows, target: Tensor | None) -> Tensor:
+    if rows.classes is not None:
+        return rows.classes
+    if kind.divergence is not None and kind.divergence.target_head is not None:
+        raise InvalidArgumentError("labels", "expected them for sums by class where the target is hidden states")
     target = kind.as_rows(present(target))
+    if rows.named_classes is not None:
+        return most_probable_named(target[0].cpu(), rows.named_classes).clamp(min=0)
     is_wider = target.dtype.itemsize > kind.compute_dtype.itemsize
     compared_in = kind.compute_dtype if is_wider else target.dtype  # as where predictions are found correct
     return (positive_rows if kind.loss in ELEMENTWISE else largest_classes)(target, compared_in)

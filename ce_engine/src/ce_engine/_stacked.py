@@ -19,6 +19,8 @@ from ce_engine._result import StackedResult
 from ce_engine._slab import Slab
 from ce_engine._sums.row_order import row_order_sums
 
+OF_ROWS = ("target_classes", "labels")  # options of which each request has its own
+
 
 def stacked(
     plan: Callable[..., Slab],
@@ -45,13 +47,14 @@ def stacked(
         reduction: How the losses of each request are reduced.
         empty: What ``mean`` is for a request in which nothing counts.
         grad_output: The incoming gradient of each request's loss.
-        **options: The loss's other arguments. All requests share them, as they share the last three. A ``weight`` must
-            not be computed from the targets.
+        **options: The loss's other arguments. All requests share them, as they share the last three, but for those with
+            an entry for each row, which come as the targets do. A ``weight`` must not be computed from the targets.
 
     Raises:
         InvalidArgumentError: An argument is wrong, even if for one request only; nothing was computed.
     """
     own = {"input": input, "target": target} | ({} if sample_weight is None else {"sample_weight": sample_weight})
+    own |= {name: options.pop(name) for name in OF_ROWS if options.get(name) is not None}
     _check(own, options)
     shared = {"reduction": reduction, "empty": empty, "grad_output": grad_output}
     first = plan(**{name: x[0] for name, x in own.items()}, **shared, **options)
@@ -126,6 +129,7 @@ def _result(
         probabilities=shaped.probabilities,
         log_probabilities=shaped.log_probabilities,
         predictions=shaped.predictions,
+        changes=shaped.changes,
         correct_count=None if correct is None else correct.reshape(count, rows.numel()).sum(1).tolist(),
     )
 

@@ -58,5 +58,6 @@ def _at_once(plan: Callable[P, Slab]) -> Callable[P, LossResult]:
 cross_entropy = _at_once(slabs.cross_entropy)
 linear_cross_entropy = _at_once(slabs.linear_cross_entropy)
 nll_loss = _at_once(slabs.nll_loss)
+kl_divergence = _at_once(slabs.kl_divergence)
 binary_cross_entropy = _at_once(slabs.binary_cross_entropy)
 binary_cross_entropy_with_logits = _at_once(slabs.binary_cross_entropy_with_logits)

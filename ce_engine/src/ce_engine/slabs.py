@@ -9,6 +9,7 @@ small requests as one slab.
 
 from ce_engine._plans.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from ce_engine._plans.cross_entropy import cross_entropy
+from ce_engine._plans.kl_divergence import kl_divergence
 from ce_engine._plans.linear_cross_entropy import linear_cross_entropy
 from ce_engine._plans.nll_loss import nll_loss
 from ce_engine._slab import Slab
@@ -19,6 +20,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "kl_divergence",
     "linear_cross_entropy",
     "nll_loss",
     "stacked",

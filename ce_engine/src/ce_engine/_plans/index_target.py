@@ -27,11 +27,11 @@ class IndexTarget(NamedTuple):
     class_count: int
 
     @classmethod
-    def of(cls, target: Tensor, class_count: int, ignore_index: int) -> "IndexTarget":
-        classes = _int64(target.cpu())
+    def of(cls, target: Tensor, class_count: int, ignore_index: int, name: str = "target") -> "IndexTarget":
+        classes = int64_rows(target.cpu(), name)
         if not 0 <= ignore_index < class_count and _all_classes(classes, class_count):
             return cls(classes, None, 0, class_count)
-        check_classes(classes, class_count, ignore_index)
+        check_classes(classes, class_count, ignore_index, name)
         ignored = classes == ignore_index
         ignored_count = int(ignored.count_nonzero())
         if not ignored_count:
@@ -85,7 +85,7 @@ def weights_from_counts(
 def classes_of(target: Tensor, class_count: int) -> Tensor | None:  # (R) int64
     """Class indices as they are kept; None if some are out of range."""
     is_ready = target.dtype is torch.int64 and target.dim() == 1 and target.is_contiguous()
-    classes = target if is_ready else _int64(target)
+    classes = target if is_ready else int64_rows(target)
     return classes if _all_classes(classes, class_count) else None
 
 
@@ -99,11 +99,12 @@ def _all_classes(classes: Tensor, class_count: int) -> bool:
     return int(least) >= 0 and int(most) < class_count
 
 
-def _int64(target: Tensor) -> Tensor:  # (R)
+def int64_rows(target: Tensor, name: str = "target") -> Tensor:  # (R)
+    """Class indices of any integer dtype in int64, one after the other."""
     if target.dtype is torch.int64 and target.dim() == 1:
         return target.contiguous()
     classes = target.reshape(-1).to(torch.int64).contiguous()
     if target.dtype is torch.uint64 and (classes < 0).any():
         wrapped = int(classes[classes < 0][0]) + 2**64
-        raise InvalidArgumentError("target", f"expected classes that fit int64, got {wrapped}")
+        raise InvalidArgumentError(name, f"expected classes that fit int64, got {wrapped}")
     return classes

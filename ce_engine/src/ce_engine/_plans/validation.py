@@ -97,12 +97,14 @@ def first_row(
     return None
 
 
+def check_integers(name: str, tensor: Tensor) -> None:
+    check_tensor(name, tensor)
+    if tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype is torch.bool:
+        raise InvalidArgumentError(name, f"expected class indices of an integer dtype, got {_dtype_name(tensor.dtype)}")
+
+
 def check_index_target(target: Tensor, input: Tensor) -> None:
-    check_tensor("target", target)
-    if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype is torch.bool:
-        raise InvalidArgumentError(
-            "target", f"expected class indices of an integer dtype, got {_dtype_name(target.dtype)}"
-        )
+    check_integers("target", target)
     expected = target_shape(input)
     if target.shape != expected:
         raise InvalidArgumentError(
@@ -132,7 +134,7 @@ def check_probability_target(target: Tensor, input: Tensor) -> None:
     check_same_device(target, input)
 
 
-def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
+def check_classes(target: Tensor, class_count: int, ignore_index: int, name: str = "target") -> None:
     """Checks that a flat target of int64 holds classes only.
 
     On a GPU a class out of range would end the process's CUDA context, so this comes before everything else.
@@ -140,7 +142,7 @@ def check_classes(target: Tensor, class_count: int, ignore_index: int) -> None:
     row = first_row(target, lambda part: ((part < 0) | (part >= class_count)) & (part != ignore_index))
     if row is not None:
         raise InvalidArgumentError(
-            "target",
+            name,
             f"expected classes in [0, {class_count}) or ignore_index {ignore_index}, got {int(target[row])}",
             ("row", row),
         )

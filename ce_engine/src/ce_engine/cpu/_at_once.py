@@ -42,7 +42,7 @@ class _Prepared:
         if self._scale is not None:
             grad, scale = empty(self._shape, self._dtype, CPU), self._scale.data_ptr()
             at_grad = grad.data_ptr()
-        of_rows = classes.data_ptr(), 0, 0, 0, 0, scale
-        addresses = ADDRESSES.pack(input.data_ptr(), 0, *of_rows, losses.data_ptr(), *WITHOUT_OUTPUTS, at_grad, 0, 0)
+        of_rows = classes.data_ptr(), 0, 0, 0, 0, scale, 0
+        addresses = ADDRESSES.pack(input.data_ptr(), 0, *of_rows, losses.data_ptr(), *WITHOUT_OUTPUTS, at_grad, 0, 0, 0)
         call(compiled.softmax, addresses + self._form, self._number)
         return RowResults(losses, grad=grad)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows
 from ce_engine._libraries import library
+from ce_engine.cpu._divergence import DivergenceKernel
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._head_tiles import evaluate_tiles
@@ -24,6 +25,7 @@ class Kernel(Protocol):
 KERNELS: dict[str, Callable[[Kind, Tensor, Tensor | None, Rows], Kernel]] = {  # without compiled code
     "cross_entropy": SoftmaxKernel,
     "nll_loss": NllKernel,
+    "kl_divergence": DivergenceKernel,
     "binary_cross_entropy": BinaryKernel,
     "binary_cross_entropy_with_logits": BinaryWithLogitsKernel,
 }

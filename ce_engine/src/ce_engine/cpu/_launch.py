@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-ADDRESSES = struct.Struct("@ 21P")  # as in native/launch.h
+ADDRESSES = struct.Struct("@ 23P")  # as in native/launch.h
 ALL = 2**62  # pieces
 LACK_OF_MEMORY, WRONG_TARGET, _, SOME_LEFT = range(4)  # as in native/pieces.h
 

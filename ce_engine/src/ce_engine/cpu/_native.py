@@ -11,6 +11,7 @@ from ce_engine._rows import blocks
 from ce_engine.cpu._dense import deliver, working_memory
 from ce_engine.cpu._launch import Launch
 from ce_engine.cpu._native_binary import binary_launch
+from ce_engine.cpu._native_divergence import divergence_launch, wants_softmax, write_softmax
 from ce_engine.cpu._native_softmax import softmax_launch
 
 Run = Callable[[Launch], None]  # has a launch evaluated
@@ -19,6 +20,7 @@ LaunchOf = Callable[[Library, Kind, Tensor, Tensor | None, Rows, RowResults], La
 LAUNCHES: dict[str, LaunchOf] = {
     "cross_entropy": softmax_launch,
     "nll_loss": softmax_launch,
+    "kl_divergence": divergence_launch,
     "binary_cross_entropy": binary_launch,
     "binary_cross_entropy_with_logits": binary_launch,
 }
@@ -39,7 +41,8 @@ def evaluate_natively(
     x = x.resolve_neg() if x.is_neg() else x  # it takes longer than some rows, even where nothing is to be done
     target = target if target is None else target.resolve_neg()
     known = (None, kind.dtype, kind.compute_dtype)
-    if kind.target_dtype in known and kind.grad_dtype in known:
+    is_one_launch = kind.divergence is None or not wants_softmax(out)
+    if is_one_launch and kind.target_dtype in known and kind.grad_dtype in known:
         run(launch_of(library, kind, x, target, rows, out))
     else:
         _evaluate_converted(library, kind, x, target, rows, out)
@@ -50,7 +53,10 @@ def evaluate_natively(
 def _evaluate_converted(
     library: Library, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults
 ) -> None:
-    """Converts a target or a gradient whose dtype the compiled code does not know, block by block."""
+    """Block by block: converts a target or a gradient whose dtype the compiled code does not know.
+
+    So that a block is in the cache, its divergences and what else is asked of it are computed one after the other.
+    """
     x, target = _with_samples(x), None if target is None else _with_samples(target)
     out = out.map(lambda numbers: numbers, _with_samples)
     for block in blocks(x, kind.compute_dtype.itemsize):
@@ -62,6 +68,8 @@ def _evaluate_converted(
 def _evaluate_block(
     library: Library, kind: Kind, x: Tensor, target: Tensor | None, rows: Rows, out: RowResults
 ) -> None:
+    if kind.divergence is not None and wants_softmax(out):
+        write_softmax(library, kind, x, rows, out)
     if out.grad is None or out.grad.dtype in (kind.dtype, kind.compute_dtype):
         LAUNCHES[kind.loss](library, kind, x, target, rows, out).take()
         return

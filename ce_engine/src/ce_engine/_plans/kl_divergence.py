@@ -1,0 +1,109 @@
+from typing import Unpack
+
+from torch import Tensor
+
+from ce_engine._divergences.divergence import HALF, Divergence
+from ce_engine._divergences.named import check_named
+from ce_engine._kernel_rows import Rows
+from ce_engine._plans.checks import check_factors_of_rows
+from ce_engine._plans.divergence_checks import check_arguments, check_numbers_of, check_outputs_of_labels
+from ce_engine._plans.index_target import IndexTarget, int64_rows
+from ce_engine._plans.options import Common, Options
+from ce_engine._plans.planning import computed, plan, sample_weight
+from ce_engine._slab import Slab
+
+
+def kl_divergence(
+    input: Tensor,  # (C) or (..., C)
+    target: Tensor,  # as input; or (..., k) with target_classes
+    *,
+    divergence: str = "forward",
+    beta: float | None = None,
+    temperature: float = 1.0,
+    target_classes: Tensor | None = None,  # as target
+    tail: str | None = None,
+    labels: Tensor | None = None,  # as the loss with reduction none
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    **common: Unpack[Common],
+) -> Slab:
+    """A divergence of the distributions of two models: p of the target, as a teacher, and q of the input, as a student.
+
+    Classes are last, and a row is one distribution. Terms of classes whose probability is 0 are 0. The loss and its
+    gradient, which is that of the input alone, are not multiplied by the square of the temperature.
+
+    Args:
+        input: Logits, in float64, float32, float16 or bfloat16. Half precision is computed in float32.
+        target: Logits of the input's shape, in any of its dtypes. Or log-probabilities of the classes in
+            ``target_classes``, of which an entry of -infinity has no share.
+        divergence: ``forward``, KL(p || q); ``reverse``, KL(q || p); or ``jensen_shannon``, beta KL(p || m) + (1 - beta)
+            KL(q || m) with the mixture m = beta p + (1 - beta) q.
+        beta: The target's share of the mixture, in (0, 1); 0.5 if None. Only with ``jensen_shannon``.
+        temperature: What all logits are divided by, above 0. With ``target_classes`` it needs ``renormalize``.
+        target_classes: Classes in any integer dtype, which differ within a row, each in [0, C). Those of entries without
+            a share may be any numbers.
+        tail: With ``target_classes``, what becomes of all other classes. ``renormalize`` scales both distributions to
+            sum to 1 over the named classes, ``one_bin`` makes one class more of all others, if there are some,
+            ``drop`` leaves them out of the sum and scales nothing.
+        labels: A class for each row, in any integer dtype, each in [0, C) or equal to ``ignore_index``.
+        ignore_index: Rows with this label have loss 0 and gradient 0 and do not count in ``mean``.
+        reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the number of rows that count.
+        **common: See `Common`.
+
+    Raises:
+        InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
+    """
+    options = Options(reduction, **common)
+    check_numbers_of(divergence, beta, temperature)
+    if not options.checked:
+        check_arguments(input, target, target_classes, tail, labels, ignore_index, temperature)
+        check_factors_of_rows(options, input.shape[:-1])
+    check_outputs_of_labels(options.outputs, labels)
+    form = Divergence(
+        divergence,
+        HALF if beta is None else float(beta),
+        float(temperature),
+        tail,
+        named_count=None if target_classes is None else target.shape[-1],
+        has_labels=labels is not None,
+    )
+    return _slab(input, target, target_classes, labels, ignore_index, form, options)
+
+
+def _slab(
+    input: Tensor,
+    target: Tensor,
+    target_classes: Tensor | None,
+    labels: Tensor | None,
+    ignore_index: int,
+    form: Divergence,
+    options: Options,
+) -> Slab:
+    class_count, row_count = input.shape[-1], input.shape[:-1].numel()
+    checked = None if labels is None else IndexTarget.of(labels, class_count, ignore_index, "labels")
+    ignored_count = 0 if checked is None else checked.ignored_count
+    rows = Rows(
+        classes=None if checked is None else checked.classes,
+        ignored=None if checked is None else checked.ignored,
+        weight=computed(sample_weight(options), input),
+        named_classes=None if target_classes is None else _named(target, target_classes, class_count),
+    )
+    return plan(
+        "kl_divergence",
+        input,
+        options,
+        rows,
+        shape=input.shape[:-1],
+        class_count=class_count,
+        weight_sum=float(row_count - ignored_count),
+        ignored_count=ignored_count,
+        target=target,
+        divergence=form,
+    )
+
+
+def _named(target: Tensor, target_classes: Tensor, class_count: int) -> Tensor:  # (R, k) int64, on the host
+    shape = target.shape[:-1].numel(), target.shape[-1]
+    classes = int64_rows(target_classes.cpu(), "target_classes").view(shape)
+    check_named(target.detach().cpu().reshape(shape), classes, class_count)
+    return classes
