@@ -34,6 +34,7 @@ from ce_engine._slab import Slab
 from ce_engine._slab_by_slab import PlannedSlabBySlab, SlabBySlab, TargetSums
 from ce_engine._sums.exact import exact_sums, exact_sums_by_class
 from ce_engine._sums.exact_sum import ExactSum, ExactSums
+from ce_engine._sums.sketch import Sketch
 from ce_engine._sums.tallies import tally
 from ce_engine.functional import (
     binary_cross_entropy,
@@ -65,6 +66,7 @@ __all__ = [
     "QueueFullError",
     "Reduction",
     "RowResults",
+    "Sketch",
     "Slab",
     "SlabBySlab",
     "StackedResult",

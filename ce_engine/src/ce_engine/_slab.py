@@ -116,13 +116,18 @@ class Slab:
         return self.input.nbytes
 
     @property
+    def has_sketch(self) -> bool:
+        """Whether its exact sums have a `Sketch` of the losses."""
+        return self.kind.divergence is not None
+
+    @property
     def row_classes(self) -> Callable[[], Tensor]:
         """Finds the classes of the rows, (R) int64 or bool: for `exact_sums_by_class`. It does not hold the input.
 
         A probability target has the class with the largest probability, the first one in a tie, like a divergence's
         target without labels; a binary target whether it is above one half; an ignored row any class.
         """
-        return partial(_classes_of, self.kind, self.rows, self.target)
+        return partial(_classes_of, self.kind, self.rows.classes, self.target, self.rows.named_classes)
 
     def result(self, results: RowResults) -> Any:
         """Reduces the results of the rows: to a `LossResult`, unless `finish` makes something else."""
@@ -131,7 +136,7 @@ class Slab:
             self._add_tally(result, results.losses, self.tally_bounds)
         if self.exact:
             classes = self.row_classes() if self.exact == "by_class" else None
-            add_exact(result, self.reduction, results.losses, self.rows.ignored, results.correct, classes)
+            add_exact(result, self.reduction, results, self.rows.ignored, classes, sketch=self.has_sketch)
         return result
 
     def _add_tally(self, result: Any, losses: Tensor, bounds: tuple[float, ...]) -> None:
@@ -165,14 +170,14 @@ class Slab:
             result.correct_count = int(results.correct.count_nonzero())
 
 
-def _classes_of(kind: Kind, rows: Rows, target: Tensor | None) -> Tensor:
-    if rows.classes is not None:
-        return rows.classes
+def _classes_of(kind: Kind, classes: Tensor | None, target: Tensor | None, named: Tensor | None) -> Tensor:
+    if classes is not None:
+        return classes
     if kind.divergence is not None and kind.divergence.target_head is not None:
         raise InvalidArgumentError("labels", "expected them for sums by class where the target is hidden states")
     target = kind.as_rows(present(target))
-    if rows.named_classes is not None:
-        return most_probable_named(target[0].cpu(), rows.named_classes).clamp(min=0)
+    if named is not None:
+        return most_probable_named(target[0].cpu(), named).clamp(min=0)
     is_wider = target.dtype.itemsize > kind.compute_dtype.itemsize
     compared_in = kind.compute_dtype if is_wider else target.dtype  # as where predictions are found correct
     return (positive_rows if kind.loss in ELEMENTWISE else largest_classes)(target, compared_in)

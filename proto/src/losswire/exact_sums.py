@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from losswire import v1
 from losswire.exact_sum import UNITS_IN_ONE, ZERO, ExactSum, quotient
+from losswire.sketch import Sketch
 
 SUMS = ("loss", "weight", "loss_squared", "loss_times_weight", "weight_squared")
 TWINS = {"loss_times_weight": "loss", "weight_squared": "weight"}  # sums that are equal where all weights are 1
+CHANGES = ("change", "change_squared")  # of divergences alone
 ROOT_BITS = 64  # more than a double has, so that rounding them rounds the root
 
 
@@ -50,6 +53,25 @@ class Statistics:
         return cls(**{**fields, "accuracy": message.accuracy if message.HasField("accuracy") else None})
 
 
+class MeanChange(NamedTuple):
+    """How much larger the log-probabilities of labels are in the distribution that was compared with a target's.
+
+    Attributes:
+        mean: Over all rows that counted; NaN if none did.
+        standard_error: Of the mean: the sample's standard deviation divided by the root of n. NaN below 2 rows.
+    """
+
+    mean: float
+    standard_error: float
+
+
+class _Addable(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+A = TypeVar("A", bound=_Addable)
+
+
 @dataclass(frozen=True, slots=True)
 class ExactSums:
     """Exact sums over the rows of any number of batches. They merge in any order and grouping to the same sums.
@@ -66,6 +88,9 @@ class ExactSums:
         row_count: Rows that counted.
         ignored_count: Rows that were ignored.
         correct_count: Rows whose prediction is the target; None unless predictions were asked for, for all of them.
+        change: Of a divergence, of the changes of labels' log-probabilities; None unless all rows have labels.
+        change_squared: Of the squares of these.
+        sketch: Of a divergence's losses.
     """
 
     loss: ExactSum = ZERO
@@ -76,6 +101,9 @@ class ExactSums:
     row_count: int = 0
     ignored_count: int = 0
     correct_count: int | None = 0
+    change: ExactSum | None = None
+    change_squared: ExactSum | None = None
+    sketch: Sketch | None = None
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
         if not isinstance(other, ExactSums):
@@ -92,7 +120,42 @@ class ExactSums:
             row_count=self.row_count + other.row_count,
             ignored_count=self.ignored_count + other.ignored_count,
             correct_count=correct,
+            change=self._added(other, self.change, other.change),
+            change_squared=self._added(other, self.change_squared, other.change_squared),
+            sketch=self._added(other, self.sketch, other.sketch),
         )
+
+    def _added(self, other: "ExactSums", a: A | None, b: A | None) -> A | None:
+        """What both parts have. A part without rows may lack it."""
+        if a is None or b is None:
+            only, rows = (b, self.row_count) if a is None else (a, other.row_count)
+            return None if rows else only
+        return a + b
+
+    @property
+    def mean_change(self) -> MeanChange | None:
+        """Of labels' log-probabilities; None unless all rows have labels. Each number is rounded once."""
+        if self.change is None or self.change_squared is None:
+            return None
+        n, is_finite = self.row_count, not (self.change.nonfinite_count or self.change_squared.nonfinite_count)
+        if not (n and is_finite):
+            return MeanChange(float(self.change) if n else math.nan, math.nan)
+        mean = quotient(self.change.units, n * UNITS_IN_ONE)
+        if n < 2:
+            return MeanChange(mean, math.nan)
+        residuals = n * self.change_squared.units * UNITS_IN_ONE - self.change.units**2
+        return MeanChange(mean, _root(residuals, n**2 * (n - 1) * UNITS_IN_ONE**2))
+
+    def quantile(self, part: float) -> float | None:
+        """The loss that a part of the rows is below: see `Sketch.quantile`. None without a sketch.
+
+        Infinite losses are above all others. NaN if a loss is.
+        """
+        if self.sketch is None:
+            return None
+        if self.loss.nan_count:
+            return math.nan
+        return self.sketch.quantile(part, self.loss.positive_infinity_count)
 
     @property
     def statistics(self) -> Statistics:
@@ -134,6 +197,8 @@ class ExactSums:
             row_count=message.row_count,
             ignored_count=message.ignored_count,
             correct_count=message.correct_count if message.HasField("correct_count") else None,
+            **{name: ExactSum.from_message(getattr(message, name)) for name in CHANGES if message.HasField(name)},
+            sketch=Sketch.from_message(message.sketch) if message.HasField("sketch") else None,
         )
 
     def to_message(self) -> v1.ExactSums:
@@ -146,6 +211,12 @@ class ExactSums:
                 getattr(message, name).CopyFrom(getattr(message, twin))  # in a third of the time
             else:
                 exact.fill(getattr(message, name))
+        for name in CHANGES:
+            change = getattr(self, name)
+            if change is not None:
+                change.fill(getattr(message, name))
+        if self.sketch is not None:
+            message.sketch.CopyFrom(self.sketch.to_message())
         return message
 
     def _mean(self) -> float:

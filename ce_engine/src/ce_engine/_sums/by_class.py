@@ -38,7 +38,7 @@ def _of_part(
     columns.append(
         [None] * len(found) if correct is None else _counted(bins, correct[part], len(counts))[found].tolist()
     )
-    return {c: ExactSums(*add(first, count), count, 0, right) for c, first, count, right in zip(*columns, strict=True)}
+    return {c: add(first, count, right) for c, first, count, right in zip(*columns, strict=True)}
 
 
 def _bins(classes: Tensor, ignored: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ce_engine._kernel_rows import RowResults
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._sums.by_class import sums_by_class
@@ -16,6 +17,9 @@ def exact_sums(
     losses: Tensor,  # (R)
     reduction: Reduction,
     correct: Tensor | None = None,  # (R) bool
+    changes: Tensor | None = None,  # (R)
+    *,
+    sketch: bool = False,
 ) -> ExactSums:
     """Adds up the losses and weights of a batch's rows exactly.
 
@@ -26,16 +30,17 @@ def exact_sums(
         losses: Of the rows, in float32 or float64; 0 for ignored ones.
         reduction: Of the batch.
         correct: Whether a row counts and its prediction is its target: `RowResults.correct`.
+        changes: Of a divergence whose rows have labels: `RowResults.changes`.
+        sketch: Whether there is a sketch of the losses: `Slab.has_sketch`.
 
     Raises:
         InvalidArgumentError: A tensor is of another dtype or shape.
     """
-    check_rows(losses, reduction.row_weight)
-    return _sums(losses, reduction, correct)
+    check_rows(losses, reduction.row_weight, changes)
+    return _sums(ExactRows(losses, reduction.row_weight, changes, sketch=sketch), reduction, correct)
 
 
-def _sums(losses: Tensor, reduction: Reduction, correct: Tensor | None) -> ExactSums:
-    rows = ExactRows(losses, reduction.row_weight)
+def _sums(rows: ExactRows, reduction: Reduction, correct: Tensor | None) -> ExactSums:
     return rows.sums(0, len(rows), reduction.ignored_count, None if correct is None else _count(correct))
 
 
@@ -45,6 +50,9 @@ def exact_sums_by_class(
     classes: Tensor,  # (R), of an integer dtype or bool
     ignored: Tensor | None = None,  # (R) bool
     correct: Tensor | None = None,  # (R) bool
+    changes: Tensor | None = None,  # (R)
+    *,
+    sketch: bool = False,
 ) -> dict[int, ExactSums]:
     """`exact_sums` over the rows of each class: of those that rows have which count, in ascending order.
 
@@ -54,30 +62,36 @@ def exact_sums_by_class(
         classes: Of the rows, as `Slab.row_classes` tells; of ignored ones, any.
         ignored: Which rows are ignored: `Slab.rows.ignored`.
         correct: As for `exact_sums`.
+        changes: As for `exact_sums`.
+        sketch: As for `exact_sums`.
 
     Raises:
         InvalidArgumentError: A class is negative, or a tensor is of another dtype or shape.
     """
-    check_rows(losses, reduction.row_weight)
+    check_rows(losses, reduction.row_weight, changes)
     check_columns(losses, classes, ignored, correct)
-    return sums_by_class(ExactRows(losses, reduction.row_weight), classes, ignored, correct)
+    rows = ExactRows(losses, reduction.row_weight, changes, sketch=sketch)
+    return sums_by_class(rows, classes, ignored, correct)
 
 
 def add_exact(
     result: LossResult | StackedResult,
-    reduction: Reduction,  # of all rows, as the next three
-    losses: Tensor,
+    reduction: Reduction,  # of all rows, as the next two
+    results: RowResults,
     ignored: Tensor | None,
-    correct: Tensor | None,
     classes: Tensor | None,
+    *,
+    sketch: bool,
 ) -> None:
     """Adds exact sums to a result; by class too if classes are given."""
+    columns, correct = (results.losses, reduction.row_weight, results.changes), results.correct
     if isinstance(result, LossResult):
-        result.exact = _sums(losses, reduction, correct)
+        rows = ExactRows(*columns, sketch=sketch)
+        result.exact = _sums(rows, reduction, correct)
         if classes is not None:
-            result.exact_by_class = sums_by_class(ExactRows(losses, reduction.row_weight), classes, ignored, correct)
+            result.exact_by_class = sums_by_class(rows, classes, ignored, correct)
         return
-    requests = [ExactRows(*of_request) for of_request in _cut(len(result), losses, reduction.row_weight)]
+    requests = [ExactRows(*of_request, sketch=sketch) for of_request in _cut(len(result), *columns)]
     flags = _cut(len(result), ignored, correct)
     result.exact = [
         rows.sums(0, len(rows), 0 if left_out is None else _count(left_out), None if found is None else _count(found))

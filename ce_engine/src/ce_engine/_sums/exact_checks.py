@@ -10,7 +10,7 @@ SIGNED = (torch.int64, torch.int32, torch.int16, torch.int8)
 CLASSES = (*SIGNED, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
-def check_rows(losses: Tensor, weights: Tensor | None) -> None:
+def check_rows(losses: Tensor, weights: Tensor | None, changes: Tensor | None = None) -> None:
     """Checks the numbers of rows.
 
     Raises:
@@ -20,6 +20,8 @@ def check_rows(losses: Tensor, weights: Tensor | None) -> None:
         raise InvalidArgumentError("losses", f"expected shape (R) in float32 or float64, got {_told(losses)}")
     if weights is not None:
         _check_column("reduction.row_weight", weights, losses.shape, torch.float64)
+    if changes is not None:
+        _check_column("changes", changes, losses.shape, *LOSSES)
 
 
 def check_columns(losses: Tensor, classes: Tensor, ignored: Tensor | None, correct: Tensor | None) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from ce_engine._libraries import library
 from ce_engine._memory import CPU
 from ce_engine._sums.exact_operators import DIGITS, exact_sum
 from ce_engine._sums.exact_sum import UNITS_IN_ONE, ExactSum, ExactSums
+from ce_engine._sums.sketch import Sketch
 
 UNITS_BYTES = 4 * DIGITS  # as in native/exact_sums.h
 COUNTS = struct.Struct("@ 3q")
@@ -25,28 +27,49 @@ class ExactRows:
     Args:
         losses: (R), 0 for ignored ones.
         weights: (R) float64, 0 for ignored ones; None for ones.
+        changes: (R), of labels' log-probabilities, 0 for ignored ones; None if there are none.
+        sketch: Whether there is a `Sketch` of the losses.
     """
 
-    def __init__(self, losses: Tensor, weights: Tensor | None) -> None:
+    def __init__(
+        self, losses: Tensor, weights: Tensor | None, changes: Tensor | None = None, *, sketch: bool = False
+    ) -> None:
         self._losses = _on_host(losses)
         self._weights = None if weights is None else _on_host(weights)
         self._count = self._losses.shape[0]
+        self._changes = None if changes is None else ExactRows(changes, None)
+        self._has_sketch = sketch
 
     def __len__(self) -> int:
         return self._count
 
     def sums(self, first: int, count: int, ignored_count: int, correct_count: int | None) -> ExactSums:
         """Of so many rows from `first` on."""
-        of_rows = self._adder(None)(first, count, count - ignored_count)
-        return ExactSums(*of_rows, count - ignored_count, ignored_count, correct_count)
+        counted = count - ignored_count
+        of_rows, more = self._adder(None)(first, count, counted), self._more(None, first, count, ignored_count)
+        return ExactSums(*of_rows, counted, ignored_count, correct_count, **more)
 
     def sums_at(
         self,
         places: Tensor,  # int64
-    ) -> Callable[[int, int], Five]:
-        """Adds up the rows at places: so many from the first one on, of which none is ignored."""
+    ) -> Callable[[int, int, int | None], ExactSums]:
+        """Adds up the rows at places: so many from the first one on, of which none is ignored and some are correct."""
         add = self._adder(places)
-        return lambda first, count: add(first, count, count)
+        if self._changes is None and not self._has_sketch:
+            return lambda first, count, correct: ExactSums(*add(first, count, count), count, 0, correct)
+        return lambda first, count, correct: ExactSums(
+            *add(first, count, count), count, 0, correct, **self._more(places, first, count, 0)
+        )
+
+    def _more(self, places: Tensor | None, first: int, count: int, ignored_count: int) -> dict[str, Any]:
+        """What only divergences have."""
+        more: dict[str, Any] = {}
+        if self._changes is not None:
+            more["change"], _, more["change_squared"], *_ = self._changes._adder(places)(first, count, count)  # noqa: SLF001
+        if self._has_sketch:
+            at = slice(first, first + count) if places is None else places[first : first + count]
+            more["sketch"] = Sketch.of(self._losses[at], ignored_count)
+        return more
 
     def _adder(self, places: Tensor | None) -> Callable[[int, int, int], Five]:
         compiled = library()

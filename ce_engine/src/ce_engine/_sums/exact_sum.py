@@ -2,6 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+from ce_engine._sums.sketch import Sketch
+
+class _Addable(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+A = TypeVar("A", bound=_Addable)
 
 UNIT_EXPONENT = -2176  # the first multiple of 32 below -2148, which is twice the exponent of the least double
 UNITS_IN_ONE = 1 << -UNIT_EXPONENT
@@ -70,6 +79,9 @@ class ExactSums:
         row_count: Rows that counted.
         ignored_count: Rows that were ignored.
         correct_count: Rows whose prediction is the target; None unless predictions were asked for, for all of them.
+        change: Of a divergence, of the changes of labels' log-probabilities; None unless all rows have labels.
+        change_squared: Of the squares of these.
+        sketch: Of a divergence's losses.
     """
 
     loss: ExactSum
@@ -80,6 +92,9 @@ class ExactSums:
     row_count: int
     ignored_count: int
     correct_count: int | None
+    change: ExactSum | None = None
+    change_squared: ExactSum | None = None
+    sketch: Sketch | None = None
 
     def __add__(self, other: "ExactSums") -> "ExactSums":
         if not isinstance(other, ExactSums):
@@ -96,4 +111,14 @@ class ExactSums:
             row_count=self.row_count + other.row_count,
             ignored_count=self.ignored_count + other.ignored_count,
             correct_count=correct,
+            change=self._added(other, self.change, other.change),
+            change_squared=self._added(other, self.change_squared, other.change_squared),
+            sketch=self._added(other, self.sketch, other.sketch),
         )
+
+    def _added(self, other: "ExactSums", a: A | None, b: A | None) -> A | None:
+        """What both parts have. A part without rows may lack it."""
+        if a is None or b is None:
+            only, rows = (b, self.row_count) if a is None else (a, other.row_count)
+            return None if rows else only
+        return a + b
