@@ -14,6 +14,8 @@ from tests.present import present
 
 MEAN, NONE = v1.Reduction.REDUCTION_MEAN, v1.Reduction.REDUCTION_NONE
 OUTPUTS = v1.Output.values()[1:]
+OF_TARGETS = (v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES, v1.Output.OUTPUT_TARGET_RANKS)
+MOST_TOP = 3
 
 
 def packed(requests: Sequence[v1.EvaluateRequest | bytes]) -> bytes:
@@ -48,7 +50,11 @@ def forms(draw: st.DrawFn, one: Problem) -> v1.EvaluateRequest:
     form = v1.EvaluateRequest(spec=v1.LossSpec(**spec), series=draw(st.sampled_from(["", "train"])))
     form.spec.reduction = draw(st.sampled_from(v1.Reduction.values()[1:]))
     form.spec.zero_when_empty = draw(st.booleans())
-    form.outputs.outputs.extend(draw(st.sets(st.sampled_from(OUTPUTS[1:] if "binary" in one.loss else OUTPUTS))))
+    form.outputs.outputs.extend(draw(st.sets(st.sampled_from(outputs_of(one)))))
+    if "binary" not in one.loss:
+        form.outputs.top_k = draw(st.integers(0, min(MOST_TOP, one.input.shape[min(1, one.input.dim() - 1)])))
+    if form.spec.reduction == MEAN and draw(st.booleans()):
+        form.spec.divisor = draw(st.sampled_from([0.5, 1.0, 7.0]))
     for name, option in one.options.items():
         if isinstance(option, float):
             setattr(getattr(form.spec, one.loss), name, option)
@@ -59,6 +65,13 @@ def forms(draw: st.DrawFn, one: Problem) -> v1.EvaluateRequest:
         if draw(st.booleans()):
             fill(form.outputs.gradient.grad_output, torch.rand(loss_shape(one) if form.spec.reduction == NONE else ()))
     return form
+
+
+def outputs_of(one: Problem) -> list[int]:
+    """The outputs that a loss with such targets has."""
+    if "binary" in one.loss:
+        return [output for output in OUTPUTS if output not in (*OF_TARGETS, v1.Output.OUTPUT_LOG_SUM_EXP)]
+    return [output for output in OUTPUTS if output not in OF_TARGETS or not one.target.is_floating_point()]
 
 
 def with_elements(form: v1.EvaluateRequest, one: Problem, *, weighted: bool) -> v1.EvaluateRequest:

@@ -22,7 +22,8 @@ from losswire_server.calls.runs import RunCalls
 from losswire_server.calls.streams.flow import Streams
 from losswire_server.calls.turns import Turns
 from losswire_server.calls.unary import Unary
-from losswire_server.calls.warm_up import warm_up
+from losswire_server.calls.warm_up import WarmUpHeads, warm_up
+from losswire_server.heads.absent import NO_HEADS
 from losswire_server.heads.loading import load_into
 from losswire_server.heads.registry import Heads
 from losswire_server.heads.uploads import Uploads
@@ -109,19 +110,20 @@ class Backend:
         self._latest_runs = LatestRuns(self._runs, run_metrics) if self._runs else None
         metrics = EvaluationMetrics(registry), self.losses, PackMetrics(registry)
         desk = Desk(self._workplace, *metrics, self._runs or NO_RUNS)
+        self.head_service = self._make_head_service(settings, HeadMetrics(registry))
+        heads = self._heads or NO_HEADS
         told = capabilities(settings, version("losswire-server"), self._engine, self._regions.max_bytes)
         show_limits(registry, limits_by_name(with_caller_limits(told, CallerLimits.of(settings))))
         self.service = LossService(
-            Unary(desk, self._regions),
-            Packs(desk, self._regions, settings.max_batch_requests),
-            Streams(desk, settings.max_message_bytes, self.turns),
+            Unary(desk, self._regions, heads),
+            Packs(desk, self._regions, settings.max_batch_requests, heads),
+            Streams(desk, settings.max_message_bytes, self.turns, heads),
             self._leases,
             told,
         )
         self._run_calls = RunCalls(self._runs)
         self.run_service = RunService(self._run_calls)
         self._heads_folder = settings.heads
-        self.head_service = self._make_head_service(settings, HeadMetrics(registry))
 
     @property
     def runs_told(self) -> str | None:
@@ -166,7 +168,8 @@ class Backend:
         desk = Desk(self._workplace, EvaluationMetrics(unseen), LossMetrics(unseen, 1), PackMetrics(unseen))
         self._counts_launches = False
         try:
-            await warm_up(Unary(desk), Streams(desk, self._max_message_bytes, self.turns))
+            heads = WarmUpHeads()
+            await warm_up(Unary(desk, heads=heads), Streams(desk, self._max_message_bytes, self.turns, heads))
         finally:
             self._counts_launches = True
 

@@ -13,9 +13,9 @@ from grpc_status import rpc_status
 
 from losswire import v1
 from losswire.dtypes import BY_WIRE
+from losswire.fields import ROW_TENSORS
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
-from losswire.losses import LOSSES
-from losswire.rows import RowLayout
+from losswire.losses import LOSSES, RESULT_TENSORS
 from losswire.tensors import decode, encode
 from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
@@ -23,8 +23,7 @@ from tests.helpers import call_of
 
 PATH = "/losswire.v1.LossService/EvaluateStream"
 METHOD = {"grpc_type": "bidi_stream", "grpc_service": "losswire.v1.LossService", "grpc_method": "EvaluateStream"}
-ROW_RESULTS = ("loss", "log_sum_exp", "predictions", "entropy")
-WIDE_RESULTS = ("probabilities", "log_probabilities", "gradient")
+TOP = {tensor.field for tensor in RESULT_TENSORS if tensor.width == "top"}
 
 
 @contextmanager
@@ -114,8 +113,8 @@ class Batch:
             self.request.sample_weight.CopyFrom(tensor(sample_weight))
         self.loss = loss
         self._arrays: dict[str, np.ndarray] = {}
-        self.layout = RowLayout.of(input.shape, elementwise=LOSSES[loss].elementwise)
-        self.open = [name for name in ("target", "sample_weight", "input") if self.request.HasField(name)]
+        self.layout = LOSSES[loss].layout(input.shape)
+        self.open = [name for name in ("target", *ROW_TENSORS, "input") if self.request.HasField(name)]
 
     def message_of(self, name: str, request: v1.EvaluateRequest | None = None) -> v1.Tensor:
         request = request or self.request
@@ -140,16 +139,19 @@ class Batch:
     def elements(self, name: str, first: int, count: int) -> bytes:
         if name not in self._arrays:
             self._arrays[name] = decode(self.message_of(name), name)
-        return self._cut(self._arrays[name], first, count).tobytes()
+        return self._cut(name, self._arrays[name], first, count).tobytes()
 
     def slabs(self, rows: int, *names: str) -> list[bytes]:
         return [self.slab(slab.first_row, slab.row_count, *names) for slab in self.layout.slabs(rows)]
 
-    def _cut(self, array: np.ndarray, first: int, count: int) -> np.ndarray:
+    def _cut(self, name: str, array: np.ndarray, first: int, count: int) -> np.ndarray:
+        """A view of some rows of a tensor of that name."""
         layout = self.layout
-        if layout.elementwise or array.shape != layout.shape:
+        if layout.elementwise or array.shape == layout.row_shape or array.size == 1:
             return array.reshape(-1)[first : first + count]
-        by_samples = array.reshape(layout.samples, layout.classes, layout.positions)
+        if layout.classes_last or name in TOP:
+            return array.reshape(layout.row_count, array.shape[-1])[first : first + count]
+        by_samples = array.reshape(layout.samples, -1, layout.positions)
         sample, position = divmod(first, layout.positions)
         samples = max(1, count // layout.positions)
         return by_samples[sample : sample + samples, :, position : position + min(count, layout.positions)]
@@ -159,7 +161,7 @@ class Batch:
         *slabs, summary = answers
         whole: Any = loss_service_pb2_grpc.LossServiceStub(channel).Evaluate(self.request)
         self._check_rows(slabs)
-        for name in (*ROW_RESULTS, *WIDE_RESULTS):
+        for name in (each.field for each in RESULT_TENSORS):
             assert whole.HasField(name) == summary.HasField(name)
             message, expected = getattr(summary, name), getattr(whole, name)
             if whole.HasField(name) and not message.WhichOneof("storage"):
@@ -177,7 +179,7 @@ class Batch:
         shape, dtype = tuple(message.shape), BY_WIRE[message.dtype].numpy
         array = np.zeros(shape, dtype)
         for slab in slabs:
-            part = self._cut(array, slab.first_row, slab.row_count)  # a view of it
+            part = self._cut(name, array, slab.first_row, slab.row_count)  # a view of it
             part[...] = np.frombuffer(slab.payloads[name], dtype).reshape(part.shape)
         assert math.prod(shape) * dtype.itemsize == len(message.data)
         return array.tobytes()

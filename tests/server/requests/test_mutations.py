@@ -70,6 +70,7 @@ def change(draw: st.DrawFn, message: Message, field: FieldDescriptor) -> None:
 def values_of(field: FieldDescriptor) -> st.SearchStrategy[object]:
     kinds = {
         FieldDescriptor.TYPE_INT64: NUMBERS,
+        FieldDescriptor.TYPE_INT32: st.integers(-2, 300) | st.integers(-(2**31), 2**31 - 1),
         FieldDescriptor.TYPE_ENUM: st.integers(-2, 12) | st.integers(-(2**31), 2**31 - 1),
         FieldDescriptor.TYPE_BOOL: st.booleans(),
         FieldDescriptor.TYPE_DOUBLE: st.floats(),

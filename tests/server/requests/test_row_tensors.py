@@ -13,7 +13,7 @@ from tests.server.calls.raw_streams import slab_frame
 
 def coming(rows: int) -> tuple[Coming, RowLayout]:
     layout = RowLayout.of((rows, 2), elementwise=False)
-    return Coming("target", torch.uint8, layout, wide=False), layout
+    return Coming("target", torch.uint8, layout, None), layout
 
 
 def message(first_row: int, target: bytes, padding: int = 0) -> bytes:

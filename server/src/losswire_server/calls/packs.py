@@ -10,6 +10,7 @@ from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.work import TakesLongError
 from losswire_server.errors import NotServedError
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End
@@ -24,9 +25,10 @@ PACK_COPIES = 2  # of what a request takes alone: protobuf copies its tensors, a
 
 
 class Packs:
-    def __init__(self, desk: Desk, regions: Regions, max_requests: int) -> None:
+    def __init__(self, desk: Desk, regions: Regions, max_requests: int, heads: UsesHeads = NO_HEADS) -> None:
         self._desk = desk
         self._regions = regions
+        self._heads = heads
         self._max_requests = max_requests
 
     async def __call__(self, data: bytes, caller: Caller) -> bytes:
@@ -42,7 +44,7 @@ class Packs:
         return await self._desk.answer_pack(data, partial(self._read, caller.permission), caller)
 
     def _read(self, permission: Permission, data: bytes) -> "_Work":
-        return _Work(Pack(data, self._max_requests, self._regions, permission), len(data))
+        return _Work(Pack(data, self._max_requests, self._regions, permission, self._heads), len(data))
 
 
 class _Work:

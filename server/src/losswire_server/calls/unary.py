@@ -9,6 +9,7 @@ import ce_engine
 from losswire import v1
 from losswire_server.calls.desk import Desk
 from losswire_server.calls.evaluation import Caller
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End, Evaluated, answer_bytes
@@ -26,9 +27,9 @@ WAS_COUNTED = v1.EvaluateResponse(was_counted=True).SerializeToString()
 
 
 class Unary:
-    def __init__(self, desk: Desk, regions: Regions = OFF) -> None:
+    def __init__(self, desk: Desk, regions: Regions = OFF, heads: UsesHeads = NO_HEADS) -> None:
         self._desk = desk
-        self._known = KnownRequests(regions)
+        self._known = KnownRequests(regions, heads)
 
     async def __call__(self, data: bytes, caller: Caller) -> bytes:
         """Answers an EvaluateRequest with an EvaluateResponse.

@@ -9,7 +9,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from losswire import forms, v1
 from losswire.errors import FieldError
-from losswire.losses import LOSSES, loss_of
+from losswire.losses import LOSSES, LossKind, heads_of, loss_of
 from losswire.rows import class_count
 from losswire_server.errors import NotServedError
 
@@ -29,25 +29,30 @@ def check_request(request: v1.EvaluateRequest) -> None:
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
     forms.check(request, forms.forms_of(request))
-    _check_rows(request)
-    _check_classes(request)
-
-
-def _check_rows(request: v1.EvaluateRequest) -> None:
-    shape = tuple(request.input.shape)
-    if LOSSES[loss_of(request.spec)].elementwise or class_count(shape, last=LOSSES[loss_of(request.spec)].classes_last):
+    kind, shape = LOSSES[loss_of(request.spec)], tuple(request.input.shape)
+    if kind.elementwise:
         return
-    rows = math.prod(LOSSES[loss_of(request.spec)].layout(shape).row_shape)
+    width = class_count(shape, last=kind.classes_last)
+    if not width:
+        _check_rows(kind, shape)
+    if not heads_of(request.spec):
+        check_summed_classes(request, width)
+
+
+def _check_rows(kind: LossKind, shape: tuple[int, ...]) -> None:
+    rows = math.prod(kind.layout(shape).row_shape)
     if rows > MAX_ROWS_WITHOUT_CLASSES:
         problem = f"expected at most {MAX_ROWS_WITHOUT_CLASSES} rows without classes, got {rows} in shape {shape}"
         raise FieldError("input", problem)
 
 
-def _check_classes(request: v1.EvaluateRequest) -> None:
-    if not request.exact.by_class or LOSSES[loss_of(request.spec)].elementwise:
-        return
-    classes = class_count(tuple(request.input.shape))
-    if classes > MAX_SUMMED_CLASSES:
+def check_summed_classes(request: v1.EvaluateRequest, classes: int) -> None:
+    """Checks that the exact sums of each class are not too many, if they are wanted.
+
+    Raises:
+        FieldError: They are.
+    """
+    if request.exact.by_class and classes > MAX_SUMMED_CLASSES:
         problem = f"expected at most {MAX_SUMMED_CLASSES} classes to add up each of them, got an input of {classes}"
         raise FieldError("exact.by_class", problem)
 

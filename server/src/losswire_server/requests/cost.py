@@ -2,12 +2,17 @@
 
 import math
 
+import ce_engine
 from losswire import v1
+from losswire.losses import heads_of, loss_of
 from losswire.tensors import MAX_ELEMENTS
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
+from losswire_server.heads.errors import HeadNotFoundError
 
 # Measured: some 10 ns an element, 400 us a group, and 25 us a request in it. Groups and requests count for a sixth:
 # they are mostly Python, which holds the interpreter's lock in any thread, so that handing them over would gain little.
 GROUP_SECONDS, REQUEST_SECONDS, ELEMENT_SECONDS = 65e-6, 3.3e-6, 10e-9
+PRODUCTS_AN_ELEMENT = 200  # of a hidden state and a head: some 0.05 ns each, with the way back
 TARGET_SECONDS = 3e-9  # copied out of shared memory, and compared to their bounds
 BYTE_SECONDS = 0.5e-9  # copied to a fresh buffer
 ROW_SECONDS = 1e-9  # added up in float64
@@ -19,7 +24,7 @@ def seconds(groups: int, requests: int, elements: int) -> float:
     Args:
         groups: How many there are.
         requests: How many are in all groups together.
-        elements: How many the inputs of all requests have together.
+        elements: How many are evaluated for all requests together: see `element_count_of`.
     """
     return groups * GROUP_SECONDS + requests * REQUEST_SECONDS + elements * ELEMENT_SECONDS
 
@@ -42,3 +47,33 @@ def copying_seconds(size: int) -> float:
 def element_count(tensor: v1.Tensor) -> int:
     """The elements of a tensor whose shape may be wrong. Rows without classes count: they take time too."""
     return max(0, min(math.prod(filter(None, tensor.shape)), MAX_ELEMENTS))
+
+
+def element_count_of(request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) -> int:
+    """The elements that are evaluated for a request, which may be wrong: of its input, or of logits that a head makes.
+
+    A divergence has as many again, and the products of heads count as they take time. It is 0 if a head is not held:
+    the request is refused at once.
+    """
+    tensors = {"head": request.input}
+    if loss_of(request.spec) == "kl_divergence":
+        tensors["target_head"] = request.target
+    named = heads_of(request.spec)
+    try:
+        heads = {argument: held.use(held.digest(name), argument) for argument, name in named.items()}
+    except HeadNotFoundError:
+        return 0
+    return sum(_element_count(element_count(tensor), heads.get(argument)) for argument, tensor in tensors.items())
+
+
+def elements_of_slab(slab: ce_engine.Slab) -> int:
+    """As `element_count_of`, for a slab."""
+    return _element_count(slab.input.numel(), slab.kind.head)
+
+
+def _element_count(size: int, head: ce_engine.Head | None) -> int:
+    """For an input, or a target, of so many elements."""
+    if head is None:
+        return size
+    products = min(size * head.class_count, MAX_ELEMENTS)
+    return products // head.width + products // PRODUCTS_AN_ELEMENT

@@ -1,7 +1,7 @@
 """Groups requests that differ in their numbers alone. A group is read, checked, planned and evaluated once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from google.protobuf.message import DecodeError
@@ -9,11 +9,11 @@ from google.protobuf.message import DecodeError
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS, is_weighted_by_targets, loss_of
+from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS, heads_of, is_weighted_by_targets, loss_of
 from losswire.parsing import FEW_FIELDS_BYTES, check_field_count
 from losswire_server.errors import NotPermittedError, NotServedError
 from losswire_server.requests.check import check_request
-from losswire_server.requests.cost import element_count
+from losswire_server.requests.cost import element_count_of
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.encoding import fill_each
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
@@ -21,8 +21,8 @@ from losswire_server.requests.permission import ANYTHING, Permission
 from losswire_server.requests.planning import PLANS, arguments, summing
 from losswire_server.requests.runs.exact import Exact, exactness
 
-Own = Literal["target", "sample_weight", "input"]
-OWN: tuple[Own, ...] = ("target", "sample_weight", "input")  # fields whose elements may differ in a group
+Own = Literal["target", "sample_weight", "target_classes", "labels", "input"]
+OWN: tuple[Own, ...] = get_args(Own)  # fields whose elements may differ in a group
 MAX_STACKED_BYTES = 2**16  # joining the elements of larger requests costs more than it saves
 
 
@@ -63,7 +63,7 @@ class Group(NamedTuple):
     Attributes:
         requests: At least one.
         can_be_stacked: Whether they may be evaluated together.
-        elements: How many the inputs of all of them have, if they may be evaluated together.
+        elements: How many are evaluated for all of them, if they may be evaluated together: see `element_count_of`.
         problem: The error of each of them, if it is known already.
     """
 
@@ -135,13 +135,16 @@ def _groups_of(form: v1.EvaluateRequest, requests: list[Request], permission: Pe
     except (FieldError, NotPermittedError, NotServedError) as error:
         return [Group(requests, problem=error)]
     if _can_be_stacked(form):
-        return [Group(requests, can_be_stacked=True, elements=len(requests) * element_count(form.input))]
+        return [Group(requests, can_be_stacked=True, elements=len(requests) * element_count_of(form))]
     return [Group([request]) for request in requests]
 
 
 def _can_be_stacked(form: v1.EvaluateRequest) -> bool:
-    """Whether requests of this form differ only in elements of single rows that are in their messages."""
-    if is_weighted_by_targets(form.spec) or form.outputs.gradient.HasField("destination"):
+    """Whether requests of this form differ only in elements of single rows that are in their messages.
+
+    Those with heads are not stacked: the engine puts their rows together, whatever else they have.
+    """
+    if is_weighted_by_targets(form.spec) or form.outputs.gradient.HasField("destination") or heads_of(form.spec):
         return False
     return not any(getattr(form, name).HasField("shared_memory") for name in OWN)
 

@@ -14,14 +14,15 @@ import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import tensors_in
-from losswire.losses import loss_of
+from losswire.losses import heads_of, loss_of
 from losswire.parsing import parse
 from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import OFF, Regions
-from losswire_server.requests.cost import element_count
+from losswire_server.requests.cost import element_count, element_count_of
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.ends import Labels, shared_bytes
-from losswire_server.requests.groups import Apart, taken_apart
+from losswire_server.requests.groups import OWN, Apart, taken_apart
 from losswire_server.requests.needed import Reserve, needed_bytes
 from losswire_server.requests.one import Respond, plan_request, to_answer
 from losswire_server.requests.planning import PLANS, arguments, by_field, summing
@@ -37,7 +38,7 @@ class Asked(NamedTuple):
 
     Attributes:
         labels: Of the metrics.
-        elements: How many the input has.
+        elements: How many are evaluated, as in `element_count_of`.
         targets: How many elements the target has.
         shared_bytes: Of its tensors that lie in shared memory.
         run: The name of its run; empty if it is in none.
@@ -58,10 +59,12 @@ class KnownRequests:
 
     Args:
         regions: Of shared memory.
+        heads: Those of the server.
     """
 
-    def __init__(self, regions: Regions = OFF) -> None:
+    def __init__(self, regions: Regions = OFF, heads: UsesHeads = NO_HEADS) -> None:
         self._regions = regions
+        self._heads = heads
         self._forms: dict[bytes, _Form | None] = {}  # None: it was right once, and may never come again
 
     def read(self, data: bytes) -> Asked:
@@ -84,7 +87,7 @@ class KnownRequests:
             request, payloads = parse_apart(v1.EvaluateRequest, data)
         else:
             request = parse(v1.EvaluateRequest, data)
-        counts = element_count(request.input), element_count(request.target)
+        counts = element_count_of(request, self._heads), element_count(request.target)
         plan = partial(self._plan_anew, [(request, payloads)], form)
         return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, plan)
 
@@ -92,9 +95,9 @@ class KnownRequests:
         self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
     ) -> tuple[ce_engine.Slab, Respond, Keyed | None]:
         request, payloads = only.pop()  # so that it does not wait with the slab
-        slab, respond = plan_request(request, self._regions, payloads, reserve)
+        slab, respond = plan_request(request, self._regions, payloads, reserve, self._heads)
         keyed = Keyed.of(request, payloads)
-        if form is not None and len(form) <= MAX_FORM_BYTES and _lies_in_message(request):
+        if form is not None and len(form) <= MAX_FORM_BYTES and _is_by_itself(request):
             self._remember(form, request)
         return slab, respond, keyed
 
@@ -133,7 +136,7 @@ class _Form(NamedTuple):
     @classmethod
     def of(cls, request: v1.EvaluateRequest) -> "_Form":
         options = arguments(request, to_torch)
-        own = {name: options[name] for name in ("input", "target", "sample_weight") if options[name] is not None}
+        own = {name: options[name] for name in OWN if options.get(name) is not None}
         spec = v1.LossSpec()
         spec.CopyFrom(request.spec)
         return cls(
@@ -141,7 +144,7 @@ class _Form(NamedTuple):
             {name: option for name, option in options.items() if name not in own},
             {name: (tensor.dtype, tensor.shape) for name, tensor in own.items()},
             Labels.of(request, "unary"),
-            element_count(request.input),
+            element_count_of(request),
             element_count(request.target),
             needed_bytes(request),
             exactness(request),
@@ -165,7 +168,9 @@ class _Form(NamedTuple):
         return summing(slab, self.exact), partial(to_answer, span=None, with_exact=self.with_exact), keyed
 
 
-def _lies_in_message(request: v1.EvaluateRequest) -> bool:
-    """Whether nothing of a request lies in shared memory."""
+def _is_by_itself(request: v1.EvaluateRequest) -> bool:
+    """Whether nothing of a request lies in shared memory, or is a head, which would stay and may change its name."""
+    if heads_of(request.spec):
+        return False
     tensors = (tensor for _, tensor in tensors_in(request))
     return not (request.outputs.gradient.HasField("destination") or any(x.HasField("shared_memory") for x in tensors))

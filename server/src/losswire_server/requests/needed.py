@@ -13,6 +13,7 @@ from losswire.dtypes import BY_WIRE
 from losswire.fields import field_of, tensors_in
 from losswire.losses import OUTPUTS, REDUCTIONS, WEIGHTINGS, loss_of, options_of
 from losswire.payloads import NO_PAYLOADS, Payloads
+from losswire_server.requests.heads.named import NO_NAMES, NamedHeads
 from losswire_server.requests.runs.exact import Exactness, exactness
 from losswire_server.settings.types import CORES
 
@@ -29,22 +30,25 @@ def unreserved(size: int) -> None:
     """Holds nothing: for requests so small that their messages stand for them."""
 
 
-def needed_bytes(request: v1.EvaluateRequest, payloads: Payloads = NO_PAYLOADS) -> int:
+def needed_bytes(request: v1.EvaluateRequest, payloads: Payloads = NO_PAYLOADS, heads: NamedHeads = NO_NAMES) -> int:
     """The most bytes that planning, evaluating and answering a request take at one time, beside its message.
 
     Args:
         request: It passes `check_request`.
         payloads: Elements that are not in it.
+        heads: Those that it names.
     """
-    needed = evaluation_bytes(request, exactness(request))
+    needed = evaluation_bytes(request, exactness(request), heads)
     return _copied_bytes(request, payloads) + max(needed.peak, ANSWER_COPIES * needed.results)
 
 
-def evaluation_bytes(request: v1.EvaluateRequest, exact: Exactness = "") -> ce_engine.MemoryNeeded:
+def evaluation_bytes(
+    request: v1.EvaluateRequest, exact: Exactness = "", heads: NamedHeads = NO_NAMES
+) -> ce_engine.MemoryNeeded:
     """What the engine takes for a request that passes `check_request`, with these exact sums."""
     tensors = {name: _form(form) for name, form in forms.forms_of(request).items()}
     outputs, gradient, options = request.outputs, request.outputs.gradient, options_of(request.spec)
-    arguments: dict[str, Any] = {**_options(options), **tensors}
+    arguments: dict[str, Any] = {**_options(options), **tensors, **heads}
     return ce_engine.memory_needed(
         loss_of(request.spec),
         arguments.pop("input"),
@@ -54,6 +58,7 @@ def evaluation_bytes(request: v1.EvaluateRequest, exact: Exactness = "") -> ce_e
         grad_dtype=getattr(torch, BY_WIRE[gradient.dtype].name) if gradient.HasField("dtype") else None,
         grad_into=gradient.HasField("destination"),
         outputs=tuple(OUTPUT_NAMES[output] for output in outputs.outputs),
+        top_k=outputs.top_k,
         threads=CORES,
         exact=exact,
         **arguments,

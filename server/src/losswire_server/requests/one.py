@@ -8,9 +8,11 @@ from losswire import v1
 from losswire.fields import field_of, tensors_in
 from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS
 from losswire.payloads import NO_PAYLOADS, Payloads
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.answer import Answer
 from losswire_server.requests.encoding import refer
+from losswire_server.requests.heads.named import NamedHeads
 from losswire_server.requests.needed import Reserve, needed_bytes, unreserved
 from losswire_server.requests.planning import nothing_to_prepare, plan, summing
 from losswire_server.requests.runs.exact import Exact, exactness
@@ -26,6 +28,7 @@ def plan_request(
     regions: Regions = OFF,
     payloads: Payloads = NO_PAYLOADS,
     reserve: Reserve = unreserved,
+    held: UsesHeads = NO_HEADS,
 ) -> tuple[ce_engine.Slab, Respond]:
     """Plans a request. Returns its slab, and a function that turns the slab's result into the answer.
 
@@ -36,14 +39,16 @@ def plan_request(
         regions: Of shared memory.
         payloads: The elements that it lacks.
         reserve: Holds what the request takes, before anything is allocated.
+        held: The heads of the server. The request names them by their digests from then on.
 
     Raises:
         FieldError: A field is wrong; nothing was computed.
         NotServedError: A field is right, but asks for what this server does not serve.
+        HeadNotFoundError: It names a head that is not held here.
         Exception: Of `reserve`.
     """
     prepare = partial(_prepare, request, regions, payloads, reserve)
-    slab = plan(request, reader(regions, payloads), nothing_to_prepare if reserve is unreserved else prepare)
+    slab = plan(request, reader(regions, payloads), nothing_to_prepare if reserve is unreserved else prepare, held)
     gradient, exact, with_exact = request.outputs.gradient, exactness(request), request.HasField("exact")
     place = destination(gradient, slab, regions)
     if place is None:
@@ -53,11 +58,13 @@ def plan_request(
     return summing(slab.with_grad_into(place), exact), partial(to_answer, span=span, with_exact=with_exact)
 
 
-def _prepare(request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, reserve: Reserve) -> None:
+def _prepare(
+    request: v1.EvaluateRequest, regions: Regions, payloads: Payloads, reserve: Reserve, heads: NamedHeads
+) -> None:
     for name, tensor in tensors_in(request):
         if tensor.HasField("shared_memory"):
             regions.check(tensor, f"{field_of(name, request.spec)}.shared_memory")
-    reserve(needed_bytes(request, payloads))
+    reserve(needed_bytes(request, payloads, heads))
 
 
 def to_answer(

@@ -15,6 +15,7 @@ from losswire.parsing import parse
 from losswire.payloads import parse_apart
 from losswire.wire import LENGTH_DELIMITED, read_fields
 from losswire_server.errors import NotServedError, OverloadedError, log_failure, to_rpc_status, to_status
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
@@ -43,10 +44,18 @@ class Pack:
         NotServedError: The message has fields that this server does not know.
     """
 
-    def __init__(self, data: bytes, max_requests: int, regions: Regions, permission: Permission = ANYTHING) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        max_requests: int,
+        regions: Regions,
+        permission: Permission = ANYTHING,
+        heads: UsesHeads = NO_HEADS,
+    ) -> None:
         requests = cut(data, max_requests)
         self.groups = grouped(requests, permission)
         self._regions = regions
+        self._heads = heads
         self._reserve: Reserve = unreserved
         self._permission = permission
         self._response = v1.BatchEvaluateResponse()
@@ -129,7 +138,7 @@ class Pack:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
             self._permission.check(loss_of(message.spec), message.series)
             self._permission.check_run(message.run_key.run)
-            slab, respond = plan_request(message, self._regions, payloads, self._reserve)
+            slab, respond = plan_request(message, self._regions, payloads, self._reserve, self._heads)
             keyed = Keyed.of(message, payloads)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either
             raise

@@ -13,19 +13,21 @@ from typing import Any
 
 from losswire import v1
 from losswire_server.calls.desk import Desk
-from losswire_server.calls.evaluation import Caller, ended
+from losswire_server.calls.evaluation import Caller, Evaluation, ended
 from losswire_server.calls.streams.in_flight import InFlight
 from losswire_server.calls.streams.incoming import Incoming
 from losswire_server.calls.streams.room import Room
 from losswire_server.calls.streams.slabs import Landed, Slabs
 from losswire_server.calls.streams.whole import Whole
 from losswire_server.calls.turns import MESSAGE_SECONDS, OwnTurns, Turns
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.runs.absent import Outcome
 
 
 class Streams:
-    def __init__(self, desk: Desk, max_message_bytes: int, turns: Turns) -> None:
+    def __init__(self, desk: Desk, max_message_bytes: int, turns: Turns, heads: UsesHeads = NO_HEADS) -> None:
         self._desk = desk
+        self._heads = heads
         self._max_message_bytes = max_message_bytes
         self._turns = turns
 
@@ -40,8 +42,11 @@ class Streams:
             FieldError: A field is wrong; see `StreamHeader` and `StreamRequest`.
             NotServedError: A field is right, but asks for what this server does not serve.
             NotPermittedError: This caller may not ask for it.
+            HeadNotFoundError: It names a head that is not held here.
         """
-        stream = _Stream(self._desk, caller, self._max_message_bytes, OwnTurns(self._turns, MESSAGE_SECONDS))
+        evaluation = self._desk.evaluation(caller)
+        whole = Whole(evaluation, caller.permission, self._max_message_bytes, self._heads)
+        stream = _Stream(self._desk, caller, evaluation, whole, OwnTurns(self._turns, MESSAGE_SECONDS))
         with closing(stream):
             async for answer in stream.answer(messages):
                 yield answer
@@ -50,12 +55,12 @@ class Streams:
 class _Stream:
     """One stream, which resizes its reservation as it goes on. Close it at the end."""
 
-    def __init__(self, desk: Desk, caller: Caller, max_message_bytes: int, turns: OwnTurns) -> None:
+    def __init__(self, desk: Desk, caller: Caller, evaluation: Evaluation, whole: Whole, turns: OwnTurns) -> None:
         self._desk = desk
         self._turns = turns
         self._caller = caller
-        self._evaluation = desk.evaluation(caller)
-        self._whole = Whole(self._evaluation, caller.permission, max_message_bytes)
+        self._evaluation = evaluation
+        self._whole = whole
         self._slabs = Slabs(desk, self._evaluation)
         self._in_flight = InFlight()
         self._room = Room(self._evaluation.held, self._whole, self._in_flight)

@@ -49,7 +49,7 @@ class Slabs:
         The first ones are tried here, if nothing else of the stream is in flight and most forms of such a size are
         short. Writing the results does not count: it holds the interpreter's lock in any thread.
         """
-        seconds = cost.seconds(1, 1, part.slab.input.numel())
+        seconds = cost.seconds(1, 1, cost.elements_of_slab(part.slab))
         is_trial = is_alone and self._landed < TRIALS
         probable = seconds / DEAREST if is_trial else min(self._pace * message_bytes, seconds)
         return self._desk.is_for_here(probable / HANDING_OVER)

@@ -15,6 +15,7 @@ from losswire_server.calls.evaluation import Evaluation, all_done, ended
 from losswire_server.calls.streams.slabs import written
 from losswire_server.calls.work import READ_AT_ONCE_BYTES, is_short
 from losswire_server.errors import TooLargeError
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.one import Respond, plan_request
@@ -35,16 +36,20 @@ class Whole:
         evaluation: Of the stream.
         permission: What the caller may ask for.
         max_message_bytes: Of the server; no row has more.
+        heads: Those of the server.
 
     Attributes:
         seconds: That everything took until now.
     """
 
-    def __init__(self, evaluation: Evaluation, permission: Permission, max_message_bytes: int) -> None:
+    def __init__(
+        self, evaluation: Evaluation, permission: Permission, max_message_bytes: int, heads: UsesHeads = NO_HEADS
+    ) -> None:
         self.seconds = 0.0
         self._evaluation = evaluation
         self._permission = permission
         self._max_message_bytes = max_message_bytes
+        self._heads = heads
         self._header = v1.EvaluateRequest()
         self._request: StreamRequest | None = None
         self._complete: tuple[ce_engine.Slab, Respond] | None = None  # if the header has all elements
@@ -147,12 +152,12 @@ class Whole:
         self._permission.check(loss_of(header.spec), header.series)
         self._permission.check_run(header.run_key.run)
         if leaves_input_open(header):
-            checked = StreamHeader.of(header)
+            checked = StreamHeader.of(header, self._heads)
             self._check_row(checked.row_bytes)
             self._evaluation.held.check_fits(len(message) + checked.ahead_bytes)  # held as it comes, which may be never
             self._request = StreamRequest(checked)
         else:
-            self._complete = plan_request(header, reserve=self._evaluation.reserve)
+            self._complete = plan_request(header, reserve=self._evaluation.reserve, held=self._heads)
         self._keyed = Keyed.of(header)
 
     def _check_row(self, row_bytes: int) -> None:

@@ -45,18 +45,19 @@ class Narrow:
 
 
 class Wide:
-    """A complete tensor of the input's shape, with C numbers a row."""
+    """A complete tensor with several numbers a row, which lie as those of the input."""
 
-    def __init__(self, tensor: Tensor, layout: RowLayout) -> None:
+    def __init__(self, tensor: Tensor, layout: RowLayout, width: int) -> None:
         self.held_bytes = tensor.nbytes
-        self._rows = tensor.reshape(layout.samples, layout.classes, layout.positions)
+        self._width = width
+        self._rows = tensor.reshape(layout.samples, width, layout.positions)
 
     def take(self, slab: SlabRows) -> Tensor:
         positions = self._rows.shape[2]
         sample, position = divmod(slab.first_row, positions)
         samples, count = max(1, slab.row_count // positions), min(slab.row_count, positions)
         part = self._rows[sample : sample + samples, :, position : position + count]
-        return part.reshape(slab.input_shape)
+        return part.reshape(slab.wide_shape(self._width))
 
 
 class ClassWeights:
@@ -74,16 +75,22 @@ class ClassWeights:
 class Coming:
     """A tensor whose elements come in slabs, with the input of their rows or ahead of it.
 
+    Args:
+        name: Of its field in a slab.
+        dtype: Of its elements.
+        layout: How rows lie in the input.
+        width: Its numbers a row, which lie as those of the input; None for one number a row.
+
     Attributes:
         field: Path of its field in a slab.
     """
 
-    def __init__(self, name: str, dtype: torch.dtype, layout: RowLayout, *, wide: bool) -> None:
+    def __init__(self, name: str, dtype: torch.dtype, layout: RowLayout, width: int | None) -> None:
         self.field = f"slab.{name}"
         self._element_bytes = 0
         self._dtype = dtype
         self._layout = layout
-        self._wide = wide
+        self._width = width
         self._parts: deque[_Part] = deque()
         self._next_row = 0
 
@@ -105,7 +112,7 @@ class Coming:
         if slab.first_row != self._next_row:
             came = f"from row {slab.first_row} on"
             raise FieldError(self.field, f"expected elements from row {self._next_row} on, got some {came}")
-        shape = slab.input_shape if self._wide else slab.row_shape
+        shape = slab.row_shape if self._width is None else slab.wide_shape(self._width)
         self._parts.append(_Part(slab, from_bytes(_by_itself(payload), self._dtype, shape, self.field)))
         self._next_row = slab.end_row
         self._element_bytes += len(payload)
@@ -144,15 +151,19 @@ class Coming:
             if end < last:
                 self._parts.appendleft(_Part(SlabRows(end, last - end, (), ()), rows[end - first :], as_rows=True))
 
-    def _rows(self, part: "_Part") -> Tensor:  # (rows), or if wide (rows, C)
-        if part.as_rows or not self._wide:
-            return part.tensor if part.as_rows else part.tensor.reshape(-1)
-        return _classes_last(part.tensor).reshape(-1, self._layout.classes)
+    def _rows(self, part: "_Part") -> Tensor:  # (rows), or (rows, width)
+        if part.as_rows:
+            return part.tensor
+        if self._width is None:
+            return part.tensor.reshape(-1)
+        return _classes_last(part.tensor).reshape(part.slab.row_count, self._width)
 
     def _from_rows(self, rows: Tensor, slab: SlabRows) -> Tensor:
-        if not self._wide or len(slab.input_shape) < 3:
-            return rows.view(slab.input_shape if self._wide else slab.row_shape)
-        return rows.view(*slab.row_shape, -1).movedim(-1, 1).contiguous()
+        if self._width is None:
+            return rows.view(slab.row_shape)
+        if len(slab.input_shape) < 3:
+            return rows.view(slab.wide_shape(self._width))
+        return rows.view(*slab.row_shape, self._width).movedim(-1, 1).contiguous()
 
 
 class _Part(NamedTuple):

@@ -1,6 +1,7 @@
 """The first message of a stream. It describes the slabs that will come, and is checked before they come."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,14 +12,16 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
+from losswire.fields import ROW_TENSORS
 from losswire.forms import ahead_of_input
-from losswire.losses import LOSSES, loss_of
+from losswire.losses import LOSSES, Width, loss_of
 from losswire.rows import RowLayout
 from losswire_server.errors import NotServedError
-from losswire_server.requests.check import check_request
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.requests.decoding import placeholder, to_torch
+from losswire_server.requests.heads.named import NamedHeads, classes_of
 from losswire_server.requests.needed import evaluation_bytes
-from losswire_server.requests.planning import PLANS, arguments, by_field
+from losswire_server.requests.planning import PLANS, arguments, by_field, checked
 from losswire_server.requests.slabs.row_tensors import Coming, Narrow, RowTensor, Wide
 
 PLANNED_ROWS = 2**16  # a plan takes some 30 bytes a row
@@ -36,6 +39,7 @@ class StreamHeader:
         options: Arguments of the loss except `by_rows` and the input.
         by_rows: Arguments that have numbers for each row.
         index_targets: Whether targets are class indices.
+        heads: Those that it names.
     """
 
     request: v1.EvaluateRequest
@@ -45,43 +49,70 @@ class StreamHeader:
     options: dict[str, Any]
     by_rows: dict[str, RowTensor]
     index_targets: bool
+    heads: NamedHeads
 
     @classmethod
-    def of(cls, request: v1.EvaluateRequest) -> "StreamHeader":
+    def of(cls, request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) -> "StreamHeader":
         """Checks a request whose input has elements that come in slabs.
+
+        Args:
+            request: It names heads by their digests from then on.
+            held: The heads of the server.
 
         Raises:
             FieldError: A field is wrong.
             NotServedError: A field is right, but asks for what this server does not serve.
+            HeadNotFoundError: It names a head that is not held here.
         """
-        check_request(request)
+        heads = checked(request, held)
         if request.outputs.gradient.HasField("destination"):
             raise NotServedError("outputs.gradient.destination", "gradients of streams come back in slabs")
         loss = loss_of(request.spec)
         reader = _Reader(request)
-        options = arguments(request, reader)
+        options = arguments(request, reader, heads)
         layout = LOSSES[loss].layout(tuple(request.input.shape))
         dtype, index_targets = options.pop("input").dtype, not options["target"].is_floating_point()
         tensors = {name: options.pop(name) for name in reader.by_rows if isinstance(options.get(name), Tensor)}
         by_rows = {name: _row_tensor(name, tensor, layout, reader.open) for name, tensor in tensors.items()}
-        return cls(request, loss, layout, dtype, options, by_rows, index_targets)
+        if heads:
+            _check_widths(request, dtype, options, tensors)
+        return cls(request, loss, layout, dtype, options, by_rows, index_targets, heads)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of the input of a row."""
         return self.layout.classes * self.dtype.itemsize
 
+    @property
+    def class_count(self) -> int:
+        return classes_of(self.request, self.heads)
+
+    @property
+    def target_width(self) -> int:
+        """Numbers a row of targets that are distributions."""
+        return self.request.target.shape[-1] if self.layout.classes_last else self.layout.classes
+
+    def result_shape(self, width: Width) -> tuple[int, ...]:
+        """The shape of a tensor of the answer that has so many numbers for each row."""
+        if width == "top":
+            return (*self.layout.row_shape, self.request.outputs.top_k)
+        if width == "classes" and not self.layout.elementwise:
+            return self.layout.wide_shape(self.class_count)
+        return self.layout.row_shape if width == "one" else self.layout.shape
+
     @cached_property
     def result_bytes(self) -> float:
         """Bytes of results for each byte of the input."""
         elements = math.prod(self.layout.shape)
-        return evaluation_bytes(self.request).results / (elements * self.dtype.itemsize)
+        return evaluation_bytes(self.request, heads=self.heads).results / (elements * self.dtype.itemsize)
 
     @property
     def ahead_bytes(self) -> int:
         """Memory of targets that must come ahead of the input."""
-        target = self.request.target
-        return math.prod(target.shape) * BY_WIRE[target.dtype].itemsize if self.needs_all_targets else 0
+        if not self.ahead:
+            return 0
+        tensor: v1.Tensor = getattr(self.request, self.ahead)
+        return math.prod(tensor.shape) * BY_WIRE[tensor.dtype].itemsize
 
     @property
     def can_be_planned(self) -> bool:
@@ -97,12 +128,12 @@ class StreamHeader:
         """
         tensors = {name: tensor.tensor for name, tensor in self.by_rows.items() if isinstance(tensor, Narrow)}
         with by_field(self.request.spec):
-            return PLANS[self.loss](placeholder(self.request.input, "input"), **tensors, **self.options)
+            return PLANS[self.loss](input=placeholder(self.request.input, "input"), **tensors, **self.options)
 
-    @property
-    def needs_all_targets(self) -> bool:
-        """Whether a row's result depends on all targets, so that they must come ahead of the input."""
-        return ahead_of_input(self.request, BY_WIRE[self.request.target.dtype].name) == "target"
+    @cached_property
+    def ahead(self) -> str:
+        """The argument, targets or labels, that must come ahead of the input, since results depend on all of it."""
+        return ahead_of_input(self.request, BY_WIRE[self.request.target.dtype].name)
 
 
 def leaves_input_open(request: v1.EvaluateRequest) -> bool:
@@ -120,7 +151,7 @@ class _Reader:
 
     def __init__(self, request: v1.EvaluateRequest) -> None:
         elementwise = LOSSES[loss_of(request.spec)].elementwise
-        self.by_rows = ["target", "sample_weight"]
+        self.by_rows = ["target", *ROW_TENSORS]
         self.by_rows += ["weight", "pos_weight"] if elementwise else []
         self.by_rows += ["grad_output"] if request.spec.reduction == v1.Reduction.REDUCTION_NONE else []
         self.open: set[str] = set()
@@ -137,7 +168,26 @@ class _Reader:
 
 
 def _row_tensor(name: str, tensor: Tensor, layout: RowLayout, is_open: set[str]) -> RowTensor:
-    wide = name == "target" and not layout.elementwise and tensor.is_floating_point()
+    width = _width(name, tensor, layout)
     if name in is_open:
-        return Coming(name, tensor.dtype, layout, wide=wide)
-    return Wide(tensor, layout) if wide else Narrow(tensor, layout)
+        return Coming(name, tensor.dtype, layout, width)
+    return Narrow(tensor, layout) if width is None else Wide(tensor, layout, width)
+
+
+def _width(name: str, tensor: Tensor, layout: RowLayout) -> int | None:
+    """Numbers a row of a tensor that has several; None for one number a row."""
+    is_distribution = name == "target" and not layout.elementwise and tensor.is_floating_point()
+    if not is_distribution and name != "target_classes":
+        return None
+    return tensor.shape[-1] if layout.classes_last else layout.classes
+
+
+def _check_widths(
+    request: v1.EvaluateRequest, dtype: torch.dtype, options: Mapping[str, Any], by_rows: Mapping[str, Tensor]
+) -> None:
+    """Has the engine check a batch without rows, before any come: it alone knows what fits a head."""
+    row_dims = len(request.input.shape) - 1
+    none = {name: tensor.new_empty((0, *tensor.shape[row_dims:])) for name, tensor in by_rows.items()}
+    width = request.input.shape[-1]
+    with by_field(request.spec):
+        PLANS[loss_of(request.spec)](input=torch.empty((0, width), dtype=dtype), **none, **options)

@@ -12,7 +12,7 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.errors import FieldError
 from losswire.frames import RESPONSES, SlabFrame
-from losswire.losses import RESULT_TENSORS
+from losswire.losses import RESULT_TENSORS, Width
 from losswire.monitoring.buckets import ROW_LOSSES
 from losswire.rows import SlabRows
 from losswire_server.errors import NotServedError
@@ -29,7 +29,7 @@ from losswire_server.requests.slabs.stream_header import StreamHeader
 RESULTS: dict[str, str] = {
     tensor.field: "losses" if tensor.name == "loss" else tensor.name for tensor in RESULT_TENSORS
 }
-WIDE = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
+WIDTHS: dict[str, Width] = {tensor.field: tensor.width for tensor in RESULT_TENSORS}
 
 
 class PartEnd(NamedTuple):
@@ -106,9 +106,9 @@ class StreamRequest:
     def planning_seconds(self, frame: SlabFrame) -> float:
         """Seconds that planning a slab probably takes."""
         header = self._header
-        if self._batch is None and header.needs_all_targets:
+        if self._batch is None and header.ahead:
             return math.inf
-        targets = frame.row_count * (1 if header.index_targets else header.layout.classes)
+        targets = frame.row_count * (1 if header.index_targets else header.target_width)
         return cost.planning_seconds(targets) if self._by_rows else 0.0
 
     def plan(self, frame: SlabFrame) -> Part | None:
@@ -152,13 +152,14 @@ class StreamRequest:
             row_count=batch.row_count,
             ignored_count=batch.ignored_count,
             correct_count=batch.correct_count if "predictions" in self._dtypes else None,
+            z_loss_sum=batch.z_loss_sum,
         )
         if self.exact is not None and self._header.request.HasField("exact"):
             self.exact.fill(summary)
         for field, dtype in self._dtypes.items():
-            message, layout = getattr(summary, field), self._header.layout
+            message = getattr(summary, field)
             message.dtype = BY_NAME[dtype_name(dtype)].wire
-            message.shape.extend(layout.shape if field in WIDE else layout.row_shape)
+            message.shape.extend(self._header.result_shape(WIDTHS[field]))
         if self._header.options["reduction"] != "none":
             summary.loss.Clear()
             fill(summary.loss, torch.tensor(batch.loss(), dtype=self._dtypes["loss"]))
@@ -191,7 +192,9 @@ class StreamRequest:
     def _begin(self) -> ce_engine.SlabBySlab:
         header = self._header
         options, weight_sum = dict(header.options), float(header.layout.row_count)
-        if header.needs_all_targets:
+        if header.ahead == "labels":
+            weight_sum = self._sums_of_labels().weight_sum
+        elif header.ahead:
             sums = self._sums()
             weight_sum = sums.weight_sum
             if header.index_targets:
@@ -201,23 +204,31 @@ class StreamRequest:
         return ce_engine.SlabBySlab(PLANS[header.loss], weight_sum=weight_sum, **options)
 
     def _sums(self) -> ce_engine.TargetSums:
-        header, target = self._header, self._all_targets()
+        header, target = self._header, self._all("target")
         with by_field(header.request.spec):
             if not header.index_targets:
                 return ce_engine.TargetSums.of_elements(target, header.options["weight"])
             options = {name: header.options[name] for name in ("weight", "ignore_index") if name in header.options}
-            return ce_engine.TargetSums.of_classes(target, header.layout.classes, **options)
+            return ce_engine.TargetSums.of_classes(target, header.class_count, **options)
 
-    def _all_targets(self) -> torch.Tensor:
-        target = self._by_rows["target"]
-        if isinstance(target, Coming):
-            if not target.complete:
-                problem = "expected all targets ahead of the input, since each result depends on all of them"
-                raise FieldError("slab.target", problem)
-            target = self._by_rows["target"] = Narrow(target.take_all(), self._header.layout)
-        if not isinstance(target, Narrow):
-            raise TypeError("only targets with one number a row are needed ahead")
-        return target.tensor
+    def _sums_of_labels(self) -> ce_engine.TargetSums:
+        header, labels = self._header, self._all("labels")
+        try:
+            return ce_engine.TargetSums.of_classes(labels, header.class_count, header.options.get("ignore_index", -100))
+        except ce_engine.InvalidArgumentError as error:
+            raise FieldError("labels", error.problem) from error
+
+    def _all(self, name: str) -> torch.Tensor:
+        tensor = self._by_rows[name]
+        if isinstance(tensor, Coming):
+            if not tensor.complete:
+                what = "targets" if name == "target" else name
+                problem = f"expected all {what} ahead of the input, since each result depends on all of them"
+                raise FieldError(tensor.field, problem)
+            tensor = self._by_rows[name] = Narrow(tensor.take_all(), self._header.layout)
+        if not isinstance(tensor, Narrow):
+            raise TypeError("only tensors with one number a row are needed ahead")
+        return tensor.tensor
 
 
 def _end(
