@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple
 
 from losswire import v1
 from losswire.exact_sum import UNITS_IN_ONE, ZERO, ExactSum, quotient
@@ -12,6 +12,7 @@ from losswire.sketch import Sketch
 SUMS = ("loss", "weight", "loss_squared", "loss_times_weight", "weight_squared")
 TWINS = {"loss_times_weight": "loss", "weight_squared": "weight"}  # sums that are equal where all weights are 1
 CHANGES = ("change", "change_squared")  # of divergences alone
+OF_DIVERGENCES = (*CHANGES, "sketch")
 ROOT_BITS = 64  # more than a double has, so that rounding them rounds the root
 
 
@@ -65,13 +66,6 @@ class MeanChange(NamedTuple):
     standard_error: float
 
 
-class _Addable(Protocol):
-    def __add__(self, other: Self, /) -> Self: ...
-
-
-A = TypeVar("A", bound=_Addable)
-
-
 @dataclass(frozen=True, slots=True)
 class ExactSums:
     """Exact sums over the rows of any number of batches. They merge in any order and grouping to the same sums.
@@ -120,17 +114,8 @@ class ExactSums:
             row_count=self.row_count + other.row_count,
             ignored_count=self.ignored_count + other.ignored_count,
             correct_count=correct,
-            change=self._added(other, self.change, other.change),
-            change_squared=self._added(other, self.change_squared, other.change_squared),
-            sketch=self._added(other, self.sketch, other.sketch),
+            **of_divergences(self, other),
         )
-
-    def _added(self, other: "ExactSums", a: A | None, b: A | None) -> A | None:
-        """What both parts have. A part without rows may lack it."""
-        if a is None or b is None:
-            only, rows = (b, self.row_count) if a is None else (a, other.row_count)
-            return None if rows else only
-        return a + b
 
     @property
     def mean_change(self) -> MeanChange | None:
@@ -268,3 +253,15 @@ def _root(a: int, b: int) -> float:
     root = math.isqrt(whole)
     is_inexact = rest or root * root != whole
     return quotient(2 * root + bool(is_inexact), 2 << shift // 2)  # the last bit stands for all that is left out
+
+
+def of_divergences(a: ExactSums, b: ExactSums) -> dict[str, Any]:
+    """What only divergences have, of two parts. A part without rows, ignored ones included, may lack it."""
+    if not (_has_rows(a) and _has_rows(b)):
+        return {name: getattr(a if _has_rows(a) else b, name) for name in OF_DIVERGENCES}
+    pairs = ((name, getattr(a, name), getattr(b, name)) for name in OF_DIVERGENCES)
+    return {name: None if x is None or y is None else x + y for name, x, y in pairs}
+
+
+def _has_rows(sums: ExactSums) -> bool:
+    return sums.row_count + sums.ignored_count > 0

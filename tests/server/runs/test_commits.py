@@ -4,11 +4,14 @@ import asyncio
 import functools
 import math
 import operator
+from dataclasses import replace
 
 import pytest
 
 from losswire.errors import FieldError
+from losswire.exact_sum import ExactSum
 from losswire.exact_sums import NOTHING
+from losswire.sketch import Sketch
 from losswire_server.runs.errors import KeyConflictError, RunFinishedError, RunMismatchError, RunNotFoundError
 from losswire_server.runs.records import Totals
 from losswire_server.runs.writing.adder import Adder
@@ -156,7 +159,15 @@ def test_created_again_it_is_another_run(runs):
 
 def test_sums_in_place_are_the_same():
     parts = [sums_of(0.1, -2.5), sums_of(math.nan, 1.0, correct=1), sums_of(math.inf, -math.inf), sums_of(2**-1074)]
-    for some in (parts, parts[:1], [sums_of(1.0, correct=1), sums_of(2.0, correct=0)]):
+    labelled = replace(sums_of(1.0), change=ExactSum(1), change_squared=ExactSum(2), sketch=Sketch((3,), (4,)))
+    unlabelled = replace(labelled, change=None, change_squared=None)
+    of_divergences = [
+        [NOTHING, labelled, labelled],
+        [labelled, NOTHING],
+        [labelled, unlabelled],
+        [unlabelled, labelled],
+    ]
+    for some in (parts, parts[:1], [sums_of(1.0, correct=1), sums_of(2.0, correct=0)], *of_divergences):
         adder = Adder(some[0])
         for part in some[1:]:
             adder.add(part)

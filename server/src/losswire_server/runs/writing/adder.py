@@ -1,7 +1,9 @@
 """Adds up exact sums in place: a sum of many makes no objects in between, which takes a fifth of the time."""
 
+from typing import Any
+
 from losswire.exact_sum import ExactSum
-from losswire.exact_sums import SUMS, ExactSums
+from losswire.exact_sums import OF_DIVERGENCES, SUMS, ExactSums, of_divergences
 
 
 class Adder:
@@ -11,8 +13,12 @@ class Adder:
         self._units = [getattr(first, name).units for name in SUMS]
         self._nonfinite = [_nonfinite(getattr(first, name)) for name in SUMS]
         self._rows, self._ignored, self._correct = first.row_count, first.ignored_count, first.correct_count
+        self._of_divergence = {name: getattr(first, name) for name in OF_DIVERGENCES}
 
     def add(self, sums: ExactSums) -> None:
+        if sums.sketch is not None or self._of_divergence["sketch"] is not None:
+            before = ExactSums(row_count=self._rows, ignored_count=self._ignored, **self._of_divergence)
+            self._of_divergence = of_divergences(before, sums)
         units = self._units
         parts = sums.loss, sums.weight, sums.loss_squared, sums.loss_times_weight, sums.weight_squared
         for number, part in enumerate(parts):
@@ -29,8 +35,14 @@ class Adder:
     def total(self) -> ExactSums:
         """What has come together so far."""
         parts = zip(SUMS, self._units, self._nonfinite, strict=True)
-        sums = {name: ExactSum(units, *counts) for name, units, counts in parts}
-        return ExactSums(**sums, row_count=self._rows, ignored_count=self._ignored, correct_count=self._correct)
+        sums: dict[str, Any] = {name: ExactSum(units, *counts) for name, units, counts in parts}
+        return ExactSums(
+            **sums,
+            row_count=self._rows,
+            ignored_count=self._ignored,
+            correct_count=self._correct,
+            **self._of_divergence,
+        )
 
 
 def _nonfinite(part: ExactSum) -> tuple[int, ...]:
