@@ -73,15 +73,27 @@ class InProcess:
 
         return self._wait(self._traced(method, answer, timeout, metadata), timeout)
 
-    def stream(self, method: str, requests: Iterable[bytes], timeout: float, metadata: Metadata = ()) -> list[bytes]:
-        """Answers many messages with the RPC of that name.
+    def stream(
+        self,
+        method: str,
+        requests: Iterable[bytes],
+        timeout: float,
+        metadata: Metadata = (),
+        *,
+        take: Callable[[Any], object] = lambda _: None,
+    ) -> list[Any]:
+        """Answers many messages with the RPC of that name, and hands in each answer as it comes.
 
         Raises:
             CallFailedError: As the server would answer.
         """
 
-        async def answers(caller: Caller) -> list[bytes]:
-            return [answer async for answer in self._method(method)(_each(requests), caller)]
+        async def answers(caller: Caller) -> list[Any]:
+            found = []
+            async for answer in self._method(method)(_each(requests), caller):
+                take(answer)
+                found.append(answer)
+            return found
 
         return self._wait(self._traced(method, answers, timeout, metadata), timeout)
 
