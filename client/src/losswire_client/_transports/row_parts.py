@@ -38,20 +38,41 @@ class RowElements:
         return converted
 
 
-def part_of(array: npt.NDArray[Any], layout: RowLayout, slab: SlabRows) -> npt.NDArray[Any]:
-    """The part of an array that belongs to a slab. The array has the input's shape or the shape of rows.
+def part_of(
+    array: npt.NDArray[Any], layout: RowLayout, slab: SlabRows, *, wide: bool | None = None
+) -> npt.NDArray[Any]:
+    """The part of an array that belongs to a slab.
 
     The part is a view where possible, for example if the array is contiguous, and otherwise a copy.
+
+    Args:
+        array: It has the input's shape, but for the number of classes; or the shape of rows, or that and then one
+            dimension more.
+        layout: How rows lie in the input.
+        slab: The rows.
+        wide: Whether the array's rows lie as those of the input; if None, they do if it has the input's shape.
     """
-    if layout.elementwise or array.shape != layout.shape:
-        numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat
-        return numbers[slab.first_row : slab.end_row]
+    wide = array.shape == layout.shape if wide is None else wide
+    if not wide or layout.elementwise or layout.classes_last:
+        return _consecutive(array, layout.row_count, slab)
     if array.ndim == 1:
         return array
     sample, position = divmod(slab.first_row, layout.positions)
     if slab.row_count >= layout.positions:
         return array[sample : sample + slab.row_count // layout.positions]
     return _some_positions(array[sample], position, position + slab.row_count)
+
+
+def _consecutive(array: npt.NDArray[Any], row_count: int, slab: SlabRows) -> npt.NDArray[Any]:  # (rows, n), or (rows)
+    """Rows of an array in whose order of elements each row is consecutive."""
+    if array.size == row_count:
+        numbers = array.reshape(-1) if array.flags.c_contiguous else array.flat
+        return numbers[slab.first_row : slab.end_row]
+    try:
+        return np.reshape(array, (row_count, -1), copy=False)[slab.first_row : slab.end_row]
+    except ValueError:  # no view can merge the leading dimensions
+        rows: tuple[Any, ...] = np.unravel_index(np.arange(slab.first_row, slab.end_row), array.shape[:-1])
+        return np.asarray(array[rows])
 
 
 def _some_positions(sample: npt.NDArray[Any], start: int, end: int) -> npt.NDArray[Any]:  # (C, d1, ..., dk) -> (C, n)

@@ -1,6 +1,6 @@
 """Evaluations as a stream of slabs. No I/O: a wire sends the messages, and hands in the answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from losswire import v1
 from losswire.fields import tensor_in
 from losswire.forms import ahead_of_input
 from losswire.frames import REQUESTS, RESPONSES, SlabFrame
-from losswire.losses import RESULT_TENSORS
+from losswire.losses import RESULT_TENSORS, ResultTensor, heads_of
 from losswire.tensors import to_bytes
 from losswire_client._errors import InternalError, ResourceExhaustedError
 from losswire_client._request.evaluation import Evaluation
@@ -18,7 +18,7 @@ from losswire_client._result import Result
 from losswire_client._transports.answers import FIELDS, Arrays, read_arrays, to_result, understood
 from losswire_client._transports.row_parts import RowElements, part_of
 
-WIDE_FIELDS = {tensor.field for tensor in RESULT_TENSORS if tensor.wide}
+TENSORS: Mapping[str, ResultTensor] = {tensor.field: tensor for tensor in RESULT_TENSORS}
 INLINE_SHARE = 4  # arrays of up to a quarter of a slab travel in the header
 
 
@@ -107,24 +107,38 @@ class Stream:
         if rows.first_row != self._rows_received:
             raise InternalError(f"the server sent rows from {rows.first_row} on, not from {self._rows_received} on")
         for field, data in slab.payloads.items():
-            dtype = self._dtype(field)
-            into = part_of(self._result(field), self._layout, rows)
-            np.copyto(into, np.frombuffer(data, dtype).reshape(into.shape), casting="unsafe")
+            numbers = np.frombuffer(data, self._dtype(field))
+            result = self._result(field, numbers.size // rows.row_count)
+            into = part_of(result, self._layout, rows, wide=TENSORS[field].wide)
+            np.copyto(into, numbers.reshape(into.shape), casting="unsafe")
         self._rows_received = rows.end_row
 
-    def _result(self, field: str) -> npt.NDArray[Any]:
-        """The array that collects a field's slabs. The gradient's array has the dtype of the caller's input."""
+    def _result(self, field: str, width: int) -> npt.NDArray[Any]:
+        """The array that collects a field's slabs, which have so many numbers a row.
+
+        The gradient's array has the dtype of the caller's input.
+        """
         if field not in self._results:
-            wide = field in WIDE_FIELDS
             dtype = self._evaluation.grad_dtype if field == "gradient" else self._dtype(field)
-            self._results[field] = np.empty(self._layout.shape if wide else self._layout.row_shape, dtype)
+            self._results[field] = np.empty(self._shape(field, width), dtype)
         return self._results[field]
+
+    def _shape(self, field: str, width: int) -> tuple[int, ...]:
+        layout, request = self._layout, self._evaluation.request
+        match TENSORS[field].width:
+            case "top":
+                return (*layout.row_shape, request.outputs.top_k)
+            case "classes" if "head" in heads_of(request.spec):
+                return layout.wide_shape(width)
+            case "one":
+                return layout.row_shape
+        return layout.shape
 
     def _dtype(self, field: str) -> np.dtype[Any]:
         """The dtype in which a field travels by the contract."""
         if field == "gradient":
             return self._evaluation.wire_dtype
-        if field == "predictions":
+        if TENSORS[field].integer:
             return np.dtype("<i8")
         return np.dtype("<f8" if self._evaluation.wire_dtype == np.float64 else "<f4")
 
