@@ -95,7 +95,7 @@ LAYERS = {  # each room may import rooms below it; all but the faces may be impo
         *(("heads", "memory", "page", "runs", "tracing"), ("process",), ("settings",)),
     ),
     "client/src/losswire_client": (
-        *(("_many", "_runs"), ("_wires",), ("_transports",), ("_request",)),
+        *(("_heads", "_many", "_runs"), ("_wires",), ("_transports",), ("_request",)),
         *(("_failures", "_keys", "_readers", "_tracing"),),
     ),
     "ce_engine/src/ce_engine": (("_batching",), ("cpu", "gpu", "_plans")),

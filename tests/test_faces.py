@@ -25,6 +25,7 @@ ROOMS = {  # by folder of tests: the longest match counts
     "gpu": "ce_engine.gpu",
     "client": "losswire_client",
     "client/cli": "losswire_client.cli",
+    "client/heads": "losswire_client._heads",
     "client/keys": "losswire_client._keys",
     "client/many": "losswire_client._many",
     "client/readers": "losswire_client._readers",

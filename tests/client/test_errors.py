@@ -17,6 +17,7 @@ from losswire_client import (
     ConflictError,
     ExactSum,
     ExactSums,
+    HeadNotFoundError,
     InternalError,
     InvalidArgumentError,
     LosswireError,
@@ -71,7 +72,7 @@ def test_every_error_is_in_the_table():
         for value in vars(losswire_client).values()
         if isinstance(value, type) and issubclass(value, LosswireError)
     }
-    assert errors - set(ERRORS.values()) == {LosswireError, OverloadedError}
+    assert errors - set(ERRORS.values()) == {HeadNotFoundError, LosswireError, OverloadedError}
 
 
 def test_tree_in_the_docstring_is_the_tree():
@@ -207,6 +208,27 @@ def test_precondition_lists_keys():
     assert (error.missing, error.unexpected) == (["b", "a"], ["x"])
     error = pickle.loads(pickle.dumps(error))
     assert (error.missing, error.unexpected) == (["b", "a"], ["x"])
+
+
+@pytest.mark.parametrize("in_a_pack", [False, True])
+@pytest.mark.parametrize("code", [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND])
+def test_missing_head_is_named(code, in_a_pack):
+    info = error_details_pb2.ErrorInfo(domain="losswire", reason="HEAD_NOT_FOUND")
+    failure = error_details_pb2.PreconditionFailure()
+    failure.violations.add(type="HEAD_NOT_FOUND", subject="llama")
+    metadata = status_metadata(code, info, failure)
+    error = raised_for(Failed(code, "what happened", metadata))
+    if in_a_pack:
+        error = from_failure(v1.Failure.FromString(metadata[0][1]))
+    assert isinstance(error, HeadNotFoundError)
+    assert (error.head, error.code, str(error)) == ("llama", code, "what happened")
+    assert pickle.loads(pickle.dumps(error)).head == "llama"
+
+
+def test_reasons_of_other_services_are_not_ours():
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    info = error_details_pb2.ErrorInfo(domain="proxy.example", reason="HEAD_NOT_FOUND")
+    assert type(raised_for(Failed(code, "what happened", status_metadata(code, info)))) is PreconditionError
 
 
 def test_lost_database_is_no_lost_server():

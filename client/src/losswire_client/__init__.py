@@ -13,6 +13,7 @@ Every error of a call or of a constructor is a :class:`LosswireError`::
     ├── InvalidArgumentError (a ValueError)      an argument is wrong: correct the one it names
     ├── NotServedError                           this server does not serve what the call asks for
     ├── NotFoundError (a LookupError)            there is no run of this name: create it
+    │   └── HeadNotFoundError                    the server does not hold this head: register it
     ├── ConflictError                            a key or a run is there already, with other sums or options
     ├── PreconditionError                        a run lacks keys, is finished, or has other options
     ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more time
@@ -33,12 +34,13 @@ from importlib.metadata import version
 from losswire.exact_sum import ExactSum
 from losswire.exact_sums import ExactSums, Statistics
 from losswire_client._async_client import AsyncClient
-from losswire_client._capabilities import CallerLimits, Capabilities, RunLimits
+from losswire_client._capabilities import CallerLimits, Capabilities, HeadLimits, RunLimits
 from losswire_client._client import Client
 from losswire_client._errors import (
     CallCancelledError,
     ConflictError,
     DeadlineExceededError,
+    HeadNotFoundError,
     InternalError,
     InvalidArgumentError,
     LosswireError,
@@ -51,6 +53,8 @@ from losswire_client._errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from losswire_client._heads.held import HeldHead
+from losswire_client._request.head import Head, Norm
 from losswire_client._result import Result
 from losswire_client._retry import Retry
 from losswire_client._runs.async_run import AsyncRun
@@ -70,9 +74,14 @@ __all__ = [
     "DeadlineExceededError",
     "ExactSum",
     "ExactSums",
+    "Head",
+    "HeadLimits",
+    "HeadNotFoundError",
+    "HeldHead",
     "InternalError",
     "InvalidArgumentError",
     "LosswireError",
+    "Norm",
     "NotFoundError",
     "NotServedError",
     "OverloadedError",

@@ -10,15 +10,18 @@ from typing import Any, Self, TypeVar
 import numpy.typing as npt
 
 from losswire import v1
-from losswire_client._base import Base
+from losswire_client._base import NO_HEADS, Base
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
 from losswire_client._errors import LosswireError
+from losswire_client._heads.calls import Heads
+from losswire_client._heads.surface import AsyncHeadMethods
 from losswire_client._many.batches import ASYNC_ITERABLE, Batch, Coming, check_map, evaluator
 from losswire_client._many.chunks import Preparation, chunk_size, evaluate_in_awaited_chunks
 from losswire_client._many.map import checked_window, evaluate_in_tasks
 from losswire_client._many.progress import shown_async, wants_bar
-from losswire_client._request.evaluation import Common, Evaluation
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.async_run import AsyncRun, Opening
 from losswire_client._runs.creation import check_local, creation
@@ -30,7 +33,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class AsyncClient(Base[Coroutine[Any, Any, Result]]):
+class AsyncClient(AsyncHeadMethods, Base[Coroutine[Any, Any, Result]]):
     """`Client`, awaited: the same arguments, results and errors.
 
     Any number of tasks may use it at once, and, one after another, several event loops: each has a connection of its
@@ -86,8 +89,8 @@ class AsyncClient(Base[Coroutine[Any, Any, Result]]):
     ) -> Opening:
         """As `Client.run`: ``run = await client.run(...)``, or ``async with client.run(...) as run``."""
         check_local(accuracy, series)
-        request = creation(self, name, loss, by_class, labels, expected_keys, options)
-        return self._opening(partial(self._runs.create, request, timeout), accuracy, series)
+        request, heads = creation(self, name, loss, by_class, labels, expected_keys, options)
+        return self._opening(partial(self._create_run, request, heads, timeout), accuracy, series, heads)
 
     @checks_call
     def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Opening:
@@ -131,9 +134,11 @@ class AsyncClient(Base[Coroutine[Any, Any, Result]]):
             async for result in results:
                 yield result
 
-    def _opening(self, ask: Callable[[], Coroutine[Any, Any, v1.Run]], accuracy: bool, series: str) -> Opening:
+    def _opening(
+        self, ask: Callable[[], Coroutine[Any, Any, v1.Run]], accuracy: bool, series: str, heads: Heads = NO_HEADS
+    ) -> Opening:
         async def open_run() -> AsyncRun:
-            return AsyncRun(self, await ask(), accuracy=accuracy, series=series)
+            return AsyncRun(self, await ask(), accuracy=accuracy, series=series, heads=heads)
 
         return Opening(open_run)
 

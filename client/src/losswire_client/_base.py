@@ -6,13 +6,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from losswire import v1
+from losswire.heads.rules import is_digest
+from losswire.losses import heads_of, options_of
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
 from losswire_client._deadline import Deadline, checked_timeout
 from losswire_client._errors import invalid_argument, plain, shown
+from losswire_client._heads.calls import HeadCalls, Heads
 from losswire_client._many.batches import Batch
 from losswire_client._many.chunks import Chunk, Prepared, Settled, attempted_async
-from losswire_client._request.evaluation import Common, Evaluation, Options, check_choice
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.fields import check_choice
+from losswire_client._request.options import Common, Options
 from losswire_client._result import Result
 from losswire_client._retry import PASSING, Retries, Retry
 from losswire_client._runs.calls import RunCalls
@@ -27,6 +33,8 @@ from losswire_client._wires.tls import TLS
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+NO_HEADS: Heads = {}
 
 
 class Base(Losses[AnswerT]):
@@ -94,6 +102,7 @@ class Base(Losses[AnswerT]):
         self._connection = self._new_connection()
         limits = lambda wire, deadline: self._session.run_limits(wire, deadline)  # noqa: E731 - of the session by then
         self._runs = RunCalls(self._run, limits, self._sleep)
+        self._heads = self._new_heads()
         call_after_fork(self._renew)
 
     @property
@@ -119,7 +128,8 @@ class Base(Losses[AnswerT]):
 
     def _renew(self) -> None:
         """Starts anew in the child of a fork, and lets nothing end that is the parent's."""
-        self._left, self._session = self._session, self._new_session()
+        self._left, self._session = (self._session, self._heads), self._new_session()
+        self._heads = self._new_heads()
         self._connection.renew()
 
     @abstractmethod
@@ -142,6 +152,9 @@ class Base(Losses[AnswerT]):
     def _new_session(self) -> Session:
         return Session(self._transport, shares_memory=self._endpoint.is_single, coalesces=self._coalesce)
 
+    def _new_heads(self) -> HeadCalls:
+        return HeadCalls(self._run, lambda wire, deadline: self._session.served(wire, deadline))
+
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else checked_timeout(timeout))
 
@@ -149,10 +162,18 @@ class Base(Losses[AnswerT]):
         timeout = common.pop("timeout", None)
         return await self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
 
+    async def _create_run(self, request: v1.CreateRunRequest, heads: Heads, timeout: float | None) -> v1.Run:
+        """Creates a run, which names heads by their digests: an alias may become another head's."""
+        options = options_of(request.spec)
+        for argument, name in heads_of(request.spec).items():
+            if not is_digest(name):
+                setattr(options, argument, (await self._heads.get(name, timeout)).digest)
+        return await self._runs.create(request, timeout, heads)
+
     async def _evaluate_prepared(self, prepared: Prepared) -> Result:
         evaluation = prepared.evaluation
         with operation(f"evaluate {evaluation.loss}", evaluation.facts):
-            return await self._run(partial(self._session.evaluate, evaluation), prepared.timeout)
+            return await self._run(partial(self._session.evaluate, evaluation), prepared.timeout, evaluation.heads)
 
     async def _evaluate_chunk(
         self, prepare: Callable[[Batch], Prepared], timeout: float | None, batches: Sequence[Batch]
@@ -173,8 +194,8 @@ class Base(Losses[AnswerT]):
         for wire in self._connection.close():
             await wire.close()
 
-    async def _run(self, flow: Flow[T], timeout: float | None) -> T:
-        deadline = self._deadline(timeout)
+    async def _run(self, flow: Flow[T], timeout: float | None, heads: Heads = NO_HEADS) -> T:
+        deadline, flow = self._deadline(timeout), self._heads.ensuring(flow, heads)
         try:
             return await flow(self._connection.wire(), deadline)
         except PASSING as error:

@@ -55,6 +55,23 @@ class RunLimits:
 
 
 @dataclass(frozen=True)
+class HeadLimits:
+    """Limits of heads, on a server that holds any.
+
+    Attributes:
+        max_bytes: The most memory that all heads take.
+        max_heads: The most heads.
+        may_register: Whether callers may register heads.
+        resume_seconds: Seconds for which an upload that broke off may be taken up.
+    """
+
+    max_bytes: int = 0
+    max_heads: int = 0
+    may_register: bool = False
+    resume_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a server serves.
 
@@ -88,6 +105,7 @@ class Capabilities:
         max_series: The most names of series that the metrics tell apart.
         caller_limits: How much this caller may take.
         run_limits: Limits of runs; None if the server keeps none.
+        head_limits: Limits of heads; None if the server holds none.
     """
 
     version: str
@@ -118,6 +136,7 @@ class Capabilities:
     max_series: int = 0
     caller_limits: CallerLimits = CallerLimits()
     run_limits: RunLimits | None = None
+    head_limits: HeadLimits | None = None
 
 
 def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
@@ -136,10 +155,15 @@ def parse_capabilities(response: v1.GetCapabilitiesResponse) -> Capabilities:
         **_numbers(Capabilities, response.batching),
         caller_limits=CallerLimits(**_numbers(CallerLimits, response.caller_limits)),
         run_limits=RunLimits(**_numbers(RunLimits, response.run_limits)) if response.HasField("run_limits") else None,
+        head_limits=HeadLimits(**_numbers(HeadLimits, response.head_limits))
+        if response.HasField("head_limits")
+        else None,
     )
 
 
-def _numbers(kind: type, message: v1.Limits | v1.Batching | v1.CallerLimits | v1.RunLimits) -> dict[str, Any]:
+def _numbers(
+    kind: type, message: v1.Limits | v1.Batching | v1.CallerLimits | v1.RunLimits | v1.HeadLimits
+) -> dict[str, Any]:
     """The fields of a message that one of the classes above has too, by the same names."""
     known = message.DESCRIPTOR.fields_by_name
     return {field.name: getattr(message, field.name) for field in fields(kind) if field.name in known}

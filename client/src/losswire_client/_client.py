@@ -12,11 +12,13 @@ from losswire_client._base import Base
 from losswire_client._calls import checks_call
 from losswire_client._capabilities import Capabilities
 from losswire_client._flow import each, run
+from losswire_client._heads.surface import HeadMethods
 from losswire_client._many.batches import ITERABLE, Batch, check_map, evaluator
 from losswire_client._many.chunks import Preparation, chunk_size, evaluate_in_chunks
 from losswire_client._many.map import checked_window, evaluate_in_threads
 from losswire_client._many.progress import shown, wants_bar
-from losswire_client._request.evaluation import Common, Evaluation
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.creation import check_local, creation
 from losswire_client._runs.results import RunProgress
@@ -28,7 +30,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Client(Base[Result]):
+class Client(HeadMethods, Base[Result]):
     """A connection to a server, or to several equivalent servers.
 
     Any number of threads may use it at once. The losses have the names, the arguments and the results of
@@ -139,8 +141,8 @@ class Client(Base[Result]):
             accuracy: Whether evaluations ask for predictions too, so that the rows that are right are counted.
             series: Series of its evaluations: see `Common`.
             timeout: Seconds that this call may take; the client's if None.
-            **options: Those of the loss, as in PyTorch, such as ``weight`` and ``ignore_index``. All evaluations of the
-                run have them.
+            **options: Those of the loss, such as ``weight``, ``ignore_index`` and ``head``. All evaluations of the run
+                have them. A head is noted by its digest.
 
         Raises:
             ConflictError: The run of this name has another loss, other options or labels: see `ConflictError.argument`.
@@ -150,8 +152,9 @@ class Client(Base[Result]):
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
         check_local(accuracy, series)
-        request = creation(self, name, loss, by_class, labels, expected_keys, options)
-        return Run(self, run(self._runs.create(request, timeout)), accuracy=accuracy, series=series)
+        request, heads = creation(self, name, loss, by_class, labels, expected_keys, options)
+        created = run(self._create_run(request, heads, timeout))
+        return Run(self, created, accuracy=accuracy, series=series, heads=heads)
 
     @checks_call
     def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Run:

@@ -56,6 +56,16 @@ class NotFoundError(LosswireError, LookupError):
     """The server has nothing of this name, such as a run."""
 
 
+class HeadNotFoundError(NotFoundError):
+    """The server does not hold a head: register it. A call that was given a `Head` does so itself, where it may.
+
+    Attributes:
+        head: Digest or alias of the head; empty if the server did not tell.
+    """
+
+    head = ""
+
+
 class ConflictError(LosswireError):
     """What came contradicts what the server has: the key or the run of this name.
 

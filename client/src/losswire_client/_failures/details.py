@@ -17,6 +17,9 @@ DetailT = TypeVar("DetailT", bound=Message)
 
 MISSING, UNEXPECTED = "MISSING_KEY", "UNEXPECTED_KEY"  # types of the violations of a precondition
 
+HEAD_NOT_FOUND = "HEAD_NOT_FOUND"  # the reason, and the violation
+DOMAIN = "losswire"
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -54,6 +57,19 @@ def trailing_seconds(call: grpc.Call) -> float | None:
 def violation(details: status_pb2.Status | None) -> error_details_pb2.BadRequest.FieldViolation | None:
     bad_request = _detail(details, error_details_pb2.BadRequest())
     return bad_request.field_violations[0] if bad_request and bad_request.field_violations else None
+
+
+def reason(details: status_pb2.Status | None) -> str:
+    """Why the service refused a call: a name of `ErrorReason` without its prefix; empty if something else did."""
+    info = _detail(details, error_details_pb2.ErrorInfo())
+    return info.reason if info and info.domain == DOMAIN else ""
+
+
+def head(details: status_pb2.Status | None) -> str:
+    """The head that a server lacks."""
+    failure = _detail(details, error_details_pb2.PreconditionFailure())
+    violations = failure.violations if failure else ()
+    return next((one.subject for one in violations if one.type == HEAD_NOT_FOUND), "")
 
 
 def keys(details: status_pb2.Status | None) -> tuple[list[str], list[str]]:

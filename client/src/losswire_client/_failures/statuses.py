@@ -13,6 +13,7 @@ from losswire_client._errors import (
     CallCancelledError,
     ConflictError,
     DeadlineExceededError,
+    HeadNotFoundError,
     InternalError,
     InvalidArgumentError,
     LosswireError,
@@ -91,6 +92,10 @@ def from_failure(failure: v1.Failure) -> LosswireError:
 def _from_status(
     code: grpc.StatusCode, text: str, details: status_pb2.Status | None, pushback: float | None
 ) -> LosswireError:
+    if of_status.reason(details) == of_status.HEAD_NOT_FOUND:
+        missing = HeadNotFoundError(text, code)
+        missing.head = of_status.head(details)
+        return missing
     if code is not grpc.StatusCode.UNAVAILABLE and (violation := of_status.violation(details)):
         return _of_argument(code, violation)
     if code is grpc.StatusCode.INTERNAL and details is None and RESET in text:  # as by a proxy whose server is gone

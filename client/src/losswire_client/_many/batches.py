@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from losswire.losses import LOSSES
 from losswire_client._calls import check_keywords, keywords_of
 from losswire_client._errors import LosswireError, invalid_argument, shown
-from losswire_client._request.evaluation import check_choice
+from losswire_client._request.fields import check_choice
 from losswire_client._surface import Losses
 
 S = TypeVar("S")

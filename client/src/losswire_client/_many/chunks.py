@@ -20,7 +20,8 @@ from losswire import v1
 from losswire_client._errors import DeadlineExceededError, LosswireError
 from losswire_client._many.batches import Batch, Coming, Missing, naming, taken, taken_async
 from losswire_client._many.map import evaluate_in_tasks, evaluate_in_threads
-from losswire_client._request.evaluation import Common, Evaluation, Options
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.options import Common, Options
 from losswire_client._result import Result
 from losswire_client._surface import Losses
 from losswire_client._transports.packs import MAX_IN_FLIGHT, MAX_REQUEST_BYTES, Outcome, is_small

@@ -5,7 +5,7 @@ from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 
 from losswire_client._install import missing
-from losswire_client._request.evaluation import check_choice
+from losswire_client._request.fields import check_choice
 from losswire_client._result import Result
 
 

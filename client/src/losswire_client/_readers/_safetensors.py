@@ -36,7 +36,7 @@ class SafetensorsIndex(ArrayFile):
 
     def __init__(self, path: Path) -> None:
         self._folder = path.parent
-        self._parts: dict[str, str] = _weight_map(path)
+        self._parts: dict[str, str] = weight_map(path)
         self._opened = ExitStack()
         self.names = self._parts.keys()
 
@@ -67,7 +67,7 @@ class SafetensorsColumn:
         return (self._tensor[part] for part in slices(self.shape[0], rows, start))
 
 
-def _weight_map(path: Path) -> dict[str, str]:
+def weight_map(path: Path) -> dict[str, str]:
     """The file of each array. All must be next to the index, so that it cannot point at other files of the machine."""
     content = json.loads(path.read_text("utf-8"))
     parts = content.get("weight_map") if isinstance(content, dict) else None

@@ -6,11 +6,15 @@ from typing import Any, Unpack
 import numpy.typing as npt
 
 from losswire import v1
-from losswire.losses import LOSSES
+from losswire.losses import LOSSES, heads_of
 from losswire_client._request.arrays import floating_array, target_array
-from losswire_client._request.evaluation import Evaluation, Options
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.fields import ignore_index_of
 from losswire_client._request.hints import hinting
+from losswire_client._request.options import Options
 from losswire_client._request.plausibility import check_plausible
+
+HIDDEN = {"head": "input", "target_head": "target"}  # arguments that are hidden states, by those that name their heads
 
 
 def put_together(
@@ -36,7 +40,8 @@ def put_together(
     Raises:
         InvalidArgumentError: A dtype, a shape or an option is wrong.
     """
-    to_array = floating_array if LOSSES[loss].elementwise else target_array
+    of_numbers = LOSSES[loss].elementwise or loss == "kl_divergence"
+    to_array = floating_array if of_numbers else target_array
     evaluation = Evaluation(loss, input, to_array("target", target), reduction, **options)
     if run_key is not None:
         evaluation.request.run_key.CopyFrom(run_key)
@@ -45,6 +50,16 @@ def put_together(
     with hinting(evaluation):
         evaluation.complete()
         if evaluation.strict:
-            ignore_index = own_options.get("ignore_index", 0)
-            check_plausible(loss, evaluation.input, evaluation.arrays["target"], ignore_index)
+            _check_plausible(evaluation)
     return evaluation
+
+
+def _check_plausible(evaluation: Evaluation) -> None:
+    arrays = evaluation.arrays
+    hidden = [HIDDEN[argument] for argument in heads_of(evaluation.request.spec)]
+    check_plausible(
+        *(evaluation.loss, evaluation.input, arrays["target"], ignore_index_of(evaluation.options)),
+        arrays.get("labels"),
+        hidden=hidden,
+        some_classes="target_classes" in arrays,
+    )

@@ -1,70 +1,26 @@
 """From arguments to an evaluation that any transport can carry. No I/O: every kind of client shares it."""
 
 from collections.abc import Collection
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 
 from losswire import v1
 from losswire.dtypes import BY_NAME, FLOATING, of_numpy
 from losswire.errors import FieldError
-from losswire.fields import OWN_TENSORS, argument_of, tensor_in
+from losswire.fields import OWN_TENSORS, ROW_TENSORS, argument_of, tensor_in
 from losswire.forms import Form, check
-from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS
+from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS, heads_of
 from losswire.rows import RowLayout
 from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
-from losswire_client._request.arrays import floating_array
+from losswire_client._request.arrays import floating_array, target_array
+from losswire_client._request.fields import assign, assign_option, check_choice
+from losswire_client._request.head import Head, named_head
 
+HEADS = ("head", "target_head")  # options that name a head
 BY_CLASS = "by_class"  # exact sums of each class too
-EXPECTED = {FieldDescriptor.TYPE_INT64: "an integer of 64 bits", FieldDescriptor.TYPE_DOUBLE: "a number of 64 bits"}
-
-
-class Options(TypedDict, total=False):
-    """Keywords that every loss takes after those of PyTorch.
-
-    Attributes:
-        sample_weight: A factor for each row's loss, of the loss's shape with reduction ``none``, in a floating dtype.
-            It does not change what ``mean`` divides by. Ones if None.
-        grad: Whether to return the gradient with respect to the input.
-        grad_output: The incoming gradient, of the loss's shape; ones if None.
-        outputs: Any of ``lse`` (not for the binary losses), ``entropy``, ``probabilities``, ``log_probabilities`` and
-            ``predictions``, each at most once; `Result` describes them.
-        empty: The value of ``mean`` if no row counts: ``nan``, as in PyTorch, or ``zero``.
-        series: Name under which the server adds the loss up in its metrics: up to 64 letters, digits and any of
-            ``_.:/-``.
-        wire_dtype: A narrower dtype in which the input and its gradient travel: fewer bytes for less precision, as
-            ``docs/numerics.md`` measures. Results are as if the input had been rounded to it, but the gradient still
-            has the input's dtype. The input's dtype if None.
-        strict: Whether to refuse numbers that the loss accepts but that are hardly meant for it: probabilities as
-            logits, logits as log-probabilities, targets of several classes as probabilities. The check takes up to a
-            pass over the arrays.
-        exact: Whether to return exact sums, which merge in any order to the same bits: True, or ``by_class`` for those
-            of each class too.
-    """
-
-    sample_weight: npt.ArrayLike | None
-    grad: bool
-    grad_output: npt.ArrayLike | None
-    outputs: Collection[str]
-    empty: str
-    series: str
-    wire_dtype: str | None
-    strict: bool
-    exact: bool | str
-
-
-class Common(Options, total=False):
-    """Keywords that every loss takes after those of PyTorch: see `Options`.
-
-    Attributes:
-        timeout: Seconds that this call may take; the client's if None.
-    """
-
-    timeout: float | None
 
 
 class Evaluation:
@@ -78,6 +34,7 @@ class Evaluation:
         wire_dtype: The dtype in which the input travels, and its gradient unless another dtype is asked for.
         strict: Whether numbers that are hardly meant are refused.
         exact: The exact sums that the caller gets. A run may need more of them.
+        heads: Heads that were handed in, by the digests that the request has. A server may lack them.
     """
 
     def __init__(
@@ -91,6 +48,8 @@ class Evaluation:
         grad: bool = False,
         grad_output: npt.ArrayLike | None = None,
         outputs: Collection[str] = (),
+        top_k: int = 0,
+        divisor: float | None = None,
         empty: str = "nan",
         series: str = "",
         wire_dtype: str | None = None,
@@ -107,6 +66,7 @@ class Evaluation:
         self.inline: dict[str, npt.NDArray[Any]] = {}
         self.strict = strict
         self.exact = exact
+        self.heads: dict[str, Head] = {}
         self.wire_dtype = _wire_dtype(wire_dtype, x).newbyteorder("<")
         self.request = v1.EvaluateRequest()
         assign(self.request, "series", series, "text")
@@ -115,6 +75,9 @@ class Evaluation:
         self.options: Any = getattr(self.request.spec, loss)
         self.options.SetInParent()
         self.request.outputs.outputs.extend(_outputs(outputs))
+        assign(self.request.outputs, "top_k", top_k, "an integer of 32 bits")
+        if divisor is not None:
+            assign(self.request.spec, "divisor", divisor, "a number of 64 bits")
         if exact:
             self.request.exact.by_class = exact == BY_CLASS
         if sample_weight is not None:
@@ -149,7 +112,8 @@ class Evaluation:
     def facts(self) -> dict[str, str | int]:
         """What a trace tells about it: nothing of its elements."""
         rows = self.layout.row_count if self.input.size else 0
-        counts = {"rows": rows, "classes": self.input.size // rows if rows else 0, "bytes": self.nbytes}
+        width = "width" if "head" in heads_of(self.request.spec) else "classes"
+        counts = {"rows": rows, width: self.input.size // rows if rows else 0, "bytes": self.nbytes}
         series = {"series": self.request.series} if self.request.series else {}
         return {"loss": self.loss, "dtype": self.wire_dtype.name, **counts, **series}
 
@@ -170,15 +134,14 @@ class Evaluation:
         if name == "weight" and isinstance(value, str):
             check_choice(name, value, WEIGHTINGS)
             self.options.weighting = WEIGHTINGS[value]
+        elif name in HEADS:
+            self._use_head(name, value)
+        elif name in ROW_TENSORS:
+            self._set_classes(name, value)
         elif name not in OWN_TENSORS:
             assign_option(self.options, name, value)
         elif value is not None:
-            array = floating_array(name, value)
-            by_rows = name == "weight" and self.is_elementwise and array.shape == self.input.shape
-            if by_rows and not self.request.HasField("run_key"):  # those of a run lie in the request
-                self.arrays = {name: array, **self.arrays}
-            else:
-                self.inline[name] = array
+            self._set_weight(name, floating_array(name, value))
 
     def complete(self) -> None:
         """Checks dtypes, shapes and options, and writes them into the request. The server checks elements.
@@ -198,6 +161,26 @@ class Evaluation:
         for name, array in self.inline.items():
             tensor_in(self.request, name).data = to_bytes(array)
 
+    def _use_head(self, argument: str, value: object) -> None:
+        """Sets the option that names a head, from the head itself or from its name; None is for no head."""
+        if value is not None or self.loss == "linear_cross_entropy":
+            name, head = named_head(argument, value)
+            assign(self.options, argument, name, "a text")
+            if head is not None:
+                self.heads[name] = head
+
+    def _set_classes(self, name: str, value: npt.ArrayLike | None) -> None:
+        """Takes an array of classes of each row."""
+        if value is not None:
+            self.arrays = {name: target_array(name, value), **self.arrays}
+
+    def _set_weight(self, name: str, array: npt.NDArray[Any]) -> None:
+        by_rows = name == "weight" and self.is_elementwise and array.shape == self.input.shape
+        if by_rows and not self.request.HasField("run_key"):  # those of a run lie in the request
+            self.arrays = {name: array, **self.arrays}
+        else:
+            self.inline[name] = array
+
     def _wire_number(self, name: str) -> v1.Dtype.ValueType:
         element = of_numpy(self.wire_dtype_of(name))
         return v1.Dtype.DTYPE_UNSPECIFIED if element is None else element.wire
@@ -214,34 +197,6 @@ class Evaluation:
 def _form(array: npt.NDArray[Any]) -> Form:
     element = of_numpy(array.dtype)  # its name has no byte order
     return Form(str(array.dtype) if element is None else element.name, array.shape)
-
-
-def assign(message: Message, argument: str, value: object, expected: str) -> None:
-    """Sets the field that has the argument's name."""
-    try:
-        setattr(message, argument, value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise invalid_argument(argument, f"expected {expected}, got {shown(value)}") from error
-
-
-def assign_text(message: Message, argument: str, value: object) -> None:
-    """Sets the field that has the argument's name, where protobuf would take bytes as a text too."""
-    if not isinstance(value, str):
-        raise invalid_argument(argument, f"expected a text, got {shown(value)}")
-    assign(message, argument, value, "a text")
-
-
-def assign_option(options: Message, name: str, value: object) -> None:
-    """Sets one of a loss's own options that is a number."""
-    assign(options, name, value, EXPECTED[options.DESCRIPTOR.fields_by_name[name].type])
-
-
-def check_choice(argument: str, value: object, choices: Collection[object]) -> None:
-    # The type must match too: an array compares element by element, and 1 equals True.
-    for choice in choices:
-        if type(value) is type(choice) and value == choice:
-            return
-    raise invalid_argument(argument, f"expected one of {', '.join(map(repr, choices))}, got {shown(value)}")
 
 
 def _outputs(outputs: Collection[str]) -> "list[v1.Output.ValueType]":

@@ -34,6 +34,11 @@ def to_numpy(argument: str, value: Any) -> Array:
     raise invalid_argument(argument, f"{_what_came(value)} {first_line}") from problem
 
 
+def detached(value: Any) -> Any:
+    """The same tensor of PyTorch without its autograd graph; any other value as it is."""
+    return value.detach() if _is_tensor(value) else value
+
+
 def _reason_to_refuse(value: Any) -> str:
     if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         return "its mask would be lost; hand in what .filled() gives"

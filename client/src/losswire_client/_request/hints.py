@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from losswire.losses import LOSSES
 from losswire.rows import class_count, row_shape
 from losswire_client._errors import InvalidArgumentError
 from losswire_client._request.evaluation import Evaluation
@@ -22,6 +23,8 @@ ONE_LOGIT_A_ROW = (
 CLASSES_LAST = "if the classes are the input's last dimension, pass np.moveaxis(input, -1, 1), or input.movedim(-1, 1)"
 ONE_HOT = "if they are one-hot, pass target.argmax(1)"
 COLUMN = "pass target.reshape(-1)"
+LABELS = "for the cross-entropy of class indices use cross_entropy or linear_cross_entropy"
+OF_LAST = frozenset(name for name, kind in LOSSES.items() if kind.classes_last)
 FLOATS = "if they are class indices, pass them in an integer dtype, as in target.astype('int64')"
 
 
@@ -32,18 +35,33 @@ def hinting(evaluation: Evaluation) -> Iterator[None]:
         yield
     except InvalidArgumentError as error:
         if error.argument == "target" and not evaluation.is_elementwise and evaluation.input.ndim:
-            error.hint = _hint(evaluation.input.shape, evaluation.arrays["target"], evaluation.options.ignore_index)
+            error.hint = (_hint_beside_head if evaluation.loss in OF_LAST else _hint)(evaluation)
         raise
 
 
-def _hint(shape: Shape, target: Array, ignore_index: int) -> str:
+def _hint(evaluation: Evaluation) -> str:
+    shape, target = evaluation.input.shape, evaluation.arrays["target"]
     if _is_one_number_a_row(shape) and target.ndim and target.size == np.prod(shape):
         return ONE_LOGIT_A_ROW
     if target.dtype.kind not in "iu":
         return FLOATS if target.dtype.kind == "f" and target.shape == row_shape(shape) else ""
     if target.shape == row_shape(shape):
-        return hint_of_classes(target, class_count(shape), ignore_index)
+        return hint_of_classes(target, class_count(shape), evaluation.options.ignore_index)
     return _hint_of_shape(shape, target.shape)
+
+
+def _hint_beside_head(evaluation: Evaluation) -> str:
+    """The same for losses whose classes are last, which may be those of a head."""
+    target, rows = evaluation.arrays["target"], evaluation.layout.row_shape
+    if evaluation.loss == "kl_divergence":
+        is_of_rows = target.dtype.kind in "iu" and target.shape == rows
+        return LABELS if is_of_rows else ""
+    if target.dtype.kind not in "iu":
+        return FLOATS if target.dtype.kind == "f" and target.shape == rows else ""
+    if target.shape != rows:
+        return COLUMN if len(rows) == 1 and target.size == rows[0] else ""
+    counts = [head.class_count for head in evaluation.heads.values()]
+    return hint_of_classes(target, counts[0], evaluation.options.ignore_index) if counts else ""
 
 
 def _is_one_number_a_row(shape: Shape) -> bool:

@@ -3,7 +3,7 @@
 The check reads a batch once more, so it is made only on request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from losswire.losses import LOSSES
 from losswire.rows import row_shape
 from losswire_client._errors import invalid_argument
-from losswire_client._request.suspicions import SUSPICIONS, Finding
+from losswire_client._request.suspicions import SUSPICIONS, Finding, of_some_classes
 
 BLOCK = 2**16  # how many numbers are checked together, few enough for a core's cache
 
@@ -24,28 +24,46 @@ class Plausibility:
 
     Args:
         loss: Name of the loss.
-        ignore_index: Target of rows that do not count, and so may hold any numbers.
+        ignore_index: Target of rows that do not count, and so may hold any numbers; for divergences their label.
+        hidden: Arguments that are hidden states, which may be any numbers.
+        some_classes: Whether the target of a divergence is log-probabilities of some classes.
     """
 
-    def __init__(self, loss: str, ignore_index: int = -100) -> None:
-        self._is_elementwise = LOSSES[loss].elementwise
+    def __init__(
+        self, loss: str, ignore_index: int = -100, *, hidden: Collection[str] = (), some_classes: bool = False
+    ) -> None:
+        self._kind = LOSSES[loss]
         self._ignore_index = ignore_index
-        self._suspicions = SUSPICIONS[loss]()
+        suspicions = of_some_classes() if some_classes else SUSPICIONS[loss]()
+        self._suspicions = [suspicion for suspicion in suspicions if suspicion.argument not in hidden]
 
-    def add(self, input: Array, target: Array, *, first_row: int = 0, most: int | None = None) -> None:
+    def add(
+        self,
+        input: Array,
+        target: Array,
+        labels: Array | None = None,
+        *,
+        first_row: int = 0,
+        most: int | None = None,
+    ) -> None:
         """Looks at a batch whose dtypes and shapes are right.
 
         Args:
             input: The input of the loss.
             target: The target of the loss.
+            labels: Those of a divergence; None if there are none.
             first_row: Number of the batch's first row in findings.
             most: How many rows to look at, evenly spread over the batch; all if None.
         """
-        shape = input.shape if self._is_elementwise else row_shape(input.shape)
-        x, y, shape = (input, target, shape) if shape else (input[None], target[None], (1,))
-        if x.size:
-            for rows in _blocks(shape, x.size, most):
-                self._add(_numbers(x, shape, rows), _numbers(y, shape, rows), rows + first_row)
+        kind, last = self._kind, self._kind.classes_last
+        shape = input.shape if kind.elementwise else row_shape(input.shape, last=last)
+        arrays = {"input": input, "target": target, **({} if labels is None else {"labels": labels})}
+        if not shape:
+            arrays, shape = {name: array[None] for name, array in arrays.items()}, (1,)
+        if input.size:
+            for rows in _blocks(shape, input.size, most):
+                of_rows = {name: _numbers(array, shape, rows, last=last) for name, array in arrays.items()}
+                self._add(of_rows, rows + first_row)
 
     def findings(self) -> list[Finding]:
         """The first finding so far about each argument."""
@@ -55,11 +73,12 @@ class Plausibility:
                 found.setdefault(finding.argument, finding)
         return list(found.values())
 
-    def _add(self, input: Array, target: Array, rows: Array) -> None:
-        arrays = {"input": input, "target": target}
-        if not self._is_elementwise and target.dtype.kind in "iu":
-            counted = target[:, 0] != self._ignore_index
-            arrays, rows = {"input": input[counted]}, rows[counted]
+    def _add(self, arrays: dict[str, Array], rows: Array) -> None:
+        classes = arrays.pop("labels", arrays["target"])
+        if not self._kind.elementwise and classes.dtype.kind in "iu":
+            counted = classes[:, 0] != self._ignore_index
+            arrays = {name: array[counted] for name, array in arrays.items() if array is not classes}
+            rows = rows[counted]
         for suspicion in self._suspicions:
             if suspicion.argument in arrays and not suspicion.settled:
                 numbers = arrays[suspicion.argument].astype(np.float64, copy=False)
@@ -67,14 +86,24 @@ class Plausibility:
                 suspicion.add(numbers[are_numbers], rows[are_numbers])
 
 
-def check_plausible(loss: str, input: Array, target: Array, ignore_index: int) -> None:
+def check_plausible(
+    loss: str, input: Array, target: Array, ignore_index: int, labels: Array | None = None, **kinds: Any
+) -> None:
     """Looks at all rows of a batch whose dtypes and shapes are right.
+
+    Args:
+        loss: As for `Plausibility`, like the further keywords.
+        input: As for `Plausibility.add`, like the target and the labels.
+        target: The target of the loss.
+        ignore_index: As for `Plausibility`.
+        labels: Those of a divergence; None if there are none.
+        **kinds: What kinds of arrays they are.
 
     Raises:
         InvalidArgumentError: An argument is not what the loss takes.
     """
-    plausibility = Plausibility(loss, ignore_index)
-    plausibility.add(input, target)
+    plausibility = Plausibility(loss, ignore_index, **kinds)
+    plausibility.add(input, target, labels)
     for argument, problem, row in plausibility.findings():
         raise invalid_argument(argument, problem if row is None else f"{problem} at row {row}")
 
@@ -87,8 +116,8 @@ def _blocks(shape: tuple[int, ...], size: int, most: int | None) -> Iterator[Arr
     return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
-def _numbers(array: Array, shape: tuple[int, ...], rows: Array) -> Array:  # (rows, C) or (rows, 1)
+def _numbers(array: Array, shape: tuple[int, ...], rows: Array, *, last: bool) -> Array:  # (rows, n) or (rows, 1)
     index: tuple[Any, ...] = np.unravel_index(rows, shape)
     has_classes = array.shape != shape
-    found: Array = array[(index[0], slice(None), *index[1:]) if has_classes else index]
+    found: Array = array[(index[0], slice(None), *index[1:]) if has_classes and not last else index]
     return found if has_classes else found[:, None]

@@ -124,19 +124,25 @@ def _are_no_log_distributions(numbers: Numbers) -> Mask:
     return wrong
 
 
+def _are_more_than_all(numbers: Numbers) -> Mask:
+    wrong: Mask = _sum_of_exponentials(numbers) > 1 + TOLERANCE * (1 + np.log(max(numbers.shape[1], 1)))
+    return wrong
+
+
 def _sum_of_exponentials(numbers: Numbers) -> Numbers:
     with np.errstate(over="ignore"):
         sums: Numbers = np.exp(numbers).sum(axis=-1)
     return sums
 
 
-def _cross_entropy() -> list[Suspicion]:
-    def no_distribution(row: Numbers) -> str:
-        expected = "expected probabilities of the classes, which sum to 1"
-        if _are_zeros_and_ones(row[None]):
-            return f"{expected}, got {row.sum():g} ones (binary_cross_entropy_with_logits takes labels of each class)"
-        return f"{expected}, got a sum of {row.sum():.6g}"
+def _no_distribution(row: Numbers) -> str:
+    expected = "expected probabilities of the classes, which sum to 1"
+    if _are_zeros_and_ones(row[None]):
+        return f"{expected}, got {row.sum():g} ones (binary_cross_entropy_with_logits takes labels of each class)"
+    return f"{expected}, got a sum of {row.sum():.6g}"
 
+
+def _cross_entropy() -> list[Suspicion]:
     logarithms = "nll_loss takes their logarithms"
     return [
         AllAlike(
@@ -145,8 +151,29 @@ def _cross_entropy() -> list[Suspicion]:
             _are_distributions,
         ),
         AllAlike("input", "expected logits, got nothing but zeros and ones", _are_zeros_and_ones, FEWEST),
-        AnyWrong("target", _are_no_distributions, no_distribution),
+        AnyWrong("target", _are_no_distributions, _no_distribution),
     ]
+
+
+def _linear_cross_entropy() -> list[Suspicion]:
+    return [AnyWrong("target", _are_no_distributions, _no_distribution)]
+
+
+def _kl_divergence() -> list[Suspicion]:
+    problem = (
+        "expected logits, got numbers that look like probabilities, in [0, 1] and with sum 1: take their logarithms"
+    )
+    return [AllAlike(argument, problem, _are_distributions) for argument in ("input", "target")]
+
+
+def of_some_classes() -> list[Suspicion]:
+    """Suspicions of a divergence whose target is log-probabilities of some classes."""
+
+    def too_much(row: Numbers) -> str:
+        expected = "expected log-probabilities of some classes, whose exponentials sum to 1 at most"
+        return f"{expected}, got a sum of {_sum_of_exponentials(row):.6g}"
+
+    return [_kl_divergence()[0], AnyWrong("target", _are_more_than_all, too_much)]
 
 
 def _nll_loss() -> list[Suspicion]:
@@ -191,4 +218,6 @@ SUSPICIONS: dict[str, Callable[[], list[Suspicion]]] = {
     "nll_loss": _nll_loss,
     "binary_cross_entropy": _binary_cross_entropy,
     "binary_cross_entropy_with_logits": _binary_cross_entropy_with_logits,
+    "linear_cross_entropy": _linear_cross_entropy,
+    "kl_divergence": _kl_divergence,
 }

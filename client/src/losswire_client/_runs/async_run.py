@@ -1,13 +1,13 @@
 """The run whose calls are awaited."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
 from losswire_client._calls import checks_call
-from losswire_client._request.evaluation import Common
+from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.base_run import BaseRun
 from losswire_client._runs.results import RunKey, RunProgress, RunResult, to_progress, to_result
@@ -69,9 +69,10 @@ class AsyncRun(BaseRun[Coroutine[Any, Any, Result]]):
         key: str,
         slice: str,
         reduction: str,
+        classes: Mapping[str, npt.ArrayLike | None],
         common: Common,
     ) -> Result:
-        return await self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, common)
+        return await self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, classes, common)
 
 
 class Opening(Awaitable[AsyncRun]):

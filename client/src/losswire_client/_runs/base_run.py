@@ -12,10 +12,12 @@ from losswire import v1
 from losswire.losses import loss_of
 from losswire_client._errors import invalid_argument
 from losswire_client._request.arguments import put_together
-from losswire_client._request.evaluation import Common, Evaluation, Options, assign_text
+from losswire_client._request.evaluation import Evaluation
+from losswire_client._request.fields import assign_text
+from losswire_client._request.options import Common, Options
 from losswire_client._result import Result
 from losswire_client._runs.calls import RunCalls
-from losswire_client._runs.spec import from_spec
+from losswire_client._runs.spec import Heads, from_spec
 from losswire_client._runs.surface import AnswerT, RunLosses
 
 PREDICTIONS = v1.Output.OUTPUT_PREDICTIONS
@@ -24,10 +26,13 @@ PREDICTIONS = v1.Output.OUTPUT_PREDICTIONS
 class BaseRun(RunLosses[AnswerT]):
     """A run of a client's, but for how its coroutines are run.
 
-    A pickled run keeps the arguments of its client, and connects anew where it is loaded.
+    A pickled run keeps the arguments of its client, and connects anew where it is loaded. It names its heads, and does
+    not contain them.
     """
 
-    def __init__(self, client: Any, run: v1.Run, *, accuracy: bool, series: str) -> None:
+    def __init__(
+        self, client: Any, run: v1.Run, *, accuracy: bool, series: str, heads: Heads = MappingProxyType({})
+    ) -> None:
         self._client = client
         self._run = v1.Run()
         self._run.CopyFrom(run)
@@ -36,6 +41,7 @@ class BaseRun(RunLosses[AnswerT]):
         self._run.ClearField("totals")
         self._accuracy = accuracy
         self._series = series
+        self._heads = heads
         self._options = from_spec(run.spec)
 
     @property
@@ -94,12 +100,13 @@ class BaseRun(RunLosses[AnswerT]):
         target: npt.ArrayLike,
         key: v1.RunKey,
         reduction: str,
+        classes: Mapping[str, Any],
         common: Common,
     ) -> Result:
         if loss not in (None, self.loss):
             raise invalid_argument("loss", f"expected {self.loss}, which is that of the run {self.name!r}, got {loss}")
         told: Common = {"series": self._series, **common}
-        put = partial(self._put_together, input, target, reduction, key)
+        put = partial(self._put_together, input, target, reduction, classes, key)
         evaluate = self._client._put_together_and_evaluate  # noqa: SLF001 - the client's way for its runs too
         result: Result = await evaluate(put, told)
         return result if "predictions" in common.get("outputs", ()) else replace(result, predictions=None)
@@ -109,11 +116,13 @@ class BaseRun(RunLosses[AnswerT]):
         input: npt.ArrayLike,
         target: npt.ArrayLike,
         reduction: str,
+        classes: Mapping[str, Any],
         key: v1.RunKey,
         **options: Unpack[Options],
     ) -> Evaluation:
         """The evaluation, which also asks for what the run adds up."""
-        evaluation = put_together(self.loss, input, target, reduction, self._options, key, **options)
+        evaluation = put_together(self.loss, input, target, reduction, {**self._options, **classes}, key, **options)
+        evaluation.heads.update(self._heads)
         request = evaluation.request
         if self._accuracy and PREDICTIONS not in request.outputs.outputs:
             request.outputs.outputs.append(PREDICTIONS)

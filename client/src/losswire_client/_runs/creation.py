@@ -6,9 +6,9 @@ from typing import Any
 from losswire import v1
 from losswire_client._calls import check_keywords
 from losswire_client._errors import invalid_argument, shown
-from losswire_client._request.evaluation import assign_text, check_choice
+from losswire_client._request.fields import assign_text, check_choice
 from losswire_client._runs.calls import expect_count
-from losswire_client._runs.spec import options_of_loss, to_spec
+from losswire_client._runs.spec import Heads, options_of_loss, to_spec
 
 KEYWORDS = ("loss", "by_class", "labels", "expected_keys", "accuracy", "series", "timeout")
 
@@ -21,8 +21,8 @@ def creation(
     labels: Mapping[str, str] | None,
     expected_keys: int | None,
     options: Mapping[str, Any],
-) -> v1.CreateRunRequest:
-    """The request that creates a run.
+) -> tuple[v1.CreateRunRequest, Heads]:
+    """The request that creates a run, and the heads that its loss needs and that were handed in, by their digests.
 
     Raises:
         InvalidArgumentError: An argument is wrong, or the loss has no such option.
@@ -31,13 +31,14 @@ def creation(
     run_of = getattr(type(client), "run")  # noqa: B009 - the client is of either kind
     check_keywords(client, run_of, options, [*known, *KEYWORDS])
     check_choice("by_class", by_class, (False, True))
-    request = v1.CreateRunRequest(spec=to_spec(loss, {**known, **options}), by_class=by_class)
+    spec, heads = to_spec(loss, {**known, **options})
+    request = v1.CreateRunRequest(spec=spec, by_class=by_class)
     assign_text(request, "name", name)
     if expected_keys is not None:
         expect_count(request, "expected_key_count", "expected_keys", expected_keys)
     if labels is not None:
         _note(request, labels)
-    return request
+    return request, heads
 
 
 def _note(request: v1.CreateRunRequest, labels: object) -> None:

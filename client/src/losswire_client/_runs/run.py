@@ -1,6 +1,6 @@
 """The run whose calls return."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from losswire_client._calls import checks_call
 from losswire_client._flow import each, run
-from losswire_client._request.evaluation import Common
+from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.base_run import BaseRun
 from losswire_client._runs.results import RunKey, RunProgress, RunResult, to_progress, to_result
@@ -107,6 +107,7 @@ class Run(BaseRun[Result]):
         key: str,
         slice: str,
         reduction: str,
+        classes: Mapping[str, npt.ArrayLike | None],
         common: Common,
     ) -> Result:
-        return run(self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, common))
+        return run(self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, classes, common))

@@ -1,7 +1,7 @@
 """The losses of a run as callers see them, declared once for runs that wait and runs that are awaited."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from losswire_client._calls import checks_call
 from losswire_client._errors import invalid_argument
-from losswire_client._request.evaluation import Common
+from losswire_client._request.options import Common
 from losswire_client._runs.spec import OPTIONS
 
 AnswerT = TypeVar("AnswerT")
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NO_CLASSES: Mapping[str, npt.ArrayLike | None] = {}
 
 
 def refuses_options(method: Callable[P, T]) -> Callable[P, T]:
@@ -42,6 +44,8 @@ class RunLosses(ABC, Generic[AnswerT]):
         key: str,
         slice: str = "",
         reduction: str = "mean",
+        target_classes: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
         **common: Unpack[Common],
     ) -> AnswerT:
         """Evaluates a batch with the run's loss and options, and counts it under a key.
@@ -55,6 +59,8 @@ class RunLosses(ABC, Generic[AnswerT]):
             key: Name of the part of the run that this batch is, as in ``val-00017.parquet:3``.
             slice: Name of a group of keys that the run adds up by itself too, such as a domain; empty for none.
             reduction: ``none``, ``mean`` or ``sum``, for `Result.loss` alone: the run adds up rows.
+            target_classes: As of `Client.kl_divergence`, like the labels: only for a run with this loss.
+            labels: The run tells how their log-probability changes, if all of its keys have labels.
             **common: See `Common`.
 
         Raises:
@@ -64,7 +70,8 @@ class RunLosses(ABC, Generic[AnswerT]):
             InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
-        return self._add(None, input, target, key, slice, reduction, common)
+        classes = {"target_classes": target_classes, "labels": labels}
+        return self._add(None, input, target, key, slice, reduction, classes, common)
 
     @refuses_options
     def cross_entropy(
@@ -78,7 +85,7 @@ class RunLosses(ABC, Generic[AnswerT]):
         **common: Unpack[Common],
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("cross_entropy", input, target, key, slice, reduction, common)
+        return self._add("cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
 
     @refuses_options
     def nll_loss(
@@ -92,7 +99,7 @@ class RunLosses(ABC, Generic[AnswerT]):
         **common: Unpack[Common],
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("nll_loss", input, target, key, slice, reduction, common)
+        return self._add("nll_loss", input, target, key, slice, reduction, NO_CLASSES, common)
 
     @refuses_options
     def binary_cross_entropy(
@@ -106,7 +113,7 @@ class RunLosses(ABC, Generic[AnswerT]):
         **common: Unpack[Common],
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("binary_cross_entropy", input, target, key, slice, reduction, common)
+        return self._add("binary_cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
 
     @refuses_options
     def binary_cross_entropy_with_logits(
@@ -120,7 +127,38 @@ class RunLosses(ABC, Generic[AnswerT]):
         **common: Unpack[Common],
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("binary_cross_entropy_with_logits", input, target, key, slice, reduction, common)
+        return self._add("binary_cross_entropy_with_logits", input, target, key, slice, reduction, NO_CLASSES, common)
+
+    @refuses_options
+    def linear_cross_entropy(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        *,
+        key: str,
+        slice: str = "",
+        reduction: str = "mean",
+        **common: Unpack[Common],
+    ) -> AnswerT:
+        """As `evaluate`, of a run with this loss."""
+        return self._add("linear_cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
+
+    @refuses_options
+    def kl_divergence(
+        self,
+        input: npt.ArrayLike,
+        target: npt.ArrayLike,
+        *,
+        key: str,
+        slice: str = "",
+        reduction: str = "mean",
+        target_classes: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        **common: Unpack[Common],
+    ) -> AnswerT:
+        """As `evaluate`, of a run with this loss."""
+        classes = {"target_classes": target_classes, "labels": labels}
+        return self._add("kl_divergence", input, target, key, slice, reduction, classes, common)
 
     @abstractmethod
     def _add(
@@ -131,6 +169,7 @@ class RunLosses(ABC, Generic[AnswerT]):
         key: str,
         slice: str,
         reduction: str,
+        classes: Mapping[str, npt.ArrayLike | None],
         common: Common,
     ) -> AnswerT:
         """Evaluates a batch with a loss, or with that of the run."""

@@ -60,6 +60,10 @@ class Session:
         """Limits of runs; None if the server keeps none."""
         return (await self._served.get(wire, deadline)).run_limits
 
+    async def served(self, wire: Wire, deadline: Deadline) -> Capabilities:
+        """What the server serves, by an answer that may be some time old."""
+        return await self._served.get(wire, deadline)
+
     async def capabilities(self, wire: Wire, deadline: Deadline) -> Capabilities:
         """Asks, whatever was known before."""
         return await self._served.ask(wire, deadline)

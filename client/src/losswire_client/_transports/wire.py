@@ -12,6 +12,7 @@ from losswire_client._deadline import Deadline
 from losswire_client._transports.packs import Outcome
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.upload import Upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +50,12 @@ class Wire(Protocol):
 
     def watch_run(self, request: v1.WatchRunRequest, deadline: Deadline) -> AsyncGenerator[v1.WatchRunResponse, None]:
         """A run as it changes. Its first state comes by the deadline; for the others there is none."""
+
+    async def call_heads(self, method: str, request: Message, deadline: Deadline) -> Any:
+        """Calls a method of HeadService that has one answer."""
+
+    async def register_head(self, upload: Upload, deadline: Deadline) -> None:
+        """Sends the messages of a head, and hands in the answers."""
 
     async def check_health(self, deadline: Deadline) -> float:
         """Checks the server's health. Returns the seconds that the answer took."""

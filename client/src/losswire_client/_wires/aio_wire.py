@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,8 +17,9 @@ from losswire_client._failures.statuses import translated
 from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.upload import Upload
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.channel_wire import WATCH, ChannelWire
+from losswire_client._wires.channel_wire import REGISTER, WATCH, ChannelWire
 from losswire_client._wires.coalescing_tasks import CoalescingTasks
 from losswire_client._wires.endpoint import Endpoint
 from losswire_client._wires.fork import PROCESS
@@ -47,15 +48,19 @@ class AioWire(ChannelWire):
         with self._calling("EvaluateStream", deadline) as metadata:
             messages = _awaited(stream.messages())
             call = self._evaluate_stream(messages, timeout=deadline.remaining(), metadata=metadata)
-            try:
+            async with self._streaming(call, deadline):
                 async for message in call:
                     stream.take(message)
-            except grpc.RpcError as error:
-                if error.details() != CUT_SHORT:
-                    raise
-                raise self._cut_short(deadline) from error
-            finally:
-                call.cancel()
+
+    async def register_head(self, upload: Upload, deadline: Deadline) -> None:
+        answered = asyncio.Event()
+        with self._calling(REGISTER, deadline) as metadata:
+            messages = _messages(upload, answered)
+            call = self._register_head(messages, timeout=deadline.remaining(), metadata=metadata)
+            async with self._streaming(call, deadline):
+                async for answer in call:
+                    upload.take(answer)
+                    answered.set()
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
         """Memory that is ours as long as the call lasts, which therefore has no timeout of its own."""
@@ -127,6 +132,18 @@ class AioWire(ChannelWire):
                 raise
             raise closed() from error
 
+    @asynccontextmanager
+    async def _streaming(self, call: Any, deadline: Deadline) -> AsyncGenerator[None, None]:
+        """Surrounds the answers of a stream, and ends it."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            if error.details() != CUT_SHORT:
+                raise
+            raise self._cut_short(deadline) from error
+        finally:
+            call.cancel()
+
     def _cut_short(self, deadline: Deadline) -> LosswireError:
         if not deadline.remaining():
             return late(self._endpoint.name, deadline.seconds)
@@ -148,4 +165,12 @@ _: type[Wire] = AioWire  # which mypy refuses if a call is missing
 
 async def _awaited(messages: Iterable[bytes]) -> AsyncIterator[bytes]:
     for message in messages:
+        yield message
+
+
+async def _messages(upload: Upload, answered: asyncio.Event) -> AsyncIterator[bytes]:
+    """The messages of a head: the first answer says which they are."""
+    yield upload.header()
+    await answered.wait()
+    for message in upload.parts():
         yield message

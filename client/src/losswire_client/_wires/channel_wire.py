@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from losswire import v1
+from losswire.v1.head_service_pb2_grpc import HeadServiceStub
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire.v1.run_service_pb2_grpc import RunServiceStub
 from losswire.wire import MESSAGE_BYTES_KEY
@@ -18,12 +19,13 @@ from losswire_client._errors import NotFoundError, NotServedError, leaving
 from losswire_client._tracing.active import Metadata, call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.endpoint import RUN_SERVICE, SERVICE, Endpoint
+from losswire_client._wires.endpoint import HEAD_SERVICE, RUN_SERVICE, SERVICE, Endpoint
 
 T = TypeVar("T")
 
 CHECK = "grpc.health.v1.Health/Check"
 WATCH = f"{RUN_SERVICE}/WatchRun"
+REGISTER = f"{HEAD_SERVICE}/RegisterHead"
 
 
 class ChannelWire(Wire):
@@ -42,11 +44,13 @@ class ChannelWire(Wire):
         self._channel = endpoint.open(library, options)
         self._stub: Any = LossServiceStub(self._channel)
         self._run_stub: Any = RunServiceStub(self._channel)
+        self._head_stub: Any = HeadServiceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         # Of bytes, which requests of packs are by then, and the messages of streams: see losswire.frames.
         self._evaluate_bytes = self._channel.unary_unary(f"/{SERVICE}/Evaluate", None, v1.EvaluateResponse.FromString)
         self._batch_evaluate = self._channel.unary_unary(f"/{SERVICE}/BatchEvaluate")
         self._evaluate_stream = self._channel.stream_stream(f"/{SERVICE}/EvaluateStream")
+        self._register_head = self._channel.stream_stream(f"/{REGISTER}", None, v1.RegisterHeadResponse.FromString)
 
     async def evaluate(self, request: v1.EvaluateRequest, deadline: Deadline) -> v1.EvaluateResponse:
         answer: v1.EvaluateResponse
@@ -67,6 +71,9 @@ class ChannelWire(Wire):
 
     async def call_runs(self, method: str, request: Message, deadline: Deadline) -> Any:
         return await self._answer(f"{RUN_SERVICE}/{method}", getattr(self._run_stub, method), request, deadline)
+
+    async def call_heads(self, method: str, request: Message, deadline: Deadline) -> Any:
+        return await self._answer(f"{HEAD_SERVICE}/{method}", getattr(self._head_stub, method), request, deadline)
 
     async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()

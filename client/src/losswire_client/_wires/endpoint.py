@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from losswire.v1 import loss_service_pb2, run_service_pb2
+from losswire.v1 import head_service_pb2, loss_service_pb2, run_service_pb2
 from losswire_client._errors import InvalidArgumentError, invalid_argument
 from losswire_client._tracing.active import Metadata
 from losswire_client._transports.unary import MAX_MESSAGE_BYTES
@@ -20,6 +20,7 @@ from losswire_client._wires.token import Token
 
 SERVICE = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 RUN_SERVICE = run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name
+HEAD_SERVICE = head_service_pb2.DESCRIPTOR.services_by_name["HeadService"].full_name
 SPREAD: dict[str, Any] = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": SERVICE},  # a server that is about to leave gets no more calls

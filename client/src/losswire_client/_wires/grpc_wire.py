@@ -20,8 +20,9 @@ from losswire_client._failures.statuses import translated
 from losswire_client._tracing.active import Metadata
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.upload import Upload
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.channel_wire import WATCH, ChannelWire
+from losswire_client._wires.channel_wire import REGISTER, WATCH, ChannelWire
 from losswire_client._wires.coalescing_threads import CoalescingThreads
 from losswire_client._wires.connection import CLOSING_SECONDS
 from losswire_client._wires.endpoint import Endpoint
@@ -55,6 +56,19 @@ class GrpcWire(ChannelWire):
                 for message in call:
                     stream.take(message)
             finally:
+                call.cancel()
+
+    async def register_head(self, upload: Upload, deadline: Deadline) -> None:
+        answered = threading.Event()
+        with self._calling(REGISTER, deadline) as metadata:
+            messages = _messages(upload, answered)
+            call = self._begin(self._register_head, messages, timeout=deadline.remaining(), metadata=metadata)
+            try:
+                for answer in call:
+                    upload.take(answer)
+                    answered.set()
+            finally:
+                answered.set()  # the thread that sends must not wait for ever
                 call.cancel()
 
     async def lease(self, size: int, deadline: Deadline) -> Region:
@@ -179,6 +193,13 @@ def check_threads(count: int = 1) -> None:
 
 def no_thread(error: RuntimeError) -> LosswireError:
     return LosswireError(f"this process cannot start the threads that a call needs: {error}")
+
+
+def _messages(upload: Upload, answered: threading.Event) -> Iterator[bytes]:
+    """The messages of a head: the first answer says which they are."""
+    yield upload.header()
+    answered.wait()
+    yield from upload.parts()
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
@@ -19,8 +20,9 @@ from losswire_client._tracing.active import call
 from losswire_client._transports.packs import Outcome, pack, unpack
 from losswire_client._transports.region import Region
 from losswire_client._transports.stream import Stream
+from losswire_client._transports.upload import Upload
 from losswire_client._transports.wire import Wire
-from losswire_client._wires.endpoint import RUN_SERVICE, SERVICE, Endpoint
+from losswire_client._wires.endpoint import HEAD_SERVICE, RUN_SERVICE, SERVICE, Endpoint
 
 NAME = "the service in this process"
 
@@ -96,6 +98,13 @@ class InProcessWire(Wire):
                 return
             await self.work(time.sleep, request.interval_seconds)
 
+    async def call_heads(self, method: str, request: Message, deadline: Deadline) -> Any:
+        return await self._ask(self._service.call, method, request, deadline, HEAD_SERVICE)
+
+    async def register_head(self, upload: Upload, deadline: Deadline) -> None:
+        how = partial(self._service.stream, take=upload.take)
+        await self._ask(how, "RegisterHead", _messages(upload), deadline, HEAD_SERVICE)
+
     async def check_health(self, deadline: Deadline) -> float:
         start = time.perf_counter()
         await self.get_capabilities(deadline)
@@ -128,3 +137,9 @@ class InProcessWire(Wire):
             raise self._failures.popleft()
         with call(f"{service}/{method}", NAME, None) as metadata, translated(NAME, deadline.seconds):
             return await self.work(how, method, request, deadline.remaining(), metadata or ())
+
+
+def _messages(upload: Upload) -> Iterator[bytes]:
+    """The messages of a head. The service answers the first one before it takes another."""
+    yield upload.header()
+    yield from upload.parts()

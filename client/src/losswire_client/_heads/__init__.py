@@ -1,0 +1,1 @@
+"""Heads that servers hold: they are registered here, also for calls whose server lacks them. Imports `_transports`."""
