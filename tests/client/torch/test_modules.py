@@ -24,6 +24,8 @@ from tests.present import present
 
 FUNCTIONS = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss")
 CLASSES = ("BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss")
+OWN_FUNCTIONS = ("kl_divergence", "linear_cross_entropy")
+OWN_CLASSES = ("KlDivergence", "LinearCrossEntropyLoss")
 LOGITS, TARGET = torch.randn(3, 4, dtype=torch.float64), torch.tensor([0, 3, 1])
 
 
@@ -39,18 +41,21 @@ def other_target():
 
 
 def test_face_of_the_module_is_what_it_was():
-    assert losswire_client.torch.__all__ == [*CLASSES, "TorchArgumentError", *FUNCTIONS, "nn", "set_default_client"]
+    functions, classes = sorted((*FUNCTIONS, *OWN_FUNCTIONS)), sorted((*CLASSES, *OWN_CLASSES))
+    assert losswire_client.torch.__all__ == [*classes, "TorchArgumentError", *functions, "nn", "set_default_client"]
     assert losswire_client.torch.nn.__all__ == [*CLASSES, "functional"]
     assert losswire_client.torch.nn.functional.__all__ == [*FUNCTIONS]
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
-def test_signature_has_a_client_more(name):
+def test_signature_has_few_keywords_more(name):
     ours = inspect.signature(getattr(losswire_client.torch, name)).parameters
     theirs = inspect.signature(getattr(F, name, None) or getattr(nn, name)).parameters
+    more = {"z_loss": 0.0} if name == "cross_entropy" else {}
+    more |= {"divisor": None, "client": None} if name in FUNCTIONS else {"client": None}
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [
         *((p.name, p.kind, p.default) for p in theirs.values()),
-        ("client", inspect.Parameter.KEYWORD_ONLY, None),
+        *((keyword, inspect.Parameter.KEYWORD_ONLY, default) for keyword, default in more.items()),
     ]
 
 

@@ -20,8 +20,11 @@ The server evaluates the losses that this module names. Everything else in `nn` 
   call. `torch.vmap` over a loss is refused with `NotServedError`: give all samples in one batch.
 - Compiled code makes the call outside its graph: `torch.compile` breaks the graph there, and refuses
   ``fullgraph=True``.
-- ``nn.LinearCrossEntropyLoss`` and ``functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process; a
-  warning says so.
+- `linear_cross_entropy` and `LinearCrossEntropyLoss` take a frozen head in place of a layer that is trained, and
+  `kl_divergence` and `KlDivergence` compare a student with a teacher. Their gradient comes once: second derivatives,
+  forward mode and those of a `z_loss` are refused with `NotServedError`.
+- ``nn.LinearCrossEntropyLoss`` and ``nn.functional.linear_cross_entropy`` are PyTorch's own, evaluated in this process;
+  a warning says so.
 - Errors are the errors of `losswire_client`, and name the argument. A wrong argument is a `TorchArgumentError`, which
   also has all types of errors that PyTorch raises for wrong arguments.
 
@@ -45,16 +48,22 @@ from losswire_client.torch._functional import (
     nll_loss,
 )
 from losswire_client.torch._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from losswire_client.torch._own_functional import kl_divergence, linear_cross_entropy
+from losswire_client.torch._own_modules import KlDivergence, LinearCrossEntropyLoss
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
+    "KlDivergence",
+    "LinearCrossEntropyLoss",
     "NLLLoss",
     "TorchArgumentError",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "kl_divergence",
+    "linear_cross_entropy",
     "nll_loss",
     "nn",
     "set_default_client",

@@ -1,7 +1,7 @@
 """A loss and its gradient from one call in the forward pass. Derivatives make no further call."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -17,41 +17,46 @@ from losswire.losses import LOSSES
 from losswire_client import Client, InvalidArgumentError, NotServedError, Result
 from losswire_client._errors import invalid_argument
 from losswire_client.torch._clients import client_or_default
-from losswire_client.torch._curvature import NEEDS_INPUT, Arguments, class_dimension, hessian_product
+from losswire_client.torch._curvature import KNOWN, NEEDS_INPUT, Arguments, class_dimension, hessian_product
 from losswire_client.torch._errors import TorchArgumentError
+from losswire_client.torch._heads import to_head
 
+HEADS = frozenset({"head", "target_head"})
 HALVES = (torch.float16, torch.bfloat16)
 
 
 def evaluate(
-    name: str,
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    pos_weight: Tensor | None = None,
-    *,
-    client: Client | None,
-    **options: Any,
+    name: str, input: Tensor, constants: Mapping[str, Tensor | None], *, client: Client | None, **options: Any
 ) -> Tensor:
-    """One of the client's losses as a tensor that autograd can differentiate any number of times."""
+    """One of the client's losses as a tensor that autograd can differentiate any number of times.
+
+    Args:
+        name: Of the loss.
+        input: The only argument that gets a gradient.
+        constants: The other tensors by the names of their arguments, with ``target``.
+        client: The client; the process's default client if None.
+        **options: All other arguments; None is left out.
+    """
     evaluated = _evaluate
     if torch.compiler.is_exporting():
         raise NotServedError("torch.export of a loss is not served: export the model that computes the logits")
     if torch.compiler.is_compiling():  # a decorator would import the compiler in programs that compile nothing
         evaluated = torch.compiler.disable(_evaluate)  # type: ignore[no-untyped-call]
-    constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
     return evaluated(name, input, constants, client, options)
 
 
 def _evaluate(
-    name: str, input: Tensor, constants: dict[str, Tensor | None], client: Client | None, options: dict[str, Any]
+    name: str, input: Tensor, constants: Mapping[str, Tensor | None], client: Client | None, options: dict[str, Any]
 ) -> Tensor:
+    options = {argument: value for argument, value in options.items() if value is not None}
     with _errors_of_torch():
         if not isinstance(input, Tensor):
             raise invalid_argument("input", f"expected a tensor, got a {type(input).__name__}")
-        checked = (_constant(argument, value) for argument, value in constants.items())
-        call = _Call(name, client_or_default(client), options)
-        loss, _ = _Loss.apply(input, *checked, call, _is_gradient_wanted(input))  # type: ignore[no-untyped-call]
+        checked = [_constant(argument, value) for argument, value in constants.items()]
+        for argument in HEADS & options.keys():
+            options[argument] = to_head(argument, options[argument])
+        call = _Call(name, client_or_default(client), tuple(constants), options)
+        loss, _ = _Loss.apply(input, call, _is_gradient_wanted(input), *checked)  # type: ignore[no-untyped-call]
     return cast(Tensor, loss)
 
 
@@ -83,15 +88,26 @@ def _is_gradient_wanted(input: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Call:
-    """A loss of a client with its options, to be called with tensors."""
+    """A loss of a client with its options, to be called with tensors.
+
+    Attributes:
+        loss: Its name.
+        client: The client.
+        names: Arguments that are tensors, but for the input.
+        options: All other arguments.
+    """
 
     loss: str
     client: Client
+    names: tuple[str, ...]
     options: dict[str, Any]
 
-    def __call__(self, input: Tensor, constants: dict[str, Tensor | None], *, grad: bool) -> Result:
-        given = {name: value for name, value in constants.items() if value is not None}
+    def __call__(self, input: Tensor, constants: Sequence[Tensor | None], *, grad: bool) -> Result:
+        given = {name: value for name, value in self.named(constants).items() if value is not None}
         return cast(Result, getattr(self.client, self.loss)(input, **given, **self.options, grad=grad))
+
+    def named(self, constants: Sequence[Tensor | None]) -> dict[str, Tensor | None]:
+        return dict(zip(self.names, constants, strict=True))
 
 
 class _Loss(torch.autograd.Function):
@@ -102,24 +118,16 @@ class _Loss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        input: Tensor,
-        target: Tensor,
-        weight: Tensor | None,
-        pos_weight: Tensor | None,
-        call: _Call,
-        grad: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(input: Tensor, call: _Call, grad: bool, *constants: Tensor | None) -> tuple[Tensor, Tensor | None]:
         # In float16 gradients of a mean over many rows would vanish on their way, before a loss scale could save them.
         widen = grad and input.dtype is torch.float16
-        constants = {"target": target, "weight": weight, "pos_weight": pos_weight}
         result = call((input.float() if widen else input).detach(), constants, grad=grad)
         loss = _to_tensor(result.loss).to(input.device, _loss_dtype(input))
         return loss, None if result.grad is None else _to_tensor(result.grad).to(input.device)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
-        logits, *constants, ctx.call, _ = inputs
+        logits, ctx.call, _, *constants = inputs
         loss, gradient = output
         ctx.loss_dtype = loss.dtype
         ctx.set_materialize_grads(False)
@@ -135,11 +143,12 @@ class _Loss(torch.autograd.Function):
         gradient, numbers, *tensors = ctx.saved_tensors
         found = None
         if of_loss is not None:
-            found = _times(gradient, of_loss) if torch.is_grad_enabled() else _scaled(numbers, of_loss)
+            rows = _row_dimension(ctx.call.loss)
+            found = _times(gradient, of_loss, rows) if torch.is_grad_enabled() else _scaled(numbers, of_loss, rows)
         if of_gradient is not None:  # a second derivative, for example through a gradient made by create_graph=True
             curved = hessian_product(ctx.call.loss, gradient, of_gradient, _arguments(ctx, tensors))
             found = curved if found is None else found + curved
-        return found, *[None] * 5  # autograd casts it to the input's dtype
+        return found, None, None, *[None] * len(ctx.call.names)  # autograd casts it to the input's dtype
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
@@ -147,7 +156,7 @@ class _Loss(torch.autograd.Function):
         change = gradient * tangent
         if ctx.call.options["reduction"] != "none":
             change = change.sum()
-        elif not LOSSES[ctx.call.loss].elementwise:
+        elif not LOSSES[ctx.call.loss].elementwise:  # losses whose classes are last have no such derivative
             change = change.sum(class_dimension(change))
         return change.to(ctx.loss_dtype), hessian_product(ctx.call.loss, gradient, tangent, _arguments(ctx, tensors))
 
@@ -163,7 +172,9 @@ _Loss.forward.__signature__ = inspect.signature(_Loss.forward)  # type: ignore[a
 
 
 def _arguments(ctx: Any, tensors: list[Any]) -> Arguments:
-    return Arguments(*tensors, **ctx.call.options)
+    logits, *constants = tensors
+    told = {**ctx.call.named(constants), **ctx.call.options}
+    return Arguments(logits, **{name: value for name, value in told.items() if name in KNOWN})
 
 
 def _loss_dtype(input: Tensor) -> torch.dtype:
@@ -173,11 +184,11 @@ def _loss_dtype(input: Tensor) -> torch.dtype:
     return input.dtype
 
 
-def _scaled(grad: Tensor, grad_output: Tensor) -> Tensor:
+def _scaled(grad: Tensor, grad_output: Tensor, rows: int) -> Tensor:
     """The gradient times the incoming gradient, which is a scalar or has one number for each row."""
     if grad_output.ndim == 0 and grad_output.device.type == "cpu" and _is_one(grad_output):
         return grad  # loss.backward() comes here: a multiplication by 1 would take longer than all the rest
-    return _times(grad, grad_output)
+    return _times(grad, grad_output, rows)
 
 
 def _is_one(scalar: Tensor) -> bool:
@@ -187,10 +198,15 @@ def _is_one(scalar: Tensor) -> bool:
         return False
 
 
-def _times(grad: Tensor, grad_output: Tensor) -> Tensor:
-    if 0 < grad_output.ndim < grad.ndim:  # (N, d1, ..., dk): one number for each row
-        grad_output = grad_output.unsqueeze(1)
+def _times(grad: Tensor, grad_output: Tensor, rows: int) -> Tensor:
+    if 0 < grad_output.ndim < grad.ndim:  # one number for each row, whose classes are in that dimension
+        grad_output = grad_output.unsqueeze(rows)
     return grad * grad_output
+
+
+def _row_dimension(loss: str) -> int:
+    """The dimension of the input along which a row lies, if there are several rows."""
+    return -1 if LOSSES[loss].classes_last else 1
 
 
 def _to_tensor(array: npt.NDArray[Any]) -> Tensor:

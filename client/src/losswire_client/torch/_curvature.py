@@ -4,10 +4,12 @@ All formulas use tensors that autograd tracks, so derivatives of any order follo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import cast
 
 from torch import Tensor
+
+from losswire_client import NotServedError
 
 NEEDS_INPUT = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})  # the rest need only gradients
 
@@ -20,15 +22,21 @@ class Arguments:
         input: None if the loss is not one of ``NEEDS_INPUT``.
         weight: None for ones.
         pos_weight: None for ones.
+        divisor: What ``mean`` divides by; None for its own.
     """
 
     input: Tensor | None
     target: Tensor
-    weight: Tensor | None
-    pos_weight: Tensor | None
     reduction: str
+    weight: Tensor | None = None
+    pos_weight: Tensor | None = None
     ignore_index: int = -100
     label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    divisor: float | None = None
+
+
+KNOWN = frozenset(field.name for field in fields(Arguments)) - {"input"}
 
 
 def hessian_product(loss: str, gradient: Tensor, vector: Tensor, arguments: Arguments) -> Tensor:
@@ -39,7 +47,13 @@ def hessian_product(loss: str, gradient: Tensor, vector: Tensor, arguments: Argu
         gradient: Gradient of the loss for an incoming gradient of ones. Its dtype and device are used throughout.
         vector: The vector, of the gradient's shape.
         arguments: The arguments of the loss.
+
+    Raises:
+        NotServedError: The Hessian does not follow from the gradient.
     """
+    if loss not in PRODUCTS or arguments.z_loss:
+        what = f"{loss} with z_loss" if loss in PRODUCTS else loss
+        raise NotServedError(f"second derivatives of {what} are not served, nor is forward mode: use backward()")
     return PRODUCTS[loss](gradient, vector, arguments)
 
 
@@ -98,7 +112,7 @@ def _mass_of_classes(gradient: Tensor, arguments: Arguments) -> Tensor:
     spread = factors.expand_as(gradient) * (smooth / max(gradient.shape[classes], 1))
     mass = spread.scatter_add(classes, target, (1 - smooth) * picked)
     if arguments.reduction == "mean":
-        mass = mass / picked.where(counts, 0.0).sum()
+        mass = mass / (picked.where(counts, 0.0).sum() if arguments.divisor is None else arguments.divisor)
     return mass.where(counts, 0.0)
 
 
@@ -107,7 +121,7 @@ def _mass_of_probabilities(gradient: Tensor, arguments: Arguments) -> Tensor:
     count = gradient.shape[class_dimension(gradient)]
     smooth = arguments.label_smoothing
     mass = (_like(arguments.target, gradient) * (1 - smooth) + smooth / max(count, 1)) * _factors(gradient, arguments)
-    return mass * (count / max(gradient.numel(), 1)) if arguments.reduction == "mean" else mass
+    return mass / _divisor(gradient.numel() / max(count, 1), arguments)
 
 
 def _factors(gradient: Tensor, arguments: Arguments) -> Tensor:
@@ -119,8 +133,15 @@ def _factors(gradient: Tensor, arguments: Arguments) -> Tensor:
 
 def _scale(gradient: Tensor, arguments: Arguments) -> Tensor | float:
     """The factor of each element's loss."""
-    share = 1 / max(gradient.numel(), 1) if arguments.reduction == "mean" else 1.0
+    share = 1 / _divisor(gradient.numel(), arguments)
     return share if arguments.weight is None else _like(arguments.weight, gradient) * share
+
+
+def _divisor(rows: float, arguments: Arguments) -> float:
+    """What the losses of so many rows are divided by."""
+    if arguments.reduction != "mean":
+        return 1.0
+    return max(rows, 1.0) if arguments.divisor is None else arguments.divisor
 
 
 def _like(tensor: Tensor, gradient: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     *,
+    z_loss: float = 0.0,
+    divisor: float | None = None,
     client: Client | None = None,
 ) -> Tensor:
     """Softmax cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
@@ -32,6 +34,9 @@ def cross_entropy(
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
+        z_loss: Factor of the square of each row's log-sum-exp, which is added to its loss, times the weight that the
+            row has in ``mean``. Then there is no second derivative.
+        divisor: What ``mean`` divides by in place of its own divisor, such as the tokens of all ranks; its own if None.
         client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
@@ -45,12 +50,13 @@ def cross_entropy(
     return evaluate(
         "cross_entropy",
         input,
-        target,
-        weight,
+        {"target": target, "weight": weight},
         client=client,
+        divisor=divisor,
         ignore_index=ignore_index,
         reduction=_reduction_of(size_average, reduce, reduction),
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
     )
 
 
@@ -63,6 +69,7 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
     *,
+    divisor: float | None = None,
     client: Client | None = None,
 ) -> Tensor:
     """Negative log-likelihood of log-probabilities, as ``torch.nn.functional.nll_loss``.
@@ -75,6 +82,7 @@ def nll_loss(
         ignore_index: As in `cross_entropy`.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
+        divisor: What ``mean`` divides by in place of its own divisor, such as the tokens of all ranks; its own if None.
         client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
@@ -87,9 +95,9 @@ def nll_loss(
     return evaluate(
         "nll_loss",
         input,
-        target,
-        weight,
+        {"target": target, "weight": weight},
         client=client,
+        divisor=divisor,
         ignore_index=ignore_index,
         reduction=_reduction_of(size_average, reduce, reduction),
     )
@@ -103,6 +111,7 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
     *,
+    divisor: float | None = None,
     client: Client | None = None,
 ) -> Tensor:
     """Binary cross-entropy of probabilities, as ``torch.nn.functional.binary_cross_entropy``.
@@ -115,6 +124,7 @@ def binary_cross_entropy(
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
+        divisor: What ``mean`` divides by in place of its own divisor, such as the tokens of all ranks; its own if None.
         client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
@@ -127,9 +137,9 @@ def binary_cross_entropy(
     return evaluate(
         "binary_cross_entropy",
         input,
-        target,
-        weight,
+        {"target": target, "weight": weight},
         client=client,
+        divisor=divisor,
         reduction=_reduction_of(size_average, reduce, reduction),
     )
 
@@ -143,6 +153,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
     *,
+    divisor: float | None = None,
     client: Client | None = None,
 ) -> Tensor:
     """Binary cross-entropy of logits, as ``torch.nn.functional.binary_cross_entropy_with_logits``.
@@ -156,6 +167,7 @@ def binary_cross_entropy_with_logits(
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``none``, ``mean`` or ``sum``.
         pos_weight: A factor for the positive part of each element's loss, which broadcasts to the input's shape.
+        divisor: What ``mean`` divides by in place of its own divisor, such as the tokens of all ranks; its own if None.
         client: The client that evaluates it; the process's default client if None (`set_default_client`).
 
     Returns:
@@ -168,10 +180,9 @@ def binary_cross_entropy_with_logits(
     return evaluate(
         "binary_cross_entropy_with_logits",
         input,
-        target,
-        weight,
-        pos_weight,
+        {"target": target, "weight": weight, "pos_weight": pos_weight},
         client=client,
+        divisor=divisor,
         reduction=_reduction_of(size_average, reduce, reduction),
     )
 
