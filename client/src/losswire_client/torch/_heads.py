@@ -27,7 +27,7 @@ class _Made(NamedTuple):
 
 _made: MutableMapping[Tensor, _Made] = (
     WeakIdKeyDictionary()
-)  # by the weights of layers, since the digest of a head takes long
+)  # by weights, since digests take long
 
 
 def to_head(argument: str, value: object) -> Head | str:
