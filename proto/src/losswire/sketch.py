@@ -1,7 +1,7 @@
 """Histograms of numbers, from which quantiles follow with a relative error of 1 % at most.
 
-They are DDSketches (Masson, Rim and Lee, 2019, https://arxiv.org/abs/1908.10693): bin i has numbers in (g^(i-1), g^i] with
-g = 101 / 99.
+They are DDSketches (Masson, Rim and Lee, 2019, https://arxiv.org/abs/1908.10693): bin i has numbers in
+(g^(i-1), g^i] with g = 101 / 99.
 """
 
 import math
@@ -59,8 +59,8 @@ class Sketch:
     def quantile(self, part: float, infinite_count: int = 0) -> float:
         """The number that a part of the others, in [0, 1], is below: within 1 %, and 0 for those of at most 1e-12.
 
-        It is that of rank ``part * (count - 1)``, rounded down, where the least has rank 0. NaN without numbers. So many
-        infinite numbers count too, and are above all others.
+        It is that of rank ``part * (count - 1)``, rounded down, where the least has rank 0. NaN without numbers. So
+        many infinite numbers count too, and are above all others.
 
         Raises:
             ValueError: The part is not in [0, 1].
