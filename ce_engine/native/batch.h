@@ -15,6 +15,7 @@ struct Batch {
     double target_sum[ROWS];  // of a row's targets
     double known[ROWS];       // of targets times (x - largest)
     double weighted[ROWS];    // of (x - largest) times exp(x - largest)
+    double at_target[ROWS];   // the target's (x - largest), or log-probability
     bool has_nan[ROWS];       // beside an infinite largest number, where the log-sum-exp is wanted
 
     ALWAYS_INLINE void set(int at, double x, double sum) { largest[at] = x, total[at] = sum; }

@@ -70,10 +70,16 @@ struct Launch : Tensors {
     const void *hard_of_class, *smooth_of_class;  // (classes), weighted, with room for a step before; or null
     int64_t top_k;
 
-    // Whether ignored rows have results too, besides their loss and gradient.
-    bool has_outputs() const { return lse || entropy || predictions || probabilities || log_probabilities; }
+    // Whether rows have results besides their loss and gradient; and whether ignored rows have some that are not 0.
+    bool has_outputs() const { return has_outputs_of_all() || has_target_outputs(); }
+    bool has_target_outputs() const { return target_log_probabilities || target_ranks; }
+    bool has_outputs_of_all() const {
+        return lse || entropy || predictions || top_classes || probabilities || log_probabilities;
+    }
     bool has_softmax() const { return !is_log || lse || entropy; }
     bool has_lse() const { return lse || z_loss != 0; }
+    // Whether there is anything that few launches want: rows look at this alone, since each look costs them.
+    bool has_more() const { return has_target_outputs() || top_classes || z_loss != 0 || softcap_inverse != 0; }
 };
 
 // Binary losses, whose rows are elements. All tensors are contiguous, and have a number for each.

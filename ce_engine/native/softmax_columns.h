@@ -23,27 +23,27 @@ template <class Element> class SoftmaxColumns {
 
     static int64_t blocks_of_sample(const Launch &launch) { return (launch.positions + rows(launch) - 1) / rows(launch); }
 
-    // For the input and its exponentials.
-    static int64_t scratch_bytes(const Launch &launch) {
-        return 2 * rows(launch) * launch.classes * sizeof(Wide<Element>);
-    }
+    // For the input and its exponentials; where the largest classes are wanted, for the input once more.
+    static int64_t numbers(const Launch &launch) { return (launch.top_classes ? 3 : 2) * launch.classes; }  // of a row
+    static int64_t scratch_bytes(const Launch &launch) { return rows(launch) * numbers(launch) * sizeof(Wide<Element>); }
 
     // Whether all rows of some blocks were evaluated.
     static bool evaluate(const Launch &launch, int64_t first, int64_t last, void *kept) {
-        bool done = true;
+        bool done = true, has_more = launch.has_more();
         for (int64_t i = first; i < last; i++) {
             int64_t position = i % blocks_of_sample(launch) * rows(launch);
-            done &= SoftmaxColumns(launch, (Wide<Element> *)kept, i / blocks_of_sample(launch), position).evaluate(launch);
+            SoftmaxColumns columns(launch, (Wide<Element> *)kept, i / blocks_of_sample(launch), position, has_more);
+            done &= columns.evaluate(launch);
         }
         return done;
     }
 
   private:
-    SoftmaxColumns(const Launch &launch, Wide<Element> *kept, int64_t sample, int64_t position) {
+    SoftmaxColumns(const Launch &launch, Wide<Element> *kept, int64_t sample, int64_t position, bool has_more) {
         int64_t end = std::min(position + rows(launch), launch.positions);
         for (; position < end; position += GROUP<Element>, count++)
             new (groups + count)
-                SoftmaxGroup<Element>(launch, kept + count * 2 * launch.classes * GROUP<Element>, sample, position);
+                SoftmaxGroup<Element>(launch, kept + count * numbers(launch) * GROUP<Element>, sample, position, has_more);
     }
 
     // Whether rows of a tensor lie side by side, with less than a step of classes each.

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "columns.h"
+#include "column_places.h"
 #include "vectors/transpose.h"
 
 // First `read` for all classes; then `add_up`, `take_logarithms` and `evaluate`; then `write` for all classes. The three
@@ -16,8 +16,10 @@ template <class Element> class SoftmaxGroup {
 
     const Launch *launch;
     Columns<Element> x, e;  // input and exponentials
+    Wide *moved;            // room for as many numbers, if the largest classes are wanted
     int64_t sample, position, first;
     int count;
+    bool has_more;
 
     Lanes<Word<Number>> target, ignored;  // the latter is 0 or 1
     bool is_valid = true;                 // whether all targets are classes
@@ -29,9 +31,9 @@ template <class Element> class SoftmaxGroup {
   public:
     SoftmaxGroup() {}
 
-    SoftmaxGroup(const Launch &launch, Wide *kept, int64_t sample, int64_t position)
-        : launch(&launch), x{kept}, e{kept + launch.classes * ROWS}, sample(sample), position(position),
-          first(sample * launch.positions + position), count(std::min<int64_t>(ROWS, launch.positions - position)) {
+    SoftmaxGroup(const Launch &launch, Wide *kept, int64_t sample, int64_t position, bool has_more)
+        : launch(&launch), x{kept}, e{kept + launch.classes * ROWS}, moved(kept + 2 * launch.classes * ROWS), sample(sample), position(position),
+          first(sample * launch.positions + position), count(std::min<int64_t>(ROWS, launch.positions - position)), has_more(has_more) {
         read_targets();
     }
 
@@ -63,10 +65,11 @@ template <class Element> class SoftmaxGroup {
     }
 
     void evaluate() {
-        if (launch->has_lse()) set_log_sum_exps();
+        if (launch->lse || has_more) set_log_sum_exps();
         if (launch->lse) put_numbers(launch->lse, rounded(log_sum_exp));
         if (launch->entropy) put_numbers(launch->entropy, rounded(log_total - weighted / total));
         if (launch->predictions) predict();
+        if (has_more) write_places();
         if (launch->is_log)
             take_one();
         else if (!launch->distribution)
@@ -76,15 +79,17 @@ template <class Element> class SoftmaxGroup {
     }
 
     ALWAYS_INLINE void write(int64_t i) const {
-        if (launch->grad) launch->is_grad_wide ? put<Wide>(launch->grad, i, grad_at(i)) : put<Element>(launch->grad, i, grad_at(i));
+        if (launch->grad) {
+            Numbers grad = unless_ignored(!has_more || launch->softcap_inverse == 0 ? grad_at(i) : grad_at(i) * cap_slope(i));
+            launch->is_grad_wide ? put<Wide>(launch->grad, i, grad) : put<Element>(launch->grad, i, grad);
+        }
         if (launch->probabilities) put<Wide>(launch->probabilities, i, probability_at(i));
         if (launch->log_probabilities) put<Wide>(launch->log_probabilities, i, log_probability_at(i));
     }
 
     // Writes few classes, which lie side by side.
     void write_rows() const {
-        auto grad = [&](int64_t i) ALWAYS_INLINE_LAMBDA { return grad_at(i); };
-        if (launch->grad) launch->is_grad_wide ? put_rows<Wide>(launch->grad, grad) : put_rows<Element>(launch->grad, grad);
+        if (launch->grad) launch->is_grad_wide ? put_grad<Wide>() : put_grad<Element>();
         if (launch->probabilities)
             put_rows<Wide>(launch->probabilities, [&](int64_t i) ALWAYS_INLINE_LAMBDA { return probability_at(i); });
         if (launch->log_probabilities)
@@ -174,7 +179,7 @@ template <class Element> class SoftmaxGroup {
         if (!launch->grad) return;
         scale = weight() * scales();
         OfRows sum = in_double(scale);
-        if (launch->z_loss != 0) sum = sum * (of_all_rows<Element>(1) + lse_slope());
+        if (has_more && launch->z_loss != 0) sum = sum * (of_all_rows<Element>(1) + lse_slope());
         factor = rounded(sum / total);
     }
 
@@ -198,7 +203,7 @@ template <class Element> class SoftmaxGroup {
     void set_factors(OfRows target_sum) {
         if (!launch->grad) return;
         scale = scales();
-        if (launch->z_loss != 0) target_sum = target_sum + in_double(weight()) * lse_slope();
+        if (has_more && launch->z_loss != 0) target_sum = target_sum + in_double(weight()) * lse_slope();
         factor = rounded(target_sum * in_double(scale) / total);
     }
 
@@ -231,10 +236,7 @@ template <class Element> class SoftmaxGroup {
         return fused(strided<Given>(launch->distribution, launch->distribution_strides)[i], all(hard), smooth_at(i));
     }
 
-    ALWAYS_INLINE Numbers grad_at(int64_t i) const {
-        Numbers grad = launch->softcap_inverse == 0 ? grad_of_logit(i) : grad_of_logit(i) * cap_slope(i);
-        return launch->ignored ? chosen(ignored, Numbers{}, grad) : grad;
-    }
+    ALWAYS_INLINE Numbers unless_ignored(Numbers x) const { return launch->ignored ? chosen(ignored, Numbers{}, x) : x; }
 
     // The derivative of bounded logits.
     ALWAYS_INLINE Numbers cap_slope(int64_t i) const {
@@ -242,7 +244,8 @@ template <class Element> class SoftmaxGroup {
         return all((Number)1) - part * part;
     }
 
-    ALWAYS_INLINE Numbers grad_of_logit(int64_t i) const {
+    // But for ignored rows and bounds.
+    ALWAYS_INLINE Numbers grad_at(int64_t i) const {
         if (launch->is_log) return chosen(is_target(i), negated(scale), Numbers{});
         Numbers grad = e[i] * factor;
         if (launch->distribution)
@@ -260,12 +263,56 @@ template <class Element> class SoftmaxGroup {
         store_column((Out *)to.x + i * to.strides.classes, to.strides.position, count, numbers);
     }
 
+    template <class Out> ALWAYS_INLINE void put_grad() const {
+        auto bounded = [&](int64_t i) ALWAYS_INLINE_LAMBDA { return unless_ignored(grad_at(i) * cap_slope(i)); };
+        auto plain = [&](int64_t i) ALWAYS_INLINE_LAMBDA { return unless_ignored(grad_at(i)); };
+        !has_more || launch->softcap_inverse == 0 ? put_rows<Out>(launch->grad, plain) : put_rows<Out>(launch->grad, bounded);
+    }
+
     template <class Out, class Make> ALWAYS_INLINE void put_rows(void *results, Make make) const {
         Out columns[STEP<Element> * ROWS];
         for (int64_t i = 0; i < launch->classes; i++) store_lanes(columns + i * ROWS, make(i));
         auto to = strided<Out>(results, launch->out_strides);
         transpose(columns, ROWS, launch->classes, count, (Out *)to.x, to.strides.position);
     }
+
+    NOT_INLINE void write_places() const {
+        if (launch->target_ranks) write_ranks();
+        if (launch->top_classes) write_top();
+        if (!launch->target_log_probabilities) return;
+        Numbers log_p = launch->is_log ? taken() : rounded(at_target() - log_total);
+        put_unless_ignored(launch->target_log_probabilities, log_p);
+    }
+
+    void write_ranks() const {
+        Word<Number> ranks[ROWS], is_ignored[ROWS];
+        put_lanes(ranks, ranks_of(x, launch->classes, target, taken()));
+        put_lanes(is_ignored, ignored);
+        for (int row = 0; row < count; row++) launch->target_ranks[first + row] = is_ignored[row] ? 0 : ranks[row];
+    }
+
+    void write_top() const {
+        if (launch->classes >= STEP<Element>)
+            return top_of_many(x, launch->classes, launch->top_k, count, moved, [&](int row, int64_t place, int64_t top) {
+                write_top_at(row, place, top);
+            });
+        top_of_few(x, launch->classes, launch->top_k, [&](int64_t place, Lanes<Word<Number>> found) {
+            Word<Number> classes[ROWS];
+            put_lanes(classes, found);
+            for (int row = 0; row < count; row++) write_top_at(row, place, classes[row]);
+        });
+    }
+
+    void write_top_at(int row, int64_t place, int64_t top) const {
+        int64_t to = (first + row) * launch->top_k + place;
+        double log_p = x.one(top, row);
+        if (!launch->is_log) log_p = log_p - largest_at(row) - log_total_at(row);
+        launch->top_classes[to] = top;
+        ((Number *)launch->top_log_probabilities)[to] = log_p;
+    }
+
+    double largest_at(int row) const { return load<Number>((const Number *)&largest + row); }
+    double log_total_at(int row) const { return load<double>((const double *)&log_total + row); }
 
     void predict() const {
         Word<Number> prediction[ROWS], right[ROWS], is_ignored[ROWS];
@@ -287,7 +334,7 @@ template <class Element> class SoftmaxGroup {
     }
 
     ALWAYS_INLINE void write_losses(OfRows losses) const {
-        if (launch->z_loss != 0) {
+        if (has_more && launch->z_loss != 0) {
             OfRows z_losses = of_all_rows<Element>(launch->z_loss) * in_double(weight()) * log_sum_exp * log_sum_exp;
             losses = losses + z_losses;
             if (launch->z_losses) put_losses(launch->z_losses, z_losses);
@@ -297,11 +344,15 @@ template <class Element> class SoftmaxGroup {
 
     // Numbers that are 0 for ignored rows, still without the sample's weight.
     ALWAYS_INLINE void put_losses(void *to, OfRows losses) const {
-        Numbers weighted = rounded(in_double(factor_of(launch->sample_weight)) * losses);
-        put_numbers(to, launch->ignored ? chosen(ignored, Numbers{}, weighted) : weighted);
+        put_unless_ignored(to, rounded(in_double(factor_of(launch->sample_weight)) * losses));
     }
 
-    void set_log_sum_exps() {
+    ALWAYS_INLINE void put_unless_ignored(void *to, Numbers numbers) const {
+        put_numbers(to, unless_ignored(numbers));
+    }
+
+    NOT_INLINE void set_log_sum_exps() {
+        if (!launch->has_lse()) return;
         double sums[ROWS];
         store(sums, in_double(largest) + log_total);
         for (int row = 0; row < count; row++) {

@@ -7,7 +7,9 @@
 #pragma once
 
 #include "batch.h"
+#include "ranks.h"
 #include "targets.h"
+#include "top_classes.h"
 
 // In bytes of a row. Shorter rows the CPU fetches ahead by itself; longer ones would drive each other from its caches.
 constexpr int64_t LEAST_AHEAD = 1 << 11, MOST_AHEAD = 1 << 18;
@@ -64,6 +66,7 @@ template <class Element> class SoftmaxRows {
 
     const Launch &launch;
     Wide *kept;  // the exponentials of a row, or null
+    bool has_more;
 
   public:
     // For the exponentials, if something is made of them.
@@ -72,7 +75,7 @@ template <class Element> class SoftmaxRows {
         return is_kept ? (launch.classes / STEP<Element> + 1) * STEP<Element> * sizeof(Wide) : 0;
     }
 
-    SoftmaxRows(const Launch &launch, void *kept) : launch(launch), kept((Wide *)kept) {}
+    SoftmaxRows(const Launch &launch, void *kept) : launch(launch), kept((Wide *)kept), has_more(launch.has_more()) {}
 
     // Whether all rows were evaluated: whether all targets are classes.
     bool evaluate(int64_t first, int64_t last) const {
@@ -92,10 +95,11 @@ template <class Element> class SoftmaxRows {
         int64_t target = launch.target ? launch.target[i] : 0;
         batch.set(at, 0, 1);
         if (target < 0 || target >= launch.classes) return false;
-        if (is_ignored(launch, i) && !launch.has_outputs()) return write_zeros(i), true;
+        if (is_ignored(launch, i) && !launch.has_outputs_of_all()) return write_zeros(i), true;
         Row<Element> row((const Element *)launch.input, i * launch.strides.position, launch.classes);
         if (launch.has_softmax()) add_up_exponentials(row, batch, at);
         if (launch.predictions) predict(row, i, target, batch, at);
+        if (has_more) write_places(row, i, target, batch, at);
         if (launch.probabilities) write_probabilities(row, i, batch, at);
         if (launch.log_probabilities) write_log_probabilities(row, i, batch, at);
         // The gradient comes last: it may be written over the input.
@@ -103,9 +107,32 @@ template <class Element> class SoftmaxRows {
         return true;
     }
 
+    NOT_INLINE void write_places(const Row<Element> &row, int64_t i, int64_t target, Batch &batch, int at) const {
+        if (launch.top_classes) write_top(row, i, batch, at);
+        if (is_ignored(launch, i)) return;
+        if (launch.target_ranks) launch.target_ranks[i] = rank_of(row.x, launch.classes, target);
+        if (!launch.target_log_probabilities) return;
+        batch.at_target[at] = (double)widened_one(row.x[target]) - (launch.is_log ? 0 : batch.largest[at]);
+    }
+
+    void write_top(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
+        double largest = launch.is_log ? 0 : batch.largest[at];
+        double log_total = launch.is_log ? 0 : logarithm_one(batch.total[at]);
+        auto log_p = (Number *)launch.top_log_probabilities + i * launch.top_k;
+        find_top(row.x, launch.classes, launch.top_k, [&](int64_t place, int64_t top) {
+            launch.top_classes[i * launch.top_k + place] = top;
+            log_p[place] = widened_one(row.x[top]) - largest - log_total;
+        });
+    }
+
     void write_zeros(int64_t i) const {
+        if (launch.target_ranks) launch.target_ranks[i] = 0;
+        if (launch.grad) clear_grad(i);
+    }
+
+    void clear_grad(int64_t i) const {
         int64_t size = launch.is_grad_wide ? sizeof(Number) : sizeof(Element);
-        if (launch.grad) std::memset((char *)launch.grad + i * launch.out_strides.position * size, 0, launch.classes * size);
+        std::memset((char *)launch.grad + i * launch.out_strides.position * size, 0, launch.classes * size);
     }
 
     void add_up_exponentials(const Row<Element> &row, Batch &batch, int at) const {
@@ -113,7 +140,7 @@ template <class Element> class SoftmaxRows {
         const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.strides.position : nullptr;
         Number largest = largest_of(row);
         batch.set(at, largest, sum_of_exponentials(row, largest, kept, next));
-        if (launch.has_lse()) batch.has_nan[at] = std::isinf(largest) && has_nan(row.x, row.classes);
+        if (std::isinf(largest) && launch.has_lse()) batch.has_nan[at] = has_nan(row.x, row.classes);
         if (launch.entropy) batch.weighted[at] = sum_of_weighted(row, largest);
     }
 
@@ -133,7 +160,7 @@ template <class Element> class SoftmaxRows {
         Number weight = factor_at<Number>(launch.weight, i);
         batch.set_targets(at, 0, weight * (double)widened_one(row.x[target]));
         if (!launch.grad) return;
-        write_zeros(i);
+        clear_grad(i);
         write_grad_at(i, target, -weight * scale_at<Number>(launch, i));
     }
 
@@ -143,8 +170,8 @@ template <class Element> class SoftmaxRows {
         batch.set_targets(at, weight, weight * x);
         if (!launch.grad) return;
         Number scale = weight * scale_at<Number>(launch, i);
-        Number factor = scale * (1 + lse_slope(batch, at)) / batch.total[at];
-        Number at_target = kept_at_class(row, target) * factor - scale, slope = cap_slope(row, target);
+        Number factor = (has_more ? scale * (1 + lse_slope(batch, at)) : scale) / batch.total[at];
+        Number at_target = kept_at_class(row, target) * factor - scale, slope = has_more ? cap_slope(row, target) : 1;
         write_grad(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
         write_grad_at(i, target, at_target * slope);
     }
@@ -231,7 +258,7 @@ template <class Element> class SoftmaxRows {
     }
 
     template <class Make> void write_grad(const Row<Element> &row, int64_t i, Make make) const {
-        if (launch.softcap_inverse == 0) return write_uncapped(row, i, make);
+        if (!has_more || launch.softcap_inverse == 0) return write_uncapped(row, i, make);
         Number inverse = launch.softcap_inverse;
         write_uncapped(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA {
             StepOf<Element> part = row[place] * both(inverse);
@@ -298,14 +325,20 @@ template <class Element> class SoftmaxRows {
         double log_total = batch.log_total[at];
         double loss = (launch.is_log ? 0 : batch.target_sum[at] * log_total) - batch.known[at];
         Number sample = factor_at<Number>(launch.sample_weight, i);
-        if (launch.z_loss != 0) loss += write_z_loss(i, sample, batch.log_sum_exp(at, log_total));
+        if (has_more) loss += write_more(i, sample, batch, at);
         ((Number *)launch.losses)[i] = is_ignored(launch, i) ? 0 : sample * loss;
         if (launch.lse) ((Number *)launch.lse)[i] = batch.log_sum_exp(at, log_total);
         if (launch.entropy) ((Number *)launch.entropy)[i] = log_total - batch.weighted[at] / batch.total[at];
     }
 
-    // What it adds to the loss before the sample's weight.
-    double write_z_loss(int64_t i, Number sample, double lse) const {
+    // What z_loss adds to the loss before the sample's weight.
+    NOT_INLINE double write_more(int64_t i, Number sample, const Batch &batch, int at) const {
+        if (launch.target_log_probabilities) {
+            double log_p = batch.at_target[at] - (launch.is_log ? 0 : batch.log_total[at]);
+            ((Number *)launch.target_log_probabilities)[i] = is_ignored(launch, i) ? 0 : log_p;
+        }
+        if (launch.z_loss == 0) return 0;
+        double lse = batch.log_sum_exp(at, batch.log_total[at]);
         double z_loss = launch.z_loss * factor_at<Number>(launch.weight, i) * lse * lse;
         if (launch.z_losses) ((Number *)launch.z_losses)[i] = is_ignored(launch, i) ? 0 : sample * z_loss;
         return z_loss;

@@ -17,6 +17,7 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define INLINE static ALWAYS_INLINE
 #define ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
+#define NOT_INLINE __attribute__((noinline))
 
 #if defined(__AVX512F__)
 #define REGISTER_BYTES 64

@@ -1,0 +1,55 @@
+// Ranks of targets and the largest classes, as ranks.h and top_classes.h, of a group of rows that lie in columns.
+
+#pragma once
+
+#include "columns.h"
+#include "top_classes.h"
+#include "vectors/transpose.h"
+
+// The places of targets, from 1 on, given their numbers.
+template <class Element, class Target>
+static auto ranks_of(const Columns<Element> &x, int64_t classes, const Target &target, Lanes<Computed<Element>> at_target) {
+    typedef Word<Computed<Element>> Rank;
+    typedef typename Lanes<Rank>::Register Ranks;
+    Lanes<Rank> rank = all((Rank)1);
+    for (int64_t c = 0; c < classes; c++) {
+        auto numbers = x[c];
+        Lanes<Rank> is_earlier = EACH((Ranks)(target.part[i] > (Rank)c));
+        Lanes<Rank> is_nan = EACH((Ranks)(numbers.part[i] != numbers.part[i]));
+        Lanes<Rank> is_no_less = EACH((Ranks)~(numbers.part[i] < at_target.part[i]));
+        Lanes<Rank> is_larger = EACH((Ranks)~(numbers.part[i] <= at_target.part[i]));
+        Lanes<Rank> of_number = EACH(is_larger.part[i] | (is_earlier.part[i] & is_no_less.part[i]));
+        Lanes<Rank> of_nan = EACH(is_earlier.part[i] & is_nan.part[i]);
+        rank = EACH(rank.part[i] - (at_target.part[i] == at_target.part[i] ? of_number.part[i] : of_nan.part[i]));
+    }
+    return rank;
+}
+
+// Of rows of few classes: one class of each row after the other is found, and marked in its row's bits of `taken`.
+template <class Element, class Write> static void top_of_few(const Columns<Element> &x, int64_t classes, int64_t top_k, Write write) {
+    typedef Word<Computed<Element>> Index;
+    Lanes<Index> taken = {};
+    for (int64_t place = 0; place < top_k; place++) {
+        auto largest = all((Computed<Element>)-INFINITY);
+        Lanes<Index> found = {};
+        for (int64_t c = classes - 1; c >= 0; c--) {
+            auto numbers = x[c];
+            Lanes<Index> is_free = EACH(((taken.part[i] >> c) & 1) - 1);
+            auto is_first = EACH((largest.part[i] == largest.part[i]) & ~(numbers.part[i] < largest.part[i]));
+            auto is_chosen = EACH((is_first.part[i] | (numbers.part[i] != numbers.part[i])) &
+                                  (decltype(is_first.part[i] | is_first.part[i]))is_free.part[i]);
+            largest = chosen(is_chosen, numbers, largest);
+            found = chosen(is_chosen, all((Index)c), found);
+        }
+        taken = EACH(taken.part[i] | ((found.part[i] * 0 + 1) << found.part[i]));
+        write(place, found);
+    }
+}
+
+// Of rows of more classes, which are moved so that the classes of each lie side by side. `memory` is as large as x.
+template <class Element, class Write>
+static void top_of_many(const Columns<Element> &x, int64_t classes, int64_t top_k, int count, Wide<Element> *memory, Write write) {
+    transpose(x.x, GROUP<Element>, classes, GROUP<Element>, memory, classes);
+    for (int row = 0; row < count; row++)
+        find_top(memory + row * classes, classes, top_k, [&](int64_t place, int64_t top) { write(row, place, top); });
+}
