@@ -129,7 +129,8 @@ def test_part_without_labels_leaves_no_change():
     labelled = sums_of(CHANGES, LOSSES)
     plain = replace(labelled, change=None, change_squared=None)
     for total in (labelled + plain, plain + labelled):
-        assert total.change is total.change_squared is total.mean_change is None
+        assert total.change is total.change_squared is None
+        assert total.mean_change is None
         assert total.sketch == Sketch.of(LOSSES * 2)
     assert (ExactSums() + labelled).change == labelled.change
     assert not labelled.is_same(plain)

@@ -72,6 +72,11 @@ class Kind(NamedTuple):
         return self.class_count if self.divergence is None else self.divergence.target_width(self.class_count)
 
     @property
+    def has_changes(self) -> bool:
+        """Whether labels' log-probabilities are compared."""
+        return self.divergence is not None and self.divergence.has_changes
+
+    @property
     def compute_dtype(self) -> torch.dtype:
         return torch.float64 if self.dtype is torch.float64 else torch.float32
 
@@ -157,9 +162,8 @@ class RowResults(NamedTuple):
         results = cls(
             losses=empty((row_count,), kind.compute_dtype, kind.device),
             grad=empty(shape, kind.grad_dtype, kind.device) if kind.grad_dtype and grad is None else grad,
+            changes=empty((row_count,), kind.compute_dtype, kind.device) if kind.has_changes else None,
         )
-        if kind.divergence is not None and kind.divergence.has_changes:
-            results = results._replace(changes=empty((row_count,), kind.compute_dtype, kind.device))
         if kind.outputs or kind.top_k or kind.z_loss:
             results = results._with_outputs(kind, kind.shape_of_classes(shape))
         return results if 0 not in shape else results.map(Tensor.zero_, Tensor.zero_)

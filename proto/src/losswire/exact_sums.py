@@ -177,12 +177,16 @@ class ExactSums:
             own, twin = getattr(message, name), TWINS.get(name, name)
             is_twin = twin in sums and own == getattr(message, twin)
             sums[name] = sums[twin] if is_twin else ExactSum.from_message(own)
+        has_change, has_squares = message.HasField("change"), message.HasField("change_squared")
         return cls(
             **sums,
             row_count=message.row_count,
             ignored_count=message.ignored_count,
             correct_count=message.correct_count if message.HasField("correct_count") else None,
-            **{name: ExactSum.from_message(getattr(message, name)) for name in CHANGES if message.HasField(name)},
+            change=ExactSum.from_message(message.change) if has_change else None,
+            change_squared=ExactSum.from_message(message.change_squared)
+            if message.HasField("change_squared")
+            else None,
             sketch=Sketch.from_message(message.sketch) if message.HasField("sketch") else None,
         )
 

@@ -126,6 +126,7 @@ def test_merged_and_stacked_slabs_have_the_sums_that_they_have_alone():
 
 def test_parts_add_up_to_the_whole():
     x, y, options = batch()
-    parts = [planned(x[i : i + 7], y[i : i + 7], **options | {"labels": options["labels"][i : i + 7]}) for i in (0, 7, 14)]
+    rows, labels = [slice(i, i + 7) for i in (0, 7, 14)], options.pop("labels")
+    parts = [planned(x[of], y[of], labels=labels[of], **options) for of in rows]
     sums = [present(ce_engine.evaluate(part).exact) for part in parts]
-    assert sums[2] + sums[0] + sums[1] == ce_engine.evaluate(planned(x, y, **options)).exact
+    assert sums[2] + sums[0] + sums[1] == ce_engine.evaluate(planned(x, y, labels=labels, **options)).exact

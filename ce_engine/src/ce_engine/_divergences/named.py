@@ -1,4 +1,4 @@
-"""Targets that have the log-probabilities of some classes only. An entry of -infinity has no share: it names nothing."""
+"""Targets that have log-probabilities of some classes only. An entry of -infinity has no share: it names nothing."""
 
 import math
 
@@ -50,4 +50,6 @@ def _check_different(classes: Tensor) -> None:
     if twice.any():
         row = int(twice.any(1).to(torch.uint8).argmax())
         came = int(ordered[row, 1:][twice[row]][0])
-        raise InvalidArgumentError("target_classes", f"expected each class once in a row, got {came} twice", ("row", row))
+        raise InvalidArgumentError(
+            "target_classes", f"expected each class once in a row, got {came} twice", ("row", row)
+        )

@@ -73,9 +73,7 @@ def _check_logits(target: Tensor, input: Tensor, tail: str | None) -> None:
         raise InvalidArgumentError("tail", f"expected none without target_classes, got {tail!r}")
 
 
-def _check_named(
-    target: Tensor, target_classes: Tensor, input: Tensor, tail: str | None, temperature: float
-) -> None:
+def _check_named(target: Tensor, target_classes: Tensor, input: Tensor, tail: str | None, temperature: float) -> None:
     check_integers("target_classes", target_classes)
     if not target.dim():
         raise InvalidArgumentError("target", "expected shape (k) or (..., k), got a scalar")

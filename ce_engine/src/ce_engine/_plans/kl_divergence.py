@@ -36,12 +36,12 @@ def kl_divergence(
         input: Logits, in float64, float32, float16 or bfloat16. Half precision is computed in float32.
         target: Logits of the input's shape, in any of its dtypes. Or log-probabilities of the classes in
             ``target_classes``, of which an entry of -infinity has no share.
-        divergence: ``forward``, KL(p || q); ``reverse``, KL(q || p); or ``jensen_shannon``, beta KL(p || m) + (1 - beta)
-            KL(q || m) with the mixture m = beta p + (1 - beta) q.
+        divergence: ``forward``, KL(p || q); ``reverse``, KL(q || p); or ``jensen_shannon``, beta KL(p || m) +
+            (1 - beta) KL(q || m) with the mixture m = beta p + (1 - beta) q.
         beta: The target's share of the mixture, in (0, 1); 0.5 if None. Only with ``jensen_shannon``.
         temperature: What all logits are divided by, above 0. With ``target_classes`` it needs ``renormalize``.
-        target_classes: Classes in any integer dtype, which differ within a row, each in [0, C). Those of entries without
-            a share may be any numbers.
+        target_classes: Classes in any integer dtype, which differ within a row, each in [0, C). Those of entries
+            without a share may be any numbers.
         tail: With ``target_classes``, what becomes of all other classes. ``renormalize`` scales both distributions to
             sum to 1 over the named classes, ``one_bin`` makes one class more of all others, if there are some,
             ``drop`` leaves them out of the sum and scales nothing.

@@ -6,6 +6,7 @@ from typing import Protocol, Self, TypeVar
 
 from ce_engine._sums.sketch import Sketch
 
+
 class _Addable(Protocol):
     def __add__(self, other: Self, /) -> Self: ...
 

@@ -1,7 +1,7 @@
 """Histograms of losses, from which quantiles follow with a relative error of 1 % at most.
 
-They are DDSketches (Masson, Rim and Lee, 2019, https://arxiv.org/abs/1908.10693) without limits of their size: bin i has
-numbers in (g^(i-1), g^i] with g = 101 / 99. A table of bounds decides which, so that all machines agree.
+They are DDSketches (Masson, Rim and Lee, 2019, https://arxiv.org/abs/1908.10693) without limits of their size: bin i
+has numbers in (g^(i-1), g^i] with g = 101 / 99. A table of bounds decides which, so that all machines agree.
 """
 
 import math

@@ -17,7 +17,7 @@ class DivergenceKernel:
 
     def __call__(self, out: RowResults) -> None:
         for block in blocks(self._x, self._kind.compute_dtype.itemsize):
-            self._evaluate(block, out.map(lambda numbers: numbers[block.rows], lambda x: x[0, block.positions]))
+            self._evaluate(block, out.part(block).map(lambda numbers: numbers, lambda x: x[0]))
 
     def _evaluate(self, block: Block, out: RowResults) -> None:
         x, y = (tensor[0, block.positions].to(self._kind.compute_dtype) for tensor in (self._x, self._target))

@@ -76,7 +76,10 @@ def test_target_and_gradient_of_any_dtype(input_dtype, target_dtype, grad_dtype)
     x, y = pair(5, 40)
     x, y = x.to(input_dtype), y.to(target_dtype)
     result = ce_engine.kl_divergence(x, y, reduction="sum", grad=True, grad_dtype=grad_dtype)
-    twin, compute_dtype = reference.kl_divergence(x, y, reduction="sum"), torch.promote_types(input_dtype, torch.float32)
+    twin, compute_dtype = (
+        reference.kl_divergence(x, y, reduction="sum"),
+        torch.promote_types(input_dtype, torch.float32),
+    )
     tolerance = TOLERANCES[compute_dtype]
     torch.testing.assert_close(result.loss.double(), twin.loss, atol=tolerance, rtol=tolerance)
     grad = present(result.grad)

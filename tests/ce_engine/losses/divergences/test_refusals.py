@@ -23,7 +23,10 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
     [
         ({"input": torch.zeros(())}, r"input: expected shape \(C\) or \(..., C\), got a scalar"),
         ({"input": torch.zeros(2, 3).int()}, "input: expected one of the dtypes .*, got int32"),
-        ({"target": torch.zeros(2, 4)}, r"target: expected the input's shape \(2, 3\), got \(2, 4\); .* target_classes"),
+        (
+            {"target": torch.zeros(2, 4)},
+            r"target: expected the input's shape \(2, 3\), got .* target_classes",
+        ),
         ({"target": torch.zeros(2, 3).long()}, "target: expected one of the dtypes .*, got int64"),
         ({"divergence": "sideways"}, "divergence: expected one of 'forward', 'reverse', .*, got 'sideways'"),
         ({"beta": 0.5}, "beta: expected none with 'forward', got 0.5"),
@@ -44,7 +47,10 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
         (of([0, 1], [2, 2]), "target_classes: expected each class once in a row, got 2 twice at row 1"),
         ({"labels": torch.zeros(3).long()}, r"labels: expected shape \(2,\), one class for each row .*, got \(3,\)"),
         ({"labels": torch.zeros(2)}, "labels: expected class indices of an integer dtype, got float32"),
-        ({"labels": torch.tensor([0, 3])}, r"labels: expected classes in \[0, 3\) or ignore_index -100, got 3 at row 1"),
+        (
+            {"labels": torch.tensor([0, 3])},
+            r"labels: expected classes in \[0, 3\) or .*, got 3 at row 1",
+        ),
         ({"labels": torch.tensor([0, 1]), "ignore_index": 0.5}, "ignore_index: expected int, got float"),
         ({"outputs": ["target_ranks"]}, "outputs: expected no 'target_ranks' without labels"),
         ({"outputs": ["target_log_probabilities"]}, "outputs: expected no 'target_log_probabilities' without labels"),
