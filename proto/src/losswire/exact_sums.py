@@ -184,9 +184,7 @@ class ExactSums:
             ignored_count=message.ignored_count,
             correct_count=message.correct_count if message.HasField("correct_count") else None,
             change=ExactSum.from_message(message.change) if has_change else None,
-            change_squared=ExactSum.from_message(message.change_squared)
-            if message.HasField("change_squared")
-            else None,
+            change_squared=ExactSum.from_message(message.change_squared) if has_squares else None,
             sketch=Sketch.from_message(message.sketch) if message.HasField("sketch") else None,
         )
 
