@@ -37,7 +37,7 @@ template <class Element> class Divergences {
         if (launch.is_ignored(i) && !launch.predictions) return ignore(i);
         if (launch.named >= 0) {
             NamedClasses<Element, Given> row(launch, i, scratch);
-            return row.find() && finish(i, row);
+            return row.find() && finish(i, row, label);
         }
         switch (launch.kind) {
         case FORWARD: return finish(i, DivergenceOfRow<Element, Given, FORWARD>(launch, i), label);
@@ -53,18 +53,14 @@ template <class Element> class Divergences {
         return true;
     }
 
+    // The gradient comes last: it may be written over the input.
     template <class OfRow> bool finish(int64_t i, OfRow &&row, int64_t label) const {
-        if (!finish(i, row)) return false;
-        if (launch.changes) ((Number *)launch.changes)[i] = launch.is_ignored(i) ? 0 : row.change(label);
-        return true;
-    }
-
-    // Predictions come first: the gradient may be written over the input.
-    template <class OfRow> bool finish(int64_t i, OfRow &&row) const {
         if (launch.predictions) launch.predictions[i] = row.prediction();
         if (launch.predictions) launch.correct[i] = !launch.is_ignored(i) && launch.predictions[i] == row.most_probable();
         if (launch.is_ignored(i)) return ignore(i);
         ((Number *)launch.losses)[i] = factor_at<Number>(launch.weight, i) * row.loss();
+        if constexpr (requires { row.change(label); })
+            if (launch.changes) ((Number *)launch.changes)[i] = row.change(label);
         if (launch.grad) row.write_gradient(launch.grad_factor<Number>(i));
         return true;
     }

@@ -8,6 +8,7 @@ from torch import Size, Tensor
 
 from ce_engine._divergences.divergence import Divergence
 from ce_engine._heads.head import Head
+from ce_engine._heads.logits import tile_rows
 from ce_engine._memory import empty
 from ce_engine._rows import Block, class_rows, element_rows, last_rows
 
@@ -70,6 +71,17 @@ class Kind(NamedTuple):
     def target_width(self) -> int:
         """Elements of a row of a target that is no class index."""
         return self.class_count if self.divergence is None else self.divergence.target_width(self.class_count)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Those that make logits of the input or of the target."""
+        of_target = None if self.divergence is None else self.divergence.target_head
+        return tuple(head for head in (self.head, of_target) if head is not None)
+
+    @property
+    def tile_rows(self) -> int:
+        """The most rows that are evaluated at a time through heads; 0 without any."""
+        return min(map(tile_rows, self.heads), default=0)
 
     @property
     def has_changes(self) -> bool:

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ce_engine._heads.logits import tile_rows
 from ce_engine._kernel_rows import Kind
 from ce_engine._slab import Slab
 
@@ -60,25 +59,27 @@ class Entry:
 
 
 def _work(kind: Kind, rows: int, elements: int) -> int:
-    if kind.head is not None:
-        return SLAB_WORK + rows * kind.class_count * (_results(kind) + _products(kind) * kind.width // MULTIPLICATIONS)
-    if kind.grad_dtype is None and not kind.outputs:
+    if kind.heads:
+        return SLAB_WORK + rows * kind.class_count * (_results(kind) + _products(kind) // MULTIPLICATIONS)
+    if kind.grad_dtype is None and not kind.outputs and kind.divergence is None:
         return SLAB_WORK + (rows if kind.loss == "nll_loss" else elements)
     return SLAB_WORK + elements * _results(kind)
 
 
 def _results(kind: Kind) -> int:
-    return 1 + (kind.grad_dtype is not None) + len(kind.outputs)
+    read = 1 if kind.divergence is None else 2  # distributions
+    return read + (kind.grad_dtype is not None) + len(kind.outputs)
 
 
 def _products(kind: Kind) -> int:
-    """With the head's weight."""
-    return 1 + (kind.grad_dtype is not None)
+    """Multiplications with heads' weights, for each logit."""
+    back = 0 if kind.head is None or kind.grad_dtype is None else kind.head.width
+    return sum(head.width for head in kind.heads) + back
 
 
 def tile_rows_of(kind: Kind) -> int:
     """The most rows that are evaluated at a time through the head of a loss; 0 for losses of logits."""
-    return tile_rows(kind.head) if kind.head is not None and kind.loss == "linear_cross_entropy" else 0
+    return kind.tile_rows
 
 
 class Alike:

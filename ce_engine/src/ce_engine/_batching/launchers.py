@@ -108,7 +108,7 @@ class CpuLauncher:
         self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
-        if len(slabs) < (LEAST_MERGED if slabs[0].kind.head is None else LEAST_MERGED_HEADS):
+        if len(slabs) < (LEAST_MERGED if not slabs[0].kind.heads else LEAST_MERGED_HEADS):
             return [partial(launch, slab, self._run_of(slab)) for slab in slabs]
         return fetches(_merged, slabs, self._on_retry)
 

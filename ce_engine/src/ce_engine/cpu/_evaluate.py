@@ -5,9 +5,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows
+from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
 from ce_engine._libraries import library
 from ce_engine.cpu._divergence import DivergenceKernel
+from ce_engine.cpu._divergence_tiles import evaluate_divergence_tiles
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._head_tiles import evaluate_tiles
@@ -44,6 +45,9 @@ def evaluate(
     if results is None:
         results = RowResults.allocate(kind, input.shape, row_count, grad_into)
     if not input.numel():
+        return results
+    if kind.divergence is not None and kind.heads:
+        evaluate_divergence_tiles(kind, input, present(target), rows, results)
         return results
     if kind.loss == "linear_cross_entropy":
         evaluate_tiles(kind, input, target, rows, results)

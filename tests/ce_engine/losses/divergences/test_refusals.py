@@ -25,7 +25,7 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
         ({"input": torch.zeros(2, 3).int()}, "input: expected one of the dtypes .*, got int32"),
         (
             {"target": torch.zeros(2, 4)},
-            r"target: expected the input's shape \(2, 3\), got .* target_classes",
+            r"target: expected logits of the input's shape \(2, 3\), .* target_classes",
         ),
         ({"target": torch.zeros(2, 3).long()}, "target: expected one of the dtypes .*, got int64"),
         ({"divergence": "sideways"}, "divergence: expected one of 'forward', 'reverse', .*, got 'sideways'"),
@@ -45,7 +45,7 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
         (of([0, 1], [0, 3]), r"target_classes: expected classes in \[0, 3\) .*, got 3 at row 1"),
         (of([0, -1], [0, 3]), r"target_classes: expected classes in \[0, 3\) .*, got -1 at row 0"),
         (of([0, 1], [2, 2]), "target_classes: expected each class once in a row, got 2 twice at row 1"),
-        ({"labels": torch.zeros(3).long()}, r"labels: expected shape \(2,\), one class for each row .*, got \(3,\)"),
+        ({"labels": torch.zeros(3).long()}, r"labels: expected shape \(2,\), one class for each row, got \(3,\)"),
         ({"labels": torch.zeros(2)}, "labels: expected class indices of an integer dtype, got float32"),
         (
             {"labels": torch.tensor([0, 3])},
