@@ -67,6 +67,11 @@ class Kind(NamedTuple):
         """The shape of outputs with a number for each class, for an input of this shape."""
         return shape if self.head is None else Size((*shape[:-1], self.class_count))
 
+    def of_logits(self) -> "Kind":
+        """The kind of the logits that the head makes."""
+        grad_dtype = None if self.grad_dtype is None else self.compute_dtype
+        return self._replace(loss="cross_entropy", dtype=self.compute_dtype, head=None, grad_dtype=grad_dtype)
+
     @property
     def target_width(self) -> int:
         """Elements of a row of a target that is no class index."""
@@ -123,6 +128,12 @@ class Rows(NamedTuple):
     sample_weight: Tensor | None = None
     scale: Tensor | None = None
     named_classes: Tensor | None = None
+
+    def over(self, temperature: float) -> "Rows":
+        """With gradients of what was divided by the temperature."""
+        if self.scale is None or temperature == 1:
+            return self
+        return self._replace(scale=(self.scale.double() / temperature).to(self.scale.dtype))
 
     def part(self, rows: slice) -> "Rows":
         return Rows(*(None if column is None else column[rows] for column in self))

@@ -29,6 +29,9 @@ class Pipeline:
         self.started.append(together)
         return Ticket(self, together)
 
+    def evaluate_states(self, *_):
+        raise AssertionError("no slab here has a head")
+
     def close(self):
         self.closed = True
 

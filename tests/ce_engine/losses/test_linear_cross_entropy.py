@@ -200,6 +200,16 @@ def test_nan_stays_in_its_row():
     assert torch.equal(present(ours.grad)[others], present(clean.grad)[others])
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_nan_in_an_ignored_row_is_in_no_gradient(layer):
+    x, target = random(5, WIDTH), classes(5)
+    x[2, 3], target[2] = torch.nan, -100
+    ours = ce_engine.linear_cross_entropy(x, Layer(**layer).head(), target, reduction="none", grad=True)
+    assert ours.loss[2] == 0
+    assert not present(ours.grad)[2].any()
+    assert present(ours.grad).isfinite().all()
+
+
 def test_classes_with_a_bias_of_minus_infinity_are_impossible():
     layer, x, target = Layer(), random(5, WIDTH), classes(5, count=10)
     present(layer.bias)[10:] = -torch.inf

@@ -5,11 +5,12 @@ from functools import partial
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from ce_engine import cpu
 from ce_engine._batching.merge import merge, split
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._kernel_rows import RowResults
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._memory import CPU
 from ce_engine._slab import Slab
 
@@ -24,7 +25,7 @@ Fetch = Callable[[], RowResults]  # waits for the results of one slab, or raises
 def launch(slab: Slab, run: cpu.Run = cpu.run_alone) -> RowResults:
     """Evaluates a slab on the device of its input; on a CPU ``run`` has compiled code evaluate it."""
     kind, rows, row_count = slab.kind, slab.rows, slab.row_count
-    if slab.results_into is not None:
+    if kind.device == CPU and slab.results_into is not None:
         return cpu.evaluate(kind, slab.input, slab.target, rows, row_count, results=slab.results_into())
     if kind.device == CPU:
         return cpu.evaluate(kind, slab.input, slab.target, rows, row_count, slab.grad_into, run)
@@ -119,6 +120,10 @@ class CpuLauncher:
         """Nothing is in flight."""
 
 
+def _allocated(slab: Slab) -> RowResults:
+    return RowResults.allocate(slab.kind, slab.input.shape, slab.row_count, slab.grad_into)
+
+
 def _merged(slabs: Sequence[Slab]) -> Callable[[], list[RowResults]]:
     results = launch_merged(slabs)
     return lambda: results
@@ -137,6 +142,10 @@ class Pipeline(Protocol):
 
     def start(self, slabs: Sequence[Slab]) -> Ticket: ...
 
+    def evaluate_states(
+        self, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows, results: RowResults
+    ) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -149,7 +158,22 @@ class PipelineLauncher:
         self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
+        if slabs[0].kind.head is not None:
+            return fetches(lambda together: partial(self._evaluate_states, together), slabs, self._on_retry)
         return fetches(lambda together: self._pipeline.start(together).result, slabs, self._on_retry)
+
+    def _evaluate_states(self, slabs: Sequence[Slab]) -> list[RowResults]:
+        """Of at most a tile."""
+        kind, row_count = slabs[0].kind, sum(slab.row_count for slab in slabs)
+        if len(slabs) == 1:
+            (slab,) = slabs
+            results = slab.results_into() if slab.results_into is not None else _allocated(slab)
+            self._pipeline.evaluate_states(kind, slab.input, slab.target, slab.rows, results)
+            return [results]
+        states, target, rows = merge(slabs)
+        results = RowResults.allocate(kind, states.shape, row_count)
+        self._pipeline.evaluate_states(kind, states, target, rows, results)
+        return list(split(results, slabs))
 
     def close(self) -> None:
         self._pipeline.close()

@@ -1,5 +1,7 @@
 """The logits of a tile of hidden states, and the way back from their gradient."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,17 @@ def tile_rows(head: Head) -> int:
     return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
 
 
+class Finishing(Protocol):
+    """What comes after a head's product."""
+
+    @property
+    def bias(self) -> Tensor | None: ...
+    @property
+    def softcap(self) -> float | None: ...
+    @property
+    def temperature(self) -> float: ...
+
+
 class Logits:
     """Logits of some rows.
 
@@ -34,7 +47,7 @@ class Logits:
         self._head, self._rows = head, x.shape[0]
         self._hidden = normed(_padded_rows_of(x, head), head)
         self._tile = product(self._hidden.values, head)
-        _finish(self._tile, head)
+        finish(self._tile, head)
         self.values = self._tile[: self._rows, : head.class_count]
 
     def write_hidden_grad(
@@ -56,9 +69,9 @@ def _padded_rows_of(x: Tensor, head: Head) -> Tensor:
     return memory
 
 
-def _finish(
-    y: Tensor,  # (r', V'), overwritten
-    head: Head,
+def finish(
+    y: Tensor,  # (r, V) or (r', V'), overwritten
+    head: Finishing,
 ) -> None:
     """Adds the bias, and applies softcap and temperature."""
     if head.bias is not None:

@@ -5,9 +5,11 @@ variance of the row; for ``rms`` m is 0 and v the mean of x^2. With g the gradie
 r (g - mean(g) - xh mean(g xh)), without mean(g) for ``rms`` (https://arxiv.org/abs/1910.07467, appendix).
 """
 
+from typing import Protocol
+
 from torch import Tensor
 
-from ce_engine._heads.head import Head, Norm
+from ce_engine._heads.head import Norm
 
 
 class Normed:
@@ -47,6 +49,15 @@ class Normed:
         return x.sum(1, keepdim=True).div_(self._width)
 
 
+class Normalizing(Protocol):
+    """What comes before a head's product."""
+
+    @property
+    def norm(self) -> Norm | None: ...
+    @property
+    def width(self) -> int: ...
+
+
 class Unnormed:
     """Hidden states of a head without a norm."""
 
@@ -57,5 +68,5 @@ class Unnormed:
         return grad
 
 
-def normed(x: Tensor, head: Head) -> Normed | Unnormed:
+def normed(x: Tensor, head: Normalizing) -> Normed | Unnormed:
     return Unnormed(x) if head.norm is None else Normed(x, head.norm, head.width)

@@ -32,8 +32,9 @@ def _evaluate(
 ) -> None:
     head = present(kind.head)
     logits = Logits(x, head)
-    if rows.scale is not None and head.temperature != 1:
-        rows = rows._replace(scale=(rows.scale.double() / head.temperature).to(kind.compute_dtype))
-    softmax_of_logits(kind, logits, target, rows, out)
-    if out.grad is not None:
-        logits.write_hidden_grad(out.grad[0])
+    softmax_of_logits(kind, logits, target, rows.over(head.temperature), out)
+    if out.grad is None:
+        return
+    logits.write_hidden_grad(out.grad[0])
+    if rows.ignored is not None:  # their hidden states may be NaN, and 0 times it is not 0
+        out.grad[0].masked_fill_(rows.ignored[:, None], 0)

@@ -24,8 +24,7 @@ def softmax_of_logits(
     """Writes all results but the gradient, and that over the logits, before softcap and temperature."""
     head, x = present(kind.head), logits.values[None]
     softcap_inverse = 0.0 if head.softcap is None else head.temperature / head.softcap
-    grad_dtype = None if out.grad is None else kind.compute_dtype
-    kind = kind._replace(loss="cross_entropy", dtype=kind.compute_dtype, head=None, grad_dtype=grad_dtype)
+    kind = kind.of_logits()
     for block in _blocks(kind, x):
         at = block.samples, block.positions
         part = None if target is None else target[at]

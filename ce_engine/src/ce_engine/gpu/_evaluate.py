@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import Kind, RowResults, Rows
+from ce_engine.gpu._head_tiles import evaluate_tiles
 from ce_engine.gpu._kernel_calls import launch
 from ce_engine.gpu._operands import Operands, columns, shared_numbers
 from ce_engine.gpu._packing import ALIGNMENT, Packing
@@ -31,11 +32,20 @@ def evaluate(
     _check_device(input)
     with _current(input.device):
         results = RowResults.allocate(kind, input.shape, row_count)
-        if input.numel():
+        if input.numel() and kind.head is not None:
+            _evaluate_states(results, kind, input, target, rows.over(kind.head.temperature))
+        elif input.numel():
             numbers = _to_device(columns([rows], [row_count]) | shared_numbers(kind), input.device)
             x, t = _plain(kind, input), None if target is None else _plain(kind, target)
             _launch_into(results, kind, Operands.of(x, t, numbers))
     return results
+
+
+def _evaluate_states(results: RowResults, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows) -> None:
+    row_count = results.losses.shape[0]
+    numbers = _to_device(columns([rows], [row_count]) | shared_numbers(kind), input.device)
+    x, t = kind.as_rows(input)[0], None if target is None else _plain(kind, target)
+    evaluate_tiles(kind, x, t, numbers, results.map(lambda column: column, lambda wide: kind.as_rows(wide)[0]))
 
 
 def _check_device(input: Tensor) -> None:

@@ -8,12 +8,14 @@ from functools import partial
 from typing import Generic
 
 import torch
+from torch import Tensor
 
 from ce_engine._errors import DeviceLostError, EngineError
-from ce_engine._kernel_rows import RowResults
+from ce_engine._kernel_rows import Kind, RowResults, Rows
 from ce_engine._out_of_memory import is_out_of_memory, lack_of_memory
 from ce_engine._slab import Slab
 from ce_engine.gpu._berths import Berth, Memory
+from ce_engine.gpu._evaluate import evaluate
 from ce_engine.gpu._parts import pieces
 from ce_engine.gpu._streams import Device, E
 from ce_engine.gpu._transfer import Transfer
@@ -110,6 +112,41 @@ class Pipeline(Generic[E]):
             explained = self._explained(error, slabs)
         self._finish_all()  # pieces that have started write where the results go
         raise explained
+
+    @torch.no_grad()
+    def evaluate_states(
+        self,
+        kind: Kind,
+        input: Tensor,
+        target: Tensor | None,
+        rows: Rows,
+        results: RowResults,  # on the host
+    ) -> None:
+        """Evaluates hidden states of at most a tile, and waits. Beside their products, copies take no time.
+
+        Raises:
+            OutOfMemoryError: Memory lacked.
+            DeviceLostError: The device does not work any more.
+        """
+        self._check_device()
+        try:
+            self._kernels.run(partial(self._evaluate_states, kind, input, target, rows, results))
+            self._kernels.record().wait()
+        except Exception as error:  # noqa: BLE001 - raised below, where no frame of its traceback holds memory
+            lacks, explained = is_out_of_memory(error), self._explained(error)
+        else:
+            return
+        raise lack_of_memory(kind, results.losses.shape[0]) if lacks else explained
+
+    def _evaluate_states(
+        self, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows, results: RowResults
+    ) -> None:
+        device = self._kernels.memory(1).device
+        x, t = input.to(device), None if target is None else target.to(device)
+        found = evaluate(kind._replace(device=device), x, t, rows, results.losses.shape[0])
+        for own, source in zip(results, found, strict=True):
+            if own is not None and source is not None:
+                own.copy_(source)
 
     def close(self) -> None:
         """Waits until all launches are done. Before that, a pipeline must not be dropped."""
