@@ -24,6 +24,7 @@ class Reduction(NamedTuple):
         weight_sum: What ``mean`` divides by.
         ignored_count: Rows that do not count.
         row_weight: (R) float64, whose sum is `weight_sum`; None if that is the number of rows that count.
+        given_divisor: What ``mean`` divides by in place of `weight_sum`; None for that.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Reduction(NamedTuple):
     weight_sum: float
     ignored_count: int
     row_weight: Tensor | None = None
+    given_divisor: float | None = None
 
     @property
     def row_count(self) -> int:
@@ -47,10 +49,14 @@ class Reduction(NamedTuple):
         ignored_count = 0 if ignored is None else int(ignored.count_nonzero())
         weight = None if self.row_weight is None else self.row_weight[rows]
         weight_sum = float(count - ignored_count) if weight is None else row_order_sum(weight)
-        return Reduction(self.kind, self.empty, torch.Size((count,)), weight_sum, ignored_count, weight)
+        return self._replace(
+            shape=torch.Size((count,)), weight_sum=weight_sum, ignored_count=ignored_count, row_weight=weight
+        )
 
     @property
     def divisor(self) -> float:
+        if self.given_divisor is not None:
+            return self.given_divisor
         return self.weight_sum if self.kind == "mean" else 1.0
 
     @property
@@ -94,7 +100,9 @@ class Reduction(NamedTuple):
         """The loss of the batch, for ``mean`` and ``sum``."""
         if self.kind == "sum":
             return loss_sum
-        return _quotient(loss_sum, self.weight_sum) if self.row_count else EMPTY_MEANS[self.empty]
+        if not self.row_count and self.given_divisor is None:
+            return EMPTY_MEANS[self.empty]
+        return _quotient(loss_sum, self.divisor)
 
 
 def _scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:

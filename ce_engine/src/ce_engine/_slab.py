@@ -15,7 +15,19 @@ from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._rows import largest_classes, positive_rows
 from ce_engine._sums.exact import add_exact
+from ce_engine._sums.row_order import row_order_sum
 from ce_engine._sums.tallies import tally, tally_of_some
+
+OF_ROWS = (  # results that are named alike in `RowResults` and `LossResult`, (R) or (R, k)
+    "lse",
+    "entropy",
+    "predictions",
+    "target_log_probabilities",
+    "target_ranks",
+    "top_log_probabilities",
+    "top_classes",
+    "changes",
+)
 
 
 @dataclass(eq=False)
@@ -48,7 +60,7 @@ class Form:
         if not has_one_scale or any(column is not None for column in (rows.ignored, *weights)):
             return None
         has_classes = rows.classes is not None
-        wants_more = kind.outputs or kind.grad_dtype not in (None, kind.dtype)
+        wants_more = kind.outputs or kind.top_k or kind.z_loss or kind.grad_dtype not in (None, kind.dtype)
         is_plain = has_classes and slab.input.dim() == 2 and 0 not in slab.input.shape and not kind.label_smoothing
         is_plain = is_plain and kind.head is None
         return cls(kind, slab.reduction, rows.scale, has_classes, is_plain and not wants_more)
@@ -151,23 +163,20 @@ class Slab:
         if self.grad_into is not None and grad is not None and grad is not self.grad_into:
             grad = self.grad_into.copy_(grad)  # merged launches and GPUs write it elsewhere
         result = self.reduction.result(results.losses, grad)
-        if self.kind.outputs:
+        if self.kind.outputs or self.kind.top_k or self.kind.z_loss or self.kind.has_changes:
             self._add_outputs(result, results)
-        if results.changes is not None:
-            result.changes = results.changes.reshape(self.reduction.shape)
         return result
 
     def _add_outputs(self, result: LossResult, results: RowResults) -> None:
-        shape = self.reduction.shape
         result.probabilities, result.log_probabilities = results.probabilities, results.log_probabilities
-        if results.lse is not None:
-            result.lse = results.lse.reshape(shape)
-        if results.entropy is not None:
-            result.entropy = results.entropy.reshape(shape)
-        if results.predictions is not None:
-            result.predictions = results.predictions.reshape(shape)
+        for name in OF_ROWS:
+            numbers = getattr(results, name)
+            if numbers is not None:
+                setattr(result, name, numbers.reshape(self.reduction.shape + numbers.shape[1:]))
         if results.correct is not None:
             result.correct_count = int(results.correct.count_nonzero())
+        if results.z_losses is not None:
+            result.z_loss_sum = row_order_sum(results.z_losses)
 
 
 def _classes_of(kind: Kind, classes: Tensor | None, target: Tensor | None, named: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import RowResults, Rows, present
 from ce_engine._plans.binary import binary_counts
 from ce_engine._plans.index_target import IndexTarget, weights_from_counts
-from ce_engine._plans.validation import PART_ROWS
+from ce_engine._plans.validation import PART_ROWS, check_divisor
 from ce_engine._reduction import Reduction
 from ce_engine._slab import Form, Slab
 from ce_engine._sums.row_order import RowOrderSum
@@ -89,19 +89,27 @@ class _SlabBySlab:
         correct_count: See `LossResult`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_z_loss: bool) -> None:
         self._loss_sum = RowOrderSum()
+        self._z_loss_sum = RowOrderSum() if has_z_loss else None
         self.correct_count = 0
 
     def add(self, reduction: Reduction, results: RowResults) -> None:  # noqa: ARG002 - a subclass reads it
         """Adds the results of a slab that has this reduction. Slabs are added in row order."""
         self._loss_sum.add(results.losses)
+        if self._z_loss_sum is not None:
+            self._z_loss_sum.add(present(results.z_losses))
         if results.correct is not None:
             self.correct_count += int(results.correct.count_nonzero())
 
     @property
     def loss_sum(self) -> float:
         return self._loss_sum.total()
+
+    @property
+    def z_loss_sum(self) -> float | None:
+        """What ``z_loss`` added to `loss_sum`; None without it."""
+        return None if self._z_loss_sum is None else self._z_loss_sum.total()
 
 
 class PlannedSlabBySlab(_SlabBySlab):
@@ -117,7 +125,7 @@ class PlannedSlabBySlab(_SlabBySlab):
     """
 
     def __init__(self, slab: Slab) -> None:
-        super().__init__()
+        super().__init__(has_z_loss=slab.kind.z_loss != 0)
         self._slab = slab
         self._planned_rows = 0
         self._form = Form.of(slab)
@@ -161,8 +169,9 @@ class SlabBySlab(_SlabBySlab):
         plan: The loss: one of the functions in ``ce_engine.slabs``.
         reduction: Of the batch.
         empty: What ``mean`` is when nothing counts.
+        divisor: What ``mean`` divides by in place of ``weight_sum``; None for that.
         grad_output: The incoming gradient of a reduced loss, a scalar; one if None.
-        weight_sum: What ``mean`` divides by; needed for its gradient alone.
+        weight_sum: What ``mean`` divides by; needed for its gradient alone, if there is no ``divisor``.
         options: Other arguments of the loss, except arguments with a number a row.
     """
 
@@ -172,13 +181,15 @@ class SlabBySlab(_SlabBySlab):
         *,
         reduction: str,
         empty: str = "nan",
+        divisor: float | None = None,
         grad_output: Tensor | None = None,
         weight_sum: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(has_z_loss=bool(options.get("z_loss")))
         self._plan = plan
-        self._reduction, self._empty = reduction, empty
+        check_divisor(divisor, reduction)
+        self._reduction, self._empty, self._divisor = reduction, empty, None if divisor is None else float(divisor)
         self._options = {**options, "reduction": "none"}
         self._scale: Tensor | None = None
         if options.get("grad") and reduction != "none":
@@ -187,7 +198,8 @@ class SlabBySlab(_SlabBySlab):
                 if grad_output is None
                 else grad_output.to(torch.float64)
             )
-            self._scale = one / (weight_sum if weight_sum is not None and reduction == "mean" else 1.0)
+            by = weight_sum if self._divisor is None else self._divisor
+            self._scale = one / (by if by is not None and reduction == "mean" else 1.0)
         self._weight_sum = RowOrderSum()
         self._planned_rows = self._rows = 0
         self.ignored_count = 0
@@ -227,7 +239,8 @@ class SlabBySlab(_SlabBySlab):
     def loss(self) -> float:
         """The loss of the batch, reduced by ``mean`` or ``sum``."""
         rows = torch.Size((self._rows,))
-        reduction = Reduction(self._reduction, self._empty, rows, self.weight_sum, self.ignored_count)
+        sums = self.weight_sum, self.ignored_count
+        reduction = Reduction(self._reduction, self._empty, rows, *sums, given_divisor=self._divisor)
         return reduction.reduced(self.loss_sum)
 
 

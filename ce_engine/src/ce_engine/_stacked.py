@@ -16,10 +16,10 @@ from ce_engine._kernel_rows import ELEMENTWISE, RowResults
 from ce_engine._plans.validation import check_tensor
 from ce_engine._reduction import Reduction
 from ce_engine._result import StackedResult
-from ce_engine._slab import Slab
+from ce_engine._slab import OF_ROWS, Slab
 from ce_engine._sums.row_order import row_order_sums
 
-OF_ROWS = ("target_classes", "labels")  # options of which each request has its own
+OWN = ("target_classes", "labels")  # options of which each request has its own
 
 
 def stacked(
@@ -30,6 +30,7 @@ def stacked(
     sample_weight: Tensor | None = None,  # (G, ...)
     reduction: str = "mean",
     empty: str = "nan",
+    divisor: float | None = None,
     grad_output: Tensor | None = None,
     **options: Any,
 ) -> Slab:
@@ -46,17 +47,18 @@ def stacked(
         sample_weight: The weights of their samples, likewise.
         reduction: How the losses of each request are reduced.
         empty: What ``mean`` is for a request in which nothing counts.
+        divisor: What ``mean`` divides by in place of each request's ``weight_sum``.
         grad_output: The incoming gradient of each request's loss.
-        **options: The loss's other arguments. All requests share them, as they share the last three, but for those with
+        **options: The loss's other arguments. All requests share them, as they share the last four, but for those with
             an entry for each row, which come as the targets do. A ``weight`` must not be computed from the targets.
 
     Raises:
         InvalidArgumentError: An argument is wrong, even if for one request only; nothing was computed.
     """
     own = {"input": input, "target": target} | ({} if sample_weight is None else {"sample_weight": sample_weight})
-    own |= {name: options.pop(name) for name in OF_ROWS if options.get(name) is not None}
+    own |= {name: options.pop(name) for name in OWN if options.get(name) is not None}
     _check(own, options)
-    shared = {"reduction": reduction, "empty": empty, "grad_output": grad_output}
+    shared = {"reduction": reduction, "empty": empty, "divisor": divisor, "grad_output": grad_output}
     first = plan(**{name: x[0] for name, x in own.items()}, **shared, **options)
     if input.dim() > 2 and first.kind.loss not in ELEMENTWISE:  # the samples of all requests, as of one request
         own = {name: x.flatten(0, 1) for name, x in own.items()}
@@ -92,7 +94,8 @@ def _reductions(
     else:
         weight_sums = row_order_sums(weight.view(count, rows)).tolist()
     sums = zip(weight_sums, ignored_counts, strict=True)
-    return [Reduction(first.kind, first.empty, first.shape, *of_request) for of_request in sums]
+    divisor = first.given_divisor
+    return [Reduction(first.kind, first.empty, first.shape, *of_request, given_divisor=divisor) for of_request in sums]
 
 
 def _row_scales(
@@ -114,9 +117,11 @@ def _result(
     shape: Size,  # of the inputs
 ) -> StackedResult:
     count, rows = len(reductions), reductions[0].shape
-    shaped = results.map(lambda x: x.reshape(count, *rows), lambda x: x.reshape(*shape[:-1], x.shape[-1]))
+    shaped = results.map(
+        lambda x: x.reshape(count, *rows, *x.shape[1:]), lambda x: x.reshape(*shape[:-1], x.shape[-1])
+    )
     loss_sums = row_order_sums(results.losses.reshape(count, rows.numel())).tolist()
-    correct = results.correct
+    correct, z_losses = results.correct, results.z_losses
     return StackedResult(
         loss=_loss(shaped.losses, reductions, loss_sums),
         loss_sum=loss_sums,
@@ -124,12 +129,10 @@ def _result(
         row_count=[reduction.row_count for reduction in reductions],
         ignored_count=[reduction.ignored_count for reduction in reductions],
         grad=shaped.grad,
-        lse=shaped.lse,
-        entropy=shaped.entropy,
         probabilities=shaped.probabilities,
         log_probabilities=shaped.log_probabilities,
-        predictions=shaped.predictions,
-        changes=shaped.changes,
+        **{name: getattr(shaped, name) for name in OF_ROWS},
+        z_loss_sum=None if z_losses is None else row_order_sums(z_losses.reshape(count, rows.numel())).tolist(),
         correct_count=None if correct is None else correct.reshape(count, rows.numel()).sum(1).tolist(),
     )
 

@@ -25,12 +25,18 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: Tensor | None = None,  # as the loss with reduction none
+    divisor: float | None = None,
+    top_k: int = 0,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     rows = _class_rows(input)
     weights = _numbers(weight, rows.shape[1])
-    twin = _Twin(rows)
+    twin = _Twin(rows, has_z_loss=z_loss != 0)
+    if not target.is_floating_point():
+        twin.add_places(rows.log_softmax(1), target.reshape(-1), ignore_index)
+    twin.add_top(rows.log_softmax(1), top_k)
     by_probability = target.is_floating_point()
     for i, y in enumerate(_class_rows(target) if by_probability else target.reshape(-1)):
         if not by_probability and y == ignore_index:
@@ -38,9 +44,13 @@ def cross_entropy(
         share = y if by_probability else _one_hot(y, rows)
         wanted = weights * ((1 - label_smoothing) * share + label_smoothing / rows.shape[1])
         log_p = rows[i] - rows[i].logsumexp(0)
-        divisor = torch.ones(()) if by_probability else weights[y]
-        twin.add(i, -(wanted * log_p)[wanted != 0].sum(), log_p.exp() * wanted.sum() - wanted, divisor)
-    return twin.result(input, target_shape(input), reduction, sample_weight, grad_output)
+        counted = torch.ones(()) if by_probability else weights[y]
+        lse = rows[i].logsumexp(0)
+        z_losses = z_loss * counted * lse**2 if z_loss else torch.zeros(())
+        slope = 2 * z_loss * counted * lse * log_p.exp() if z_loss else 0
+        grad = log_p.exp() * wanted.sum() - wanted + slope
+        twin.add(i, -(wanted * log_p)[wanted != 0].sum() + z_losses, grad, counted, z_losses)
+    return twin.result(input, target_shape(input), reduction, sample_weight, divisor, grad_output)
 
 
 def linear_cross_entropy(
@@ -103,15 +113,19 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
     sample_weight: Tensor | None = None,  # as target
+    divisor: float | None = None,
+    top_k: int = 0,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     rows = _class_rows(input)
     weights = _numbers(weight, rows.shape[1])
     twin = _Twin(rows)
+    twin.add_places(rows, target.reshape(-1), ignore_index)
+    twin.add_top(rows, top_k)
     for i, y in enumerate(target.reshape(-1)):
         if y != ignore_index:
             twin.add(i, -weights[y] * rows[i, y], -weights[y] * _one_hot(y, rows), weights[y])
-    return twin.result(input, target_shape(input), reduction, sample_weight, grad_output)
+    return twin.result(input, target_shape(input), reduction, sample_weight, divisor, grad_output)
 
 
 def kl_divergence(
@@ -127,6 +141,7 @@ def kl_divergence(
     ignore_index: int = -100,
     reduction: str = "mean",
     sample_weight: Tensor | None = None,  # as labels
+    divisor: float | None = None,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     """Its gradient is autograd's, unlike those of the others."""
@@ -142,7 +157,8 @@ def kl_divergence(
             loss = _divergence(p, q, divergence, 0.5 if beta is None else beta)
             (grad,) = torch.autograd.grad(loss, x)
         twin.add(i, loss.detach(), grad, torch.ones(()))
-    return twin.result(input, input.shape[:-1], reduction, sample_weight, grad_output, classes_last=True)
+    shape = input.shape[:-1]
+    return twin.result(input, shape, reduction, sample_weight, divisor, grad_output, classes_last=True)
 
 
 def binary_cross_entropy(
@@ -151,6 +167,7 @@ def binary_cross_entropy(
     weight: Tensor | None = None,  # broadcasts to the input's shape
     reduction: str = "mean",
     sample_weight: Tensor | None = None,  # as input
+    divisor: float | None = None,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     weights = _numbers(weight, *input.shape)
@@ -158,7 +175,7 @@ def binary_cross_entropy(
     for i, (p, t, w) in enumerate(zip(twin.rows, _flat(target), _flat(weights), strict=True)):
         loss = -t * p.log().clamp(min=-100) - (1 - t) * (1 - p).log().clamp(min=-100)
         twin.add(i, w * loss, w * (p - t) / (p * (1 - p)).clamp(min=LEAST_VARIANCE), torch.ones(()))
-    return twin.result(input, input.shape, reduction, sample_weight, grad_output)
+    return twin.result(input, input.shape, reduction, sample_weight, divisor, grad_output)
 
 
 def binary_cross_entropy_with_logits(
@@ -168,6 +185,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,  # broadcasts to the input's shape
     sample_weight: Tensor | None = None,  # as input
+    divisor: float | None = None,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     weights, pos_weights = _numbers(weight, *input.shape), _numbers(pos_weight, *input.shape)
@@ -175,21 +193,36 @@ def binary_cross_entropy_with_logits(
     for i, (x, t, w, q) in enumerate(zip(twin.rows, _flat(target), _flat(weights), _flat(pos_weights), strict=True)):
         loss = -q * t * logsigmoid(x) - (1 - t) * logsigmoid(-x)
         twin.add(i, w * loss, w * ((1 - t) * x.sigmoid() - q * t * (-x).sigmoid()), torch.ones(()))
-    return twin.result(input, input.shape, reduction, sample_weight, grad_output)
+    return twin.result(input, input.shape, reduction, sample_weight, divisor, grad_output)
 
 
 class _Twin:
     """The loss and gradient of each row, and its share of what ``mean`` divides by; 0 for rows that are not added."""
 
-    def __init__(self, rows: Tensor) -> None:  # (R, C)
-        self.rows = rows
-        self.losses, self.divisors = rows.new_zeros(len(rows)), rows.new_zeros(len(rows))
+    def __init__(self, rows: Tensor, *, has_z_loss: bool = False) -> None:  # (R, C)
+        self.rows, self.has_z_loss = rows, has_z_loss
+        self.losses, self.divisors, self.z_losses = (rows.new_zeros(len(rows)) for _ in range(3))
+        self.outputs: dict[str, Tensor] = {}
         self.grads = torch.zeros_like(rows)
         self.added: list[int] = []
 
-    def add(self, i: int, loss: Tensor, grad: Tensor, divisor: Tensor) -> None:
-        self.losses[i], self.grads[i], self.divisors[i] = loss, grad, divisor
+    def add(self, i: int, loss: Tensor, grad: Tensor, divisor: Tensor, z_loss: Tensor | float = 0.0) -> None:
+        self.losses[i], self.grads[i], self.divisors[i], self.z_losses[i] = loss, grad, divisor, z_loss
         self.added.append(i)
+
+    def add_places(self, log_p: Tensor, target: Tensor, ignore_index: int) -> None:
+        """What is known of targets, (R)."""
+        numbers, ranks = self.losses.new_zeros(len(target)), torch.zeros(len(target), dtype=torch.int64)
+        for i, y in enumerate(target.tolist()):
+            if y != ignore_index:
+                numbers[i], ranks[i] = log_p[i, y], 1 + descending(self.rows[i]).index(y)
+        self.outputs |= {"target_log_probabilities": numbers, "target_ranks": ranks}
+
+    def add_top(self, log_p: Tensor, top_k: int) -> None:
+        if top_k:
+            classes = torch.tensor([descending(row)[:top_k] for row in self.rows], dtype=torch.int64)
+            classes = classes.reshape(len(self.rows), top_k)
+            self.outputs |= {"top_classes": classes, "top_log_probabilities": log_p.gather(1, classes)}
 
     def result(
         self,
@@ -197,6 +230,7 @@ class _Twin:
         shape: Size,
         reduction: str,
         sample_weight: Tensor | None,
+        divisor: float | None,
         grad_output: Tensor | None,
         *,
         classes_last: bool = False,
@@ -204,9 +238,10 @@ class _Twin:
         sample_weights, incoming = _flat(_numbers(sample_weight, *shape)), _flat(_numbers(grad_output))
         losses, weight_sum = self.losses * sample_weights, self.divisors.sum()
         grads = self.grads * (sample_weights * incoming)[:, None]
-        loss = {"none": losses.reshape(shape), "sum": losses.sum(), "mean": losses.sum() / weight_sum}[reduction]
+        by = weight_sum if divisor is None else weight_sum.new_tensor(divisor)
+        loss = {"none": losses.reshape(shape), "sum": losses.sum(), "mean": losses.sum() / by}[reduction]
         if reduction == "mean":
-            grads[self.added] /= weight_sum
+            grads[self.added] /= by
         is_last = classes_last or shape == input.shape or input.dim() < 2
         last = input if is_last else input.movedim(1, -1)
         grad = grads.reshape(last.shape)
@@ -217,6 +252,8 @@ class _Twin:
             len(self.added),
             len(losses) - len(self.added),
             grad if last is input else grad.movedim(-1, 1),
+            z_loss_sum=float((self.z_losses * sample_weights).sum()) if self.has_z_loss else None,
+            **{name: x.reshape(shape + x.shape[1:]) for name, x in self.outputs.items()},
         )
 
 
@@ -263,6 +300,9 @@ def _less(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _last_rows(x: Tensor) -> Tensor:  # (R, C)
     return _numbers(x).reshape(x.shape[:-1].numel(), x.shape[-1])
+def descending(row: Tensor) -> list[int]:  # (C)
+    """Classes by descending number: of equal numbers the first comes first, and NaN is larger than all others."""
+    return sorted(range(len(row)), key=lambda i: (not row[i].isnan(), 0 if row[i].isnan() else -float(row[i]), i))
 
 
 def _class_rows(x: Tensor) -> Tensor:  # (R, C)

@@ -61,14 +61,18 @@ class Entry:
 def _work(kind: Kind, rows: int, elements: int) -> int:
     if kind.heads:
         return SLAB_WORK + rows * kind.class_count * (_results(kind) + _products(kind) // MULTIPLICATIONS)
-    if kind.grad_dtype is None and not kind.outputs and kind.divergence is None:
+    if kind.grad_dtype is None and not _outputs(kind) and kind.divergence is None:
         return SLAB_WORK + (rows if kind.loss == "nll_loss" else elements)
     return SLAB_WORK + elements * _results(kind)
 
 
 def _results(kind: Kind) -> int:
     read = 1 if kind.divergence is None else 2  # distributions
-    return read + (kind.grad_dtype is not None) + len(kind.outputs)
+    return read + (kind.grad_dtype is not None) + _outputs(kind)
+
+
+def _outputs(kind: Kind) -> int:
+    return len(kind.outputs) + (kind.top_k > 0)
 
 
 def _products(kind: Kind) -> int:

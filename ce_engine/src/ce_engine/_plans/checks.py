@@ -3,7 +3,7 @@
 from torch import Size, Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._plans.options import WEIGHTINGS, Options
+from ce_engine._plans.options import OF_TARGETS, WEIGHTINGS, Options
 from ce_engine._plans.validation import (
     check_broadcasts,
     check_choice,
@@ -23,6 +23,13 @@ def check_weight_of_classes(weight: Tensor | str | None, input: Tensor) -> None:
         check_class_weight(weight, class_count(input))
 
 
+def check_no_target_outputs(options: Options, targets: str) -> None:
+    """Checks that no outputs are wanted that only class indices have."""
+    wrong = [name for name in OF_TARGETS if name in options.outputs]
+    if wrong:
+        raise InvalidArgumentError("outputs", f"expected no {wrong[0]!r}, which {targets} do not have")
+
+
 def check_factors_of_rows(options: Options, shape: Size) -> None:
     """Checks arguments with a number for each row, or for the loss, given the shape of rows."""
     if options.sample_weight is not None:
@@ -40,4 +47,9 @@ def check_elements(input: Tensor, target: Tensor, weight: Tensor | str | None, o
         check_broadcasts("weight", weight, input.shape)
     if "lse" in options.outputs:
         raise InvalidArgumentError("outputs", "expected no 'lse', which binary losses do not have")
+    check_no_target_outputs(options, "binary losses")
+    if options.top_k:
+        raise InvalidArgumentError(
+            "top_k", f"expected 0 for binary losses, whose rows have no classes, got {options.top_k}"
+        )
     check_factors_of_rows(options, input.shape)

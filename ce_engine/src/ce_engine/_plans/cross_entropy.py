@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import Rows, Shared
-from ce_engine._plans.checks import check_factors_of_rows, check_weight_of_classes
+from ce_engine._plans.checks import check_factors_of_rows, check_no_target_outputs, check_weight_of_classes
 from ce_engine._plans.index_target import IndexTarget
 from ce_engine._plans.options import Common, Options
 from ce_engine._plans.planning import computed, plan, product, sample_weight
@@ -16,6 +16,7 @@ from ce_engine._plans.validation import (
     check_label_smoothing,
     check_probability_target,
     check_type,
+    check_z_loss,
 )
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Slab
@@ -29,6 +30,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     **common: Unpack[Common],
 ) -> Slab:
     """Softmax cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
@@ -45,6 +47,8 @@ def cross_entropy(
         reduction: ``none``, ``mean`` or ``sum``. ``mean`` divides by the sum of the weights of the targets' classes;
             for probability targets by the number of rows.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
+        z_loss: Factor of the square of a row's log-sum-exp, which is added to its loss times the weight of the
+            target's class, or 1 for probability targets; finite and at least 0.
         **common: See `Common`.
 
     Raises:
@@ -53,14 +57,16 @@ def cross_entropy(
     options = Options(reduction, **common)
     if not options.checked:
         _check(input, target, weight, ignore_index, label_smoothing)
+        check_z_loss(z_loss)
+        _check_outputs(target, options)
         check_factors_of_rows(options, target_shape(input))
-    label_smoothing = float(label_smoothing)
+    of_kind = {"label_smoothing": float(label_smoothing), "z_loss": float(z_loss)}
     if isinstance(weight, str) or not target.dtype.is_floating_point:
-        return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
+        return _index_slab(input, target, weight, ignore_index, of_kind, options)
     if not class_count(input):  # nothing is probable, so no row counts: PyTorch's losses are 0 and their mean is NaN
         target = torch.full(target_shape(input), ignore_index, device="cpu")
-        return _index_slab(input, target, weight, ignore_index, label_smoothing, options)
-    return _probability_slab(input, target, weight, label_smoothing, options)
+        return _index_slab(input, target, weight, ignore_index, of_kind, options)
+    return _probability_slab(input, target, weight, of_kind, options)
 
 
 def _check(
@@ -77,6 +83,11 @@ def _check(
     check_weight_of_classes(weight, input)
 
 
+def _check_outputs(target: Tensor, options: Options) -> None:
+    if target.dtype.is_floating_point:
+        check_no_target_outputs(options, "probability targets")
+
+
 def _check_options_of_probabilities(ignore_index: int, weight: Tensor | str | None) -> None:
     if ignore_index >= 0:
         problem = f"expected a negative one for probability targets, got {ignore_index}"
@@ -90,14 +101,14 @@ def _index_slab(
     target: Tensor,
     weight: Tensor | str | None,
     ignore_index: int,
-    label_smoothing: float,
+    of_kind: dict[str, float],
     options: Options,
 ) -> Slab:
     checked = IndexTarget.of(target, class_count(input), ignore_index)
     weights = checked.class_weight(weight)
     row_weight, weight_sum = checked.row_weight(weights)
     factor, samples = row_weight, sample_weight(options)
-    if not label_smoothing:
+    if not of_kind["label_smoothing"]:
         factor, samples = product(row_weight, samples), None
     return plan(
         "cross_entropy",
@@ -114,8 +125,8 @@ def _index_slab(
         weight_sum=weight_sum,
         ignored_count=checked.ignored_count,
         row_weight=row_weight,
-        label_smoothing=label_smoothing,
-        class_weight=Shared(weights) if weights is not None and label_smoothing else None,
+        class_weight=Shared(weights) if weights is not None and of_kind["label_smoothing"] else None,
+        **of_kind,
     )
 
 
@@ -123,7 +134,7 @@ def _probability_slab(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    label_smoothing: float,
+    of_kind: dict[str, float],
     options: Options,
 ) -> Slab:
     return plan(
@@ -135,6 +146,6 @@ def _probability_slab(
         class_count=class_count(input),
         weight_sum=float(target_shape(input).numel()),
         target=target,
-        label_smoothing=label_smoothing,
         class_weight=None if weight is None else Shared(weight.detach()),
+        **of_kind,
     )

@@ -7,7 +7,14 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from ce_engine._plans.validation import check_choice, check_grad_dtype, check_outputs, check_type
+from ce_engine._plans.validation import (
+    check_choice,
+    check_divisor,
+    check_grad_dtype,
+    check_outputs,
+    check_range,
+    check_type,
+)
 
 REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
@@ -21,6 +28,7 @@ OUTPUTS = (
     "target_log_probabilities",
     "target_ranks",
 )
+OF_TARGETS = ("target_log_probabilities", "target_ranks")  # outputs that class indices alone have
 MOST_TOP = 256  # classes
 
 
@@ -77,4 +85,6 @@ class Options:
         check_choice("empty", self.empty, EMPTY_MEANS)
         check_type("grad", self.grad, bool)
         check_outputs(self.outputs, OUTPUTS)
+        check_range("top_k", self.top_k, 0, MOST_TOP)
+        check_divisor(self.divisor, self.reduction)
         check_grad_dtype(self.grad_dtype, grad=self.grad)

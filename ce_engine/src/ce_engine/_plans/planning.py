@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import Kind, Rows
 from ce_engine._plans.options import Options
 from ce_engine._reduction import Reduction
@@ -48,7 +49,11 @@ def plan(
     **kind_options: Any,
 ) -> Slab:
     """Puts the slab together."""
-    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count, row_weight)
+    if options.top_k > class_count:  # compiled code relies on it
+        problem = f"expected at most the number of classes, {class_count}, got {options.top_k}"
+        raise InvalidArgumentError("top_k", problem)
+    divisor = None if options.divisor is None else float(options.divisor)
+    reduction = Reduction(options.reduction, options.empty, shape, weight_sum, ignored_count, row_weight, divisor)
     kind = Kind(
         loss,
         input.device,
@@ -57,6 +62,7 @@ def plan(
         target_dtype=None if target is None else target.dtype,
         grad_dtype=(options.grad_dtype or input.dtype) if options.grad else None,
         outputs=frozenset(options.outputs),
+        top_k=options.top_k,
         **kind_options,
     )
     if options.grad:

@@ -1,5 +1,6 @@
 """Checks of arguments, whose errors tell the caller what to correct. They run before anything is computed."""
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -37,6 +38,28 @@ def check_least(least: int, **numbers: int) -> None:
         check_type(name, number, int)
         if number < least:
             raise InvalidArgumentError(name, f"expected at least {least}, got {number}")
+
+
+def check_range(name: str, number: int, least: int, most: int) -> None:
+    check_type(name, number, int)
+    if not least <= number <= most:
+        raise InvalidArgumentError(name, f"expected an integer in [{least}, {most}], got {number}")
+
+
+def check_divisor(divisor: float | None, reduction: str) -> None:
+    if divisor is None:
+        return
+    check_type("divisor", divisor, float | int)
+    if not (divisor > 0 and math.isfinite(divisor)):
+        raise InvalidArgumentError("divisor", f"expected a finite number above 0, got {divisor}")
+    if reduction != "mean":
+        raise InvalidArgumentError("divisor", f"expected reduction 'mean' with it, got {reduction!r}")
+
+
+def check_z_loss(value: float) -> None:
+    check_type("z_loss", value, float | int)
+    if not (value >= 0 and math.isfinite(value)):
+        raise InvalidArgumentError("z_loss", f"expected a finite number of at least 0, got {value}")
 
 
 def check_label_smoothing(value: float) -> None:

@@ -14,6 +14,7 @@ from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._head_tiles import evaluate_tiles
 from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native import Run, evaluate_natively
+from ce_engine.cpu._places import hide_ignored
 from ce_engine.cpu._softmax import SoftmaxKernel
 
 
@@ -58,8 +59,7 @@ def evaluate(
         evaluate_natively(compiled, kind, x, t, rows, out, run)
         return results
     KERNELS[kind.loss](kind, x, t, rows)(out)
-    if results.correct is not None and rows.ignored is not None:
-        results.correct.logical_and_(~rows.ignored)
+    hide_ignored(results, rows.ignored)
     return results
 
 

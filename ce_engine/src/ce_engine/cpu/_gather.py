@@ -7,6 +7,7 @@ from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine.cpu._dense import expectation, log_sum_exp, self_information, widened
+from ce_engine.cpu._places import write_log_probabilities, write_places
 
 
 class NllKernel:
@@ -35,8 +36,15 @@ class NllKernel:
         if out.predictions is not None and out.correct is not None:
             torch.argmax(x, 2, out=out.predictions.view(index.shape[:2]))
             torch.eq(out.predictions, index.view(-1), out=out.correct)
+        self._describe(x, index.reshape(-1), out)
         if out.lse is not None or out.entropy is not None:
             self._normalize(x, out)
+
+    def _describe(self, x: Tensor, index: Tensor, out: RowResults) -> None:
+        """Of the input as it is."""
+        log_p = x.reshape(-1, x.shape[2])
+        write_places(log_p, index, out)
+        write_log_probabilities(log_p, index, out)
 
     def _normalize(self, x: Tensor, out: RowResults) -> None:
         """Log-sum-exp and entropy of the softmax of x. If x is log-probabilities, that is their own distribution."""

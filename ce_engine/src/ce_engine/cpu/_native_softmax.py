@@ -110,7 +110,7 @@ def softmax_launch(
     The gradient may be written over the input. It may be part of wider rows, if the probabilities are too.
     """
     is_log = kind.loss == "nll_loss"
-    if is_log and kind.outputs:
+    if is_log and (out.probabilities is not None or out.log_probabilities is not None):
         out = out._replace(probabilities=None, log_probabilities=None)
     scale_stride = 0 if rows.scale is None else rows.scale.stride(0)
     form = native_form(x.shape, (x.stride(), x.dtype), _layout(target), _layout(out.elements), scale_stride, is_log)
