@@ -40,6 +40,11 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {  # what makes targets and weig
     "binary balanced": ("binary_cross_entropy_with_logits", {"weight": "balanced"}),
     "binary with logits": ("binary_cross_entropy_with_logits", {"pos_weight": "of a row"}),
 }
+OF_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {  # likewise, of losses over classes alone
+    "largest classes": ("cross_entropy", {"top_k": 5, "z_loss": 0.1}),
+    "largest of nll": ("nll_loss", {"top_k": 200}),
+}
+OF_TARGETS = ("target_log_probabilities", "target_ranks")
 GRADIENTS = ("none", "own", "float64", "bfloat16")
 EXACT = ("sums", "by_class")
 
@@ -68,6 +73,8 @@ def cases() -> list[Case]:
     picked += pairs(LOSSES, ("rows", "images"), FLOATS, ("own",), (ALL,), ("mean",), (False,), FLOATS, booleans, ("",))
     few = (("none", "own"), ((), ("predictions",)), ("mean",), (False,), (None, torch.float64), booleans)
     picked += pairs(LOSSES, SHAPES, (torch.float32, torch.float16), *few, EXACT)
+    of_targets = (("none", "own"), (OF_TARGETS,), ("none",), (False,), (None,), booleans, ("",))
+    picked += pairs(OF_CLASSES, ("rows", "many classes"), FLOATS, *of_targets)
     return [Case._make((*case[:7], case[7] or case[2], *case[8:])) for case in picked]
 
 
@@ -79,14 +86,14 @@ def main() -> None:
 
 def compared(case: Case, elements: int) -> tuple[int, int]:
     """The bytes by which the process grew, and those that were announced."""
-    loss, _ = LOSSES[case.loss]
+    loss, _ = (LOSSES | OF_CLASSES)[case.loss]
     arguments = arguments_of(case, SHAPES[case.shape](elements))
     needed = memory_needed(loss, exact=case.exact, **{name: formed(x) for name, x in arguments.items()})
     return growth(lambda: evaluated(case, arguments)), needed.peak
 
 
 def evaluated(case: Case, arguments: dict[str, Any]) -> object:
-    slab = getattr(slabs, LOSSES[case.loss][0])(**arguments)
+    slab = getattr(slabs, (LOSSES | OF_CLASSES)[case.loss][0])(**arguments)
     slab.exact = case.exact
     return ce_engine.evaluate(slab)
 
@@ -115,7 +122,7 @@ def resident(name: str) -> int:
 
 def arguments_of(case: Case, shape: tuple[int, ...]) -> dict[str, Any]:
     torch.manual_seed(0)
-    loss, options = LOSSES[case.loss]
+    loss, options = (LOSSES | OF_CLASSES)[case.loss]
     is_binary = loss.startswith("binary")
     rows = shape if is_binary else (shape[0], *shape[2:])
     input = torch.rand(shape).to(case.dtype)

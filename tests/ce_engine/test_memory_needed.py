@@ -71,9 +71,16 @@ def above(rows: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     return [row for row in rows if row[1] > 1.1 * row[2] + OBJECTS]
 
 
-def test_results_are_announced_to_the_byte():
-    needed = memory_needed("cross_entropy", form(1000, 500), classes(1000), grad=True, outputs=ALL)
-    result = ce_engine.cross_entropy(torch.randn(1000, 500), torch.randint(500, (1000,)), grad=True, outputs=ALL)
+OF_TARGETS = ("target_log_probabilities", "target_ranks")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"outputs": ALL}, {"outputs": (*ALL, *OF_TARGETS), "top_k": 200, "z_loss": 0.1, "divisor": 3.0}],
+)
+def test_results_are_announced_to_the_byte(options):
+    needed = memory_needed("cross_entropy", form(1000, 500), classes(1000), grad=True, **options)
+    result = ce_engine.cross_entropy(torch.randn(1000, 500), torch.randint(500, (1000,)), grad=True, **options)
     tensors = [x for x in vars(result).values() if isinstance(x, torch.Tensor) and x.dim()]
     losses, correct = 4 * 1000, 1000
     assert sum(x.nbytes for x in tensors) + losses + correct <= needed.results

@@ -44,9 +44,9 @@ def cross_entropy(
         share = y if by_probability else _one_hot(y, rows)
         wanted = weights * ((1 - label_smoothing) * share + label_smoothing / rows.shape[1])
         log_p = rows[i] - rows[i].logsumexp(0)
-        counted = torch.ones(()) if by_probability else weights[y]
+        counted = rows.new_ones(()) if by_probability else weights[y]
         lse = rows[i].logsumexp(0)
-        z_losses = z_loss * counted * lse**2 if z_loss else torch.zeros(())
+        z_losses = z_loss * counted * lse**2 if z_loss else rows.new_zeros(())
         slope = 2 * z_loss * counted * lse * log_p.exp() if z_loss else 0
         grad = log_p.exp() * wanted.sum() - wanted + slope
         twin.add(i, -(wanted * log_p)[wanted != 0].sum() + z_losses, grad, counted, z_losses)

@@ -118,13 +118,24 @@ def test_rows_side_by_side_have_the_bits(classes, dtype):
 
     def evaluate(x, y, grad_output):
         return ce_engine.cross_entropy(
-            x, y, weight, ignore_index=-1, reduction="none", grad=True, grad_output=grad_output, outputs=("lse",)
+            x,
+            y,
+            weight,
+            ignore_index=-1,
+            reduction="none",
+            grad=True,
+            grad_output=grad_output,
+            outputs=("lse", "target_log_probabilities", "target_ranks"),
+            top_k=3,
+            z_loss=0.01,
         )
 
     after = evaluate(logits.flatten(0, 1), target.flatten(), incoming.flatten())
     beside = evaluate(logits.mT.contiguous(), target, incoming)
     assert same_bits(beside.loss.flatten(), after.loss)
-    assert same_bits(beside.lse.flatten(), after.lse)
+    for name in ("lse", "target_log_probabilities", "target_ranks", "top_log_probabilities", "top_classes"):
+        ours, theirs = getattr(beside, name), getattr(after, name)
+        assert same_bits(ours.reshape(theirs.shape), theirs), name
     assert same_bits(beside.grad.mT.reshape(after.grad.shape), after.grad)
 
 

@@ -16,7 +16,18 @@ pytestmark = pytest.mark.usefixtures("either_kernels")
 
 CLASS_PROBLEMS = PROBLEMS[:4]
 NAMES = ("loss", "grad", "lse", "entropy", "probabilities", "log_probabilities", "predictions")
-OUTPUTS = [(), ("predictions",), ("lse", "entropy"), ("lse", "probabilities"), ("lse", "log_probabilities"), NAMES[2:]]
+OF_TARGETS = ("target_log_probabilities", "target_ranks")
+OF_TOP = ("top_log_probabilities", "top_classes")
+OUTPUTS = [
+    (),
+    ("predictions",),
+    ("lse", "entropy"),
+    ("lse", "probabilities"),
+    ("lse", "log_probabilities"),
+    OF_TARGETS,
+    OF_TOP,
+    (*NAMES[2:], *OF_TARGETS, *OF_TOP),
+]
 # How rows may lie in memory; each keeps shape and numbers.
 LAYOUTS = {
     "rows": lambda x: x.contiguous(),
@@ -34,8 +45,9 @@ def rows_of(kind, rows, classes, dtype):
         index = torch.randint(classes, (rows,))
         options["label_smoothing"] = 0.1 if kind in {"smoothed", "probabilities"} else 0.0
         options["weight"] = torch.rand(classes)
+        options["z_loss"] = 0.01 if kind == "smoothed" else 0.0
         if kind == "nll_loss":
-            del options["label_smoothing"]
+            del options["label_smoothing"], options["z_loss"]
         loss = "nll_loss" if kind == "nll_loss" else "cross_entropy"
         return Problem(loss, logits, shares if kind == "probabilities" else index, options)
     options = {name: torch.rand(rows, classes) for name in ("grad_output", "sample_weight", "weight")}
@@ -52,14 +64,19 @@ def taken(one, rows, layout):
     def part(x):
         return arrange(x[rows]) if x.dim() == 2 else x[rows]
 
-    own = {name for name in one.options if name not in {"weight", "label_smoothing"} or "binary" in one.loss}
+    shared = {"weight", "label_smoothing", "z_loss"}
+    own = {name for name in one.options if name not in shared or "binary" in one.loss}
     options = {name: part(x) if name in own else x for name, x in one.options.items()}
     return Problem(one.loss, part(one.input), part(one.target), options)
 
 
 def bits(one, outputs):
-    wanted = [name for name in outputs if name != "lse" or "binary" not in one.loss]
-    result = one.ours(reduction="none", outputs=wanted)
+    others = {"lse", *OF_TARGETS, *OF_TOP} if "binary" in one.loss else set()
+    others |= set(OF_TARGETS) if one.target.is_floating_point() else set()
+    wanted = [name for name in outputs if name not in others]
+    top_k = min(5, one.input.shape[1]) if OF_TOP[0] in wanted else 0
+    named = [name for name in wanted if name not in OF_TOP]
+    result = one.ours(reduction="none", outputs=named, **({"top_k": top_k} if top_k else {}))
     return {name: getattr(result, name) for name in ("loss", "grad", *wanted)}
 
 
@@ -123,12 +140,16 @@ def test_class_dimension_changes_no_bit(kind, outputs, dtype):
             return x.view(6, 5, 7)
         return x.view(6, 35, 300).mT.contiguous().view(6, 300, 5, 7)
 
-    shared = {name: one.options[name] for name in ("weight", "label_smoothing") if name in one.options}
+    shared = {name: one.options[name] for name in ("weight", "label_smoothing", "z_loss") if name in one.options}
     options = {name: image(one.options[name]) for name in ("grad_output", "sample_weight")}
     images = bits(Problem(one.loss, image(one.input), image(one.target), options | shared), outputs)
     for name, x in bits(one, outputs).items():
         ours = images[name]
-        assert torch.equal(ours.flatten(2).mT.reshape(-1, 300) if ours.dim() == 4 else ours.flatten(), x), name
+        if name in OF_TOP:
+            ours = ours.view(x.shape)
+        else:
+            ours = ours.flatten(2).mT.reshape(-1, 300) if ours.dim() == 4 else ours.flatten()
+        assert torch.equal(ours, x), name
 
 
 @pytest.mark.parametrize("kind", ["binary", "with_logits"])

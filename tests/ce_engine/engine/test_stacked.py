@@ -33,6 +33,8 @@ def stacks(draw):
         "grad": draw(st.booleans()),
         "outputs": draw(st.sets(st.sampled_from(OUTPUTS[1:] if loss in BINARY_LOSSES else OUTPUTS))),
     }
+    if options["reduction"] == "mean":
+        options["divisor"] = draw(st.sampled_from([None, 3.0]))
     if loss in BINARY_LOSSES:
         rows, options = shape, options | draw(options_of_elements(loss, shape, dtype))
         input, target = (input.sigmoid() if loss == BINARY_LOSSES[0] else input), torch.rand(count, *shape).to(dtype)
@@ -40,6 +42,7 @@ def stacks(draw):
         target, options = torch.rand(count, *shape).to(dtype), options | draw(options_of_classes(loss, shape))
     else:
         target, options = draw(classes(count, shape, rows)), options | draw(options_of_classes(loss, shape))
+        options["outputs"] |= draw(st.sets(st.sampled_from(["target_log_probabilities", "target_ranks"])))
     if draw(st.booleans()):
         options["sample_weight"] = torch.rand(count, *rows)
     if options["grad"] and draw(st.booleans()):
@@ -62,7 +65,9 @@ def options_of_classes(draw, loss, shape):
     count = shape[1] if len(shape) > 1 else shape[0]
     weights = st.sampled_from([torch.rand(count), torch.zeros(count), torch.randn(count, dtype=torch.float64)])
     options = {"weight": draw(weights)} if draw(st.booleans()) else {}
+    options["top_k"] = draw(st.integers(0, min(count, 3)))
     if loss == "cross_entropy":
+        options["z_loss"] = draw(st.sampled_from([0.0, 0.1]))
         options["label_smoothing"] = draw(st.sampled_from([0.0, 0.0, 0.3]))
     return options
 

@@ -51,10 +51,12 @@ class Form(NamedTuple):
     pos_weight: TensorForm | None = None
     grad_output: TensorForm | None = None
     label_smoothing: float = 0.0
+    z_loss: float = 0.0
     reduction: str = "mean"
     grad: bool = False
     grad_dtype: torch.dtype | None = None
     outputs: Collection[str] = ()
+    top_k: int = 0
     exact: str = ""
 
     @property

@@ -13,7 +13,7 @@ from ce_engine._needs.results import result_bytes
 from ce_engine._needs.work import work_bytes
 
 MERGED_BYTES = 2**18  # of the inputs of small slabs that are launched together, unless the engine has another limit
-WITHOUT_MEMORY = {"ignore_index", "empty", "checked"}
+WITHOUT_MEMORY = {"ignore_index", "empty", "divisor", "checked"}
 
 
 class MemoryNeeded(NamedTuple):

@@ -12,6 +12,7 @@ COLUMN_GROUPS, COLUMN_BYTES = 8, 2**18  # as in native/softmax_columns.h
 STEP_BYTES = 2 * LANE_BYTES
 DOUBLES_A_CLASS = 4  # weights of classes, and what label smoothing makes of them
 SOFTMAX_BLOCKS = 7  # of PyTorch's operators: in `cpu._softmax` and `cpu._targets`
+PLACE_BLOCKS = 8  # in `cpu._places`: a sort, whose indices are int64, or flags
 ELEMENT_BLOCKS = 6  # in `cpu._elementwise`
 ROW_BYTES = 40  # of factors of rows, and places of ignored ones, that these operators make for each row
 
@@ -46,7 +47,7 @@ def _compiled(form: Form, threads: int) -> int:
 
 def _kept_exponentials(form: Form, threads: int) -> int:
     """Of the rows that threads are at, as in native/softmax_rows.h and native/softmax_columns.h."""
-    if form.is_elementwise or (form.loss == "nll_loss" and not form.outputs):
+    if form.is_elementwise or (form.loss == "nll_loss" and not (form.outputs or form.top_k)):
         return 0
     classes, step = form.class_count, STEP_BYTES // form.compute_bytes
     if classes >= step and (form.positions == 1 or len(form.input.shape) < 3) and form.input.is_contiguous:
@@ -54,14 +55,15 @@ def _kept_exponentials(form: Form, threads: int) -> int:
     groups = max(1, min(COLUMN_BYTES // (classes * LANE_BYTES), COLUMN_GROUPS))
     rows = groups * LANE_BYTES // form.compute_bytes
     blocks = form.row_count // form.positions * -(-form.positions // rows)
-    return 2 * rows * classes * form.compute_bytes * min(threads, blocks)
+    return (3 if form.top_k else 2) * rows * classes * form.compute_bytes * min(threads, blocks)
 
 
 def _operators(form: Form, threads: int) -> int:
     """They work on one block at a time, in one thread and its PyTorch threads."""
     if form.is_elementwise:
         return ELEMENT_BLOCKS * _block(form, threads)
-    return SOFTMAX_BLOCKS * _block(form, threads) + ROW_BYTES * form.row_count
+    places = PLACE_BLOCKS if form.top_k or "target_ranks" in form.outputs else 0
+    return (SOFTMAX_BLOCKS + places) * _block(form, threads) + ROW_BYTES * form.row_count
 
 
 def _block(form: Form, threads: int) -> int:
