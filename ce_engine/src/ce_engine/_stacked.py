@@ -117,9 +117,7 @@ def _result(
     shape: Size,  # of the inputs
 ) -> StackedResult:
     count, rows = len(reductions), reductions[0].shape
-    shaped = results.map(
-        lambda x: x.reshape(count, *rows, *x.shape[1:]), lambda x: x.reshape(*shape[:-1], x.shape[-1])
-    )
+    shaped = results.map(lambda x: x.reshape(count, *rows, *x.shape[1:]), lambda x: x.reshape(*shape[:-1], x.shape[-1]))
     loss_sums = row_order_sums(results.losses.reshape(count, rows.numel())).tolist()
     correct, z_losses = results.correct, results.z_losses
     return StackedResult(

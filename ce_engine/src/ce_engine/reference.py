@@ -300,6 +300,8 @@ def _less(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _last_rows(x: Tensor) -> Tensor:  # (R, C)
     return _numbers(x).reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
 def descending(row: Tensor) -> list[int]:  # (C)
     """Classes by descending number: of equal numbers the first comes first, and NaN is larger than all others."""
     return sorted(range(len(row)), key=lambda i: (not row[i].isnan(), 0 if row[i].isnan() else -float(row[i]), i))

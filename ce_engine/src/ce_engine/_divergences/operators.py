@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ce_engine._divergences.divergence import FORWARD, ONE_BIN, RENORMALIZE, REVERSE, Divergence
+from ce_engine._kernel_rows import RowResults, Rows, present
 
 
 class Evaluated(NamedTuple):
@@ -25,6 +26,36 @@ class Evaluated(NamedTuple):
     losses: Tensor
     grad: Tensor | None
     changes: Tensor | None
+
+
+def evaluated(
+    form: Divergence,
+    x: Tensor,  # (R, C), in the dtype that is computed in
+    target: Tensor,  # (R, C) or (R, k), likewise
+    rows: Rows,
+    *,
+    grad: bool,
+) -> Evaluated:
+    """Of rows whose target is of either form."""
+    if rows.named_classes is not None:
+        return of_named(form, x, target, rows.named_classes, grad=grad)
+    return of_logits(form, x, target, rows.classes, grad=grad)
+
+
+def deliver(evaluated: Evaluated, rows: Rows, out: RowResults) -> None:
+    """Weighs losses and gradients, and leaves ignored rows out."""
+    weight = 1 if rows.weight is None else rows.weight
+    out.losses.copy_(evaluated.losses * weight)
+    columns = [out.losses, out.changes]
+    if out.changes is not None and evaluated.changes is not None:
+        out.changes.copy_(evaluated.changes)
+    if out.grad is not None and evaluated.grad is not None:
+        out.grad.copy_(evaluated.grad.mul_((present(rows.scale) * weight)[:, None]))
+        columns.append(out.grad.transpose(0, 1))
+    if rows.ignored is not None:
+        for column in columns:
+            if column is not None:
+                column.masked_fill_(rows.ignored, 0)
 
 
 def of_logits(

@@ -52,7 +52,7 @@ class Sketch:
         for part in torch.split(losses.detach().cpu(), PART_ROWS):
             x = part.double()
             in_bins = x[(x > LEAST) & x.isfinite()]
-            places, found = torch.searchsorted(bounds, in_bins).unique(return_counts=True)
+            places, found = torch.unique(torch.searchsorted(bounds, in_bins), return_counts=True)
             counts.update(dict(zip((places + first).tolist(), found.tolist(), strict=True)))
             zero_count += int((x <= LEAST).count_nonzero())
         return _of_counts(counts, zero_count - ignored_count)

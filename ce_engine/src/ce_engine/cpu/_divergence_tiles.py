@@ -13,6 +13,7 @@ from ce_engine._rows import blocks_of
 from ce_engine.cpu._divergence import DivergenceKernel
 from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native import evaluate_natively
+from ce_engine.cpu._places import hide_ignored
 
 
 def evaluate_divergence_tiles(
@@ -81,5 +82,4 @@ class _Tile:
             evaluate_natively(compiled, self._kind, x, y, rows, out, run_alone)
             return
         DivergenceKernel(self._kind, x, y, rows)(out)
-        if out.correct is not None and rows.ignored is not None:
-            out.correct.logical_and_(~rows.ignored)
+        hide_ignored(out, rows.ignored)

@@ -13,15 +13,6 @@ from ce_engine.cpu._launch import Launch, packed_addresses
 from ce_engine.cpu._native_softmax import softmax_launch
 
 FORM = struct.Struct("@ 9q 2d 2? 0q")  # as in native/divergence_launch.h
-OF_SOFTMAX = (
-    "lse",
-    "entropy",
-    "probabilities",
-    "log_probabilities",
-    "target_log_probabilities",
-    "target_ranks",
-    "top_classes",
-)
 
 
 def divergence_launch(
@@ -57,11 +48,6 @@ def divergence_launch(
 def side_by_side(x: Tensor) -> Tensor:
     """Numbers of a row one after the other in memory; where they are not, a copy."""
     return x if x.shape[-1] < 2 or x.stride(-1) == 1 else x.contiguous()
-
-
-def wants_softmax(out: RowResults) -> bool:
-    """Whether results are wanted that the softmax's kernel has."""
-    return any(getattr(out, name) is not None for name in OF_SOFTMAX)
 
 
 def write_softmax(library: Library, kind: Kind, x: Tensor, rows: Rows, out: RowResults) -> None:

@@ -58,7 +58,8 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _plain(kind: Kind, x: Tensor) -> Tensor:  # (R, C)
-    rows = kind.as_rows(x).reshape(-1, kind.class_count)
+    rows = kind.as_rows(x)
+    rows = rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2])
     rows = rows if rows.is_contiguous() else rows.contiguous()
     # The compiled code, and with it a row's bits, also depends on whether memory starts at a multiple of this.
     return rows if rows.data_ptr() % ALIGNMENT == 0 else rows.clone()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
 from ce_engine._kernel_rows import Kind, RowResults, Rows, present
+from ce_engine.gpu._divergence import OF_SOFTMAX, check_divergence, write_divergences
 from ce_engine.gpu._operands import Operands
 from ce_engine.gpu._tiles import Tile, element_tile, row_alignment, row_tile
 from ce_engine.gpu.kernels.binary import binary_kernel
@@ -106,6 +107,20 @@ def _launch_nll(kind: Kind, operands: Operands, out: RowResults) -> None:
     )
 
 
+def _launch_divergence(kind: Kind, operands: Operands, out: RowResults) -> None:
+    check_divergence(kind, out)
+    if out.predictions is not None:
+        _launch_argmax(operands.x, out.predictions)
+    if any(getattr(out, name) is not None for name in OF_SOFTMAX):
+        form, rows = present(kind.divergence), operands.rows
+        x = operands.x if form.temperature == 1 else operands.x.to(kind.compute_dtype) / form.temperature
+        classes = rows.classes if rows.classes is not None else torch.zeros_like(out.losses, dtype=torch.int64)
+        of_softmax = {name: getattr(out, name) for name in OF_SOFTMAX}
+        own = Operands(x, None, Rows(classes, rows.ignored), None, None, None)
+        _launch_softmax(kind, own, RowResults(torch.empty_like(out.losses), **of_softmax))
+    write_divergences(kind, operands, out)
+
+
 def _launch_argmax(
     x: Tensor,  # (R, C)
     predictions: Tensor,  # (R)
@@ -168,6 +183,7 @@ def _stride(numbers: Tensor | None) -> int:
 LAUNCHES: dict[str, Callable[[Kind, Operands, RowResults], None]] = {
     "cross_entropy": _launch_softmax,
     "nll_loss": _launch_nll,
+    "kl_divergence": _launch_divergence,
     "binary_cross_entropy": _launch_binary,
     "binary_cross_entropy_with_logits": _launch_binary,
 }

@@ -69,7 +69,9 @@ def pieces(
 
 def _row_bytes(kind: Kind) -> int:
     """Of a row on its way in or out, whichever is more."""
-    factors = sum(name != "ignored" for name in Rows._fields) * torch.float64.itemsize
-    elements = kind.dtype.itemsize + (0 if kind.target_dtype is None else kind.target_dtype.itemsize)
+    factors = sum(name not in ("ignored", "named_classes") for name in Rows._fields) * torch.float64.itemsize
+    of_target = 0 if kind.target_dtype is None else kind.target_width * kind.target_dtype.itemsize
+    named = 0 if kind.divergence is None else (kind.divergence.named_count or 0) * torch.int64.itemsize
     results = RowResults.allocate(kind._replace(device=META), Size((1, kind.class_count)), 1)
-    return max(kind.class_count * elements + factors, sum(x.nbytes for x in results if x is not None))
+    read = kind.class_count * kind.dtype.itemsize + of_target + named + factors
+    return max(read, sum(x.nbytes for x in results if x is not None))

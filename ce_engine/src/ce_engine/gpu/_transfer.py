@@ -32,7 +32,8 @@ class Transfer:
         self._numbers = columns([part.rows for part in parts], counts) | shared_numbers(kind)
         like = {"x": torch.empty(shape, dtype=kind.dtype, device=META)}
         if kind.target_dtype is not None:
-            like["target"] = torch.empty(shape, dtype=kind.target_dtype, device=META)
+            of_target = (self.row_count, kind.target_width)
+            like["target"] = torch.empty(of_target, dtype=kind.target_dtype, device=META)
         self.inputs = Packing.of(like | self._numbers)
         results = _unwritten(kind, shape)
         self.outputs = Packing.of({name: x for name in RESULTS if (x := getattr(results, name)) is not None})
@@ -50,7 +51,7 @@ class Transfer:
         for part, rows in self._located():
             views["x"][rows].view(part.x.shape).copy_(part.x)
             if part.target is not None:
-                views["target"][rows].view(part.x.shape).copy_(part.target)
+                views["target"][rows].view(part.target.shape).copy_(part.target)
 
     def launch(self, inputs: Tensor, outputs: Tensor) -> None:
         """Reads and writes bytes of the device."""
