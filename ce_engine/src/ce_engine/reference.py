@@ -5,6 +5,7 @@ function returns with ``grad=True``.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -61,18 +62,38 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: Tensor | None = None,  # as the loss with reduction none
+    divisor: float | None = None,
+    top_k: int = 0,
     grad_output: Tensor | None = None,  # as the loss
 ) -> LossResult:
     states = [_HiddenState(x, head) for x in _numbers(input).reshape(-1, head.width)]
     logits = torch.stack([state.logits for state in states])
     flat = target.reshape(len(states), *target.shape[input.dim() - 1 :])
-    by_row = [None if x is None else x.reshape(-1) if x.dim() else x for x in (sample_weight, grad_output)]
-    by_row = [x[None] if x is not None and not x.dim() and reduction == "none" else x for x in by_row]
-    of_logits = cross_entropy(logits, flat, weight, ignore_index, reduction, label_smoothing, *by_row)
+    given = {"sample_weight": sample_weight, "grad_output": grad_output}
+    by_row = {name: None if x is None else x.expand(x.shape or flat.shape[:1]).reshape(-1) for name, x in given.items()}
+    if reduction != "none":
+        by_row["grad_output"] = grad_output
+    of_logits = cross_entropy(
+        logits,
+        flat,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        z_loss,
+        divisor=divisor,
+        top_k=top_k,
+        **by_row,
+    )
     grads = [state.grad(of_row) for state, of_row in zip(states, present(of_logits.grad), strict=True)]
-    loss = of_logits.loss.reshape(input.shape[:-1]) if reduction == "none" else of_logits.loss
-    return replace(of_logits, loss=loss, grad=torch.stack(grads).reshape(input.shape))
+    shaped: dict[str, Any] = {
+        name: x.reshape(*input.shape[:-1], *x.shape[1:])
+        for name, x in vars(of_logits).items()
+        if isinstance(x, Tensor) and x.dim() and name != "grad"
+    }
+    return replace(of_logits, **shaped, grad=torch.stack(grads).reshape(input.shape))
 
 
 class _HiddenState:

@@ -59,11 +59,17 @@ class Gate:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("rows", [1, TILE, TILE + 1, 10 * TILE, 10 * TILE + 3])
 def test_parts_have_the_bits_of_the_whole(head, rows, workers):
-    options: dict[str, Any] = {"outputs": ("lse", "predictions", "probabilities"), "reduction": "none"}
+    options: dict[str, Any] = {
+        "outputs": ("lse", "predictions", "probabilities", "target_ranks", "target_log_probabilities"),
+        "reduction": "none",
+        "z_loss": 0.01,
+        "top_k": 2,
+    }
     with Engine(workers=workers, torch_threads=1) as engine:
         result = engine.submit(hidden(head, rows, **options)).result(20)
     truth = alone(hidden(head, rows, **options))
-    for name in ("loss", "grad", "lse", "predictions", "probabilities", "loss_sum", "correct_count"):
+    tops = "top_classes", "top_log_probabilities", "z_loss_sum"
+    for name in (*options["outputs"], *tops, "loss", "grad", "loss_sum", "correct_count"):
         assert bits(getattr(result, name)) == bits(getattr(truth, name))
 
 

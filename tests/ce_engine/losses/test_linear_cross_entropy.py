@@ -157,6 +157,30 @@ def test_gradient_is_that_of_the_loss():
     assert torch.autograd.gradcheck(Loss.apply, random(6, 5).requires_grad_())
 
 
+@pytest.mark.parametrize("kind", ["classes", "smoothed", "probabilities"])
+@pytest.mark.parametrize("layer", [{}, {"norm": "rms", "softcap": 3.0, "temperature": 1.7}])
+def test_z_loss_divisor_and_places_agree_with_the_twin(layer, kind):
+    head, x, target = Layer(**layer).head(), random(3, 7, WIDTH), classes(3, 7)
+    target[1, 2] = -100
+    options: dict[str, Any] = {"z_loss": 0.01, "divisor": 5.0, "top_k": 3, "weight": random(CLASSES).abs()}
+    options["sample_weight"] = random(3, 7).abs()
+    outputs: tuple[str, ...] = ("target_log_probabilities", "target_ranks", "probabilities")
+    if kind == "smoothed":
+        options["label_smoothing"] = 0.2
+    if kind == "probabilities":
+        target, outputs = random(3, 7, CLASSES).softmax(-1), ("probabilities",)
+    ours = ce_engine.linear_cross_entropy(x, head, target, grad=True, outputs=outputs, **options)
+    twin = reference.linear_cross_entropy(x, head, target, **options)
+    assert_close(ours, twin.loss, twin.grad, 1e-12)
+    assert ours.z_loss_sum == pytest.approx(present(twin.z_loss_sum), rel=1e-12)
+    assert torch.equal(present(ours.top_classes), present(twin.top_classes))
+    torch.testing.assert_close(ours.top_log_probabilities, twin.top_log_probabilities, rtol=1e-12, atol=1e-12)
+    if kind != "probabilities":
+        assert torch.equal(present(ours.target_ranks), present(twin.target_ranks))
+        places = ours.target_log_probabilities, twin.target_log_probabilities
+        torch.testing.assert_close(*places, rtol=1e-12, atol=1e-12)
+
+
 def test_outputs_are_those_of_the_logits():
     layer, x, target = Layer(softcap=3.0), random(2, 9, WIDTH), classes(2, 9)
     outputs = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
@@ -318,6 +342,8 @@ WRONG = [
     ({"target": random(2, 5)}, r"target: expected probabilities of shape \(2, 70\), or class indices of \(2,\)"),
     ({"target": torch.tensor([1, CLASSES])}, r"target: expected classes in \[0, 70\) .* got 70 at row 1"),
     ({"weight": random(5)}, r"weight: expected shape \(70,\), one number a class, got \(5,\)"),
+    ({"z_loss": -1.0}, "z_loss: expected a finite number of at least 0, got -1.0"),
+    ({"top_k": CLASSES + 1}, "top_k: expected at most the number of classes, 70, got 71"),
     ({"label_smoothing": 2.0}, r"label_smoothing: expected a number in \[0, 1\], got 2.0"),
     ({"sample_weight": random(3)}, r"sample_weight: expected the loss's shape \(2,\), got \(3,\)"),
 ]

@@ -22,6 +22,7 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     **common: Unpack[Common],
 ) -> Slab:
     """Softmax cross-entropy of the logits that a head makes of hidden states, without ever holding all logits.
@@ -39,6 +40,7 @@ def linear_cross_entropy(
         ignore_index: As in `cross_entropy`.
         reduction: As in `cross_entropy`.
         label_smoothing: As in `cross_entropy`.
+        z_loss: As in `cross_entropy`.
         **common: See `Common`.
 
     Raises:
@@ -48,7 +50,7 @@ def linear_cross_entropy(
         _check(input, head, target)
     logits = _stand_in(input, head)
     of_logits = target.movedim(-1, 1) if target.dtype.is_floating_point and target.dim() > 2 else target
-    planned = cross_entropy(logits, of_logits, weight, ignore_index, reduction, label_smoothing, **common)
+    planned = cross_entropy(logits, of_logits, weight, ignore_index, reduction, label_smoothing, z_loss, **common)
     kind = planned.kind._replace(loss="linear_cross_entropy", head=head)
     distribution = None if planned.target is None else target.detach()
     return replace(planned, kind=kind, input=input.detach(), target=distribution)

@@ -11,6 +11,7 @@ from ce_engine._libraries import library
 from ce_engine._memory import scratch
 from ce_engine._rows import Block, blocks
 from ce_engine.cpu._native_softmax import softmax_launch
+from ce_engine.cpu._places import hide_ignored
 from ce_engine.cpu._softmax import SoftmaxKernel
 
 
@@ -63,8 +64,7 @@ def _by_operators(
 ) -> None:
     grad = None if out.grad is None else scratch.like(x, kind.dtype, "logits_grad")
     SoftmaxKernel(kind, x, target, rows)(out._replace(grad=grad))
-    if out.correct is not None and rows.ignored is not None:
-        out.correct.logical_and_(~rows.ignored)
+    hide_ignored(out, rows.ignored)
     if grad is not None and softcap_inverse:
         grad.mul_(x.mul_(softcap_inverse).square_().neg_().add_(1))
     if grad is not None:
