@@ -131,6 +131,14 @@ def test_weight_is_packed_twice_up_to_whole_panels():
     assert PackedWeight(weight_of(PANEL + 1, 2 * PANEL)).nbytes == 2 * (2 * PANEL * 2 * PANEL + (PANEL + 2) * 2 * PANEL)
 
 
+@needs_instructions
+@pytest.mark.parametrize(("classes", "width"), [(1, 1), (PANEL, 64), (2 * PANEL + 5, 33)])
+def test_weight_can_be_unpacked(classes, width):
+    weight = weight_of(classes, width)
+    assert torch.equal(PackedWeight(weight).unpacked(), weight)
+    assert torch.equal(PackedWeight(weight.t().contiguous().t()).unpacked(), weight)
+
+
 @pytest.mark.parametrize("name", [None, *(name for name in _libraries.runnable() if name != "avx512")])
 def test_other_libraries_have_no_products(name):
     with _libraries.using(name):

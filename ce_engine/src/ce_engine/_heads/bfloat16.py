@@ -44,6 +44,10 @@ class PackedWeight:
         """Bytes of memory that it takes, about those of the weight in float32."""
         return self._logits.nbytes + self._back.nbytes
 
+    def unpacked(self) -> Tensor:
+        """The weight, (V, H), in new memory."""
+        return self._logits.unpacked()
+
     def logits(self, x: Tensor, out: Tensor, parts: int = ALL_PARTS) -> Tensor:
         """``x @ weight.t()``.
 
@@ -83,6 +87,10 @@ class _Matrix:
     @property
     def nbytes(self) -> int:
         return self._packed.nbytes
+
+    def unpacked(self) -> Tensor:
+        rows = self._packed.transpose(1, 2).reshape(-1, 2 * self._packed.shape[1])
+        return rows[: self._columns, : self._depth].contiguous()
 
     def product(self, x: Tensor, out: Tensor, parts: int) -> Tensor:
         operand = self._operand(x.contiguous().resolve_neg(), parts)
