@@ -32,10 +32,9 @@ from losswire_server.memory.regions import Regions, supported
 from losswire_server.metrics.calls import PackMetrics
 from losswire_server.metrics.devices import show_device
 from losswire_server.metrics.evaluations import EvaluationMetrics
-from losswire_server.metrics.heads import HeadMetrics
 from losswire_server.metrics.launches import LaunchMetrics
 from losswire_server.metrics.limits import show_limits
-from losswire_server.metrics.resources import Use, show_build, show_memory
+from losswire_server.metrics.resources import HeadMetrics, Use, show_build, show_memory
 from losswire_server.metrics.runs import RunMetrics
 from losswire_server.metrics.scrapes import Scrapes
 from losswire_server.metrics.series.losses import LossMetrics

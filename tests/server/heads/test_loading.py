@@ -53,7 +53,7 @@ def test_plain_file_has_the_digest_of_its_content(tmp_path, dtype):
     save_file(of_file, tmp_path / "small.safetensors", numbers)
     loaded = heads()
     load_into(loaded, tmp_path)
-    (held,) = loaded.list()
+    (held,) = loaded.held()
     assert held.digest == digest(message)
     assert (held.aliases, held.permanent) == (("small",), True)
     head = loaded.use("small", "head")
@@ -65,7 +65,7 @@ def test_checkpoint_of_its_own_folder_is_loaded(tmp_path):
     folder = save_checkpoint(tmp_path / "llama-3")
     loaded = heads()
     load_into(loaded, folder)
-    assert [held.aliases for held in loaded.list()] == [("llama-3",)]
+    assert [held.aliases for held in loaded.held()] == [("llama-3",)]
 
 
 def test_checkpoints_and_files_are_loaded_by_name(tmp_path):
@@ -76,7 +76,7 @@ def test_checkpoints_and_files_are_loaded_by_name(tmp_path):
     (tmp_path / "lost+found").mkdir()
     loaded = heads()
     load_into(loaded, tmp_path)
-    assert sorted(held.aliases for held in loaded.list()) == [("llama",), ("plain",)]
+    assert sorted(held.aliases for held in loaded.held()) == [("llama",), ("plain",)]
 
 
 def test_same_head_of_two_files_has_two_names(tmp_path):
@@ -84,7 +84,7 @@ def test_same_head_of_two_files_has_two_names(tmp_path):
         save_file({"weight": WEIGHT}, tmp_path / f"{name}.safetensors")
     loaded = heads()
     load_into(loaded, tmp_path)
-    assert [held.aliases for held in loaded.list()] == [("a", "b")]
+    assert [held.aliases for held in loaded.held()] == [("a", "b")]
 
 
 def test_untied_checkpoint_has_its_output_layer(tmp_path):

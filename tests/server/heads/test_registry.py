@@ -21,7 +21,7 @@ def make(heads=10, *, of_bytes=None, **told):
 
 
 def digests(heads):
-    return {held.digest for held in heads.list()}
+    return {held.digest for held in heads.held()}
 
 
 def test_head_is_used_by_digest_and_alias():
@@ -161,7 +161,7 @@ def test_evicted_head_takes_its_aliases_along():
     heads = make(1)
     heads.set_alias("a", add(heads, 0).digest)
     heads.set_alias("a", add(heads, 1).digest)
-    assert heads.find("a") == heads.list()[0]
+    assert heads.find("a") == heads.held()[0]
 
 
 def test_deleted_head_counts_until_it_is_unused():
@@ -216,7 +216,7 @@ def test_threads_use_while_others_make_room():
             except HeadNotFoundError:
                 with suppress(HeadQuotaError):  # others may use four at this moment
                     add(heads, seed)
-            assert heads.nbytes <= most
+            assert sum(held.nbytes for held in heads.held()) <= most
             assert heads.count <= 4
         return found
 

@@ -47,7 +47,7 @@ def test_parts_of_any_size_make_the_head(size, dtype):
     upload.finish(held)
     uploads.end(key)
     uploads.leave(key)
-    (found,) = held.list()
+    (found,) = held.held()
     assert (found.digest, len(uploads)) == (digest(message), 0)
     head = held.use(found.digest, "f")
     assert (head.class_count, head.width, head.dtype) == (5, 3, dtype)

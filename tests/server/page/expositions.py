@@ -22,7 +22,7 @@ PROCESS = (  # which prometheus-client names
     Metric("process_open_fds", "gauge", "descriptors", "Files."),
     Metric("process_max_fds", "gauge", "descriptors", "Most files."),
 )
-MOST = 400  # of the combinations of a metric's labels
+MOST = 800  # of the combinations of a metric's labels
 
 
 def exposition(turns: int) -> str:

@@ -19,6 +19,7 @@ NOT_IN_THE_TERMINAL = {  # 80 columns hold no more
     *("bytes", "messages", "error_ratio", "codes", "refused", "pack_codes", "connections_ended"),
     *("use_of_limits", "queue_use", "leases", "mean_latency", "device_memory", "device_utilization"),
     *("run_entries", "run_commit_seconds", "run_commit_entries", "run_store_failures"),
+    *("heads", "head_bytes", "head_registrations", "head_evictions", "head_misses"),
     *("unauthenticated", "failed_reloads", "perplexity", "ignored_rows", "series_in_use"),
 }
 

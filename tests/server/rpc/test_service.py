@@ -185,7 +185,7 @@ def test_batching_is_told():
 
 def test_health_is_serving(channel):
     health: Any = health_pb2_grpc.HealthStub(channel)
-    for service in ("", "losswire.v1.LossService", "losswire.v1.RunService"):
+    for service in ("", "losswire.v1.LossService", "losswire.v1.RunService", "losswire.v1.HeadService"):
         status = health.Check(health_pb2.HealthCheckRequest(service=service)).status
         assert status == health_pb2.HealthCheckResponse.SERVING
 
@@ -199,6 +199,7 @@ def test_reflection_lists_the_services(channel):
         "grpc.reflection.v1alpha.ServerReflection",
         "losswire.v1.LossService",
         "losswire.v1.RunService",
+        "losswire.v1.HeadService",
     }
 
 

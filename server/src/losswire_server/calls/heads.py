@@ -42,7 +42,7 @@ class HeadCalls:
     async def list_heads(self, _: v1.ListHeadsRequest, caller: Caller) -> v1.ListHeadsResponse:
         """The heads that the caller may name, by the names that it may use."""
         permits = caller.permission.permits_head
-        held = [each for each in self.heads("ListHeads").list() if any(map(permits, (each.digest, *each.aliases)))]
+        held = [each for each in self.heads("ListHeads").held() if any(map(permits, (each.digest, *each.aliases)))]
         return v1.ListHeadsResponse(heads=[head_message(each, caller) for each in held])
 
     async def set_alias(self, request: v1.SetHeadAliasRequest, caller: Caller) -> v1.SetHeadAliasResponse:

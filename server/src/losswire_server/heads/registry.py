@@ -83,7 +83,7 @@ class Heads:
             entry = self._find(name)
             return None if entry is None else entry.held()
 
-    def list(self) -> list[Held]:
+    def held(self) -> list[Held]:
         """All heads, in the order of their digests."""
         with self._lock:
             return [self._entries[digest].held() for digest in sorted(self._entries)]
@@ -198,6 +198,15 @@ class Heads:
 
     def _make_room(self, nbytes: int) -> None:
         """Lets heads go until so many bytes are free, but none if that would not be enough."""
+        leaving = self._leaving_for(nbytes)
+        if leaving is None:
+            raise self._too_much(nbytes)
+        for entry in leaving:
+            self._remove(entry)
+            self._observer.evicted()
+
+    def _leaving_for(self, nbytes: int) -> list[Entry] | None:
+        """The heads that would make room; None if they are too few. An error that is raised here would keep them."""
         missing_bytes = self._nbytes() + nbytes - self.max_bytes
         missing_places = len(self._entries) + len(self._places) + 1 - self.max_heads
         leaving: list[Entry] = []
@@ -208,11 +217,7 @@ class Heads:
                 leaving.append(entry)
                 missing_bytes -= entry.nbytes
                 missing_places -= 1
-        if missing_bytes > 0 or missing_places > 0:
-            raise self._too_much(nbytes)
-        for entry in leaving:
-            self._remove(entry)
-            self._observer.evicted()
+        return None if missing_bytes > 0 or missing_places > 0 else leaving
 
     def _too_much(self, nbytes: int) -> HeadQuotaError:
         if nbytes > self.max_bytes:

@@ -1,4 +1,4 @@
-"""Metrics of the server's process, versions and memory."""
+"""Metrics of the server's process, versions, memory and heads."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
-from losswire_server.metrics.instruments import gauge, info
+from losswire_server.heads.observer import Outcome
+from losswire_server.heads.registry import Heads
+from losswire_server.metrics.instruments import by_value, counter, gauge, info
 
 
 def process_registry() -> CollectorRegistry:
@@ -49,3 +51,34 @@ def show_memory(registry: CollectorRegistry, use: Use) -> None:
     gauge(registry, "losswire_shared_memory_bytes").set_function(use.leased_bytes)
     gauge(registry, "losswire_shared_memory_leases").set_function(use.leases)
     gauge(registry, "losswire_shared_memory_limit_bytes").set(use.lease_limit)
+
+
+class HeadMetrics:
+    """Counts what happens to heads. May be used from any thread. It is an `Observer` of them.
+
+    Args:
+        registry: Gets the metrics.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "losswire_head_registrations_total"
+        self._registrations = by_value(counter(registry, name), name)
+        self._evictions = counter(registry, "losswire_head_evictions_total")
+        self._misses = counter(registry, "losswire_head_misses_total")
+        self._gauges = [gauge(registry, f"losswire_{name}") for name in ("heads", "head_bytes", "head_limit_bytes")]
+
+    def show(self, heads: Heads) -> None:
+        """Shows what is held, at each scrape."""
+        count, nbytes, limit = self._gauges
+        count.set_function(lambda: heads.count)
+        nbytes.set_function(lambda: heads.nbytes)
+        limit.set(heads.max_bytes)
+
+    def came(self, outcome: Outcome) -> None:
+        self._registrations[outcome].inc()
+
+    def evicted(self) -> None:
+        self._evictions.inc()
+
+    def missed(self) -> None:
+        self._misses.inc()
