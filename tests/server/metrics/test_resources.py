@@ -1,10 +1,14 @@
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from losswire_server import __version__
-from losswire_server.metrics.resources import Use, process_registry, show_build, show_memory
+from losswire_server.heads.errors import HeadNotFoundError
+from losswire_server.heads.registry import Heads
+from losswire_server.metrics.resources import HeadMetrics, Use, process_registry, show_build, show_memory
 from tests.present import present
+from tests.server.heads.making import add
 
 
 def test_memory_is_read_when_scraped():
@@ -14,6 +18,26 @@ def test_memory_is_read_when_scraped():
     names = ("inflight_bytes", "inflight_limit_bytes", "shared_memory_bytes", "shared_memory_leases")
     assert [registry.get_sample_value(f"losswire_{name}") for name in names] == [7, 10, 9, 2]
     assert registry.get_sample_value("losswire_shared_memory_limit_bytes") == 20
+
+
+def test_heads_are_counted():
+    registry = CollectorRegistry()
+    metrics = HeadMetrics(registry)
+    heads = Heads(10**6, 1, metrics)
+    metrics.show(heads)
+    for seed in range(2):
+        add(heads, seed)
+    with pytest.raises(HeadNotFoundError):
+        heads.use("gone", "f")
+    metrics.came("mismatch")
+    names = ("heads", "head_bytes", "head_limit_bytes", "head_evictions_total", "head_misses_total")
+    values = [registry.get_sample_value(f"losswire_{name}") for name in names]
+    assert values == [1, heads.nbytes, 10**6, 1, 1]
+    outcomes = {
+        outcome: registry.get_sample_value("losswire_head_registrations_total", {"outcome": outcome})
+        for outcome in ("registered", "known", "quota", "mismatch")
+    }
+    assert outcomes == {"registered": 0, "known": 0, "quota": 0, "mismatch": 1}
 
 
 def test_build_tells_versions_and_device():

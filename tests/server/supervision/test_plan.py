@@ -23,11 +23,14 @@ def test_only_several_processes_need_a_supervisor(settings, needed):
 
 
 def test_parts_add_up_to_the_whole():
-    whole = Settings(processes=3, max_inflight_bytes=900 * MIB, max_queue_rows=1000, access_log_per_second=10)
+    whole = Settings(
+        processes=3, max_inflight_bytes=900 * MIB, max_queue_rows=1000, access_log_per_second=10, head_bytes=9
+    )
     parts = plan(whole, no_devices)
     assert len(parts) == 3
     assert {part.max_inflight_bytes for part in parts} == {300 * MIB}
     assert {part.lookahead_bytes for part in parts} == {300 * MIB // 128}
+    assert {part.head_bytes for part in parts} == {3}
     assert {part.shared_memory_bytes for part in parts} == {whole.shared_memory_bytes // 3}
     assert {(part.max_queue_rows, part.access_log_per_second, part.processes) for part in parts} == {(333, 4, 1)}
     assert {part.max_message_bytes for part in parts} == {whole.max_message_bytes}

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliImplicitFlag
 
-from losswire_server.settings.types import MEMORY_BYTES, Group, Whole, WithinMemory
+from losswire_server.settings.types import Group, Whole, WithinMemory, usable_bytes
 
 MEMORY_PARTS = 4
 RESUME_SECONDS = 300.0  # for which an upload that broke is kept
@@ -19,7 +19,7 @@ class HeldHeads(Group):
     aliases."""
 
     head_bytes: WithinMemory | None = Field(None, ge=0)
-    """The most memory that all heads take, and those on their way; unset, a quarter of the memory of this machine."""
+    """The most memory that all heads take, and those on their way; unset, a quarter of the machine's or container's."""
 
     max_heads: Whole = Field(64, ge=1, le=10_000)
     """The most heads. Those that were used the longest ago make room for new ones, but none in use, and none of those
@@ -31,7 +31,7 @@ class HeldHeads(Group):
     @property
     def most_head_bytes(self) -> int:
         """The most memory that all heads take."""
-        return MEMORY_BYTES // MEMORY_PARTS if self.head_bytes is None else self.head_bytes
+        return usable_bytes() // MEMORY_PARTS if self.head_bytes is None else self.head_bytes
 
     @property
     def holds_heads(self) -> bool:

@@ -1,6 +1,7 @@
 """The types of settings, and what this machine has of what they ask for."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 MIB = 2**20
 CORES = os.cpu_count() or 1
 MEMORY_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+LIMIT_OF_CGROUP = Path("/sys/fs/cgroup/memory.max")  # as a container sees its own
 THREADS_A_CORE = 16  # more gain nothing, and the operating system refuses far more
 MOST_THREADS = THREADS_A_CORE * CORES
 PROCESSES_A_CORE = 4  # more only take memory from each other
@@ -20,6 +22,15 @@ class Group(BaseModel):
     """Some of the settings. The text below a field is what ``--help`` says of it."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+def usable_bytes() -> int:
+    """The memory of this machine, or that of this process's container if it has less."""
+    try:
+        told = LIMIT_OF_CGROUP.read_text().strip()
+    except OSError:
+        return MEMORY_BYTES
+    return min(MEMORY_BYTES, int(told)) if told.isdecimal() else MEMORY_BYTES
 
 
 def no_bool(value: object) -> object:
