@@ -120,7 +120,7 @@ class Backend:
             self._leases,
             told,
         )
-        self._run_calls = RunCalls(self._runs)
+        self._run_calls = RunCalls(self._runs, heads)
         self.run_service = RunService(self._run_calls)
         self._heads_folder = settings.heads
 

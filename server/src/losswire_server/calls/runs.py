@@ -10,6 +10,8 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.runs import check_key, check_name, check_new_run, spec_difference
 from losswire_server.calls.evaluation import Caller
+from losswire_server.heads.absent import NO_HEADS, UsesHeads
+from losswire_server.requests.heads.named import name_by_digests
 from losswire_server.requests.runs.messages import key_messages, new_run, run_message
 from losswire_server.runs.absent import not_served
 from losswire_server.runs.errors import RunExistsError, RunNotFoundError
@@ -29,10 +31,12 @@ class RunCalls:
 
     Args:
         store: Where runs are kept; None if they are not.
+        heads: Those of the server, which runs name by digest.
     """
 
-    def __init__(self, store: "Runs | None") -> None:
+    def __init__(self, store: "Runs | None", heads: UsesHeads = NO_HEADS) -> None:
         self._kept = store
+        self._heads = heads
         self._ending = asyncio.Event()
 
     def end(self) -> None:
@@ -52,10 +56,13 @@ class RunCalls:
             FieldError: See `check_new_run`.
             RunExistsError: The run of this name is another.
             RunQuotaError: There are too many.
+            HeadNotFoundError: No head has an alias. A head that is named by its digest need not be held here.
             Exception: Of every call here: `NotPermittedError`, and those of the store.
         """
         check_new_run(request)
         caller.permission.check_run(request.name)
+        caller.permission.check_heads(request.spec)
+        name_by_digests(request.spec, self._heads)
         record, created = await self._create(request)
         return v1.CreateRunResponse(run=await _message(record), created=created)
 

@@ -47,6 +47,8 @@ class Unary:
         asked = self._known.read(data)
         permission.check(asked.labels.loss, asked.labels.series)
         permission.check_run(asked.run)
+        for field, name in asked.heads.items():
+            permission.check_head(name, field)
         return _Work(asked, len(data))
 
 

@@ -68,7 +68,10 @@ def element_count_of(request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) ->
 
 def elements_of_slab(slab: ce_engine.Slab) -> int:
     """As `element_count_of`, for a slab."""
-    return _element_count(slab.input.numel(), slab.kind.head)
+    elements, divergence = _element_count(slab.input.numel(), slab.kind.head), slab.kind.divergence
+    if divergence is None or slab.target is None:
+        return elements
+    return elements + _element_count(slab.target.numel(), divergence.target_head)
 
 
 def _element_count(size: int, head: ce_engine.Head | None) -> int:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.fields import tensors_in
+from losswire.fields import field_of, tensors_in
 from losswire.losses import heads_of, loss_of
 from losswire.parsing import parse
 from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
@@ -42,6 +42,7 @@ class Asked(NamedTuple):
         targets: How many elements the target has.
         shared_bytes: Of its tensors that lie in shared memory.
         run: The name of its run; empty if it is in none.
+        heads: The names of its heads, by the paths of the fields that name them.
         plan: Plans it, once. Reserves what it takes. Returns the slab, a function that turns the slab's result into the
             answer, and its place in a run.
     """
@@ -51,6 +52,7 @@ class Asked(NamedTuple):
     targets: int
     shared_bytes: int
     run: str
+    heads: Mapping[str, str]
     plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond, Keyed | None]]
 
 
@@ -89,7 +91,8 @@ class KnownRequests:
             request = parse(v1.EvaluateRequest, data)
         counts = element_count_of(request, self._heads), element_count(request.target)
         plan = partial(self._plan_anew, [(request, payloads)], form)
-        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, plan)
+        heads = {field_of(argument, request.spec): name for argument, name in heads_of(request.spec).items()}
+        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, heads, plan)
 
     def _plan_anew(
         self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
@@ -155,7 +158,7 @@ class _Form(NamedTuple):
     def asked(self, apart: Apart) -> Asked:
         run = "" if apart.run_key is None else apart.run_key.run
         plan = partial(self._plan, apart.elements, apart.run_key)
-        return Asked(self.labels, self.elements, self.targets, 0, run, plan)
+        return Asked(self.labels, self.elements, self.targets, 0, run, {}, plan)
 
     def _plan(
         self, elements: Mapping[str, bytes], run_key: v1.RunKey | None, reserve: Reserve

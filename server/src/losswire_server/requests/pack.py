@@ -138,6 +138,7 @@ class Pack:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
             self._permission.check(loss_of(message.spec), message.series)
             self._permission.check_run(message.run_key.run)
+            self._permission.check_heads(message.spec)
             slab, respond = plan_request(message, self._regions, payloads, self._reserve, self._heads)
             keyed = Keyed.of(message, payloads)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either

@@ -4,6 +4,9 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from losswire import v1
+from losswire.fields import field_of
+from losswire.losses import heads_of
 from losswire_server.errors import NotPermittedError
 from losswire_server.text import one_line
 
@@ -68,6 +71,15 @@ class Permission(NamedTuple):
             allowed = ", ".join(self.heads or ()) or "none"
             came = one_line(head, MOST_SHOWN)
             raise NotPermittedError(f"{field}: expected a head that this caller may use, {allowed}; got {came}")
+
+    def check_heads(self, spec: v1.LossSpec) -> None:
+        """Checks the names of the heads of a loss.
+
+        Raises:
+            NotPermittedError: This caller may not use one of them.
+        """
+        for argument, name in heads_of(spec).items():
+            self.check_head(name, field_of(argument, spec))
 
     def check_registers_heads(self) -> None:
         """Checks whether the caller may register, name and delete heads.

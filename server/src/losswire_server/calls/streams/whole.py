@@ -151,6 +151,7 @@ class Whole:
         self._header = header
         self._permission.check(loss_of(header.spec), header.series)
         self._permission.check_run(header.run_key.run)
+        self._permission.check_heads(header.spec)
         if leaves_input_open(header):
             checked = StreamHeader.of(header, self._heads)
             self._check_row(checked.row_bytes)

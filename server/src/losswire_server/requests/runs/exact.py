@@ -10,6 +10,7 @@ import ce_engine
 from losswire import v1
 from losswire.exact_sum import ExactSum
 from losswire.exact_sums import ExactSums, merged
+from losswire.sketch import Sketch
 
 Exactness = Literal["", "sums", "by_class"]
 
@@ -61,19 +62,21 @@ class Exact(NamedTuple):
 def adding(slab: ce_engine.Slab, wanted: Exactness) -> Callable[[ce_engine.RowResults], Exact]:
     """What adds up the rows of a slab whose result is `RowResults`. It does not hold the slab."""
     classes = slab.row_classes if wanted == "by_class" else None
-    return partial(_added, slab.reduction, slab.rows.ignored, classes)
+    return partial(_added, slab.reduction, slab.rows.ignored, classes, slab.has_sketch)
 
 
 def _added(
     reduction: ce_engine.Reduction,
     ignored: Tensor | None,
     classes: Callable[[], Tensor] | None,
+    has_sketch: bool,
     results: ce_engine.RowResults,
 ) -> Exact:
-    losses, correct, by_class = results.losses, results.correct, None
+    losses, correct, changes, by_class = results.losses, results.correct, results.changes, None
     if classes is not None:
-        by_class = ce_engine.exact_sums_by_class(losses, reduction, classes(), ignored, correct)
-    return Exact.from_engine(ce_engine.exact_sums(losses, reduction, correct), by_class)
+        rows = classes(), ignored, correct, changes
+        by_class = ce_engine.exact_sums_by_class(losses, reduction, *rows, sketch=has_sketch)
+    return Exact.from_engine(ce_engine.exact_sums(losses, reduction, correct, changes, sketch=has_sketch), by_class)
 
 
 def _sums(sums: ce_engine.ExactSums) -> ExactSums:
@@ -86,6 +89,9 @@ def _sums(sums: ce_engine.ExactSums) -> ExactSums:
         row_count=sums.row_count,
         ignored_count=sums.ignored_count,
         correct_count=sums.correct_count,
+        change=None if sums.change is None else _sum(sums.change),
+        change_squared=None if sums.change_squared is None else _sum(sums.change_squared),
+        sketch=None if sums.sketch is None else Sketch(sums.sketch.bins, sums.sketch.counts, sums.sketch.zero_count),
     )
 
 
