@@ -32,7 +32,8 @@ TypeError too. An error that the iterable of a `map` raises keeps its type. A mi
 from importlib.metadata import version
 
 from losswire.exact_sum import ExactSum
-from losswire.exact_sums import ExactSums, Statistics
+from losswire.exact_sums import ExactSums, MeanChange, Statistics
+from losswire.sketch import Sketch
 from losswire_client._async_client import AsyncClient
 from losswire_client._capabilities import CallerLimits, Capabilities, HeadLimits, RunLimits
 from losswire_client._client import Client
@@ -81,6 +82,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "LosswireError",
+    "MeanChange",
     "Norm",
     "NotFoundError",
     "NotServedError",
@@ -96,6 +98,7 @@ __all__ = [
     "RunProgress",
     "RunResult",
     "RunTotals",
+    "Sketch",
     "Statistics",
     "UnauthenticatedError",
     "UnavailableError",

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from losswire import v1
-from losswire.exact_sums import ExactSums, Statistics
+from losswire.exact_sums import ExactSums, MeanChange, Statistics
 from losswire.losses import loss_of
 from losswire_client._runs.texts import progress_text, result_text
 from losswire_client._transports.answers import understood
@@ -53,6 +53,15 @@ class RunTotals:
     @property
     def accuracy(self) -> float | None:
         return self.statistics.accuracy
+
+    @property
+    def mean_change(self) -> MeanChange | None:
+        """Of a divergence, how labels' log-probabilities change; None unless all rows have labels."""
+        return self.sums.mean_change
+
+    def quantile(self, part: float) -> float | None:
+        """Of a divergence, the loss that this part of the rows is below, to 1 %; None of another loss."""
+        return self.sums.quantile(part)
 
     @property
     def row_count(self) -> int:

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from losswire_client._runs.results import RunProgress, RunResult, RunTotals
 
 MOST_SLICES = 20  # lines
+QUANTILES = (0.5, 0.9, 0.99)
 
 
 def progress_text(run: "RunProgress") -> str:
@@ -18,12 +19,24 @@ def result_text(run: "RunResult") -> str:
     lines = [
         f"{run.name} ({run.loss}), {state}",
         f"  mean        {_mean(run)}",
-        f"  perplexity  {run.perplexity:.6g}",
+        *_of_divergence(run),
+        *([f"  perplexity  {run.perplexity:.6g}"] if run.sums.sketch is None else ()),
         *([f"  accuracy    {run.accuracy:.6g}"] if run.accuracy is not None else ()),
         f"  rows        {run.row_count}, {run.ignored_count} ignored, {run.nonfinite_count} not finite",
         f"  keys        {_keys(run).removesuffix(' keys')}",
     ]
     return "\n".join(lines + _slices(run))
+
+
+def _of_divergence(run: "RunResult") -> list[str]:
+    lines = []
+    if run.sums.sketch is not None:
+        shown = (f"{part:.0%} {run.quantile(part):.6g}" for part in QUANTILES)
+        lines.append(f"  quantiles   {', '.join(shown)}")
+    if run.mean_change is not None:
+        mean, error = run.mean_change
+        lines.append(f"  change      {mean:.6g}, standard error {error:.2g}")
+    return lines
 
 
 def _slices(run: "RunResult") -> list[str]:

@@ -25,9 +25,7 @@ class _Made(NamedTuple):
     head: Head
 
 
-_made: MutableMapping[Tensor, _Made] = (
-    WeakIdKeyDictionary()
-)  # by weights, since digests take long
+_made: MutableMapping[Tensor, _Made] = WeakIdKeyDictionary()  # by weights, since digests take long
 
 
 def to_head(argument: str, value: object) -> Head | str:
