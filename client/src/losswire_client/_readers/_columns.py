@@ -82,6 +82,10 @@ class ArrayFile(ABC):
         """Whether the rows are lists of lists, which may differ in length."""
         return False
 
+    def has_lists(self, name: str) -> bool:  # noqa: ARG002 - tables need it
+        """Whether the rows are lists of numbers, which may differ in length."""
+        return False
+
     def sequences(self, name: str) -> SequenceColumn:
         """The column's rows as sequences."""
         return EvenSequences(name, self.column(name))

@@ -13,6 +13,7 @@ INDEX = ".safetensors.index.json"
 EMPTY, TEXT, UNKNOWN = "empty", "text", "of no known format"
 NPY, ZIP, SAFETENSORS, PARQUET = "a .npy file", "a zip", "a safetensors file", "a Parquet file"
 ARROW_FILE, ARROW_STREAM = "an Arrow file", "an Arrow stream"
+BASE = "a base file of llama.cpp, which losswire compare reads"
 JSON, HTML, LFS = "JSON", "a web page", "a Git LFS pointer, which git lfs pull replaces by the file"
 
 
@@ -47,6 +48,7 @@ SIGNATURES = {
     b"PK\x03\x04": ZIP,
     b"PK\x05\x06": ZIP,
     b"PAR1": PARQUET,
+    b"_logits_": BASE,
     b"ARROW1": ARROW_FILE,
     b"\xff\xff\xff\xff": ARROW_STREAM,
     b"FEA1": "a Feather file of version 1, which pyarrow no longer writes",

@@ -10,6 +10,9 @@ from itertools import islice
 from losswire_client._readers._columns import ArrayFile
 
 INPUT_NAMES = ("logits", "input", "scores", "log_probabilities", "log_probs", "logprobs", "probabilities", "probs")
+HIDDEN_NAMES = ("hidden_states", "hidden", "last_hidden_state", "input")
+TOP_NAMES = ("top_log_probabilities", "top_log_probs", "top_logprobs", "log_probabilities", "log_probs", "logprobs")
+CLASS_NAMES = ("top_classes", "classes", "top_tokens", "token_ids", "tokens", "indices")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y")
 PROBABILITIES = re.compile(r"(?<![a-z])(log[^a-z]*|l)?(prob(s|as?|ability|abilities)?|softmax|sigmoids?)(?![a-z])")
 LOGITS = re.compile(r"(?<![a-z])logits?(?![a-z])")

@@ -68,6 +68,9 @@ class TableFile(ArrayFile):
     def has_sequences(self, name: str) -> bool:
         return len(self._columns[name]) == 1 and self._depth(name) == LISTS_OF_LISTS
 
+    def has_lists(self, name: str) -> bool:
+        return len(self._columns[name]) == 1 and self._depth(name) == LISTS
+
     def sequences(self, name: str) -> SequenceColumn:
         if len(self._columns[name]) == 1 and self._depth(name) != NUMBERS:
             return ListSequences(self._table, name, self._depth(name))
