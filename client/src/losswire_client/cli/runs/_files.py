@@ -12,7 +12,7 @@ from losswire.exact_sums import ExactSums
 from losswire_client import RunKey
 from losswire_client.cli._failures import naming
 from losswire_client.cli._output import NewFile, json_text
-from losswire_client.cli._run_facts import Facts, of_totals, told_time
+from losswire_client.cli.runs._facts import Facts, of_totals, told_time
 
 TABLE_ROWS = 10_000  # that are written together
 

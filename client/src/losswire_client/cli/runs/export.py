@@ -11,7 +11,7 @@ from losswire_client import Run, RunResult
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError, warn
 from losswire_client.cli._output import new_file, stderr
-from losswire_client.cli._run_facts import facts
+from losswire_client.cli.runs._facts import facts
 from losswire_client.cli.runs._files import KeyFile, new_key_file
 
 Format = Literal["json", "parquet"]

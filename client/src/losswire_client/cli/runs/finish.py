@@ -10,7 +10,7 @@ from losswire_client import InvalidArgumentError, PreconditionError, RunResult
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError
 from losswire_client.cli._output import stdout, write_json
-from losswire_client.cli._run_facts import listed, told_keys
+from losswire_client.cli.runs._facts import listed, told_keys
 
 
 def finish(

@@ -11,7 +11,7 @@ from losswire_client import RunProgress
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._fitting import fitting, left_out
 from losswire_client.cli._output import stdout, write_json
-from losswire_client.cli._run_facts import listed, state, told_keys
+from losswire_client.cli.runs._facts import listed, state, told_keys
 
 
 def list_runs(

@@ -10,7 +10,7 @@ from losswire_client import Client, NotFoundError, RunProgress
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import ExitCode, complain
 from losswire_client.cli._output import stdout
-from losswire_client.cli._run_facts import state, told_keys
+from losswire_client.cli.runs._facts import state, told_keys
 
 
 def remove(

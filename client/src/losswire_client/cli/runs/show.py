@@ -7,8 +7,8 @@ from typer import Argument, Option
 from losswire_client import Run, RunResult
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import stdout, write_json
-from losswire_client.cli._run_facts import facts
-from losswire_client.cli._run_tables import tables
+from losswire_client.cli.runs._facts import facts
+from losswire_client.cli.runs._tables import tables
 
 MOST_WEIGHTS = 8  # that are shown
 

@@ -11,7 +11,7 @@ from losswire_client import RunProgress
 from losswire_client._runs.texts import expected_keys
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._output import json_text, stdout
-from losswire_client.cli._run_facts import listed, told_keys
+from losswire_client.cli.runs._facts import listed, told_keys
 
 COLUMNS = (
     TextColumn("{task.description}", markup=False),

@@ -7,10 +7,12 @@ from typing import Any
 from typer import Exit
 
 from losswire_client import Run
-from losswire_client.cli import _run_facts, _run_tables, _units
+from losswire_client.cli import _units
 from losswire_client.cli._failures import CommandError, ExitCode, complain, warn
 from losswire_client.cli._output import json_text, stdout, write_json
 from losswire_client.cli.evaluation.keyed._outcome import KeyedOutcome
+from losswire_client.cli.runs._facts import facts
+from losswire_client.cli.runs._tables import tables
 
 
 def show(run: Run, outcome: KeyedOutcome, output: Path | None, *, json: bool) -> None:
@@ -18,7 +20,7 @@ def show(run: Run, outcome: KeyedOutcome, output: Path | None, *, json: bool) ->
     if json:
         write_json(as_json(run, outcome))
     elif outcome.result:
-        for table in _run_tables.tables(run, outcome.result):
+        for table in tables(run, outcome.result):
             stdout().print(table)
         stdout().print(told(outcome), soft_wrap=True)
     if output:
@@ -57,7 +59,7 @@ def told(outcome: KeyedOutcome) -> str:
 def as_json(run: Run, outcome: KeyedOutcome) -> dict[str, Any]:
     """All results."""
     return {
-        "run": _run_facts.facts(run, outcome.result) if outcome.result else None,
+        "run": facts(run, outcome.result) if outcome.result else None,
         "expected_key_count": outcome.expected_count,
         "found_key_count": outcome.found_count,
         "added_key_count": outcome.added_count,

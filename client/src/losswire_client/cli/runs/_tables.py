@@ -7,7 +7,7 @@ from rich.table import Table
 from losswire_client import Run, RunResult, RunTotals
 from losswire_client.cli import _units
 from losswire_client.cli._fitting import fitting, left_out
-from losswire_client.cli._run_facts import Facts, has_perplexity, of_totals, state, told_keys
+from losswire_client.cli.runs._facts import Facts, has_perplexity, of_totals, state, told_keys
 
 COLUMNS = {
     "key_count": ("keys", "{:,}".format),
