@@ -29,11 +29,11 @@ def loaded_by(statement: str) -> set[str]:
 def test_help_lists_commands_and_exit_codes(losswire):
     result = losswire("--help")
     assert result.exit_code == 0
-    for words in ("ping", "eval", "bench", "top", "runs", "Exit codes: 0 done; 1", "130 interrupted"):
+    for words in ("ping", "eval", "compare", "bench", "top", "runs", "Exit codes: 0 done; 1", "130 interrupted"):
         assert words in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("command", ["ping", "eval", "bench", "top"])
+@pytest.mark.parametrize("command", ["ping", "eval", "compare", "bench", "top"])
 def test_help_describes_every_option(losswire, command):
     result = losswire(command, "--help", COLUMNS="200", TERMINAL_WIDTH="200")
     assert result.exit_code == 0

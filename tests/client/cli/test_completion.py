@@ -27,11 +27,12 @@ def asked(words: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("losswire ", ["ping", "eval", "bench", "top", "runs"]),
+        ("losswire ", ["ping", "eval", "compare", "bench", "top", "runs"]),
         ("losswire be", ["bench"]),
         ("losswire runs f", ["finish"]),
         ("losswire eval --loss nll", ["nll_loss"]),
         ("losswire eval --wire-dtype ", ["float32", "float16", "bfloat16"]),
+        ("losswire compare --tail ", ["renormalize", "one-bin", "drop"]),
         ("losswire bench --transport s", ["stream", "shared_memory"]),
         ("losswire ping --token", ["--token", "--token-file"]),
     ],

@@ -11,6 +11,7 @@ from losswire_client.cli._connection import with_connection
 from losswire_client.cli._failures import ExitCode, told_in_a_line
 from losswire_client.cli._output import stdout
 from losswire_client.cli.bench import bench
+from losswire_client.cli.compare import compare
 from losswire_client.cli.eval import evaluate
 from losswire_client.cli.ping import ping
 from losswire_client.cli.runs import app as runs
@@ -41,6 +42,7 @@ app = Typer(
 )
 app.command()(with_connection(ping))
 app.command("eval")(with_connection(evaluate))
+app.command()(with_connection(compare))
 app.command()(with_connection(bench))
 app.command()(top)
 app.add_typer(runs, name="runs")

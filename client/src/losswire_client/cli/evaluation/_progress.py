@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from losswire_client._readers import Dataset
 from losswire_client.cli._output import stderr
 from losswire_client.cli.evaluation._run import Advance
 
@@ -17,14 +16,14 @@ def progress_bar() -> Iterator[Advance]:
     """Shows a bar for each file, on a terminal only. The bars disappear in the end."""
     console = stderr()
     if not console.is_terminal:
-        yield lambda _dataset, _rows: None
+        yield lambda _path, _total, _rows: None
         return
     with Progress(*COLUMNS, console=console, transient=True) as bar:
         tasks: dict[Path, TaskID] = {}
 
-        def advance(dataset: Dataset, rows: int) -> None:
-            if dataset.path not in tasks:
-                tasks[dataset.path] = bar.add_task(dataset.path.name, total=dataset.input_shape[0])
-            bar.advance(tasks[dataset.path], rows)
+        def advance(path: Path, total: int | None, rows: int) -> None:
+            if path not in tasks:
+                tasks[path] = bar.add_task(path.name, total=total)
+            bar.advance(tasks[path], rows)
 
         yield advance

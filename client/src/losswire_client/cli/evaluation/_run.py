@@ -23,7 +23,9 @@ from losswire_client.cli.evaluation.tallies._tallies import Tallies
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 
-Advance = Callable[[Dataset, int], None]  # takes a file, and how many more of its rows were sent
+Advance = Callable[
+    [Path, int | None, int], None
+]  # takes a file, its rows if known, and how many more of them were sent
 Take = Callable[[Evaluated], None]
 
 
@@ -125,7 +127,7 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
         for batch in batches(dataset, plan):
             in_flight.append(batch)
             yield batch.arguments
-            advance(dataset, len(batch.target))
+            advance(dataset.path, dataset.input_shape[0], len(batch.target))
 
     try:
         for result in client.map(sent(), loss=plan.loss.value, window=WINDOW, **plan.arguments):

@@ -1,6 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from losswire_client._readers import Array
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
 KEPT_BITS = 19  # sign, exponent and 10 mantissa bits of a float32, so that a bin is a thousandth wide
@@ -19,7 +20,10 @@ class LossHistogram:
         self._counts = np.zeros(2**KEPT_BITS, np.int64)
 
     def add(self, evaluated: Evaluated) -> None:
-        losses = evaluated.losses[evaluated.counted]
+        self.add_numbers(evaluated.losses[evaluated.counted])
+
+    def add_numbers(self, losses: Array) -> None:
+        """Adds losses, or other numbers, of any floating dtype."""
         with np.errstate(over="ignore"):
             bins = losses.astype(np.float32).view(np.uint32) >> DROPPED_BITS
         self._counts += np.bincount(bins, minlength=len(self._counts))

@@ -1,0 +1,67 @@
+"""Heads that the command line names: of files, or those that a server holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from typer import BadParameter
+
+from losswire_client import Client, Head, InvalidArgumentError
+from losswire_client._readers import FileError
+
+HELP = "safetensors file or folder of a checkpoint; or digest or alias of one that the server holds."
+
+
+@dataclass(frozen=True)
+class GivenHead:
+    """A head, and what is known of it.
+
+    Attributes:
+        argument: What calls get: the head itself, or the digest of one that the server holds.
+        digest: SHA-256 of its content.
+        class_count: How many classes it has.
+        width: How many numbers a hidden state has.
+    """
+
+    argument: Head | str
+    digest: str
+    class_count: int
+    width: int
+
+    def check_width(self, path: Path, name: str, width: int) -> None:
+        """Checks that the rows of an array are hidden states of this head.
+
+        Raises:
+            FileError: They have another width.
+        """
+        if width == self.width:
+            return
+        hint = ": logits need no head" if width == self.class_count else ""
+        raise FileError(path, f"{name} has {width} numbers a row, expected {self.width}, the width of the head{hint}")
+
+
+def read_head(text: str | None, option: str) -> Head | str | None:
+    """The head of a file or folder, or else the name of one that the server holds.
+
+    Raises:
+        BadParameter: There is no head in the file.
+    """
+    if text is None or not Path(text).exists():
+        return text
+    try:
+        return Head.load(text)
+    except InvalidArgumentError as error:
+        raise BadParameter(str(error), param_hint=option) from error
+
+
+def known(client: Client, head: Head | str | None) -> GivenHead | None:
+    """A head with what is known of it. One that the server lacks is registered by the first call that needs it.
+
+    Raises:
+        HeadNotFoundError: The server does not hold a head of this name.
+    """
+    if head is None:
+        return None
+    if isinstance(head, Head):
+        return GivenHead(head, head.digest, head.class_count, head.width)
+    held = client.get_head(head)
+    return GivenHead(held.digest, held.digest, held.class_count, held.width)

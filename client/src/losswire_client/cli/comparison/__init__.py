@@ -1,0 +1,22 @@
+"""Two models' distributions in files, compared row by row."""
+
+from losswire_client.cli.comparison._evaluate import Outcome, compare_files
+from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail, choices
+from losswire_client.cli.comparison.report._picture import save_picture
+from losswire_client.cli.comparison.report._report import end, output_path, show
+from losswire_client.cli.comparison.report._row_files import RowWriter
+
+__all__ = [
+    "IGNORE_INDEX",
+    "Divergence",
+    "Outcome",
+    "Plan",
+    "RowWriter",
+    "Tail",
+    "choices",
+    "compare_files",
+    "end",
+    "output_path",
+    "save_picture",
+    "show",
+]

@@ -1,0 +1,1 @@
+"""Reports of a comparison: tables, JSON, pictures, files of rows."""
