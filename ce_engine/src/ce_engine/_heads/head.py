@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ce_engine._heads.bfloat16 import PackedWeight, is_available
 from ce_engine._heads.checks import check_bias, check_norm, check_positive, check_weight
 from ce_engine._heads.padding import padded
 
@@ -45,7 +46,6 @@ class Head:
         class_count: V.
         width: H.
         dtype: Of the weight as it was given.
-        weight: (V', H'), the padded copy, where V' and H' are multiples of 64.
         bias: (V'), likewise.
         norm: With tensors of (H'), likewise.
         softcap: As given.
@@ -72,21 +72,37 @@ class Head:
         check_positive("temperature", temperature)
         self.class_count, self.width = weight.shape
         self.dtype = weight.dtype
-        self.weight = padded(weight)
+        self._kept = _kept(weight)
         self.bias = None if bias is None else padded(bias)
         self.norm = None if norm is None else _padded_norm(norm)
         self.softcap = None if softcap is None else float(softcap)
         self.temperature = float(temperature)
 
     @property
+    def weight(self) -> Tensor:
+        """(V', H'), where V' and H' are multiples of 64, with zeros beyond V and H. Made anew where it is packed."""
+        return self._kept.unpacked() if isinstance(self._kept, PackedWeight) else self._kept
+
+    @property
+    def packed(self) -> PackedWeight | None:
+        """The weight as native products read it, if it is in bfloat16 and this CPU has instructions for that."""
+        return self._kept if isinstance(self._kept, PackedWeight) else None
+
+    @property
     def compute_dtype(self) -> torch.dtype:
-        return self.weight.dtype
+        return torch.promote_types(self.dtype, torch.float32)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes, with what was prepared for products."""
         of_norm = () if self.norm is None else (self.norm.weight, self.norm.bias)
-        return sum(x.nbytes for x in (self.weight, self.bias, *of_norm) if x is not None)
+        return sum(x.nbytes for x in (self._kept, self.bias, *of_norm) if x is not None)
+
+
+def _kept(weight: Tensor) -> Tensor | PackedWeight:
+    if weight.dtype == torch.bfloat16 and is_available():
+        return PackedWeight(padded(weight, weight.dtype))
+    return padded(weight)
 
 
 def _padded_norm(norm: Norm) -> Norm:

@@ -16,7 +16,7 @@ LEAST_ROWS, MOST_ROWS = 16, 256
 
 def tile_rows(head: Head) -> int:
     """Rows of a tile: a power of two, which depends on the head alone."""
-    fitting = TILE_BYTES // (head.weight.shape[0] * head.compute_dtype.itemsize)
+    fitting = TILE_BYTES // (padded_columns(head.class_count) * head.compute_dtype.itemsize)
     return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
 
 
@@ -46,7 +46,7 @@ class Logits:
     ) -> None:
         self._head, self._rows = head, x.shape[0]
         self._hidden = normed(_padded_rows_of(x, head), head)
-        self._tile = product(self._hidden.values, head)
+        self._tile = product(self._hidden.values, head, x.dtype if head.norm is None else head.compute_dtype)
         finish(self._tile, head)
         self.values = self._tile[: self._rows, : head.class_count]
 
@@ -56,7 +56,7 @@ class Logits:
     ) -> None:
         """Writes the gradient of the hidden states, after that of the logits was written over `values`."""
         self._tile[:, self._head.class_count :] = 0
-        grad = self._hidden.backward(product_back(self._tile, self._head))
+        grad = self._hidden.backward(product_back(self._tile, self._head, out.dtype))
         out.copy_(grad[: self._rows, : self._head.width])
 
 

@@ -20,10 +20,11 @@ def padded_rows(count: int) -> int:
 
 def padded(
     x: Tensor,  # (H), (V) or (V, H)
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """A copy on the CPU in the dtype that is computed in, with zeros up to multiples of `COLUMNS`."""
+    """A copy on the CPU with zeros up to multiples of `COLUMNS`, in the dtype that is computed in if None is given."""
     shape = [padded_columns(size) for size in x.shape]
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    dtype = dtype or torch.promote_types(x.dtype, torch.float32)
     with torch.inference_mode(False), torch.no_grad():
         memory = torch.zeros(shape, dtype=dtype, device="cpu")
         memory[tuple(slice(size) for size in x.shape)].copy_(x.detach())

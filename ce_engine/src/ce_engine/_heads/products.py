@@ -3,23 +3,34 @@
 import torch
 from torch import Tensor
 
+from ce_engine._heads.bfloat16 import ALL_PARTS
 from ce_engine._heads.head import Head
+from ce_engine._heads.padding import padded_columns
 from ce_engine._memory import CPU, empty
+
+STATE_PARTS = {torch.bfloat16: 1, torch.float16: 2}  # bfloat16 numbers with all bits of one of the dtype
+GRAD_PARTS = {torch.bfloat16: 2, torch.float16: 2}  # for gradients that are rounded to the dtype
 
 
 def product(
     x: Tensor,  # (r, H')
     head: Head,
+    dtype: torch.dtype,  # whose numbers x are
 ) -> Tensor:  # (r, V'), contiguous
     """Logits without bias, in memory that is used again when they are gone."""
-    out = empty((x.shape[0], head.weight.shape[0]), x.dtype, CPU)
+    out = empty((x.shape[0], padded_columns(head.class_count)), x.dtype, CPU)
+    if head.packed is not None:
+        return head.packed.logits(x, out, STATE_PARTS.get(dtype, ALL_PARTS))
     return torch.mm(x, head.weight.t(), out=out)
 
 
 def product_back(
     grad: Tensor,  # (r, V'), of the logits
     head: Head,
+    dtype: torch.dtype,  # of the gradient in the end
 ) -> Tensor:  # (r, H'), contiguous
     """The gradient of what `product` took."""
-    out = empty((grad.shape[0], head.weight.shape[1]), grad.dtype, CPU)
+    out = empty((grad.shape[0], padded_columns(head.width)), grad.dtype, CPU)
+    if head.packed is not None:
+        return head.packed.back(grad, out, GRAD_PARTS.get(dtype, ALL_PARTS))
     return torch.mm(grad, head.weight, out=out)
