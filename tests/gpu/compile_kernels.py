@@ -59,7 +59,7 @@ def launches() -> dict[str, Slab]:
             "sample_weight": torch.ones(2),
         }
         name = f"{dtype} {class_count} everything"
-        result[f"{name}, smoothed"] = slabs.cross_entropy(x, y, label_smoothing=0.1, **everything)
+        result[f"{name}, smoothed"] = slabs.cross_entropy(x, y, label_smoothing=0.1, z_loss=0.01, top_k=3, **everything)
         result[f"{name}, probabilities"] = slabs.cross_entropy(x, x, label_smoothing=0.1, **everything)
         result[f"{name}, nll"] = slabs.nll_loss(x, y, grad_dtype=torch.bfloat16, **everything)
         binary = {**everything, "outputs": OUTPUTS[1:], "sample_weight": None}

@@ -11,6 +11,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 OUTPUTS = ("lse", "entropy", "probabilities", "log_probabilities", "predictions")
 BINARY_OUTPUTS = OUTPUTS[1:]
+OF_TARGETS = ("target_log_probabilities", "target_ranks")
 
 
 def by_kernels(slab: Slab) -> RowResults:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ce_engine import reference, slabs
 from ce_engine.gpu._tiles import KEPT_NUMBERS, KEPT_WARPS, NARROW, WARP, row_tile
-from tests.gpu.helpers import BINARY_OUTPUTS, FLOATS, OUTPUTS, assert_right, by_kernels
+from tests.gpu.helpers import BINARY_OUTPUTS, FLOATS, OF_TARGETS, OUTPUTS, assert_right, by_kernels
 
 BLOCK = KEPT_WARPS * WARP * KEPT_NUMBERS  # the longest row, of float32, that stays in registers
 # One class; not a power of two; several rows a program, exactly one block of it, one more, which is one row a program;
@@ -50,6 +50,25 @@ def test_class_targets_are_as_in_float64(class_count, dtype):
     input, target = logits(ROWS, class_count, dtype), classes(ROWS, class_count)
     assert_right(slabs.cross_entropy(input, target, class_weight(class_count), grad=True, outputs=OUTPUTS))
     assert_right(slabs.cross_entropy(input, target, sample_weight=torch.tensor([0.5, 2, -1])))
+
+
+@pytest.mark.parametrize(("class_count", "dtype"), CASES)
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+def test_places_are_as_in_float64(class_count, dtype, loss):
+    input, target = logits(ROWS, class_count, dtype), classes(ROWS, class_count)
+    input[0] = input[0].round()  # with ties
+    top_k = min(class_count, 5)
+    assert_right(getattr(slabs, loss)(input, target, outputs=("predictions", *OF_TARGETS), top_k=top_k))
+
+
+@pytest.mark.parametrize(("class_count", "dtype"), CASES)
+def test_z_loss_is_as_in_float64(class_count, dtype):
+    input, target = logits(ROWS, class_count, dtype), classes(ROWS, class_count)
+    options: dict[str, Any] = {"z_loss": 0.01, "grad": True, "sample_weight": torch.rand(ROWS)}
+    for smoothing in (0.0, 0.1):
+        weights = class_weight(class_count)
+        assert_right(slabs.cross_entropy(input, target, weights, label_smoothing=smoothing, **options))
+    assert_right(slabs.cross_entropy(input, torch.rand(ROWS, class_count), divisor=7.0, **options))
 
 
 @pytest.mark.parametrize(("class_count", "dtype"), CASES)

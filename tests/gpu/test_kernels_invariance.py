@@ -8,7 +8,7 @@ import torch
 
 from ce_engine import slabs
 from ce_engine.gpu._tiles import KEPT_NUMBERS, KEPT_WARPS, WARP
-from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_same_bits, by_kernels, row
+from tests.gpu.helpers import BINARY_OUTPUTS, OF_TARGETS, OUTPUTS, assert_same_bits, by_kernels, row
 from tests.pairs import pairs
 from tests.present import present
 
@@ -26,10 +26,13 @@ def test_company_changes_no_bit(size, dtype, target_of):
     input = (torch.randn(rows, class_count) * 5).to(dtype)
     target, weight = torch.randint(class_count, (rows,)), torch.rand(class_count)
     options: dict[str, Any] = {"weight": weight, "grad": True, "reduction": "sum", "outputs": OUTPUTS}
+    options |= {"top_k": 3, "z_loss": 0.01}
     if target_of == "smoothed class":
         options["label_smoothing"] = 0.1
     if target_of == "probabilities":
         target = torch.rand(rows, class_count)
+    else:
+        options["outputs"] = (*OUTPUTS, *OF_TARGETS)
     incoming = torch.full((), 0.3)
     together = by_kernels(slabs.cross_entropy(input, target, grad_output=incoming, **options))
     for i in {0, 1, rows - 1}:

@@ -7,7 +7,7 @@ import torch
 
 from ce_engine import slabs
 from ce_engine._slab import Slab
-from tests.gpu.helpers import BINARY_OUTPUTS, OUTPUTS, assert_right
+from tests.gpu.helpers import BINARY_OUTPUTS, OF_TARGETS, OUTPUTS, assert_right
 
 pytest.importorskip("hypothesis")
 
@@ -42,13 +42,16 @@ def class_slabs(draw: st.DrawFn) -> Slab:
     input = draw(tensors(VALUES, rows, class_count))
     classes = st.one_of(st.integers(0, class_count - 1), st.just(-100))
     target = torch.tensor(draw(st.lists(classes, min_size=rows, max_size=rows)))
-    weight, options = draw(st.none() | tensors(WEIGHTS, class_count)), draw(common((rows,), OUTPUTS))
-    if draw(st.booleans()):
+    loss = draw(st.sampled_from(["nll_loss", "cross_entropy", "probabilities"]))
+    outputs = OUTPUTS if loss == "probabilities" else (*OUTPUTS, *OF_TARGETS)
+    weight, options = draw(st.none() | tensors(WEIGHTS, class_count)), draw(common((rows,), outputs))
+    options["top_k"] = draw(st.integers(0, class_count))
+    if loss == "nll_loss":
         return slabs.nll_loss(input, target, weight, **options)
-    if draw(st.booleans()):
+    if loss == "probabilities":
         target = draw(tensors(st.floats(-1, 2), rows, class_count))
-    smoothing = draw(st.sampled_from([0.0, 0.1, 1.0]))
-    return slabs.cross_entropy(input, target, weight, label_smoothing=smoothing, **options)
+    options |= {"label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])), "z_loss": draw(st.sampled_from([0.0, 0.01]))}
+    return slabs.cross_entropy(input, target, weight, **options)
 
 
 @st.composite

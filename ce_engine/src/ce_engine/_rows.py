@@ -103,3 +103,22 @@ def positive_rows(
     for block in blocks(rows, dtype.itemsize):
         found[block.rows] = rows[0, block.positions, 0].to(dtype) > 0.5
     return found
+
+
+def ranks(
+    x: Tensor,  # (rows, C)
+    index: Tensor,  # (rows), classes
+) -> Tensor:  # (rows) int64, from 1 on
+    """Places in descending order: of equal numbers the first class comes first, and NaN is larger than all others."""
+    at_index = x.gather(1, index[:, None])
+    is_earlier = torch.arange(x.shape[1], device=x.device) < index[:, None]
+    of_number = ~(x <= at_index) | (is_earlier & (x == at_index))
+    return 1 + torch.where(at_index.isnan(), is_earlier & x.isnan(), of_number).sum(1)
+
+
+def top_classes(
+    x: Tensor,  # (rows, C)
+    top_k: int,
+) -> Tensor:  # (rows, top_k) int64
+    """The first classes in that order. ``torch.topk`` leaves the order of equal numbers open, unlike a stable sort."""
+    return torch.sort(x, dim=1, descending=True, stable=True).indices[:, :top_k]

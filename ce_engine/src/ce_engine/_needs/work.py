@@ -12,7 +12,7 @@ COLUMN_GROUPS, COLUMN_BYTES = 8, 2**18  # as in native/softmax_columns.h
 STEP_BYTES = 2 * LANE_BYTES
 DOUBLES_A_CLASS = 4  # weights of classes, and what label smoothing makes of them
 SOFTMAX_BLOCKS = 7  # of PyTorch's operators: in `cpu._softmax` and `cpu._targets`
-PLACE_BLOCKS = 8  # in `cpu._places`: a sort, whose indices are int64, or flags
+PLACE_BLOCKS = 4  # in `cpu._places`: a sort, whose indices are int64, or flags
 ELEMENT_BLOCKS = 6  # in `cpu._elementwise`
 ROW_BYTES = 40  # of factors of rows, and places of ignored ones, that these operators make for each row
 

@@ -1,30 +1,9 @@
-"""The places of classes in the descending order of a row's input.
+"""Results that tell the places of classes in the descending order of a row's input."""
 
-Of equal numbers the first class comes first, and NaN is larger than all others.
-"""
-
-import torch
 from torch import Tensor
 
 from ce_engine._kernel_rows import RowResults
-
-
-def ranks(
-    x: Tensor,  # (rows, C)
-    index: Tensor,  # (rows), classes
-) -> Tensor:  # (rows) int64, from 1 on
-    at_index = x.gather(1, index[:, None])
-    is_earlier = torch.arange(x.shape[1], device=x.device) < index[:, None]
-    of_number = ~(x <= at_index) | (is_earlier & (x == at_index))
-    return 1 + torch.where(at_index.isnan(), is_earlier & x.isnan(), of_number).sum(1)
-
-
-def top_classes(
-    x: Tensor,  # (rows, C)
-    top_k: int,
-) -> Tensor:  # (rows, top_k) int64
-    """``torch.topk`` leaves the order of equal numbers open, a stable sort does not."""
-    return torch.sort(x, dim=1, descending=True, stable=True).indices[:, :top_k]
+from ce_engine._rows import ranks, top_classes
 
 
 def write_places(

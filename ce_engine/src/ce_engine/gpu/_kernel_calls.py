@@ -11,6 +11,7 @@ from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
 from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine.gpu._divergence import OF_SOFTMAX, check_divergence, write_divergences
 from ce_engine.gpu._operands import Operands
+from ce_engine.gpu._places import write_ranks, write_target_log_probabilities, write_top
 from ce_engine.gpu._tiles import Tile, element_tile, row_alignment, row_tile
 from ce_engine.gpu.kernels.binary import binary_kernel
 from ce_engine.gpu.kernels.nll import argmax_kernel, nll_kernel
@@ -37,6 +38,8 @@ def _launch_softmax(kind: Kind, operands: Operands, out: RowResults) -> None:
     if target is not None and out.predictions is not None:
         classes = torch.empty_like(out.predictions)
         _launch_argmax(target, classes)
+    write_ranks(operands, out)
+    log_totals = torch.empty_like(out.losses) if out.top_classes is not None else None
     spread = target is not None or operands.keep is not None
     row_count, class_count = operands.x.shape
     elements = any(x is not None for x in (out.grad, out.probabilities, out.log_probabilities))
@@ -52,7 +55,11 @@ def _launch_softmax(kind: Kind, operands: Operands, out: RowResults) -> None:
         operands.class_weight,
         operands.smooth,
         operands.keep,
+        operands.z_loss,
         out.losses,
+        out.z_losses,
+        out.target_log_probabilities,
+        log_totals,
         out.lse,
         out.entropy,
         out.predictions,
@@ -72,6 +79,7 @@ def _launch_softmax(kind: Kind, operands: Operands, out: RowResults) -> None:
         num_warps=tile.warps,
         **OPTIONS,
     )
+    write_top(operands.x, log_totals, out)
 
 
 def _launch_nll(kind: Kind, operands: Operands, out: RowResults) -> None:
@@ -79,8 +87,10 @@ def _launch_nll(kind: Kind, operands: Operands, out: RowResults) -> None:
     if out.predictions is not None:
         _launch_argmax(operands.x, out.predictions)
     if out.lse is not None or out.entropy is not None:
-        of_softmax = RowResults(torch.empty_like(out.losses), out.lse, out.entropy, *[None] * 5)
-        _launch_softmax(kind, operands, of_softmax)
+        _launch_softmax(kind, operands, RowResults(torch.empty_like(out.losses), out.lse, out.entropy))
+    write_ranks(operands, out)
+    write_target_log_probabilities(operands, out)
+    write_top(operands.x, None, out)
     row_count, class_count = operands.x.shape
     elements = any(x is not None for x in (out.grad, out.probabilities, out.log_probabilities))
     tile = element_tile(class_count if elements else 1)

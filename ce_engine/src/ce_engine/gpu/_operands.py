@@ -23,6 +23,7 @@ class Operands:
         keep: (1), 1 - e with label smoothing e.
         smooth: (C), or (1) if it is the same for all classes: w_c e / C.
         class_weight: (C), for probability targets.
+        z_loss: (1), the factor of the square of the log-sum-exp.
     """
 
     x: Tensor
@@ -31,13 +32,14 @@ class Operands:
     keep: Tensor | None
     smooth: Tensor | None
     class_weight: Tensor | None
+    z_loss: Tensor | None
 
     @classmethod
     def of(cls, x: Tensor, target: Tensor | None, numbers: Mapping[str, Tensor]) -> Self:
         """From numbers named as `columns` and `shared_numbers` name them."""
         get = numbers.get
         rows = Rows(*(get(name) for name in COLUMNS))
-        return cls(x, target, rows, get("keep"), get("smooth"), get("class_weight"))
+        return cls(x, target, rows, get("keep"), get("smooth"), get("class_weight"), get("z_loss"))
 
 
 def columns(all_rows: Sequence[Rows], counts: Sequence[int]) -> dict[str, Tensor]:
@@ -70,4 +72,6 @@ def shared_numbers(kind: Kind) -> dict[str, Tensor]:
         spread = torch.ones(1, dtype=torch.float64, device="cpu") if weight is None else weight.to(torch.float64)
         numbers["keep"] = torch.tensor([1 - kind.label_smoothing], dtype=dtype, device="cpu")
         numbers["smooth"] = (spread * kind.label_smoothing / kind.class_count).to(dtype)
+    if kind.z_loss:
+        numbers["z_loss"] = torch.tensor([kind.z_loss], dtype=dtype, device="cpu")
     return numbers

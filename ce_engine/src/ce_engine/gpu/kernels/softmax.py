@@ -9,7 +9,8 @@ With t_c = w_c ((1 - e) y_c + e / C) as in ``ce_engine.cpu._targets``, m the lar
     loss = log(s) sum_c t_c - sum_c t_c (x_c - m)        gradient = exp(x_j - m) / s sum_c t_c - t_j
     entropy = log(s) - sum_c exp(x_c - m) (x_c - m) / s
 
-A class index y is not spread over columns: its part of the loss is w_y (1 - e) (m - x_y + log(s)).
+A class index y is not spread over columns: its part of the loss is w_y (1 - e) (m - x_y + log(s)). With z_loss z, the
+square of the log-sum-exp l = m + log(s) is added to it: z w_y l^2, and 2 z w_y l to sum_c t_c in the gradient.
 """
 
 import triton
@@ -43,7 +44,11 @@ def softmax_kernel(
     class_weight_ptr,  # (C), for probabilities
     smooth_ptr,  # (C) or (1), w_c e / C
     keep_ptr,  # (1), 1 - e
+    z_loss_ptr,  # (1)
     losses_ptr,  # (R)
+    z_losses_ptr,  # (R)
+    target_log_probabilities_ptr,  # (R), of class indices
+    log_totals_ptr,  # (R), log(s)
     lse_ptr,  # (R)
     entropy_ptr,  # (R)
     predictions_ptr,  # (R)
@@ -123,10 +128,13 @@ def softmax_kernel(
         row_s += tl.sum(s * tl.exp(largest - m), 1, keep_dims=True)
         row_dot += tl.sum(dot + t_sum * (finite(largest) - m), 1, keep_dims=True)
         row_t_sum += tl.sum(t_sum, 1, keep_dims=True)
+    lse = m + tl.log(row_s)
     if lse_ptr is not None:
-        tl.store(lse_ptr + row, m + tl.log(row_s), mask=live)
+        tl.store(lse_ptr + row, lse, mask=live)
     row_s = tl.where(infinite, float("nan"), row_s)  # as in PyTorch, where inf - inf makes NaN of the whole row
     log_s = tl.log(row_s)
+    if log_totals_ptr is not None:
+        tl.store(log_totals_ptr + row, log_s, mask=live)
     if entropy_ptr is not None:
         row_moment = tl.sum(exponentials * bounded(x - m), 1, keep_dims=True)
         if not ONE_BLOCK:
@@ -146,6 +154,7 @@ def softmax_kernel(
     hard = tl.full([ROWS, 1], 1.0, dtype)
     if target_weight_ptr is not None:
         hard = tl.load(target_weight_ptr + row, mask=live, other=0.0)
+    own_weight = hard
     if keep_ptr is not None:
         hard = hard * tl.load(keep_ptr)
 
@@ -160,6 +169,13 @@ def softmax_kernel(
         x_y = tl.load(x_ptr + start + y, mask=in_range, other=float("nan")).to(dtype)
         loss += hard * (m - x_y + log_s)
         whole += hard
+        if target_log_probabilities_ptr is not None:
+            tl.store(target_log_probabilities_ptr + row, tl.where(ignored, 0.0, x_y - m - log_s), mask=live)
+    if z_loss_ptr is not None:
+        z_loss = tl.load(z_loss_ptr) * own_weight * lse
+        loss += z_loss * lse
+        whole += 2 * z_loss
+        tl.store(z_losses_ptr + row, tl.where(ignored, 0.0, z_loss * lse * factor), mask=live)
     tl.store(losses_ptr + row, tl.where(ignored, 0.0, loss * factor), mask=live)
 
     if predictions_ptr is not None:
