@@ -223,7 +223,7 @@ class _Twin:
     def __init__(self, rows: Tensor, *, has_z_loss: bool = False) -> None:  # (R, C)
         self.rows, self.has_z_loss = rows, has_z_loss
         self.losses, self.divisors, self.z_losses = (rows.new_zeros(len(rows)) for _ in range(3))
-        self.outputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Any] = {}
         self.grads = torch.zeros_like(rows)
         self.added: list[int] = []
 

@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,9 @@ def test_gradient_of_bounded_logits_is_exact(form, classes, z_loss, dtype):
     results = run(kind, logits.detach().to(dtype), target, rows, None, 1 / softcap)
     expected, z_losses = losses_of(logits, target, rows, z_loss, kind.label_smoothing)
     (expected * present(rows.scale)).sum().backward()
-    tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype is torch.float64 else {"rtol": 1e-5, "atol": 1e-6}
+    tolerance: dict[str, Any] = (
+        {"rtol": 1e-12, "atol": 1e-12} if dtype is torch.float64 else {"rtol": 1e-5, "atol": 1e-6}
+    )
     torch.testing.assert_close(results.losses.double(), expected.detach(), **tolerance)
     torch.testing.assert_close(present(results.grad).double(), leaf.grad, **tolerance)
     if z_loss:

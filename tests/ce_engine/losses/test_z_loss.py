@@ -1,6 +1,7 @@
 """z_loss: the square of the log-sum-exp, which is added to the losses of rows that count."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ Z = 0.03
 def theirs(one, reduction, sample_weight=None, grad_output=None, divisor=None):
     """The loss, its gradient by autograd, and the sum of what z_loss adds, in float64."""
     leaf = one.input.double().requires_grad_()
-    options = {name: x.double() if isinstance(x, torch.Tensor) else x for name, x in one.options.items()}
+    options: dict[str, Any] = {
+        name: x.double() if isinstance(x, torch.Tensor) else x for name, x in one.options.items()
+    }
     target = one.target.double() if one.target.is_floating_point() else one.target
     losses = F.cross_entropy(leaf, target, reduction="none", **options)
     weight = torch.ones_like(losses)
@@ -123,17 +126,17 @@ def test_infinite_rows_are_no_numbers_but_harm_no_others():
 @pytest.mark.parametrize("planned", [False, True])
 def test_slabs_add_up_to_the_bits_of_the_whole(planned):
     logits, target = torch.randn(3000, 9), torch.randint(-1, 9, (3000,))
-    options = {"ignore_index": -1, "z_loss": Z, "grad": True}
+    options: dict[str, Any] = {"ignore_index": -1, "z_loss": Z, "grad": True}
     whole = slabs.cross_entropy(logits, target, divisor=7.0, **options)
     batch = (
         ce_engine.PlannedSlabBySlab(whole)
         if planned
         else ce_engine.SlabBySlab(slabs.cross_entropy, reduction="mean", divisor=7.0, **options)
     )
-    grads = []
+    grads: list[torch.Tensor] = []
     for x, y in zip(logits.split(700), target.split(700), strict=True):
         part = batch.plan(x) if isinstance(batch, ce_engine.PlannedSlabBySlab) else batch.plan(x, y)
-        results = ce_engine.evaluate(part)
+        results: Any = ce_engine.evaluate(part)
         batch.add(part.reduction, results)
         grads.append(results.grad)
     expected = ce_engine.evaluate(whole)

@@ -1,4 +1,4 @@
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ def cross_entropy(
         check_z_loss(z_loss)
         _check_outputs(target, options)
         check_factors_of_rows(options, target_shape(input))
-    of_kind = {"label_smoothing": float(label_smoothing), "z_loss": float(z_loss)}
+    of_kind: dict[str, Any] = {"label_smoothing": float(label_smoothing), "z_loss": float(z_loss)}
     if isinstance(weight, str) or not target.dtype.is_floating_point:
         return _index_slab(input, target, weight, ignore_index, of_kind, options)
     if not class_count(input):  # nothing is probable, so no row counts: PyTorch's losses are 0 and their mean is NaN
@@ -101,7 +101,7 @@ def _index_slab(
     target: Tensor,
     weight: Tensor | str | None,
     ignore_index: int,
-    of_kind: dict[str, float],
+    of_kind: dict[str, Any],
     options: Options,
 ) -> Slab:
     checked = IndexTarget.of(target, class_count(input), ignore_index)
@@ -134,7 +134,7 @@ def _probability_slab(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    of_kind: dict[str, float],
+    of_kind: dict[str, Any],
     options: Options,
 ) -> Slab:
     return plan(
