@@ -43,6 +43,8 @@ def compared(case: Case) -> tuple[int, int]:
         "grad": case.grad,
         "outputs": case.outputs,
     }
+    if case.outputs:
+        arguments |= {"top_k": 3, "z_loss": 0.01}
     if case.target == "distributions":
         arguments["target"] = torch.nn.functional.one_hot(arguments["target"], classes).to(torch.bfloat16)
     needed = memory_needed("linear_cross_entropy", head=head, **{name: formed(x) for name, x in arguments.items()})

@@ -10,8 +10,9 @@ from ce_engine._rows import BLOCK_BYTES
 STATES, NORMED_STATES = 3, 8  # tensors of a tile's hidden states, in `_heads.logits` and `_heads.norms`
 SCALE_BYTES = 16  # of a row's scale, divided by the temperature
 STEP_BYTES = 128  # as in native/vectors/lanes.h
-COLUMN_BYTES = 2**19  # of a thread that computes several rows of few classes at a time
+COLUMN_BYTES = 3 * 2**18  # of a thread that computes several rows of few classes at a time
 SOFTMAX_BLOCKS = 8  # of PyTorch's operators, with the gradient of a block of logits
+PLACE_BLOCKS = 8  # of ranks and the largest classes, in `cpu._places`
 ROW_BYTES = 40
 
 
@@ -28,10 +29,11 @@ def tiles_bytes(form: Form, head: Head, *, threads: int) -> int:
 def _softmax_bytes(form: Form, head: Head, rows: int, threads: int) -> int:
     row = head.class_count * form.compute_bytes
     block = max(row, min(rows * row, BLOCK_BYTES * threads))
+    has_places = form.top_k > 0 or "target_ranks" in form.outputs
     if library() is None:
-        return threads * (SOFTMAX_BLOCKS * block + ROW_BYTES * rows)
+        return threads * ((SOFTMAX_BLOCKS + has_places * PLACE_BLOCKS) * block + ROW_BYTES * rows)
     is_converted = not form.has_classes and form.target.dtype is not form.compute_dtype
-    return threads * (row + STEP_BYTES + min(COLUMN_BYTES, 2 * rows * row) + is_converted * block)
+    return threads * (row + STEP_BYTES + min(COLUMN_BYTES, 3 * rows * row) + is_converted * block)
 
 
 def _copies(form: Form) -> int:
