@@ -12,9 +12,11 @@ from losswire.errors import FieldError
 from losswire.heads.content import content_bytes, tensors_of, without_elements
 from losswire.heads.rules import check_digest, check_head
 from losswire.parsing import parse
-from losswire_server.calls.admission import Admission, Reservation
+from losswire_server.calls.admission import SILENT_SECONDS, Admission, Reservation
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.heads import HeadCalls, head_message
+from losswire_server.calls.limits import RETRY_MILLISECONDS
+from losswire_server.errors import OverloadedError
 from losswire_server.heads.errors import HeadError, HeadMismatchError
 from losswire_server.heads.observer import UNSEEN, Observer
 from losswire_server.heads.uploads import Key, Upload, Uploads
@@ -87,7 +89,7 @@ class Registration:
         while (found := heads.find(header.digest)) is None:
             key, upload = await self._enter(header, caller)
             try:
-                async with upload.turn:  # another stream of this caller may fill it, and may break or be done
+                async with upload.filled():  # another stream of this caller may fill it, and may break or be done
                     if self._uploads.is_current(key, upload):
                         was_known = False
                         yield v1.RegisterHeadResponse(received_bytes=upload.received_bytes)
@@ -109,7 +111,7 @@ class Registration:
 
     async def _fill(self, upload: Upload, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> None:
         while not upload.is_complete:
-            message = await anext(messages, None)
+            message = await _next(upload, messages)
             if message is None:
                 await caller.check_leaving()
                 problem = f"expected {upload.total_bytes} bytes of this head in all, got {upload.received_bytes}"
@@ -168,6 +170,23 @@ class Registration:
             return asyncio.get_running_loop().run_in_executor(self._readers, work)
         except RuntimeError as error:
             raise ce_engine.EngineClosedError("the readers have ended") from error
+
+
+async def _next(upload: Upload, messages: AsyncIterator[bytes]) -> bytes | None:
+    """The next message; None after the last.
+
+    Raises:
+        OverloadedError: None came for long, and another stream waits to go on: perhaps this one's machine is gone.
+    """
+    reading = asyncio.ensure_future(anext(messages, None))
+    try:
+        while not (await asyncio.wait({reading}, timeout=SILENT_SECONDS))[0]:
+            if upload.waiting_count:
+                problem = "this stream sent nothing for long, and another one goes on with this head"
+                raise OverloadedError(problem, RETRY_MILLISECONDS)
+        return reading.result()
+    finally:
+        reading.cancel()
 
 
 def _header_of(message: bytes) -> v1.HeadHeader:

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 
 import ce_engine
 from losswire import v1
@@ -25,7 +26,7 @@ class Upload:
         form: The head without elements.
         total_bytes: Of all elements.
         received_bytes: Of the elements that came, which are the first ones.
-        turn: Whose stream fills it: one at a time.
+        waiting_count: Streams that wait until the one that fills it ends.
     """
 
     def __init__(self, digest: str, form: v1.Head, place: Place) -> None:
@@ -33,7 +34,8 @@ class Upload:
         self.form = form
         self.total_bytes = content_bytes(form)
         self.received_bytes = 0
-        self.turn = asyncio.Lock()
+        self.waiting_count = 0
+        self._turn = asyncio.Lock()
         self._parts = parts_of(form)
         self._tensors = {part.name: empty(part.tensor) for part in self._parts}
         self._hashes = {part.name: hashlib.sha256() for part in self._parts}
@@ -42,6 +44,19 @@ class Upload:
     @property
     def is_complete(self) -> bool:
         return self.received_bytes == self.total_bytes
+
+    @asynccontextmanager
+    async def filled(self) -> AsyncIterator[None]:
+        """Waits until no other stream fills it, and lets none do so meanwhile."""
+        self.waiting_count += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting_count -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def write(self, offset: int, data: bytes) -> None:
         """Takes the next elements.

@@ -7,6 +7,7 @@ import pytest
 
 from losswire import v1
 from losswire.heads.content import content_bytes, digest, without_elements
+from losswire_server.calls import registration
 from tests.helpers import eventually, serving, total
 from tests.server.calls.heads.registering import Stream, parts, reason_of, register
 from tests.server.heads.making import a_message, content_of
@@ -83,6 +84,28 @@ def test_stream_waits_for_another_one_of_the_same_head(server, channel):
     first.send(0, content)
     (held,) = first.rest()
     assert second.rest() == [held]
+
+
+def test_silent_stream_lets_another_one_go_on(channel, monkeypatch):
+    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.05)
+    head, content = a_message(), content_of(a_message())
+    silent = Stream(channel).begin(head)
+    silent.read()
+    silent.send(0, content[:10])
+    other = Stream(channel).begin(head)
+    assert other.read().received_bytes in (0, 10)  # the part may still be on its way
+    assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
+
+
+def test_silent_stream_goes_on_where_no_other_waits(channel, monkeypatch):
+    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.001)
+    head, content = a_message(), content_of(a_message())
+    stream = Stream(channel).begin(head)
+    stream.read()
+    for seed in range(1, 5):
+        register(channel, a_message(seed))  # takes longer than that
+    (answer,) = stream.send(0, content).rest()
+    assert answer.head.digest == digest(head)
 
 
 def test_many_callers_register_many_heads(server, channel):
