@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from ce_engine._heads.head import Head
-from ce_engine._kernel_rows import ELEMENTWISE
+from ce_engine._kernel_rows import CLASSES_LAST, ELEMENTWISE
 
 
 class TensorForm(NamedTuple):
@@ -46,6 +46,9 @@ class Form(NamedTuple):
     input: TensorForm
     target: TensorForm
     head: Head | None = None
+    target_head: Head | None = None
+    target_classes: TensorForm | None = None
+    labels: TensorForm | None = None
     weight: TensorForm | str | None = None
     sample_weight: TensorForm | None = None
     pos_weight: TensorForm | None = None
@@ -72,6 +75,15 @@ class Form(NamedTuple):
         return self.loss in ELEMENTWISE
 
     @property
+    def has_classes_last(self) -> bool:
+        """Whether rows lie along the input's last dimension."""
+        return self.loss in CLASSES_LAST
+
+    @property
+    def is_divergence(self) -> bool:
+        return self.loss == "kl_divergence"
+
+    @property
     def has_classes(self) -> bool:
         """Whether targets are class indices."""
         return not self.is_elementwise and not self.target.dtype.is_floating_point
@@ -81,6 +93,8 @@ class Form(NamedTuple):
         shape = self.input.shape
         if self.head is not None:
             return self.head.class_count
+        if self.has_classes_last:
+            return shape[-1]
         return 1 if self.is_elementwise else shape[1 if len(shape) > 1 else 0]
 
     @property
@@ -94,14 +108,14 @@ class Form(NamedTuple):
         shape = self.input.shape
         if self.is_elementwise:
             return self.input.element_count
-        if self.head is not None:
+        if self.has_classes_last:
             return self.row_count
         return math.prod(shape[2:]) if len(shape) > 2 else math.prod(shape[:-1])
 
     @property
     def row_count(self) -> int:
         shape = self.input.shape
-        if self.head is not None:
+        if self.has_classes_last:
             return math.prod(shape[:-1])
         return (
             self.input.element_count

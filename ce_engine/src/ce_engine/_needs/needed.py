@@ -13,7 +13,7 @@ from ce_engine._needs.results import result_bytes
 from ce_engine._needs.work import work_bytes
 
 MERGED_BYTES = 2**18  # of the inputs of small slabs that are launched together, unless the engine has another limit
-WITHOUT_MEMORY = {"ignore_index", "empty", "divisor", "checked"}
+WITHOUT_MEMORY = {"ignore_index", "empty", "divisor", "checked", "divergence", "beta", "temperature", "tail"}
 
 
 class MemoryNeeded(NamedTuple):
@@ -79,6 +79,7 @@ def memory_needed(
 
 
 def _may_be_merged(form: Form, max_batch_bytes: int) -> bool:
-    if form.head is not None:
-        return form.row_count < tile_rows(form.head)
+    heads = [head for head in (form.head, form.target_head) if head is not None]
+    if heads:
+        return form.row_count < min(map(tile_rows, heads))
     return 4 * form.input.nbytes <= max_batch_bytes

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ce_engine._needs.divergence import checking_bytes, kept_bytes
 from ce_engine._needs.form import Form, TensorForm
 from ce_engine._plans.validation import PART_ROWS
 
@@ -25,6 +26,8 @@ class Planning(NamedTuple):
     def of(cls, form: Form) -> "Planning":
         kept = OBJECTS + _classes(form) + _row_weights(form) + _factors(form) + _scale(form)
         checked = FLAGS_OF_PART * min(form.row_count, PART_ROWS)
+        if form.is_divergence:
+            kept, checked = kept + kept_bytes(form), checked + checking_bytes(form)
         return cls(kept, checked + _while_weighing(form) + _while_multiplying(form))
 
 

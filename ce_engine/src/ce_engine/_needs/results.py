@@ -14,6 +14,7 @@ def result_bytes(form: Form, *, grad_into: bool) -> int:
     of_rows += [8] if "target_ranks" in form.outputs else []
     of_rows += [form.compute_bytes] if form.z_loss else []
     of_rows += [form.top_k * form.compute_bytes, form.top_k * 8]
+    of_rows += [form.compute_bytes] if form.is_divergence and form.labels is not None else []  # changes
     of_elements = [form.compute_bytes for name in ("probabilities", "log_probabilities") if name in form.outputs]
     grad = _allocated(form.input.element_count * grad_bytes)
     of_classes = sum(_allocated(form.number_count * size) for size in of_elements)

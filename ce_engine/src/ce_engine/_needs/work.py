@@ -3,6 +3,7 @@
 import torch
 
 from ce_engine._libraries import library
+from ce_engine._needs.divergence import divergence_bytes
 from ce_engine._needs.form import Form
 from ce_engine._needs.head import tiles_bytes
 from ce_engine._rows import BLOCK_BYTES
@@ -21,6 +22,8 @@ def work_bytes(form: Form, *, threads: int) -> int:
     """Bytes beside input, plan and results while a slab is evaluated by so many threads."""
     if not form.input.element_count:
         return 0
+    if form.is_divergence:
+        return divergence_bytes(form, threads=threads)
     if form.head is not None:
         return _of_classes(form) + tiles_bytes(form, form.head, threads=threads)
     kernels = _operators(form, threads) if library() is None else _compiled(form, threads)

@@ -40,9 +40,9 @@ def logits_of(x: Tensor, of: Head | None) -> Tensor:
 
 def models(
     which: str, rows: int, dtype: torch.dtype = torch.float64, **options: Any
-) -> tuple[Tensor, Tensor, dict[str, Head]]:
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
     torch.manual_seed(0)
-    heads = {}
+    heads: dict[str, Any] = {}
     x, y = (torch.randn(rows, CLASSES) * 2 for _ in range(2))
     if which != "target":
         x, heads["head"] = torch.randn(rows, WIDTH), head(WIDTH, 1, dtype, **options)
@@ -51,7 +51,7 @@ def models(
     return x.to(dtype), y.to(dtype), heads
 
 
-def truth(x: Tensor, y: Tensor, heads: dict[str, Head], **options: Any) -> tuple[Tensor, Tensor]:
+def truth(x: Tensor, y: Tensor, heads: dict[str, Any], **options: Any) -> tuple[Tensor, Tensor]:
     """The losses, and the gradient of their sum, by autograd in float64."""
     leaf = x.double().requires_grad_()
     losses = by_torch(logits_of(leaf, heads.get("head")), logits_of(y.double(), heads.get("target_head")), **options)

@@ -195,6 +195,30 @@ def test_outputs_are_those_of_the_inputs_distribution():
     assert result.correct_count == int((x.argmax(-1) == y.argmax(-1)).sum())
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_places_of_labels_and_the_largest_classes(temperature):
+    x, y = pair(6, 40)
+    labels = torch.tensor([3, -100, 39, 0, 7, 8])
+    names = ("target_log_probabilities", "target_ranks")
+    options: dict[str, Any] = {"temperature": temperature, "labels": labels, "outputs": names, "top_k": 5, "grad": True}
+    result = ce_engine.kl_divergence(x, y, **options)
+    log_q, ignored = (x / temperature).log_softmax(1), labels == -100
+    own = log_q.gather(1, labels.clamp(min=0)[:, None])
+    ranks = (1 + (log_q > own).sum(1)).masked_fill(ignored, 0)
+    assert torch.equal(present(result.target_ranks), ranks)
+    torch.testing.assert_close(result.target_log_probabilities, own[:, 0].masked_fill(ignored, 0), atol=1e-13, rtol=0)
+    numbers, classes = log_q.topk(5)
+    assert torch.equal(present(result.top_classes), classes)
+    torch.testing.assert_close(result.top_log_probabilities, numbers, atol=1e-13, rtol=0)
+    assert_close(result, by_torch(x, y, temperature=temperature)[~ignored].mean(), result.grad, 1e-12)
+
+
+def test_divisor_divides_in_place_of_the_rows():
+    x, y = pair(4, 9)
+    result = ce_engine.kl_divergence(x, y, divisor=10, grad=True)
+    assert_close(result, by_torch(x, y).sum() / 10, gradient(x, y) / 10, 1e-13)
+
+
 def test_first_of_the_largest_classes_is_compared():
     x, y = torch.tensor([[1.0, 1, 0], [0, 1, 1], [0, 0, 0]]), torch.tensor([[2.0, 2, 2], [0, 0, 3], [0, 0, 0]])
     result = ce_engine.kl_divergence(x, y, outputs=["predictions"])

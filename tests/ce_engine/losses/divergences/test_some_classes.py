@@ -58,11 +58,11 @@ def test_renormalized_distributions_are_those_of_the_named_logits(kind):
 def test_one_bin_is_one_class_more(kind):
     x, y = pair(4, 20)
     log_p, classes = y.log_softmax(1)[:, :6], torch.arange(6).expand(4, 6)
-    merged = [torch.cat([logits[:, :6], logits[:, 6:].logsumexp(1, keepdim=True)], 1) for logits in (x, y)]
+    a, b = (torch.cat([logits[:, :6], logits[:, 6:].logsumexp(1, keepdim=True)], 1) for logits in (x, y))
     result = ce_engine.kl_divergence(
         x, log_p, divergence=kind, tail="one_bin", target_classes=classes, reduction="none"
     )
-    torch.testing.assert_close(result.loss, by_torch(*merged, kind), atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(result.loss, by_torch(a, b, kind), atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("tail", TAILS)
