@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
 from ce_engine._libraries import library
-from ce_engine.cpu._divergence import DivergenceKernel
-from ce_engine.cpu._divergence_tiles import evaluate_divergence_tiles
+from ce_engine.cpu._divergences.operators import DivergenceKernel
+from ce_engine.cpu._divergences.tiles import evaluate_divergence_tiles
 from ce_engine.cpu._elementwise import BinaryKernel, BinaryWithLogitsKernel
 from ce_engine.cpu._gather import NllKernel
 from ce_engine.cpu._head_tiles import evaluate_tiles

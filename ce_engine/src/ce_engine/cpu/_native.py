@@ -9,10 +9,10 @@ from ce_engine._libraries import Library
 from ce_engine._memory import scratch
 from ce_engine._rows import blocks
 from ce_engine.cpu._dense import deliver, working_memory
-from ce_engine.cpu._divergence import wants_softmax
+from ce_engine.cpu._divergences.native import divergence_launch, write_softmax
+from ce_engine.cpu._divergences.operators import wants_softmax
 from ce_engine.cpu._launch import Launch
 from ce_engine.cpu._native_binary import binary_launch
-from ce_engine.cpu._native_divergence import divergence_launch, write_softmax
 from ce_engine.cpu._native_softmax import softmax_launch
 
 Run = Callable[[Launch], None]  # has a launch evaluated

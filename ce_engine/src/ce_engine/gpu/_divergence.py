@@ -1,5 +1,7 @@
 """Divergences on a device, by PyTorch's operators on parts of the rows."""
 
+from operator import itemgetter
+
 import torch
 
 from ce_engine._divergences.named import most_probable_named
@@ -35,7 +37,7 @@ def write_divergences(kind: Kind, operands: Operands, out: RowResults) -> None:
     for start in range(0, operands.x.shape[0], step):
         at = slice(start, start + step)
         x, y = (tensor[at].to(kind.compute_dtype) for tensor in (operands.x, present(operands.target)))
-        rows, part = _part(operands.rows, at), out.map(lambda numbers, at=at: numbers[at], lambda wide, at=at: wide[at])
+        rows, part = _part(operands.rows, at), out.map(itemgetter(at), itemgetter(at))
         if part.correct is not None and part.predictions is not None:
             named = rows.named_classes
             likeliest = y.argmax(1) if named is None else most_probable_named(y, named)

@@ -10,7 +10,7 @@ from ce_engine._heads.logits import Logits
 from ce_engine._kernel_rows import Kind, RowResults, Rows, present
 from ce_engine._libraries import library
 from ce_engine._rows import blocks_of
-from ce_engine.cpu._divergence import DivergenceKernel
+from ce_engine.cpu._divergences.operators import DivergenceKernel
 from ce_engine.cpu._launch import run_alone
 from ce_engine.cpu._native import evaluate_natively
 from ce_engine.cpu._places import hide_ignored
