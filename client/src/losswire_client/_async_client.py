@@ -90,7 +90,7 @@ class AsyncClient(AsyncHeadMethods, Base[Coroutine[Any, Any, Result]]):
         """As `Client.run`: ``run = await client.run(...)``, or ``async with client.run(...) as run``."""
         check_local(accuracy, series)
         request, heads = creation(self, name, loss, by_class, labels, expected_keys, options)
-        return self._opening(partial(self._create_run, request, heads, timeout), accuracy, series, heads)
+        return self._opening(partial(self._runs.create, request, timeout), accuracy, series, heads)
 
     @checks_call
     def get_run(self, name: str, *, accuracy: bool = True, series: str = "", timeout: float | None = None) -> Opening:

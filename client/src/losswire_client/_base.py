@@ -6,9 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from losswire import v1
-from losswire.heads.rules import is_digest
-from losswire.losses import heads_of, options_of
 from losswire_client import _environment as environment
 from losswire_client._calls import checks_call
 from losswire_client._deadline import Deadline, checked_timeout
@@ -161,14 +158,6 @@ class Base(Losses[AnswerT]):
     async def _put_together_and_evaluate(self, put_together: Callable[..., Evaluation], common: Common) -> Result:
         timeout = common.pop("timeout", None)
         return await self._evaluate_prepared(Prepared(put_together(**cast(Options, common)), timeout))
-
-    async def _create_run(self, request: v1.CreateRunRequest, heads: Heads, timeout: float | None) -> v1.Run:
-        """Creates a run, which names heads by their digests: an alias may become another head's."""
-        options = options_of(request.spec)
-        for argument, name in heads_of(request.spec).items():
-            if not is_digest(name):
-                setattr(options, argument, (await self._heads.get(name, timeout)).digest)
-        return await self._runs.create(request, timeout, heads)
 
     async def _evaluate_prepared(self, prepared: Prepared) -> Result:
         evaluation = prepared.evaluation

@@ -153,7 +153,7 @@ class Client(HeadMethods, Base[Result]):
         """
         check_local(accuracy, series)
         request, heads = creation(self, name, loss, by_class, labels, expected_keys, options)
-        created = run(self._create_run(request, heads, timeout))
+        created = run(self._runs.create(request, timeout))
         return Run(self, created, accuracy=accuracy, series=series, heads=heads)
 
     @checks_call

@@ -1,14 +1,17 @@
 """Verdicts on arguments: the SDK's, the server's without the SDK's checks, and the engine's without either."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 from unittest import mock
 
+import torch
+
+import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import argument_of
-from losswire_client import Client, InvalidArgumentError
+from losswire_client import Client, Head, InvalidArgumentError
 from losswire_client._many.chunks import Preparation, Prepared
 from losswire_client._request import evaluation
 from losswire_client._request.evaluation import Evaluation
@@ -16,6 +19,7 @@ from losswire_client._transports.unary import whole_request
 from losswire_server.requests import planning
 from losswire_server.requests.check import check_request
 from losswire_server.requests.decoding import to_torch
+from losswire_server.requests.heads.named import use_heads
 from losswire_server.requests.planning import PLANS, by_field, plan
 
 NOBODY: Any = None  # a preparation makes no calls
@@ -38,8 +42,27 @@ def unchecked() -> Iterator[None]:
         yield
 
 
-def _evaluation(loss: str, arguments: dict[str, Any]) -> Evaluation:
-    prepared: Prepared = getattr(Preparation(NOBODY), loss)(**arguments)
+class Held:
+    """A server that holds the heads of an evaluation."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._heads = {digest: _of_the_engine(head) for digest, head in evaluation.heads.items()}
+
+    def use(self, name: str, field: str) -> ce_engine.Head:  # noqa: ARG002
+        return self._heads[name]
+
+    def digest(self, name: str) -> str:
+        return name
+
+
+def _of_the_engine(head: Head) -> ce_engine.Head:
+    tensors = [torch.from_numpy(head.arrays[name]) for name in ("weight", "bias") if name in head.arrays]
+    return ce_engine.Head(*tensors)
+
+
+def _evaluation(loss: str, arguments: dict[str, Any], *, checked: bool = True) -> Evaluation:
+    with nullcontext() if checked else unchecked():
+        prepared: Prepared = getattr(Preparation(NOBODY), loss)(**arguments)
     return prepared.evaluation
 
 
@@ -53,15 +76,19 @@ def of_the_sdk(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
 def of_the_plan(loss: str, arguments: dict[str, Any]) -> Refusal | None:
     """The verdict of the server's checks, without a connection."""
-    return _refusal(plan, _request(loss, arguments))
+    held = Held(_evaluation(loss, arguments, checked=False))
+    return _refusal(lambda request: plan(request, held=held), _request(loss, arguments))
 
 
 def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
     """The verdict of the engine, if the server checked nothing."""
 
+    held = Held(_evaluation(loss, arguments, checked=False))
+
     def hand_over(request: v1.EvaluateRequest) -> None:
+        heads = use_heads(request.spec, held)
         with by_field(request.spec):
-            PLANS[loss](**planning.arguments(request, to_torch) | {"checked": False})
+            PLANS[loss](**planning.arguments(request, to_torch, heads) | {"checked": False})
 
     request = _request(loss, arguments)
     told = _refusal(check_request, request)

@@ -5,16 +5,23 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from losswire_client import Head
+
 LOGITS = np.array([[0.3, 0.5, -1.2], [-2.2, -1.9, 1.1]], np.float32)
 PROBABILITIES = np.array([[0.3, 0.5, 0.0], [1.0, 0.25, 0.75]], np.float32)
 POSITIVE = np.array([[1, 0, 1], [0, 0, 1]], np.float32)
 ONE = np.ones((), np.float32)
+HIDDEN = np.array([[0.3, 0.5, -1.2, 0.1], [-2.2, -1.9, 1.1, 0.7]], np.float32)
+SOME = np.array([[0, 1, 2], [2, 1, 0]])
+HEAD = Head(np.arange(12, dtype=np.float32).reshape(3, 4) / 10)
 
 RIGHT: dict[str, dict[str, Any]] = {
     "cross_entropy": {"input": LOGITS, "target": np.array([0, 2])},
     "nll_loss": {"input": LOGITS, "target": np.array([0, 2])},
     "binary_cross_entropy": {"input": PROBABILITIES, "target": POSITIVE},
     "binary_cross_entropy_with_logits": {"input": LOGITS, "target": POSITIVE},
+    "linear_cross_entropy": {"input": HIDDEN, "head": HEAD, "target": np.array([0, 2])},
+    "kl_divergence": {"input": LOGITS, "target": LOGITS[::-1]},
 }
 
 
@@ -36,6 +43,12 @@ OF_ALL: dict[str, dict[str, Any]] = {
     "series of other letters": {"series": "é"},
     "series too long": {"series": "a" * 65},
     "series with a line's end": {"series": "a\n"},
+    "divisor zero": {"divisor": 0.0},
+    "divisor negative": {"divisor": -1.0},
+    "divisor NaN": {"divisor": float("nan")},
+    "divisor of a sum": {"divisor": 2.0, "reduction": "sum"},
+    "top_k negative": {"top_k": -1},
+    "top_k of too many": {"top_k": 257},
     "outputs twice": {"outputs": ["predictions", "predictions"]},
     "input of integers": {"input": np.ones((2, 3), np.int64)},
     "input of booleans": {"input": np.ones((2, 3), bool)},
@@ -48,6 +61,7 @@ OF_ALL: dict[str, dict[str, Any]] = {
 OF_CLASSES: dict[str, dict[str, Any]] = {
     "input a scalar": {"input": ONE},
     "input of another shape": {"input": np.ones((2, 3, 4), np.float32)},
+    "top_k of more than the classes": {"top_k": 4},
     "input of one row": {"input": np.ones(3, np.float32)},
     "target of booleans": {"target": np.array([True, False])},
     "target too short": {"target": np.array([0])},
@@ -58,10 +72,49 @@ OF_SMOOTHING: dict[str, dict[str, Any]] = {
     f"label_smoothing {value}": {"label_smoothing": value} for value in (1.5, -0.1, 2, float("nan"), float("inf"))
 }
 OF_PROBABILITY_TARGETS: dict[str, dict[str, Any]] = {
+    "outputs of targets beside probabilities": {"target": PROBABILITIES, "outputs": ["target_ranks"]},
     "probabilities of another shape": {"target": np.ones((2, 4), np.float32)},
     "probabilities of another dtype and shape": {"target": np.ones(2, ml_dtypes.bfloat16)},
     "ignore_index beside probabilities": {"target": PROBABILITIES, "ignore_index": 0},
     "weighting beside probabilities": {"target": PROBABILITIES, "weight": "balanced"},
+}
+OF_Z_LOSS: dict[str, dict[str, Any]] = {
+    f"z_loss {value}": {"z_loss": value} for value in (-0.1, float("nan"), float("inf"))
+}
+OF_HEADS: dict[str, dict[str, Any]] = {
+    "no head": {"head": ""},
+    "input a scalar": {"input": ONE},
+    "target of booleans": {"target": np.array([True, False])},
+    "target too short": {"target": np.array([0])},
+    "target with a dimension more": {"target": np.array([[0], [2]])},
+    "probabilities of other rows": {"target": np.ones((1, 3), np.float32)},
+    "ignore_index beside probabilities": {"target": PROBABILITIES, "ignore_index": 0},
+    "weighting beside probabilities": {"target": PROBABILITIES, "weight": "balanced"},
+    "weight a scalar": {"weight": ONE},
+    "weight of two dimensions": {"weight": np.ones((1, 3), np.float32)},
+    "weight of integers": {"weight": np.ones(3, np.int64)},
+}
+OF_DIVERGENCES: dict[str, dict[str, Any]] = {
+    "input a scalar": {"input": ONE},
+    "target of integers": {"target": np.array([[0, 1, 2], [0, 1, 2]])},
+    "target of other classes": {"target": LOGITS[:, :2]},
+    "target of other rows": {"target": LOGITS[:1]},
+    "beta of another divergence": {"beta": 0.5},
+    "beta one": {"divergence": "jensen_shannon", "beta": 1.0},
+    "beta NaN": {"divergence": "jensen_shannon", "beta": float("nan")},
+    "temperature 0": {"temperature": 0.0},
+    "temperature infinite": {"temperature": float("inf")},
+    "temperature with a tail": {"temperature": 2.0, "target_classes": SOME, "tail": "one_bin"},
+    "tail without classes": {"tail": "drop"},
+    "target_classes without a tail": {"target_classes": SOME},
+    "target_classes of floats": {"target_classes": LOGITS, "tail": "drop"},
+    "target_classes of another shape": {"target_classes": SOME[:, :2], "tail": "drop"},
+    "target_head beside classes": {"target_head": HEAD, "target_classes": SOME, "tail": "drop"},
+    "head of other rows": {"head": HEAD, "input": HIDDEN[0]},
+    "labels of floats": {"labels": np.ones(2, np.float32)},
+    "labels too short": {"labels": np.array([0])},
+    "ignore_index without labels": {"ignore_index": 1},
+    "outputs of labels without them": {"outputs": ["target_ranks"]},
 }
 OF_INDEX_TARGETS: dict[str, dict[str, Any]] = {
     "target of floats": {"target": np.ones(2, np.float32)},
@@ -69,16 +122,20 @@ OF_INDEX_TARGETS: dict[str, dict[str, Any]] = {
 }
 OF_ELEMENTS: dict[str, dict[str, Any]] = {
     "outputs with lse": {"outputs": ["predictions", "lse"]},
+    "outputs of targets": {"outputs": ["target_log_probabilities"]},
+    "top_k of a binary loss": {"top_k": 1},
     "target of integers": {"target": np.ones((2, 3), np.int64)},
     "target of another shape": {"target": np.ones((3, 2), np.float32)},
     "target that would broadcast": {"target": np.ones(3, np.float32)},
     **factors("weight"),
 }
 WRONG_FORMS: dict[str, dict[str, dict[str, Any]]] = {  # by losses
-    "cross_entropy": OF_ALL | OF_CLASSES | OF_SMOOTHING | OF_PROBABILITY_TARGETS,
+    "cross_entropy": OF_ALL | OF_CLASSES | OF_SMOOTHING | OF_Z_LOSS | OF_PROBABILITY_TARGETS,
     "nll_loss": OF_ALL | OF_CLASSES | OF_INDEX_TARGETS,
     "binary_cross_entropy": OF_ALL | OF_ELEMENTS,
     "binary_cross_entropy_with_logits": OF_ALL | OF_ELEMENTS | factors("pos_weight"),
+    "linear_cross_entropy": OF_ALL | OF_SMOOTHING | OF_Z_LOSS | OF_HEADS,
+    "kl_divergence": OF_ALL | OF_DIVERGENCES,
 }
 
 CLASSES: dict[str, dict[str, Any]] = {
@@ -89,6 +146,21 @@ CLASSES: dict[str, dict[str, Any]] = {
     "class too large for one byte": {"target": np.array([0, 255], np.uint8)},
     "class too large of a dtype that does not travel": {"target": np.array([0, 3], np.uint16)},
     "second class wrong beside an ignored one": {"target": np.array([7, 8]), "ignore_index": 7},
+}
+OF_HEADS_HELD: dict[str, dict[str, Any]] = {  # what depends on the head is left to the server too
+    "hidden states of another width": {"input": LOGITS},
+    "hidden states of another dtype": {"input": HIDDEN.astype(np.float64)},
+    "class too large": {"target": np.array([0, 3])},
+    "class negative": {"target": np.array([-1, 0], np.int16)},
+    "probabilities of other classes": {"target": np.ones((2, 4), np.float32)},
+    "weight of other classes": {"weight": np.ones(4, np.float32)},
+    "top_k of more than the classes": {"top_k": 4},
+}
+OF_CLASSES_NAMED: dict[str, dict[str, Any]] = {
+    "named class too large": {"target_classes": SOME + 1, "tail": "drop"},
+    "named class twice": {"target_classes": SOME * 0, "tail": "drop"},
+    "label too large": {"labels": np.array([0, 3])},
+    "target_head of another width": {"target_head": HEAD},
 }
 LABELS: dict[str, dict[str, Any]] = {
     "target half": {"target": np.array([[1, 0, 0.5], [0, 0, 1]], np.float32), "weight": "balanced"},
@@ -109,5 +181,7 @@ WRONG_NUMBERS: dict[str, dict[str, dict[str, Any]]] = {
     "nll_loss": CLASSES,
     "binary_cross_entropy": LABELS | IN_UNIT_INTERVAL,
     "binary_cross_entropy_with_logits": LABELS,
+    "linear_cross_entropy": OF_HEADS_HELD,
+    "kl_divergence": OF_CLASSES_NAMED,
 }
 WRONG = {loss: WRONG_FORMS[loss] | WRONG_NUMBERS[loss] for loss in RIGHT}

@@ -1,6 +1,6 @@
 """The calls of RunService, written once for clients that wait and clients that are awaited."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import islice
@@ -13,23 +13,19 @@ from losswire_client._capabilities import RunLimits
 from losswire_client._deadline import Deadline, checked_interval
 from losswire_client._errors import NotFoundError, PreconditionError, UnavailableError, invalid_argument, shown
 from losswire_client._request.fields import assign_text
-from losswire_client._request.head import Head
 from losswire_client._retry import PASSING
 from losswire_client._runs.results import RunKey, RunProgress, to_key, to_progress
 from losswire_client._transports.wire import Flow, Wire
 
 T = TypeVar("T")
 
-NO_HEADS: Mapping[str, Head] = {}
 USUAL_KEYS = 1000  # in a request, for a server that does not tell: it keeps no runs, and says so to the request
 
 
 class Send(Protocol):
-    """Does a flow within a timeout, with the client's retries, and registers these heads where they are missing."""
+    """Does a flow within a timeout, with the client's retries."""
 
-    def __call__(
-        self, flow: Flow[T], timeout: float | None, heads: Mapping[str, Head] = ..., /
-    ) -> Coroutine[Any, Any, T]: ...
+    def __call__(self, flow: Flow[T], timeout: float | None, /) -> Coroutine[Any, Any, T]: ...
 
 
 class RunCalls:
@@ -46,10 +42,8 @@ class RunCalls:
         self._limits = limits
         self._sleep = sleep
 
-    async def create(
-        self, request: v1.CreateRunRequest, timeout: float | None, heads: Mapping[str, Head] = NO_HEADS
-    ) -> v1.Run:
-        run: v1.Run = (await self._call("CreateRun", request, timeout, heads)).run
+    async def create(self, request: v1.CreateRunRequest, timeout: float | None) -> v1.Run:
+        run: v1.Run = (await self._call("CreateRun", request, timeout)).run
         return run
 
     async def get(self, name: str, timeout: float | None, *, totals_only: bool = False) -> v1.Run:
@@ -159,10 +153,8 @@ class RunCalls:
                 return
             request.page_token = page.next_page_token
 
-    async def _call(
-        self, method: str, request: Message, timeout: float | None, heads: Mapping[str, Head] = NO_HEADS
-    ) -> Any:
-        return await self._send(lambda wire, deadline: _answer(wire, method, request, deadline), timeout, heads)
+    async def _call(self, method: str, request: Message, timeout: float | None) -> Any:
+        return await self._send(lambda wire, deadline: _answer(wire, method, request, deadline), timeout)
 
 
 def expect_count(request: Any, field: str, argument: str, count: object) -> None:
