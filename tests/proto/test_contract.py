@@ -17,7 +17,6 @@ from losswire.v1 import (
     evaluate_pb2,
     exact_sums_pb2,
     head_service_pb2,
-    heads_pb2,
     loss_service_pb2,
     loss_spec_pb2,
     run_service_pb2,
@@ -33,7 +32,7 @@ FILES = (
     errors_pb2,
     evaluate_pb2,
     exact_sums_pb2,
-    heads_pb2,
+    head_service_pb2,
     loss_spec_pb2,
     runs_pb2,
     shared_memory_pb2,
@@ -90,9 +89,7 @@ def test_service_of_runs_has_its_rpcs():
     }
 
 
-@pytest.mark.parametrize(
-    "file", [*FILES, head_service_pb2, loss_service_pb2, run_service_pb2], ids=lambda file: file.DESCRIPTOR.name
-)
+@pytest.mark.parametrize("file", [*FILES, loss_service_pb2, run_service_pb2], ids=lambda file: file.DESCRIPTOR.name)
 def test_file_options_of_every_generator(file):
     stem = Path(file.DESCRIPTOR.name).stem
     expected = {**OPTIONS, "java_outer_classname": stem.title().replace("_", "") + "Proto"}

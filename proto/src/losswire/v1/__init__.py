@@ -30,7 +30,7 @@ from losswire.v1.evaluate_pb2 import (
     Slab,
 )
 from losswire.v1.exact_sums_pb2 import ClassSums, ExactSum, ExactSums, Sketch, Statistics
-from losswire.v1.heads_pb2 import (
+from losswire.v1.head_service_pb2 import (
     DeleteHeadRequest,
     DeleteHeadResponse,
     GetHeadRequest,

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from losswire.v1 import heads_pb2 as losswire_dot_v1_dot_heads__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from losswire.v1 import tensor_pb2 as losswire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/head_service.proto\x12\x0blosswire.v1\x1a\x17losswire/v1/heads.proto2\x9c\x03\n\x0bHeadService\x12W\n\x0cRegisterHead\x12 .losswire.v1.RegisterHeadRequest\x1a!.losswire.v1.RegisterHeadResponse(\x01\x30\x01\x12\x44\n\x07GetHead\x12\x1b.losswire.v1.GetHeadRequest\x1a\x1c.losswire.v1.GetHeadResponse\x12J\n\tListHeads\x12\x1d.losswire.v1.ListHeadsRequest\x1a\x1e.losswire.v1.ListHeadsResponse\x12S\n\x0cSetHeadAlias\x12 .losswire.v1.SetHeadAliasRequest\x1a!.losswire.v1.SetHeadAliasResponse\x12M\n\nDeleteHead\x12\x1e.losswire.v1.DeleteHeadRequest\x1a\x1f.losswire.v1.DeleteHeadResponseBj\n\x0blosswire.v1B\x10HeadServiceProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elosswire/v1/head_service.proto\x12\x0blosswire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18losswire/v1/tensor.proto\"\xbb\x01\n\x04Head\x12#\n\x06weight\x18\x01 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12!\n\x04\x62ias\x18\x02 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12\x1f\n\x04norm\x18\x03 \x01(\x0b\x32\x11.losswire.v1.Norm\x12\x14\n\x07softcap\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_softcapB\x0e\n\x0c_temperature\"\x80\x01\n\x04Norm\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.losswire.v1.NormKind\x12\x0b\n\x03\x65ps\x18\x02 \x01(\x01\x12#\n\x06weight\x18\x03 \x01(\x0b\x32\x13.losswire.v1.Tensor\x12!\n\x04\x62ias\x18\x04 \x01(\x0b\x32\x13.losswire.v1.Tensor\"\xa6\x01\n\x08HeldHead\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x1f\n\x04head\x18\x02 \x01(\x0b\x32\x11.losswire.v1.Head\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpermanent\x18\x06 \x01(\x08\"r\n\x13RegisterHeadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.losswire.v1.HeadHeaderH\x00\x12(\n\x07\x63ontent\x18\x02 \x01(\x0b\x32\x15.losswire.v1.HeadPartH\x00\x42\x06\n\x04part\"=\n\nHeadHeader\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x1f\n\x04head\x18\x02 \x01(\x0b\x32\x11.losswire.v1.Head\".\n\x08HeadPart\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"S\n\x14RegisterHeadResponse\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x03\x12#\n\x04head\x18\x02 \x01(\x0b\x32\x15.losswire.v1.HeldHead\"\x1e\n\x0eGetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x0fGetHeadResponse\x12#\n\x04head\x18\x01 \x01(\x0b\x32\x15.losswire.v1.HeldHead\"\x12\n\x10ListHeadsRequest\"9\n\x11ListHeadsResponse\x12$\n\x05heads\x18\x01 \x03(\x0b\x32\x15.losswire.v1.HeldHead\"4\n\x13SetHeadAliasRequest\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\";\n\x14SetHeadAliasResponse\x12#\n\x04head\x18\x01 \x01(\x0b\x32\x15.losswire.v1.HeldHead\"!\n\x11\x44\x65leteHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x14\n\x12\x44\x65leteHeadResponse*M\n\x08NormKind\x12\x19\n\x15NORM_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rNORM_KIND_RMS\x10\x01\x12\x13\n\x0fNORM_KIND_LAYER\x10\x02\x32\x9c\x03\n\x0bHeadService\x12W\n\x0cRegisterHead\x12 .losswire.v1.RegisterHeadRequest\x1a!.losswire.v1.RegisterHeadResponse(\x01\x30\x01\x12\x44\n\x07GetHead\x12\x1b.losswire.v1.GetHeadRequest\x1a\x1c.losswire.v1.GetHeadResponse\x12J\n\tListHeads\x12\x1d.losswire.v1.ListHeadsRequest\x1a\x1e.losswire.v1.ListHeadsResponse\x12S\n\x0cSetHeadAlias\x12 .losswire.v1.SetHeadAliasRequest\x1a!.losswire.v1.SetHeadAliasResponse\x12M\n\nDeleteHead\x12\x1e.losswire.v1.DeleteHeadRequest\x1a\x1f.losswire.v1.DeleteHeadResponseBj\n\x0blosswire.v1B\x10HeadServiceProtoP\x01Z\x16losswire/v1;losswirev1\xa2\x02\x03LSW\xaa\x02\x0bLosswire.V1\xca\x02\x0bLosswire\\V1\xea\x02\x0cLosswire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +34,38 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'losswire.v1.head_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013losswire.v1B\020HeadServiceProtoP\001Z\026losswire/v1;losswirev1\242\002\003LSW\252\002\013Losswire.V1\312\002\013Losswire\\V1\352\002\014Losswire::V1'
-  _globals['_HEADSERVICE']._serialized_start=73
-  _globals['_HEADSERVICE']._serialized_end=485
+  _globals['_NORMKIND']._serialized_start=1247
+  _globals['_NORMKIND']._serialized_end=1324
+  _globals['_HEAD']._serialized_start=107
+  _globals['_HEAD']._serialized_end=294
+  _globals['_NORM']._serialized_start=297
+  _globals['_NORM']._serialized_end=425
+  _globals['_HELDHEAD']._serialized_start=428
+  _globals['_HELDHEAD']._serialized_end=594
+  _globals['_REGISTERHEADREQUEST']._serialized_start=596
+  _globals['_REGISTERHEADREQUEST']._serialized_end=710
+  _globals['_HEADHEADER']._serialized_start=712
+  _globals['_HEADHEADER']._serialized_end=773
+  _globals['_HEADPART']._serialized_start=775
+  _globals['_HEADPART']._serialized_end=821
+  _globals['_REGISTERHEADRESPONSE']._serialized_start=823
+  _globals['_REGISTERHEADRESPONSE']._serialized_end=906
+  _globals['_GETHEADREQUEST']._serialized_start=908
+  _globals['_GETHEADREQUEST']._serialized_end=938
+  _globals['_GETHEADRESPONSE']._serialized_start=940
+  _globals['_GETHEADRESPONSE']._serialized_end=994
+  _globals['_LISTHEADSREQUEST']._serialized_start=996
+  _globals['_LISTHEADSREQUEST']._serialized_end=1014
+  _globals['_LISTHEADSRESPONSE']._serialized_start=1016
+  _globals['_LISTHEADSRESPONSE']._serialized_end=1073
+  _globals['_SETHEADALIASREQUEST']._serialized_start=1075
+  _globals['_SETHEADALIASREQUEST']._serialized_end=1127
+  _globals['_SETHEADALIASRESPONSE']._serialized_start=1129
+  _globals['_SETHEADALIASRESPONSE']._serialized_end=1188
+  _globals['_DELETEHEADREQUEST']._serialized_start=1190
+  _globals['_DELETEHEADREQUEST']._serialized_end=1223
+  _globals['_DELETEHEADRESPONSE']._serialized_start=1225
+  _globals['_DELETEHEADRESPONSE']._serialized_end=1245
+  _globals['_HEADSERVICE']._serialized_start=1327
+  _globals['_HEADSERVICE']._serialized_end=1739
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,483 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from losswire.v1 import tensor_pb2 as _tensor_pb2
+import builtins as _builtins
+import sys
+import typing as _typing
+
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
+else:
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NormKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NormKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NormKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NORM_KIND_UNSPECIFIED: _NormKind.ValueType  # 0
+    """Refused with INVALID_ARGUMENT."""
+    NORM_KIND_RMS: _NormKind.ValueType  # 1
+    """x / sqrt(mean(x^2) + eps), as in torch.nn.RMSNorm."""
+    NORM_KIND_LAYER: _NormKind.ValueType  # 2
+    """(x - mean(x)) / sqrt(var(x) + eps), as in torch.nn.LayerNorm."""
+
+class NormKind(_NormKind, metaclass=_NormKindEnumTypeWrapper):
+    """The kinds of normalisation."""
+
+NORM_KIND_UNSPECIFIED: NormKind.ValueType  # 0
+"""Refused with INVALID_ARGUMENT."""
+NORM_KIND_RMS: NormKind.ValueType  # 1
+"""x / sqrt(mean(x^2) + eps), as in torch.nn.RMSNorm."""
+NORM_KIND_LAYER: NormKind.ValueType  # 2
+"""(x - mean(x)) / sqrt(var(x) + eps), as in torch.nn.LayerNorm."""
+Global___NormKind: _TypeAlias = NormKind  # noqa: Y015
+
+@_typing.final
+class Head(_message.Message):
+    """An output layer: what makes logits of a model's hidden states. It never changes.
+
+    The logits of a hidden state x are z / temperature, where z = softcap tanh(y / softcap), or y without a softcap, and
+    y = weight norm(x) + bias.
+
+    Its digest is the SHA-256, in hexadecimal, of JSON in UTF-8 without spaces and with sorted keys: an object with
+    `weight`, and what is set of `bias`, `norm`, `softcap` and `temperature`. A tensor is a list of its dtype in small
+    letters, its shape, and the SHA-256 of its elements. A norm is an object with its `kind`, `rms` or `layer`, with `eps`,
+    and what is set of `weight` and `bias`. Numbers are written as the shortest decimal fraction that parses to them, as in
+    Python. A temperature of 1 is left out, like a softcap of 0.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    SOFTCAP_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    softcap: _builtins.float
+    """Bounds logits between its negative and itself; above 0."""
+    temperature: _builtins.float
+    """What logits are divided by; above 0, and 1 if unset."""
+    @_builtins.property
+    def weight(self) -> _tensor_pb2.Tensor:
+        """Required: shape (V, H), in a floating dtype: V classes, and H numbers of a hidden state."""
+
+    @_builtins.property
+    def bias(self) -> _tensor_pb2.Tensor:
+        """Shape (V), a floating dtype. FLOAT64 if the weight is, and only then, like the norm's tensors."""
+
+    @_builtins.property
+    def norm(self) -> Global___Norm:
+        """What is done to hidden states first."""
+
+    def __init__(
+        self,
+        *,
+        weight: _tensor_pb2.Tensor | None = ...,
+        bias: _tensor_pb2.Tensor | None = ...,
+        norm: Global___Norm | None = ...,
+        softcap: _builtins.float | None = ...,
+        temperature: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_softcap", b"_softcap", "_temperature", b"_temperature", "bias", b"bias", "norm", b"norm", "softcap", b"softcap", "temperature", b"temperature", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_softcap", b"_softcap", "_temperature", b"_temperature", "bias", b"bias", "norm", b"norm", "softcap", b"softcap", "temperature", b"temperature", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__softcap: _TypeAlias = _typing.Literal["softcap"]  # noqa: Y015
+    _WhichOneofArgType__softcap: _TypeAlias = _typing.Literal["_softcap", b"_softcap"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__softcap) -> _WhichOneofReturnType__softcap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+
+Global___Head: _TypeAlias = Head  # noqa: Y015
+
+@_typing.final
+class Norm(_message.Message):
+    """How hidden states are normalised."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    EPS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    kind: Global___NormKind.ValueType
+    """Required."""
+    eps: _builtins.float
+    """Is added to the mean square, or to the variance; at least 0."""
+    @_builtins.property
+    def weight(self) -> _tensor_pb2.Tensor:
+        """Shape (H), a floating dtype; all 1 if unset."""
+
+    @_builtins.property
+    def bias(self) -> _tensor_pb2.Tensor:
+        """Shape (H), a floating dtype; all 0 if unset. Only with NORM_KIND_LAYER."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___NormKind.ValueType = ...,
+        eps: _builtins.float = ...,
+        weight: _tensor_pb2.Tensor | None = ...,
+        bias: _tensor_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "eps", b"eps", "kind", b"kind", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Norm: _TypeAlias = Norm  # noqa: Y015
+
+@_typing.final
+class HeldHead(_message.Message):
+    """A head that the server holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PERMANENT_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """SHA-256 of its content: see `Head`."""
+    memory_bytes: _builtins.int
+    """Memory that it takes here."""
+    permanent: _builtins.bool
+    """Whether the server's operator gave it to the server. Such a head is never evicted or deleted."""
+    @_builtins.property
+    def head(self) -> Global___Head:
+        """Its content, without the elements of its tensors."""
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names by which requests may also name it, in alphabetical order."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When this server got it."""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        head: Global___Head | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        memory_bytes: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        permanent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "head", b"head", "memory_bytes", b"memory_bytes", "permanent", b"permanent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldHead: _TypeAlias = HeldHead  # noqa: Y015
+
+@_typing.final
+class RegisterHeadRequest(_message.Message):
+    """A message from the caller who registers a head: one header, then parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___HeadHeader:
+        """First, and only once."""
+
+    @_builtins.property
+    def content(self) -> Global___HeadPart:
+        """Elements, without gaps, from `RegisterHeadResponse.received_bytes` on."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___HeadHeader | None = ...,
+        content: Global___HeadPart | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["header", "content"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___RegisterHeadRequest: _TypeAlias = RegisterHeadRequest  # noqa: Y015
+
+@_typing.final
+class HeadHeader(_message.Message):
+    """What is to be registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Required: of the head."""
+    @_builtins.property
+    def head(self) -> Global___Head:
+        """Required: the head, without the elements of its tensors."""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.str = ...,
+        head: Global___Head | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeadHeader: _TypeAlias = HeadHeader  # noqa: Y015
+
+@_typing.final
+class HeadPart(_message.Message):
+    """Some elements of a head's tensors: of its weight, its bias, the norm's weight and the norm's bias, one after the other,
+    as far as they are set.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    offset_bytes: _builtins.int
+    """Place of the first byte."""
+    data: _builtins.bytes
+    """Any number of bytes, but as messages of the server's largest size hold."""
+    def __init__(
+        self,
+        *,
+        offset_bytes: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeadPart: _TypeAlias = HeadPart  # noqa: Y015
+
+@_typing.final
+class RegisterHeadResponse(_message.Message):
+    """A message from the server: the first one says where to begin; the last one has the head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    received_bytes: _builtins.int
+    """Bytes of the content that the server has, of an earlier stream too. The caller sends those from here on."""
+    @_builtins.property
+    def head(self) -> Global___HeldHead:
+        """The head, once the server has all of it and has verified its digest. It ends the stream."""
+
+    def __init__(
+        self,
+        *,
+        received_bytes: _builtins.int = ...,
+        head: Global___HeldHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "received_bytes", b"received_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterHeadResponse: _TypeAlias = RegisterHeadResponse  # noqa: Y015
+
+@_typing.final
+class GetHeadRequest(_message.Message):
+    """Asks for a head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required: digest or alias."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHeadRequest: _TypeAlias = GetHeadRequest  # noqa: Y015
+
+@_typing.final
+class GetHeadResponse(_message.Message):
+    """The head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> Global___HeldHead:
+        """As the server holds it."""
+
+    def __init__(
+        self,
+        *,
+        head: Global___HeldHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHeadResponse: _TypeAlias = GetHeadResponse  # noqa: Y015
+
+@_typing.final
+class ListHeadsRequest(_message.Message):
+    """Asks for all heads. Has no fields yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadsRequest: _TypeAlias = ListHeadsRequest  # noqa: Y015
+
+@_typing.final
+class ListHeadsResponse(_message.Message):
+    """All heads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldHead]:
+        """By their digests, in ascending order."""
+
+    def __init__(
+        self,
+        *,
+        heads: _abc.Iterable[Global___HeldHead] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadsResponse: _TypeAlias = ListHeadsResponse  # noqa: Y015
+
+@_typing.final
+class SetHeadAliasRequest(_message.Message):
+    """Names a head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    """Required: 1 to 200 letters, digits and any of `_.:/-`, but no digest."""
+    digest: _builtins.str
+    """Digest of a head that the server holds."""
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "digest", b"digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHeadAliasRequest: _TypeAlias = SetHeadAliasRequest  # noqa: Y015
+
+@_typing.final
+class SetHeadAliasResponse(_message.Message):
+    """The alias is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> Global___HeldHead:
+        """With the new alias."""
+
+    def __init__(
+        self,
+        *,
+        head: Global___HeldHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHeadAliasResponse: _TypeAlias = SetHeadAliasResponse  # noqa: Y015
+
+@_typing.final
+class DeleteHeadRequest(_message.Message):
+    """Takes a head from the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required: digest or alias."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteHeadRequest: _TypeAlias = DeleteHeadRequest  # noqa: Y015
+
+@_typing.final
+class DeleteHeadResponse(_message.Message):
+    """The head is gone once no call uses it any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteHeadResponse: _TypeAlias = DeleteHeadResponse  # noqa: Y015

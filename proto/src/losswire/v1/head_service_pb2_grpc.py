@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from losswire.v1 import heads_pb2 as losswire_dot_v1_dot_heads__pb2
+from losswire.v1 import head_service_pb2 as losswire_dot_v1_dot_head__service__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
@@ -45,28 +45,28 @@ class HeadServiceStub(object):
         """
         self.RegisterHead = channel.stream_stream(
                 '/losswire.v1.HeadService/RegisterHead',
-                request_serializer=losswire_dot_v1_dot_heads__pb2.RegisterHeadRequest.SerializeToString,
-                response_deserializer=losswire_dot_v1_dot_heads__pb2.RegisterHeadResponse.FromString,
+                request_serializer=losswire_dot_v1_dot_head__service__pb2.RegisterHeadRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_head__service__pb2.RegisterHeadResponse.FromString,
                 _registered_method=True)
         self.GetHead = channel.unary_unary(
                 '/losswire.v1.HeadService/GetHead',
-                request_serializer=losswire_dot_v1_dot_heads__pb2.GetHeadRequest.SerializeToString,
-                response_deserializer=losswire_dot_v1_dot_heads__pb2.GetHeadResponse.FromString,
+                request_serializer=losswire_dot_v1_dot_head__service__pb2.GetHeadRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_head__service__pb2.GetHeadResponse.FromString,
                 _registered_method=True)
         self.ListHeads = channel.unary_unary(
                 '/losswire.v1.HeadService/ListHeads',
-                request_serializer=losswire_dot_v1_dot_heads__pb2.ListHeadsRequest.SerializeToString,
-                response_deserializer=losswire_dot_v1_dot_heads__pb2.ListHeadsResponse.FromString,
+                request_serializer=losswire_dot_v1_dot_head__service__pb2.ListHeadsRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_head__service__pb2.ListHeadsResponse.FromString,
                 _registered_method=True)
         self.SetHeadAlias = channel.unary_unary(
                 '/losswire.v1.HeadService/SetHeadAlias',
-                request_serializer=losswire_dot_v1_dot_heads__pb2.SetHeadAliasRequest.SerializeToString,
-                response_deserializer=losswire_dot_v1_dot_heads__pb2.SetHeadAliasResponse.FromString,
+                request_serializer=losswire_dot_v1_dot_head__service__pb2.SetHeadAliasRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_head__service__pb2.SetHeadAliasResponse.FromString,
                 _registered_method=True)
         self.DeleteHead = channel.unary_unary(
                 '/losswire.v1.HeadService/DeleteHead',
-                request_serializer=losswire_dot_v1_dot_heads__pb2.DeleteHeadRequest.SerializeToString,
-                response_deserializer=losswire_dot_v1_dot_heads__pb2.DeleteHeadResponse.FromString,
+                request_serializer=losswire_dot_v1_dot_head__service__pb2.DeleteHeadRequest.SerializeToString,
+                response_deserializer=losswire_dot_v1_dot_head__service__pb2.DeleteHeadResponse.FromString,
                 _registered_method=True)
 
 
@@ -137,28 +137,28 @@ def add_HeadServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'RegisterHead': grpc.stream_stream_rpc_method_handler(
                     servicer.RegisterHead,
-                    request_deserializer=losswire_dot_v1_dot_heads__pb2.RegisterHeadRequest.FromString,
-                    response_serializer=losswire_dot_v1_dot_heads__pb2.RegisterHeadResponse.SerializeToString,
+                    request_deserializer=losswire_dot_v1_dot_head__service__pb2.RegisterHeadRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_head__service__pb2.RegisterHeadResponse.SerializeToString,
             ),
             'GetHead': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHead,
-                    request_deserializer=losswire_dot_v1_dot_heads__pb2.GetHeadRequest.FromString,
-                    response_serializer=losswire_dot_v1_dot_heads__pb2.GetHeadResponse.SerializeToString,
+                    request_deserializer=losswire_dot_v1_dot_head__service__pb2.GetHeadRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_head__service__pb2.GetHeadResponse.SerializeToString,
             ),
             'ListHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeads,
-                    request_deserializer=losswire_dot_v1_dot_heads__pb2.ListHeadsRequest.FromString,
-                    response_serializer=losswire_dot_v1_dot_heads__pb2.ListHeadsResponse.SerializeToString,
+                    request_deserializer=losswire_dot_v1_dot_head__service__pb2.ListHeadsRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_head__service__pb2.ListHeadsResponse.SerializeToString,
             ),
             'SetHeadAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetHeadAlias,
-                    request_deserializer=losswire_dot_v1_dot_heads__pb2.SetHeadAliasRequest.FromString,
-                    response_serializer=losswire_dot_v1_dot_heads__pb2.SetHeadAliasResponse.SerializeToString,
+                    request_deserializer=losswire_dot_v1_dot_head__service__pb2.SetHeadAliasRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_head__service__pb2.SetHeadAliasResponse.SerializeToString,
             ),
             'DeleteHead': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteHead,
-                    request_deserializer=losswire_dot_v1_dot_heads__pb2.DeleteHeadRequest.FromString,
-                    response_serializer=losswire_dot_v1_dot_heads__pb2.DeleteHeadResponse.SerializeToString,
+                    request_deserializer=losswire_dot_v1_dot_head__service__pb2.DeleteHeadRequest.FromString,
+                    response_serializer=losswire_dot_v1_dot_head__service__pb2.DeleteHeadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -195,8 +195,8 @@ class HeadService(object):
             request_iterator,
             target,
             '/losswire.v1.HeadService/RegisterHead',
-            losswire_dot_v1_dot_heads__pb2.RegisterHeadRequest.SerializeToString,
-            losswire_dot_v1_dot_heads__pb2.RegisterHeadResponse.FromString,
+            losswire_dot_v1_dot_head__service__pb2.RegisterHeadRequest.SerializeToString,
+            losswire_dot_v1_dot_head__service__pb2.RegisterHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -222,8 +222,8 @@ class HeadService(object):
             request,
             target,
             '/losswire.v1.HeadService/GetHead',
-            losswire_dot_v1_dot_heads__pb2.GetHeadRequest.SerializeToString,
-            losswire_dot_v1_dot_heads__pb2.GetHeadResponse.FromString,
+            losswire_dot_v1_dot_head__service__pb2.GetHeadRequest.SerializeToString,
+            losswire_dot_v1_dot_head__service__pb2.GetHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -249,8 +249,8 @@ class HeadService(object):
             request,
             target,
             '/losswire.v1.HeadService/ListHeads',
-            losswire_dot_v1_dot_heads__pb2.ListHeadsRequest.SerializeToString,
-            losswire_dot_v1_dot_heads__pb2.ListHeadsResponse.FromString,
+            losswire_dot_v1_dot_head__service__pb2.ListHeadsRequest.SerializeToString,
+            losswire_dot_v1_dot_head__service__pb2.ListHeadsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -276,8 +276,8 @@ class HeadService(object):
             request,
             target,
             '/losswire.v1.HeadService/SetHeadAlias',
-            losswire_dot_v1_dot_heads__pb2.SetHeadAliasRequest.SerializeToString,
-            losswire_dot_v1_dot_heads__pb2.SetHeadAliasResponse.FromString,
+            losswire_dot_v1_dot_head__service__pb2.SetHeadAliasRequest.SerializeToString,
+            losswire_dot_v1_dot_head__service__pb2.SetHeadAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -303,8 +303,8 @@ class HeadService(object):
             request,
             target,
             '/losswire.v1.HeadService/DeleteHead',
-            losswire_dot_v1_dot_heads__pb2.DeleteHeadRequest.SerializeToString,
-            losswire_dot_v1_dot_heads__pb2.DeleteHeadResponse.FromString,
+            losswire_dot_v1_dot_head__service__pb2.DeleteHeadRequest.SerializeToString,
+            losswire_dot_v1_dot_head__service__pb2.DeleteHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from losswire.v1 import heads_pb2 as _heads_pb2
+from losswire.v1 import head_service_pb2 as _head_service_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -42,29 +42,29 @@ class HeadServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HeadServiceAsyncStub: ...
-    RegisterHead: _grpc.StreamStreamMultiCallable[_heads_pb2.RegisterHeadRequest, _heads_pb2.RegisterHeadResponse]
+    RegisterHead: _grpc.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]
     """Registers a head. A stream that broke may be taken up by another one for some minutes.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
       RESOURCE_EXHAUSTED without a RetryInfo: there is no room for it (`ERROR_REASON_HEAD_QUOTA`).
     """
-    GetHead: _grpc.UnaryUnaryMultiCallable[_heads_pb2.GetHeadRequest, _heads_pb2.GetHeadResponse]
+    GetHead: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.GetHeadRequest, _head_service_pb2.GetHeadResponse]
     """Returns a head without its elements.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
     """
-    ListHeads: _grpc.UnaryUnaryMultiCallable[_heads_pb2.ListHeadsRequest, _heads_pb2.ListHeadsResponse]
+    ListHeads: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.ListHeadsRequest, _head_service_pb2.ListHeadsResponse]
     """Lists all heads. No status codes of its own."""
-    SetHeadAlias: _grpc.UnaryUnaryMultiCallable[_heads_pb2.SetHeadAliasRequest, _heads_pb2.SetHeadAliasResponse]
+    SetHeadAlias: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.SetHeadAliasRequest, _head_service_pb2.SetHeadAliasResponse]
     """Names a head, also one of another name. An alias that was another head's is this one's from now on; requests that
     have begun keep theirs.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
     """
-    DeleteHead: _grpc.UnaryUnaryMultiCallable[_heads_pb2.DeleteHeadRequest, _heads_pb2.DeleteHeadResponse]
+    DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]
     """Takes a head from the server, or its alias from all requests to come.
 
     Status codes:
@@ -86,29 +86,29 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    RegisterHead: _aio.StreamStreamMultiCallable[_heads_pb2.RegisterHeadRequest, _heads_pb2.RegisterHeadResponse]  # type: ignore[assignment]
+    RegisterHead: _aio.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]  # type: ignore[assignment]
     """Registers a head. A stream that broke may be taken up by another one for some minutes.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
       RESOURCE_EXHAUSTED without a RetryInfo: there is no room for it (`ERROR_REASON_HEAD_QUOTA`).
     """
-    GetHead: _aio.UnaryUnaryMultiCallable[_heads_pb2.GetHeadRequest, _heads_pb2.GetHeadResponse]  # type: ignore[assignment]
+    GetHead: _aio.UnaryUnaryMultiCallable[_head_service_pb2.GetHeadRequest, _head_service_pb2.GetHeadResponse]  # type: ignore[assignment]
     """Returns a head without its elements.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
     """
-    ListHeads: _aio.UnaryUnaryMultiCallable[_heads_pb2.ListHeadsRequest, _heads_pb2.ListHeadsResponse]  # type: ignore[assignment]
+    ListHeads: _aio.UnaryUnaryMultiCallable[_head_service_pb2.ListHeadsRequest, _head_service_pb2.ListHeadsResponse]  # type: ignore[assignment]
     """Lists all heads. No status codes of its own."""
-    SetHeadAlias: _aio.UnaryUnaryMultiCallable[_heads_pb2.SetHeadAliasRequest, _heads_pb2.SetHeadAliasResponse]  # type: ignore[assignment]
+    SetHeadAlias: _aio.UnaryUnaryMultiCallable[_head_service_pb2.SetHeadAliasRequest, _head_service_pb2.SetHeadAliasResponse]  # type: ignore[assignment]
     """Names a head, also one of another name. An alias that was another head's is this one's from now on; requests that
     have begun keep theirs.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
     """
-    DeleteHead: _aio.UnaryUnaryMultiCallable[_heads_pb2.DeleteHeadRequest, _heads_pb2.DeleteHeadResponse]  # type: ignore[assignment]
+    DeleteHead: _aio.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]  # type: ignore[assignment]
     """Takes a head from the server, or its alias from all requests to come.
 
     Status codes:
@@ -131,9 +131,9 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def RegisterHead(
         self,
-        request_iterator: _MaybeAsyncIterator[_heads_pb2.RegisterHeadRequest],
+        request_iterator: _MaybeAsyncIterator[_head_service_pb2.RegisterHeadRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_heads_pb2.RegisterHeadResponse], _abc.AsyncIterator[_heads_pb2.RegisterHeadResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_head_service_pb2.RegisterHeadResponse], _abc.AsyncIterator[_head_service_pb2.RegisterHeadResponse]]:
         """Registers a head. A stream that broke may be taken up by another one for some minutes.
 
         Status codes:
@@ -144,9 +144,9 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def GetHead(
         self,
-        request: _heads_pb2.GetHeadRequest,
+        request: _head_service_pb2.GetHeadRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_heads_pb2.GetHeadResponse, _abc.Awaitable[_heads_pb2.GetHeadResponse]]:
+    ) -> _typing.Union[_head_service_pb2.GetHeadResponse, _abc.Awaitable[_head_service_pb2.GetHeadResponse]]:
         """Returns a head without its elements.
 
         Status codes:
@@ -156,17 +156,17 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ListHeads(
         self,
-        request: _heads_pb2.ListHeadsRequest,
+        request: _head_service_pb2.ListHeadsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_heads_pb2.ListHeadsResponse, _abc.Awaitable[_heads_pb2.ListHeadsResponse]]:
+    ) -> _typing.Union[_head_service_pb2.ListHeadsResponse, _abc.Awaitable[_head_service_pb2.ListHeadsResponse]]:
         """Lists all heads. No status codes of its own."""
 
     @_abc_1.abstractmethod
     def SetHeadAlias(
         self,
-        request: _heads_pb2.SetHeadAliasRequest,
+        request: _head_service_pb2.SetHeadAliasRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_heads_pb2.SetHeadAliasResponse, _abc.Awaitable[_heads_pb2.SetHeadAliasResponse]]:
+    ) -> _typing.Union[_head_service_pb2.SetHeadAliasResponse, _abc.Awaitable[_head_service_pb2.SetHeadAliasResponse]]:
         """Names a head, also one of another name. An alias that was another head's is this one's from now on; requests that
         have begun keep theirs.
 
@@ -177,9 +177,9 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def DeleteHead(
         self,
-        request: _heads_pb2.DeleteHeadRequest,
+        request: _head_service_pb2.DeleteHeadRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_heads_pb2.DeleteHeadResponse, _abc.Awaitable[_heads_pb2.DeleteHeadResponse]]:
+    ) -> _typing.Union[_head_service_pb2.DeleteHeadResponse, _abc.Awaitable[_head_service_pb2.DeleteHeadResponse]]:
         """Takes a head from the server, or its alias from all requests to come.
 
         Status codes:
