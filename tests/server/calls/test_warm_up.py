@@ -9,11 +9,11 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 import ce_engine
+from losswire.losses import LOSSES
 from losswire.v1 import EvaluateRequest
 from losswire_server import Server, Settings
 from losswire_server.backend import Backend
 from losswire_server.calls.warm_up import WarmUpError, warm_up
-from losswire_server.requests.planning import PLANS
 from tests.helpers import serving
 from tests.replaced_evaluation import replace_evaluation
 
@@ -35,7 +35,7 @@ def test_every_loss_is_evaluated_on_every_way():
         yield b""
 
     asyncio.run(warm_up(unary, stream))
-    assert seen == [each for name in PLANS for each in ((name, 32), (name, 128), ("stream", 2))]
+    assert seen == [each for name in LOSSES for each in ((name, 32), (name, 128), ("stream", 2))]
 
 
 def test_fault_is_told_by_the_loss():

@@ -16,7 +16,6 @@ from losswire.tensors import encode
 from losswire_server.calls.evaluation import ANYBODY, Caller
 from losswire_server.errors import OverloadedError, TooLargeError
 from losswire_server.process.starting import CannotStartError, root_of
-from losswire_server.requests.planning import PLANS
 
 SMALL, LARGE = (32, 10), (128, 1000)  # a CPU evaluates one on the event loop, the other in the engine
 SECONDS = 120.0  # in which a GPU's kernels are compiled, too
@@ -75,7 +74,7 @@ async def _evaluate(header: v1.EvaluateRequest, unary: OneAnswer, stream: ManyAn
 
 def _headers() -> Iterator[tuple[str, v1.EvaluateRequest]]:
     """A request without elements for each loss, by name."""
-    for name in PLANS:
+    for name in LOSSES:
         request = v1.EvaluateRequest(outputs=v1.OutputSpec(gradient=v1.GradientSpec()))
         request.spec.reduction = v1.Reduction.REDUCTION_MEAN
         getattr(request.spec, name).SetInParent()

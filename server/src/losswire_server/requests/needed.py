@@ -75,7 +75,7 @@ def _options(options: Message) -> dict[str, Any]:
     for field, value in options.ListFields():
         if field.name == "weighting":
             found["weight"] = WEIGHTING_NAMES[value]
-        elif field.name == "label_smoothing":
+        elif field.name in ("label_smoothing", "z_loss"):
             found[field.name] = value
     return found
 

@@ -23,9 +23,7 @@ from losswire_server.requests.runs.exact import Exactness
 
 Reader = Callable[[v1.Tensor, str], torch.Tensor]  # of a tensor and the path of its field
 
-PLANS: dict[str, Callable[..., ce_engine.Slab]] = {
-    loss: getattr(ce_engine.slabs, loss) for loss in LOSSES if hasattr(ce_engine.slabs, loss)
-}
+PLANS: dict[str, Callable[..., ce_engine.Slab]] = {loss: getattr(ce_engine.slabs, loss) for loss in LOSSES}
 
 NAMES: Mapping[str, Mapping[int, str]] = {  # of the engine, by the contract's numbers
     "divergence": {wire: name for name, wire in DIVERGENCES.items()},

@@ -1,0 +1,52 @@
+"""What a request is thought to take: with a head as many products as its logits need."""
+
+import pytest
+import torch
+
+import ce_engine
+from losswire import v1
+from losswire_server.calls.work import is_short
+from losswire_server.heads.registry import Heads
+from losswire_server.requests import cost
+from losswire_server.requests.one import plan_request
+from tests.server.calls.heads.served import heads_of_messages, message_of, states
+from tests.server.packs import small
+
+
+@pytest.fixture
+def heads() -> Heads:
+    return heads_of_messages(message_of(), alias="small")
+
+
+def test_logits_count_once():
+    assert cost.element_count_of(small()) == 320
+
+
+def test_divergence_has_two_inputs():
+    request = small()
+    request.target.CopyFrom(request.input)
+    request.spec.CopyFrom(v1.LossSpec(reduction=1, kl_divergence=v1.KlDivergence(divergence=1)))
+    assert cost.element_count_of(request) == 640
+    slab, _ = plan_request(request)
+    assert cost.elements_of_slab(slab) == 640
+
+
+def test_slab_counts_as_its_request(heads):
+    request = states("small").request
+    slab, _ = plan_request(request, held=heads)
+    assert cost.elements_of_slab(slab) == cost.element_count_of(request, heads) == 60 * 37 + 60 * 37 * 6 // 200
+
+
+def test_missing_head_is_told_at_once(heads):
+    assert cost.element_count_of(states("absent").request, heads) == 0
+    assert cost.element_count_of(states("absent").request) == 0
+
+
+def test_few_rows_of_a_large_head_are_not_for_the_event_loop(heads):
+    form = v1.Head()
+    heads.add("0" * 64, form, ce_engine.Head(torch.zeros(20_000, 64)), aliases=["large"])
+    request = v1.EvaluateRequest(spec=states("large").request.spec)
+    request.input.shape.extend((4, 64))
+    assert not is_short(cost.seconds(1, 1, cost.element_count_of(request, heads)))
+    request.spec.linear_cross_entropy.head = "small"
+    assert is_short(cost.seconds(1, 1, cost.element_count_of(request, heads)))
