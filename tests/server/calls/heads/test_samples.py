@@ -18,7 +18,7 @@ from losswire_client import Client, Head
 from tests.helpers import serving
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6}
-SAMPLES = 77  # that PyTorch has, so that none is missed
+SAMPLES = 329  # that PyTorch has, so that none is missed
 
 
 class Sample(NamedTuple):
@@ -35,6 +35,11 @@ class Sample(NamedTuple):
     def by_probability(self) -> bool:
         return self.target.is_floating_point()
 
+    def head_at(self, position: tuple[int, ...]) -> Head:
+        bias = self.options.get("linear_bias")
+        arrays = (None if x is None else x.detach()[(slice(None), *position)].numpy() for x in (self.weight, bias))
+        return Head(*arrays)
+
     def target_at(self, position: tuple[int, ...]) -> Tensor:
         """The target of one head: of the input's rows."""
         rows = self.input.dim() - 1 + self.by_probability  # dimensions before those of positions
@@ -44,9 +49,9 @@ class Sample(NamedTuple):
 def samples(dtype: torch.dtype) -> list[Sample]:
     from torch.testing._internal.common_methods_invocations import op_db
 
-    (operator,) = (op for op in op_db if op.name == "nn.functional.linear_cross_entropy")
     found = []
-    for sample in operator.sample_inputs("cpu", dtype):
+    operators = [op for op in op_db if op.name == "nn.functional.linear_cross_entropy"]
+    for sample in itertools.chain.from_iterable(op.sample_inputs("cpu", dtype) for op in operators):
         options = {name: option for name, option in sample.kwargs.items() if name != "options"}
         found.append(Sample(sample.input, *sample.args, options))
     return found
@@ -72,18 +77,19 @@ def check(client: Client, sample: Sample, tolerance: float) -> None:
     x = sample.input.detach().requires_grad_()
     theirs = F.linear_cross_entropy(x, sample.weight, sample.target, **sample.options)
     (grad,) = torch.autograd.grad(theirs.sum(), x)
-    options = {name: _array(option) for name, option in sample.options.items()} | {"reduction": "sum", "grad": True}
+    given = {name: option for name, option in sample.options.items() if name != "linear_bias"}
+    options = {name: _array(option) for name, option in given.items()} | {"reduction": "sum", "grad": True}
     results = [
         client.linear_cross_entropy(
             sample.input.numpy(),
-            Head(sample.weight[(slice(None), *at)].contiguous().numpy()),
+            sample.head_at(at),
             sample.target_at(at).numpy(),
             **options,
         )
         for at in sample.positions
     ]
     divisor = sum(result.weight_sum for result in results) if reduction == "mean" else 1.0
-    close(sum(result.loss_sum for result in results) / divisor, theirs.sum(), tolerance, sample)
+    close(sum(result.loss_sum for result in results) / divisor, theirs.detach().sum(), tolerance, sample)
     close(sum(result.grad for result in results) / divisor, grad, tolerance, sample)
 
 
