@@ -100,17 +100,19 @@ class Batch:
     Args:
         request: The request, as for `Evaluate`.
         loss: The loss of the request.
-        fields: Fields of the loss's options.
+        fields: Fields of the loss's options, `reduction`, `divisor`, `outputs`, and tensors with numbers for each row.
     """
 
     def __init__(self, input: np.ndarray, target: np.ndarray, loss: str = "cross_entropy", **fields: Any) -> None:
         reduction = fields.pop("reduction", v1.Reduction.REDUCTION_NONE)
-        sample_weight, self.outputs = fields.pop("sample_weight", None), fields.pop("outputs", v1.OutputSpec())
+        by_rows = {name: fields.pop(name) for name in ROW_TENSORS if name in fields}
+        divisor, self.outputs = fields.pop("divisor", None), fields.pop("outputs", v1.OutputSpec())
         self.request = v1.EvaluateRequest(input=tensor(input), target=tensor(target), outputs=self.outputs)
         of_loss: dict[str, Any] = {loss: fields}
         self.request.spec.MergeFrom(v1.LossSpec(reduction=reduction, **of_loss))
-        if sample_weight is not None:
-            self.request.sample_weight.CopyFrom(tensor(sample_weight))
+        self.request.spec.MergeFrom(v1.LossSpec(divisor=divisor))
+        for name, array in by_rows.items():
+            getattr(self.request, name).CopyFrom(tensor(array))
         self.loss = loss
         self._arrays: dict[str, np.ndarray] = {}
         self.layout = LOSSES[loss].layout(input.shape)

@@ -18,7 +18,10 @@ ALL = v1.OutputSpec(
         v1.Output.OUTPUT_PROBABILITIES,
         v1.Output.OUTPUT_PREDICTIONS,
         v1.Output.OUTPUT_ENTROPY,
+        v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES,
+        v1.Output.OUTPUT_TARGET_RANKS,
     ],
+    top_k=2,
 )
 
 
@@ -37,6 +40,23 @@ def binary(shape: tuple[int, ...], **fields: Any) -> Batch:
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal(shape, np.float32), (rng.random(shape) < 0.5).astype(np.float64)
     return Batch(x, target, "binary_cross_entropy_with_logits", **fields)
+
+
+def divergence(shape: tuple[int, ...] = (60, 5), *, named: int = 0, labelled: bool = False, **fields: Any) -> Batch:
+    """Two models' logits of this shape; or of one, and log-probabilities of some classes."""
+    rng = np.random.default_rng(0)
+    x, target = (
+        rng.standard_normal(shape, np.float32),
+        rng.standard_normal((*shape[:-1], named or shape[-1]), np.float32),
+    )
+    if named:
+        target = -np.abs(target) - np.log(named).astype(np.float32)
+        order = rng.permuted(np.broadcast_to(np.arange(shape[-1]), shape), axis=-1)
+        fields["target_classes"] = order[..., :named]
+    if labelled:
+        fields["labels"] = rng.integers(-1, shape[-1], shape[:-1])
+        fields["ignore_index"] = -1
+    return Batch(x, target, "kl_divergence", divergence=fields.pop("divergence", 1), **fields)
 
 
 def check_served(channel: grpc.Channel) -> None:

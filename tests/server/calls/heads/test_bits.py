@@ -97,5 +97,3 @@ def test_alias_is_as_good_as_a_digest(held):
     stub: Any = loss_service_pb2_grpc.LossServiceStub(held)
     answers = [settled(stub.Evaluate(states(name, outputs=outputs()).request)) for name in (ALIAS, DIGEST)]
     assert answers[0] == answers[1]
-
-

@@ -15,7 +15,7 @@ from losswire_server import Server
 from losswire_server.calls import work
 from tests.helpers import eventually, serving
 from tests.replaced_evaluation import replace_evaluation
-from tests.server.calls.heads.served import hold, heads_of, message_of, states
+from tests.server.calls.heads.served import heads_of, hold, message_of, states
 from tests.server.calls.raw_streams import connection, tensor
 
 ROWS, LARGE, WIDTH = 12_000, 30_000, 128  # some seconds on one core

@@ -13,7 +13,7 @@ from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import Server
 from tests.helpers import call_of, serving
 from tests.server.calls.heads.served import heads_of, hold, holding, message_of, outputs, states
-from tests.server.calls.raw_streams import RawStream, connection
+from tests.server.calls.raw_streams import Batch, RawStream, connection
 from tests.server.packs import small
 
 HEAD = message_of()
@@ -119,18 +119,21 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+def refused(channel: grpc.Channel, batch: Batch, way: str) -> grpc.RpcError:
+    if way == "stream":
+        return RawStream(channel).send(batch.header()).error()  # and no slab
+    stub: Any = loss_service_pb2_grpc.LossServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Evaluate(batch.request)
+    return error.value
+
+
 @pytest.mark.parametrize("way", ["unary", "stream"])
 @pytest.mark.parametrize(("kind", "options", "field"), WRONG)
 def test_head_of_other_sizes_is_told_by_field(server, channel, way, kind, options, field):
     classes, width = {"input": (37, 5), "target": (36, 6), "classes": (37, 6)}[kind]
     batch = states(hold(server, message_of(classes, width, seed=9)), **options)
-    stub: Any = loss_service_pb2_grpc.LossServiceStub(channel)
-    with pytest.raises(grpc.RpcError) as error:
-        if way == "unary":
-            stub.Evaluate(batch.request)
-        else:
-            raise RawStream(channel).send(batch.header()).error()  # and no slab
-    call = call_of(error.value)
+    call = call_of(refused(channel, batch, way))
     assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
     bad = error_details_pb2.BadRequest()
     assert any(detail.Unpack(bad) for detail in rpc_status.from_call(call).details)

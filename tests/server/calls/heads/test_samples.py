@@ -1,6 +1,6 @@
 """PyTorch's own samples of linear_cross_entropy, forward and backward, over every transport.
 
-A sample whose weight has more dimensions is one head for each position: the sums of all positions are those of the whole.
+A sample whose weight has more dimensions is one head for each position: the sums of all positions are those of all.
 """
 
 import itertools
