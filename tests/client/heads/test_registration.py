@@ -1,4 +1,4 @@
-"""Heads of a real server, and losses that name them: registered when they are missing, on each server that lacks them."""
+"""Heads of a real server, and losses that name them: each server that lacks one gets it."""
 
 import asyncio
 
@@ -31,14 +31,14 @@ def head():
 
 
 @pytest.fixture(scope="module")
-def server():
+def holder():
     with serving(allow_head_registration=True) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def client(server):
-    with Client(f"127.0.0.1:{server.port}") as connected:
+def client(holder):
+    with Client(f"127.0.0.1:{holder.port}") as connected:
         yield connected
 
 
@@ -69,6 +69,8 @@ def test_head_is_registered_listed_named_and_deleted(client, head):
     client.set_head_alias("yours", "mine")
     assert client.get_head("yours").aliases == ("mine", "yours")
     client.delete_head("yours")
+    assert client.get_head(head).aliases == ("mine",)
+    client.delete_head(head)
     with pytest.raises(HeadNotFoundError) as raised:
         client.get_head(head.digest)
     assert raised.value.head == head.digest
@@ -76,9 +78,9 @@ def test_head_is_registered_listed_named_and_deleted(client, head):
         client.delete_head(head)
 
 
-def test_awaited_calls_do_the_same(server, head):
+def test_awaited_calls_do_the_same(holder, head):
     async def use():
-        async with AsyncClient(f"127.0.0.1:{server.port}") as client:
+        async with AsyncClient(f"127.0.0.1:{holder.port}") as client:
             results = await asyncio.gather(*(client.linear_cross_entropy(HIDDEN, head, TARGET) for _ in range(8)))
             held = await client.set_head_alias("awaited", head)
             assert held in await client.heads()
@@ -92,13 +94,28 @@ def test_awaited_calls_do_the_same(server, head):
 
 
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_map_registers_the_head(server, head, coalesce):
-    with Client(f"127.0.0.1:{server.port}", coalesce=coalesce) as client:
+def test_map_registers_the_head(holder, head, coalesce):
+    with Client(f"127.0.0.1:{holder.port}", coalesce=coalesce) as client:
         batches = [(HIDDEN[i : i + 3], head, TARGET[i : i + 3]) for i in range(0, 30, 3)]
         results = list(client.map(batches, loss="linear_cross_entropy", window=4))
         whole = client.linear_cross_entropy(HIDDEN, head, TARGET, exact=True)
     mean = sum(result.loss_sum for result in results) / sum(result.weight_sum for result in results)
     assert mean == pytest.approx(float(whole.loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
+def test_every_transport_registers_the_head(holder, head, transport):
+    hidden = np.tile(HIDDEN, (400, 1))  # so that a stream ends amid its messages
+    target = np.tile(TARGET, 400)
+
+    async def evaluate():
+        async with AsyncClient(f"127.0.0.1:{holder.port}", transport=transport) as client:
+            return await client.linear_cross_entropy(hidden, head, target)
+
+    with Client(f"127.0.0.1:{holder.port}", transport=transport) as client:
+        loss = client.linear_cross_entropy(hidden, head, target).loss
+        client.delete_head(head)
+    assert asyncio.run(evaluate()).loss == loss
 
 
 def test_alias_that_is_set_for_a_missing_head_registers_it(client, head):

@@ -124,7 +124,7 @@ class HeadCalls:
             return await flow(wire, deadline)
         except StreamEndedError:
             for digest in heads:
-                await wire.call_heads("GetHead", v1.GetHeadRequest(name=digest), deadline)
+                await _asked("GetHead", v1.GetHeadRequest(name=digest), wire, deadline)
             raise
 
     async def _give(self, head: Head, times: int, missing: HeadNotFoundError, wire: Wire, deadline: Deadline) -> None:
@@ -165,9 +165,19 @@ class HeadCalls:
 
     async def _call(self, method: str, request: Message, timeout: float | None, heads: Heads | None = None) -> Any:
         async def answer(wire: Wire, deadline: Deadline) -> Any:
-            return await wire.call_heads(method, request, deadline)
+            return await _asked(method, request, wire, deadline)
 
         return await self._send(answer, timeout, heads or {})
+
+
+async def _asked(method: str, request: Any, wire: Wire, deadline: Deadline) -> Any:
+    """The answer to a call. A head that is missing is the one that the call names."""
+    try:
+        return await wire.call_heads(method, request, deadline)
+    except HeadNotFoundError as error:
+        names = {field.name for field, _ in request.ListFields()} & {"name", "digest"}
+        error.head = error.head or next((getattr(request, name) for name in names), "")
+        raise
 
 
 def _named(argument: str, value: object) -> tuple[str, Heads]:

@@ -82,7 +82,7 @@ class HeadMethods:
         """Takes a head from the server. Calls that use it still end as they would.
 
         Args:
-            name: Its digest or an alias, or the head itself.
+            name: Its digest, or the head itself; or an alias, which alone is then taken.
             timeout: Seconds that this call may take; the client's if None.
 
         Raises:
