@@ -11,6 +11,7 @@ import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import argument_of
+from losswire.losses import LOSSES
 from losswire_client import Client, Head, InvalidArgumentError
 from losswire_client._many.chunks import Preparation, Prepared
 from losswire_client._request import evaluation
@@ -24,12 +25,21 @@ from losswire_server.requests.planning import PLANS, by_field, plan
 
 NOBODY: Any = None  # a preparation makes no calls
 
+OF_REQUESTS = ("at most once", "got an empty text", "expected labels with it, got none")
+
 
 class Refusal(NamedTuple):
     """The refusal that both sides give. Only the SDK adds hints."""
 
     argument: str
     text: str
+
+
+def alike(loss: str, of_request: Refusal | None, of_engine: Refusal | None) -> bool:
+    """Whether two verdicts are the same. The words differ for losses that may have a head, which requests lack."""
+    if LOSSES[loss].classes_last and of_request and of_engine:
+        return of_request.argument == of_engine.argument
+    return of_request == of_engine
 
 
 def _check_nothing(*_: object) -> None: ...
@@ -92,8 +102,8 @@ def of_the_engine(loss: str, arguments: dict[str, Any]) -> Refusal | None:
 
     request = _request(loss, arguments)
     told = _refusal(check_request, request)
-    # The engine knows nothing about names, or outputs that are asked for twice.
-    is_of_the_request = told is not None and (told.argument == "series" or told.text.endswith("at most once"))
+    # The engine knows nothing about names, outputs that are asked for twice, or what stands at its default.
+    is_of_the_request = told is not None and (told.argument == "series" or told.text.endswith(OF_REQUESTS))
     return told if is_of_the_request else _refusal(hand_over, request)
 
 

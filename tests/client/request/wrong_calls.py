@@ -109,7 +109,7 @@ OF_DIVERGENCES: dict[str, dict[str, Any]] = {
     "target_classes without a tail": {"target_classes": SOME},
     "target_classes of floats": {"target_classes": LOGITS, "tail": "drop"},
     "target_classes of another shape": {"target_classes": SOME[:, :2], "tail": "drop"},
-    "target_head beside classes": {"target_head": HEAD, "target_classes": SOME, "tail": "drop"},
+    "target_head beside classes": {"target_head": HEAD, "target": HIDDEN, "target_classes": SOME, "tail": "drop"},
     "head of other rows": {"head": HEAD, "input": HIDDEN[0]},
     "labels of floats": {"labels": np.ones(2, np.float32)},
     "labels too short": {"labels": np.array([0])},

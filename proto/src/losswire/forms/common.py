@@ -7,7 +7,7 @@ from losswire import v1
 from losswire.dtypes import BY_WIRE, FLOATING
 from losswire.errors import FieldError
 from losswire.forms.subject import Subject, check_enum
-from losswire.losses import MOST_TOP, OUTPUTS
+from losswire.losses import MOST_TOP, OUTPUTS, REDUCTIONS
 from losswire.rows import class_count
 
 MAX_SHOWN = 100  # characters of a wrong name
@@ -26,10 +26,11 @@ def check_divisor(subject: Subject) -> None:
     spec = subject.request.spec
     if not spec.HasField("divisor"):
         return
-    if spec.reduction != v1.Reduction.REDUCTION_MEAN:
-        raise subject.refuse("divisor", "expected the reduction mean with it")
     if not (math.isfinite(spec.divisor) and spec.divisor > 0):
         raise subject.refuse("divisor", f"expected a finite number above 0, got {spec.divisor}")
+    if spec.reduction != v1.Reduction.REDUCTION_MEAN:
+        came = next((name for name, wire in REDUCTIONS.items() if wire == spec.reduction), spec.reduction)
+        raise subject.refuse("divisor", f"expected reduction 'mean' with it, got {came!r}")
 
 
 def check_outputs(subject: Subject) -> None:
@@ -47,29 +48,36 @@ def check_kinds_of_outputs(subject: Subject) -> None:
     outputs = subject.request.outputs.outputs
     if subject.kind.elementwise and v1.Output.OUTPUT_LOG_SUM_EXP in outputs:
         raise subject.refuse("outputs", "expected no 'lse', which binary losses do not have")
-    for output in OF_TARGETS.keys() & set(outputs):
-        if not _has_index_targets(subject):
-            problem = f"expected no {OF_TARGETS[output]!r}, which only class indices have"
-            raise subject.refuse("outputs", problem)
+    for output in outputs:
+        if output in OF_TARGETS and (reason := _reason_to_have_no_classes(subject)):
+            raise subject.refuse("outputs", f"expected no {OF_TARGETS[output]!r}{reason}")
 
 
-def _has_index_targets(subject: Subject) -> bool:
+def _reason_to_have_no_classes(subject: Subject) -> str:
+    """Why targets are no class indices; empty if they are."""
     if subject.kind.name == "kl_divergence":
-        return "labels" in subject.forms
-    return not (subject.kind.elementwise or subject.has_probability_targets)
+        return "" if "labels" in subject.forms else " without labels, which it is of"
+    if subject.kind.elementwise:
+        return ", which binary losses do not have"
+    return ", which probability targets do not have" if subject.has_probability_targets else ""
 
 
 def check_top_k(subject: Subject) -> None:
     top = subject.request.outputs.top_k
+    if not 0 <= top <= MOST_TOP:
+        raise subject.refuse("top_k", f"expected an integer in [0, {MOST_TOP}], got {top}")
+
+
+def check_top_classes(subject: Subject) -> None:
+    """Checks that there are as many classes as are asked for. Those of a head are not known here."""
+    top = subject.request.outputs.top_k
     if not top:
         return
     if subject.kind.elementwise:
-        raise subject.refuse("top_k", f"expected 0 for a binary loss, got {top}")
-    if not 0 < top <= MOST_TOP:
-        raise subject.refuse("top_k", f"expected at most {MOST_TOP} classes, got {top}")
+        raise subject.refuse("top_k", f"expected 0 for binary losses, whose rows have no classes, got {top}")
     classes = class_count(subject.shape, last=subject.kind.classes_last)
     if "head" not in subject.heads and top > classes:
-        raise subject.refuse("top_k", f"expected at most the input's {classes} classes, got {top}")
+        raise subject.refuse("top_k", f"expected at most the number of classes, {classes}, got {top}")
 
 
 def check_grad_dtype(subject: Subject) -> None:
