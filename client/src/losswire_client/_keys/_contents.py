@@ -22,6 +22,10 @@ class Reading(NamedTuple):
         shift: Whether a position predicts the next one.
         logarithm: Whether the logarithm of the input is evaluated.
         wire_dtype: The dtype in which the input is sent, if it is another one.
+        head: Digest of the head, if the input is hidden states.
+        reference: Name of the array that the input is compared with, in the second file.
+        reference_head: Digest of its head, if it is hidden states.
+        labels: Name of the labels of a comparison.
     """
 
     input: str
@@ -33,6 +37,10 @@ class Reading(NamedTuple):
     shift: bool = False
     logarithm: bool = False
     wire_dtype: str | None = None
+    head: str | None = None
+    reference: str | None = None
+    reference_head: str | None = None
+    labels: str | None = None
 
     @property
     def text(self) -> str:

@@ -33,6 +33,7 @@ class Selection:
         classes_last: Whether the classes are the input's last dimension instead of its second.
         shift: Whether a position's input predicts the target of the next position, as in language models.
         split: The split to evaluate, in a folder with several splits.
+        hidden: Whether the input is hidden states, which have other usual names.
     """
 
     input_name: str | None = None
@@ -42,6 +43,7 @@ class Selection:
     classes_last: bool = False
     shift: bool = False
     split: str | None = None
+    hidden: bool = False
 
 
 class Dataset:

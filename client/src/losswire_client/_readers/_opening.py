@@ -19,7 +19,7 @@ from losswire_client._readers._columns import (
 from losswire_client._readers._dataset import Dataset, Selection, told_of
 from losswire_client._readers._flat_rows import FlatRows, Parts
 from losswire_client._readers._folders import Source, open_path
-from losswire_client._readers._names import INPUT_NAMES, TARGET_NAMES, choose
+from losswire_client._readers._names import HIDDEN_NAMES, INPUT_NAMES, TARGET_NAMES, choose
 
 USUAL = Selection()
 
@@ -121,7 +121,8 @@ def _input_name(source: Source, file: ArrayFile, selection: Selection) -> str:
         if selection.input_columns:
             others = (selection.target_name, selection.mask_name, *TARGET_NAMES)
             return file.classes(selection.input_columns, others)
-        return choose(file, selection.input_name, _usual(source, file, INPUT_NAMES), "--input-name")
+        names = HIDDEN_NAMES if selection.hidden else INPUT_NAMES
+        return choose(file, selection.input_name, _usual(source, file, names), "--input-name")
 
 
 def _target_name(source: Source, file: ArrayFile, selection: Selection) -> str:

@@ -7,6 +7,7 @@ from typer import BadParameter
 
 from losswire_client import Client, Head, InvalidArgumentError
 from losswire_client._readers import FileError
+from losswire_client.cli._connection import Connection
 
 HELP = "safetensors file or folder of a checkpoint; or digest or alias of one that the server holds."
 
@@ -53,6 +54,15 @@ def read_head(text: str | None, option: str) -> Head | str | None:
         raise BadParameter(str(error), param_hint=option) from error
 
 
+def given_head(connection: Connection, text: str | None, option: str = "--head") -> GivenHead | None:
+    """The head that an option names. The server is asked for it only if it is named as one that the server holds."""
+    head = read_head(text, option)
+    if not isinstance(head, str):
+        return None if head is None else _of_file(head)
+    with connection.client() as client:
+        return known(client, head)
+
+
 def known(client: Client, head: Head | str | None) -> GivenHead | None:
     """A head with what is known of it. One that the server lacks is registered by the first call that needs it.
 
@@ -62,6 +72,10 @@ def known(client: Client, head: Head | str | None) -> GivenHead | None:
     if head is None:
         return None
     if isinstance(head, Head):
-        return GivenHead(head, head.digest, head.class_count, head.width)
+        return _of_file(head)
     held = client.get_head(head)
     return GivenHead(held.digest, held.digest, held.class_count, held.width)
+
+
+def _of_file(head: Head) -> GivenHead:
+    return GivenHead(head, head.digest, head.class_count, head.width)

@@ -1,26 +1,25 @@
 """``losswire compare``: how far a model's distributions are from another's."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from typer import Argument, BadParameter, Option
+from typer import Argument, BadParameter, Context, Option
 
 from losswire_client._readers import sources
-from losswire_client._readers.sides import PairChoice, PairSource
+from losswire_client._readers.sides import Choice, PairChoice, PairSource
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
-from losswire_client.cli._heads import HELP, known, read_head
+from losswire_client.cli._heads import HELP, given_head
 from losswire_client.cli.comparison import (
     IGNORE_INDEX,
     Divergence,
     Plan,
     RowWriter,
     Tail,
-    choices,
     compare_files,
     end,
+    keyed,
     output_path,
     save_picture,
     show,
@@ -31,8 +30,11 @@ of_divergence, of_files, of_run, of_output = (
     partial(Option, rich_help_panel=panel) for panel in ("Divergence", "Files", "Run", "Output")
 )
 
+SliceBy = Literal["file", "folder"]
+
 
 def compare(
+    context: Context,
     connection: Connection,
     reference: Annotated[
         Path,
@@ -88,6 +90,36 @@ def compare(
         int | None, of_files(min=1, help="Rows of one evaluation; 8 MB of them if not given.")
     ] = None,
     series: Annotated[str, of_divergence(help="Name under which the server's metrics add the divergences up.")] = "",
+    run: Annotated[
+        str | None,
+        of_run(metavar="NAME", help="Count the files in this run of the server. Goes on where it lacks parts of them."),
+    ] = None,
+    block_rows: Annotated[
+        int | None,
+        of_run(min=1, help="Rows that have a key together; the run keeps it. 8 MB of them if not given."),
+    ] = None,
+    slice_by: Annotated[
+        SliceBy | None, of_run(help="Add up each file by itself too, or the files of each folder, by the names of B.")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        of_run(
+            exists=True,
+            file_okay=False,
+            help="Folder from which the paths of B are names in keys, which else are the files' own names.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        of_run(metavar="NAME=VALUE", help="What to note about a new run; may be given several times."),
+    ] = None,
+    expected_keys: Annotated[
+        int | None,
+        of_run(min=1, help="Keys that the run will have, from all commands; with --finish those of the files."),
+    ] = None,
+    finish: Annotated[
+        bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")
+    ] = False,
     fail_on_nonfinite: Annotated[
         bool, of_output("--fail-on-nonfinite", help="End with exit code 1 if a divergence is NaN or infinite.")
     ] = False,
@@ -114,29 +146,67 @@ def compare(
 
     The numbers follow from exact sums, so that they are the same however rows are cut into evaluations. Quantiles are
     within 1 % of those of the rows.
+
+    With --run each block of rows has a key, and counts once in a run that the server keeps. A command that was stopped
+    goes on when it is started again, and several machines may compare the same files at once. What is shown is what the
+    run has come to.
     """
     _check(divergence, beta, head, head_a, head_b, tail)
-    read = read_head(head, "--head")
-    heads = read or read_head(head_a, "--head-a"), read or read_head(head_b, "--head-b")
+    keyed.check_usage(context, run, output)
     given = pairs(reference, candidate, labels_file)
     if output and output.suffix.lower() == ".npy" and len(given) > 1:
         raise BadParameter("of several files, .csv and .parquet tell which a row is of", param_hint="--output")
+    both = given_head(connection, head, "--head")
+    plan = Plan(
+        divergence=divergence,
+        beta=beta,
+        temperature=temperature,
+        tail=tail,
+        reference_head=both or given_head(connection, head_a, "--head-a"),
+        candidate_head=both or given_head(connection, head_b, "--head-b"),
+        ignore_index=ignore_index,
+        choice=PairChoice(
+            Choice(name=name_a, option="--name-a", classes_name=classes, split=split),
+            Choice(name=name_b, option="--name-b", split=split),
+            labels,
+            mask_name,
+            shift,
+        ),
+        batch_rows=batch_rows,
+        with_reference=bool(plot or output),
+        series=series,
+    )
+    if run is None:
+        _compare(connection, given, plan, output, plot, fail_on_nonfinite=fail_on_nonfinite, json=json)
+        return
+    wanted = keyed.Wanted(
+        name=run,
+        options=keyed.options_given(context, "divergence", "beta", "temperature", "tail", "ignore_index"),
+        block_rows=block_rows,
+        slice_by=slice_by,
+        labels=keyed.labels_of(label or []),
+        expected_keys=expected_keys,
+        is_whole=finish,
+        root=root,
+        series=series,
+    )
+    _compare_in_run(
+        connection, wanted, given, plan, output, plot, finish, fail_on_nonfinite=fail_on_nonfinite, json=json
+    )
+
+
+def _compare(
+    connection: Connection,
+    given: list[PairSource],
+    plan: Plan,
+    output: Path | None,
+    plot: Path | None,
+    *,
+    fail_on_nonfinite: bool,
+    json: bool,
+) -> None:
     with connection.client() as client, progress_bar() as progress, RowWriter(output) as rows:
         client.ping()  # fails at once without a server, for which evaluations would wait
-        plan = Plan(
-            divergence=divergence,
-            beta=beta,
-            temperature=temperature,
-            tail=tail,
-            reference_head=known(client, heads[0]),
-            candidate_head=known(client, heads[1]),
-            ignore_index=ignore_index,
-            batch_rows=batch_rows,
-            with_reference=bool(plot) or rows.is_open,
-            series=series,
-        )
-        sides = choices(plan, (name_a, name_b), classes, split)
-        plan = replace(plan, choice=PairChoice(*sides, labels, mask_name, shift))
         outcome = compare_files(client, given, plan, progress, rows.add)
         if outcome.total:
             rows.keep()
@@ -144,6 +214,25 @@ def compare(
     if plot and outcome.total:
         save_picture(outcome.total.sums, outcome.total.changes, plan, plot)
     end(outcome, fail_on_nonfinite=fail_on_nonfinite)
+
+
+def _compare_in_run(
+    connection: Connection,
+    wanted: keyed.Wanted,
+    given: list[PairSource],
+    plan: Plan,
+    output: Path | None,
+    plot: Path | None,
+    *,
+    finish: bool,
+    fail_on_nonfinite: bool,
+    json: bool,
+) -> None:
+    prepared, outcome = keyed.compare_in_run(connection, wanted, given, plan, finish=finish)
+    keyed.show(prepared, outcome, output, json=json)
+    if plot and outcome.result:
+        save_picture(outcome.result.sums, None, prepared.plan, plot)
+    keyed.end(outcome, fail_on_nonfinite=fail_on_nonfinite)
 
 
 def pairs(reference: Path, candidate: Path, labels: Path | None) -> list[PairSource]:

@@ -10,6 +10,7 @@ from typer import Argument, BadParameter, Context, Option
 from losswire_client._readers import Kind, Selection, Source, sources
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
+from losswire_client.cli._heads import HELP, given_head
 from losswire_client.cli.evaluation import (
     IGNORE_INDEX,
     Loss,
@@ -24,6 +25,7 @@ from losswire_client.cli.evaluation import (
     progress_bar,
     save_picture,
     show,
+    with_head,
     with_loss,
 )
 
@@ -49,6 +51,13 @@ def evaluate(
     label_smoothing: Annotated[
         float, of_loss(min=0, max=1, help="Share of the target that is spread over all classes.")
     ] = 0.0,
+    z_loss: Annotated[
+        float, of_loss(min=0, help="Factor of the squared log-sum-exp that is added to each row's loss.")
+    ] = 0.0,
+    head: Annotated[
+        str | None,
+        of_loss(metavar="HEAD", help=f"Files have hidden states, and this is their head: {HELP}"),
+    ] = None,
     weight: Annotated[
         str | None,
         of_loss(
@@ -168,19 +177,21 @@ def evaluate(
 
     The input's name says what it holds, and --loss may not contradict it, unless --input-kind does. Without --loss,
     logits are evaluated by cross_entropy and log-probabilities by nll_loss. Probabilities need --input-kind or --loss.
+    With --head the input is hidden states, with their numbers last: hidden_states, hidden, last_hidden_state, input.
 
     A file that cannot be evaluated does not stop the other files. But then there is no total, no picture and no output,
-    and the exit code is 1. Perplexity is left out if the loss is weighted or smoothed.
+    and the exit code is 1. Perplexity is left out if the loss is weighted or smoothed, or has a z-loss.
 
     With --run each block of rows of a file has a key, and counts once in a run that the server keeps. A command that
     was stopped goes on when it is started again, and several machines may evaluate the same files at once. What is
     shown is what the run has come to.
     """
+    added = {"label_smoothing": label_smoothing, "z_loss": z_loss}
     plan = Plan(
         loss=loss or Loss.CROSS_ENTROPY,
         input_kind=input_kind,
         ignore_index=ignore_index,
-        options={"label_smoothing": label_smoothing} if label_smoothing else {},
+        options={name: value for name, value in added.items() if value},
         selection=Selection(input_name, target_name, input_columns, mask_name, classes_last, shift, split),
         batch_rows=batch_rows,
         per_class=per_class,
@@ -188,13 +199,15 @@ def evaluate(
         byte_count=byte_count,
         bytes_name=bytes_name,
     )
+    plan = with_head(plan, given_head(connection, head))
     given = _sources(files, target_file or [], plan)
     keyed.check_usage(context, run, output)
     if run is not None:
         wanted = keyed.Wanted(
             name=run,
             loss=loss,
-            options=keyed.options_given(context, "ignore_index", "label_smoothing"),
+            options=keyed.options_given(context, "ignore_index", "label_smoothing", "z_loss")
+            | ({"head": plan.head.digest} if plan.head else {}),
             weight=weight,
             by_class=per_class or None,
             block_rows=block_rows,

@@ -1,7 +1,8 @@
 """Two models' distributions in files, compared row by row."""
 
+from losswire_client.cli.comparison import keyed
 from losswire_client.cli.comparison._evaluate import Outcome, compare_files
-from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail, choices
+from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail
 from losswire_client.cli.comparison.report._picture import save_picture
 from losswire_client.cli.comparison.report._report import end, output_path, show
 from losswire_client.cli.comparison.report._row_files import RowWriter
@@ -13,9 +14,9 @@ __all__ = [
     "Plan",
     "RowWriter",
     "Tail",
-    "choices",
     "compare_files",
     "end",
+    "keyed",
     "output_path",
     "save_picture",
     "show",

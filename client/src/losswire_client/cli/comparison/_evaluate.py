@@ -13,7 +13,7 @@ from losswire_client._readers import FileError
 from losswire_client._readers.sides import Pair, PairRows, PairSource, open_pair
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.comparison._compared import Compared
-from losswire_client.cli.comparison._plan import Arguments, Plan, arguments_of, check_heads
+from losswire_client.cli.comparison._plan import Arguments, Plan, arguments_of, check_heads, with_forms
 from losswire_client.cli.comparison._tally import Tally
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
@@ -63,7 +63,7 @@ class Outcome:
 
 def compare_files(client: Client, sources: Sequence[PairSource], plan: Plan, advance: Advance, take: Take) -> Outcome:
     """Compares one pair after the other. A pair that fails does not stop the rest, but a missing server does."""
-    outcome, total = Outcome(), Tally()
+    outcome, total, plan = Outcome(), Tally(), with_forms(plan)
     for source in sources:
         try:
             with closing(open_pair(source, plan.choice)) as pair:

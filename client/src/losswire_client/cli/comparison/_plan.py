@@ -1,11 +1,11 @@
 """The plan: what is compared, and how."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from losswire_client._readers import FileError
-from losswire_client._readers.sides import Choice, Form, Pair, PairChoice, PairRows
+from losswire_client._readers.sides import Form, Pair, PairChoice, PairRows
 from losswire_client.cli._heads import GivenHead
 
 IGNORE_INDEX = -100  # as in PyTorch
@@ -98,22 +98,12 @@ def check_heads(pair: Pair, plan: Plan) -> None:
         raise FileError(first.path, problem)
 
 
-def choices(
-    plan: Plan, names: tuple[str | None, str | None], classes_name: str | None, split: str | None
-) -> tuple[Choice, Choice]:
-    """What the rows of both sides are.
-
-    Args:
-        plan: What to do with them.
-        names: Names of the arrays of both sides.
-        classes_name: Name of the array with the classes that the reference names.
-        split: Split of folders with several splits.
-    """
+def with_forms(plan: Plan) -> Plan:
+    """The plan with what the rows of both sides are, which heads and the tail tell."""
     reference = Form.TOP if plan.tail else _form(has_head=plan.reference_head is not None)
     candidate = _form(has_head=plan.candidate_head is not None)
-    return Choice(reference, names[0], "--name-a", classes_name, split), Choice(
-        candidate, names[1], "--name-b", None, split
-    )
+    sides = replace(plan.choice.reference, form=reference), replace(plan.choice.candidate, form=candidate)
+    return replace(plan, choice=replace(plan.choice, reference=sides[0], candidate=sides[1]))
 
 
 def _form(*, has_head: bool) -> Form:

@@ -1,6 +1,6 @@
 """The losses of files, added up exactly."""
 
-from losswire_client.cli.evaluation._kinds import with_loss
+from losswire_client.cli.evaluation._kinds import with_head, with_loss
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._progress import progress_bar
 from losswire_client.cli.evaluation._run import Outcome, evaluate_files
@@ -24,5 +24,6 @@ __all__ = [
     "progress_bar",
     "save_picture",
     "show",
+    "with_head",
     "with_loss",
 ]

@@ -33,8 +33,8 @@ def class_count(dataset: Dataset, plan: Plan) -> int:
     """How many classes the rows have; 0 for losses without classes."""
     if not plan.loss.has_classes:
         return 0
-    check_shapes(dataset)
-    return dataset.input_shape[1]
+    check_shapes(dataset, plan.head)
+    return plan.head.class_count if plan.head else dataset.input_shape[1]
 
 
 def _logarithm(probabilities: Array) -> Array:

@@ -2,15 +2,16 @@
 
 from losswire_client._readers import Array, Dataset, FileError
 from losswire_client._request.hints import hint_of_classes
+from losswire_client.cli._heads import GivenHead
 
 BINARY = "--loss binary_cross_entropy_with_logits, or binary_cross_entropy of probabilities, takes"
 
 
-def check_shapes(dataset: Dataset) -> None:
+def check_shapes(dataset: Dataset, head: GivenHead | None = None) -> None:
     """Checks shapes for mistakes that options would correct.
 
     Raises:
-        FileError: The input has no classes, or they are not in the second dimension.
+        FileError: The input has no classes, or they are not in the second dimension; or it is not as wide as the head.
     """
     shape, target = dataset.input_shape, dataset.target_shape
     if len(shape) < 2:
@@ -19,6 +20,9 @@ def check_shapes(dataset: Dataset) -> None:
     if target == shape and dataset.has_class_indices:
         problem = f"expected one class index a row, got targets of the input's shape {shape}: {BINARY} a label each"
         raise FileError(dataset.path, problem)
+    if head:
+        head.check_width(dataset.path, dataset.input_name, shape[-1])
+        return
     first, last = (*shape[:1], *shape[2:]), shape[:-1]
     if target == last != first:
         problem = f"expected targets of shape {first} for an input of shape {shape}, got {target}"

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from losswire_client._readers import Dataset, FileError, Kind, Source, kind_named, open_dataset
 from losswire_client.cli._failures import CommandError, ExitCode
+from losswire_client.cli._heads import GivenHead
 from losswire_client.cli.evaluation._plan import Loss, Plan
 
 # The softmax of log-probabilities gives the probabilities back, so cross_entropy takes these too.
 TAKES: dict[Loss, tuple[Kind, ...]] = {
     Loss.CROSS_ENTROPY: (Kind.LOGITS, Kind.LOG_PROBABILITIES),
+    Loss.LINEAR_CROSS_ENTROPY: (),
     Loss.NLL_LOSS: (Kind.LOG_PROBABILITIES,),
     Loss.BINARY_CROSS_ENTROPY: (Kind.PROBABILITIES,),
     Loss.BINARY_CROSS_ENTROPY_WITH_LOGITS: (Kind.LOGITS,),
@@ -23,6 +25,8 @@ def with_loss(plan: Plan, files: Sequence[Source]) -> Plan:
     Raises:
         CommandError: By its name the input holds probabilities, and more than one loss may be meant.
     """
+    if plan.head:
+        return replace(plan, loss=Loss.LINEAR_CROSS_ENTROPY)
     for file in files:
         try:
             with closing(open_dataset(file, plan.selection)) as dataset:
@@ -32,6 +36,13 @@ def with_loss(plan: Plan, files: Sequence[Source]) -> Plan:
     return plan
 
 
+def with_head(plan: Plan, head: GivenHead | None) -> Plan:
+    """The plan for hidden states, whose dimension is the last one, if there is a head."""
+    if head is None:
+        return plan
+    return replace(plan, head=head, selection=replace(plan.selection, classes_last=True, hidden=True))
+
+
 def takes(loss: Loss, kind: Kind) -> bool:
     """Whether a loss can be evaluated for an input of that kind."""
     return kind in TAKES[loss] or needs_logarithm(loss, kind)
@@ -39,7 +50,7 @@ def takes(loss: Loss, kind: Kind) -> bool:
 
 def needs_logarithm(loss: Loss, kind: Kind | None) -> bool:
     """Whether the loss takes the logarithm of the input."""
-    return kind is Kind.PROBABILITIES and loss.has_classes
+    return kind is Kind.PROBABILITIES and loss in (Loss.CROSS_ENTROPY, Loss.NLL_LOSS)
 
 
 def kind_of(dataset: Dataset, plan: Plan) -> Kind | None:
@@ -51,6 +62,9 @@ def kind_of(dataset: Dataset, plan: Plan) -> Kind | None:
     kind = plan.input_kind or kind_named(dataset.input_name)
     if kind is None or kind is plan.input_kind or kind in TAKES[plan.loss]:
         return kind
+    if plan.head:
+        problem = f"expected hidden states for a head, got {kind} by the name of {dataset.input_name}"
+        raise FileError(dataset.path, f"{problem}: leave out --head, or choose with --input-name")
     raise FileError(dataset.path, _contradiction(dataset.input_name, kind, plan.loss))
 
 

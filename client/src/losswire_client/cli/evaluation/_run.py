@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losswire_client import Client, InvalidArgumentError, LosswireError, Result
-from losswire_client._readers import Batch, Dataset, FileError, PlacedBatch, Source, open_dataset
+from losswire_client._readers import Array, Dataset, FileError, PlacedBatch, Source, open_dataset
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._batches import batches
 from losswire_client.cli.evaluation._hints import check_shapes
@@ -88,7 +88,7 @@ def _evaluate(
     client: Client, dataset: Dataset, plan: Plan, total: Tallies, advance: Advance, take: Take
 ) -> FileOutcome:
     if plan.loss.has_classes:
-        check_shapes(dataset)
+        check_shapes(dataset, plan.head)
     tallies, looks = Tallies.of(dataset, plan), Looks(dataset.input_name, plan)
     with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
     check_same_classes(dataset, tallies.classes, total.classes)
@@ -123,10 +123,10 @@ def _results(client: Client, dataset: Dataset, plan: Plan, advance: Advance) -> 
     """The rows and their results."""
     in_flight: deque[PlacedBatch] = deque()
 
-    def sent() -> Iterator[Batch]:
+    def sent() -> Iterator[dict[str, Array]]:
         for batch in batches(dataset, plan):
             in_flight.append(batch)
-            yield batch.arguments
+            yield batch.arguments._asdict()
             advance(dataset.path, dataset.input_shape[0], len(batch.target))
 
     try:

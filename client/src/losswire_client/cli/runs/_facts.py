@@ -63,11 +63,13 @@ def of_totals(totals: RunTotals, *, perplexity: bool) -> Facts:
 
 
 def has_perplexity(run: Run) -> bool:
-    """Whether the exponential of the mean is a perplexity. It is not if the loss is weighted or smoothed."""
+    """Whether the exponential of the mean is a perplexity. It is not if something is added to a likelihood's loss."""
     return (
         not LOSSES[run.loss].elementwise
+        and run.loss != "kl_divergence"
         and run.options.get("weight") is None
         and not run.options.get("label_smoothing")
+        and not run.options.get("z_loss")
     )
 
 

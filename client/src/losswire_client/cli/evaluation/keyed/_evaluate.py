@@ -27,14 +27,14 @@ Advance = Callable[[int, int], None]  # takes how many keys count now, and of ho
 Answered = tuple[Part, Result | LosswireError]
 
 
-def evaluate_missing(prepared: Prepared, advance: Advance) -> KeyedOutcome:
+def evaluate_missing(prepared: Prepared, advance: Advance) -> KeyedOutcome[FileTally]:
     """Evaluates what is missing of all files. A file that fails does not stop the others.
 
     Raises:
         CommandError: The server failed, or the run cannot take what is missing.
     """
     with _going_on(prepared):
-        outcome = KeyedOutcome(prepared.survey.files, failures=[*prepared.survey.failures])
+        outcome = KeyedOutcome[FileTally](prepared.survey.files, failures=[*prepared.survey.failures])
         missing = MissingKeys(prepared.run, outcome.files)
         outcome.expected_count = sum(1 for _ in prepared.survey.all_keys())
         outcome.found_count = outcome.expected_count - missing.first_count
@@ -46,7 +46,7 @@ def evaluate_missing(prepared: Prepared, advance: Advance) -> KeyedOutcome:
     return outcome
 
 
-def finish_run(prepared: Prepared, outcome: KeyedOutcome) -> None:
+def finish_run(prepared: Prepared, outcome: KeyedOutcome[FileTally]) -> None:
     """Finishes the run with exactly the keys of the files, unless one of them failed."""
     if not outcome.is_complete:
         outcome.failures.append((Path(prepared.run.name), CommandError("the run is not finished, since it lacks keys")))
@@ -67,7 +67,7 @@ def _check(prepared: Prepared, missing: MissingKeys, found: int) -> None:
         raise CommandError(f"the run {progress.name} {problem}")
 
 
-def _evaluate_all(prepared: Prepared, missing: MissingKeys, outcome: KeyedOutcome, advance: Advance) -> None:
+def _evaluate_all(prepared: Prepared, missing: MissingKeys, outcome: KeyedOutcome[FileTally], advance: Advance) -> None:
     failed: set[str] = set()
 
     def fail(file: KeyedFile, error: CommandError | FileError) -> None:
@@ -106,7 +106,7 @@ def _evaluator(prepared: Prepared) -> Callable[[Part | Missing], Answered]:
     return evaluate
 
 
-def _add(prepared: Prepared, outcome: KeyedOutcome, part: Part, result: Result) -> None:
+def _add(prepared: Prepared, outcome: KeyedOutcome[FileTally], part: Part, result: Result) -> None:
     tally = outcome.tallies.setdefault(part.file.name, FileTally(part.dataset.input_name, prepared.plan))
     tally.add(Evaluated.of(part.dataset, part.batch, result, prepared.plan))
 
@@ -120,7 +120,7 @@ def _refused(part: Part, error: LosswireError) -> CommandError:
     return CommandError(f"{path}: {rows} count already, with other numbers: {cause}; {error}", exit_code(error))
 
 
-def _look_at_the_run(prepared: Prepared, outcome: KeyedOutcome) -> None:
+def _look_at_the_run(prepared: Prepared, outcome: KeyedOutcome[FileTally]) -> None:
     outcome.missing_count = len(prepared.run.missing(prepared.survey.all_keys()))
     outcome.result = prepared.run.result()
     for file in outcome.files:

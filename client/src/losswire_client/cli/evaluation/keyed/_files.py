@@ -99,11 +99,11 @@ def survey(sources: Sequence[Source], plan: Plan, terms: Terms, root: Path | Non
     for source in sources:
         try:
             file = _keyed(source, plan, terms, root)
-            _check_keys(file)
+            check_keys(file)
             found.files.append(file)
         except (CommandError, FileError) as error:
             found.failures.append((source.path, error))
-    _check_each_is_another(found.files)
+    check_each_is_another(found.files)
     return found
 
 
@@ -123,7 +123,7 @@ def usual_block_rows(sources: Sequence[Source], plan: Plan) -> int:
 def _keyed(source: Source, plan: Plan, terms: Terms, root: Path | None) -> KeyedFile:
     with closing(open_dataset(source, plan.selection)) as dataset:
         if plan.loss.has_classes:
-            check_shapes(dataset)
+            check_shapes(dataset, plan.head)
         with_logarithm = needs_logarithm(plan.loss, kind_of(dataset, plan))
         reading = _reading(dataset, plan, terms, with_logarithm=with_logarithm)
         name = name_of(source, plan.selection.split, root)
@@ -141,8 +141,12 @@ def _keyed(source: Source, plan: Plan, terms: Terms, root: Path | None) -> Keyed
         )
 
 
-def _check_keys(file: KeyedFile) -> None:
-    """Refuses what cannot be a key or a slice, before there is a run for it."""
+def check_keys(file: KeyedFile) -> None:
+    """Refuses what cannot be a key or a slice, before there is a run for it.
+
+    Raises:
+        FileError: It cannot.
+    """
     last = key_of(file.name, file.fingerprint, file.first_row(max(0, file.block_count - 1)))
     groups = {group for block in file.groups or () for group in block}
     for name in (file.slice, last, *(f"{last}:{group}" for group in groups)):
@@ -163,10 +167,16 @@ def _reading(dataset: Dataset, plan: Plan, terms: Terms, *, with_logarithm: bool
         shift=selection.shift,
         logarithm=with_logarithm,
         wire_dtype=plan.options.get("wire_dtype"),
+        head=plan.head.digest if plan.head else None,
     )
 
 
-def _check_each_is_another(files: Sequence[KeyedFile]) -> None:
+def check_each_is_another(files: Sequence[KeyedFile]) -> None:
+    """Refuses files that have one name in keys, or are one file.
+
+    Raises:
+        BadParameter: There are such files.
+    """
     names: dict[str, Path] = {}
     places: dict[tuple[str, ...], Path] = {}
     for file in files:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from losswire_client import RunResult
+from losswire_client import Result, RunResult
 from losswire_client._readers import FileError
 from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.evaluation._plan import Plan
@@ -13,18 +14,38 @@ from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 from losswire_client.cli.evaluation.tallies._nonfinite import NonfiniteLosses
 
 
-class FileTally:
+class KeyTally:
     """What a command has added of a file.
 
     Attributes:
         key_count: Keys that count now and did not before.
         row_count: Rows of these keys, without rows that are ignored.
+    """
+
+    def __init__(self) -> None:
+        self.key_count = self.row_count = 0
+
+    def count(self, result: Result) -> None:
+        """Counts a key, unless it counted before."""
+        if not result.was_counted:
+            self.key_count += 1
+            self.row_count += result.row_count
+
+
+TallyT = TypeVar("TallyT", bound=KeyTally)
+
+
+class FileTally(KeyTally):
+    """What a command has added of a file of logits, and what is doubtful of it.
+
+    Attributes:
         nonfinite: Rows that were evaluated, and whose loss is NaN or infinite.
         looks: Reasons to doubt what was evaluated.
     """
 
     def __init__(self, input_name: str, plan: Plan) -> None:
-        self.key_count = self.row_count = self._evaluated_count = 0
+        super().__init__()
+        self._evaluated_count = 0
         self.nonfinite = NonfiniteLosses()
         self.looks = Looks(input_name, plan)
 
@@ -36,15 +57,13 @@ class FileTally:
     def add(self, evaluated: Evaluated) -> None:
         result = evaluated.result
         self._evaluated_count += result.row_count
-        if not result.was_counted:
-            self.key_count += 1
-            self.row_count += result.row_count
+        self.count(result)
         self.nonfinite.add(evaluated)
         self.looks.add(evaluated)
 
 
 @dataclass
-class KeyedOutcome:
+class KeyedOutcome(Generic[TallyT]):
     """The outcome of a command.
 
     Attributes:
@@ -62,7 +81,7 @@ class KeyedOutcome:
     files: list[KeyedFile]
     expected_count: int = 0
     found_count: int = 0
-    tallies: dict[str, FileTally] = field(default_factory=dict)
+    tallies: dict[str, TallyT] = field(default_factory=dict)
     failures: list[tuple[Path, CommandError | FileError]] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0

@@ -6,11 +6,13 @@ from typing import Any
 
 from typer import BadParameter
 
-from losswire_client import Client, ConflictError, InvalidArgumentError, NotFoundError, Run
+from losswire_client import Client, ConflictError, Head, InvalidArgumentError, NotFoundError, Run
 from losswire_client._keys import Terms
 from losswire_client._readers import Source
-from losswire_client.cli.evaluation._kinds import with_loss
-from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
+from losswire_client.cli._failures import CommandError
+from losswire_client.cli._heads import known
+from losswire_client.cli.evaluation._kinds import with_head, with_loss
+from losswire_client.cli.evaluation._plan import ADDED, IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._usage import check_options
 from losswire_client.cli.evaluation._weights import class_weight
 from losswire_client.cli.evaluation.keyed._files import Survey, survey, usual_block_rows
@@ -47,7 +49,7 @@ def prepare(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pla
         raise BadParameter(str(error).removeprefix(f"{error.argument}: "), param_hint="--run") from error
     except NotFoundError:
         return _created(client, wanted, sources, plan)
-    return _joined(run, wanted, sources, plan)
+    return _joined(client, run, wanted, sources, plan)
 
 
 def _created(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
@@ -68,7 +70,7 @@ def _created(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pl
             **_options(plan),
         )
     except ConflictError:  # another command has created it meanwhile
-        return _joined(client.get_run(wanted.name, series=wanted.series), wanted, sources, plan)
+        return _joined(client, client.get_run(wanted.name, series=wanted.series), wanted, sources, plan)
     return Prepared(run, plan, terms, found)
 
 
@@ -79,14 +81,27 @@ def _expected(wanted: Wanted, found: Survey) -> int | None:
     return wanted.expected_keys
 
 
-def _joined(run: Run, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
+def _joined(client: Client, run: Run, wanted: Wanted, sources: Sequence[Source], plan: Plan) -> Prepared:
     """Takes a run with the loss and the options that it has."""
+    if run.loss not in {*Loss}:
+        raise CommandError(f"the run {run.name} has the loss {run.loss}, to which losswire compare adds files")
     terms = terms_of_run(run, wanted)
     check_agrees(run, wanted, terms)
+    plan = _with_head(client, plan, run)
     plan = _with_weight(_with_options(plan, run), wanted, sources)
     check_weight(run, plan.weight if wanted.weight else None)
     plan = _with_options(plan, run)
     return Prepared(run, plan, terms, survey(sources, plan, terms, wanted.root))
+
+
+def _with_head(client: Client, plan: Plan, run: Run) -> Plan:
+    """The plan with the head of the run, which the server gets if it lacks it and the command line has it."""
+    name = run.options.get("head")
+    if name is None:
+        return replace(plan, head=None)
+    if plan.head and isinstance(plan.head.argument, Head):
+        client.register_head(plan.head.argument)
+    return with_head(plan, plan.head or known(client, name))
 
 
 def _with_weight(plan: Plan, wanted: Wanted, sources: Sequence[Source]) -> Plan:
@@ -95,14 +110,14 @@ def _with_weight(plan: Plan, wanted: Wanted, sources: Sequence[Source]) -> Plan:
 
 
 def _with_options(plan: Plan, run: Run) -> Plan:
-    smoothing = run.options.get("label_smoothing")
-    kept = {name: value for name, value in plan.options.items() if name != "label_smoothing"}
+    added = {name: run.options[name] for name in ADDED if run.options.get(name)}
+    kept = {name: value for name, value in plan.options.items() if name not in ADDED}
     return replace(
         plan,
         loss=Loss(run.loss),
         ignore_index=run.options.get("ignore_index", IGNORE_INDEX),
         weight=run.options.get("weight"),
-        options=kept | ({"label_smoothing": smoothing} if smoothing else {}),
+        options=kept | added,
         per_class=run.by_class,
     )
 
@@ -111,6 +126,6 @@ def _options(plan: Plan) -> dict[str, Any]:
     """The options of the loss, for a run."""
     if not plan.loss.has_classes:
         return {}
-    smoothing = plan.options.get("label_smoothing")
-    given = {"label_smoothing": smoothing} if smoothing else {}
-    return {"ignore_index": plan.ignore_index, "weight": plan.weight, **given}
+    given = {name: plan.options[name] for name in ADDED if plan.options.get(name)}
+    head = {"head": plan.head.argument} if plan.head else {}
+    return {"ignore_index": plan.ignore_index, "weight": plan.weight, **given, **head}

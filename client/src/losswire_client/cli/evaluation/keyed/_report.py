@@ -15,7 +15,7 @@ from losswire_client.cli.runs._facts import facts
 from losswire_client.cli.runs._tables import tables
 
 
-def show(run: Run, outcome: KeyedOutcome, output: Path | None, *, json: bool) -> None:
+def show(run: Run, outcome: KeyedOutcome[Any], output: Path | None, *, json: bool) -> None:
     """Writes results to standard output and to the file of ``--output``, and warnings to standard error."""
     if json:
         write_json(as_json(run, outcome))
@@ -31,7 +31,7 @@ def show(run: Run, outcome: KeyedOutcome, output: Path | None, *, json: bool) ->
             stdout().print(f"warning: {name}: {warning}", soft_wrap=True)
 
 
-def end(outcome: KeyedOutcome, *, fail_on_nonfinite: bool) -> None:
+def end(outcome: KeyedOutcome[Any], *, fail_on_nonfinite: bool) -> None:
     """Tells why files failed, and ends with their exit code."""
     for _, error in outcome.failures:
         complain(error)
@@ -43,7 +43,7 @@ def end(outcome: KeyedOutcome, *, fail_on_nonfinite: bool) -> None:
         raise Exit(code)
 
 
-def told(outcome: KeyedOutcome) -> str:
+def told(outcome: KeyedOutcome[Any]) -> str:
     """What was done, and what is left to do, in a line."""
     if not outcome.expected_count:
         return "none of these files has a key"
@@ -56,7 +56,7 @@ def told(outcome: KeyedOutcome) -> str:
     return f"{added}; {there:,} were there already{others}; the run {complete if outcome.is_complete else lacks}"
 
 
-def as_json(run: Run, outcome: KeyedOutcome) -> dict[str, Any]:
+def as_json(run: Run, outcome: KeyedOutcome[Any]) -> dict[str, Any]:
     """All results."""
     return {
         "run": facts(run, outcome.result) if outcome.result else None,

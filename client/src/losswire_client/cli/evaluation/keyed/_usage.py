@@ -20,13 +20,15 @@ def options_given(context: Context, *names: str) -> dict[str, Any]:
     return {name: context.params[name] for name in names if _is_given(context, name)}
 
 
-def check_usage(context: Context, run: str | None, output: Path | None) -> None:
+def check_usage(
+    context: Context, run: str | None, output: Path | None, not_of_runs: Mapping[str, str] = NOT_OF_RUNS
+) -> None:
     """Refuses options that are for evaluations in a run without one, and those that are not with one.
 
     Raises:
         BadParameter: There is such an option.
     """
-    wrong: Mapping[str, str] = NOT_OF_RUNS if run is not None else dict.fromkeys(OF_RUNS, "it needs --run")
+    wrong: Mapping[str, str] = not_of_runs if run is not None else dict.fromkeys(OF_RUNS, "it needs --run")
     for name, problem in wrong.items():
         if _is_given(context, name):
             raise BadParameter(problem, param_hint=_option(context, name))
