@@ -15,16 +15,13 @@ from losswire_client.cli.comparison import (
     IGNORE_INDEX,
     Divergence,
     Plan,
-    RowWriter,
     Tail,
-    compare_files,
-    end,
+    Told,
+    compare_alone,
+    compare_keyed,
     keyed,
     output_path,
-    save_picture,
-    show,
 )
-from losswire_client.cli.evaluation import progress_bar
 
 of_divergence, of_files, of_run, of_output = (
     partial(Option, rich_help_panel=panel) for panel in ("Divergence", "Files", "Run", "Output")
@@ -176,8 +173,9 @@ def compare(
         with_reference=bool(plot or output),
         series=series,
     )
+    told = Told(output, plot, fail_on_nonfinite=fail_on_nonfinite, json=json)
     if run is None:
-        _compare(connection, given, plan, output, plot, fail_on_nonfinite=fail_on_nonfinite, json=json)
+        compare_alone(connection, given, plan, told)
         return
     wanted = keyed.Wanted(
         name=run,
@@ -190,49 +188,7 @@ def compare(
         root=root,
         series=series,
     )
-    _compare_in_run(
-        connection, wanted, given, plan, output, plot, finish, fail_on_nonfinite=fail_on_nonfinite, json=json
-    )
-
-
-def _compare(
-    connection: Connection,
-    given: list[PairSource],
-    plan: Plan,
-    output: Path | None,
-    plot: Path | None,
-    *,
-    fail_on_nonfinite: bool,
-    json: bool,
-) -> None:
-    with connection.client() as client, progress_bar() as progress, RowWriter(output) as rows:
-        client.ping()  # fails at once without a server, for which evaluations would wait
-        outcome = compare_files(client, given, plan, progress, rows.add)
-        if outcome.total:
-            rows.keep()
-    show(outcome, plan, output, json=json)
-    if plot and outcome.total:
-        save_picture(outcome.total.sums, outcome.total.changes, plan, plot)
-    end(outcome, fail_on_nonfinite=fail_on_nonfinite)
-
-
-def _compare_in_run(
-    connection: Connection,
-    wanted: keyed.Wanted,
-    given: list[PairSource],
-    plan: Plan,
-    output: Path | None,
-    plot: Path | None,
-    *,
-    finish: bool,
-    fail_on_nonfinite: bool,
-    json: bool,
-) -> None:
-    prepared, outcome = keyed.compare_in_run(connection, wanted, given, plan, finish=finish)
-    keyed.show(prepared, outcome, output, json=json)
-    if plot and outcome.result:
-        save_picture(outcome.result.sums, None, prepared.plan, plot)
-    keyed.end(outcome, fail_on_nonfinite=fail_on_nonfinite)
+    compare_keyed(connection, wanted, given, plan, told)
 
 
 def pairs(reference: Path, candidate: Path, labels: Path | None) -> list[PairSource]:

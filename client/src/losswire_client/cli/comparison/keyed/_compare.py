@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 def compare_in_run(
-    connection: Connection, wanted: Wanted, sources: Sequence[PairSource], plan: Plan, *, finish: bool
+    connection: Connection, wanted: Wanted, sources: Sequence[PairSource], plan: Plan
 ) -> tuple[Prepared, Outcome]:
     """Compares what a run lacks of pairs of files.
 
@@ -46,7 +46,6 @@ def compare_in_run(
         wanted: What the command line says of the run.
         sources: The pairs.
         plan: What the command line says of how to compare them.
-        finish: Whether to finish the run.
 
     Raises:
         CommandError: The server failed, or the run cannot take what is missing.
@@ -55,7 +54,7 @@ def compare_in_run(
         with connection.lasting_client() as client, key_bar(wanted.name) as advance:
             prepared = prepare(client, wanted, sources, plan)
             outcome = _compare_missing(prepared, advance)
-            if finish:
+            if wanted.is_whole:
                 _finish(prepared, outcome)
     except KeyboardInterrupt:
         warn(f"run {wanted.name}: interrupted; {GOES_ON}")
