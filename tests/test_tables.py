@@ -26,6 +26,7 @@ from tests.client.request.any_calls import ARGUMENTS
 from tests.client.request.wrong_calls import RIGHT, WRONG_FORMS, WRONG_NUMBERS
 
 ROOT = Path(__file__).parents[1]
+COMMANDS = (*Loss, "kl_divergence")  # what losswire eval and losswire compare evaluate
 SPEC = v1.LossSpec.DESCRIPTOR
 RUN = (v1.ExactSpec.DESCRIPTOR, v1.RunKey.DESCRIPTOR)
 KINDS = SPEC.oneofs_by_name["loss"].fields
@@ -59,7 +60,7 @@ def test_table_has_each_number_once(table, enum):
 @pytest.mark.parametrize("loss", [kind.name for kind in KINDS])
 def test_loss_is_known_everywhere(loss):
     assert v1.Loss.Name(LOSSES[loss].wire) == f"LOSS_{loss.upper()}"
-    for table in (PLANS, SUSPICIONS, INPUTS, RIGHT, WRONG_FORMS, WRONG_NUMBERS, [kind.value for kind in Loss]):
+    for table in (PLANS, SUSPICIONS, INPUTS, RIGHT, WRONG_FORMS, WRONG_NUMBERS, COMMANDS):
         assert loss in table
     for face in (ce_engine, ce_engine.slabs, reference, Client, losswire_client.torch, F):
         assert callable(getattr(face, loss))

@@ -13,8 +13,8 @@ from tests.helpers import serving
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
 
-SDK, RUNS = Path("docs/sdk.md"), Path("docs/runs.md")
-BY_TASK = (SDK, RUNS)  # each section is a task with snippets in order
+SDK, RUNS, COMPARE = Path("docs/sdk.md"), Path("docs/runs.md"), Path("docs/compare.md")
+BY_TASK = (SDK, RUNS, COMPARE)  # each section is a task with snippets in order
 SNIPPETS = [
     (document, text) for document in DOCUMENTS if document not in BY_TASK for _, _, text in fences(document, "python")
 ]
