@@ -12,6 +12,7 @@ from losswire_client import Client, InvalidArgumentError
 from losswire_client.cli import _failures
 from losswire_client.cli._failures import CODES, CommandError, ExitCode, exit_code, line
 from losswire_client.cli.bench import Dtype, Transport
+from losswire_client.cli.bench import Loss as BenchLoss
 from losswire_client.cli.eval import WireDtype
 from losswire_client.cli.evaluation import Loss
 from tests.processes import run
@@ -111,9 +112,8 @@ def test_choices_are_those_of_the_sdk():
         Client("localhost:1").cross_entropy(np.zeros((1, 2), complex), [0])
     assert f"expected one of the dtypes {', '.join(get_args(Dtype))}, got complex128" in str(raised.value)
     assert set(get_args(WireDtype)) < set(get_args(Dtype))
-    assert {*Loss, "kl_divergence"} == {  # which losswire compare evaluates
-        field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields
-    }
+    losses = [field.name for field in v1.LossSpec.DESCRIPTOR.oneofs_by_name["loss"].fields]
+    assert {*Loss, "kl_divergence"} == {*get_args(BenchLoss)} == {*losses}  # which losswire compare evaluates
 
 
 def test_sdk_loads_no_command_line():

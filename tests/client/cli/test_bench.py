@@ -6,8 +6,9 @@ import time
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from losswire_client import OverloadedError
+from losswire_client import Head, OverloadedError
 from losswire_client.cli.load import Arrivals, Case, Measurement, Shape, shortfalls
 from losswire_client.cli.load._batches import random_batch
 from losswire_client.cli.load._closed_loop import run_turn
@@ -35,6 +36,32 @@ def test_json_has_every_case(losswire, target):
         assert case["bytes_per_second"] == case["evaluations_per_second"] * case["rows"] * (case["classes"] * 4 + 8)
 
 
+def test_heads_take_hidden_states(losswire, tmp_path):
+    save_file({"weight": np.ones((7, 3), np.float32)}, tmp_path / "head.safetensors")
+    options = ("--loss", "linear_cross_entropy", "--head", tmp_path / "head.safetensors")
+    result = losswire("bench", *QUICK, *options, "--grad", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["cases"][0]["evaluation_count"] > 0
+    assert set(random_batch(Shape(500, 3), "float32", "linear_cross_entropy", 7).target) == set(range(7))
+    wide = losswire("bench", *options)
+    assert wide.exit_code == 2
+    assert "expected ROWSx3, of the head's width, got 32x10" in wide.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--loss", "linear_cross_entropy"], "linear_cross_entropy needs --head"),
+        (["--head", "any"], "cross_entropy has no head: expected linear_cross_entropy"),
+    ],
+)
+def test_a_head_and_its_loss_need_each_other(options, problem, losswire, client):
+    client.register_head(Head(np.ones((7, 3), np.float32)), alias="any")
+    result = losswire("bench", *QUICK, *options)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+
+
 @pytest.mark.parametrize("transport", ["unary", "stream", "shared_memory"])
 def test_gradients_of_any_transport(losswire, transport):
     result = losswire("bench", *QUICK, "--grad", "--dtype", "bfloat16", "--transport", transport, "--json")
@@ -42,7 +69,7 @@ def test_gradients_of_any_transport(losswire, transport):
     assert case["bytes_per_second"] == case["evaluations_per_second"] * 4 * (2 * 3 * 2 + 8)
 
 
-LOSSES = ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+LOSSES = ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_divergence"]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

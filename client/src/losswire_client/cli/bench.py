@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
@@ -10,8 +11,8 @@ from typer import BadParameter, Option
 
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
+from losswire_client.cli._heads import HELP, GivenHead, given_head
 from losswire_client.cli._output import stderr, stdout, write_json
-from losswire_client.cli.evaluation import Loss
 from losswire_client.cli.load import (
     TURNS,
     Arrivals,
@@ -30,6 +31,14 @@ CONCURRENCY = [1, 32]
 CONCURRENCY_AT_A_RATE = [64]
 Transport = Literal["auto", "unary", "stream", "shared_memory"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16"]
+Loss = Literal[
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "linear_cross_entropy",
+    "kl_divergence",
+]
 Spacing = Literal["constant", "poisson"]
 
 
@@ -53,7 +62,10 @@ def bench(
         Option(help="With --rate: calls at equal intervals, the default, or at random as from many users."),
     ] = None,
     seconds: Annotated[float, Option(min=0.01, help="How long each case is measured.")] = 3.0,
-    loss: Annotated[Loss, Option(help="The loss to evaluate, on random batches.")] = Loss.CROSS_ENTROPY,
+    loss: Annotated[Loss, Option(help="The loss to evaluate, on random batches.")] = "cross_entropy",
+    head: Annotated[
+        str | None, Option(metavar="HEAD", help=f"Of linear_cross_entropy, whose shapes are ROWSxWIDTH: {HELP}")
+    ] = None,
     grad: Annotated[bool, Option("--grad", help="Ask for gradients too.")] = False,
     dtype: Annotated[Dtype, Option(help="Of the logits.")] = "float32",
     transport: Annotated[Transport, Option(help="How batches travel.")] = "auto",
@@ -87,13 +99,16 @@ def bench(
     due = None if rate is None else Arrivals(rate, arrivals or "constant")
     callers = concurrency or (CONCURRENCY if due is None else CONCURRENCY_AT_A_RATE)
     cases = [Case(*case) for case in product(map(_shape, shape), callers)]
+    given = given_head(connection, head)
+    _check_head(loss, given, cases)
     facts = _facts(loss, dtype, transport, due, grad=grad)
     with (
         _csv_stream(csv) as stream,
         connection.client(transport, retry=None) as client,
         stderr().status("measuring"),
     ):
-        measurements = measure(client, cases, seconds=seconds, dtype=dtype, grad=grad, loss=loss, arrivals=due)
+        measure_them = partial(measure, client, cases, seconds=seconds, dtype=dtype, grad=grad)
+        measurements = measure_them(loss=loss, arrivals=due, head=given)
         if stream is not None:
             write_csv(measurements, facts, stream)
     title = _title(facts, client.target)
@@ -106,6 +121,16 @@ def bench(
         stderr().print(f"losswire: {shortfall}", style="yellow", soft_wrap=True)
     if plot:
         save_picture(measurements, title, plot)
+
+
+def _check_head(loss: Loss, head: GivenHead | None, cases: list[Case]) -> None:
+    if (loss == "linear_cross_entropy") != (head is not None):
+        problem = f"{loss} needs --head" if head is None else f"{loss} has no head: expected linear_cross_entropy"
+        raise BadParameter(problem, param_hint="--loss")
+    for case in cases:
+        if head and case.shape.classes != head.width:
+            problem = f"expected ROWSx{head.width}, of the head's width, got {case.shape}"
+            raise BadParameter(problem, param_hint="--shape")
 
 
 def _shape(text: str) -> Shape:

@@ -5,6 +5,7 @@ from functools import partial
 
 from losswire_client import Client
 from losswire_client._readers import Batch
+from losswire_client.cli._heads import GivenHead
 from losswire_client.cli.load._batches import random_batch
 from losswire_client.cli.load._closed_loop import Evaluate, run_turn
 from losswire_client.cli.load._measurement import Arrivals, Case, Measurement, Turn
@@ -23,10 +24,13 @@ def measure(
     grad: bool,
     loss: str = "cross_entropy",
     arrivals: Arrivals | None = None,
+    head: GivenHead | None = None,
 ) -> list[Measurement]:
     """Measures each case for so many seconds in all, after a warm-up."""
-    batches = {case.shape: random_batch(case.shape, dtype, loss) for case in cases}
-    evaluates = [partial(getattr(client, loss), *batches[case.shape], grad=grad) for case in cases]
+    class_count, options = (head.class_count, {"head": head.argument}) if head else (None, {})
+    batches = {case.shape: random_batch(case.shape, dtype, loss, class_count) for case in cases}
+    function = partial(getattr(client, loss), grad=grad, **options)
+    evaluates = [partial(function, **batches[case.shape]._asdict()) for case in cases]
     measurements = [Measurement(case, _nbytes(batches[case.shape], grad)) for case in cases]
     for evaluate, case in zip(evaluates, cases, strict=True):
         run_turn(evaluate, case.concurrency, WARM_UP_SECONDS)
