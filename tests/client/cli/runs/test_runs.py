@@ -59,7 +59,7 @@ def test_show_has_the_numbers_and_what_they_are_of(losswire, make):
     assert f"│ news │ 1 │ {result.by_slice['news'].mean:#.6g} │" in " ".join(shown)
     assert f"│ all │ 3 │ {result.mean:#.6g} │" in " ".join(shown)
     assert "│ 3 │" in shown[-6]  # the last class
-    assert "options: ignore_index=-100, label_smoothing=0.0, weight=[1.0, 2.0, 3.0, 4.0]" in shown
+    assert "options: ignore_index=-100, label_smoothing=0.0, weight=[1.0, 2.0, 3.0, 4.0], z_loss=0.0" in shown
     assert "labels: model=7b" in shown
     assert shown[-1] == f"digest of the loss and its options: {run.digest}"
 

@@ -2,12 +2,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, rel_entr, softmax
 
 from losswire_client._readers import FileError, open_dataset
 from losswire_client._readers._folders import Source
 from losswire_client._readers.sides import PairChoice, PairSource, open_pair
 from losswire_client._readers.sides._base_file import BaseFile
+from tests.client.cli.comparison.twin import log_softmax, terms
 from tests.client.readers.sides.base_files import write_base
 
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def save(path, logits):
 def test_log_probabilities_are_within_half_a_step(tmp_path):
     base = BaseFile(write_base(tmp_path / "base", LOGITS, TOKENS))
     found = np.concatenate(list(base.chunks(4)))
-    np.testing.assert_allclose(found, log_softmax(LOGITS, -1).reshape(-1, CLASSES), atol=STEP / 2 + 1e-6)
+    np.testing.assert_allclose(found, log_softmax(LOGITS).reshape(-1, CLASSES), atol=STEP / 2 + 1e-6)
 
 
 def test_labels_are_the_tokens_after_the_second_half(tmp_path):
@@ -45,6 +45,10 @@ def test_rows_with_one_number_are_read(tmp_path):
     np.testing.assert_allclose(next(base.chunks(1)), -np.log(CLASSES), rtol=1e-6)
 
 
+def softmax(logits):
+    return np.exp(log_softmax(logits))
+
+
 def spread(classes=2000):
     """Rows of which the file leaves most classes open, as of a large vocabulary."""
     logits = RNG.standard_normal((CONTEXTS, 3, classes)) * 3
@@ -54,11 +58,11 @@ def spread(classes=2000):
 
 def one_bin(reference, candidate):
     """The divergence of distributions in which the classes that the file leaves open are one class."""
-    p, q = softmax(reference, -1).reshape(9, -1), softmax(candidate, -1).reshape(9, -1)
+    p, q = softmax(reference).reshape(9, -1), softmax(candidate).reshape(9, -1)
     is_open = reference.reshape(9, -1) < reference.max(-1).reshape(9, 1) - 16
     assert is_open.sum(1).min() > 10
     rest = [np.where(is_open, each, 0).sum(1) for each in (p, q)]
-    return np.where(is_open, 0, rel_entr(p, q)).sum(1) + rel_entr(*rest)
+    return np.where(is_open, 0, terms(p, q)).sum(1) + terms(*rest)
 
 
 def test_open_classes_have_the_rest_in_the_proportions_of_the_other_model(tmp_path):
@@ -66,13 +70,10 @@ def test_open_classes_have_the_rest_in_the_proportions_of_the_other_model(tmp_pa
     candidate = reference + RNG.standard_normal(reference.shape) * 0.3
     (batch,) = read(write_base(tmp_path / "base", reference, TOKENS), save(tmp_path / "b.npz", candidate), rows=9)
     np.testing.assert_allclose(np.exp(batch.reference).sum(1), 1, atol=1e-4)
-    found = rel_entr(softmax(batch.reference, -1), softmax(batch.candidate, -1)).sum(1)
+    found = terms(softmax(batch.reference), softmax(batch.candidate)).sum(1)
     np.testing.assert_allclose(found, one_bin(reference, candidate), rtol=1e-3, atol=1e-5)
-    as_raised = softmax(np.maximum(reference, reference.max(-1, keepdims=True) - 16), -1).reshape(9, -1)
-    assert (
-        np.abs(rel_entr(as_raised, softmax(batch.candidate, -1)).sum(1) / one_bin(reference, candidate) - 1).max()
-        > 1e-3
-    )
+    as_raised = softmax(np.maximum(reference, reference.max(-1, keepdims=True) - 16)).reshape(9, -1)
+    assert np.abs(terms(as_raised, softmax(batch.candidate)).sum(1) / one_bin(reference, candidate) - 1).max() > 1e-3
 
 
 def test_candidate_may_be_the_base_file(tmp_path):

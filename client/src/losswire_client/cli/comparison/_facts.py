@@ -4,12 +4,10 @@ import math
 from typing import Any
 
 from losswire.exact_sum import UNITS_IN_ONE, ExactSum, quotient
-from losswire.exact_sums import ExactSums
 from losswire_client.cli.comparison._tally import Tally
+from losswire_client.cli.runs._divergences import exponential, of_sums
 
 Facts = dict[str, Any]
-
-QUANTILES = {"median": 0.5, "quantile_0.9": 0.9, "quantile_0.95": 0.95, "quantile_0.99": 0.99, "quantile_0.999": 0.999}
 
 
 def facts(tally: Tally) -> Facts:
@@ -27,59 +25,16 @@ def facts(tally: Tally) -> Facts:
     }
 
 
-def of_sums(sums: ExactSums) -> Facts:
-    """What follows from the sums alone, as of a run. Quantiles and this maximum are within 1 %."""
-    statistics = sums.statistics
-    return {
-        "mean": statistics.mean,
-        "standard_error": statistics.standard_error,
-        **{name: sums.quantile(part) for name, part in QUANTILES.items()},
-        "maximum": sums.quantile(1.0),
-        **_of_changes(sums),
-        **_of_predictions(sums),
-        "row_count": statistics.row_count,
-        "ignored_count": statistics.ignored_count,
-        "nonfinite_count": statistics.nonfinite_count,
-    }
-
-
-def _of_changes(sums: ExactSums) -> Facts:
-    """The change of the labels' log-probabilities, and what becomes of perplexity by it."""
-    change = sums.mean_change
-    if change is None:
-        return {}
-    ratio = _exponential(-change.mean)
-    return {
-        "perplexity_ratio": ratio,
-        "perplexity_ratio_standard_error": ratio * change.standard_error,
-        "change": change.mean,
-        "change_standard_error": change.standard_error,
-    }
-
-
-def _of_predictions(sums: ExactSums) -> Facts:
-    """The share of rows in which both give the most to the same class, with its standard error."""
-    if sums.correct_count is None:
-        return {}
-    rows = sums.row_count
-    share = quotient(sums.correct_count, rows)
-    return {
-        "same_top": share,
-        "same_top_standard_error": math.sqrt(share * (1 - share) / (rows - 1)) if rows > 1 else math.nan,
-        "same_top_count": sums.correct_count,
-    }
-
-
 def _perplexities(tally: Tally) -> Facts:
     """The perplexity of each model. That of the reference follows from the candidate's and the changes."""
     there = tally.log_probabilities
     if there is None:
         return {}
-    candidate = {"perplexity_candidate": _exponential(-_mean(there, tally.sums.row_count))}
+    candidate = {"perplexity_candidate": exponential(-_mean(there, tally.sums.row_count))}
     if tally.sums.change is None:
         return candidate
     before = there + _negative(tally.sums.change)
-    return {"perplexity_reference": _exponential(-_mean(before, tally.sums.row_count)), **candidate}
+    return {"perplexity_reference": exponential(-_mean(before, tally.sums.row_count)), **candidate}
 
 
 def _mean(total: ExactSum, rows: int) -> float:
@@ -88,10 +43,3 @@ def _mean(total: ExactSum, rows: int) -> float:
 
 def _negative(total: ExactSum) -> ExactSum:
     return ExactSum(-total.units, total.nan_count, total.negative_infinity_count, total.positive_infinity_count)
-
-
-def _exponential(x: float) -> float:
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf

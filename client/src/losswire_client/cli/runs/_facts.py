@@ -8,8 +8,11 @@ import numpy as np
 from losswire.losses import LOSSES
 from losswire_client import Run, RunProgress, RunResult, RunTotals
 from losswire_client._runs.texts import expected_keys
+from losswire_client.cli.runs._divergences import QUANTILES, of_sums
 
 Facts = dict[str, Any]
+
+OF_DIVERGENCES = (*QUANTILES, "maximum", "perplexity_ratio", "change", "change_standard_error", "same_top")
 
 
 def facts(run: Run, result: RunResult) -> Facts:
@@ -53,13 +56,21 @@ def of_totals(totals: RunTotals, *, perplexity: bool) -> Facts:
         "mean": totals.mean,
         "standard_error": totals.standard_error,
         **({"perplexity": totals.perplexity} if perplexity else {}),
-        **({} if totals.accuracy is None else {"accuracy": totals.accuracy}),
+        **_of_rows(totals),
         "loss_sum": totals.loss_sum,
         "weight_sum": totals.weight_sum,
         "row_count": totals.row_count,
         "ignored_count": totals.ignored_count,
         "nonfinite_count": totals.nonfinite_count,
     }
+
+
+def _of_rows(totals: RunTotals) -> Facts:
+    """Of a divergence what is known of its rows, of other losses the share of rows that are right."""
+    if totals.sums.sketch is not None:
+        own = of_sums(totals.sums)
+        return {name: own[name] for name in OF_DIVERGENCES if name in own}
+    return {} if totals.accuracy is None else {"accuracy": totals.accuracy}
 
 
 def has_perplexity(run: Run) -> bool:

@@ -15,12 +15,18 @@ COLUMNS = {
     "standard_error": ("std. error", _units.significant),
     "perplexity": ("perplexity", _units.significant),
     "accuracy": ("accuracy", "{:.2%}".format),
+    "median": ("median", "{:#.4g}".format),
+    "quantile_0.99": ("99 %", "{:#.4g}".format),
+    "maximum": ("maximum", "{:#.4g}".format),
+    "change": ("change", "{:#.4g}".format),
+    "same_top": ("same top", "{:.2%}".format),
     "row_count": ("rows", "{:,}".format),
     "ignored_count": ("ignored", "{:,}".format),
     "nonfinite_count": ("non-finite", "{:,}".format),
 }
 SELDOM = ("ignored_count", "nonfinite_count")  # columns that are left out if all values are 0
-FIRST_LEFT_OUT = ("perplexity", "ignored_count", "key_count", "standard_error", "accuracy")  # if room is short
+OF_LOSSES = ("perplexity", "ignored_count", "key_count", "standard_error", "accuracy")
+FIRST_LEFT_OUT = (*OF_LOSSES, "change", "maximum")  # if room is short
 MIN_NAME_WIDTH = 12
 MAX_LINES = 50
 

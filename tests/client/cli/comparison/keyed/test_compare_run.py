@@ -1,3 +1,5 @@
+import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.client.cli.comparison.twin import truth
+from tests.processes import run
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((61, 9), np.float32) * 2
@@ -29,6 +32,7 @@ def test_numbers_are_those_without_a_run(added, compared, files):
     assert (found["added_key_count"], found["added_row_count"], found["is_complete"]) == (8, 61, True)
     assert found["run"]["loss"] == "kl_divergence"
     assert "perplexity" not in found["run"]
+    assert found["run"]["median"] == alone["median"]
 
 
 def test_nothing_counts_twice_and_the_run_has_its_options(added, files):
@@ -40,9 +44,12 @@ def test_nothing_counts_twice_and_the_run_has_its_options(added, files):
     assert again["run"]["state"] == "finished"
 
 
-def test_several_workers_share_a_run(added, files):
+def test_several_workers_share_a_run(target, files):
+    options = ["--run", "shared", "--block-rows", "2", "--json", "--target", target]
+    command = [sys.executable, "-m", "losswire_client.cli", "compare", *map(str, files), *options]
     with ThreadPoolExecutor(3) as threads:
-        found = [*threads.map(lambda _: added("shared", *files, "--block-rows", 2), range(3))]
+        work = [threads.submit(run, command, check=True, capture_output=True, text=True) for _ in range(3)]
+    found = [json.loads(each.result().stdout) for each in work]
     assert sum(each["added_key_count"] for each in found) == 31
     assert found[0]["total"]["mean"] == pytest.approx(TRUE.losses.mean(), rel=1e-5)
 
@@ -128,8 +135,14 @@ def test_a_changed_file_is_told(added, losswire, files):
     assert "has another file by the name of b.npz" in result.stderr
 
 
-def test_runs_show_tells_no_perplexity_of_divergences(added, losswire, files):
-    added("shown", *files)
+def test_runs_show_tells_what_divergences_have(added, losswire, files):
+    whole = added("shown", *files)["total"]
     result = losswire("runs", "show", "shown")
     assert result.exit_code == 0
-    assert "perplexity" not in result.stdout.split("options:")[0]
+    table = result.stdout.split("options:")[0]
+    assert f"{whole['quantile_0.99']:#.4g}" in table
+    assert f"{whole['same_top']:.2%}" in table
+    assert "perplexity" not in table
+    found = json.loads(losswire("runs", "show", "shown", "--json").stdout)
+    for name in ("mean", "median", "maximum", "perplexity_ratio", "change", "same_top"):
+        assert found[name] == whole[name]

@@ -145,7 +145,7 @@ def test_loss_and_options_are_the_run_s(added, client, exact, folder):
     said = added("options", folder)
     assert sums(client, "options") == exact(*folder.iterdir(), ignore_index=2, label_smoothing=0.1)
     assert "perplexity" not in said["run"]
-    assert said["run"]["options"] == {"ignore_index": 2, "label_smoothing": 0.1}
+    assert said["run"]["options"] == {"ignore_index": 2, "label_smoothing": 0.1, "z_loss": 0.0}
 
 
 def test_weights_are_computed_once(added, client, exact, folder):

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from losswire_client.cli._output import json_text, stdout, write_json
-from losswire_client.cli.comparison._facts import of_sums
 from losswire_client.cli.comparison.keyed._compare import Outcome
 from losswire_client.cli.comparison.keyed._preparing import Prepared
 from losswire_client.cli.comparison.report._tables import ACCURACY_OF_RUNS, table, title
 from losswire_client.cli.evaluation.keyed._report import as_json, told
+from losswire_client.cli.runs._divergences import of_sums
 from losswire_client.cli.runs._facts import state, told_keys
 
 

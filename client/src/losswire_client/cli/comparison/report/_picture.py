@@ -8,10 +8,10 @@ import numpy as np
 from losswire.exact_sums import ExactSums
 from losswire.sketch import GROWTH
 from losswire_client.cli import _figure
-from losswire_client.cli.comparison._facts import QUANTILES
 from losswire_client.cli.comparison._plan import Plan
 from losswire_client.cli.comparison.report._tables import LINES, title
 from losswire_client.cli.evaluation.tallies._histogram import LossHistogram
+from losswire_client.cli.runs._divergences import QUANTILES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
