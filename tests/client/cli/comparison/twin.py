@@ -43,9 +43,11 @@ def divergence(a: Any, b: Any, kind: str = "forward", beta: float = 0.5) -> Numb
 
 def truth(a: Any, b: Any, labels: Any = None, temperature: float = 1.0, **kind: Any) -> Truth:
     """Of logits of shape (rows, classes)."""
-    logs = [log_softmax(np.asarray(each, np.float64) / temperature) for each in (a, b)]
-    reference, candidate = (np.zeros(len(a)) if labels is None else each[np.arange(len(a)), labels] for each in logs)
-    return Truth(divergence(*logs, **kind), reference, candidate, np.argmax(a, 1) == np.argmax(b, 1))
+    log_p, log_q = (log_softmax(np.asarray(each, np.float64) / temperature) for each in (a, b))
+    reference, candidate = (
+        np.zeros(len(a)) if labels is None else each[np.arange(len(a)), labels] for each in (log_p, log_q)
+    )
+    return Truth(divergence(log_p, log_q, **kind), reference, candidate, np.argmax(a, 1) == np.argmax(b, 1))
 
 
 def of_some(log_probabilities: Any, classes: Any, b: Any, tail: str) -> Numbers:
