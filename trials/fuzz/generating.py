@@ -29,11 +29,12 @@ SHAPES = (
     (3, 300),
 )
 SHARE_OF_OPTIONS = 0.3
+LOGIT_LOSSES = [name for name, kind in LOSSES.items() if not kind.classes_last]  # the twin knows no others
 
 
 def request(rng: random.Random, *, rows_at_least: int = 0) -> v1.EvaluateRequest:
     """A right request of any loss, shape and options."""
-    loss, shape = rng.choice(list(LOSSES)), _shape(rng, rows_at_least)
+    loss, shape = rng.choice(LOGIT_LOSSES), _shape(rng, rows_at_least)
     made = v1.EvaluateRequest(series=rng.choice(("", "", "train")))
     made.spec.reduction = rng.choice(v1.Reduction.values()[1:])
     made.spec.zero_when_empty = rng.random() < SHARE_OF_OPTIONS
@@ -49,7 +50,7 @@ def request(rng: random.Random, *, rows_at_least: int = 0) -> v1.EvaluateRequest
     _set_loss_options(rng, made, loss, shape, by_probability=by_probability)
     if rng.random() < SHARE_OF_OPTIONS:
         filled(made.sample_weight, rng.choice(FLOATS), own, _uniform(rng, own))
-    _set_outputs(rng, made, own, elementwise=elementwise)
+    _set_outputs(rng, made, own, elementwise=elementwise, of_targets=not by_probability)
     return made
 
 
@@ -100,6 +101,8 @@ def _set_loss_options(
             filled(getattr(options, name), rng.choice(FLOATS), weighted, _uniform(rng, weighted) + 0.25)
     if "label_smoothing" in known and rng.random() < SHARE_OF_OPTIONS:
         options.label_smoothing = rng.choice((0.1, 0.5, 1.0))
+    if "z_loss" in known and rng.random() < SHARE_OF_OPTIONS:
+        options.z_loss = rng.choice((1e-4, 0.25))
     whole = by_probability and set(numbers_of(made.target)) <= {0.0, 1.0}
     if "ignore_index" in known and not by_probability and -100 not in numbers_of(made.target):
         options.ignore_index = rng.choice((-100, -1, 0, 1))
@@ -107,10 +110,16 @@ def _set_loss_options(
         options.weighting = rng.choice(v1.ClassWeighting.values()[1:])
 
 
-def _set_outputs(rng: random.Random, made: v1.EvaluateRequest, own: tuple[int, ...], *, elementwise: bool) -> None:
+def _set_outputs(
+    rng: random.Random, made: v1.EvaluateRequest, own: tuple[int, ...], *, elementwise: bool, of_targets: bool
+) -> None:
+    absent = {v1.Output.OUTPUT_LOG_SUM_EXP} if elementwise else set()
+    absent |= set() if of_targets else {v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES, v1.Output.OUTPUT_TARGET_RANKS}
     for output in v1.Output.values()[1:]:
-        if rng.random() < SHARE_OF_OPTIONS and not (elementwise and output == v1.Output.OUTPUT_LOG_SUM_EXP):
+        if rng.random() < SHARE_OF_OPTIONS and output not in absent:
             made.outputs.outputs.append(output)
+    if made.spec.reduction == v1.Reduction.REDUCTION_MEAN and rng.random() < SHARE_OF_OPTIONS:
+        made.spec.divisor = rng.choice((0.5, 3.0, 1000.0))
     if rng.random() < 0.5:
         made.outputs.gradient.SetInParent()
         if rng.random() < SHARE_OF_OPTIONS:

@@ -77,6 +77,8 @@ def of_request(request: v1.EvaluateRequest) -> Batch:
         "reduction": REDUCTION_NAMES[request.spec.reduction],
         "empty": "zero" if request.spec.zero_when_empty else "nan",
     }
+    if request.spec.HasField("divisor"):
+        options["divisor"] = request.spec.divisor
     for descriptor, value in options_of(request.spec).ListFields():
         if descriptor.message_type is None:
             options[descriptor.name] = value

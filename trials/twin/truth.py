@@ -75,7 +75,8 @@ def truth(batch: Batch) -> Truth:
     counted = int(rows.counted.sum())
     weight_sum = float(rows.divisors[rows.counted].sum())
     reduction = batch.options.get("reduction", "mean")
-    scale = _scale(batch, weights, rows.counted, weight_sum if reduction == "mean" else 1.0)
+    divisor = batch.options.get("divisor") or weight_sum
+    scale = _scale(batch, weights, rows.counted, divisor if reduction == "mean" else 1.0)
     sizes = torch.where(rows.counted, rows.loss_sizes * weights.abs(), 0.0)
     wild = torch.stack([x.abs().amax(1), sizes, rows.grad_sizes * scale.abs()])
     products = rows.own_weights * weights.abs(), rows.own_weights * scale.abs()
@@ -120,6 +121,8 @@ def _reduced(
         return None
     if reduction == "sum":
         return float(losses.sum())
+    if batch.options.get("divisor"):
+        return float(losses.sum()) / float(batch.options["divisor"])
     if not bool(rows.counted.any()):
         return 0.0 if batch.options.get("empty") == "zero" else float("nan")
     size = float(rows.divisors[rows.counted].abs().sum())
@@ -127,7 +130,7 @@ def _reduced(
 
 
 def _output_sizes(name: str, values: Tensor, magnitudes: Tensor) -> Tensor:
-    if name == "predictions":
+    if name in ("predictions", "target_ranks"):
         return torch.zeros_like(values, dtype=torch.float64)
     wide = values.abs().clamp(min=1) * magnitudes if values.dim() == 2 else None
     return values.abs().clamp(min=1) + magnitudes[:, 0] if wide is None else wide
@@ -154,10 +157,27 @@ def _of_classes(batch: Batch, x: Tensor) -> _Rows:
     size = wanted.abs().sum(1)
     grads = -wanted if is_nll else x.softmax(1) * wanted.sum(1, keepdim=True) - wanted
     outputs = _class_outputs(x, log_p, log_p.exp())
+    if not by_probability:
+        outputs |= _target_outputs(x, log_p, answer, counted)
     hits = outputs["predictions"] == answer
     sizes = size * (1 + x.abs().amax(1))
     unweighted = share.abs().sum(1) * (1 + x.abs().amax(1))
-    return _Rows(-terms.sum(1), sizes, grads, size, counted, divisors, unweighted, size, outputs, hits)
+    z = batch.options.get("z_loss", 0.0) * divisors
+    lse = outputs["lse"]
+    z_losses, slopes = z * lse**2, 2 * z * lse
+    losses, sizes = z_losses - terms.sum(1), sizes + z_losses.abs()
+    grads, grad_sizes = grads + slopes[:, None] * x.softmax(1), size + slopes.abs()
+    return _Rows(losses, sizes, grads, grad_sizes, counted, divisors, unweighted, size, outputs, hits)
+
+
+def _target_outputs(x: Tensor, log_p: Tensor, answer: Tensor, counted: Tensor) -> dict[str, Tensor]:
+    own = x.gather(1, answer[:, None])
+    earlier = torch.arange(x.shape[1]) < answer[:, None]
+    ranks = 1 + ((x > own) | ((x == own) & earlier)).sum(1)
+    return {
+        "target_log_probabilities": torch.where(counted, log_p.gather(1, answer[:, None])[:, 0], 0.0),
+        "target_ranks": torch.where(counted, ranks, 0),
+    }
 
 
 def _class_outputs(x: Tensor, log_p: Tensor, p: Tensor) -> dict[str, Tensor]:
