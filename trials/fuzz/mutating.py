@@ -80,6 +80,7 @@ def _value(field: FieldDescriptor, now: Any, rng: random.Random) -> Any:
     kinds: dict[int, Callable[[], Any]] = {
         FieldDescriptor.TYPE_INT64: lambda: rng.choice((rng.choice(NUMBERS), _near(now, rng), rng.randint(0, 8))),
         FieldDescriptor.TYPE_ENUM: lambda: rng.choice((rng.randint(0, 10), rng.randint(0, 10), -1, 99, 2**31 - 1)),
+        FieldDescriptor.TYPE_INT32: lambda: rng.choice((rng.randint(0, 8), 256, 257, -1, 2**31 - 1)),
         FieldDescriptor.TYPE_BOOL: lambda: not now,
         FieldDescriptor.TYPE_DOUBLE: lambda: rng.choice((*FLOATS, rng.random())),
         FieldDescriptor.TYPE_STRING: lambda: rng.choice(("", "r", "a/b.c", "é", " ", "x" * 65, now + "r")),
