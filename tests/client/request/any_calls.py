@@ -22,6 +22,7 @@ ARGUMENTS = (
     "grad_output",
     "ignore_index",
     "label_smoothing",
+    "divisor",
     "outputs",
     "series",
 )
@@ -67,16 +68,23 @@ class AnyCall:
     def _common(self) -> dict[str, Any]:
         reduction, grad = self._pick("none", "mean", "sum"), self._pick(False, True)
         loss_shape = self._row_shape if reduction == "none" else ()
-        names = ["probabilities", "predictions", "entropy", *self._if_wrong("outputs", "lse", "predictions")]
+        of_targets = () if self._binary else self._if_wrong("outputs", "target_ranks", "target_log_probabilities")
+        wrong = self._if_wrong("outputs", "lse", "predictions", *of_targets)
+        names = ["probabilities", "predictions", "entropy", *wrong]
         return {
             "reduction": reduction,
             "grad": grad,
             "grad_output": self._pick(None, self._factors("grad_output", loss_shape)) if grad else None,
             "sample_weight": self._pick(None, self._factors("sample_weight", self._row_shape)),
-            "outputs": names[: self._rng.integers(5)],
+            "outputs": names[: self._rng.integers(len(names) + 1)],
+            "divisor": self._divisor(reduction),
             "empty": self._pick("nan", "zero"),
             "series": self._pick("", "a/b", *self._if_wrong("series", "a b", "a" * 65)),
         }
+
+    def _divisor(self, reduction: str) -> Any:
+        right = (None, 3.0) if reduction == "mean" else (None,)
+        return self._pick(*right, *self._if_wrong("divisor", 0.0, -1.0, float("nan"), 2.0))
 
     def _input_shape(self) -> Shape:
         shape = self._any_shape()

@@ -9,7 +9,7 @@ from losswire.losses import LOSSES
 from tests.client.request.any_calls import ARGUMENTS, AnyCall
 from tests.client.request.verdicts import Refusal, of_the_engine, of_the_plan, of_the_sdk, of_the_server
 
-losses = st.sampled_from(list(LOSSES))
+losses = st.sampled_from([name for name, kind in LOSSES.items() if not kind.classes_last])  # heads judge the others
 seeds = st.integers(0, 2**32 - 1)
 few = st.lists(st.sampled_from(ARGUMENTS), max_size=3)
 
