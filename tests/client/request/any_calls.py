@@ -6,6 +6,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from losswire_client import Head
+
 FLOATS = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ">f4")
 INTEGERS = (np.int64, np.int32, np.int16, np.uint8, np.int8, np.uint32, ">i8")
 NOT_FLOATS = (np.int64, np.bool_)
@@ -22,10 +24,21 @@ ARGUMENTS = (
     "grad_output",
     "ignore_index",
     "label_smoothing",
-    "divisor",
     "outputs",
     "series",
+    "head",
+    "target_head",
+    "z_loss",
+    "divergence",
+    "beta",
+    "temperature",
+    "tail",
+    "top_k",
+    "divisor",
 )
+HEADS = {  # by dtype and width
+    (dtype, width): Head(np.ones((3, width), dtype)) for dtype in (np.float32, np.float64) for width in (1, 2, 3)
+}
 
 Shape = tuple[int, ...]
 
@@ -41,8 +54,11 @@ class AnyCall:
         self._rng = np.random.default_rng(seed)
         self._wrong = wrong
         self._binary = loss.startswith("binary")
+        self._last = loss in ("linear_cross_entropy", "kl_divergence")
         self._shape = self._input_shape()
         self._row_shape = self._shape if self._binary else self._shape[:1] + self._shape[2:] if self._shape[1:] else ()
+        if self._last:
+            self._row_shape = self._shape[:-1]
         self.arguments = self._own(loss) | self._common()
         input = self.arguments["input"]
         self.arguments["wire_dtype"] = self._pick(None, *NARROWER.get(input.dtype.type, ()))
@@ -56,6 +72,10 @@ class AnyCall:
             }
             with_logits = {"pos_weight": self._broadcasting("pos_weight")} if loss.endswith("with_logits") else {}
             return own | with_logits
+        if loss == "linear_cross_entropy":
+            return self._own_of_head()
+        if loss == "kl_divergence":
+            return self._own_of_divergence()
         of_probabilities = loss == "cross_entropy" and self._pick(False, True)
         own = {
             "input": self._array(self._shape, self._floating("input"), FACTORS),
@@ -63,7 +83,38 @@ class AnyCall:
             "weight": self._weight_of_classes(of_probabilities),
             "ignore_index": self._ignore_index(of_probabilities),
         }
-        return own | ({"label_smoothing": self._label_smoothing()} if loss == "cross_entropy" else {})
+        more = {"label_smoothing": self._label_smoothing(), "z_loss": self._z_loss()}
+        return own | (more if loss == "cross_entropy" else {})
+
+    def _own_of_head(self) -> dict[str, Any]:
+        input = self._array(self._shape, self._floating("input"), FACTORS)
+        precise = np.float64 if input.dtype == np.float64 else np.float32
+        classes = self._array(self._row_shape, self._pick(np.int64, np.int16), (0, 1, 2, -100))
+        return {
+            "input": input,
+            "head": self._pick(HEADS[precise, (*self._shape, 3)[-1] or 3], *self._if_wrong("head", "")),
+            "target": self._pick(classes, *self._if_wrong("target", np.zeros((5, 3), np.int64), np.ones(3, bool))),
+            "label_smoothing": self._label_smoothing(),
+            "z_loss": self._z_loss(),
+        }
+
+    def _own_of_divergence(self) -> dict[str, Any]:
+        input = self._array(self._shape, self._floating("input"), (0.5, 1.0, -2.0))
+        divergence = self._pick("forward", "reverse", "jensen_shannon")
+        beta = (
+            self._pick(None, 0.25) if divergence == "jensen_shannon" else self._pick(None, *self._if_wrong("beta", 0.5))
+        )
+        return {
+            "input": input,
+            "target": self._pick(input, *self._if_wrong("target", np.ones((5, 3), np.float32))),
+            "divergence": divergence,
+            "beta": self._pick(None, *beta),
+            "temperature": self._pick(1.0, 2.0, *self._if_wrong("temperature", 0.0, -1.0, float("nan"))),
+            "tail": self._pick(None, *self._if_wrong("tail", "drop")),
+        }
+
+    def _z_loss(self) -> Any:
+        return self._pick(0, 0.5, *self._if_wrong("z_loss", -1.0, float("nan"), float("inf")))
 
     def _common(self) -> dict[str, Any]:
         reduction, grad = self._pick("none", "mean", "sum"), self._pick(False, True)
@@ -71,8 +122,11 @@ class AnyCall:
         of_targets = () if self._binary else self._if_wrong("outputs", "target_ranks", "target_log_probabilities")
         wrong = self._if_wrong("outputs", "lse", "predictions", *of_targets)
         names = ["probabilities", "predictions", "entropy", *wrong]
+        least = 3 if self._last else 1  # classes of any such call that is right, but for calls without classes
         return {
             "reduction": reduction,
+            "divisor": self._pick(None, 2.5, *self._if_wrong("divisor", 0.0)) if reduction == "mean" else None,
+            "top_k": self._pick(0, *self._if_wrong("top_k", least, 300, -1)),
             "grad": grad,
             "grad_output": self._pick(None, self._factors("grad_output", loss_shape)) if grad else None,
             "sample_weight": self._pick(None, self._factors("sample_weight", self._row_shape)),

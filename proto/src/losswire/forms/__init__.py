@@ -56,7 +56,6 @@ RULES: Mapping[str, Callable[[Subject], None]] = {  # by arguments, in the order
     "top_k": common.check_top_k,
     "divisor": common.check_divisor,
     "label_smoothing": classes.check_label_smoothing,
-    "z_loss": classes.check_z_loss,
     "divergence": divergences.check_divergence,
     "beta": divergences.check_beta,
     "head": classes.check_head,
@@ -70,11 +69,12 @@ RULES: Mapping[str, Callable[[Subject], None]] = {  # by arguments, in the order
     "ignore_index": classes.check_ignore_index,
     "weighting": classes.check_weighting,
     "weight": classes.check_weight,
+    "z_loss": classes.check_z_loss,
     "kinds_of_outputs": common.check_kinds_of_outputs,
-    "top_classes": common.check_top_classes,
     "sample_weight": common.check_sample_weight,
     "grad_output": common.check_grad_output,
     "pos_weight": classes.check_pos_weight,
+    "top_classes": common.check_top_classes,
 }
 OWN_OPTIONS = frozenset[str]().union(*(kind.options for kind in LOSSES.values()))
 RULES_OF = {

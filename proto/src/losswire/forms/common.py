@@ -51,6 +51,8 @@ def check_kinds_of_outputs(subject: Subject) -> None:
     for output in outputs:
         if output in OF_TARGETS and (reason := _reason_to_have_no_classes(subject)):
             raise subject.refuse("outputs", f"expected no {OF_TARGETS[output]!r}{reason}")
+    if subject.kind.elementwise and (top := subject.request.outputs.top_k):
+        raise subject.refuse("top_k", f"expected 0 for binary losses, whose rows have no classes, got {top}")
 
 
 def _reason_to_have_no_classes(subject: Subject) -> str:
@@ -71,10 +73,8 @@ def check_top_k(subject: Subject) -> None:
 def check_top_classes(subject: Subject) -> None:
     """Checks that there are as many classes as are asked for. Those of a head are not known here."""
     top = subject.request.outputs.top_k
-    if not top:
+    if not top or subject.kind.elementwise:
         return
-    if subject.kind.elementwise:
-        raise subject.refuse("top_k", f"expected 0 for binary losses, whose rows have no classes, got {top}")
     classes = class_count(subject.shape, last=subject.kind.classes_last)
     if "head" not in subject.heads and top > classes:
         raise subject.refuse("top_k", f"expected at most the number of classes, {classes}, got {top}")

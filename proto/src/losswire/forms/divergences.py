@@ -34,7 +34,7 @@ def check_temperature(subject: Subject) -> None:
 
 def check_target_head(subject: Subject) -> None:
     if "target_head" in subject.heads and "target_classes" in subject.forms:
-        raise subject.refuse("target_head", "expected no head with a target of some classes")
+        raise subject.refuse("target_classes", "expected none with target_head, got a tensor")
 
 
 def check_tail(subject: Subject) -> None:
