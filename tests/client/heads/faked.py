@@ -91,7 +91,7 @@ def _abort_missing(context: grpc.ServicerContext, name: str) -> None:
 @contextmanager
 def faking(**behaviour: Any) -> Iterator[tuple[Faked, str]]:
     """A server on a free port, and its address."""
-    service = Faked(**behaviour)
+    service = Faked(**behaviour)  # type: ignore[abstract]  # it serves few methods
     server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
     add_HeadServiceServicer_to_server(service, server)
     add_LossServiceServicer_to_server(service, server)

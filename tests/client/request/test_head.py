@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -16,6 +17,7 @@ from losswire_client import Head, InvalidArgumentError, Norm
 
 WEIGHT = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
 ONES = np.ones(3, np.float32)
+TEXT: Any = "x"  # where a number belongs
 
 
 def test_digest_is_that_of_the_contract():
@@ -44,7 +46,7 @@ def test_digest_is_of_json_as_the_contract_says():
         torch.from_numpy(WEIGHT),
         torch.from_numpy(WEIGHT).T.contiguous().T,
         torch.nn.Parameter(torch.from_numpy(WEIGHT)),
-        memoryview(WEIGHT),
+        WEIGHT.data,
     ],
     ids=["other byte order", "other order", "strided", "tensor", "transposed", "parameter", "buffer"],
 )
@@ -78,7 +80,7 @@ def test_head_tells_its_form():
         ({"weight": WEIGHT, "norm": "rms"}, "norm", "expected a Norm or None, got 'rms'"),
         ({"weight": WEIGHT, "norm": Norm("batch", 0)}, "norm.kind", "expected one of 'rms', 'layer', got 'batch'"),
         ({"weight": WEIGHT, "norm": Norm("rms", -1)}, "norm.eps", "expected a finite number of at least 0"),
-        ({"weight": WEIGHT, "norm": Norm("rms", "x")}, "norm.eps", "expected a number of 64 bits, got 'x'"),
+        ({"weight": WEIGHT, "norm": Norm("rms", TEXT)}, "norm.eps", "expected a number of 64 bits, got 'x'"),
         ({"weight": WEIGHT, "norm": Norm("rms", 0, bias=ONES)}, "norm.bias", "expected none"),
         ({"weight": WEIGHT, "norm": Norm("rms", 0, ONES[:2])}, "norm.weight", r"expected shape \(H\)"),
         ({"weight": WEIGHT, "softcap": -1}, "softcap", "expected a finite number above 0"),

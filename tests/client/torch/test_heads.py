@@ -155,7 +155,7 @@ def test_second_derivatives_are_refused(loss):
     with pytest.raises(NotServedError, match=r"second derivatives of .* are not served"):
         torch.autograd.grad(first.sum(), leaf)
     with forward_ad.dual_level(), pytest.raises(NotServedError, match="nor is forward mode"):
-        loss(forward_ad.make_dual(HIDDEN[0], HIDDEN[0]))  # type: ignore[no-untyped-call]
+        loss(forward_ad.make_dual(HIDDEN[0], HIDDEN[0]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
