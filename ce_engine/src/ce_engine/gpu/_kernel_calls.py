@@ -126,7 +126,7 @@ def _launch_divergence(kind: Kind, operands: Operands, out: RowResults) -> None:
         x = operands.x if form.temperature == 1 else operands.x.to(kind.compute_dtype) / form.temperature
         classes = rows.classes if rows.classes is not None else torch.zeros_like(out.losses, dtype=torch.int64)
         of_softmax = {name: getattr(out, name) for name in OF_SOFTMAX}
-        own = Operands(x, None, Rows(classes, rows.ignored), None, None, None)
+        own = Operands(x, None, Rows(classes, rows.ignored), keep=None, smooth=None, class_weight=None, z_loss=None)
         _launch_softmax(kind, own, RowResults(torch.empty_like(out.losses), **of_softmax))
     write_divergences(kind, operands, out)
 
