@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo demo-runs test test-slow test-alone test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
+.PHONY: help demo demo-heads demo-runs test test-slow test-alone test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,9 @@ demo: .venv/ready ## train on real data through the service, and compare with Py
 
 demo-runs: .venv/ready ## evaluate by three workers, kill one of them and the server, and compare all bits
 	.venv/bin/python examples/runs/demo.py $(ARGS)
+
+demo-heads: .venv/ready ## train a small language model, send hidden states in place of logits, and compare it with its 8 bits
+	.venv/bin/python examples/heads/heads_demo.py $(ARGS)
 
 # A worker that crashes ends the run: with another in its place, pytest-xdist waits for ever by files (loadfile).
 # Threads of OpenMP sleep while they wait: by default those of one worker spin on the core that another needs, for a
