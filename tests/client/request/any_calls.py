@@ -125,7 +125,6 @@ class AnyCall:
         least = 3 if self._last else 1  # classes of any such call that is right, but for calls without classes
         return {
             "reduction": reduction,
-            "divisor": self._pick(None, 2.5, *self._if_wrong("divisor", 0.0)) if reduction == "mean" else None,
             "top_k": self._pick(0, *self._if_wrong("top_k", least, 300, -1)),
             "grad": grad,
             "grad_output": self._pick(None, self._factors("grad_output", loss_shape)) if grad else None,

@@ -13,11 +13,13 @@ from grpc_status import rpc_status
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_WIRE
-from losswire.v1 import loss_service_pb2_grpc
+from losswire.heads.content import digest
+from losswire.v1 import head_service_pb2_grpc, loss_service_pb2_grpc
 from losswire_server import __all__ as face
 from tests.helpers import call_of, serving
 from tests.replaced_evaluation import replace_evaluation
 
+OF_INDICES = ("cross_entropy", "nll_loss", "linear_cross_entropy")  # losses whose targets are class indices
 METHOD = {"grpc_type": "unary", "grpc_service": "losswire.v1.LossService", "grpc_method": "Evaluate"}
 
 
@@ -44,6 +46,19 @@ def channel(target):
 @pytest.fixture(scope="module")
 def stub(channel):
     return loss_service_pb2_grpc.LossServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def head_of_three_classes(channel):
+    """The digest of a head for hidden states of three numbers."""
+    weight = zeros(v1.Dtype.DTYPE_FLOAT32, [3, 3])
+    name = digest(v1.Head(weight=weight))
+    header = v1.HeadHeader(digest=name)
+    header.head.weight.MergeFrom(v1.Tensor(dtype=weight.dtype, shape=weight.shape))
+    messages = [v1.RegisterHeadRequest(header=header), v1.RegisterHeadRequest(content=v1.HeadPart(data=weight.data))]
+    *_, last = head_service_pb2_grpc.HeadServiceStub(channel).RegisterHead(iter(messages))
+    assert last.head.digest == name
+    return name
 
 
 def handled(server, code, method="Evaluate", kind="unary"):
@@ -131,16 +146,29 @@ def test_capabilities_are_what_is_served(stub):
                     stub.Evaluate(probe)
 
 
+OF_CLASSES = {
+    v1.Output.OUTPUT_LOG_SUM_EXP,
+    v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES,
+    v1.Output.OUTPUT_TARGET_RANKS,
+}
+
+
 @pytest.mark.parametrize("loss", v1.Loss.values()[1:], ids=v1.Loss.Name)
-def test_capabilities_are_served(stub, loss):
+def test_capabilities_are_served(stub, loss, head_of_three_classes):
     told = stub.GetCapabilities(v1.GetCapabilitiesRequest())
     assert loss in told.losses
     name = v1.Loss.Name(loss).removeprefix("LOSS_").lower()
     binary = name.startswith("binary")
-    probe = request(target_dtype=v1.Dtype.DTYPE_FLOAT32 if binary else v1.Dtype.DTYPE_INT64)
-    of_loss: dict[str, Any] = {name: {}}
+    probe = request(target_dtype=v1.Dtype.DTYPE_INT64 if name in OF_INDICES else v1.Dtype.DTYPE_FLOAT32)
+    options: dict[str, Any] = {
+        "linear_cross_entropy": {"head": head_of_three_classes},
+        "kl_divergence": {"divergence": v1.Divergence.DIVERGENCE_FORWARD},
+    }
+    of_loss: dict[str, Any] = {name: options.get(name, {})}
     probe.spec.MergeFrom(v1.LossSpec(**of_loss))
-    probe.outputs.outputs.extend(o for o in told.outputs if not (binary and o == v1.Output.OUTPUT_LOG_SUM_EXP))
+    if name == "kl_divergence":
+        probe.labels.CopyFrom(zeros(v1.Dtype.DTYPE_INT64, [2]))
+    probe.outputs.outputs.extend(output for output in told.outputs if not (binary and output in OF_CLASSES))
     probe.outputs.gradient.dtype = v1.Dtype.DTYPE_BFLOAT16
     answer = stub.Evaluate(probe)
     rows = [2, 3] if binary else [2]
