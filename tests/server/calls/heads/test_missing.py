@@ -46,7 +46,7 @@ def subject_of(status: Any) -> str:
     assert any(detail.Unpack(failure) for detail in status.details)
     (violation,) = failure.violations
     assert violation.type == "HEAD_NOT_FOUND"
-    return violation.subject
+    return str(violation.subject)
 
 
 @pytest.mark.parametrize("name", [ABSENT, "no-alias"])

@@ -107,12 +107,12 @@ def test_divisor_is_no_part_of_a_run(runs, losses, name):
 
 @pytest.mark.parametrize("kind", DIVERGENCES)
 def test_changes_and_sketches_are_added_up(runs, losses, channel, name, kind):
-    of_kind = {"labelled": True, "divergence": DIVERGENCES[kind]}
+    of_kind: dict[str, Any] = {"labelled": True, "divergence": DIVERGENCES[kind]}
     first = divergence(**of_kind)
     create(runs, name, spec=first.request.spec)
     answer = losses.Evaluate(keyed(first, name, "unary").request)
     stream = keyed(divergence(**of_kind), name, "stream")
-    summary = answers(channel, [stream.header(), *stream.slabs(7)])[-1]
+    summary: Any = answers(channel, [stream.header(), *stream.slabs(7)])[-1]
     assert summary.exact == answer.exact
     total = totals(runs, name)
     assert total.sketch is not None
