@@ -13,8 +13,8 @@ from tests.helpers import serving
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
 
-SDK, RUNS, COMPARE = Path("docs/sdk.md"), Path("docs/runs.md"), Path("docs/compare.md")
-BY_TASK = (SDK, RUNS, COMPARE)  # each section is a task with snippets in order
+SDK, RUNS, COMPARE, HEADS = (Path(f"docs/{name}.md") for name in ("sdk", "runs", "compare", "heads"))
+BY_TASK = (SDK, RUNS, COMPARE, HEADS)  # each section is a task with snippets in order
 SNIPPETS = [
     (document, text) for document in DOCUMENTS if document not in BY_TASK for _, _, text in fences(document, "python")
 ]
