@@ -163,8 +163,11 @@ def test_capabilities_use_the_sdks_names(client):
         "nll_loss",
         "binary_cross_entropy",
         "binary_cross_entropy_with_logits",
+        "linear_cross_entropy",
+        "kl_divergence",
     )
-    assert told.outputs == ("lse", "probabilities", "log_probabilities", "predictions", "entropy")
+    of_rows = ("predictions", "entropy", "target_log_probabilities", "target_ranks")
+    assert told.outputs == ("lse", "probabilities", "log_probabilities", *of_rows)
     assert told.input_dtypes == ("float64", "float32", "float16", "bfloat16")
     assert (told.max_message_bytes, told.slab_bytes) == (64 * 2**20, 2**20)
 
