@@ -76,3 +76,9 @@ def test_metric_of_no_table_is_told(name):
 def test_wrong_expression_is_told():
     with pytest.raises(ValueError, match="unclosed"):
         reads("sum by (series) (rate(a[5m])")
+
+
+def test_perplexity_is_of_likelihoods_alone():
+    text = EXPRESSIONS["figure perplexity "]
+    assert "linear_cross_entropy" in text
+    assert "kl_divergence" not in text

@@ -5,7 +5,9 @@ from losswire.monitoring.expressions import Difference, Exponential, Quantile, R
 from losswire.monitoring.figure import Curve, Figure, one
 
 _KEYS = ("series", "loss")
-_OVER_CLASSES: Where = {"loss": tuple(name for name, kind in KINDS.items() if not kind.elementwise)}
+_LIKELIHOODS: Where = {  # over classes: a divergence's exponential is no perplexity
+    "loss": tuple(name for name, kind in KINDS.items() if not kind.elementwise and name != "kl_divergence")
+}
 
 
 def _signed(name: str, where: Where) -> Difference:
@@ -41,8 +43,8 @@ LOSSES = (
         "perplexity",
         "Perplexity",
         "count",
-        "e to the power of the mean loss, of losses over classes. For a language model the classes are its tokens.",
-        Exponential(_mean(_OVER_CLASSES)),
+        "e to the power of the mean loss, of likelihoods over classes. For a language model the classes are its tokens.",
+        Exponential(_mean(_LIKELIHOODS)),
     ),
     one("series_rows", "Rows by series", "per second", "Rows that counted.", Rate("losswire_rows_total", _KEYS)),
     one(
