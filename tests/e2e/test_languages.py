@@ -85,6 +85,13 @@ def test_tools_need_no_files_of_the_contract(server, tmp_path):
     assert (answer["rowCount"], answer["gradient"]["shape"]) == ("1", ["1", "3"])
 
 
+def test_tools_get_divergences(server, tmp_path):
+    (commands,) = COMMANDS["Hidden states and divergences"]
+    answer = json.loads(run_console(commands, server, tmp_path))
+    assert answer["lossSum"] == pytest.approx(0.0589, abs=1e-4)
+    assert (answer["gradient"]["shape"], answer["topClasses"]["shape"]) == (["1", "2"], ["1", "1"])
+
+
 @pytest.mark.parametrize("section", GENERATED)
 def test_generator_takes_the_contract(section, server, tmp_path):
     need_generator(section)
