@@ -125,3 +125,9 @@ def test_wrong_row_counts_from_the_first_slab(clients):
 def test_service_in_the_process_hints_too():
     with testing.Service() as service, service.client() as client:
         assert refusal(client, "cross_entropy", np.zeros((3, 2)), [0, -1, 1]).hint == ignoring(-1)
+
+
+def test_missing_tail_is_asked_for_by_its_names():
+    with Client("127.0.0.1:1") as unconnected, pytest.raises(InvalidArgumentError) as raised:
+        unconnected.kl_divergence(np.zeros((2, 3)), np.zeros((2, 1)), target_classes=np.zeros((2, 1), int))
+    assert str(raised.value) == "tail: expected renormalize, one_bin, drop with target_classes, got none"

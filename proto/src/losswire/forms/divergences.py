@@ -4,6 +4,7 @@ import math
 
 from losswire import v1
 from losswire.forms.subject import Subject, check_enum
+from losswire.losses import TAILS
 
 
 def check_divergence(subject: Subject) -> None:
@@ -39,6 +40,8 @@ def check_target_head(subject: Subject) -> None:
 
 def check_tail(subject: Subject) -> None:
     if "target_classes" in subject.forms:
+        if not subject.options.tail:
+            raise subject.refuse("tail", f"expected {', '.join(TAILS)} with target_classes, got none")
         check_enum(f"spec.{subject.kind.name}.tail", subject.options.tail, v1.Tail.DESCRIPTOR)
     elif subject.options.tail:
         raise subject.refuse("tail", "expected target_classes with it, got none")
