@@ -43,7 +43,7 @@ LOSSES = (
         "perplexity",
         "Perplexity",
         "count",
-        "e to the power of the mean loss, of likelihoods over classes. For a language model the classes are its tokens.",
+        "e to the power of the mean loss, of likelihoods over classes. A language model's classes are its tokens.",
         Exponential(_mean(_LIKELIHOODS)),
     ),
     one("series_rows", "Rows by series", "per second", "Rows that counted.", Rate("losswire_rows_total", _KEYS)),
