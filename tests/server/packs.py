@@ -67,7 +67,7 @@ def forms(draw: st.DrawFn, one: Problem) -> v1.EvaluateRequest:
     return form
 
 
-def outputs_of(one: Problem) -> list[int]:
+def outputs_of(one: Problem) -> list["v1.Output.ValueType"]:
     """The outputs that a loss with such targets has."""
     if "binary" in one.loss:
         return [output for output in OUTPUTS if output not in (*OF_TARGETS, v1.Output.OUTPUT_LOG_SUM_EXP)]

@@ -51,7 +51,7 @@ def test_face_of_the_module_is_what_it_was():
 def test_signature_has_few_keywords_more(name):
     ours = inspect.signature(getattr(losswire_client.torch, name)).parameters
     theirs = inspect.signature(getattr(F, name, None) or getattr(nn, name)).parameters
-    more = {"z_loss": 0.0} if name == "cross_entropy" else {}
+    more: dict[str, float | None] = {"z_loss": 0.0} if name == "cross_entropy" else {}
     more |= {"divisor": None, "client": None} if name in FUNCTIONS else {"client": None}
     assert [(p.name, p.kind, p.default) for p in ours.values()] == [
         *((p.name, p.kind, p.default) for p in theirs.values()),

@@ -116,7 +116,8 @@ class Batch:
         self.loss = loss
         self._arrays: dict[str, np.ndarray] = {}
         self.layout = LOSSES[loss].layout(input.shape)
-        self.open = [name for name in ("target", *ROW_TENSORS, "input") if self.request.HasField(name)]
+        present = {field.name for field, _ in self.request.ListFields()}
+        self.open = [name for name in ("target", *ROW_TENSORS, "input") if name in present]
 
     def message_of(self, name: str, request: v1.EvaluateRequest | None = None) -> v1.Tensor:
         request = request or self.request

@@ -10,7 +10,7 @@ from losswire_server.heads.registry import Heads
 from losswire_server.requests import cost
 from losswire_server.requests.one import plan_request
 from tests.server.calls.heads.served import heads_of_messages, message_of, states
-from tests.server.packs import small
+from tests.server.packs import NONE, small
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def test_logits_count_once():
 def test_divergence_has_two_inputs():
     request = small()
     request.target.CopyFrom(request.input)
-    request.spec.CopyFrom(v1.LossSpec(reduction=1, kl_divergence=v1.KlDivergence(divergence=1)))
+    of_kind = v1.KlDivergence(divergence=v1.Divergence.DIVERGENCE_FORWARD)
+    request.spec.CopyFrom(v1.LossSpec(reduction=NONE, kl_divergence=of_kind))
     assert cost.element_count_of(request) == 640
     slab, _ = plan_request(request)
     assert cost.elements_of_slab(slab) == 640

@@ -13,14 +13,14 @@ from losswire.losses import DIVERGENCES
 from losswire.tensors import decode
 from losswire.v1 import loss_service_pb2_grpc, run_service_pb2_grpc
 from tests.helpers import serving
-from tests.server.calls.heads.served import CLASSES, heads_of, hold, message_of, states
+from tests.server.calls.heads.served import CLASSES, MEAN, heads_of, hold, message_of, states
 from tests.server.calls.raw_streams import Batch, answers
 from tests.server.calls.runs.keyed import create, totals
 from tests.server.requests.stream_requests import divergence
 
 HEAD = message_of()
 NUMBERS = count()
-SPEC = v1.LossSpec(reduction=2, linear_cross_entropy=v1.LinearCrossEntropy(head=digest(HEAD)))
+SPEC = v1.LossSpec(reduction=MEAN, linear_cross_entropy=v1.LinearCrossEntropy(head=digest(HEAD)))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def name() -> str:
 
 
 def spec_of(head: str) -> v1.LossSpec:
-    return v1.LossSpec(reduction=2, linear_cross_entropy=v1.LinearCrossEntropy(head=head))
+    return v1.LossSpec(reduction=MEAN, linear_cross_entropy=v1.LinearCrossEntropy(head=head))
 
 
 def keyed(batch: Batch, run: str, key: str, **exact: Any) -> Batch:
@@ -100,7 +100,7 @@ def test_other_head_is_another_loss(server, runs, losses, name):
 
 def test_divisor_is_no_part_of_a_run(runs, losses, name):
     create(runs, name, spec=SPEC)
-    batch = keyed(states("alias", reduction=2, divisor=3.0), name, "k")
+    batch = keyed(states("alias", reduction=MEAN, divisor=3.0), name, "k")
     assert losses.Evaluate(batch.request).exact.row_count == 60
     assert totals(runs, name).row_count == 60
 
