@@ -95,6 +95,18 @@ def test_outputs_have_the_heads_classes():
     assert not present(result.grad)[2].any()
 
 
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_nan_in_an_ignored_row_is_in_no_gradient(softcap):
+    """The norm's and the softcap's derivatives are NaN there, and 0 times them is not 0."""
+    x, y, heads = models("input", 4, softcap=softcap)
+    x[2] = torch.nan
+    result = ce_engine.kl_divergence(x, y, labels=torch.tensor([0, 1, -100, 3]), grad=True, **heads)
+    grad = present(result.grad)
+    assert not grad[2].any()
+    assert grad.isfinite().all()
+    assert result.loss.isfinite()
+
+
 @pytest.mark.parametrize("which", WHICH)
 def test_tiles_and_company_change_no_bit(which):
     rows = 300  # more than a tile

@@ -75,6 +75,8 @@ class _Tile:
         if head.softcap is not None:
             logits.mul_(head.temperature / head.softcap).square_().neg_().add_(1).mul_(grad)
         states.write_hidden_grad(out.grad[0])
+        if rows.ignored is not None:  # their hidden states may be NaN, and 0 times it is not 0
+            out.grad[0].masked_fill_(rows.ignored[:, None], 0)
 
     def _of_logits(self, rows: Rows, out: RowResults) -> None:
         compiled, x, y = library(), self._student.values, self._teacher.values
