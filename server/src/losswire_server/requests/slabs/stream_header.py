@@ -186,8 +186,22 @@ def _check_widths(
     request: v1.EvaluateRequest, dtype: torch.dtype, options: Mapping[str, Any], by_rows: Mapping[str, Tensor]
 ) -> None:
     """Has the engine check a batch without rows, before any come: it alone knows what fits a head."""
+    whole = {"input": torch.empty(1, dtype=dtype).expand(tuple(request.input.shape)), **by_rows}
     row_dims = len(request.input.shape) - 1
-    none = {name: tensor.new_empty((0, *tensor.shape[row_dims:])) for name, tensor in by_rows.items()}
-    width = request.input.shape[-1]
+    none = {name: tensor.new_empty((0, *tensor.shape[row_dims:])) for name, tensor in whole.items()}
     with by_field(request.spec):
-        PLANS[loss_of(request.spec)](input=torch.empty((0, width), dtype=dtype), **none, **options)
+        try:
+            PLANS[loss_of(request.spec)](**none, **options)
+        except ce_engine.InvalidArgumentError as error:
+            raise _of_whole(error, none, whole) from error
+
+
+def _of_whole(
+    error: ce_engine.InvalidArgumentError, none: Mapping[str, Tensor], whole: Mapping[str, Tensor]
+) -> ce_engine.InvalidArgumentError:
+    """The same error, which tells the shape that came and not that of no rows."""
+    if error.argument not in none:
+        return error
+    shapes = (tensors[error.argument].shape for tensors in (none, whole))
+    without, came = (str(tuple(shape)) for shape in shapes)
+    return ce_engine.InvalidArgumentError(error.argument, error.problem.replace(f"got {without}", f"got {came}"))
