@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from losswire_client import Client, Head, Norm
+from losswire_client._transports import placement
 from tests.helpers import serving
 
 RNG = np.random.default_rng(0)
@@ -22,7 +23,8 @@ FIELDS = ("loss", "grad", *OF_TARGETS, *WIDE, "top_log_probabilities", "top_clas
 @pytest.fixture(scope="module")
 def clients() -> Iterator[dict[str, Client]]:
     transports = ("unary", "stream", "shared_memory")
-    with serving(slab_bytes=SLAB_BYTES, allow_head_registration=True) as server:
+    with serving(slab_bytes=SLAB_BYTES, allow_head_registration=True) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "LEAST_BYTES", 1)  # small arrays lie in shared memory as well
         clients = {one: Client(f"127.0.0.1:{server.port}", transport=one) for one in transports}
         yield clients
         for client in clients.values():
