@@ -10,8 +10,9 @@ import ml_dtypes  # noqa: F401 - brings bfloat16 to numpy
 import numpy as np
 import numpy.typing as npt
 
-from trials.twin.batch import Batch, as_torch
+from trials.twin.batch import Batch
 from trials.twin.check import Answer, check, check_result
+from trials.twin.tensors import as_torch
 from trials.twin.truth import Truth, truth
 
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")

@@ -1,5 +1,6 @@
 """The oracles find faults: each test plants one."""
 
+import itertools
 import random
 import time
 from typing import Any
@@ -7,24 +8,31 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from torch import Tensor
 
 import ce_engine
 from ce_engine import reference
 from losswire import v1
-from trials.fuzz import answers, bounds, findings, generating, parts
+from losswire.losses import LOSSES, loss_of
+from trials.fuzz import answers, bounds, findings, generating, heads, parts
 from trials.fuzz.findings import FindingError
 from trials.fuzz.slabs import messages_of
 from trials.fuzz.targets import TARGETS, frames, packs, streams
 from trials.fuzz.tensors import filled
-from trials.twin.batch import of_request
+from trials.twin.batch import Batch, of_request
 from trials.twin.check import WrongAnswerError, check_response
+from trials.twin.heads import Head
+
+HEADS = ("head", "target_head")
 
 
-def right(seed: int = 0, **fields: Any) -> v1.EvaluateRequest:
-    request = v1.EvaluateRequest()
-    request.CopyFrom(generating.request(random.Random(seed), rows_at_least=2))
+def right(seed: int = 0, loss: str = "cross_entropy") -> v1.EvaluateRequest:
+    """The first request of a loss that the generator makes from a seed on."""
+    made = (generating.request(random.Random(number), rows_at_least=2) for number in itertools.count(seed))
+    request = next(request for request in made if loss_of(request.spec) == loss)
     request.spec.reduction = v1.Reduction.REDUCTION_SUM
-    request.MergeFrom(v1.EvaluateRequest(**fields))
+    request.spec.ClearField("divisor")
+    request.outputs.ClearField("gradient")
     return request
 
 
@@ -38,10 +46,26 @@ def off_by_a_bit(result: Any) -> Any:
     return result
 
 
-def test_wrong_answer_is_found(monkeypatch):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_wrong_answer_is_found(monkeypatch, loss):
     replace_engine(monkeypatch, off_by_a_bit)
     with pytest.raises(FindingError, match="a wrong answer: loss_sum"):
-        TARGETS["unary"].run(right().SerializeToString())
+        TARGETS["unary"].run(right(3, loss).SerializeToString())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_wrong_gradient_is_found(monkeypatch, loss):
+    request = right(3, loss)
+    request.outputs.gradient.SetInParent()
+    TARGETS["unary"].run(request.SerializeToString())
+    replace_engine(monkeypatch, off_in_its_gradient)
+    with pytest.raises(FindingError, match=r"a wrong answer: .* grad at"):
+        TARGETS["unary"].run(request.SerializeToString())
+
+
+def off_in_its_gradient(result: Any) -> Any:
+    result.grad += 0.05 * result.grad.abs().amax()
+    return result
 
 
 def test_internal_fault_is_found(monkeypatch):
@@ -163,13 +187,11 @@ def test_stream_that_differs_is_found(monkeypatch):
 def test_twin_is_the_slow_twin(seed):
     """And it notices each number of an answer that is changed."""
     request = generating.request(random.Random(seed), rows_at_least=1)
-    batch, response = of_request(request), answers.answered(request)
+    batch, response = of_request(request, heads.TWINS), answers.answered(request)
     assert check_response(batch, response) >= 0.9 * batch.row_count  # a factor may be too small to compare
-    options = {name: option for name, option in batch.options.items() if name not in ("empty", "outputs")}
-    if isinstance(options.get("weight"), str):
+    if isinstance(batch.options.get("weight"), str):
         return  # the slow twin takes numbers
-    target = batch.target if batch.target.is_floating_point() else batch.target.long()  # uint8 would be a mask
-    slow = getattr(reference, batch.loss)(batch.input, target, **options)
+    slow = by_the_slow_twin(batch, request)
     fields = {"loss_sum": slow.loss_sum, "weight_sum": slow.weight_sum, "row_count": slow.row_count}
     as_answer = v1.EvaluateResponse(**fields, ignored_count=slow.ignored_count)
     as_answer.loss.CopyFrom(response.loss)
@@ -180,3 +202,21 @@ def test_twin_is_the_slow_twin(seed):
         setattr(wrong, name, getattr(wrong, name) + change)
         with pytest.raises(WrongAnswerError, match=name):
             check_response(batch, wrong)
+
+
+def by_the_slow_twin(batch: Batch, request: v1.EvaluateRequest) -> Any:
+    options = {name: option for name, option in batch.options.items() if name != "empty"}
+    target = batch.target if batch.target.is_floating_point() else batch.target.long()  # uint8 would be a mask
+    if batch.loss == "linear_cross_entropy":
+        head = heads.HELD.use(request.spec.linear_cross_entropy.head, "head")
+        return reference.linear_cross_entropy(batch.input, **options | {"head": head, "target": target})
+    own = [options.pop(name, None) for name in HEADS]
+    logits = (logits_of(tensor, head) for tensor, head in zip((batch.input, target), own, strict=True))
+    return getattr(reference, batch.loss)(*logits, **options)
+
+
+def logits_of(tensor: Tensor, head: Head | None) -> Tensor:
+    if head is None:
+        return tensor
+    rows = tensor.reshape(-1, tensor.shape[-1]).double()
+    return head.logits(rows).reshape(*tensor.shape[:-1], head.classes)

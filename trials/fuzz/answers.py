@@ -15,6 +15,7 @@ from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests.known import KnownRequests
 from losswire_server.requests.one import Respond, plan_request
 from trials.fuzz.findings import FindingError, answer_or_refusal
+from trials.fuzz.heads import HELD, TWINS
 from trials.twin.batch import of_request
 from trials.twin.check import WrongAnswerError, check_response
 
@@ -37,7 +38,7 @@ def answered(request: v1.EvaluateRequest, regions: Regions = OFF) -> End:
 
 
 def _answer(request: v1.EvaluateRequest, regions: Regions) -> v1.EvaluateResponse:
-    return _evaluated(*plan_request(request, regions, reserve=limited))
+    return _evaluated(*plan_request(request, regions, reserve=limited, held=HELD))
 
 
 def read_and_answered(known: KnownRequests, data: bytes) -> End:
@@ -64,7 +65,7 @@ def check_twin(request: v1.EvaluateRequest, response: v1.EvaluateResponse) -> in
     if request.ByteSize() > MAX_COMPARED_BYTES:
         return 0
     try:
-        return check_response(of_request(request), response)
+        return check_response(of_request(request, TWINS), response)
     except WrongAnswerError as error:
         raise FindingError(f"a wrong answer: {error}") from error
 

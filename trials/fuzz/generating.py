@@ -9,10 +9,10 @@ from losswire import v1
 from losswire.dtypes import BY_NAME
 from losswire.losses import LOSSES
 from losswire.rows import class_count, row_shape
+from trials.fuzz.models import fill_of_models
+from trials.fuzz.options import FLOATS, INTEGERS, SHARE_OF_OPTIONS, normal, set_outputs, uniform
 from trials.fuzz.tensors import filled, numbers_of
 
-FLOATS = ("float32", "float32", "float64", "float16", "bfloat16")
-INTEGERS = ("int64", "int32", "int16", "uint8")
 SHAPES = (
     (5,),
     (4, 5),
@@ -28,29 +28,30 @@ SHAPES = (
     (3, 0),
     (3, 300),
 )
-SHARE_OF_OPTIONS = 0.3
-LOGIT_LOSSES = [name for name, kind in LOSSES.items() if not kind.classes_last]  # the twin knows no others
 
 
 def request(rng: random.Random, *, rows_at_least: int = 0) -> v1.EvaluateRequest:
     """A right request of any loss, shape and options."""
-    loss, shape = rng.choice(LOGIT_LOSSES), _shape(rng, rows_at_least)
+    loss, shape = rng.choice(list(LOSSES)), _shape(rng, rows_at_least)
     made = v1.EvaluateRequest(series=rng.choice(("", "", "train")))
     made.spec.reduction = rng.choice(v1.Reduction.values()[1:])
     made.spec.zero_when_empty = rng.random() < SHARE_OF_OPTIONS
     getattr(made.spec, loss).SetInParent()
+    if LOSSES[loss].classes_last:
+        fill_of_models(rng, made, loss, shape)
+        return made
     dtype = rng.choice(FLOATS)
     scale = rng.choice((1.0, 5.0, 100.0))
     elementwise = LOSSES[loss].elementwise
-    numbers = _normal if loss != "binary_cross_entropy" else _uniform
-    filled(made.input, dtype, shape, numbers(rng, shape) * (scale if numbers is _normal else 1))
+    numbers = normal if loss != "binary_cross_entropy" else uniform
+    filled(made.input, dtype, shape, numbers(rng, shape) * (scale if numbers is normal else 1))
     own = shape if elementwise else row_shape(shape)
     by_probability = elementwise or (loss == "cross_entropy" and rng.random() < SHARE_OF_OPTIONS)
     _fill_target(rng, made, shape, own, by_probability=by_probability)
     _set_loss_options(rng, made, loss, shape, by_probability=by_probability)
     if rng.random() < SHARE_OF_OPTIONS:
-        filled(made.sample_weight, rng.choice(FLOATS), own, _uniform(rng, own))
-    _set_outputs(rng, made, own, elementwise=elementwise, of_targets=not by_probability)
+        filled(made.sample_weight, rng.choice(FLOATS), own, uniform(rng, own))
+    set_outputs(rng, made, own, elementwise=elementwise, of_targets=not by_probability)
     return made
 
 
@@ -80,7 +81,7 @@ def _fill_target(
     by_probability: bool,
 ) -> None:
     if by_probability:
-        numbers = _uniform(rng, shape)
+        numbers = uniform(rng, shape)
         filled(made.target, rng.choice(FLOATS), shape, numbers.round() if rng.random() < SHARE_OF_OPTIONS else numbers)
         return
     classes = class_count(shape)
@@ -98,7 +99,7 @@ def _set_loss_options(
     weighted = shape[-1:] if LOSSES[loss].elementwise else (class_count(shape),)
     for name in ("weight", "pos_weight"):
         if name in known and rng.random() < SHARE_OF_OPTIONS:
-            filled(getattr(options, name), rng.choice(FLOATS), weighted, _uniform(rng, weighted) + 0.25)
+            filled(getattr(options, name), rng.choice(FLOATS), weighted, uniform(rng, weighted) + 0.25)
     if "label_smoothing" in known and rng.random() < SHARE_OF_OPTIONS:
         options.label_smoothing = rng.choice((0.1, 0.5, 1.0))
     if "z_loss" in known and rng.random() < SHARE_OF_OPTIONS:
@@ -108,30 +109,3 @@ def _set_loss_options(
         options.ignore_index = rng.choice((-100, -1, 0, 1))
     if rng.random() < SHARE_OF_OPTIONS and (not by_probability or (whole and LOSSES[loss].elementwise)):
         options.weighting = rng.choice(v1.ClassWeighting.values()[1:])
-
-
-def _set_outputs(
-    rng: random.Random, made: v1.EvaluateRequest, own: tuple[int, ...], *, elementwise: bool, of_targets: bool
-) -> None:
-    absent = {v1.Output.OUTPUT_LOG_SUM_EXP} if elementwise else set()
-    absent |= set() if of_targets else {v1.Output.OUTPUT_TARGET_LOG_PROBABILITIES, v1.Output.OUTPUT_TARGET_RANKS}
-    for output in v1.Output.values()[1:]:
-        if rng.random() < SHARE_OF_OPTIONS and output not in absent:
-            made.outputs.outputs.append(output)
-    if made.spec.reduction == v1.Reduction.REDUCTION_MEAN and rng.random() < SHARE_OF_OPTIONS:
-        made.spec.divisor = rng.choice((0.5, 3.0, 1000.0))
-    if rng.random() < 0.5:
-        made.outputs.gradient.SetInParent()
-        if rng.random() < SHARE_OF_OPTIONS:
-            made.outputs.gradient.dtype = BY_NAME[rng.choice(FLOATS)].wire
-        if rng.random() < SHARE_OF_OPTIONS:
-            incoming = own if made.spec.reduction == v1.Reduction.REDUCTION_NONE else ()
-            filled(made.outputs.gradient.grad_output, rng.choice(FLOATS), incoming, _uniform(rng, incoming))
-
-
-def _normal(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.array([rng.gauss(0, 1) for _ in range(math.prod(shape))], np.float64)
-
-
-def _uniform(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.array([rng.random() for _ in range(math.prod(shape))], np.float64)

@@ -8,18 +8,18 @@ import numpy as np
 
 from losswire import v1
 from losswire.dtypes import BY_WIRE
-from losswire.fields import TENSORS_OF, tensor_in
+from losswire.fields import ROW_TENSORS, TENSORS_OF, tensor_in, tensors_in
 from losswire.frames import REQUESTS, SlabFrame
 from losswire.losses import LOSSES, RESULT_TENSORS, loss_of
 from losswire.rows import RowLayout, SlabRows
 
 Array = np.ndarray[Any, Any]
 
-BY_ROWS = ("target", "sample_weight", "weight", "grad_output", "input")  # fields of a slab
+BY_ROWS = ("target", *ROW_TENSORS, "weight", "grad_output", "input")  # fields of a slab
 
 
 def layout_of(request: v1.EvaluateRequest) -> RowLayout:
-    return RowLayout.of(tuple(request.input.shape), elementwise=LOSSES[loss_of(request.spec)].elementwise)
+    return LOSSES[loss_of(request.spec)].layout(tuple(request.input.shape))
 
 
 def opened(request: v1.EvaluateRequest, rng: random.Random) -> v1.EvaluateRequest:
@@ -33,7 +33,8 @@ def opened(request: v1.EvaluateRequest, rng: random.Random) -> v1.EvaluateReques
 
 
 def _may_be_open(request: v1.EvaluateRequest) -> list[str]:
-    names = ["input", "target"] + ["sample_weight"] * request.HasField("sample_weight")
+    tensors = dict(tensors_in(request))
+    names = ["input", "target", *(name for name in ROW_TENSORS if name in tensors)]
     gradient, loss = request.outputs.gradient, loss_of(request.spec)
     if gradient.HasField("grad_output") and request.spec.reduction == v1.Reduction.REDUCTION_NONE:
         names.append("grad_output")
@@ -68,8 +69,8 @@ def _raw(tensor: v1.Tensor) -> Array:  # (..., bytes of an element)
 
 def part_of(array: Array, layout: RowLayout, slab: SlabRows) -> Array:
     """A view of the elements of a slab's rows."""
-    if layout.elementwise or array.shape[:-1] != layout.shape:
-        return array.reshape(-1, array.shape[-1])[slab.first_row : slab.end_row]
+    if layout.elementwise or layout.classes_last or array.shape[:-1] != layout.shape:
+        return array.reshape(layout.row_count, -1)[slab.first_row : slab.end_row]
     by_samples = array.reshape(layout.samples, layout.classes, layout.positions, array.shape[-1])
     sample, position = divmod(slab.first_row, layout.positions)
     samples, count = max(1, slab.row_count // layout.positions), min(slab.row_count, layout.positions)

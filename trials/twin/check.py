@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from losswire import v1
-from losswire.losses import LOSSES, RESULT_NUMBERS, RESULT_TENSORS
+from losswire.losses import RESULT_NUMBERS, RESULT_TENSORS
 from losswire.tensors import decode
-from trials.twin.batch import Batch, as_torch
+from trials.twin.batch import Batch
+from trials.twin.rows import ROUNDINGS
+from trials.twin.tensors import as_torch
 from trials.twin.truth import Truth, truth
 
-ROUNDINGS = 32  # of a row's size, in what is computed in: some dozens of numbers are added up for a row
 OVERFLOWS = {torch.float16: 6e4, torch.bfloat16: 1e38, torch.float32: 1e38}  # larger numbers may become infinite
 MAX_ELEMENTS = 2**22  # of an input that is compared, and classes, which an input without rows may have as well
 
@@ -48,13 +49,11 @@ def check_result(batch: Batch, result: Any, true: Truth | None = None) -> int:
 
 def check(batch: Batch, answer: Answer, true: Truth | None = None) -> int:
     """Compares an answer by the names of the SDK's results, as `check_response`."""
-    if LOSSES[batch.loss].classes_last:  # the twin knows no heads and no divergences
-        return 0
     if max(batch.input.numel(), batch.classes) > MAX_ELEMENTS or not batch.classes:
         return 0
     true = true or truth(batch)
     with_counts = {"row_count": true.row_count, "ignored_count": true.ignored_count}
-    if bool(true.known.all()):
+    if bool(true.known.all()) and true.correct_count is not None:
         with_counts["correct_count"] = true.correct_count
     for name, count in with_counts.items():
         if name in answer and answer[name] != count:

@@ -13,11 +13,14 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from trials.twin.batch import Batch
+from trials.twin.divergences import of_divergence
+from trials.twin.heads import TAME, Logits
+from trials.twin.rows import Rows, is_clear, outputs_of, outputs_of_targets
 
-TAME = 1e4  # no number that matters is larger
 LEAST = {torch.float64: 1e-290, torch.float32: 1e-30}  # of factors, and 1 / the most: products of others lose digits
 LEAST_SUM = 1e-6  # of the absolute weights: a smaller sum of weights is mostly what rounding left
 LEAST_VARIANCE = float(torch.tensor(1e-12))  # as in PyTorch, where it is a float32, whatever the dtype
+ORDERED = ("predictions", "target_ranks")  # outputs that hang on the order of classes alone
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Truth:
         weight_size: The sum of the absolute weights.
         row_count: Rows that counted.
         ignored_count: Rows that did not.
-        correct_count: Rows that counted and whose prediction is their target.
+        correct_count: Rows that counted and whose prediction is their target; None if rounding may change it.
     """
 
     tensors: Mapping[str, Tensor]
@@ -47,23 +50,7 @@ class Truth:
     weight_size: float
     row_count: int
     ignored_count: int
-    correct_count: int
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What the loss's own definition gives: (R), and (R, C) if wide."""
-
-    losses: Tensor
-    loss_sizes: Tensor
-    grads: Tensor  # wide; of the rows' losses, unweighted
-    grad_sizes: Tensor
-    counted: Tensor  # bool
-    divisors: Tensor
-    unweighted: Tensor  # sizes without the weights, which may overflow beside a weight of 0
-    own_weights: Tensor  # sizes of the loss's weights, whose product with the rows' may underflow beside large sizes
-    outputs: Mapping[str, Tensor]
-    hits: Tensor  # bool: whether the prediction is the target
+    correct_count: int | None
 
 
 def truth(batch: Batch) -> Truth:
@@ -78,19 +65,19 @@ def truth(batch: Batch) -> Truth:
     divisor = batch.options.get("divisor") or weight_sum
     scale = _scale(batch, weights, rows.counted, divisor if reduction == "mean" else 1.0)
     sizes = torch.where(rows.counted, rows.loss_sizes * weights.abs(), 0.0)
-    wild = torch.stack([x.abs().amax(1), sizes, rows.grad_sizes * scale.abs()])
+    wild = torch.stack([rows.magnitudes, sizes, rows.grad_sizes * scale.abs()])
     products = rows.own_weights * weights.abs(), rows.own_weights * scale.abs()
     factors = torch.stack([weights.abs(), scale.abs(), sizes, rows.grad_sizes, rows.unweighted, *products])
     least = LEAST[batch.compute_dtype]
     tame = ((wild <= TAME) & wild.isfinite()).all(0) & (
         (factors == 0) | (factors >= least) & (factors <= 1 / least)
     ).all(0)
-    magnitudes = x.abs().amax(1, keepdim=True).clamp(min=1)
+    magnitudes = rows.magnitudes[:, None].clamp(min=1)
     return Truth(
         tensors={
             "loss": losses,
             "grad": torch.where(rows.counted[:, None], rows.grads * scale[:, None], 0.0),
-            **rows.outputs,
+            **_comparable(rows),
         },
         sizes={
             "loss": sizes,
@@ -104,7 +91,7 @@ def truth(batch: Batch) -> Truth:
         weight_size=float(rows.divisors[rows.counted].abs().sum()),
         row_count=counted,
         ignored_count=len(losses) - counted,
-        correct_count=int((rows.hits & rows.counted).sum()),
+        correct_count=int((rows.hits & rows.counted).sum()) if bool(rows.clear.all()) else None,
     )
 
 
@@ -115,7 +102,7 @@ def _scale(batch: Batch, weights: Tensor, counted: Tensor, divisor: float) -> Te
 
 
 def _reduced(
-    batch: Batch, reduction: str, losses: Tensor, known: Tensor, weight_sum: float, rows: _Rows
+    batch: Batch, reduction: str, losses: Tensor, known: Tensor, weight_sum: float, rows: Rows
 ) -> float | None:
     if reduction == "none" or not bool(known.all()):
         return None
@@ -129,14 +116,24 @@ def _reduced(
     return float(losses.sum()) / weight_sum if abs(weight_sum) > LEAST_SUM * size else None
 
 
+def _comparable(rows: Rows) -> dict[str, Tensor]:
+    """The outputs; NaN in place of classes and ranks that rounding may change, since NaN is not compared."""
+    return {
+        name: torch.where(rows.clear, values.double(), torch.nan) if name in ORDERED else values
+        for name, values in rows.outputs.items()
+    }
+
+
 def _output_sizes(name: str, values: Tensor, magnitudes: Tensor) -> Tensor:
-    if name in ("predictions", "target_ranks"):
+    if name in ORDERED:
         return torch.zeros_like(values, dtype=torch.float64)
     wide = values.abs().clamp(min=1) * magnitudes if values.dim() == 2 else None
     return values.abs().clamp(min=1) + magnitudes[:, 0] if wide is None else wide
 
 
-def _of_classes(batch: Batch, x: Tensor) -> _Rows:
+def _of_classes(batch: Batch, input: Tensor) -> Rows:
+    logits = Logits.of(input, batch.head("head"))
+    x = logits.values.detach()
     by_probability, smoothing = batch.target.is_floating_point(), batch.options.get("label_smoothing", 0.0)
     counted = torch.ones(len(x), dtype=torch.bool)
     if by_probability:
@@ -156,40 +153,34 @@ def _of_classes(batch: Batch, x: Tensor) -> _Rows:
     terms = torch.where(wanted == 0, 0.0, wanted * log_p)
     size = wanted.abs().sum(1)
     grads = -wanted if is_nll else x.softmax(1) * wanted.sum(1, keepdim=True) - wanted
-    outputs = _class_outputs(x, log_p, log_p.exp())
+    outputs = outputs_of(x, log_p)
     if not by_probability:
-        outputs |= _target_outputs(x, log_p, answer, counted)
+        outputs |= outputs_of_targets(x, log_p, answer, counted)
     hits = outputs["predictions"] == answer
-    sizes = size * (1 + x.abs().amax(1))
-    unweighted = share.abs().sum(1) * (1 + x.abs().amax(1))
+    sizes = size * (1 + logits.magnitudes)
+    unweighted = share.abs().sum(1) * (1 + logits.magnitudes)
     z = batch.options.get("z_loss", 0.0) * divisors
     lse = outputs["lse"]
     z_losses, slopes = z * lse**2, 2 * z * lse
-    losses, sizes = z_losses - terms.sum(1), sizes + z_losses.abs()
-    grads, grad_sizes = grads + slopes[:, None] * x.softmax(1), size + slopes.abs()
-    return _Rows(losses, sizes, grads, grad_sizes, counted, divisors, unweighted, size, outputs, hits)
-
-
-def _target_outputs(x: Tensor, log_p: Tensor, answer: Tensor, counted: Tensor) -> dict[str, Tensor]:
-    own = x.gather(1, answer[:, None])
-    earlier = torch.arange(x.shape[1]) < answer[:, None]
-    ranks = 1 + ((x > own) | ((x == own) & earlier)).sum(1)
-    return {
-        "target_log_probabilities": torch.where(counted, log_p.gather(1, answer[:, None])[:, 0], 0.0),
-        "target_ranks": torch.where(counted, ranks, 0),
-    }
-
-
-def _class_outputs(x: Tensor, log_p: Tensor, p: Tensor) -> dict[str, Tensor]:
-    softmax, logs = x.softmax(1), x.log_softmax(1)
-    first = (x == x.amax(1, keepdim=True)).to(torch.int8).numpy().argmax(1)  # numpy's takes the first, as promised
-    return {
-        "lse": x.logsumexp(1),
-        "entropy": -(softmax * logs.nan_to_num(neginf=0.0)).sum(1),
-        "probabilities": p,
-        "log_probabilities": log_p,
-        "predictions": torch.from_numpy(first),
-    }
+    losses, sizes = z_losses - terms.sum(1), sizes + z_losses.abs() + slopes.abs() * logits.magnitudes
+    grads, grad_sizes = grads + slopes[:, None] * x.softmax(1), (size + slopes.abs()) * logits.growth
+    clear = torch.ones(len(x), dtype=torch.bool)
+    if batch.head("head") is not None:
+        clear = is_clear(x, logits.magnitudes, batch.compute_dtype)
+    return Rows(
+        losses,
+        sizes,
+        logits.back(grads),
+        grad_sizes,
+        counted,
+        divisors,
+        unweighted,
+        size,
+        outputs,
+        hits,
+        logits.magnitudes,
+        clear,
+    )
 
 
 def _class_weights(batch: Batch, counted_targets: Tensor | None) -> Tensor:  # (C)
@@ -206,7 +197,7 @@ def _from_counts(counts: Tensor, weighting: str) -> Tensor:
     return torch.where(counts > 0, total / (len(counts) * counts), 0.0)
 
 
-def _of_elements(batch: Batch, x: Tensor) -> _Rows:
+def _of_elements(batch: Batch, x: Tensor) -> Rows:
     x = x[:, 0]
     target = batch.target.to(batch.compute_dtype).double().reshape(-1)
     weights = _element_weights(batch, target)
@@ -235,7 +226,8 @@ def _of_elements(batch: Batch, x: Tensor) -> _Rows:
     size = weights.abs()
     losses, grads = weights * losses, (weights * grads)[:, None]
     unweighted = torch.maximum(sizes, grad_sizes)
-    return _Rows(losses, size * sizes, grads, size * grad_sizes, everywhere, ones, unweighted, size, outputs, hits)
+    of_weights = everywhere, ones, unweighted, size
+    return Rows(losses, size * sizes, grads, size * grad_sizes, *of_weights, outputs, hits, x.abs(), everywhere)
 
 
 def _element_weights(batch: Batch, target: Tensor) -> Tensor:  # (R)
@@ -248,6 +240,8 @@ def _element_weights(batch: Batch, target: Tensor) -> Tensor:  # (R)
 _ROWS: Mapping[str, Callable[[Batch, Tensor], Any]] = {
     "cross_entropy": _of_classes,
     "nll_loss": _of_classes,
+    "linear_cross_entropy": _of_classes,
+    "kl_divergence": of_divergence,
     "binary_cross_entropy": _of_elements,
     "binary_cross_entropy_with_logits": _of_elements,
 }

@@ -12,6 +12,7 @@ from losswire_server.requests.slabs.stream_request import StreamRequest
 from trials.fuzz import generating
 from trials.fuzz.answers import limited
 from trials.fuzz.findings import FindingError, answer_or_refusal, hold
+from trials.fuzz.heads import HELD
 from trials.fuzz.mutating import changed_bytes, mutated
 from trials.fuzz.slabs import opened
 
@@ -27,9 +28,9 @@ def _read(data: bytes) -> None:
     if not isinstance(header, v1.EvaluateRequest):
         raise FieldError("part", "expected a header first, got a slab")
     if not leaves_input_open(header):
-        plan_request(header, reserve=limited)
+        plan_request(header, reserve=limited, held=HELD)
         return
-    checked = StreamHeader.of(header)
+    checked = StreamHeader.of(header, HELD)
     _check(header, checked)
     if checked.row_bytes <= MAX_ROW_BYTES:
         request = StreamRequest(checked)

@@ -13,6 +13,7 @@ from losswire_server.requests.planned import Planned, Step
 from trials.fuzz import generating, parts
 from trials.fuzz.answers import check_same, check_twin, limited, read_and_answered
 from trials.fuzz.findings import FindingError, answer_or_refusal, checked_status, hold
+from trials.fuzz.heads import HELD
 from trials.fuzz.mutating import changed_bytes, mutated
 
 MAX_REQUESTS = 256
@@ -31,7 +32,7 @@ def test(data: bytes) -> None:
 
 
 def _answer(data: bytes) -> bytes:
-    pack = Pack(data, MAX_REQUESTS, OFF)
+    pack = Pack(data, MAX_REQUESTS, OFF, heads=HELD)
     _do(pack.plan(limited))
     return pack.answer()
 
@@ -50,7 +51,7 @@ def _do(steps: Iterable[Step]) -> None:
 
 
 def _check(result: v1.EvaluateResult, request: bytes, *, with_twin: bool) -> None:
-    alone = read_and_answered(KnownRequests(), request)
+    alone = read_and_answered(KnownRequests(heads=HELD), request)
     if not isinstance(alone, v1.EvaluateResponse):
         hold(result.failure.code == alone.value[0], f"alone it is {alone}, in a pack {result.failure}")
         return

@@ -13,6 +13,7 @@ from losswire_server.requests.slabs.stream_request import StreamRequest
 from trials.fuzz import generating, parts
 from trials.fuzz.answers import answered, check_same, check_twin
 from trials.fuzz.findings import answer_or_refusal, hold
+from trials.fuzz.heads import HELD
 from trials.fuzz.mutating import changed_bytes, mutated
 from trials.fuzz.slabs import layout_of, messages_of, whole, with_results
 
@@ -41,7 +42,7 @@ def stream(messages: list[bytes]) -> Streamed:
     header = REQUESTS.read(messages[0]) if messages else None
     if not isinstance(header, v1.EvaluateRequest) or not leaves_input_open(header):
         raise FieldError("part", "expected a header with an open input first")
-    checked = StreamHeader.of(header)
+    checked = StreamHeader.of(header, HELD)
     if checked.row_bytes > MAX_ROW_BYTES:
         raise TooLargeError(f"a row has {checked.row_bytes} bytes")
     request, came = StreamRequest(checked), len(messages[0])
