@@ -9,7 +9,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from losswire_client import Head, NotServedError
+from losswire_client import Head, Norm, NotServedError
 from losswire_client.torch import (
     KlDivergence,
     LinearCrossEntropyLoss,
@@ -77,6 +77,23 @@ def test_student_gets_torchs_loss_and_gradient(reduction):
 def test_gradient_of_a_divergence_is_that_of_differences(divergence):
     leaf = LOGITS[0, 0].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: kl_divergence(x, TEACHER[0, 0], divergence=divergence), leaf)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_gradients_through_heads_are_those_of_differences(reduction):
+    norm = Norm("layer", 1e-5, torch.rand(8, dtype=torch.float64) + 0.5, torch.randn(8, dtype=torch.float64))
+    head = Head(WEIGHT, BIAS, norm=norm, softcap=5.0, temperature=1.5)
+    options = {"label_smoothing": 0.1, "z_loss": 0.01, "reduction": reduction}
+    leaf, target = HIDDEN[0].clone().requires_grad_(), CLASSES[0]
+    assert torch.autograd.gradcheck(lambda x: linear_cross_entropy(x, head, target, **options), leaf)
+    likely = TEACHER[0, 0].log_softmax(-1).topk(3, dim=-1)
+    for divergence in ("forward", "reverse", "jensen_shannon"):
+        student = KlDivergence(divergence, head=head, target_head=Head(WEIGHT), reduction=reduction)
+        assert torch.autograd.gradcheck(lambda x, of=student: of(x, HIDDEN[1]), leaf)
+        for tail in ("renormalize", "one_bin", "drop"):
+            some = KlDivergence(divergence, head=head, tail=tail, reduction=reduction)
+            values, indices = likely.values.expand(5, 3), likely.indices.expand(5, 3)
+            assert torch.autograd.gradcheck(lambda x, of=some, v=values, i=indices: of(x, v, i), leaf)
 
 
 def test_student_with_a_head_learns_from_a_teacher_with_another():
