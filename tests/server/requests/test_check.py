@@ -9,10 +9,11 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire_server.errors import NotServedError
-from losswire_server.requests.check import MAX_SUMMED_CLASSES
+from losswire_server.requests.check import MAX_SUMMED_CLASSES, check_request
 from losswire_server.requests.planning import PLANS
 from tests.present import present
 from tests.server.evaluating import evaluate
+from tests.server.packs import MEAN, small
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,6 +46,16 @@ def test_right_request_is_evaluated():
 def test_unset_ignore_index_is_torchs():
     assert evaluate(request()).ignored_count == 0
     assert evaluate(changed(lambda r: setattr(r.spec.cross_entropy, "ignore_index", 0))).ignored_count == 2
+
+
+def test_sums_by_class_of_a_target_with_a_head_need_labels():
+    request = small(exact=v1.ExactSpec(by_class=True))
+    request.target.CopyFrom(request.input)
+    of_kind = v1.KlDivergence(divergence=v1.Divergence.DIVERGENCE_FORWARD, target_head="teacher")
+    request.spec.CopyFrom(v1.LossSpec(reduction=MEAN, kl_divergence=of_kind))
+    with pytest.raises(FieldError, match="expected them with exact sums by class") as raised:
+        check_request(request)
+    assert raised.value.field == "labels"
 
 
 def test_contract_tells_how_many_classes_are_added_up():

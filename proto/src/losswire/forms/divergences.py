@@ -58,11 +58,18 @@ def check_target_classes(subject: Subject) -> None:
 
 def check_labels(subject: Subject) -> None:
     if "labels" not in subject.forms:
+        _check_no_labels(subject)
         return
     _refuse_elsewhere(subject, "labels")
     form = subject.check_integer("labels", "classes")
     if form.shape != subject.row_shape:
         raise subject.refuse("labels", f"expected shape {subject.row_shape}, one class a row, got {form.shape}")
+
+
+def _check_no_labels(subject: Subject) -> None:
+    if subject.request.exact.by_class and "target_head" in subject.heads:
+        problem = "expected them with exact sums by class where the target is hidden states, got none"
+        raise subject.refuse("labels", problem)
 
 
 def _refuse_elsewhere(subject: Subject, argument: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losswire_client import Norm, Result
+from losswire_client import InvalidArgumentError, Norm, Result
 from tests.client.transports.everywhere import truth
 from tests.client.transports.everywhere.truth import Layer
 from tests.pairs import pairs
@@ -139,6 +139,15 @@ def test_labels_leave_rows_out_and_tell_their_change(everywhere, kind, labelled_
     assert present(present(result.exact).mean_change).mean == pytest.approx(change, rel=1e-11)
     np.testing.assert_array_equal(present(result.target_ranks) > 0, counted)
     np.testing.assert_array_equal(present(result.top_classes), log_q.topk(3).indices)
+
+
+def test_sums_by_class_of_two_heads_need_labels(everywhere):
+    given = {"head": STUDENT.head, "target_head": TEACHER.head, "exact": "by_class"}
+    for client in everywhere.clients.values():
+        with pytest.raises(InvalidArgumentError, match="labels: expected them with exact sums by class"):
+            client.kl_divergence(STATES, WIDE_STATES, **given)
+    result = everywhere("kl_divergence", STATES, WIDE_STATES, labels=LABELS, **given)
+    assert set(present(result.exact_by_class)) == set(LABELS.flat)
 
 
 def test_rows_of_one_target_alone_are_masked(everywhere):
