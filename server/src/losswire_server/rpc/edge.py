@@ -150,7 +150,9 @@ def _forget_frames(error: BaseException | None) -> None:
     grpcio keeps an aborted call and its error in a reference cycle, so they would stay until a garbage collection. A
     frame that is cleared still has what its function closes over, as a generator's expression does.
     """
-    while error is not None:
+    seen = set[int]()  # an error may be among its own causes, and this runs on the event loop
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

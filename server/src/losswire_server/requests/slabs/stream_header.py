@@ -193,6 +193,8 @@ def _check_widths(
         try:
             PLANS[loss_of(request.spec)](**none, **options)
         except ce_engine.InvalidArgumentError as error:
+            if error.argument not in none:
+                raise
             raise _of_whole(error, none, whole) from error
 
 
@@ -200,8 +202,6 @@ def _of_whole(
     error: ce_engine.InvalidArgumentError, none: Mapping[str, Tensor], whole: Mapping[str, Tensor]
 ) -> ce_engine.InvalidArgumentError:
     """The same error, which tells the shape that came and not that of no rows."""
-    if error.argument not in none:
-        return error
     shapes = (tensors[error.argument].shape for tensors in (none, whole))
     without, came = (str(tuple(shape)) for shape in shapes)
     return ce_engine.InvalidArgumentError(error.argument, error.problem.replace(f"got {without}", f"got {came}"))
