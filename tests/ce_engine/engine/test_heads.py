@@ -1,4 +1,4 @@
-"""Slabs with a head in an engine: in parts of one tile each, or merged into one tile."""
+"""Slabs with a head in an engine: in parts of a tile each, or merged into one tile."""
 
 import gc
 import threading
@@ -71,6 +71,18 @@ def test_parts_have_the_bits_of_the_whole(head, rows, workers):
     tops = "top_classes", "top_log_probabilities", "z_loss_sum"
     for name in (*options["outputs"], *tops, "loss", "grad", "loss_sum", "correct_count"):
         assert bits(getattr(result, name)) == bits(getattr(truth, name))
+
+
+def test_very_many_rows_are_few_parts(monkeypatch, head):
+    """To cut off a part takes time in the thread that submits, and memory."""
+    monkeypatch.setattr(logits, "MOST_PARTS", 4)
+    rows = 10 * TILE + 3
+    with held(monkeypatch) as (engine, go, launches):
+        future = engine.submit(hidden(head, rows))
+        go.set()
+        result = future.result(20)
+    assert [launch[0].row_count for launch in launches] == [3 * TILE, 3 * TILE, 3 * TILE, TILE + 3]
+    assert_same_bits(result, alone(hidden(head, rows)))
 
 
 def test_parts_of_stacked_requests_and_distributions(head):

@@ -43,8 +43,8 @@ class Engine:
     workers help with a large slab, a millisecond at a time. A result has the same bits in any company. Callers take
     turns by their work. A wrong slab fails alone.
 
-    Small slabs with the same head are evaluated as one tile of rows. A slab of more rows than a tile is evaluated tile
-    by tile: others take turns in between, and workers share it.
+    Small slabs with the same head are evaluated as one tile of rows. A slab of more rows than a tile is evaluated in
+    parts of a tile, or of some tiles if it has more than 512: others take turns in between, and workers share it.
 
     Args:
         device: Where slabs are evaluated: ``cpu``, or ``cuda``, where copies overlap computation. The tensors of slabs
@@ -142,7 +142,7 @@ class Engine:
     ) -> "Future[Any]":
         """Queues a slab. Cancelling the future takes the slab out of the queue.
 
-        A slab with a head is evaluated in parts of one tile each. Its future can be cancelled between them, and its
+        A slab with a head is evaluated in parts. Its future can be cancelled between them, and its
         deadline holds for each; while a part is evaluated, ``cancel`` returns False, and takes effect after it.
 
         Args:

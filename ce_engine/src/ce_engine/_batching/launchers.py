@@ -163,7 +163,7 @@ class PipelineLauncher:
         return fetches(lambda together: self._pipeline.start(together).result, slabs, self._on_retry)
 
     def _evaluate_states(self, slabs: Sequence[Slab]) -> list[RowResults]:
-        """Of at most a tile."""
+        """Of at most a tile, or of one part."""
         kind, row_count = slabs[0].kind, sum(slab.row_count for slab in slabs)
         if len(slabs) == 1:
             (slab,) = slabs

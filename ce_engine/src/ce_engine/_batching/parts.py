@@ -1,4 +1,4 @@
-"""A slab with a head in parts of one tile each: others take turns in between, and several workers share it."""
+"""A slab with a head in parts of a tile each: others take turns in between, and several workers share it."""
 
 import threading
 import time
@@ -13,6 +13,7 @@ import torch
 from ce_engine._batching.entries import Entry, tile_rows_of
 from ce_engine._batching.futures import settle, tell
 from ce_engine._errors import DeadlineExceededError, DeviceLostError
+from ce_engine._heads.logits import part_rows
 from ce_engine._kernel_rows import RowResults, present
 from ce_engine._out_of_memory import explained
 from ce_engine._slab import Slab
@@ -64,7 +65,7 @@ class Parted:
     def cut(self, caller: Any, deadline: float | None) -> list[Entry]:
         """An entry for each part, in row order. The parts count as one slab in the queue."""
         slab, now = present(self.slab), time.monotonic()
-        count, step = slab.row_count, tile_rows_of(slab.kind)
+        count, step = slab.row_count, part_rows(slab.row_count, tile_rows_of(slab.kind))
         for start in range(0, count, step):
             part = self._part(slab, slice(start, min(start + step, count)))
             self._waiting[Entry(part, caller, deadline, None, self.future, now, whole=self)] = None

@@ -12,12 +12,18 @@ from ce_engine._heads.products import product, product_back
 
 TILE_BYTES = 64 * 2**20  # of logits: few large products take less time than many small ones
 LEAST_ROWS, MOST_ROWS = 16, 256
+MOST_PARTS = 512  # of a slab: to cut off a part takes some 50 us, whatever its rows
 
 
 def tile_rows(head: Head) -> int:
     """Rows of a tile: a power of two, which depends on the head alone."""
     fitting = TILE_BYTES // (padded_columns(head.class_count) * head.compute_dtype.itemsize)
     return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
+
+
+def part_rows(row_count: int, tile: int) -> int:
+    """Rows of a part of a slab: a tile, or of very many rows as many whole tiles as make few parts."""
+    return tile * -(-row_count // (tile * MOST_PARTS))
 
 
 class Finishing(Protocol):

@@ -1,7 +1,7 @@
 """Memory of the work on hidden states: a tile of logits, and what is made of the tile's hidden states."""
 
 from ce_engine._heads.head import Head
-from ce_engine._heads.logits import tile_rows
+from ce_engine._heads.logits import MOST_PARTS, tile_rows
 from ce_engine._heads.padding import padded_columns, padded_rows
 from ce_engine._libraries import library
 from ce_engine._needs.form import Form
@@ -14,6 +14,7 @@ COLUMN_BYTES = 3 * 2**18  # of a thread that computes several rows of few classe
 SOFTMAX_BLOCKS = 8  # of PyTorch's operators, with the gradient of a block of logits
 PLACE_BLOCKS = 8  # of ranks and the largest classes, in `cpu._places`
 ROW_BYTES = 40
+PART_BYTES = 2**12  # objects of Python that wait for each part of a slab
 
 
 def tiles_bytes(form: Form, head: Head, *, threads: int) -> int:
@@ -23,7 +24,8 @@ def tiles_bytes(form: Form, head: Head, *, threads: int) -> int:
     logits = padded_columns(head.class_count) * form.compute_bytes
     states = (STATES if head.norm is None else NORMED_STATES) * padded_columns(head.width) * form.compute_bytes
     tile = rows * (logits + states + SCALE_BYTES)
-    return tiles * tile + _softmax_bytes(form, head, rows, threads) + _copies(form)
+    waiting = PART_BYTES * min(MOST_PARTS, -(-form.row_count // rows))
+    return tiles * tile + _softmax_bytes(form, head, rows, threads) + _copies(form) + waiting
 
 
 def _softmax_bytes(form: Form, head: Head, rows: int, threads: int) -> int:

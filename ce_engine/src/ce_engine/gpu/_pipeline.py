@@ -122,7 +122,7 @@ class Pipeline(Generic[E]):
         rows: Rows,
         results: RowResults,  # on the host
     ) -> None:
-        """Evaluates hidden states of at most a tile, and waits. Beside their products, copies take no time.
+        """Evaluates hidden states, and waits. Beside their products, copies take no time.
 
         Raises:
             OutOfMemoryError: Memory lacked.
