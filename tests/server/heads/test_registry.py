@@ -1,6 +1,7 @@
 """What is held, by which names, and who makes room for whom."""
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -106,6 +107,30 @@ def test_head_that_never_fits_moves_nobody():
     with pytest.raises(HeadQuotaError, match=f"needs {SIZE + 1} bytes, and all heads may take {SIZE}"):
         heads.reserve(SIZE + 1)
     assert digests(heads) == {first}
+
+
+def test_evicted_head_is_freed_without_the_lock():
+    """It may take long, and whoever uses a head meanwhile waits for the lock."""
+    heads = make(1)
+    was_free = []
+    for letting_go in (lambda: add(heads, 1), lambda: heads.reserve(1)):
+        head = heads.use(add(heads, 0).digest, "f")
+        weakref.finalize(head, lambda: was_free.append(not heads._lock.locked()))
+        del head
+        letting_go()
+    assert was_free == [True, True]
+
+
+def test_room_is_not_given_back_while_others_count():
+    """Python adds up a set in steps, and it must not change in between."""
+    heads = make()
+    giving_back = threading.Thread(target=heads.reserve(1).release)
+    with heads._lock:
+        giving_back.start()
+        giving_back.join(0.1)
+        assert giving_back.is_alive()
+    giving_back.join(20)
+    assert heads.nbytes == 0
 
 
 def test_room_is_held_for_what_comes():

@@ -94,11 +94,12 @@ class Heads:
         Raises:
             HeadQuotaError: There is none.
         """
+        place = Place(nbytes, self._release)
         with self._lock:
-            self._make_room(nbytes)
-            place = Place(nbytes, self._places.discard)
+            leaving = self._make_room(nbytes)
             self._places.add(place)
-            return place
+        leaving.clear()  # not under the lock, which the event loop takes: to free a gigabyte takes a quarter of a second
+        return place
 
     def add(
         self,
@@ -123,18 +124,21 @@ class Heads:
         Raises:
             HeadQuotaError: There is no room for it.
         """
+        leaving: list[Entry] = []
         with self._lock:
             if place is not None:
-                place.release()
+                self._places.discard(place)
             entry = self._entries.get(digest)
             if entry is None:
-                self._make_room(head.nbytes)
+                leaving = self._make_room(head.nbytes)
                 entry = self._entries[digest] = Entry(digest, form, head, permanent=permanent)
             entry.permanent = entry.permanent or permanent
             for alias in aliases:
                 self._name(entry, alias)
                 self._fixed.add(alias)
-            return entry.held()
+            held = entry.held()
+        leaving.clear()  # as in `reserve`
+        return held
 
     def set_alias(self, alias: str, digest: str) -> Held:
         """Names a head. The alias is no other head's any more.
@@ -170,6 +174,10 @@ class Heads:
                 entry.aliases.remove(name)
                 del self._aliases[name]
 
+    def _release(self, place: Place) -> None:
+        with self._lock:
+            self._places.discard(place)
+
     def _find(self, name: str) -> Entry | None:
         return self._entries.get(self._aliases.get(name, name))
 
@@ -196,14 +204,15 @@ class Heads:
         held = sum(entry.nbytes for entry in self._entries.values()) + sum(place.nbytes for place in self._places)
         return held + sum(nbytes for _, nbytes in self._leaving)
 
-    def _make_room(self, nbytes: int) -> None:
-        """Lets heads go until so many bytes are free, but none if that would not be enough."""
+    def _make_room(self, nbytes: int) -> list[Entry]:
+        """Lets heads go until so many bytes are free, but none if that would not be enough. Returns them."""
         leaving = self._leaving_for(nbytes)
         if leaving is None:
             raise self._too_much(nbytes)
         for entry in leaving:
             self._remove(entry)
             self._observer.evicted()
+        return leaving
 
     def _leaving_for(self, nbytes: int) -> list[Entry] | None:
         """The heads that would make room; None if they are too few. An error that is raised here would keep them."""
