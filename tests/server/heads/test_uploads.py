@@ -153,6 +153,37 @@ def test_head_larger_than_all_may_be_is_refused():
         enter(uploads, a_message())
 
 
+def test_head_that_never_fits_drops_no_upload():
+    needed = 60 + 64 * 64 * 4
+    held, uploads, _ = make(of_bytes=MOST_UPLOADS * needed)
+    keys = [enter(uploads, a_message(seed))[0] for seed in range(MOST_UPLOADS)]
+    for key in keys:
+        uploads.leave(key)
+    huge = v1.Head(weight=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[2**31 - 1, 2**33]))
+    with pytest.raises(HeadQuotaError, match=f"and all heads may take {held.max_bytes}"):
+        uploads.enter(None, "0" * 64, huge)
+    assert (len(uploads), uploads.refused_count) == (MOST_UPLOADS, 0)
+
+
+def test_lack_of_memory_gives_room_back(monkeypatch):
+    held, uploads, _ = make()
+
+    def no_memory(tensor):
+        raise MemoryError
+
+    monkeypatch.setattr("losswire_server.heads.uploads.empty", no_memory)
+    with pytest.raises(MemoryError):
+        enter(uploads, a_message())
+    assert (held.nbytes, len(uploads)) == (0, 0)
+
+
+def test_bfloat16_weight_has_room_for_its_copies():
+    """Beside its elements: the padded weight, and it in the layouts of both products."""
+    held, uploads, _ = make()
+    enter(uploads, a_message(dtype=torch.bfloat16))
+    assert held.nbytes == 30 + 64 * 64 * (2 + 2 * 2)
+
+
 def test_upload_makes_idle_heads_leave():
     held, uploads, _ = make(heads=1)
     add(held, 0)

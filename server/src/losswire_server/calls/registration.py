@@ -98,7 +98,7 @@ class Registration:
             finally:
                 self._leave(key)
         self._observer.came("known" if was_known else "registered")
-        yield v1.RegisterHeadResponse(received_bytes=content_bytes(header.head), head=head_message(found, caller))
+        yield v1.RegisterHeadResponse(received_bytes=content_bytes(found.form), head=head_message(found, caller))
 
     async def _header(self, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> v1.HeadHeader:
         message = await anext(messages, b"")
@@ -111,7 +111,7 @@ class Registration:
 
     async def _fill(self, upload: Upload, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> None:
         while not upload.is_complete:
-            message = await _next(upload, messages)
+            message = await self._next(upload, messages)
             if message is None:
                 await caller.check_leaving()
                 problem = f"expected {upload.total_bytes} bytes of this head in all, got {upload.received_bytes}"
@@ -120,6 +120,23 @@ class Registration:
             await self._in_thread(partial(_take, upload, message))
             del message
             held.resize(0)
+
+    async def _next(self, upload: Upload, messages: AsyncIterator[bytes]) -> bytes | None:
+        """The next message; None after the last.
+
+        Raises:
+            OverloadedError: None came for long, perhaps since its machine is gone, and another stream waits to go on, or
+                another upload was refused meanwhile. What came is kept until others need its room.
+        """
+        reading, refused = asyncio.ensure_future(anext(messages, None)), self._uploads.refused_count
+        try:
+            while not (await asyncio.wait({reading}, timeout=SILENT_SECONDS))[0]:
+                if upload.waiting_count or self._uploads.refused_count > refused:
+                    problem = "this stream sent nothing for long, and others wait to register a head"
+                    raise OverloadedError(problem, RETRY_MILLISECONDS)
+            return reading.result()
+        finally:
+            reading.cancel()
 
     async def _finish(self, key: Key, upload: Upload) -> None:
         """Verifies and holds a head. If that fails, what came of it is dropped."""
@@ -170,23 +187,6 @@ class Registration:
             return asyncio.get_running_loop().run_in_executor(self._readers, work)
         except RuntimeError as error:
             raise ce_engine.EngineClosedError("the readers have ended") from error
-
-
-async def _next(upload: Upload, messages: AsyncIterator[bytes]) -> bytes | None:
-    """The next message; None after the last.
-
-    Raises:
-        OverloadedError: None came for long, and another stream waits to go on: perhaps this one's machine is gone.
-    """
-    reading = asyncio.ensure_future(anext(messages, None))
-    try:
-        while not (await asyncio.wait({reading}, timeout=SILENT_SECONDS))[0]:
-            if upload.waiting_count:
-                problem = "this stream sent nothing for long, and another one goes on with this head"
-                raise OverloadedError(problem, RETRY_MILLISECONDS)
-        return reading.result()
-    finally:
-        reading.cancel()
 
 
 def _header_of(message: bytes) -> v1.HeadHeader:

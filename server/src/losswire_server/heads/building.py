@@ -1,6 +1,7 @@
 """Makes heads for the engine of their forms and tensors."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Literal, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.dtypes import BY_NAME, BY_WIRE
-from losswire.heads.content import digest_of, kind_of
+from losswire.heads.content import content_bytes, digest_of, kind_of
 
 TILE = 64  # classes and hidden widths are padded to multiples of it
 
@@ -55,8 +56,10 @@ def digest_with(form: v1.Head, tensors: Mapping[str, Tensor]) -> str:
     return digest_of(form, {name: hashlib.sha256(bytes_of(tensor)).hexdigest() for name, tensor in tensors.items()})
 
 
-def expected_bytes(form: v1.Head) -> int:
-    """What a head that passes `check_head` will probably take: its weight in the layout of products."""
-    classes, width = (-(-size // TILE) * TILE for size in form.weight.shape)
-    itemsize = 8 if form.weight.dtype == v1.Dtype.DTYPE_FLOAT64 else 4
-    return classes * width * itemsize
+def building_bytes(form: v1.Head) -> int:
+    """What a head that passes `check_head` probably takes while it is built: its elements, and its weight in the layout
+    of products. A bfloat16 weight is padded first, and then laid out for either product.
+    """
+    padded = math.prod(-(-size // TILE) * TILE for size in form.weight.shape)
+    itemsize = {v1.Dtype.DTYPE_FLOAT64: 8, v1.Dtype.DTYPE_BFLOAT16: 6}.get(form.weight.dtype, 4)
+    return content_bytes(form) + padded * itemsize

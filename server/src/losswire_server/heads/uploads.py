@@ -11,7 +11,7 @@ import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.heads.content import content_bytes, digest_of, parts_of
-from losswire_server.heads.building import build, bytes_of, empty, expected_bytes
+from losswire_server.heads.building import build, building_bytes, bytes_of, empty
 from losswire_server.heads.errors import HeadMismatchError, HeadQuotaError
 from losswire_server.heads.registry import Heads, Place
 
@@ -115,10 +115,14 @@ class Uploads:
         heads: Have room for what comes.
         resume_seconds: For which an upload that nobody fills is kept.
         clock: Gives seconds.
+
+    Attributes:
+        refused_count: Uploads that did not begin, since others left no room for them.
     """
 
     def __init__(self, heads: Heads, resume_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.resume_seconds = resume_seconds
+        self.refused_count = 0
         self._heads = heads
         self._clock = clock
         self._lock = threading.RLock()
@@ -175,14 +179,25 @@ class Uploads:
                 self._drop(key)
 
     def _begin(self, digest: str, form: v1.Head) -> Upload:
-        if len(self._uploads) >= MOST_UPLOADS and not self._drop_first():
-            raise HeadQuotaError(f"{MOST_UPLOADS} heads are on their way, as many as may be at a time")
-        needed = content_bytes(form) + expected_bytes(form)  # both are there while the head is built
+        place = self._reserved(building_bytes(form))
+        try:
+            return Upload(digest, form, place)
+        except BaseException:  # there may be less memory than this server was told of
+            place.release()
+            raise
+
+    def _reserved(self, nbytes: int) -> Place:
+        """Room for one more upload, for which those that nobody fills are dropped."""
+        if nbytes > self._heads.max_bytes:
+            return self._heads.reserve(nbytes)  # is refused, and no other upload is dropped in vain
         while True:
             try:
-                return Upload(digest, form, self._heads.reserve(needed))
+                if len(self._uploads) >= MOST_UPLOADS:
+                    raise HeadQuotaError(f"{MOST_UPLOADS} heads are on their way, as many as may be at a time")
+                return self._heads.reserve(nbytes)
             except HeadQuotaError:
                 if not self._drop_first():
+                    self.refused_count += 1
                     raise
 
     def _drop_first(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from losswire import v1
 from losswire.heads.content import content_bytes, digest, without_elements
 from losswire_server.calls import registration
+from losswire_server.heads import uploads
 from tests.helpers import eventually, serving, total
 from tests.server.calls.heads.registering import Stream, parts, reason_of, register
 from tests.server.heads.making import a_message, content_of
@@ -95,6 +96,23 @@ def test_silent_stream_lets_another_one_go_on(channel, monkeypatch):
     other = Stream(channel).begin(head)
     assert other.read().received_bytes in (0, 10)  # the part may still be on its way
     assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
+
+
+def test_silent_stream_ends_where_another_head_lacks_room(channel, monkeypatch):
+    """Else callers that send nothing could keep all others from registering heads."""
+    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(uploads, "MOST_UPLOADS", 1)
+    silent, tried = Stream(channel).begin(a_message(0)), []
+    silent.read()
+
+    def is_over():
+        tried.append(reason_of(refused(Stream(channel).begin(a_message(1)).end().rest)))
+        return not silent.call.is_active()
+
+    eventually(is_over)
+    assert tried[0] == (EXHAUSTED, "HEAD_QUOTA")
+    assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
+    assert register(channel, a_message(1)).digest == digest(a_message(1))
 
 
 def test_silent_stream_goes_on_where_no_other_waits(channel, monkeypatch):
