@@ -73,6 +73,20 @@ def sum_many_classes(request: v1.EvaluateRequest) -> None:
     request.exact.by_class = True
 
 
+def test_hidden_states_of_a_target_tell_no_classes():
+    """It is told before anything is computed: the classes of rows are found after that."""
+    one = v1.EvaluateRequest(input=tensor(v1.Dtype.DTYPE_FLOAT32, [2, 3], 24), exact=v1.ExactSpec(by_class=True))
+    one.target.CopyFrom(one.input)
+    one.spec.reduction = v1.Reduction.REDUCTION_MEAN
+    one.spec.kl_divergence.divergence = v1.Divergence.DIVERGENCE_FORWARD
+    one.spec.kl_divergence.target_head = "llama"
+    with pytest.raises(FieldError, match=r"expected them for exact\.by_class where the target is hidden") as caught:
+        check_request(one)
+    assert caught.value.field == "labels"
+    one.labels.CopyFrom(tensor(v1.Dtype.DTYPE_INT64, [2], 16))
+    check_request(one)
+
+
 @pytest.mark.parametrize(
     ("change", "field", "problem"),
     [
