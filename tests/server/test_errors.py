@@ -39,6 +39,7 @@ RAISED = [
     (FieldError("spec.reduction", "expected one, got none"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (DecodeError("Wire format was corrupt"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (NotServedError("spec.nll_loss", "not served"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
+    (ce_engine.InvalidArgumentError("head", "not on a GPU"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
     (OverloadedError("too much", 250), grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     (TooLargeError("never fits"), grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE"),
     (TooSlowError("too slow"), grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW"),

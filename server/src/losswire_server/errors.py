@@ -117,6 +117,8 @@ def to_rpc_status(error: Exception) -> status_pb2.Status:
         case NotServedError():
             details = _bad_request(error.field, error.problem)
             return _status(code_pb2.UNIMPLEMENTED, str(error), ErrorReason.ERROR_REASON_NOT_SERVED, details)
+        case ce_engine.InvalidArgumentError():  # of a request that was planned: its device lacks it
+            return to_rpc_status(NotServedError(error.argument, error.problem))
         case OverloadedError():
             retry = _retry_info(error.retry_milliseconds)
             return _status(code_pb2.RESOURCE_EXHAUSTED, str(error), ErrorReason.ERROR_REASON_OVERLOADED, retry)
