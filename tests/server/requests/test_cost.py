@@ -5,10 +5,13 @@ import torch
 
 import ce_engine
 from losswire import v1
+from losswire.frames import SlabFrame
 from losswire_server.calls.work import is_short
 from losswire_server.heads.registry import Heads
 from losswire_server.requests import cost
 from losswire_server.requests.one import plan_request
+from losswire_server.requests.slabs.stream_header import StreamHeader
+from losswire_server.requests.slabs.stream_request import StreamRequest
 from tests.server.calls.heads.served import heads_of_messages, message_of, states
 from tests.server.packs import NONE, small
 
@@ -30,6 +33,26 @@ def test_divergence_has_two_inputs():
     assert cost.element_count_of(request) == 640
     slab, _ = plan_request(request)
     assert cost.elements_of_slab(slab) == 640
+
+
+def test_named_classes_count_as_they_take_time():
+    """They are sorted, which takes some 45 ns a class."""
+    request = small()
+    request.target.CopyFrom(request.input)
+    divergence = v1.KlDivergence(divergence=1, tail=v1.Tail.TAIL_DROP)
+    request.spec.CopyFrom(v1.LossSpec(reduction=1, kl_divergence=divergence))
+    request.target_classes.CopyFrom(v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=request.input.shape))
+    assert cost.element_count_of(request) == 640 + 5 * 320
+    assert cost.target_count(request) == 320 + 15 * 320
+
+
+def test_named_classes_of_a_slab_count_likewise():
+    divergence = v1.KlDivergence(divergence=1, tail=v1.Tail.TAIL_DROP)
+    form = v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[100, 7])
+    header = v1.EvaluateRequest(spec=v1.LossSpec(reduction=3, kl_divergence=divergence), input=form, target=form)
+    header.target_classes.CopyFrom(v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=form.shape))
+    seconds = StreamRequest(StreamHeader.of(header)).planning_seconds(SlabFrame(0, 10, {}))
+    assert seconds == pytest.approx(10 * 7 * 16 * cost.TARGET_SECONDS)
 
 
 def test_slab_counts_as_its_request(heads):

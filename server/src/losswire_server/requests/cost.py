@@ -14,6 +14,8 @@ from losswire_server.heads.errors import HeadNotFoundError
 GROUP_SECONDS, REQUEST_SECONDS, ELEMENT_SECONDS = 65e-6, 3.3e-6, 10e-9
 PRODUCTS_AN_ELEMENT = 200  # of a hidden state and a head: some 0.05 ns each, with the way back
 TARGET_SECONDS = 3e-9  # copied out of shared memory, and compared to their bounds
+NAMED_TARGETS = 15  # as long as each class that a target names takes to be checked: those of a row are sorted
+NAMED_ELEMENTS = 5  # the same in elements
 BYTE_SECONDS = 0.5e-9  # copied to a fresh buffer
 ROW_SECONDS = 1e-9  # added up in float64
 
@@ -34,6 +36,11 @@ def planning_seconds(targets: int) -> float:
     return targets * TARGET_SECONDS
 
 
+def target_count(request: v1.EvaluateRequest) -> int:
+    """The elements of targets that are checked, for `planning_seconds`, of a request whose shapes may be wrong."""
+    return element_count(request.target) + NAMED_TARGETS * _named_count(request)
+
+
 def adding_seconds(rows: int) -> float:
     """Seconds that adding up the losses of so many rows probably takes."""
     return rows * ROW_SECONDS
@@ -52,8 +59,8 @@ def element_count(tensor: v1.Tensor) -> int:
 def element_count_of(request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) -> int:
     """The elements that are evaluated for a request, which may be wrong: of its input, or of logits that a head makes.
 
-    A divergence has as many again, and the products of heads count as they take time. It is 0 if a head is not held:
-    the request is refused at once.
+    A divergence has as many again, and the products of heads count as they take time, as do the classes that targets
+    name. It is 0 if a head is not held: the request is refused at once.
     """
     tensors = {"head": request.input}
     if loss_of(request.spec) == "kl_divergence":
@@ -63,7 +70,8 @@ def element_count_of(request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) ->
         heads = {argument: held.use(held.digest(name), argument) for argument, name in named.items()}
     except HeadNotFoundError:
         return 0
-    return sum(_element_count(element_count(tensor), heads.get(argument)) for argument, tensor in tensors.items())
+    counts = [_element_count(element_count(tensor), heads.get(argument)) for argument, tensor in tensors.items()]
+    return sum(counts) + NAMED_ELEMENTS * _named_count(request)
 
 
 def elements_of_slab(slab: ce_engine.Slab) -> int:
@@ -72,6 +80,10 @@ def elements_of_slab(slab: ce_engine.Slab) -> int:
     if divergence is None or slab.target is None:
         return elements
     return elements + _element_count(slab.target.numel(), divergence.target_head)
+
+
+def _named_count(request: v1.EvaluateRequest) -> int:
+    return element_count(request.target_classes) if request.HasField("target_classes") else 0
 
 
 def _element_count(size: int, head: ce_engine.Head | None) -> int:

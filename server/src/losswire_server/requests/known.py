@@ -19,7 +19,7 @@ from losswire.parsing import parse
 from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
 from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import OFF, Regions
-from losswire_server.requests.cost import element_count, element_count_of
+from losswire_server.requests.cost import element_count_of, target_count
 from losswire_server.requests.decoding import from_bytes, to_torch
 from losswire_server.requests.ends import Labels, shared_bytes
 from losswire_server.requests.groups import OWN, Apart, taken_apart
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     Attributes:
         labels: Of the metrics.
         elements: How many are evaluated, as in `element_count_of`.
-        targets: How many elements the target has.
+        targets: How many are checked, as in `target_count`.
         shared_bytes: Of its tensors that lie in shared memory.
         run: The name of its run; empty if it is in none.
         heads: The names of its heads, by the paths of the fields that name them.
@@ -89,7 +89,7 @@ class KnownRequests:
             request, payloads = parse_apart(v1.EvaluateRequest, data)
         else:
             request = parse(v1.EvaluateRequest, data)
-        counts = element_count_of(request, self._heads), element_count(request.target)
+        counts = element_count_of(request, self._heads), target_count(request)
         plan = partial(self._plan_anew, [(request, payloads)], form)
         heads = {field_of(argument, request.spec): name for argument, name in heads_of(request.spec).items()}
         return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, heads, plan)
@@ -148,7 +148,7 @@ class _Form(NamedTuple):
             {name: (tensor.dtype, tensor.shape) for name, tensor in own.items()},
             Labels.of(request, "unary"),
             element_count_of(request),
-            element_count(request.target),
+            target_count(request),
             needed_bytes(request),
             exactness(request),
             request.HasField("exact"),

@@ -109,6 +109,8 @@ class StreamRequest:
         if self._batch is None and header.ahead:
             return math.inf
         targets = frame.row_count * (1 if header.index_targets else header.target_width)
+        if "target_classes" in header.by_rows:
+            targets *= 1 + cost.NAMED_TARGETS
         return cost.planning_seconds(targets) if self._by_rows else 0.0
 
     def plan(self, frame: SlabFrame) -> Part | None:
