@@ -17,6 +17,7 @@ import ce_engine
 from ce_engine import Engine, Slab, slabs
 from tests.ce_engine.engine.holding import held, slab
 from tests.helpers import eventually
+from tests.present import present
 
 COUNT = 10_000
 TARGET = torch.zeros(2, dtype=torch.int64)
@@ -167,4 +168,23 @@ def test_idle_workers_hold_no_slab(workers, then):
             wait(futures, 20)
             assert {type(future.exception()) for future in futures} == {ValueError if then else type(None)}
         futures.clear()
+        eventually(lambda: watched.alive == 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("then", [None, fail], ids=["of a part", "of then"])
+def test_failed_slab_in_parts_leaves_nothing(workers, then):
+    """Its head, above all, which counts as used as long as anything holds it."""
+    watched, head = Watched(), ce_engine.Head(torch.zeros(3, 2))
+    watched.watch(head)
+    with Engine(workers=workers) as engine:
+        one = slabs.linear_cross_entropy(torch.zeros(1000, 2), head, torch.zeros(1000, dtype=torch.int64))
+        del head
+        watched.watch(one, one.input)
+        if then is None:
+            present(one.rows.classes)[0] = 3  # after it was checked
+        future = engine.submit(one, then=then)
+        del one
+        assert isinstance(future.exception(20), ValueError if then else IndexError)
+        del future
         eventually(lambda: watched.alive == 0)

@@ -67,10 +67,10 @@ def claim(entry: Entry, now: float) -> bool:
 
 
 def _answer(entry: Entry, fetch: Fetch, start: float, lose_device: Callable[[DeviceLostError], None]) -> None:
-    if entry.whole is not None:
-        entry.whole.evaluate(fetch, start, lose_device)
-        return
     try:
+        if entry.whole is not None:
+            entry.whole.evaluate(fetch, start, lose_device)
+            return
         result = entry.slab.result(fetch())
         value = result if entry.then is None else entry.then(result, time.perf_counter() - start)
     except DeviceLostError as error:

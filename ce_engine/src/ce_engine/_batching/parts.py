@@ -79,10 +79,10 @@ class Parted:
             None if slab.target is None else view(slab.target)[0, rows],
             slab.rows.part(rows),
             slab.reduction._replace(shape=shape, row_weight=None),
-            results_into=lambda: self._results_of(rows),
+            results_into=partial(_part_of_results, weakref.ref(self), rows),
         )
 
-    def _results_of(self, rows: slice) -> RowResults:
+    def results_of(self, rows: slice) -> RowResults:
         """The rows of the results of all, which are there from the first part on."""
         slab = present(self.slab)
         with self._lock:
@@ -142,8 +142,11 @@ class Parted:
             left = self._left() if self._error is not None else []
             self._is_over = is_over = not (self._running or self._waiting)
         self._drop(left)
-        if is_over:
-            self._settle()
+        try:
+            if is_over:
+                self._settle()
+        finally:
+            del self  # as in `evaluate`
 
     def _left(self) -> list[Entry]:
         left = list(self._waiting)
@@ -158,12 +161,20 @@ class Parted:
         """Answers the caller, and frees all that was needed for it."""
         slab, results, then, error = self.slab, self._results, self._then, self._error
         self.slab = self._results = self._then = self._error = None
-        if self._is_cancelled:
-            self.future.withdraw()
-        elif error is not None:
-            tell(self.future.set_exception, error)
-        else:
-            settle(self.future, partial(_value, present(slab), present(results), then, self._seconds))
+        try:
+            if self._is_cancelled:
+                self.future.withdraw()
+            elif error is not None:
+                tell(self.future.set_exception, error)
+            else:
+                settle(self.future, partial(_value, present(slab), present(results), then, self._seconds))
+        finally:
+            del self, slab, results, then, error  # as in `evaluate`
+
+
+def _part_of_results(parted: "weakref.ref[Parted]", rows: slice) -> RowResults:
+    """Does not hold the whole: an error holds the part's slab, and would hold itself by the future."""
+    return present(parted()).results_of(rows)
 
 
 def _value(slab: Slab, results: RowResults, then: Callable[[Any, float], Any] | None, seconds: float) -> Any:
