@@ -86,8 +86,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     NOT_FOUND.
     """
     ERROR_REASON_HEAD_QUOTA: _ErrorReason.ValueType  # 20
-    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use leave
-    too little room for it.
+    """RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use or on
+    their way leave too little room for it, or it has as many aliases as it may have.
     """
     ERROR_REASON_HEAD_MISMATCH: _ErrorReason.ValueType  # 21
     """INVALID_ARGUMENT: what came is not the head of this digest. Do not retry."""
@@ -161,8 +161,8 @@ alias: this server does not hold the head. Register it, and send the call again.
 NOT_FOUND.
 """
 ERROR_REASON_HEAD_QUOTA: ErrorReason.ValueType  # 20
-"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use leave
-too little room for it.
+"""RESOURCE_EXHAUSTED, without a `google.rpc.RetryInfo`: the head is larger than this server keeps, or heads in use or on
+their way leave too little room for it, or it has as many aliases as it may have.
 """
 ERROR_REASON_HEAD_MISMATCH: ErrorReason.ValueType  # 21
 """INVALID_ARGUMENT: what came is not the head of this digest. Do not retry."""

@@ -161,7 +161,9 @@ class ExactSpec(_message.Message):
 
     BY_CLASS_FIELD_NUMBER: _builtins.int
     by_class: _builtins.bool
-    """Whether also those of each class. The input may have at most 10,000 classes."""
+    """Whether also those of each class. The input may have at most 10,000 classes. A divergence from hidden states must have
+    `EvaluateRequest.labels`.
+    """
     def __init__(
         self,
         *,
@@ -249,8 +251,8 @@ class EvaluateRequest(_message.Message):
 
     @_builtins.property
     def input(self) -> _tensor_pb2.Tensor:
-        """Required: logits, probabilities, log-probabilities or hidden states, as the loss's message says, in a floating dtype. Last, so
-        that a writer can append the elements without copying.
+        """Required: logits, probabilities, log-probabilities or hidden states, as the loss's message says, in a floating dtype.
+        Last, so that a writer can append the elements without copying.
         """
 
     def __init__(

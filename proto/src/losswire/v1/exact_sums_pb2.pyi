@@ -114,7 +114,7 @@ class ExactSums(_message.Message):
     @_builtins.property
     def change(self) -> Global___ExactSum:
         """Of a divergence: the log-probability of a row's label in the input's distribution less that in the target's. Not set
-        unless all parts have labels.
+        unless all parts have labels, and targets of all classes.
         """
 
     @_builtins.property
@@ -155,7 +155,7 @@ class Sketch(_message.Message):
     """A histogram of numbers, from which quantiles follow with a relative error of 1 % at most (Masson, Rim and Lee, DDSketch,
     2019). Those of several parts add up bin by bin, in any order, to the same bits.
 
-    Bin i has numbers in (g^(i-1), g^i] with g = 101 / 99.
+    Bin i has numbers in (g^(i-1), g^i] with g = 101 / 99. NaN and infinity are in none.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

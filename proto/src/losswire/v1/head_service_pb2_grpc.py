@@ -83,7 +83,8 @@ class HeadServiceServicer(object):
     """
 
     def RegisterHead(self, request_iterator, context):
-        """Registers a head. A stream that broke may be taken up by another one for some minutes.
+        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
+        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
 
         Status codes:
         INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -116,6 +117,8 @@ class HeadServiceServicer(object):
 
         Status codes:
         NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
+        PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+        RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +129,8 @@ class HeadServiceServicer(object):
 
         Status codes:
         NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-        PERMISSION_DENIED: the server's operator gave it to the server (`ERROR_REASON_NOT_PERMITTED`).
+        PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
+        (`ERROR_REASON_NOT_PERMITTED`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

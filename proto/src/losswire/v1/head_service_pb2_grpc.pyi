@@ -43,7 +43,8 @@ class HeadServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HeadServiceAsyncStub: ...
     RegisterHead: _grpc.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]
-    """Registers a head. A stream that broke may be taken up by another one for some minutes.
+    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
+    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -63,13 +64,16 @@ class HeadServiceStub:
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
+      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+      RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
     """
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]
     """Takes a head from the server, or its alias from all requests to come.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-      PERMISSION_DENIED: the server's operator gave it to the server (`ERROR_REASON_NOT_PERMITTED`).
+      PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
+        (`ERROR_REASON_NOT_PERMITTED`).
     """
 
 @_typing.type_check_only
@@ -87,7 +91,8 @@ class HeadServiceAsyncStub(HeadServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterHead: _aio.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]  # type: ignore[assignment]
-    """Registers a head. A stream that broke may be taken up by another one for some minutes.
+    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
+    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -107,13 +112,16 @@ class HeadServiceAsyncStub(HeadServiceStub):
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
+      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+      RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
     """
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]  # type: ignore[assignment]
     """Takes a head from the server, or its alias from all requests to come.
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-      PERMISSION_DENIED: the server's operator gave it to the server (`ERROR_REASON_NOT_PERMITTED`).
+      PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
+        (`ERROR_REASON_NOT_PERMITTED`).
     """
 
 class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -134,7 +142,8 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_head_service_pb2.RegisterHeadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_service_pb2.RegisterHeadResponse], _abc.AsyncIterator[_head_service_pb2.RegisterHeadResponse]]:
-        """Registers a head. A stream that broke may be taken up by another one for some minutes.
+        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
+        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
 
         Status codes:
           INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -172,6 +181,8 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Status codes:
           NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
+          PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+          RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
         """
 
     @_abc_1.abstractmethod
@@ -184,7 +195,8 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Status codes:
           NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-          PERMISSION_DENIED: the server's operator gave it to the server (`ERROR_REASON_NOT_PERMITTED`).
+          PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
+            (`ERROR_REASON_NOT_PERMITTED`).
         """
 
 def add_HeadServiceServicer_to_server(servicer: HeadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
