@@ -168,7 +168,7 @@ def test_head_that_never_fits_drops_no_upload():
 def test_lack_of_memory_gives_room_back(monkeypatch):
     held, uploads, _ = make()
 
-    def no_memory(tensor):
+    def no_memory(_):
         raise MemoryError
 
     monkeypatch.setattr("losswire_server.heads.uploads.empty", no_memory)

@@ -83,8 +83,8 @@ def _check_floating(tensor: v1.Tensor, field: str) -> str:
 def _check_shapes(head: v1.Head, field: str) -> None:
     shape = tuple(head.weight.shape)
     if len(shape) != 2 or min(shape) < 1 or shape[0] > MOST_CLASSES:
-        expected = f"expected shape (V, H), both above 0, and V at most {MOST_CLASSES}"
-        raise FieldError(f"{field}.weight", f"{expected}, got {shape}")
+        problem = f"expected shape (V, H), both above 0, and V at most {MOST_CLASSES}"
+        raise FieldError(f"{field}.weight", f"{problem}, got {shape}")
     classes, width = shape
     expected = {"bias": (classes, "V"), "norm.weight": (width, "H"), "norm.bias": (width, "H")}
     for name, tensor in tensors_of(head).items():

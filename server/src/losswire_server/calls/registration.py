@@ -125,8 +125,8 @@ class Registration:
         """The next message; None after the last.
 
         Raises:
-            OverloadedError: None came for long, perhaps since its machine is gone, and another stream waits to go on, or
-                another upload was refused meanwhile. What came is kept until others need its room.
+            OverloadedError: None came for long, perhaps since its machine is gone, and another stream waits to go on,
+                or another upload was refused meanwhile. What came is kept until others need its room.
         """
         reading, refused = asyncio.ensure_future(anext(messages, None)), self._uploads.refused_count
         try:

@@ -57,8 +57,9 @@ def digest_with(form: v1.Head, tensors: Mapping[str, Tensor]) -> str:
 
 
 def building_bytes(form: v1.Head) -> int:
-    """What a head that passes `check_head` probably takes while it is built: its elements, and its weight in the layout
-    of products. A bfloat16 weight is padded first, and then laid out for either product.
+    """What a head that passes `check_head` probably takes while it is built: its elements, and the weight for products.
+
+    A bfloat16 weight is padded first, and then laid out for either product.
     """
     padded = math.prod(-(-size // TILE) * TILE for size in form.weight.shape)
     itemsize = {v1.Dtype.DTYPE_FLOAT64: 8, v1.Dtype.DTYPE_BFLOAT16: 6}.get(form.weight.dtype, 4)

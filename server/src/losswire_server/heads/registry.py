@@ -98,7 +98,7 @@ class Heads:
         with self._lock:
             leaving = self._make_room(nbytes)
             self._places.add(place)
-        leaving.clear()  # not under the lock, which the event loop takes: to free a gigabyte takes a quarter of a second
+        leaving.clear()  # not under the lock, which the event loop takes: to free a gigabyte takes 0.25 s
         return place
 
     def add(

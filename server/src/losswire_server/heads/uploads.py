@@ -192,13 +192,16 @@ class Uploads:
             return self._heads.reserve(nbytes)  # is refused, and no other upload is dropped in vain
         while True:
             try:
-                if len(self._uploads) >= MOST_UPLOADS:
-                    raise HeadQuotaError(f"{MOST_UPLOADS} heads are on their way, as many as may be at a time")
+                self._check_count()
                 return self._heads.reserve(nbytes)
             except HeadQuotaError:
                 if not self._drop_first():
                     self.refused_count += 1
                     raise
+
+    def _check_count(self) -> None:
+        if len(self._uploads) >= MOST_UPLOADS:
+            raise HeadQuotaError(f"{MOST_UPLOADS} heads are on their way, as many as may be at a time")
 
     def _drop_first(self) -> bool:
         """Drops the upload that nobody has filled for the longest time. Returns whether there was one."""
