@@ -129,6 +129,7 @@ def test_losses_of_parts_add_up_with_a_divisor():
         (lambda: linear_cross_entropy(HIDDEN, nn.Linear(8, 11).double(), CLASSES), "head", "weight that requires no"),
         (lambda: linear_cross_entropy(HIDDEN, (WEIGHT, BIAS.clone().requires_grad_()), CLASSES), "head", "bias that"),
         (lambda: LinearCrossEntropyLoss(nn.Linear(8, 11)), "head", "freeze it by requires_grad_"),
+        (lambda: LinearCrossEntropyLoss(None), "head", "expected a losswire_client.Head"),  # type: ignore[arg-type]
         (lambda: linear_cross_entropy(HIDDEN, WEIGHT, CLASSES), "head", "expected a losswire_client.Head"),  # type: ignore[arg-type]
         (lambda: kl_divergence(LOGITS, TEACHER.clone().requires_grad_()), "target", "requires no gradient"),
         (lambda: kl_divergence(LOGITS, TEACHER, divergence="other"), "divergence", "expected one of 'forward'"),
@@ -155,6 +156,18 @@ def test_layer_that_was_written_to_is_another_head():
     after = linear_cross_entropy(HIDDEN, layer, CLASSES)
     torch.testing.assert_close(after, linear_cross_entropy(HIDDEN, Head(WEIGHT * 2, BIAS), CLASSES))
     assert before != after
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_moving_average_is_another_head_after_each_step(name, dtype):
+    layer, student = frozen().to(dtype), nn.Linear(8, 11, dtype=dtype)
+    for _ in range(2):
+        averaged, last = getattr(layer, name).data, getattr(student, name).data
+        averaged.mul_(0.5).add_(last, alpha=0.5)
+        loss = linear_cross_entropy(HIDDEN.to(dtype), layer, CLASSES)
+        copied = Head(layer.weight.clone(), layer.bias.clone())
+        torch.testing.assert_close(loss, linear_cross_entropy(HIDDEN.to(dtype), copied, CLASSES), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,19 @@ FREEZE = (
 class _Made(NamedTuple):
     """A head that was made of a layer, and which of the layer's numbers it has."""
 
-    versions: tuple[int, ...]
+    versions: tuple[tuple[int, int, bytes], ...]
     head: Head
 
+
+SPOT_COUNT = 4096  # of a tensor's numbers are looked at in each call
 
 _made: MutableMapping[Tensor, _Made] = WeakIdKeyDictionary()  # by weights, since digests take long
 
 
 def to_head(argument: str, value: object) -> Head | str:
     """A head, or the name of one. A layer is made a head once, and again after its numbers have changed.
+
+    What is written through `data` to a few numbers alone may go unseen.
 
     Raises:
         InvalidArgumentError: It is no head; or a tensor of it requires a gradient, which it would not get.
@@ -41,15 +45,20 @@ def to_head(argument: str, value: object) -> Head | str:
     for name, tensor in zip(("weight", "bias"), tensors, strict=False):
         if tensor.requires_grad and torch.is_grad_enabled():
             raise invalid_argument(argument, FREEZE.format(name=name))
-    versions = tuple(number for tensor in tensors for number in (id(tensor), _version(tensor)))
+    versions = tuple(_version(tensor) for tensor in tensors)
     if weight not in _made or _made[weight].versions != versions:
         _made[weight] = _Made(versions, Head(weight.detach(), None if bias is None else bias.detach()))
     return _made[weight].head
 
 
-def _version(tensor: Tensor) -> int:
-    """How often its numbers have been written to."""
-    return tensor._version  # noqa: SLF001 - PyTorch has no other way
+def _version(tensor: Tensor) -> tuple[int, int, bytes]:
+    """Which tensor it is, how often its numbers have been written to, and some of them.
+
+    PyTorch does not count what is written through `data`, as moving averages of a teacher often are.
+    """
+    spots = torch.arange(0, tensor.numel(), tensor.numel() // SPOT_COUNT | 1, device=tensor.device)
+    some = tensor.detach()[torch.unravel_index(spots, tensor.shape)]
+    return id(tensor), tensor._version, some.view(torch.uint8).cpu().numpy().tobytes()  # noqa: SLF001 - no other way
 
 
 def _tensors(argument: str, value: object) -> tuple[Tensor, Tensor | None]:

@@ -19,9 +19,9 @@ class HeadHandle:
         head: None for none.
     """
 
-    def __init__(self, argument: str, head: AnyHead | None) -> None:
+    def __init__(self, argument: str, head: AnyHead | None, *, is_required: bool = False) -> None:
         try:
-            self.head: Head | str | None = None if head is None else to_head(argument, head)
+            self.head: Head | str | None = to_head(argument, head) if is_required or head is not None else None
         except InvalidArgumentError as error:
             raise TorchArgumentError.of(error) from error
 
@@ -37,7 +37,7 @@ class LinearCrossEntropyLoss(nn.Module):
 
     Args:
         head: A `losswire_client.Head`; digest or alias of one that the server has; or an ``nn.Linear`` or a tuple of
-            weight and bias, which is made a head now, and must not require a gradient.
+            weight and bias, which is made a head now, and must neither require a gradient nor be written to.
         weight: A factor for each class, of shape (V), in a floating dtype: a buffer.
         ignore_index: Rows with this target have loss 0 and gradient 0 and do not count in ``mean``.
         reduction: ``none``, ``mean`` or ``sum``.
@@ -69,7 +69,7 @@ class LinearCrossEntropyLoss(nn.Module):
         self.reduction = reduction
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss
-        self._head = HeadHandle("head", head)
+        self._head = HeadHandle("head", head, is_required=True)
         self._handle = ClientHandle(client)
 
     def forward(self, input: Tensor, target: Tensor, divisor: float | None = None) -> Tensor:
