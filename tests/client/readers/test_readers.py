@@ -100,6 +100,11 @@ def test_names_that_are_given_are_taken(format, tmp_path):
             {},
             "has no array named logits or .*, but a, b: choose with --input-name",
         ),
+        (
+            {"last_hidden_state": LOGITS, "target": TARGET},
+            {},
+            "has no array .*; if last_hidden_state are what the name says, hidden states need a head$",
+        ),
         ({"logits": LOGITS}, {}, "has no array named target or .*, but logits: choose with --target-name"),
         ({"logits": LOGITS, "y": TARGET}, {"input_name": "x"}, "has no array named x, but logits, y"),
         ({"logits": LOGITS, "probs": LOGITS, "y": TARGET}, {}, "has both logits and probs: choose with --input-name"),

@@ -26,8 +26,18 @@ def choose(file: ArrayFile, name: str | None, usual: Collection[str], option: st
         return found[0]
     if found:
         raise ValueError(f"has both {found[0]} and {found[1]}: choose with {option}")
-    there = listed(file.names if file.stored_names is None else file.stored_names)
-    raise ValueError(f"has no array named {name or ' or '.join(usual)}, but {there}: choose with {option}")
+    there = file.names if file.stored_names is None else file.stored_names
+    advice = "" if name else _advice(there, usual)
+    raise ValueError(f"has no array named {name or ' or '.join(usual)}, but {listed(there)}: choose with {option}{advice}")
+
+
+def _advice(there: Collection[str], usual: Collection[str]) -> str:
+    """What is missing, where a file of something else than logits was to have logits."""
+    if usual is not INPUT_NAMES:
+        return ""
+    of = {HIDDEN_NAMES: "hidden states need a head", TOP_NAMES: "log-probabilities of some classes need a tail"}
+    found = [(name, need) for names, need in of.items() for name in names if name in there]
+    return f"; if {found[0][0]} are what the name says, {found[0][1]}" if found else ""
 
 
 def numbered(names: Collection[str]) -> dict[str, list[str]]:

@@ -158,6 +158,13 @@ def test_lists_of_classes_are_padded(tmp_path):
     np.testing.assert_array_equal(batch.classes[is_there], classes)
 
 
+def test_log_probabilities_of_some_classes_need_a_tail(tmp_path):
+    a, b = save(tmp_path, "a.npz", top_logprobs=A, top_classes=LABELS), save(tmp_path, "b.npz", logits=B)
+    assert refused(PairSource(a, b)).endswith(
+        "choose with --name-a; if top_logprobs are what the name says, log-probabilities of some classes need a tail"
+    )
+
+
 def test_what_does_not_match_names_both_files(tmp_path):
     a, more = save(tmp_path, "a.npz", logits=A), save(tmp_path, "more.npz", logits=np.zeros((24, 12), np.float32))
     wide = save(tmp_path, "wide.npz", logits=np.zeros((23, 13), np.float32))
