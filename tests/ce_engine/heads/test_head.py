@@ -66,7 +66,10 @@ def test_tile_has_as_many_rows_as_fit():
         ({"weight": torch.ones(0, 3)}, r"weight: expected shape \(V, H\), .* got \(0, 3\)"),
         ({"weight": torch.ones(3, 2).long()}, "weight: expected one of the dtypes .* got int64"),
         ({"bias": torch.ones(2)}, r"bias: expected shape \(3,\), one number a class, got \(2,\)"),
-        ({"bias": torch.ones(3).double()}, "bias: expected float64 with a weight in float64 and only then"),
+        (
+            {"bias": torch.ones(3).double()},
+            "bias: expected float32, float16 or bfloat16 with a weight in float32, got float64",
+        ),
         ({"norm": "rms"}, "norm: expected Norm, got str"),
         ({"norm": Norm("batch", 1e-5)}, "norm.kind: expected one of 'rms', 'layer', got 'batch'"),  # type: ignore[arg-type]
         ({"norm": Norm("rms", -1.0)}, "norm.eps: expected a finite number of at least 0, got -1.0"),

@@ -337,7 +337,7 @@ def test_gradient_has_the_wanted_dtype(grad_dtype):
 WRONG = [
     ({"head": torch.ones(2, 2)}, "head: expected Head, got Tensor"),
     ({"input": random(2, 5)}, r"input: expected shape \(..., 33\), the head's width last, got \(2, 5\)"),
-    ({"input": random(2, WIDTH).float()}, "input: expected float64 with a head in float64 and only then"),
+    ({"input": random(2, WIDTH).float()}, "input: expected float64 with a head in float64, got float32"),
     ({"target": classes(3)}, r"target: expected shape \(2,\), one class index .* got \(3,\)"),
     ({"target": random(2, 5)}, r"target: expected probabilities of shape \(2, 70\), or class indices of \(2,\)"),
     ({"target": torch.tensor([1, CLASSES])}, r"target: expected classes in \[0, 70\) .* got 70 at row 1"),

@@ -3,11 +3,10 @@
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._plans.validation import check_choice, check_floating, check_type
+from ce_engine._plans.validation import check_choice, check_floating, check_same_precision, check_type
 
 if TYPE_CHECKING:
     from ce_engine._heads.head import Norm
@@ -52,5 +51,4 @@ def _check_vector(name: str, x: Tensor, size: int, what: str, weight: Tensor) ->
     check_floating(name, x)
     if x.shape != (size,):
         raise InvalidArgumentError(name, f"expected shape ({size},), {what}, got {tuple(x.shape)}")
-    if (x.dtype is torch.float64) != (weight.dtype is torch.float64):
-        raise InvalidArgumentError(name, f"expected float64 with a weight in float64 and only then, got {x.dtype}")
+    check_same_precision(name, x, "a weight", weight.dtype)

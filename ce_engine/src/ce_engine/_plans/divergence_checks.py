@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection
 
-import torch
 from torch import Size, Tensor
 
 from ce_engine._divergences.divergence import JENSEN_SHANNON, KINDS, RENORMALIZE, TAILS
@@ -14,6 +13,7 @@ from ce_engine._plans.validation import (
     check_floating,
     check_integers,
     check_same_device,
+    check_same_precision,
     check_type,
 )
 
@@ -52,6 +52,10 @@ def check_heads(
     _check_states("target", target, "target_head", target_head)
     if target_classes is not None:
         raise InvalidArgumentError("target_classes", "expected none with target_head, got a tensor")
+    count, whose = (input.shape[-1], "the input") if head is None else (head.class_count, "head")
+    if target_head.class_count != count:
+        problem = f"expected a head of {count} classes, as {whose} has, got {target_head.class_count}"
+        raise InvalidArgumentError("target_head", problem)
 
 
 def check_arguments(
@@ -98,9 +102,7 @@ def _check_states(name: str, x: Tensor, of: str, head: Head) -> None:
     if x.shape[-1] != head.width:
         expected = f"expected shape (..., {head.width}), the width of {of} last"
         raise InvalidArgumentError(name, f"{expected}, got {tuple(x.shape)}")
-    if (x.dtype is torch.float64) != (head.dtype is torch.float64):
-        problem = f"expected float64 with {of} in float64 and only then, got {x.dtype} with {head.dtype}"
-        raise InvalidArgumentError(name, problem)
+    check_same_precision(name, x, of, head.dtype)
     if not x.is_cpu:
         raise InvalidArgumentError(name, f"expected it on the CPU with {of}, got it on {x.device}")
 

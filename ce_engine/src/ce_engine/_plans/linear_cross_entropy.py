@@ -10,7 +10,7 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._heads.head import Head
 from ce_engine._plans.cross_entropy import cross_entropy
 from ce_engine._plans.options import Common
-from ce_engine._plans.validation import check_floating, check_tensor, check_type
+from ce_engine._plans.validation import check_floating, check_same_precision, check_tensor, check_type, dtype_name
 from ce_engine._slab import Slab
 
 
@@ -69,14 +69,14 @@ def _check(input: Tensor, head: Head, target: Tensor) -> None:
     if input.dim() == 0 or input.shape[-1] != head.width:
         expected = f"expected shape (..., {head.width}), the head's width last"
         raise InvalidArgumentError("input", f"{expected}, got {tuple(input.shape)}")
-    if (input.dtype is torch.float64) != (head.dtype is torch.float64):
-        problem = f"expected float64 with a head in float64 and only then, got {input.dtype} with {head.dtype}"
-        raise InvalidArgumentError("input", problem)
+    check_same_precision("input", input, "a head", head.dtype)
     check_tensor("target", target)
     rows = input.shape[:-1]
     if target.dtype.is_floating_point and target.shape != (*rows, head.class_count):
         expected = f"expected probabilities of shape {(*rows, head.class_count)}, or class indices of {tuple(rows)}"
-        raise InvalidArgumentError("target", f"{expected}, got {target.dtype} of shape {tuple(target.shape)}")
+        raise InvalidArgumentError(
+            "target", f"{expected}, got {dtype_name(target.dtype)} of shape {tuple(target.shape)}"
+        )
     if not target.dtype.is_floating_point and target.shape != rows:
         expected = f"expected shape {tuple(rows)}, one class index for each row of input of shape {tuple(input.shape)}"
         raise InvalidArgumentError("target", f"{expected}, got {tuple(target.shape)}")

@@ -85,8 +85,8 @@ def check_tensor(name: str, tensor: Tensor) -> None:
 def check_floating(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
     if tensor.dtype not in INPUT_DTYPES:
-        names = ", ".join(map(_dtype_name, INPUT_DTYPES))
-        raise InvalidArgumentError(name, f"expected one of the dtypes {names}, got {_dtype_name(tensor.dtype)}")
+        names = ", ".join(map(dtype_name, INPUT_DTYPES))
+        raise InvalidArgumentError(name, f"expected one of the dtypes {names}, got {dtype_name(tensor.dtype)}")
 
 
 def check_class_input(input: Tensor) -> None:
@@ -123,7 +123,7 @@ def first_row(
 def check_integers(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
     if tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype is torch.bool:
-        raise InvalidArgumentError(name, f"expected class indices of an integer dtype, got {_dtype_name(tensor.dtype)}")
+        raise InvalidArgumentError(name, f"expected class indices of an integer dtype, got {dtype_name(tensor.dtype)}")
 
 
 def check_index_target(target: Tensor, input: Tensor) -> None:
@@ -152,7 +152,7 @@ def check_probability_target(target: Tensor, input: Tensor) -> None:
         raise InvalidArgumentError(
             "target",
             "expected class indices of an integer dtype or probabilities of the input's shape "
-            f"{tuple(input.shape)}, got {_dtype_name(target.dtype)} of shape {tuple(target.shape)}",
+            f"{tuple(input.shape)}, got {dtype_name(target.dtype)} of shape {tuple(target.shape)}",
         )
     check_same_device(target, input)
 
@@ -194,14 +194,23 @@ def check_shape(name: str, tensor: Tensor, shape: Size, whose: str) -> None:
         raise InvalidArgumentError(name, f"expected {whose} shape {tuple(shape)}, got {tuple(tensor.shape)}")
 
 
+def check_same_precision(name: str, tensor: Tensor, whose: str, dtype: torch.dtype) -> None:
+    """Checks that a tensor is float64 if what it meets is, and only then."""
+    if (tensor.dtype is torch.float64) == (dtype is torch.float64):
+        return
+    expected = "float64" if dtype is torch.float64 else "float32, float16 or bfloat16"
+    problem = f"expected {expected} with {whose} in {dtype_name(dtype)}, got {dtype_name(tensor.dtype)}"
+    raise InvalidArgumentError(name, problem)
+
+
 def check_grad_dtype(dtype: torch.dtype | None, *, grad: bool) -> None:
     if dtype is None:
         return
     if not grad:
         raise InvalidArgumentError("grad_dtype", "expected grad=True with it, got grad=False")
     if dtype not in INPUT_DTYPES:
-        names = ", ".join(map(_dtype_name, INPUT_DTYPES))
-        raise InvalidArgumentError("grad_dtype", f"expected one of {names}, got {_dtype_name(dtype)}")
+        names = ", ".join(map(dtype_name, INPUT_DTYPES))
+        raise InvalidArgumentError("grad_dtype", f"expected one of {names}, got {dtype_name(dtype)}")
 
 
 def check_grad_output(grad_output: Tensor | None, loss_shape: Size, *, grad: bool) -> None:
@@ -222,5 +231,6 @@ def _listed(choices: Collection[str]) -> str:
     return ", ".join(map(repr, choices))
 
 
-def _dtype_name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as numpy names it."""
     return str(dtype).removeprefix("torch.")

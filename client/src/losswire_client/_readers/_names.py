@@ -28,7 +28,9 @@ def choose(file: ArrayFile, name: str | None, usual: Collection[str], option: st
         raise ValueError(f"has both {found[0]} and {found[1]}: choose with {option}")
     there = file.names if file.stored_names is None else file.stored_names
     advice = "" if name else _advice(there, usual)
-    raise ValueError(f"has no array named {name or ' or '.join(usual)}, but {listed(there)}: choose with {option}{advice}")
+    raise ValueError(
+        f"has no array named {name or ' or '.join(usual)}, but {listed(there)}: choose with {option}{advice}"
+    )
 
 
 def _advice(there: Collection[str], usual: Collection[str]) -> str:
