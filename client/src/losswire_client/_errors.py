@@ -154,12 +154,20 @@ def invalid_argument(argument: str, problem: str, code: grpc.StatusCode | None =
 
 
 def shown(value: object) -> str:
-    """A value for a message. A user's value may be long, or have no text at all."""
+    """A value for a message, in one line. A user's value may be long, or have no text at all."""
     try:
-        text = repr(value)
+        text = _form_of(value) or " ".join(map(str.strip, repr(value).splitlines()))
     except Exception:  # noqa: BLE001 - an integer with too many digits raises one, for example
         return f"a {type(value).__name__}"
     return shortened(text)
+
+
+def _form_of(value: object) -> str:
+    """What an array is, whose elements tell little; empty for anything else."""
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is None or not shape:
+        return ""
+    return f"{type(value).__name__}: {str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
 
 
 def _first(keys: list[str]) -> str:

@@ -143,7 +143,7 @@ def test_head_whose_arrays_were_written_to_is_refused(client):
     head = Head(weight)
     assert head.digest
     weight[0] = 0
-    with pytest.raises(InvalidArgumentError, match="digest"):
+    with pytest.raises(InvalidArgumentError, match="must not be written to"):
         client.register_head(head)
 
 
@@ -164,6 +164,25 @@ def test_server_that_was_replaced_gets_the_head_again(head):
         before = client.linear_cross_entropy(HIDDEN, head, TARGET).loss
         client.delete_head(head)
         assert client.linear_cross_entropy(HIDDEN, head, TARGET).loss == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (WEIGHT, r"got ndarray: float32 of shape \(50, 8\); make one of a weight, as in Head\(weight, bias\)$"),
+        (torch.nn.Linear(8, 50), r"make one of a layer, as in Head\(layer.weight, layer.bias\)$"),
+        (TARGET, r"got ndarray: int64 of shape \(30,\)$"),
+        (None, "got None$"),
+    ],
+)
+def test_what_is_no_head_is_told_how_to_be_one(client, given, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        client.linear_cross_entropy(HIDDEN, given, TARGET)
+
+
+def test_name_that_the_server_lacks_says_what_to_do(client):
+    with pytest.raises(HeadNotFoundError, match="'nobody': register it, or name another one"):
+        client.linear_cross_entropy(HIDDEN, "nobody", TARGET)
 
 
 def test_server_without_heads_says_so(head):

@@ -110,7 +110,7 @@ def test_server_that_forgets_heads_ends_no_call_in_a_loop():
     with (
         faking(holds=False) as (service, target),
         Client(target) as client,
-        pytest.raises(HeadNotFoundError, match="no head"),
+        pytest.raises(HeadNotFoundError, match="gone again: the server has room for too few"),
     ):
         client.linear_cross_entropy(HIDDEN, HEAD, TARGET)
     assert service.calls.count("Evaluate") == 9
@@ -119,7 +119,7 @@ def test_server_that_forgets_heads_ends_no_call_in_a_loop():
 
 def test_server_that_takes_no_heads_says_so():
     refusal = grpc.StatusCode.UNIMPLEMENTED, "callers may register no heads"
-    message = r"no head .*cannot be registered: .*callers may register no heads"
+    message = r"lacks it, and it cannot be registered: .*callers may register no heads"
     with (
         faking(refusal=refusal) as (service, target),
         Client(target) as client,

@@ -14,6 +14,7 @@ from losswire_client._capabilities import Capabilities
 from losswire_client._deadline import Deadline
 from losswire_client._errors import (
     HeadNotFoundError,
+    InvalidArgumentError,
     NotFoundError,
     NotServedError,
     StreamEndedError,
@@ -111,8 +112,11 @@ class HeadCalls:
                     return await self._tried(flow, heads, wire, deadline)
                 except HeadNotFoundError as error:
                     head = heads.get(error.head)
-                    if head is None or rounds[error.head] == MOST_ROUNDS:
+                    if head is None:
                         raise
+                    if rounds[error.head] == MOST_ROUNDS:
+                        problem = f"registered {MOST_ROUNDS} times and gone again: the server has room for too few"
+                        raise _missing(error, problem) from error
                     rounds[error.head] += 1
                     await self._give(head, rounds[error.head], error, wire, deadline)
 
@@ -136,9 +140,7 @@ class HeadCalls:
                     finally:
                         self._flights.end(head.digest)
         except NotServedError as refusal:
-            error = HeadNotFoundError(f"{missing}, and it cannot be registered: {refusal}", missing.code)
-            error.head = missing.head
-            raise error from refusal
+            raise _missing(missing, f"the server lacks it, and it cannot be registered: {refusal}") from refusal
 
     async def _upload(self, head: Head, report: Report, wire: Wire, deadline: Deadline) -> v1.HeldHead:
         digest = await wire.work(lambda: head.digest)
@@ -158,6 +160,10 @@ class HeadCalls:
             try:
                 await wire.register_head(upload, deadline)
                 return upload.result()
+            except InvalidArgumentError as error:
+                if not error.argument:  # nothing of the header, but the elements
+                    error.hint = "the arrays of a Head must not be written to: make another one of them"
+                raise
             except PASSING:
                 if upload.began is None or upload.began <= began:
                     raise
@@ -178,6 +184,13 @@ async def _asked(method: str, request: Any, wire: Wire, deadline: Deadline) -> A
         names = {field.name for field, _ in request.ListFields()} & {"name", "digest"}
         error.head = error.head or next((getattr(request, name) for name in names), "")
         raise
+
+
+def _missing(error: HeadNotFoundError, problem: str) -> HeadNotFoundError:
+    """The error about a head that was handed in, and yet is missing."""
+    told = HeadNotFoundError(f"head {error.head}: {problem}", error.code)
+    told.head = error.head
+    return told
 
 
 def _named(argument: str, value: object) -> tuple[str, Heads]:

@@ -142,7 +142,12 @@ def named_head(argument: str, value: object) -> tuple[str, Head | None]:
         return value.digest, value
     if isinstance(value, str):
         return value, None
-    raise invalid_argument(argument, f"expected a Head, or digest or alias of one, got {shown(value)}")
+    error = invalid_argument(argument, f"expected a Head, or digest or alias of one, got {shown(value)}")
+    if hasattr(value, "weight"):
+        error.hint = "make one of a layer, as in Head(layer.weight, layer.bias)"
+    elif len(getattr(value, "shape", ())) == 2:
+        error.hint = "make one of a weight, as in Head(weight, bias)"
+    raise error
 
 
 def _array(name: str, value: Any) -> npt.NDArray[Any]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from typer import BadParameter
 
-from losswire_client import Client, Head, InvalidArgumentError
+from losswire_client import Client, Head, HeadNotFoundError, InvalidArgumentError
 from losswire_client._readers import FileError
 from losswire_client.cli._connection import Connection
+from losswire_client.cli._failures import CommandError
 
 HELP = "safetensors file or folder of a checkpoint; or digest or alias of one that the server holds."
 
@@ -55,12 +56,21 @@ def read_head(text: str | None, option: str) -> Head | str | None:
 
 
 def given_head(connection: Connection, text: str | None, option: str = "--head") -> GivenHead | None:
-    """The head that an option names. The server is asked for it only if it is named as one that the server holds."""
+    """The head that an option names. The server is asked for it only if it is named as one that the server holds.
+
+    Raises:
+        BadParameter: There is no head in the file.
+        CommandError: There is no such file, and the server holds no head of this name.
+    """
     head = read_head(text, option)
     if not isinstance(head, str):
         return None if head is None else _of_file(head)
     with connection.client() as client:
-        return known(client, head)
+        try:
+            return known(client, head)
+        except HeadNotFoundError as error:
+            problem = f"there is no file or folder {head}, and the server holds no head of this name"
+            raise CommandError(f"{option}: {problem}") from error
 
 
 def known(client: Client, head: Head | str | None) -> GivenHead | None:

@@ -69,4 +69,6 @@ def _tensors(argument: str, value: object) -> tuple[Tensor, Tensor | None]:
         if isinstance(weight, Tensor) and isinstance(bias, Tensor | None):
             return weight, bias
     expected = "a losswire_client.Head, digest or alias of one, an nn.Linear, or a tuple of weight and bias"
-    raise invalid_argument(argument, f"expected {expected}, got {shown(value)}")
+    error = invalid_argument(argument, f"expected {expected}, got {shown(value)}")
+    error.hint = "a weight without a bias is (weight, None)" if isinstance(value, Tensor) else ""
+    raise error

@@ -14,7 +14,7 @@ class HeadNotFoundError(HeadError):
     """This server does not hold the head that a request names."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"this server does not hold the head {name!r}")
+        super().__init__(f"this server does not hold the head {name!r}: register it, or name another one")
         self.name = name
 
 

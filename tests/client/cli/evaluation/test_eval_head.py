@@ -153,7 +153,7 @@ def test_the_loss_of_hidden_states_needs_a_head(refused, tmp_path):
 def test_a_head_that_nobody_has_is_told(refused, tmp_path):
     code, line = refused(save(tmp_path, hidden=HIDDEN, target=TARGET), "--head", "nowhere")
     assert code == 1
-    assert "nowhere" in line
+    assert line == "--head: there is no file or folder nowhere, and the server holds no head of this name"
 
 
 def test_z_loss_is_of_softmax_losses(refused, tmp_path):
