@@ -40,6 +40,16 @@ def test_labels_are_the_tokens_after_the_second_half(tmp_path):
     np.testing.assert_array_equal(np.concatenate([batch.indices for batch in batches]), np.arange(9))
 
 
+def test_base_files_of_different_texts_are_refused(tmp_path):
+    other = TOKENS.copy()
+    other[1, 6] = (other[1, 6] + 1) % CLASSES  # which row 4 predicts
+    a, b = write_base(tmp_path / "a", LOGITS, TOKENS), write_base(tmp_path / "b", LOGITS, other)
+    with pytest.raises(FileError) as raised:
+        read(a, b)
+    told = f"row 4 predicts token {TOKENS[1, 6]}, and that of {b} token {other[1, 6]}"
+    assert str(raised.value) == f"{a}: {told}: expected base files of the same text"
+
+
 def test_rows_with_one_number_are_read(tmp_path):
     base = BaseFile(write_base(tmp_path / "base", np.ones_like(LOGITS), TOKENS))
     np.testing.assert_allclose(next(base.chunks(1)), -np.log(CLASSES), rtol=1e-6)

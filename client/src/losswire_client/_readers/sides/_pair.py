@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from losswire_client._readers._columns import Array
 from losswire_client._readers._dataset import FileError
+from losswire_client._readers.sides._base_file import BaseFile
 from losswire_client._readers.sides._choice import Form, PairSource
 from losswire_client._readers.sides._clipped import with_rest
 from losswire_client._readers.sides._labels import LabelSource
@@ -114,6 +115,19 @@ class Pair:
         counts = self.reference.row_count, self.candidate.row_count
         if None not in counts and counts[0] != counts[1]:
             raise self._differs(f"{counts[0]} rows", f"{counts[1]}")
+        if self.reference.base and self.candidate.base:
+            self._check_text(self.reference.base, self.candidate.base)
+
+    def _check_text(self, reference: BaseFile, candidate: BaseFile) -> None:
+        differs = reference.labels != candidate.labels
+        if not differs.any():
+            return
+        row = differs.argmax()
+        problem = (
+            f"row {row} predicts token {reference.labels[row]}, and that of {self.candidate.path} token "
+            f"{candidate.labels[row]}: expected base files of the same text"
+        )
+        raise FileError(self.reference.path, problem)
 
     def _check_counts(self, start: int, counts: list[int], labels: Array | None) -> None:
         if counts[0] != counts[1]:
