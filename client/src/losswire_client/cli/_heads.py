@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from typer import BadParameter
 
 from losswire_client import Client, Head, HeadNotFoundError, InvalidArgumentError
-from losswire_client._readers import FileError
+from losswire_client._readers import Array, FileError
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError
 
@@ -22,12 +23,14 @@ class GivenHead:
         digest: SHA-256 of its content.
         class_count: How many classes it has.
         width: How many numbers a hidden state has.
+        is_float64: Whether it computes in float64; else in float32.
     """
 
     argument: Head | str
     digest: str
     class_count: int
     width: int
+    is_float64: bool
 
     def check_width(self, path: Path, name: str, width: int) -> None:
         """Checks that the rows of an array are hidden states of this head.
@@ -39,6 +42,12 @@ class GivenHead:
             return
         hint = ": logits need no head" if width == self.class_count else ""
         raise FileError(path, f"{name} has {width} numbers a row, expected {self.width}, the width of the head{hint}")
+
+    def fitted(self, hidden: Array) -> Array:
+        """Hidden states as the head takes them: float64 for one in float64, and only then, as many files have all."""
+        if hidden.dtype.kind == "f" and (hidden.dtype == np.float64) != self.is_float64:
+            return hidden.astype(np.float64 if self.is_float64 else np.float32)
+        return hidden
 
 
 def read_head(text: str | None, option: str) -> Head | str | None:
@@ -84,8 +93,8 @@ def known(client: Client, head: Head | str | None) -> GivenHead | None:
     if isinstance(head, Head):
         return _of_file(head)
     held = client.get_head(head)
-    return GivenHead(held.digest, held.digest, held.class_count, held.width)
+    return GivenHead(held.digest, held.digest, held.class_count, held.width, held.dtype == "float64")
 
 
 def _of_file(head: Head) -> GivenHead:
-    return GivenHead(head, head.digest, head.class_count, head.width)
+    return GivenHead(head, head.digest, head.class_count, head.width, head.arrays["weight"].dtype == np.float64)

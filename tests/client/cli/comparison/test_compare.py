@@ -180,6 +180,14 @@ def test_infinite_divergences_are_told(losswire, tmp_path):
     assert f"warning: {told}" in result.stdout
 
 
+def test_hidden_states_in_float64_meet_a_head_in_float32(compared, tmp_path):
+    save_file({"weight": WEIGHT}, tmp_path / "head.safetensors")
+    a, b = RNG.standard_normal((2, ROWS, 6))
+    files = save(tmp_path, "a.npz", hidden=a, labels=LABELS), save(tmp_path, "b.npz", hidden=b)
+    found = compared(*files, "--head", tmp_path / "head.safetensors")
+    assert found["total"]["mean"] == pytest.approx(truth(a @ WEIGHT.T, b @ WEIGHT.T, LABELS).losses.mean(), rel=1e-5)
+
+
 def test_norm_of_the_head_is_applied(compared, tmp_path):
     hidden = RNG.standard_normal((ROWS, 6)).astype(np.float32)
     metadata = {"norm": "rms", "norm_eps": "1e-6"}

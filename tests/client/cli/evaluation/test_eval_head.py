@@ -109,6 +109,15 @@ def test_a_head_that_the_server_holds_has_a_name(evaluated, client, head, tmp_pa
         assert evaluated(path, "--head", name)["total"]["loss"] == pytest.approx(loss(), rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("of_head", [np.float64, np.float32, np.float16])
+def test_hidden_states_have_the_precision_of_the_head(dtype, of_head, evaluated, tmp_path):
+    save_file({"weight": WEIGHT.astype(of_head)}, tmp_path / "head.safetensors")
+    path = save(tmp_path, hidden=HIDDEN.astype(dtype), target=TARGET)
+    found = evaluated(path, "--head", tmp_path / "head.safetensors")["total"]["loss"]
+    assert found == pytest.approx(loss(), rel=1e-2 if np.float16 in (dtype, of_head) else 1e-5)
+
+
 def test_rows_are_written_as_of_logits(losswire, head, tmp_path):
     path = save(tmp_path, hidden=HIDDEN, target=TARGET)
     assert losswire("eval", path, "--head", head, "--output", tmp_path / "rows.npy").exit_code == 0

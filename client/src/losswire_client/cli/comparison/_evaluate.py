@@ -105,7 +105,7 @@ def _results(client: Client, pair: Pair, plan: Plan, tally: Tally, advance: Adva
             if not len(rows.indices):
                 continue
             in_flight.append(rows)
-            yield {**arguments_of(rows), **outputs_of(rows)}
+            yield {**arguments_of(rows, plan), **outputs_of(rows)}
             if twice:
                 yield of_reference(rows, plan)
             advance(pair.source.candidate, pair.row_count, len(rows.indices))
@@ -127,7 +127,8 @@ def outputs_of(rows: PairRows) -> Arguments:
 
 def of_reference(rows: PairRows, plan: Plan) -> Arguments:
     """An evaluation of the reference alone, for the log-probability that it gives each label."""
-    arrays = {"input": rows.reference, "target": rows.reference, "labels": rows.labels}
+    reference = arguments_of(rows, plan)["target"]
+    arrays = {"input": reference, "target": reference, "labels": rows.labels}
     head = plan.reference_head and plan.reference_head.argument
     return {**arrays, "head": head, "outputs": ("target_log_probabilities",)}
 

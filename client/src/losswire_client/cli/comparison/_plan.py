@@ -74,9 +74,15 @@ class Plan:
         return self.tail is None
 
 
-def arguments_of(rows: PairRows) -> Arguments:
+def arguments_of(rows: PairRows, plan: Plan) -> Arguments:
     """The arguments of an evaluation that are arrays."""
-    arrays = {"input": rows.candidate, "target": rows.reference, "target_classes": rows.classes, "labels": rows.labels}
+    candidate, reference = plan.candidate_head, plan.reference_head
+    arrays = {
+        "input": candidate.fitted(rows.candidate) if candidate else rows.candidate,
+        "target": reference.fitted(rows.reference) if reference else rows.reference,
+        "target_classes": rows.classes,
+        "labels": rows.labels,
+    }
     return {name: array for name, array in arrays.items() if array is not None}
 
 

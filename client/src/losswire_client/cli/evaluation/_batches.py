@@ -22,6 +22,8 @@ def batches(dataset: Dataset, plan: Plan) -> Iterator[PlacedBatch]:
 
 def as_loss_takes(batch: PlacedBatch, plan: Plan, *, with_logarithm: bool) -> PlacedBatch:
     """Rows of a file as the loss takes them."""
+    if plan.head:
+        return batch._replace(input=plan.head.fitted(batch.input))
     if with_logarithm:
         return batch._replace(input=_logarithm(batch.input))
     if batch.target.dtype.kind in "iub" and not plan.loss.has_classes:

@@ -68,7 +68,7 @@ def test_heads_are_those_of_the_run(added, losswire, files, tmp_path):
     weight = RNG.standard_normal((9, 5)).astype(np.float32)
     save_file({"weight": weight}, tmp_path / "head.safetensors")
     save_file({"weight": weight + 1}, tmp_path / "other.safetensors")
-    hidden = RNG.standard_normal((61, 5)).astype(np.float32)
+    hidden = RNG.standard_normal((61, 5))  # in float64, which a head in float32 takes here
     np.savez(files[1], hidden_states=hidden)
     found = added("heads", *files, "--head-b", tmp_path / "head.safetensors")
     assert found["total"]["mean"] == pytest.approx(truth(A, hidden @ weight.T).losses.mean(), rel=1e-5)

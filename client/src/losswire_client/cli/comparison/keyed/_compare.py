@@ -107,7 +107,7 @@ def _evaluator(prepared: Prepared) -> Callable[[Part | Missing], tuple[Part, Res
     def evaluate(part: Part | Missing) -> tuple[Part, Result | LosswireError]:
         if isinstance(part, Missing):
             raise part.error
-        arguments: dict[str, Any] = arguments_of(part.rows)
+        arguments: dict[str, Any] = arguments_of(part.rows, prepared.plan)
         try:
             return part, prepared.run.evaluate(**arguments, key=part.key, slice=part.file.slice, reduction="sum")
         except (InvalidArgumentError, ConflictError) as error:
