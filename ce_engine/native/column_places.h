@@ -50,6 +50,8 @@ template <class Element, class Write> static void top_of_few(const Columns<Eleme
 template <class Element, class Write>
 static void top_of_many(const Columns<Element> &x, int64_t classes, int64_t top_k, int count, Wide<Element> *memory, Write write) {
     transpose(x.x, GROUP<Element>, classes, GROUP<Element>, memory, classes);
-    for (int row = 0; row < count; row++)
-        find_top(memory + row * classes, classes, top_k, [&](int64_t place, int64_t top) { write(row, place, top); });
+    for (int i = 0; i < count; i++) {
+        Row<Wide<Element>> row(memory, i * classes, classes);
+        find_top(row, top_k, largest_of(row), true, [&](int64_t place, int64_t top) { write(i, place, top); });
+    }
 }

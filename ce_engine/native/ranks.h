@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "orders.h"
 #include "rows.h"
 
 // Of how many elements, fewer than a step, a function of lanes is true.
@@ -45,4 +46,17 @@ template <class Element> static int64_t rank_of(const Element *x, int64_t classe
     auto is_no_less = [=](Numbers x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] < at_target.part[i])); };
     auto is_larger = [=](Numbers x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] <= at_target.part[i])); };
     return 1 + count_of(x, target, is_no_less) + count_of(x + target + 1, classes - target - 1, is_larger);
+}
+
+// A number that at least so many numbers reach, and few more; given the largest that is not NaN.
+template <class Element>
+static Computed<Element> number_reached_by(const Element *x, int64_t count, int64_t wanted, Computed<Element> largest) {
+    typedef Computed<Element> Number;
+    typedef Lanes<Number> Numbers;
+    auto no_less = [=](Word<Number> order) {
+        Numbers least = all(number_of<Number>(order));
+        return count_of(x, count, [=](Numbers x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] < least.part[i])); });
+    };
+    auto least = order_of((Number)-INFINITY), most = order_of(largest);
+    return number_of<Number>(order_reached_by(wanted, least, most, no_less, MiddleNumber<Number>()));
 }

@@ -67,13 +67,16 @@ template <class Element> class SoftmaxRows {
         batch.at_target[at] = (double)widened_one(row.x[target]) - (launch.is_log ? 0 : batch.largest[at]);
     }
 
+    // With the input in place of log-probabilities, until logarithms are known.
     void write_top(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
-        double largest = launch.is_log ? 0 : batch.largest[at];
-        double log_total = launch.is_log ? 0 : logarithm_one(batch.total[at]);
-        auto log_p = (Number *)launch.top_log_probabilities + i * launch.top_k;
-        find_top(row.x, launch.classes, launch.top_k, [&](int64_t place, int64_t top) {
-            launch.top_classes[i * launch.top_k + place] = top;
-            log_p[place] = widened_one(row.x[top]) - largest - log_total;
+        Number largest = launch.has_softmax() ? (Number)batch.largest[at] : largest_of(row);
+        bool may_have_nan = !launch.has_softmax() || std::isnan(batch.total[at]);
+        auto numbers = (Number *)launch.top_log_probabilities + i * launch.top_k;
+        int64_t *classes = launch.top_classes + i * launch.top_k;
+        const Element *x = row.x;
+        find_top(row, launch.top_k, largest, may_have_nan, [=](int64_t place, int64_t top) {
+            classes[place] = top;
+            numbers[place] = widened_one(x[top]);
         });
     }
 
@@ -289,10 +292,18 @@ template <class Element> class SoftmaxRows {
             double log_p = batch.at_target[at] - (launch.is_log ? 0 : batch.log_total[at]);
             ((Number *)launch.target_log_probabilities)[i] = is_ignored(launch, i) ? 0 : log_p;
         }
+        if (launch.top_classes && !launch.is_log) normalize_top(i, batch.largest[at], batch.log_total[at]);
         if (launch.z_loss == 0) return 0;
         double lse = batch.log_sum_exp(at, batch.log_total[at]);
         double z_loss = launch.z_loss * factor_at<Number>(launch.weight, i) * lse * lse;
         if (launch.z_losses) ((Number *)launch.z_losses)[i] = is_ignored(launch, i) ? 0 : sample * z_loss;
         return z_loss;
+    }
+
+    void normalize_top(int64_t i, double largest, double log_total) const {
+        auto numbers = (Number *)launch.top_log_probabilities + i * launch.top_k;
+        int64_t count = launch.top_k;
+#pragma omp simd
+        for (int64_t place = 0; place < count; place++) numbers[place] = numbers[place] - largest - log_total;
     }
 };

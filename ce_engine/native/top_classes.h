@@ -3,21 +3,20 @@
 
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <functional>
-
-#include "rows.h"
+#include "orders.h"
+#include "ranks.h"
+#include "sorting.h"
 
 constexpr int64_t MOST_TOP = 256;  // as in ce_engine/_plans/options.py
 
-// Candidates are collected, and whenever there is no more room, all but the largest are dropped.
-template <class Number> class TopClasses {
-    typedef unsigned __int128 Key;  // the larger, the earlier: the order of the number, and then of the class
-    static constexpr int64_t LEAST_ROOM = 32;
+// Candidates are collected, and whenever there is no more room, all but the largest are dropped. A key has the order of
+// a number in its upper half, and in its lower half that of the class: the larger, the earlier.
+template <class Number, class Key> class TopClasses {
+    static constexpr int64_t LEAST_ROOM = 64;
+    static constexpr int HALF_BITS = 4 * sizeof(Key);
+    typedef std::conditional_t<sizeof(Key) == 8, uint32_t, uint64_t> Half;
 
-    Key keys[2 * MOST_TOP];
+    alignas(LANE_BYTES) Key keys[2 * MOST_TOP];  // else stores and loads of whole registers would wait for each other
     int64_t wanted, room, count = 0;
 
   public:
@@ -26,89 +25,74 @@ template <class Number> class TopClasses {
     TopClasses(int64_t wanted, Number least) : wanted(wanted), room(std::max(2 * wanted, LEAST_ROOM)), least(least) {}
 
     // Classes come in ascending order.
-    void add(Number x, int64_t i) {
+    ALWAYS_INLINE void add(Number x, int64_t i) {
         if (x <= least) return;
-        keys[count++] = (Key)order_of(x) << 64 | (uint64_t)~i;
+        keys[count++] = (Key)order_of(x) << HALF_BITS | (Half)~i;
         if (count == room) drop();
     }
 
     // Afterwards `operator[]` gives the classes in their order.
-    void finish() {
-        if (count > wanted + LEAST_ROOM) drop();
-        std::sort(keys, keys + count, std::greater<Key>());
-    }
+    void finish() { put_largest_first(keys, count, wanted); }
 
-    int64_t operator[](int64_t place) const { return ~(uint64_t)keys[place]; }
+    int64_t operator[](int64_t place) const { return (Half) ~(Half)keys[place]; }
 
   private:
-    static constexpr uint64_t SIGN = 1ull << 63, NAN_ORDER = ~0ull;
-
-    void drop() {
+    NOT_INLINE void drop() {
         std::nth_element(keys, keys + wanted - 1, keys + count, std::greater<Key>());
         count = wanted;
-        least = number_of(keys[wanted - 1] >> 64);
-    }
-
-    static uint64_t order_of(double x) {
-        if (std::isnan(x)) return NAN_ORDER;
-        x += 0.0;  // -0 is 0
-        uint64_t bits = load<uint64_t>(&x);
-        return bits & SIGN ? ~bits : bits | SIGN;
-    }
-
-    static double number_of(uint64_t order) {
-        if (order == NAN_ORDER) return NAN;
-        uint64_t bits = order & SIGN ? order ^ SIGN : ~order;
-        return load<double>(&bits);
+        auto order = (Word<Number>)(keys[wanted - 1] >> HALF_BITS);
+        least = number_of<Number>(order);
     }
 };
 
-// The largest numbers of some parts of a row: those that lie so many steps apart.
+// The largest numbers of some parts of a row: those that lie so many classes apart.
 template <class Element> class PartsLargest {
     typedef Computed<Element> Number;
     static constexpr int64_t MOST = 2 * MOST_TOP;
+    static constexpr int64_t STRIP = 2 * STEP<Element>;  // parts that are computed at a time
 
-    Number parts[MOST];
+    alignas(LANE_BYTES) Number parts[MOST];
     int64_t count;
 
   public:
-    static constexpr int64_t FEW = 16;  // classes that are found one after the other
-
-    // How many parts are worth their time: of a short row each number is a part; 0 for none.
+    // How many parts are worth their time; 0 for none.
     static int64_t count_for(int64_t classes, int64_t top_k) {
-        int64_t count = 2 * STEP<Element>;
+        int64_t count = STRIP;
         while (count < 2 * top_k) count *= 2;
-        if (classes >= 2 * count) return count;
-        return top_k <= FEW ? (classes + STEP<Element> - 1) / STEP<Element> * STEP<Element> : 0;
+        return classes >= 4 * count ? count : 0;
     }
 
+    // Leaves out some of the last classes.
     PartsLargest(const Element *x, int64_t classes, int64_t count) : count(count) {
-        std::fill_n(parts, count, -INFINITY);
         auto places = (::Wide<Element> *)parts;
-        int64_t i = 0;
-        for (; i + count <= classes; i += count)
-            for (int64_t at = 0; at < count; at += STEP<Element>)
-                store_step(places + at, larger(load_step(x + i + at), load_step(places + at)));
-        for (; i + STEP<Element> <= classes; i += STEP<Element>)
-            store_step(places + i % count, larger(load_step(x + i), load_step(places + i % count)));
-        for (; i < classes; i++) parts[i % count] = std::max(parts[i % count], widened_one(x[i]));  // but for NaN
+        for (int64_t at = 0; at < count; at += STRIP) {
+            StepOf<Element> even = both((Number)-INFINITY), odd = even;
+            for (int64_t i = at; i + STRIP <= classes; i += count) {
+                even = larger(load_step(x + i), even);
+                odd = larger(load_step(x + i + STEP<Element>), odd);
+            }
+            store_step(places + at, even);
+            store_step(places + at + STEP<Element>, odd);
+        }
     }
 
     // A number that at least so many numbers of the row reach, and few more.
-    Number reached_by(int64_t top_k) {
+    Number reached_by(int64_t top_k, Number largest) {
         if (top_k <= FEW) return after_rounds(top_k);
-        std::nth_element(parts, parts + top_k - 1, parts + count, std::greater<Number>());
-        return parts[top_k - 1];
+        return number_reached_by((const ::Wide<Element> *)parts, count, top_k, largest);
     }
 
   private:
+    static constexpr int64_t FEW = 8;  // that are found one after the other
+
     // Equal numbers go together.
     Number after_rounds(int64_t rounds) {
         auto places = (::Wide<Element> *)parts;
         Number found = 0;
         while (rounds--) {
             Lanes<Number> largest = all((Number)-INFINITY);
-            for (int64_t at = 0; at < count; at += Lanes<Number>::COUNT) largest = larger(load_lanes(places + at), largest);
+            for (int64_t at = 0; at < count; at += Lanes<Number>::COUNT)
+                largest = larger(load_lanes(places + at), largest);
             found = largest_of(largest);
             for (int64_t at = 0; rounds && at < count; at += Lanes<Number>::COUNT) {
                 Lanes<Number> x = load_lanes(places + at);
@@ -119,39 +103,80 @@ template <class Element> class PartsLargest {
     }
 };
 
-// What no class of the largest is at most; NaN if that is not worth finding.
-template <class Element> static Computed<Element> no_candidates(const Element *x, int64_t classes, int64_t top_k) {
+// What no class of the largest is at most; NaN if that is not known.
+template <class Element>
+static Computed<Element> no_candidates(const Element *x, int64_t classes, int64_t top_k, Computed<Element> largest) {
     typedef Computed<Element> Number;
     int64_t parts = PartsLargest<Element>::count_for(classes, top_k);
-    if (!parts) return NAN;
-    Number reached = PartsLargest<Element>(x, classes, parts).reached_by(top_k);
+    Number reached = parts ? PartsLargest<Element>(x, classes, parts).reached_by(top_k, largest)
+                           : number_reached_by(x, classes, top_k, largest);
     return reached == -INFINITY ? NAN : std::nextafter(reached, (Number)-INFINITY);
 }
 
-// Adds the classes of a row. Of most blocks none is a candidate.
-template <class Element>
-static void add_classes(TopClasses<Computed<Element>> &top, const Element *x, int64_t classes) {
-    typedef Lanes<Computed<Element>> Numbers;
-    constexpr int64_t BLOCK = 4 * STEP<Element>;
-    auto add = [&](int64_t start, int64_t end) {
-        for (int64_t i = start; i < end; i++) top.add(widened_one(x[i]), i);
-    };
-    int64_t start = 0;
-    for (; start + BLOCK <= classes; start += BLOCK) {
-        Numbers least = all(top.least);
-        auto is_candidate = [=](Numbers x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] <= least.part[i])); };
-        if (!any(x + start, BLOCK, is_candidate)) continue;
-        for (int64_t i = start; i < start + BLOCK; i += Numbers::COUNT)
-            if (any_of(is_candidate(load_lanes(x + i)))) add(i, i + Numbers::COUNT);
-    }
-    add(start, classes);
+// Whether numbers are candidates.
+template <class Number> INLINE auto are_above(Lanes<Number> least) {
+    return [=](Lanes<Number> x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] <= least.part[i])); };
 }
 
-// Of a row; `write` is called with each place and class.
-template <class Element, class Write>
-static void find_top(const Element *x, int64_t classes, int64_t top_k, Write write) {
-    TopClasses<Computed<Element>> top(top_k, no_candidates(x, classes, top_k));
-    add_classes(top, x, classes);
+// Which of some numbers, at most a lane's, are candidates: the lowest bit is the first one's.
+template <class Element> INLINE uint32_t candidates_of(const Element *x, int64_t count, Computed<Element> least) {
+    constexpr int64_t MOST = Lanes<Computed<Element>>::COUNT;
+    auto numbers = count < MOST ? load_some(x, count) : load_lanes(x);
+    uint32_t found = bits_of(are_above(all(least))(numbers));
+    return count < MOST ? found & ((1u << count) - 1) : found;
+}
+
+// Lanes of a row with candidates. They are collected without branches, which no CPU could foresee.
+struct Found {
+    static constexpr int64_t MOST = 256;
+
+    int64_t count = 0;
+    int64_t starts[MOST];
+    uint32_t candidates[MOST];
+
+    ALWAYS_INLINE void add(int64_t start, uint32_t bits) {
+        starts[count] = start;
+        candidates[count] = bits;
+        count += bits != 0;
+    }
+
+    template <class Element, class Top> void move_to(Top &top, const Element *x) {
+        for (int64_t at = 0; at < count; at++)
+            for (uint32_t bits = candidates[at]; bits; bits &= bits - 1) {
+                int64_t i = starts[at] + __builtin_ctz(bits);
+                top.add(widened_one(x[i]), i);
+            }
+        count = 0;
+    }
+};
+
+// Adds the classes of a row. Of most blocks none is a candidate.
+template <class Element, class Top> static void add_classes(Top &top, const Element *x, int64_t classes) {
+    constexpr int64_t BLOCK = 4 * STEP<Element>, COUNT = Lanes<Computed<Element>>::COUNT;
+    Found found;
+    for (int64_t start = 0; start < classes; start += BLOCK) {
+        int64_t end = std::min(start + BLOCK, classes);
+        if (end - start == BLOCK && !any(x + start, BLOCK, are_above(all(top.least)))) continue;
+        for (int64_t i = start; i < end; i += COUNT) found.add(i, candidates_of(x + i, end - i, top.least));
+        if (found.count > Found::MOST - BLOCK / COUNT) found.move_to(top, x);
+    }
+    found.move_to(top, x);
+}
+
+template <class Element, class Key, class Write>
+static void find_top_by(const Row<Element> &row, int64_t top_k, Computed<Element> largest, Write write) {
+    TopClasses<Computed<Element>, Key> top(top_k, no_candidates(row.x, row.classes, top_k, largest));
+    add_classes(top, row.x, row.classes);
     top.finish();
     for (int64_t place = 0; place < top_k; place++) write(place, top[place]);
+}
+
+// Of a row with a known largest number; `write` is called with each place and class.
+template <class Element, class Write>
+static void find_top(const Row<Element> &row, int64_t top_k, Computed<Element> largest, bool may_have_nan, Write write) {
+    if (top_k == 1) return write(0, argmax_of(row.x, row.classes, largest, may_have_nan));
+    if (sizeof(largest) == 4 && row.classes <= UINT32_MAX)
+        find_top_by<Element, uint64_t>(row, top_k, largest, write);
+    else
+        find_top_by<Element, unsigned __int128>(row, top_k, largest, write);
 }

@@ -114,6 +114,14 @@ template <class Mask> INLINE bool any_of(Lanes<Mask> x) {
     return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a | b; }, x);
 }
 template <class Mask> INLINE bool any_of(Step<Mask> x) { return any_of(x.a | x.b); }
+// The bits of lanes, each of which is 0 or has all bits set: the first lane's is the lowest.
+template <class Mask> INLINE uint32_t bits_of(Lanes<Mask> x) {
+    uint32_t bits = 0;
+    each_do([&](auto i) ALWAYS_INLINE_LAMBDA {
+        bits |= bits_of(x.part[i]) << (i * (REGISTER_BYTES / (int)sizeof(Mask)));
+    });
+    return bits;
+}
 template <class T> INLINE T largest_of(Lanes<T> x) {
     return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a > b ? a : b; }, x);
 }

@@ -92,6 +92,22 @@ INLINE FloatRegister rounded(DoubleRegister lower, DoubleRegister upper) {
 }
 #endif
 
+// The bits of numbers, each of which is 0 or has all bits set.
+template <class Mask> INLINE uint32_t bits_of(Mask x) {
+    constexpr bool IS_DOUBLE = sizeof x[0] == 8;
+#if defined(__AVX512F__)
+    return IS_DOUBLE ? _mm512_movepi64_mask((__m512i)x) : _mm512_movepi32_mask((__m512i)x);
+#elif defined(__AVX2__)
+    return IS_DOUBLE ? _mm256_movemask_pd((__m256d)x) : _mm256_movemask_ps((__m256)x);
+#elif defined(__x86_64__)
+    return IS_DOUBLE ? _mm_movemask_pd((__m128d)x) : _mm_movemask_ps((__m128)x);
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < REGISTER_BYTES / (int)sizeof x[0]; i++) bits |= (x[i] ? 1u : 0u) << i;
+    return bits;
+#endif
+}
+
 template <class Vector> INLINE Vector load(const void *from) {
     Vector x;
     std::memcpy(&x, from, sizeof x);
