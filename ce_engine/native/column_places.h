@@ -4,11 +4,13 @@
 
 #include "columns.h"
 #include "top_classes.h"
+#include "top_network.h"
 #include "vectors/transpose.h"
 
 // The places of targets, from 1 on, given their numbers.
 template <class Element, class Target>
-static auto ranks_of(const Columns<Element> &x, int64_t classes, const Target &target, Lanes<Computed<Element>> at_target) {
+static auto ranks_of(const Columns<Element> &x, int64_t classes, const Target &target,
+                     Lanes<Computed<Element>> at_target) {
     typedef Word<Computed<Element>> Rank;
     typedef typename Lanes<Rank>::Register Ranks;
     Lanes<Rank> rank = all((Rank)1);
@@ -25,30 +27,10 @@ static auto ranks_of(const Columns<Element> &x, int64_t classes, const Target &t
     return rank;
 }
 
-// Of rows of few classes: one class of each row after the other is found, and marked in its row's bits of `taken`.
-template <class Element, class Write> static void top_of_few(const Columns<Element> &x, int64_t classes, int64_t top_k, Write write) {
-    typedef Word<Computed<Element>> Index;
-    Lanes<Index> taken = {};
-    for (int64_t place = 0; place < top_k; place++) {
-        auto largest = all((Computed<Element>)-INFINITY);
-        Lanes<Index> found = {};
-        for (int64_t c = classes - 1; c >= 0; c--) {
-            auto numbers = x[c];
-            Lanes<Index> is_free = EACH(((taken.part[i] >> c) & 1) - 1);
-            auto is_first = EACH((largest.part[i] == largest.part[i]) & ~(numbers.part[i] < largest.part[i]));
-            auto is_chosen = EACH((is_first.part[i] | (numbers.part[i] != numbers.part[i])) &
-                                  (decltype(is_first.part[i] | is_first.part[i]))is_free.part[i]);
-            largest = chosen(is_chosen, numbers, largest);
-            found = chosen(is_chosen, all((Index)c), found);
-        }
-        taken = EACH(taken.part[i] | ((found.part[i] * 0 + 1) << found.part[i]));
-        write(place, found);
-    }
-}
-
 // Of rows of more classes, which are moved so that the classes of each lie side by side. `memory` is as large as x.
 template <class Element, class Write>
-static void top_of_many(const Columns<Element> &x, int64_t classes, int64_t top_k, int count, Wide<Element> *memory, Write write) {
+static void top_of_many(const Columns<Element> &x, int64_t classes, int64_t top_k, int count, Wide<Element> *memory,
+                        Write write) {
     transpose(x.x, GROUP<Element>, classes, GROUP<Element>, memory, classes);
     for (int i = 0; i < count; i++) {
         Row<Wide<Element>> row(memory, i * classes, classes);

@@ -18,6 +18,10 @@ template <class Element, class Matches> static int64_t count_of_rest(const Eleme
     return std::count_if(lanes, lanes + count, [](Count flag) { return flag != 0; });
 }
 
+template <class Count> INLINE int64_t total_of(Lanes<Count> counts) {
+    return folded_lanes([](auto a, auto b) ALWAYS_INLINE_LAMBDA { return a + b; }, counts);
+}
+
 // Of any number of elements.
 template <class Element, class Matches> static int64_t count_of(const Element *x, int64_t count, Matches matches) {
     typedef Word<Computed<Element>> Count;
@@ -30,11 +34,7 @@ template <class Element, class Matches> static int64_t count_of(const Element *x
         add(matches(step.a));
         add(matches(step.b));
     }
-    Count lanes[Lanes<Count>::COUNT];
-    put_lanes(lanes, found);
-    int64_t total = 0;
-    for (Count lane : lanes) total += lane;
-    return total + count_of_rest(x + i, count - i, matches);
+    return total_of(found) + count_of_rest(x + i, count - i, matches);
 }
 
 // From 1 on.
@@ -48,14 +48,25 @@ template <class Element> static int64_t rank_of(const Element *x, int64_t classe
     return 1 + count_of(x, target, is_no_less) + count_of(x + target + 1, classes - target - 1, is_larger);
 }
 
-// A number that at least so many numbers reach, and few more; given the largest that is not NaN.
+// A number that at least so many of a row reach, and few more; given the largest that is not NaN.
 template <class Element>
-static Computed<Element> number_reached_by(const Element *x, int64_t count, int64_t wanted, Computed<Element> largest) {
+static Computed<Element> number_reached_by(const Row<Element> &row, int64_t wanted, Computed<Element> largest) {
     typedef Computed<Element> Number;
-    typedef Lanes<Number> Numbers;
-    auto no_less = [=](Word<Number> order) {
-        Numbers least = all(number_of<Number>(order));
-        return count_of(x, count, [=](Numbers x) ALWAYS_INLINE_LAMBDA { return EACH(~(x.part[i] < least.part[i])); });
+    typedef typename Lanes<Word<Number>>::Register Counts;
+    auto nothing = both((Number)-INFINITY);
+    auto last = row.rest() ? only_last<Element>(row.end, row.rest(), nothing) : nothing;
+    auto no_less = [&](Word<Number> order) {
+        Lanes<Number> least = all(number_of<Number>(order));
+        Lanes<Word<Number>> found = {};
+        auto add = [&](Lanes<Number> x) ALWAYS_INLINE_LAMBDA {
+            found = EACH(found.part[i] - (Counts)~(x.part[i] < least.part[i]));
+        };
+        add(last.a), add(last.b);
+        for (int64_t at = 0; at < row.whole; at += STEP<Element>) {
+            StepOf<Element> step = row[Whole{at}];
+            add(step.a), add(step.b);
+        }
+        return total_of(found);
     };
     auto least = order_of((Number)-INFINITY), most = order_of(largest);
     return number_of<Number>(order_reached_by(wanted, least, most, no_less, MiddleNumber<Number>()));

@@ -21,10 +21,16 @@ template <class Element> class SoftmaxColumns {
         return std::clamp<int64_t>(KEPT_BYTES / bytes, 1, MOST) * GROUP<Element>;
     }
 
-    static int64_t blocks_of_sample(const Launch &launch) { return (launch.positions + rows(launch) - 1) / rows(launch); }
+    static int64_t blocks_of_sample(const Launch &launch) {
+        return (launch.positions + rows(launch) - 1) / rows(launch);
+    }
 
-    // For the input and its exponentials; where the largest classes are wanted, for the input once more.
-    static int64_t numbers(const Launch &launch) { return (launch.top_classes ? 3 : 2) * launch.classes; }  // of a row
+    // Of a row: for the input and its exponentials; where the largest classes are wanted, for the input once more or for
+    // keys of twice its size.
+    static int64_t numbers(const Launch &launch) {
+        int64_t of_top = launch.classes <= TopNetwork::MOST_CLASSES ? 2 : 1;
+        return (2 + (launch.top_classes ? of_top : 0)) * launch.classes;
+    }
     static int64_t scratch_bytes(const Launch &launch) { return rows(launch) * numbers(launch) * sizeof(Wide<Element>); }
 
     // Whether all rows of some blocks were evaluated.
@@ -43,7 +49,8 @@ template <class Element> class SoftmaxColumns {
         int64_t end = std::min(position + rows(launch), launch.positions);
         for (; position < end; position += GROUP<Element>, count++)
             new (groups + count)
-                SoftmaxGroup<Element>(launch, kept + count * numbers(launch) * GROUP<Element>, sample, position, has_more);
+                SoftmaxGroup<Element>(launch, kept + count * numbers(launch) * GROUP<Element>, sample, position,
+                                      has_more);
     }
 
     // Whether rows of a tensor lie side by side, with less than a step of classes each.

@@ -292,27 +292,31 @@ template <class Element> class SoftmaxGroup {
     }
 
     void write_top() const {
-        if (launch->classes >= STEP<Element>)
-            return top_of_many(x, launch->classes, launch->top_k, count, moved, [&](int row, int64_t place, int64_t top) {
-                write_top_at(row, place, top);
-            });
-        top_of_few(x, launch->classes, launch->top_k, [&](int64_t place, Lanes<Word<Number>> found) {
-            Word<Number> classes[ROWS];
-            put_lanes(classes, found);
-            for (int row = 0; row < count; row++) write_top_at(row, place, classes[row]);
-        });
+        double largests[ROWS] = {}, log_totals[ROWS] = {};
+        if (!launch->is_log) {
+            store(largests, in_double(largest));
+            store(log_totals, log_total);
+        }
+        int64_t top_k = launch->top_k, *classes = launch->top_classes + first * top_k;
+        auto numbers = (Number *)launch->top_log_probabilities + first * top_k;
+        auto write = [&, x = x, top_k, classes, numbers](int row, int64_t place, int64_t top) ALWAYS_INLINE_LAMBDA {
+            classes[row * top_k + place] = top;
+            numbers[row * top_k + place] = x.one(top, row) - largests[row] - log_totals[row];
+        };
+        if (top_k == 1)
+            write_first(write);
+        else if (launch->classes <= TopNetwork::MOST_CLASSES)
+            top_of_few(x, launch->classes, top_k, count, moved, write);
+        else
+            top_of_many(x, launch->classes, top_k, count, moved, write);
     }
 
-    void write_top_at(int row, int64_t place, int64_t top) const {
-        int64_t to = (first + row) * launch->top_k + place;
-        double log_p = x.one(top, row);
-        if (!launch->is_log) log_p = log_p - largest_at(row) - log_total_at(row);
-        launch->top_classes[to] = top;
-        ((Number *)launch->top_log_probabilities)[to] = log_p;
+    template <class Write> void write_first(Write write) const {
+        Word<Number> classes[ROWS];
+        auto most = launch->has_softmax() ? largest : largest_of<Element>(x, launch->classes);
+        put_lanes(classes, argmax_of<Element>(x, launch->classes, most));
+        for (int row = 0; row < count; row++) write(row, 0, classes[row]);
     }
-
-    double largest_at(int row) const { return load<Number>((const Number *)&largest + row); }
-    double log_total_at(int row) const { return load<double>((const double *)&log_total + row); }
 
     void predict() const {
         Word<Number> prediction[ROWS], right[ROWS], is_ignored[ROWS];

@@ -79,7 +79,7 @@ template <class Element> class PartsLargest {
     // A number that at least so many numbers of the row reach, and few more.
     Number reached_by(int64_t top_k, Number largest) {
         if (top_k <= FEW) return after_rounds(top_k);
-        return number_reached_by((const ::Wide<Element> *)parts, count, top_k, largest);
+        return number_reached_by(Row<::Wide<Element>>((const ::Wide<Element> *)parts, 0, count), top_k, largest);
     }
 
   private:
@@ -105,11 +105,11 @@ template <class Element> class PartsLargest {
 
 // What no class of the largest is at most; NaN if that is not known.
 template <class Element>
-static Computed<Element> no_candidates(const Element *x, int64_t classes, int64_t top_k, Computed<Element> largest) {
+static Computed<Element> no_candidates(const Row<Element> &row, int64_t top_k, Computed<Element> largest) {
     typedef Computed<Element> Number;
-    int64_t parts = PartsLargest<Element>::count_for(classes, top_k);
-    Number reached = parts ? PartsLargest<Element>(x, classes, parts).reached_by(top_k, largest)
-                           : number_reached_by(x, classes, top_k, largest);
+    int64_t parts = PartsLargest<Element>::count_for(row.classes, top_k);
+    Number reached = parts ? PartsLargest<Element>(row.x, row.classes, parts).reached_by(top_k, largest)
+                           : number_reached_by(row, top_k, largest);
     return reached == -INFINITY ? NAN : std::nextafter(reached, (Number)-INFINITY);
 }
 
@@ -165,7 +165,7 @@ template <class Element, class Top> static void add_classes(Top &top, const Elem
 
 template <class Element, class Key, class Write>
 static void find_top_by(const Row<Element> &row, int64_t top_k, Computed<Element> largest, Write write) {
-    TopClasses<Computed<Element>, Key> top(top_k, no_candidates(row.x, row.classes, top_k, largest));
+    TopClasses<Computed<Element>, Key> top(top_k, no_candidates(row, top_k, largest));
     add_classes(top, row.x, row.classes);
     top.finish();
     for (int64_t place = 0; place < top_k; place++) write(place, top[place]);

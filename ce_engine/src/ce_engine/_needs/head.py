@@ -10,7 +10,7 @@ from ce_engine._rows import BLOCK_BYTES
 STATES, NORMED_STATES = 3, 8  # tensors of a tile's hidden states, in `_heads.logits` and `_heads.norms`
 SCALE_BYTES = 16  # of a row's scale, divided by the temperature
 STEP_BYTES = 128  # as in native/vectors/lanes.h
-COLUMN_BYTES = 3 * 2**18  # of a thread that computes several rows of few classes at a time
+COLUMN_BYTES = 4 * 2**18  # of a thread that computes several rows of few classes at a time
 SOFTMAX_BLOCKS = 8  # of PyTorch's operators, with the gradient of a block of logits
 PLACE_BLOCKS = 8  # of ranks and the largest classes, in `cpu._places`
 ROW_BYTES = 40
@@ -35,7 +35,7 @@ def _softmax_bytes(form: Form, head: Head, rows: int, threads: int) -> int:
     if library() is None:
         return threads * ((SOFTMAX_BLOCKS + has_places * PLACE_BLOCKS) * block + ROW_BYTES * rows)
     is_converted = not form.has_classes and form.target.dtype is not form.compute_dtype
-    return threads * (row + STEP_BYTES + min(COLUMN_BYTES, 3 * rows * row) + is_converted * block)
+    return threads * (row + STEP_BYTES + min(COLUMN_BYTES, 4 * rows * row) + is_converted * block)
 
 
 def _copies(form: Form) -> int:

@@ -10,6 +10,7 @@ from ce_engine._rows import BLOCK_BYTES
 
 LANE_BYTES = 64  # as in native/vectors/lanes.h
 COLUMN_GROUPS, COLUMN_BYTES = 8, 2**18  # as in native/softmax_columns.h
+NETWORK_CLASSES = 64  # as in native/top_network.h
 STEP_BYTES = 2 * LANE_BYTES
 DOUBLES_A_CLASS = 4  # weights of classes, and what label smoothing makes of them
 SOFTMAX_BLOCKS = 7  # of PyTorch's operators: in `cpu._softmax` and `cpu._targets`
@@ -58,7 +59,8 @@ def _kept_exponentials(form: Form, threads: int) -> int:
     groups = max(1, min(COLUMN_BYTES // (classes * LANE_BYTES), COLUMN_GROUPS))
     rows = groups * LANE_BYTES // form.compute_bytes
     blocks = form.row_count // form.positions * -(-form.positions // rows)
-    return (3 if form.top_k else 2) * rows * classes * form.compute_bytes * min(threads, blocks)
+    of_top = 0 if not form.top_k else 2 if classes <= NETWORK_CLASSES else 1
+    return (2 + of_top) * rows * classes * form.compute_bytes * min(threads, blocks)
 
 
 def _operators(form: Form, threads: int) -> int:
