@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
+
 from ce_engine._needs.divergence import checking_bytes, kept_bytes
 from ce_engine._needs.form import Form, TensorForm
 from ce_engine._plans.validation import PART_ROWS
@@ -75,7 +77,8 @@ def _while_multiplying(form: Form) -> int:
     spread = 0 if form.pos_weight is None else _broadcast(form.pos_weight, form)
     if samples is None:
         return spread
-    return max(spread, rows * (samples.dtype.itemsize + (DOUBLE if _has_row_weights(form) else 0)))
+    widened = 0 if samples.dtype is torch.float64 else DOUBLE  # PyTorch multiplies tensors of one dtype
+    return max(spread, rows * (samples.dtype.itemsize + (DOUBLE + widened if _has_row_weights(form) else 0)))
 
 
 def _broadcast(weight: TensorForm, form: Form) -> int:
