@@ -43,6 +43,7 @@ def main() -> None:
     tell(f"Its loss falls from {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} steps, all in this process.\n")
     with launch() as server:
         checks = through_server(server.target, model, words, arguments, console)
+    tell(f"Their histograms: {arguments.folder / 'comparison.png'}")
     for text, holds in checks.items():
         tell(f"[green]✓[/] {text}" if holds else f"[red]✗ {text}[/]")
     if failed := [text for text, holds in checks.items() if not holds]:
@@ -71,7 +72,8 @@ def through_server(
         console.print(adaptation_table(adaptation))
     for name, each in {"original": model, "eight-bits": rounded}.items():
         save(arguments.folder, name, each, words.held_out)
-    console.print(f"The model, and the same with its matrices rounded to 8 bits; in {arguments.folder}:", COMMAND)
+    text = f"How far is the model from itself with its matrices rounded to 8 bits? In {arguments.folder}:\n$ {COMMAND}"
+    console.print(text, highlight=False, soft_wrap=True)
     compared = compare(arguments.folder, target)
     local = divergence(model, rounded, words.held_out)
     return checks(evaluation, adaptation, compared, local)
