@@ -61,8 +61,9 @@ class Products:
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         self.multiply, self.split = library.multiply_bfloat16, library.split_float32
-        self.multiply.restype = self.split.restype = None
-        self.multiply.argtypes = (ctypes.c_char_p, ctypes.c_int)
+        self.split_large = library.split_large
+        self.multiply.restype = self.split.restype = self.split_large.restype = None
+        self.multiply.argtypes = self.split_large.argtypes = (ctypes.c_char_p, ctypes.c_int)
         self.split.argtypes = (*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 4, ctypes.c_int)
 
 

@@ -12,6 +12,7 @@ DEPTH, ROUND = 512, 2**22  # products of a row that are added up at once, and nu
 TILE, PANEL = 6, 64  # rows and columns that are computed at once, likewise
 ROUNDING = {1: 2.0**-8, 2: 2.0**-16, 3: 0.0}  # of float32 numbers that are cut into so many parts
 SUMS = 2.0**-21  # of the sum of sizes, for adding in float32
+LEFT = 2.0**-17  # of a row's largest number, at most: what rounding leaves of any number of a row
 
 needs_instructions = pytest.mark.skipif(not is_available(), reason="this CPU has no AVX512_BF16")
 
@@ -37,6 +38,64 @@ def test_products_of_float32_are_as_exact_as_their_parts(width, classes, parts):
     assert (error.abs() <= bound * (x.double().abs() @ exact.t().abs())).all()
     error = packed.back(g, torch.empty(len(g), width), parts) - g.double() @ exact
     assert (error.abs() <= bound * (g.double().abs() @ exact.abs())).all()
+
+
+def grad_of(logits):
+    """Of the logits: the softmax, less 1 for a class of each row."""
+    return torch.softmax(logits, -1) - torch.eye(logits.shape[1])[torch.arange(len(logits)) % logits.shape[1]]
+
+
+@needs_instructions
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e-12])
+@pytest.mark.parametrize(
+    ("width", "classes"), [(1, 1), (2, PANEL), (7, PANEL + 1), (130, 2 * DEPTH + 5), (3, 9001), (70, DEPTH - 1)]
+)
+def test_rounded_gradients_lose_little_of_the_largest_number(width, classes, scale):
+    weight, g = weight_of(classes, width), scale * grad_of(4 * torch.randn(2 * TILE + 3, classes))
+    exact, largest = weight.double(), g.double().abs().amax(1, keepdim=True)
+    error = PackedWeight(weight).back_rounded(g, torch.empty(len(g), width)) - g.double() @ exact
+    sums = SUMS * (g.double().abs() @ exact.abs())
+    assert (error.abs() <= LEFT * largest * (exact - exact.mean(0)).abs().sum(0) + sums).all()
+
+
+@needs_instructions
+@pytest.mark.parametrize("levels", ["all alike", "alike where weights are", "random"])
+def test_rounded_gradients_keep_what_weights_do_not_share(levels):
+    classes, width, odd = 8001, 40, torch.arange(8001) % 2
+    weight = (0.1 * torch.randn(classes, width) + 3 * torch.randn(2, width)[odd] + 3 * torch.randn(width)).bfloat16()
+    logits = {"all alike": 0 * odd, "alike where weights are": 1.0 * odd, "random": torch.randn(9, classes)}[levels]
+    g = grad_of(torch.zeros(9, classes) + logits)
+    exact, packed = g.double() @ weight.double(), PackedWeight(weight)
+    errors = [
+        ((result - exact).norm(dim=1) / exact.norm(dim=1)).max()
+        for result in (packed.back_rounded(g, torch.empty(9, width)), packed.back(g, torch.empty(9, width), 1))
+    ]
+    assert errors[0] < 2e-4  # rounding the result to bfloat16 alone gives 2e-3
+    assert errors[1] > 3 * errors[0]
+
+
+@needs_instructions
+def test_rounded_rows_have_the_same_bits_in_any_company_and_threads():
+    height, classes = 40, 2 * DEPTH + 33
+    packed, g = PackedWeight(weight_of(classes, 130)), grad_of(3 * torch.randn(height, classes))
+    whole = packed.back_rounded(g, torch.empty(height, 130))
+    for count in range(1, height + 1):
+        for rows in (slice(0, count), slice(height - count, height)):
+            with threads(1 + count % 3):
+                assert bits(packed.back_rounded(g[rows], torch.empty(count, 130))) == bits(whole[rows])
+
+
+@needs_instructions
+def test_rounded_gradients_that_are_not_finite_stay_in_their_rows():
+    packed, g = PackedWeight(weight_of(100, 33).abs() + 1), grad_of(torch.randn(9, 100))
+    before = packed.back_rounded(g, torch.empty(9, 33))
+    g[2, 5], g[4, 32], g[7, 0] = torch.nan, torch.inf, -torch.inf
+    after = packed.back_rounded(g, torch.empty(9, 33))
+    others = [0, 1, 3, 5, 6, 8]
+    assert torch.equal(after[others], before[others])
+    assert after[2].isnan().all()
+    assert (after[4] == torch.inf).all()
+    assert (after[7] == -torch.inf).all()
 
 
 @needs_instructions
@@ -128,7 +187,9 @@ def test_no_rows_have_no_logits():
 
 @needs_instructions
 def test_weight_is_packed_twice_up_to_whole_panels():
-    assert PackedWeight(weight_of(PANEL + 1, 2 * PANEL)).nbytes == 2 * (2 * PANEL * 2 * PANEL + (PANEL + 2) * 2 * PANEL)
+    assert PackedWeight(weight_of(PANEL + 1, 2 * PANEL)).nbytes == (
+        2 * (2 * PANEL * 2 * PANEL + (PANEL + 2) * 2 * PANEL) + 4 * 2 * PANEL
+    )
 
 
 @needs_instructions

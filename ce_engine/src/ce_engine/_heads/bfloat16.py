@@ -4,6 +4,7 @@ PyTorch's product of bfloat16 matrices rounds its results to bfloat16, and its f
 """
 
 import struct
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,9 @@ from torch import Tensor
 from ce_engine._libraries import Products, products
 from ce_engine._memory import CPU, empty
 
-PANEL = 64  # columns of a result, as in native/bfloat16.cpp
-PRODUCT = struct.Struct("@ 3P 5q")  # likewise
+PANEL = 64  # columns of a result, as in native/bfloat16.cpp, as all that follows
+TILE, DEPTH = 6, 512
+PRODUCT, SPLIT = struct.Struct("@ 7P 5q"), struct.Struct("@ 5P 3q")
 ALL_PARTS = 3  # bfloat16 numbers that have all bits of a float32 one
 
 
@@ -38,11 +40,12 @@ class PackedWeight:
             msg = "this CPU has no instructions for bfloat16, or they were not compiled for"
             raise RuntimeError(msg)
         self._logits, self._back = _Matrix(library, weight), _Matrix(library, weight.t())
+        self._mean = F.pad(weight.mean(0, dtype=torch.float32), (0, -weight.shape[1] % PANEL))
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes, about those of the weight in float32."""
-        return self._logits.nbytes + self._back.nbytes
+        return self._logits.nbytes + self._back.nbytes + self._mean.nbytes
 
     def unpacked(self) -> Tensor:
         """The weight, (V, H), in new memory."""
@@ -65,11 +68,38 @@ class PackedWeight:
         Args:
             g: (rows, V) in float32 or bfloat16, the gradient of the logits.
             out: (rows, H) in float32, whose rows are contiguous. It is returned.
-            parts: As for `logits`. Two are enough for a gradient that is rounded to half precision. One is not: the
-                numbers of a row of `g` add up to zero, so its product with what rows of the weight share is what
-                roundings leave.
+            parts: As for `logits`.
         """
         return self._back.product(g, out, parts)
+
+    def back_rounded(self, g: Tensor, out: Tensor) -> Tensor:
+        """As `back`, for a gradient that is rounded to bfloat16, in little more than the time of one part.
+
+        The numbers of a row of `g` add up to zero, so its product with what rows of the weight share would be what
+        roundings leave, if all were rounded to the nearest number of one part. So large ones have two parts: no
+        rounding is more than 2^-17 of the row's largest number. Small ones are rounded up or down by a pattern, so that
+        roundings of many cancel. What they leave counts in the mean: it is added up, and multiplied by the mean of the
+        weight's rows.
+        """
+        return self._back.product_of_large(g, out, self._mean)
+
+
+class _Operand(NamedTuple):
+    """Rows as products read them.
+
+    Attributes:
+        parts: (parts, rows, k + k % 2) in bfloat16.
+        pairs: (tiles, k / 2); None if the last part is like others.
+        counts: (tiles, depths), of these pairs; likewise, as the next two.
+        rest: (rows), what parts leave of each row.
+        mean: (n, up to whole panels), of what such a rest is multiplied by.
+    """
+
+    parts: Tensor
+    pairs: Tensor | None = None
+    counts: Tensor | None = None
+    rest: Tensor | None = None
+    mean: Tensor | None = None
 
 
 class _Matrix:
@@ -93,25 +123,47 @@ class _Matrix:
         return rows[: self._columns, : self._depth].contiguous()
 
     def product(self, x: Tensor, out: Tensor, parts: int) -> Tensor:
-        operand = self._operand(x.contiguous().resolve_neg(), parts)
-        count, rows, width = operand.shape
-        addresses = operand.data_ptr(), self._packed.data_ptr(), out.data_ptr()
-        launch = PRODUCT.pack(*addresses, count, rows, width, self._columns, out.stride(0))
+        x = x.contiguous().resolve_neg()
+        if x.dtype == torch.bfloat16:
+            whole = x if self._width == self._depth else F.pad(x, (0, 1))
+            return self._product(_Operand(whole.unsqueeze(0)), out)
+        cut = empty((parts, x.shape[0], self._width), torch.bfloat16, CPU)
+        sizes = parts, x.shape[0], self._depth, self._width
+        self._library.split(cut.data_ptr(), x.data_ptr(), *sizes, torch.get_num_threads())
+        return self._product(_Operand(cut), out)
+
+    def product_of_large(
+        self,
+        x: Tensor,  # (rows, k) in float32
+        out: Tensor,
+        mean: Tensor,  # (n, up to whole panels)
+    ) -> Tensor:
+        x, rows, tiles = x.contiguous().resolve_neg(), x.shape[0], -(-x.shape[0] // TILE)
+        operand = _Operand(
+            empty((2, rows, self._width), torch.bfloat16, CPU),
+            empty((tiles, self._width // 2), torch.uint16, CPU),
+            empty((tiles, -(-self._width // DEPTH)), torch.int64, CPU),
+            empty((rows,), torch.float32, CPU),
+            mean,
+        )
+        split = SPLIT.pack(*_addresses(*operand[:-1], x), rows, self._depth, self._width)
+        self._library.split_large(split, torch.get_num_threads())
+        return self._product(operand, out)
+
+    @property
+    def _width(self) -> int:
+        return self._depth + self._depth % 2
+
+    def _product(self, operand: _Operand, out: Tensor) -> Tensor:
+        parts, *listed = operand
+        addresses = _addresses(parts, self._packed, out, *listed)
+        launch = PRODUCT.pack(*addresses, *parts.shape, self._columns, out.stride(0))
         self._library.multiply(launch, torch.get_num_threads())
         return out
 
-    def _operand(
-        self,
-        x: Tensor,  # (rows, k), contiguous
-        parts: int,
-    ) -> Tensor:  # (parts, rows, k + k % 2) in bfloat16
-        width = self._depth + self._depth % 2
-        if x.dtype == torch.bfloat16:
-            return (x if width == self._depth else F.pad(x, (0, 1))).unsqueeze(0)
-        rows = x.shape[0]
-        cut = empty((parts, rows, width), torch.bfloat16, CPU)
-        self._library.split(cut.data_ptr(), x.data_ptr(), parts, rows, self._depth, width, torch.get_num_threads())
-        return cut
+
+def _addresses(*tensors: Tensor | None) -> list[int]:
+    return [0 if x is None else x.data_ptr() for x in tensors]
 
 
 def _packed(
