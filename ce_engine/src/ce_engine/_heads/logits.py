@@ -13,6 +13,7 @@ from ce_engine._heads.products import product, product_back
 TILE_BYTES = 64 * 2**20  # of logits: few large products take less time than many small ones
 LEAST_ROWS, MOST_ROWS = 16, 256
 MOST_PARTS = 512  # of a slab: to cut off a part takes some 50 us, whatever its rows
+ALIGNMENT = 64  # bytes: libraries for products take other paths where operands lie elsewhere
 
 
 def tile_rows(head: Head) -> int:
@@ -51,7 +52,7 @@ class Logits:
         head: Head,
     ) -> None:
         self._head, self._rows = head, x.shape[0]
-        self._hidden = normed(_padded_rows_of(x, head), head)
+        self._hidden = normed(_operand(x, head), head)
         self._tile = product(self._hidden.values, head, x.dtype if head.norm is None else head.compute_dtype)
         finish(self._tile, head)
         self.values = self._tile[: self._rows, : head.class_count]
@@ -62,13 +63,33 @@ class Logits:
     ) -> None:
         """Writes the gradient of the hidden states, after that of the logits was written over `values`."""
         self._tile[:, self._head.class_count :] = 0
-        grad = self._hidden.backward(product_back(self._tile, self._head, out.dtype))
-        out.copy_(grad[: self._rows, : self._head.width])
+        into = out if out.dtype is self._head.compute_dtype and _fits(out, self._head) else None
+        grad = self._hidden.backward(product_back(self._tile, self._head, out.dtype, into))
+        if into is None:
+            out.copy_(grad[: self._rows, : self._head.width])
+
+
+def _operand(x: Tensor, head: Head) -> Tensor:
+    """Hidden states as the norm and the product take them: the memory itself where it is like that."""
+    is_read = x.dtype is head.compute_dtype or (head.packed is not None and x.dtype is torch.bfloat16)
+    return x if head.norm is None and is_read and _fits(x, head) else _padded_rows_of(x, head)
+
+
+def _fits(x: Tensor, head: Head) -> bool:
+    """Whether products can read it, or write it."""
+    rows, width = x.shape
+    is_whole = rows == _rows_of(rows, head) and width == padded_columns(width)
+    return is_whole and x.is_contiguous() and not x.is_neg() and x.data_ptr() % ALIGNMENT == 0
+
+
+def _rows_of(rows: int, head: Head) -> int:
+    """Rows of a tile that products compute. Those of a packed weight compute each row in the same way."""
+    return padded_rows(rows) if head.packed is None else rows
 
 
 def _padded_rows_of(x: Tensor, head: Head) -> Tensor:
     rows, width = x.shape
-    memory = torch.empty(padded_rows(rows), padded_columns(width), dtype=head.compute_dtype, device="cpu")
+    memory = torch.empty(_rows_of(rows, head), padded_columns(width), dtype=head.compute_dtype, device="cpu")
     memory[rows:] = 0
     memory[:rows, width:] = 0
     memory[:rows, :width].copy_(x)

@@ -18,7 +18,7 @@ def product(
     dtype: torch.dtype,  # whose numbers x are
 ) -> Tensor:  # (r, V'), contiguous
     """Logits without bias, in memory that is used again when they are gone."""
-    out = empty((x.shape[0], padded_columns(head.class_count)), x.dtype, CPU)
+    out = empty((x.shape[0], padded_columns(head.class_count)), head.compute_dtype, CPU)
     if head.packed is not None:
         return head.packed.logits(x, out, STATE_PARTS.get(dtype, ALL_PARTS))
     return torch.mm(x, head.weight.t(), out=out)
@@ -28,9 +28,11 @@ def product_back(
     grad: Tensor,  # (r, V'), of the logits
     head: Head,
     dtype: torch.dtype,  # of the gradient in the end
+    out: Tensor | None = None,  # (r, H'), contiguous, written if given
 ) -> Tensor:  # (r, H'), contiguous
     """The gradient of what `product` took."""
-    out = empty((grad.shape[0], padded_columns(head.width)), grad.dtype, CPU)
+    if out is None:
+        out = empty((grad.shape[0], padded_columns(head.width)), grad.dtype, CPU)
     if head.packed is not None:
         if dtype == torch.bfloat16:
             return head.packed.back_rounded(grad, out)
