@@ -17,7 +17,7 @@ COMMA := ,
 GPU_PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 GPU_PYTHON_VERSION ?= 3.12
 
-.PHONY: help demo demo-heads demo-runs test test-slow test-alone test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
+.PHONY: help demo demo-heads demo-runs test test-slow test-alone test-long setup serve stack lint monitoring proto release-contract bench bench-peers bench-engine bench-precision bench-growth bench-coalescing bench-fairness bench-processes bench-stack bench-runs bench-run-size bench-heads test-gpu bench-gpu gpu-wheels vendor screenshots lock-packages lock-images clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ bench-processes: .venv/ready ## measure one server process beside several on one
 
 bench-runs: .venv/ready ## measure evaluations with keys of a run beside others, and a run of a million keys
 	.venv/bin/python -m benchmarks.runs $(ARGS)
+
+bench-heads: .venv/ready ## measure losses of hidden states beside PyTorch, and beside logits that travel, over links too
+	.venv/bin/python -m benchmarks.heads $(ARGS)
 
 bench-growth: .venv/ready ## measure time by size up to 4 GB, and memory over thousands of evaluations and connections
 	.venv/bin/python -m benchmarks.growth $(ARGS)

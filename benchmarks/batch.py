@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,10 @@ class Batch:
         x = self.kind.input(logits).to(self.torch_dtype)
         return x, self.kind.target(self.rows, self.classes, self.torch_dtype, generator)
 
+    def check(self, answer: "Answer") -> None:
+        """As the function `check`."""
+        check(self, answer)
+
 
 class Answer(NamedTuple):
     """The mean loss, and its gradient if the batch asks for it."""
@@ -67,6 +71,14 @@ class Answer(NamedTuple):
 
 
 Run = Callable[[], Answer]
+
+
+class Checked(Protocol):
+    """What contestants are prepared for."""
+
+    def check(self, answer: Answer) -> None: ...
+
+
 Prepare = Callable[[Batch], AbstractContextManager[Run]]  # for one caller: callers in flight prepare one each
 
 

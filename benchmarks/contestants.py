@@ -10,7 +10,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch import Batch, WrongAnswerError
+from benchmarks.batch import Checked, WrongAnswerError
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers"
@@ -55,7 +55,7 @@ class Contestant:
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[other.fileno()])
         other.close()
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Checked) -> None:
         """Makes it ready for a batch, and checks its answer.
 
         Raises:

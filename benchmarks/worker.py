@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
-from benchmarks.batch import Answer, Batch, Prepare, Run, WrongAnswerError, check
+from benchmarks.batch import Answer, Checked, Run, WrongAnswerError
 
 WARM_UP_CALLS = 50
+Prepare = Callable[[Any], AbstractContextManager[Run]]  # of any kind of batch
 
 
 class Worker:
@@ -22,16 +24,16 @@ class Worker:
         self._server = ExitStack()
         self._client = ExitStack()
         self._prepare: Prepare | None = None
-        self._batch = Batch(0, 0, "float32", grad=False)
+        self._batch: Checked | None = None
         self._run: Run = lambda: Answer(0.0)
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Checked) -> None:
         if self._prepare is None:  # here and not at the start, so that the asking process gets errors
             self._prepare = self._server.enter_context(self._contestant())
         self._run = lambda: Answer(0.0)
         self._client.close()
         self._batch, self._run = batch, self._client.enter_context(self._prepare(batch))
-        check(batch, self._run())
+        batch.check(self._run())
 
     def seconds(self) -> float:
         self._run()
