@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.gpu import kernels, pipeline, service
+from benchmarks.gpu import heads, kernels, pipeline, service
 
 SMOKE_RUNS = 3
-PARTS = ("kernels", "pipeline", "service")
+PARTS = ("kernels", "heads", "pipeline", "service")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,6 +27,8 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{torch.cuda.get_device_name()}, torch {torch.__version__}, triton {triton.__version__}, {runs} runs"
     if "kernels" in parts:
         yield from kernels.lines(arguments.only, runs, smoke=arguments.smoke)
+    if "heads" in parts:
+        yield from heads.lines(runs, smoke=arguments.smoke)
     if "pipeline" in parts:
         yield from pipeline.lines(4 * runs)
     if "service" in parts:

@@ -6,10 +6,13 @@ medians by CUDA events. Bytes are the least that a loss must read and write; a c
 
 import statistics
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 
 from benchmarks.gpu.cases import Case, Loss, TensorSet, cases
+
+T = TypeVar("T")
 
 PEERS = ("eager", "compiled", "Liger")
 SETS = 2
@@ -57,7 +60,7 @@ def ratio(name: str, function: Loss, sets: list[TensorSet], runs: int, ours: flo
         return "not measured"
 
 
-def median(candidate: Callable[[TensorSet], object], sets: list[TensorSet], runs: int) -> float:
+def median(candidate: Callable[[T], object], sets: list[T], runs: int) -> float:
     """Seconds."""
     for run in range(WARM_UP_RUNS):
         candidate(sets[run % len(sets)])

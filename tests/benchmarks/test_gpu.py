@@ -6,9 +6,10 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from torch.nn import functional as F
 
 from benchmarks.batch import Batch
-from benchmarks.gpu import service
+from benchmarks.gpu import heads, service
 from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,14 @@ def test_without_a_gpu_it_says_so():
     command = [sys.executable, "-m", "benchmarks.gpu", "--smoke"]
     done = run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "not measured: there is no GPU here, or PyTorch finds none\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_peers_of_heads_compute_the_same():
+    states, weight, target = torch.randn(5, 8), torch.randn(7, 8), torch.arange(5)
+    losses = [loss(states, weight, target) for loss in heads.peers().values()]
+    for loss in losses:
+        torch.testing.assert_close(loss, F.cross_entropy(states @ weight.t(), target, reduction="sum"))
 
 
 @pytest.mark.slow
