@@ -1,6 +1,5 @@
 import os
 import re
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from benchmarks.heads.case import Case
 from benchmarks.heads.links import link
 from benchmarks.heads.server import serving
 from benchmarks.heads.ways import chunked, engine, reference
+from tests.processes import run
 
 CASES = [
     Case(9, 12, 7, dtype, grad, norm)
@@ -56,7 +56,7 @@ def test_hidden_states_are_fewer_bytes():
 
 
 def namespaces() -> set[str]:
-    done = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
+    done = run(["ip", "netns"], capture_output=True, text=True, check=True)
     return {line.split()[0] for line in done.stdout.splitlines()}
 
 
@@ -67,7 +67,7 @@ def test_link_leaves_nothing_behind():
         server, caller = stack.enter_context(link("lwtest", 1))
         assert {"lwtest-s", "lwtest-c"} <= namespaces()
         command = [*caller.prefix, "ip", "route", "get", server.address]
-        assert caller.device in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert caller.device in run(command, check=True, capture_output=True, text=True).stdout
         with pytest.raises(PermissionError), link("lwtest", 1):  # the namespaces are there
             pass
         assert {"lwtest-s", "lwtest-c"} <= namespaces()
