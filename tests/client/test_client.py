@@ -241,7 +241,7 @@ def test_threads_may_share_a_client(client):
         ({"series": "\ud800"}, "series: expected text, got '.ud800'"),
         ({"ignore_index": None}, "ignore_index: expected an integer of 64 bits, got None"),
         ({"label_smoothing": 10**400}, "label_smoothing: expected a number of 64 bits, got 1000"),
-        ({"grad": np.array([True, False])}, "grad: expected one of False, True, got array"),
+        ({"grad": np.array([True, False])}, "grad: expected one of False, True, got ndarray"),
         ({"grad": 1}, "grad: expected one of False, True, got 1"),
         ({"timeout": float("inf")}, "timeout: expected a number of seconds in .*, got inf"),
         ({"timeout": 0}, "timeout: expected a number of seconds in .*, got 0"),

@@ -281,9 +281,13 @@ def test_parts_count_as_one_slab_in_the_queue(monkeypatch, head):
 def test_closing_cancels_the_parts_that_wait(monkeypatch, head):
     with held(monkeypatch) as (engine, go, launches):
         future = engine.submit(hidden(head, 5 * TILE))
-        threading.Timer(0, go.set).start()
-        engine.close(cancel_waiting=True)
-        assert future.cancelled()
+        closing = threading.Thread(target=lambda: engine.close(cancel_waiting=True))
+        closing.start()
+        with pytest.raises(CancelledError):
+            future.result(20)
+        go.set()  # not before: a part that is taken is evaluated
+        closing.join(20)
+        assert not closing.is_alive()
     assert launches == []
 
 

@@ -49,7 +49,9 @@ def test_named_classes_count_as_they_take_time():
 def test_named_classes_of_a_slab_count_likewise():
     divergence = v1.KlDivergence(divergence=v1.Divergence.DIVERGENCE_FORWARD, tail=v1.Tail.TAIL_DROP)
     form = v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[100, 7])
-    header = v1.EvaluateRequest(spec=v1.LossSpec(reduction=SUM, kl_divergence=divergence), input=form, target=form)
+    header = v1.EvaluateRequest(
+        spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_SUM, kl_divergence=divergence), input=form, target=form
+    )
     header.target_classes.CopyFrom(v1.Tensor(dtype=v1.Dtype.DTYPE_INT64, shape=form.shape))
     seconds = StreamRequest(StreamHeader.of(header)).planning_seconds(SlabFrame(0, 10, {}))
     assert seconds == pytest.approx(10 * 7 * 16 * cost.TARGET_SECONDS)

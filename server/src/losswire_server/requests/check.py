@@ -29,8 +29,6 @@ def check_request(request: v1.EvaluateRequest) -> None:
         if not request.HasField(required):
             raise FieldError(required, "expected it to be set, got nothing")
     forms.check(request, forms.forms_of(request))
-    if request.exact.by_class:
-        _check_rows_have_classes(request)
     kind, shape = LOSSES[loss_of(request.spec)], tuple(request.input.shape)
     if kind.elementwise:
         return
@@ -46,11 +44,6 @@ def _check_rows(kind: LossKind, shape: tuple[int, ...]) -> None:
     if rows > MAX_ROWS_WITHOUT_CLASSES:
         problem = f"expected at most {MAX_ROWS_WITHOUT_CLASSES} rows without classes, got {rows} in shape {shape}"
         raise FieldError("input", problem)
-
-
-def _check_rows_have_classes(request: v1.EvaluateRequest) -> None:
-    if "target_head" in heads_of(request.spec) and not request.HasField("labels"):
-        raise FieldError("labels", "expected them for exact.by_class where the target is hidden states, got nothing")
 
 
 def check_summed_classes(request: v1.EvaluateRequest, classes: int) -> None:
