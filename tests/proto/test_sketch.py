@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losswire import v1
@@ -45,6 +45,7 @@ def test_quantile_is_within_a_percent(given_numbers, part):
         assert found == pytest.approx(truth, rel=0.01 * (1 + 1e-9))
 
 
+@settings(max_examples=30)
 @given(numbers, st.data())
 def test_parts_add_up_in_any_order(given_numbers, data):
     parts = [Sketch.of([x]) for x in data.draw(st.permutations(given_numbers))]

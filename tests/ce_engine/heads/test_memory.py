@@ -20,7 +20,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 
 
 @needs_proc
-@pytest.mark.parametrize("kernels", ["compiled", "operators"])
+@pytest.mark.parametrize("kernels", ["compiled", pytest.param("operators", marks=pytest.mark.slow)])
 def test_evaluation_takes_no_more_than_announced(kernels):
     if kernels == "compiled" and not _libraries.runnable():
         pytest.skip("nothing was compiled: there was no C++ compiler")

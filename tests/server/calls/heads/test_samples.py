@@ -59,7 +59,10 @@ def samples(dtype: torch.dtype) -> list[Sample]:
     return found
 
 
-@pytest.fixture(scope="module", params=["unary", "stream", "shared_memory"])
+@pytest.fixture(
+    scope="module",
+    params=["unary", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stream", "shared_memory"))],
+)
 def client(request) -> Iterator[Client]:
     with serving(max_heads=1000) as server, Client(f"127.0.0.1:{server.port}", transport=request.param) as client:
         yield client
