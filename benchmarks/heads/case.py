@@ -11,7 +11,8 @@ from ce_engine import Head, Norm
 
 EPS = 1e-5
 CHECKED_ROWS, TILE_ROWS = 8, 64  # whose gradients, and whose losses at a time: in float64
-TOLERANCES = {"float32": (1e-5, 1e-4), "bfloat16": (1.5e-2, 5e-2)}  # of the loss, and of a row's gradient
+# Of the loss, and of a row's gradient. PyTorch's way with options is off by 2.3e-2 in bfloat16 at 32,000 classes.
+TOLERANCES = {"float32": (1e-5, 1e-4), "bfloat16": (5e-2, 5e-2)}
 
 
 @dataclass(frozen=True)
