@@ -11,8 +11,8 @@ from ce_engine import Head, Norm
 
 EPS = 1e-5
 CHECKED_ROWS, TILE_ROWS = 8, 64  # whose gradients, and whose losses at a time: in float64
-# Of the loss, and of a row's gradient. PyTorch's way with options is off by 2.3e-2 in bfloat16 at 32,000 classes.
-TOLERANCES = {"float32": (1e-5, 1e-4), "bfloat16": (5e-2, 5e-2)}
+TOLERANCES = {"float32": (1e-5, 1e-4), "bfloat16": (1.5e-2, 5e-2)}  # of the loss, and of a row's gradient
+PYTORCH_TOLERANCE = 5e-2  # of its losses: with options it is off by 2.3e-2 in bfloat16 at 32,000 classes
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,17 @@ class Case:
             (grad,) = torch.autograd.grad(self._loss(leaf, weight, norm_weight, self.target()[checked]), leaf)
             self._hold(grad / self.rows, answer.grad[checked], TOLERANCES[self.dtype][1])
 
-    def check_loss(self, answer: Answer) -> None:
-        """The same of the loss alone."""
+    def check_loss(self, answer: Answer, tolerance: float | None = None) -> None:
+        """The same of the loss alone, with the dtype's tolerance unless another is given."""
         weight, norm_weight = self.weight().double(), self.norm_weight()
         states, target = self.states().double(), self.target()
         total = 0.0
         for start in range(0, self.rows, TILE_ROWS):
             rows = slice(start, start + TILE_ROWS)
             total += self._loss(states[rows], weight, norm_weight, target[rows]).item()
-        self._hold(torch.tensor(total / self.rows), torch.tensor(float(answer.loss)), TOLERANCES[self.dtype][0])
+        self._hold(
+            torch.tensor(total / self.rows), torch.tensor(float(answer.loss)), tolerance or TOLERANCES[self.dtype][0]
+        )
 
     def _loss(self, states: Tensor, weight: Tensor, norm_weight: Tensor | None, target: Tensor) -> Tensor:
         if norm_weight is not None:
