@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from losswire.losses import LOSSES
-from losswire_client import TLS, Client, ConflictError, LosswireError
+from losswire_client import TLS, Client, ConflictError, Head, LosswireError
 
 _DTYPES = (np.float64, np.float32, np.float16, ml_dtypes.bfloat16)
 _RNG = np.random.default_rng(0)
@@ -22,8 +22,10 @@ _TARGET = _RNG.integers(5, size=8)
 _LOGITS = _RNG.standard_normal((8, 5))
 _LARGE = _RNG.standard_normal((64, 16000)).astype(np.float32)  # 4 MB: it waits in the queue
 _CLASSES = np.where(np.arange(64) % 2, _LARGE.argmax(1), 0)
-_INPUTS: dict[str, tuple[Any, Any]] = {
+_INPUTS: dict[str, tuple[Any, ...]] = {
     "cross_entropy": (_LOGITS, _TARGET),
+    "linear_cross_entropy": (_RNG.standard_normal((8, 3)), _RNG.standard_normal((5, 3)), _TARGET),  # of a head
+    "kl_divergence": (_LOGITS, _RNG.standard_normal((8, 5))),
     "nll_loss": (-np.abs(_LOGITS), _TARGET),
     "binary_cross_entropy": (1 / (1 + np.exp(-_LOGITS)), (_LOGITS > 0).astype(float)),
     "binary_cross_entropy_with_logits": (_LOGITS, (_LOGITS > 0).astype(float)),
@@ -84,27 +86,30 @@ def _call_until(done: threading.Event, caller: Caller) -> None:
 
 def _every_form(client: Client, transport: str) -> None:
     for loss, dtype in itertools.product(LOSSES, _DTYPES):
-        values, target = _input(loss, dtype)
+        values, *others = _inputs(loss, dtype)
         if transport == "shared_memory":  # otherwise short requests are sent
             resident = client.empty(values.shape, dtype)
             resident[...] = values
             values = resident
-        getattr(client, loss)(values, target, grad=True, series=f"{transport}-{loss}")
+        getattr(client, loss)(values, *others, grad=True, series=f"{transport}-{loss}")
     client.cross_entropy(_LARGE, _CLASSES, outputs=["predictions"], series="large")
     client.capabilities()
 
 
-def _input(loss: str, dtype: Any) -> tuple[Any, Any]:
-    values, target = _INPUTS[loss]
-    return values.astype(dtype), target.astype(dtype) if target.dtype.kind == "f" else target
+def _inputs(loss: str, dtype: Any) -> list[Any]:
+    """The arguments of a loss, of which those that are no classes have the dtype."""
+    arguments: list[Any] = [each.astype(dtype) if each.dtype.kind == "f" else each for each in _INPUTS[loss]]
+    if loss == "linear_cross_entropy":
+        arguments[1] = Head(arguments[1])
+    return arguments
 
 
 def _together(client: Client) -> None:
     """Small evaluations at the same time, which travel in one message."""
     with ThreadPoolExecutor(8) as threads:
         for loss, dtype in itertools.product(LOSSES, _DTYPES):
-            values, target = _input(loss, dtype)
-            calls = [threads.submit(getattr(client, loss), values, target, series="pack") for _ in range(8)]
+            arguments = _inputs(loss, dtype)
+            calls = [threads.submit(getattr(client, loss), *arguments, series="pack") for _ in range(8)]
             for call in calls:
                 call.result()
 
