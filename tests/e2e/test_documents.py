@@ -9,6 +9,7 @@ import pytest
 from losswire_server import Server, Settings
 from tests.documents import ROOT, fences, run_console
 from tests.helpers import serving
+from tests.ray_start import start_ray
 
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 
@@ -23,7 +24,8 @@ TASKS = [
     for document in BY_TASK
     for section in dict.fromkeys(section for section, _, _ in fences(document, "python", "console"))
 ]
-MARKS = {"Evaluate on a Ray cluster": (pytest.mark.alone, pytest.mark.timeout(300))}
+RAY = "Evaluate on a Ray cluster"
+MARKS = {RAY: (pytest.mark.alone, pytest.mark.timeout(300))}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,8 @@ def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) ->
 )
 def test_task_can_be_done(document, section, server, target, runs, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if section == RAY:
+        monkeypatch.setattr("ray.init", start_ray)
     if document == RUNS:
         (tmp_path / "runs.db").symlink_to(runs)
     of_task = [fence[1:] for fence in fences(document, "python", "console") if fence[0] == section]

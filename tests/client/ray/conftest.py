@@ -9,13 +9,14 @@ import ray
 from losswire_client import Client
 from tests.client.runs.relay import Relay, relaying
 from tests.helpers import serving
+from tests.ray_start import start_ray
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A Ray cluster of two processors and a GPU, on this machine."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # the paths of its sockets must be short
-    ray.init(
+    start_ray(
         num_cpus=2,
         num_gpus=1,  # says Ray, whether or not there is one
         include_dashboard=False,
