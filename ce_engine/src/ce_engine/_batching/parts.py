@@ -126,22 +126,26 @@ class Parted:
             if self._is_over:
                 return self.future.cancelled()
             self._is_cancelled = True
-            self._is_over = is_idle = not self._running
+            self._running += 1  # or the last part might answer the caller while others are still in the queue
             left = self._left()
         self._drop(left)
+        with self._lock:
+            self._running -= 1
+            self._is_over = is_idle = not self._running
         if is_idle:
             self._settle()
         return is_idle
 
     def _end(self, seconds: float, error: BaseException | None) -> None:
-        """Ends a part that has begun."""
+        """Ends a part that has begun. It counts as running until the parts that it ends are out of the queue."""
         with self._lock:
-            self._running -= 1
             self._seconds += seconds
             self._error = self._error or error
             left = self._left() if self._error is not None else []
-            self._is_over = is_over = not (self._running or self._waiting)
         self._drop(left)
+        with self._lock:
+            self._running -= 1
+            self._is_over = is_over = not (self._running or self._waiting)
         try:
             if is_over:
                 self._settle()
