@@ -13,10 +13,11 @@ import torch
 
 import ce_engine
 from ce_engine import Engine, Head, Norm, Slab, slabs
-from ce_engine._batching import launchers
+from ce_engine._batching import launchers, queue
 from ce_engine._heads import logits
 from tests.ce_engine.bits import bits
 from tests.ce_engine.engine.holding import alone, assert_same_bits, held, slab
+from tests.helpers import eventually
 
 WIDTH, CLASSES, TILE = 12, 70, 16
 
@@ -227,12 +228,19 @@ def test_deadline_between_parts_ends_the_slab(monkeypatch, head):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_first_error_ends_all_parts(monkeypatch, head, workers):
-    gate = Gate(monkeypatch)
+    gate, discard = Gate(monkeypatch), queue.FairQueue.discard
+
+    def slowly(*arguments: Any) -> None:  # so that another worker's part ends meanwhile
+        time.sleep(0.002)
+        discard(*arguments)
+
+    monkeypatch.setattr(queue.FairQueue, "discard", slowly)
     with Engine(workers=workers) as engine:
         one = hidden(head, 20 * TILE)
         assert one.rows.classes is not None
         one.rows.classes[2:] = CLASSES
         future = engine.submit(one)
+        eventually(lambda: len(gate.launches) == workers)
         gate.go.set()
         with pytest.raises(IndexError):
             future.result(20)
