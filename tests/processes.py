@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 Command = Sequence[str | os.PathLike[str]]
@@ -36,3 +37,16 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def start_ray(**options: Any) -> Any:
+    """As ``ray.init``, tried again if the node was not there in time: Ray gives it 30 seconds, whatever it is told."""
+    ray = import_module("ray")  # which takes a second, and most tests need none
+    start = ray.worker.init
+    try:
+        return start(**options)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        return start(**options)

@@ -9,7 +9,7 @@ import pytest
 from losswire_server import Server, Settings
 from tests.documents import ROOT, fences, run_console
 from tests.helpers import serving
-from tests.ray_start import start_ray
+from tests.processes import start_ray
 
 DOCUMENTS = [path.relative_to(ROOT) for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])]
 

@@ -9,7 +9,7 @@ import ray
 from losswire_client import Client
 from tests.client.runs.relay import Relay, relaying
 from tests.helpers import serving
-from tests.ray_start import start_ray
+from tests.processes import start_ray
 
 
 @pytest.fixture(scope="module")
