@@ -39,6 +39,7 @@ def stopped(server: RunningServer) -> Iterator[None]:
     os.kill(server.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_client_closes_in_seconds(server):
     clients = [Client(server.target, timeout=60, **settings) for settings, _ in CLIENTS]
     places = [client.empty(SHAPE) for client in clients]

@@ -64,6 +64,7 @@ def run_python(snippet: str, target: str, capsys: pytest.CaptureFixture[str]) ->
         assert line == words or (words.endswith("...") and line.startswith(words.removesuffix("...")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "section"),
     [pytest.param(*task, id=task[1], marks=MARKS.get(task[1], ())) for task in TASKS],

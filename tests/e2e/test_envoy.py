@@ -52,6 +52,7 @@ def request(input: npt.NDArray[Any] = LOGITS, target: npt.NDArray[Any] = TARGET,
     return {"spec": spec, "input": tensor(input), "target": tensor(target), **changed}
 
 
+@pytest.mark.slow
 def test_sdk_gets_the_same_bits(proxy, client):
     large = np.random.default_rng(0).standard_normal((300, 5000), np.float32), np.zeros(300, np.int64)
     with proxy.client() as through:

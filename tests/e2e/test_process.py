@@ -54,6 +54,7 @@ def test_signal_ends_it_cleanly(process, number):
     assert [json.loads(line)["event"] for line in process.stderr] == ["call", "draining", "stopped"]
 
 
+@pytest.mark.slow
 def test_log_says_where_runs_are(tmp_path):
     with started([*COMMAND, "--runs", tmp_path / "runs.db"], stderr=subprocess.PIPE, text=True) as process:
         assert read_event(process, "serving")["runs"] == str(tmp_path / "runs.db")
@@ -67,6 +68,7 @@ def test_signal_at_the_start_ends_it_cleanly(process):
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_second_signal_ends_it_at_once():
     with started([*COMMAND, "--drain-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
         read_event(process, "serving")
@@ -94,6 +96,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return bool(int(present(caught)[1], 16) >> (number - 1) & 1)
 
 
+@pytest.mark.slow
 def test_second_signal_ends_the_grace_at_once():
     with started([*COMMAND, "--grace-seconds=600"], stderr=subprocess.PIPE, text=True) as process:
         serving = read_event(process, "serving")
@@ -117,6 +120,7 @@ def has_begun_a_stream(metrics: str) -> bool:
     return bool(re.search(r'^grpc_server_started_total\{.*"EvaluateStream".*\} 1\.0$', said, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "status"), [("--port=-1", 2), ("--port=TAKEN", 2)])
 @pytest.mark.parametrize("redirected", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_closed_output_changes_no_refusal(arguments, status, redirected):
@@ -157,6 +161,7 @@ def test_too_few_open_files_are_refused():
     )
 
 
+@pytest.mark.slow
 def test_draining_server_answers_but_is_unfit():
     """Calls are still answered, and the health check says not serving."""
     request = v1.EvaluateRequest(spec=v1.LossSpec(reduction=v1.Reduction.REDUCTION_MEAN, nll_loss=v1.NllLoss()))
@@ -197,6 +202,7 @@ def test_server_listens_on_ipv6():
         assert b"losswire_rows_total" in urllib.request.urlopen(server.metrics_url).read()
 
 
+@pytest.mark.slow
 def test_open_server_is_refused_unless_it_says_so():
     with pytest.raises(RuntimeError, match=r"host: expected TLS and known callers"), launch(host="0.0.0.0"):
         pass
@@ -245,6 +251,7 @@ def test_launch_gives_up_in_time():
         pass
 
 
+@pytest.mark.slow
 def test_launched_server_ends_with_its_block():
     with launch() as server, Client(server.target) as client:
         client.cross_entropy([[1.0, 2.0]], [0], series="e2e")

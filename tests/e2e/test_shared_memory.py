@@ -56,6 +56,7 @@ def caller(server: RunningServer) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_killed_callers_leave_nothing_behind(server):
     for _ in range(2):
         with caller(server):
@@ -79,6 +80,7 @@ def test_killed_server_leaves_the_arrays():
         assert np.array_equal(gradient, before)
 
 
+@pytest.mark.slow
 def test_server_stops_while_leases_last():
     with launch(grace_seconds=60) as server:
         client = Client(server.target)

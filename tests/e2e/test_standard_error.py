@@ -56,9 +56,10 @@ def full_disk() -> Iterator[int]:
         yield full.fileno()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    [unread_pipe, pytest.param(left_pipe, marks=pytest.mark.slow), pytest.param(full_disk, marks=pytest.mark.slow)],
+    [unread_pipe, left_pipe, full_disk],
 )
 def test_standard_error_keeps_nobody_waiting(kind):
     port = free_port()
@@ -74,6 +75,7 @@ def test_standard_error_keeps_nobody_waiting(kind):
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_callers_of_grpc_forge_no_line():
     """gRPC's core prints the text of a GOAWAY frame, unless told not to."""
     with started(COMMAND, stderr=subprocess.PIPE, text=True) as process:

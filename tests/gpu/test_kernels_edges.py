@@ -137,6 +137,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("class_count", [3, 1100])
 def test_layout_of_the_input_changes_no_bit(class_count, layout):

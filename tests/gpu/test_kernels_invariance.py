@@ -20,6 +20,7 @@ SIZES = ((130, 3), (6, 1000), (3, 1100), (3, BLOCK + 8))
 TARGETS = ("class", "smoothed class", "probabilities")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "dtype", "target_of"), pairs(SIZES, (torch.float32, torch.bfloat16), TARGETS))
 def test_company_changes_no_bit(size, dtype, target_of):
     rows, class_count = size

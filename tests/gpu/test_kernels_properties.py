@@ -65,12 +65,14 @@ def binary_slabs(draw: st.DrawFn) -> Slab:
     return slabs.binary_cross_entropy_with_logits(input, target, weight, pos_weight=pos_weight, **options)
 
 
+@pytest.mark.slow
 @few
 @given(class_slabs())
 def test_any_rows_are_as_in_float64(slab):
     assert_right(slab)
 
 
+@pytest.mark.slow
 @few
 @given(binary_slabs())
 def test_any_elements_are_as_in_float64(slab):

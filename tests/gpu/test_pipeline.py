@@ -115,6 +115,7 @@ def test_memory_for_a_long_row_is_freed():
     assert len(device.allocations) == 4 * launch[0].row_count
 
 
+@pytest.mark.slow
 # Pieces of one row, of several rows of a slab, and of several slabs.
 @pytest.mark.parametrize(("piece_bytes", "depth"), [(1, 3), (40, 1), (100, 3), (200, 1)])
 def test_cutting_a_launch_changes_no_bit(piece_bytes, depth):

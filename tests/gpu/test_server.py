@@ -97,6 +97,7 @@ def test_lost_device_fails_calls_and_is_known(server, device):
     eventually(server.device_lost.is_set)
 
 
+@pytest.mark.slow
 def test_lost_device_ends_the_process():
     command = [sys.executable, "-m", "tests.gpu.serve", "2", "--device=cuda", "--port=0", "--metrics-port=0"]
     with started([*command, "--log-format=json"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:

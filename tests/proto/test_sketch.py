@@ -35,6 +35,7 @@ def test_doubles_beside_a_bound_are_in_different_bins(number):
     assert Sketch.of([math.nextafter(below, math.inf)]).bins == (number + 1,)
 
 
+@settings(max_examples=30)
 @given(numbers, st.floats(0, 1))
 def test_quantile_is_within_a_percent(given_numbers, part):
     truth = sorted(given_numbers)[math.floor(part * (len(given_numbers) - 1))]
@@ -64,6 +65,7 @@ def test_part_beyond_the_whole_is_refused(part):
         Sketch.of([1.0]).quantile(part)
 
 
+@settings(max_examples=30)
 @given(numbers)
 def test_message_comes_back(given_numbers):
     sketch = Sketch.of(given_numbers)

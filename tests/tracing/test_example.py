@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from losswire_server import launch
 from tests.processes import run
 from tests.server.tracing.collector import collecting
@@ -13,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "tracing.md").read_text()
 
 
+@pytest.mark.slow
 def test_example_is_one_trace_of_two_services(monkeypatch):
     with collecting() as collector:
         for name in [name for name in os.environ if name.startswith("OTEL_")]:

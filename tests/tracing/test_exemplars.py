@@ -11,7 +11,8 @@ from losswire.v1 import loss_service_pb2_grpc
 from losswire_server import launch
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_traced_calls_leave_exemplars_in_the_metrics_of_all_processes(processes, monkeypatch):
     for kind in ("TRACES", "METRICS"):
         monkeypatch.setenv(f"OTEL_{kind}_EXPORTER", "none")

@@ -148,6 +148,7 @@ def test_context_comes_by_w3c_headers(address):
     assert received.context.trace_state.get("vendor") == "1"
 
 
+@pytest.mark.slow
 def test_durations_are_measured_by_the_convention(address):
     with Client(address) as client, traced():
         client.cross_entropy(*SMALL)

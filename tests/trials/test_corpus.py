@@ -11,6 +11,7 @@ MAX_CORPUS_BYTES = 10**6
 SEEDS = 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_of_the_corpus_is_a_finding(name):
     inputs = corpus.load(name)

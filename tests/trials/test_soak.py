@@ -58,6 +58,7 @@ def test_plan_restarts_a_server_by_both_signals(minutes, rounds, restarts):
     assert 2 < change < plan.rounds - 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [0, 1], ids=["plain", "secured"])
 def test_every_kind_of_call_ends_as_it_may(way, tmp_path):
     found = ways(tmp_path)[way]
@@ -101,6 +102,7 @@ def test_wrong_answer_is_noticed(client: Client):
         case.check(replace(result, loss=np.asarray(result.loss) + 1, loss_sum=result.loss_sum + 1))
 
 
+@pytest.mark.slow
 def test_what_a_server_holds_is_read(server):
     url = f"http://127.0.0.1:{server.metrics_port}/metrics"
     now = settled(os.getpid(), url, 1)  # in vain: the callers of other tests keep regions

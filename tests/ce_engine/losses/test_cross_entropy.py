@@ -64,6 +64,7 @@ def test_twin_agrees_in_everything(shape, rows, reduction):
     assert (result.row_count, result.ignored_count) == (twin.row_count, twin.ignored_count)
 
 
+@pytest.mark.slow
 # With one class the gradient is a difference of equals.
 @pytest.mark.parametrize(("class_count", "reduction", "dtype"), pairs((1, 40), REDUCTIONS, FLOATS[1:]))
 def test_error_is_no_larger_than_torchs(class_count, reduction, dtype):

@@ -16,6 +16,7 @@ from tests.processes import run, started
 COMMAND = [sys.executable, "-m", "losswire_client.cli"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["ping"], ["ping", "--json"]])
 def test_reader_that_left_is_no_error(target, arguments):
     read, write = os.pipe()

@@ -67,6 +67,7 @@ def test_silent_server_ends_a_command(losswire, silent_target, path, command):
     assert f"no answer from {silent_target} within 0.3 seconds" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_late_call_ends_a_command(path, command):
     arguments = [path if each == "PATH" else each for each in command]

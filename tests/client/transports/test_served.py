@@ -114,6 +114,7 @@ def test_server_is_asked_once(kind, options):
         assert calls_of(server, "GetCapabilities") == 1
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(
     ("before", "after"),

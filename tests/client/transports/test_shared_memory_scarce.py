@@ -58,6 +58,7 @@ def test_threads_wait_for_each_others_regions(scarce, sent, transport):
             assert seen == [float(client.cross_entropy(batch, TARGET, grad=True).grad.sum())] * CALLS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["auto", "shared_memory"])
 def test_kept_gradients_let_others_be_sent(scarce, sent, transport):
     with connected(scarce, transport=transport, retry=None) as client, ThreadPoolExecutor(CALLERS) as threads:

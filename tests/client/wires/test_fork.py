@@ -113,10 +113,12 @@ print("parent", client.cross_entropy(logits, target).row_count)
     assert lines == ["3"] * 5 + ["parent 256"]
 
 
+@pytest.mark.slow
 def test_unused_async_client_works_in_a_child(target):
     assert said(target, "client.ping(); in_child(lambda: asyncio.run(evaluate()))") == ["2"]
 
 
+@pytest.mark.slow
 def test_closed_async_client_works_in_a_child(target):
     body = """
 async def use():
@@ -128,6 +130,7 @@ in_child(lambda: asyncio.run(evaluate()))
     assert said(target, body) == ["True", "2"]
 
 
+@pytest.mark.slow
 def test_used_async_client_names_substitute(target):
     lines = said(
         target, "print(asyncio.run(evaluate())); in_child(lambda: asyncio.run(evaluate())); in_child(client.ping)"
@@ -139,6 +142,7 @@ def test_used_async_client_names_substitute(target):
     assert float(lines[2]) > 0
 
 
+@pytest.mark.slow
 def test_aio_used_elsewhere_is_refused(target):
     other = f"""
 import grpc.aio
@@ -165,6 +169,7 @@ print(asyncio.run_coroutine_threadsafe(evaluate(), loop).result())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["default", "error"])
 def test_fork_of_an_awaited_client_warns(target, action):
     ran = run(target, IN_A_LOOP + "os.fork() or os._exit(0); client.ping()", PYTHONWARNINGS=action)
@@ -179,6 +184,7 @@ def test_fork_without_grpcs_support_is_safe(target):
     assert all(line.startswith("LosswireError gRPC does not work in this process") for line in others[1::2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["client.ping", "lambda: Client(client._endpoint.name).ping()"])
 def test_unsupported_fork_is_told(target, call):
     (line,) = said(target, f"in_child({call})", GRPC_ENABLE_FORK_SUPPORT="0")

@@ -43,6 +43,7 @@ def test_demo_fails_if_the_numbers_differ(tmp_path):
         assert failure in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_held_out_words_are_not_trained_on():
     program = """
 import words

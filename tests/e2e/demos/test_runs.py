@@ -55,6 +55,7 @@ def test_few_parts_have_no_middle():
     assert "--parts: expected 18 at least" in done.stderr
 
 
+@pytest.mark.slow
 def test_parts_have_each_row_once():
     program = """
 import accidents, validation

@@ -60,6 +60,7 @@ def each_process(server: RunningServer) -> Iterator[LossServiceStub]:
             yield LossServiceStub(channel)
 
 
+@pytest.mark.slow
 def test_supervisor_is_light(both):
     for name in ("", "page/main.js", "page/figures.json"):
         with urllib.request.urlopen(both.metrics_url.removesuffix("metrics") + name) as answer:
@@ -105,6 +106,7 @@ def test_lease_and_calls_reach_the_same_process(both, transport, host):
             np.testing.assert_array_equal(present(result.grad), present(results[0].grad))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_port_of_both_is_refused_to_others(both, processes):
     port = both.target.rpartition(":")[2]
@@ -131,9 +133,10 @@ def test_scraper_sees_a_new_series_at_0_first(both):
     assert {name.partition("[")[0] for name in seen[-1]} == {"losswire_weight_sum_total", "losswire_processes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
-    [signal.SIGKILL, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGTERM, signal.SIGSTOP))],
+    [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP],
 )
 def test_counters_never_fall(both, how):
     eventually(lambda: serving(both) == 2, 60)
@@ -169,7 +172,8 @@ def test_left_process_costs_no_error(both):
             eventually(partial(is_replaced, pid, both), 60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_all_cleanly(number):
     with started([*COMMAND, "--port=0"], stderr=subprocess.PIPE, text=True) as process:
         events = read_events(process, "serving")

@@ -27,6 +27,7 @@ def crash(place: Path, times: int) -> None:
         check_run(server.target, keys)
 
 
+@pytest.mark.slow
 def test_killed_server_loses_nothing(tmp_path):
     crash(tmp_path, 3)
 

@@ -74,6 +74,7 @@ def lose(database: Postgres, how: int, targets: Sequence[str], keys: Keys) -> No
         keys.wait_for(KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOW, ids=lambda how: how.name)
 def test_database_that_is_killed_loses_nothing(database, how):
     place = database.new_schema(f"test_{uuid4().hex}")

@@ -49,6 +49,7 @@ async def send_all(targets: list[str], count: int) -> None:
             assert result.sums.loss_squared.fraction == sum(loss_of(key) ** 2 for key in range(count))
 
 
+@pytest.mark.slow
 def test_same_key_at_the_same_moment_counts_once(place):
     with ExitStack() as stack:
         ports = [stack.enter_context(serving(runs=place)).port for _ in range(2)]

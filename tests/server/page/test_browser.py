@@ -74,6 +74,7 @@ def test_rows_that_are_not_finite_stand_out(opened, url):
         expect(row.locator(".left-out")).to_contain_text("rows not finite")
 
 
+@pytest.mark.slow
 def test_all_figures_have_a_place(opened, url):
     with opened(url) as page:
         expect(page.locator("#series-rows tr").first).to_be_visible()

@@ -136,6 +136,7 @@ RUN = "".join(
 )
 
 
+@pytest.mark.slow
 def test_many_series_are_in_the_table_and_the_busiest_in_the_chart(opened):
     with shown(many(100)) as (url, _), opened(url) as page:
         expect(page.locator("#series-rows tr")).to_have_count(100)

@@ -29,6 +29,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), PAIRS.values(), ids=PAIRS)
 def test_page_computes_what_the_terminal_does(before, after):
     same(in_node(before, after), in_python(before, after))
@@ -38,6 +39,7 @@ def test_table_s_figures_have_numbers():
     assert {curve for curve, numbers in in_python(*PAIRS["both"]).items() if numbers} == set(CURVES)
 
 
+@pytest.mark.slow
 def test_prometheus_computes_what_the_terminal_does(tmp_path):
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed; Debian's prometheus has it")

@@ -51,6 +51,7 @@ def test_two_stores_count_a_key_once(place):
         check_totals(second, KEYS)
 
 
+@pytest.mark.slow
 def test_processes_count_a_key_once(place):
     with opened(place) as runs, ExitStack() as stack:
         create(runs)
@@ -138,6 +139,7 @@ def test_run_created_twice_at_once_is_one(place):
         assert len(asyncio.run(first.list(10))[0]) == 1
 
 
+@pytest.mark.slow
 def test_stores_open_at_once(place):
     """The first one makes the tables, and the others wait for it."""
     with ExitStack() as stack:

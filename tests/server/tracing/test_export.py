@@ -98,6 +98,7 @@ def test_instances_differ_unless_they_are_told(monkeypatch):
     assert told == ["pod-7", "pod-7-0", "pod-7-1"]
 
 
+@pytest.mark.slow
 def test_sampler_and_exporters_are_those_of_the_variables(monkeypatch):
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")

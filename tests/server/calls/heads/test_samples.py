@@ -68,6 +68,7 @@ def client(request) -> Iterator[Client]:
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_samples_agree(client, dtype):
     tested = 0

@@ -119,6 +119,7 @@ def test_leaving_at_any_moment_holds_nothing(alive, server, channel, reads):
     assert counts(server)["InvalidArgument"] == before["InvalidArgument"]
 
 
+@pytest.mark.slow
 def test_caller_that_is_killed_holds_nothing(alive, server):
     code = f"""
 import sys

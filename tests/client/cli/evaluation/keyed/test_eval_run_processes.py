@@ -58,6 +58,7 @@ def test_stopped_command_goes_on_to_the_same_bits(sent, evaluating, added, clien
     assert client.get_run(name).result().sums == exact(file)
 
 
+@pytest.mark.slow
 def test_two_commands_with_other_files_expect_no_number(evaluating, client, losswire, exact, file):
     other = save(file.with_name("other.npz"), ROWS // 2)
     with evaluating("others", file) as a, evaluating("others", other) as b:
@@ -70,6 +71,7 @@ def test_two_commands_with_other_files_expect_no_number(evaluating, client, loss
     assert losswire("eval", file, other, "--run", "others", "--finish").exit_code == 0
 
 
+@pytest.mark.slow
 def test_two_commands_share_the_work_and_count_once(evaluating, client, exact, file):
     with evaluating("two", file) as a, evaluating("two", file) as b:
         said = [json.loads(process.communicate(timeout=60)[0]) for process in (a, b)]
