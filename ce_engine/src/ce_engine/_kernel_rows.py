@@ -68,9 +68,17 @@ class Kind(NamedTuple):
         return shape if self.head is None else Size((*shape[:-1], self.class_count))
 
     def of_logits(self) -> "Kind":
-        """The kind of the logits that the head makes."""
-        grad_dtype = None if self.grad_dtype is None else self.compute_dtype
-        return self._replace(loss="cross_entropy", dtype=self.compute_dtype, head=None, grad_dtype=grad_dtype)
+        """The kind of the logits that heads make."""
+        kind = self
+        if self.head is not None:
+            grad_dtype = None if self.grad_dtype is None else self.compute_dtype
+            kind = self._replace(dtype=self.compute_dtype, head=None, grad_dtype=grad_dtype)
+        if self.divergence is None:
+            return kind._replace(loss="cross_entropy")
+        if self.divergence.target_head is None:
+            return kind
+        form, dtype = self.divergence._replace(target_head=None), self.divergence.target_head.compute_dtype
+        return kind._replace(divergence=form, target_dtype=dtype)
 
     @property
     def target_width(self) -> int:

@@ -158,7 +158,7 @@ class PipelineLauncher:
         self._on_retry = on_retry
 
     def start(self, slabs: Sequence[Slab]) -> Sequence[Fetch]:
-        if slabs[0].kind.head is not None:
+        if slabs[0].kind.heads:
             return fetches(lambda together: partial(self._evaluate_states, together), slabs, self._on_retry)
         return fetches(lambda together: self._pipeline.start(together).result, slabs, self._on_retry)
 

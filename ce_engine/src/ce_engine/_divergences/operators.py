@@ -34,11 +34,12 @@ def evaluated(
     target: Tensor,  # (R, C) or (R, k), likewise
     rows: Rows,
     *,
+    class_count: int,  # C, or less: then x is -infinity beyond it, as is a target of logits
     grad: bool,
 ) -> Evaluated:
     """Of rows whose target is of either form."""
     if rows.named_classes is not None:
-        return of_named(form, x, target, rows.named_classes, grad=grad)
+        return of_named(form, x, target, rows.named_classes, class_count=class_count, grad=grad)
     return of_logits(form, x, target, rows.classes, grad=grad)
 
 
@@ -84,6 +85,7 @@ def of_named(
     log_p: Tensor,  # (R, k), likewise
     classes: Tensor,  # (R, k) int64
     *,
+    class_count: int,
     grad: bool,
 ) -> Evaluated:
     """Of a distribution of which some classes are known."""
@@ -95,7 +97,7 @@ def of_named(
     else:
         q = _taken(log_q, at).double()
     if form.tail == ONE_BIN:
-        p, q = torch.cat([p, _rest(p, has_share.sum(1) == x.shape[1])], 1), torch.cat([q, _rest_of_row(log_q, at)], 1)
+        p, q = torch.cat([p, _rest(p, has_share.sum(1) == class_count)], 1), torch.cat([q, _rest_of_row(log_q, at)], 1)
     shares, slopes = _shares(form, p, q)
     losses = row_sums(shares).to(x.dtype)
     if not grad:

@@ -32,8 +32,8 @@ def evaluate(
     _check_device(input)
     with _current(input.device):
         results = RowResults.allocate(kind, input.shape, row_count)
-        if input.numel() and kind.head is not None:
-            _evaluate_states(results, kind, input, target, rows.over(kind.head.temperature))
+        if input.numel() and kind.heads:
+            _evaluate_states(results, kind, input, target, rows)
         elif input.numel():
             numbers = _to_device(columns([rows], [row_count]) | shared_numbers(kind), input.device)
             x, t = _plain(kind, input), None if target is None else _plain(kind, target)
@@ -43,8 +43,9 @@ def evaluate(
 
 def _evaluate_states(results: RowResults, kind: Kind, input: Tensor, target: Tensor | None, rows: Rows) -> None:
     row_count = results.losses.shape[0]
+    rows = rows if kind.head is None else rows.over(kind.head.temperature)
     numbers = _to_device(columns([rows], [row_count]) | shared_numbers(kind), input.device)
-    x, t = kind.as_rows(input)[0], None if target is None else _plain(kind, target)
+    x, t = _plain(kind, input), None if target is None else _plain(kind, target)
     evaluate_tiles(kind, x, t, numbers, results.map(lambda column: column, lambda wide: kind.as_rows(wide)[0]))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ce_engine._clamps import LEAST_LOG, LEAST_VARIANCE
 from ce_engine._kernel_rows import Kind, RowResults, Rows, present
-from ce_engine.gpu._divergence import OF_SOFTMAX, check_divergence, write_divergences
+from ce_engine.gpu._divergence import write_divergences
 from ce_engine.gpu._operands import Operands
 from ce_engine.gpu._places import write_ranks, write_target_log_probabilities, write_top
 from ce_engine.gpu._tiles import Tile, element_tile, row_alignment, row_tile
@@ -118,16 +118,15 @@ def _launch_nll(kind: Kind, operands: Operands, out: RowResults) -> None:
 
 
 def _launch_divergence(kind: Kind, operands: Operands, out: RowResults) -> None:
-    check_divergence(kind, out)
     if out.predictions is not None:
         _launch_argmax(operands.x, out.predictions)
-    if any(getattr(out, name) is not None for name in OF_SOFTMAX):
+    of_softmax = out._replace(predictions=None, correct=None, changes=None, grad=None)
+    if any(x is not None for x in of_softmax[1:]):
         form, rows = present(kind.divergence), operands.rows
         x = operands.x if form.temperature == 1 else operands.x.to(kind.compute_dtype) / form.temperature
         classes = rows.classes if rows.classes is not None else torch.zeros_like(out.losses, dtype=torch.int64)
-        of_softmax = {name: getattr(out, name) for name in OF_SOFTMAX}
         own = Operands(x, None, Rows(classes, rows.ignored), keep=None, smooth=None, class_weight=None, z_loss=None)
-        _launch_softmax(kind, own, RowResults(torch.empty_like(out.losses), **of_softmax))
+        _launch_softmax(kind, own, of_softmax._replace(losses=torch.empty_like(out.losses)))
     write_divergences(kind, operands, out)
 
 

@@ -37,7 +37,8 @@ class DivergenceKernel:
         if out.predictions is not None and out.correct is not None:
             torch.argmax(x, 1, out=out.predictions)
             torch.eq(out.predictions, _most_probable(y, rows), out=out.correct)
-        deliver(evaluated(self._form, x, y, rows, grad=out.grad is not None), rows, out)
+        count, grad = self._kind.class_count, out.grad is not None
+        deliver(evaluated(self._form, x, y, rows, class_count=count, grad=grad), rows, out)
 
 
 def wants_softmax(out: RowResults) -> bool:

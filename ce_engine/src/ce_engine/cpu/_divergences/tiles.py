@@ -54,14 +54,7 @@ class _Tile:
     def __init__(self, kind: Kind, x: Tensor, y: Tensor) -> None:
         form = present(kind.divergence)
         self._head, self._student, self._teacher = kind.head, _Model.of(x, kind.head), _Model.of(y, form.target_head)
-        dtype = self._student.values.dtype
-        self._kind = kind._replace(
-            dtype=dtype,
-            target_dtype=self._teacher.values.dtype,
-            grad_dtype=dtype if kind.grad_dtype is not None and kind.head is not None else kind.grad_dtype,
-            head=None,
-            divergence=form._replace(target_head=None),
-        )
+        self._kind = kind.of_logits()
 
     def evaluate(self, rows: Rows, out: RowResults) -> None:
         head, states = self._head, self._student.of_states
