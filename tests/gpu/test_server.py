@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ce_engine.gpu._heads import _heads
 from tests.gpu.fake_device import FakeDevice
 
 pytest.importorskip("losswire_server")  # absent where only the kernels are tested
@@ -76,6 +78,22 @@ def test_packed_calls_compute_on_the_device(server, device):
         for one, result in zip(batches, client.map(batches, grad=True), strict=True):
             check(result, *one)
     assert device.allocations
+
+
+def test_deleted_head_leaves_the_device(server, device, monkeypatch):
+    monkeypatch.setattr("ce_engine.gpu._divergence.PART_NUMBERS", 100 * CLASSES)
+    generator = np.random.default_rng(0)
+    head = losswire_client.Head(generator.normal(size=(CLASSES, 12)).astype(np.float32))
+    hidden = generator.normal(size=(ROWS, 12)).astype(np.float32)
+    with Client(f"localhost:{server.port}") as client:
+        result = client.kl_divergence(hidden, hidden, head=head, target_head=head, grad=True)
+        np.testing.assert_allclose(result.loss, 0, atol=1e-6)
+        (on_device,) = _heads.values()
+        (copy,) = (weakref.ref(copy.weight) for copy in on_device.values())
+        del on_device
+        client.delete_head(head)
+        eventually(lambda: copy() is None)
+    assert device.waits
 
 
 def test_lack_of_memory_fails_one_call(server, device):

@@ -1,5 +1,6 @@
 """Hidden states on a device: the losses of logits that a head makes, tile by tile."""
 
+import weakref
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 import ce_engine
 from ce_engine import Engine, Head, Norm, Slab, slabs
 from ce_engine._heads import logits
+from ce_engine.gpu._heads import _heads, on_device
 from tests.gpu.fake_device import FakeDevice
-from tests.gpu.helpers import FLOATS, OUTPUTS, by_kernels
+from tests.gpu.helpers import DEVICE, FLOATS, OUTPUTS, by_kernels
 from tests.present import present
 
 WIDTH, CLASSES, TILE = 12, 37, 16
@@ -24,6 +26,7 @@ HEADS: list[dict[str, Any]] = [
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     monkeypatch.setattr(logits, "TILE_BYTES", 1)
+    monkeypatch.setattr("ce_engine.gpu._divergence.PART_NUMBERS", 10 * CLASSES)
 
 
 def head_of(dtype: torch.dtype, **options: Any) -> Head:
@@ -87,15 +90,23 @@ def test_bits_of_a_row_are_the_same_in_any_tile():
 
 
 def test_head_is_kept_on_a_device_as_long_as_it_lives():
-    from ce_engine.gpu._heads import _heads
-
     head = head_of(torch.bfloat16)
     by_kernels(hidden(head))
-    (on_device,) = _heads[head].values()
-    assert on_device.weight.dtype is torch.bfloat16
+    (copy,) = _heads[head].values()
+    assert copy.weight.dtype is torch.bfloat16
     before = len(_heads)
-    del head, on_device
+    del head, copy
     assert len(_heads) == before - 1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_copy_on_a_device_is_no_larger_than_the_head(dtype):
+    weight = torch.randn(WIDTH, dtype=dtype)
+    head = head_of(dtype, norm=Norm("layer", 1e-6, weight, weight))
+    copy = on_device(head, DEVICE)
+    norm = present(copy.norm)
+    tensors = [present(x) for x in (copy.weight, copy.bias, norm.weight, norm.bias)]
+    assert sum(x.nbytes for x in tensors) <= head.nbytes
 
 
 @pytest.fixture
@@ -118,6 +129,19 @@ def test_engine_evaluates_them_on_its_device(rows):
 
 
 @pytest.mark.usefixtures("device")
+def test_head_that_is_gone_leaves_nothing_in_an_engine():
+    head, target_head = head_of(torch.float32), head_of(torch.bfloat16)
+    target = torch.randn(ROWS, WIDTH)
+    both = slabs.kl_divergence(torch.randn(ROWS, WIDTH), target, head=head, target_head=target_head, grad=True)
+    with Engine(device="cuda") as engine:
+        engine.submit(both).result(60)
+        copies = [weakref.ref(on_device(one, DEVICE).weight) for one in (head, target_head)]
+        del head, target_head, both
+        engine.submit(hidden(head_of(torch.float32), 3)).result(60)  # for which the worker drops the one before
+        assert [copy() for copy in copies] == [None, None]
+
+
+@pytest.mark.usefixtures("device")
 def test_engine_evaluates_small_slabs_of_one_head_together():
     head = head_of(torch.float32)
     small = [hidden(head, rows) for rows in (2, 3, 4)]
@@ -129,6 +153,20 @@ def test_engine_evaluates_small_slabs_of_one_head_together():
         theirs = ce_engine.evaluate(one)
         torch.testing.assert_close(result.loss, theirs.loss)
         torch.testing.assert_close(result.grad, theirs.grad)
+
+
+@pytest.mark.usefixtures("device")
+def test_lack_of_memory_for_a_copy_fails_one_call(monkeypatch):
+    def lacks(*_: object) -> None:
+        raise FakeDevice.out_of_memory
+
+    one = hidden(head_of(torch.float32), 3)
+    with Engine(device="cuda") as engine:
+        with monkeypatch.context() as while_full:
+            while_full.setattr("ce_engine.gpu._heads._copied", lacks)
+            with pytest.raises(ce_engine.OutOfMemoryError, match="too little memory is free for 3 rows"):
+                engine.submit(one).result(60)
+        assert engine.submit(one).result(60).loss.isfinite()
 
 
 def test_lost_device_fails_them(device):
