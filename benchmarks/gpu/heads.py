@@ -6,6 +6,7 @@ Tensors are on the device. Operations are those of the products: 2 N H V forward
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,20 +32,19 @@ def lines(runs: int, *, smoke: bool) -> Iterator[str]:
 class HeadSet:
     """The tensors of one case."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, device: str = "cuda") -> None:
         from ce_engine import slabs
-        from ce_engine.gpu._transfer import Transfer  # needs Triton
 
         self._case = case
-        self.states, self.weight, self.target = (x.cuda() for x in (case.states(), case.weight(), case.target()))
-        slab = slabs.linear_cross_entropy(self.states, case.head(), self.target, reduction="sum", grad=case.grad)
-        self._transfer = Transfer.of_slab(slab)
-        packings = self._transfer.inputs, self._transfer.outputs
-        self._inputs, self._outputs = (torch.empty(each.nbytes, dtype=torch.uint8, device="cuda") for each in packings)
-        self._transfer.fill(self._inputs)
+        tensors = case.states(), case.weight(), case.target()
+        self.states, self.weight, self.target = (x.to(device) for x in tensors)
+        self._slab = slabs.linear_cross_entropy(self.states, case.head(), self.target, reduction="sum", grad=case.grad)
 
-    def ours(self) -> None:
-        self._transfer.launch(self._inputs, self._outputs)
+    def ours(self) -> Any:
+        from ce_engine import gpu  # needs Triton
+
+        slab = self._slab
+        return gpu.evaluate(slab.kind, slab.input, slab.target, slab.rows, slab.row_count)
 
     def theirs(self, function: Loss) -> object:
         if not self._case.grad:

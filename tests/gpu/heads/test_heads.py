@@ -173,3 +173,14 @@ def test_lost_device_fails_them(device):
     device.fault = torch.AcceleratorError("CUDA error: device-side assert triggered")
     with Engine(device="cuda") as engine, pytest.raises(ce_engine.DeviceLostError):
         engine.submit(hidden(head_of(torch.float32))).result(60)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_benchmark_evaluates_what_it_compares_with(grad):
+    heads, case = (pytest.importorskip(f"benchmarks.{name}") for name in ("gpu.heads", "heads.case"))
+    tensors = heads.HeadSet(case.Case(TILE + 1, WIDTH, CLASSES, "float32", grad=grad), DEVICE.type)
+    ours, theirs = tensors.ours(), tensors.theirs(heads.peers()["no options"])
+    if grad:
+        torch.testing.assert_close(ours.grad, *theirs)
+    else:
+        torch.testing.assert_close(ours.losses.sum(), theirs)
