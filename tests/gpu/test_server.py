@@ -82,15 +82,15 @@ def test_packed_calls_compute_on_the_device(server, device):
 
 def test_deleted_head_leaves_the_device(server, device, monkeypatch):
     monkeypatch.setattr("ce_engine.gpu._divergence.PART_NUMBERS", 100 * CLASSES)
-    generator = np.random.default_rng(0)
+    generator, before = np.random.default_rng(0), weakref.WeakSet(_heads)
     head = losswire_client.Head(generator.normal(size=(CLASSES, 12)).astype(np.float32))
     hidden = generator.normal(size=(ROWS, 12)).astype(np.float32)
     with Client(f"localhost:{server.port}") as client:
         result = client.kl_divergence(hidden, hidden, head=head, target_head=head, grad=True)
         np.testing.assert_allclose(result.loss, 0, atol=1e-6)
-        (on_device,) = _heads.values()
-        (copy,) = (weakref.ref(copy.weight) for copy in on_device.values())
-        del on_device
+        (copy,) = (
+            weakref.ref(copy.weight) for of, copies in _heads.items() if of not in before for copy in copies.values()
+        )
         client.delete_head(head)
         eventually(lambda: copy() is None)
     assert device.waits

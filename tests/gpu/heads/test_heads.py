@@ -158,7 +158,7 @@ def test_engine_evaluates_small_slabs_of_one_head_together():
 @pytest.mark.usefixtures("device")
 def test_lack_of_memory_for_a_copy_fails_one_call(monkeypatch):
     def lacks(*_: object) -> None:
-        raise FakeDevice.out_of_memory
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
     one = hidden(head_of(torch.float32), 3)
     with Engine(device="cuda") as engine:
