@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from losswire import v1
 from losswire.exact_sum import UNITS_IN_ONE, ExactSum
-from losswire.exact_sums import ExactSums, Statistics, by_class_from_messages, merged
+from losswire.exact_sums import ExactSums, by_class_from_messages, merged
+from losswire.statistics import Statistics
 
 DIGITS = 1600  # a tie between two doubles, such as half of the least one, has so many
 numbers = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 20), st.integers(0, 3).map(float))

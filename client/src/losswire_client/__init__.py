@@ -32,8 +32,9 @@ TypeError too. An error that the iterable of a `map` raises keeps its type. A mi
 from importlib.metadata import version
 
 from losswire.exact_sum import ExactSum
-from losswire.exact_sums import ExactSums, MeanChange, Statistics
+from losswire.exact_sums import ExactSums
 from losswire.sketch import Sketch
+from losswire.statistics import MeanChange, Statistics
 from losswire_client._async_client import AsyncClient
 from losswire_client._capabilities import CallerLimits, Capabilities, HeadLimits, RunLimits
 from losswire_client._client import Client

@@ -1,69 +1,19 @@
-"""The exact sums over the rows of batches, and the numbers that follow from them."""
+"""The exact sums over the rows of batches."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from losswire import v1
-from losswire.exact_sum import UNITS_IN_ONE, ZERO, ExactSum, quotient
+from losswire.exact_sum import ZERO, ExactSum, quotient
 from losswire.sketch import Sketch
+from losswire.statistics import MeanChange, Statistics, exponential, mean_loss, standard_error
 
 SUMS = ("loss", "weight", "loss_squared", "loss_times_weight", "weight_squared")
 TWINS = {"loss_times_weight": "loss", "weight_squared": "weight"}  # sums that are equal where all weights are 1
 CHANGES = ("change", "change_squared")  # of divergences alone
 OF_DIVERGENCES = (*CHANGES, "sketch")
-ROOT_BITS = 64  # more than a double has, so that rounding them rounds the root
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Numbers that follow from exact sums, each rounded once.
-
-    Attributes:
-        mean: The sum of the losses divided by `weight_sum`: NaN if no row counts, and as in IEEE 754 if a loss is not
-            finite.
-        loss_sum: Of the losses.
-        weight_sum: What `mean` divides by.
-        standard_error: Of the mean: the root of n / (n - 1) times the sum of (loss - mean * weight)^2, divided by
-            `weight_sum`, over n rows (Cochran, Sampling Techniques, 1977, 6.4: the error of a ratio). With weights of 1
-            it is the sample's standard deviation divided by the root of n. NaN below 2 rows.
-        perplexity: The exponential of `mean`.
-        accuracy: The part of the rows whose prediction is the target; None unless predictions were asked for.
-        row_count: Rows that counted.
-        ignored_count: Rows that were ignored.
-        nonfinite_count: Of the rows that counted, those whose loss is NaN or infinite.
-    """
-
-    mean: float
-    loss_sum: float
-    weight_sum: float
-    standard_error: float
-    perplexity: float
-    accuracy: float | None
-    row_count: int
-    ignored_count: int
-    nonfinite_count: int
-
-    def to_message(self) -> v1.Statistics:
-        return v1.Statistics(**{name: getattr(self, name) for name in self.__slots__})
-
-    @classmethod
-    def from_message(cls, message: v1.Statistics) -> "Statistics":
-        fields = {name: getattr(message, name) for name in cls.__slots__}
-        return cls(**{**fields, "accuracy": message.accuracy if message.HasField("accuracy") else None})
-
-
-class MeanChange(NamedTuple):
-    """How much larger the log-probabilities of labels are in the distribution that was compared with a target's.
-
-    Attributes:
-        mean: Over all rows that counted; NaN if none did.
-        standard_error: Of the mean: the sample's standard deviation divided by the root of n. NaN below 2 rows.
-    """
-
-    mean: float
-    standard_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +69,10 @@ class ExactSums:
 
     @property
     def mean_change(self) -> MeanChange | None:
-        """Of labels' log-probabilities; None unless all rows have labels. Each number is rounded once."""
+        """Of labels' log-probabilities; None unless all rows have labels."""
         if self.change is None or self.change_squared is None:
             return None
-        n, is_finite = self.row_count, not (self.change.nonfinite_count or self.change_squared.nonfinite_count)
-        if not (n and is_finite):
-            return MeanChange(float(self.change) if n else math.nan, math.nan)
-        mean = quotient(self.change.units, n * UNITS_IN_ONE)
-        if n < 2:
-            return MeanChange(mean, math.nan)
-        residuals = n * self.change_squared.units * UNITS_IN_ONE - self.change.units**2
-        return MeanChange(mean, _root(residuals, n**2 * (n - 1) * UNITS_IN_ONE**2))
+        return MeanChange.of(self.row_count, self.change, self.change_squared)
 
     def quantile(self, part: float) -> float | None:
         """The loss that a part of the rows is below: see `Sketch.quantile`. None without a sketch.
@@ -145,13 +88,13 @@ class ExactSums:
     @property
     def statistics(self) -> Statistics:
         """What follows from the sums."""
-        mean, rows = self._mean(), self.row_count
+        rows, mean = self.row_count, mean_loss(self.row_count, self.loss, self.weight)
         return Statistics(
             mean=mean,
             loss_sum=float(self.loss),
             weight_sum=float(self.weight),
-            standard_error=self._standard_error(),
-            perplexity=_exponential(mean),
+            standard_error=standard_error(rows, *(getattr(self, name) for name in SUMS)),
+            perplexity=exponential(mean),
             accuracy=None if self.correct_count is None else quotient(self.correct_count, rows),
             row_count=rows,
             ignored_count=self.ignored_count,
@@ -206,23 +149,6 @@ class ExactSums:
             message.sketch.CopyFrom(self.sketch.to_message())
         return message
 
-    def _mean(self) -> float:
-        if not self.row_count:
-            return math.nan
-        if self.loss.nonfinite_count or self.weight.nonfinite_count:
-            loss, weight = float(self.loss), float(self.weight)
-            return loss / weight if weight else loss  # NaN or infinity, which dividing by 0 leaves
-        return quotient(self.loss.units, self.weight.units)
-
-    def _standard_error(self) -> float:
-        n, loss, weight = self.row_count, self.loss.units, self.weight.units
-        if n < 2 or not weight or any(getattr(self, name).nonfinite_count for name in SUMS):
-            return math.nan
-        squares, products = self.loss_squared.units, self.loss_times_weight.units
-        weights = self.weight_squared.units
-        residuals = squares * weight**2 - 2 * loss * products * weight + loss**2 * weights  # times weight^2
-        return _root(n * residuals * UNITS_IN_ONE, (n - 1) * weight**4)
-
 
 def by_class_from_messages(messages: Iterable[v1.ClassSums]) -> dict[int, ExactSums]:
     """The sums of each class."""
@@ -238,23 +164,6 @@ def merged(a: Mapping[int, ExactSums], b: Mapping[int, ExactSums]) -> dict[int, 
 
 
 NOTHING = ExactSums()
-
-
-def _exponential(x: float) -> float:
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
-
-
-def _root(a: int, b: int) -> float:
-    """The double nearest to the root of a / b."""
-    shift = max(0, 2 * ROOT_BITS - (a.bit_length() - b.bit_length()))
-    shift += shift % 2
-    whole, rest = divmod(a << shift, b)
-    root = math.isqrt(whole)
-    is_inexact = rest or root * root != whole
-    return quotient(2 * root + bool(is_inexact), 2 << shift // 2)  # the last bit stands for all that is left out
 
 
 def of_divergences(a: ExactSums, b: ExactSums) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from losswire import v1
-from losswire.exact_sums import ExactSums, MeanChange, Statistics
+from losswire.exact_sums import ExactSums
 from losswire.losses import loss_of
+from losswire.statistics import MeanChange, Statistics
 from losswire_client._runs.texts import progress_text, result_text
 from losswire_client._transports.answers import understood
 
