@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from losswire_client._calls import checks_call
-from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.base_run import BaseRun
 from losswire_client._runs.results import RunKey, RunProgress, RunResult, to_progress, to_result
+from losswire_client._runs.surface import BatchOptions
 
 
 class AsyncRun(BaseRun[Coroutine[Any, Any, Result]]):
@@ -67,12 +67,10 @@ class AsyncRun(BaseRun[Coroutine[Any, Any, Result]]):
         input: npt.ArrayLike,
         target: npt.ArrayLike,
         key: str,
-        slice: str,
-        reduction: str,
         classes: Mapping[str, npt.ArrayLike | None],
-        common: Common,
+        batch: BatchOptions,
     ) -> Result:
-        return await self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, classes, common)
+        return await self._evaluate_keyed(loss, input, target, key, classes, batch)
 
 
 class Opening(Awaitable[AsyncRun]):

@@ -14,11 +14,11 @@ from losswire_client._errors import invalid_argument
 from losswire_client._request.arguments import put_together
 from losswire_client._request.evaluation import Evaluation
 from losswire_client._request.fields import assign_text
-from losswire_client._request.options import Common, Options
+from losswire_client._request.options import Options
 from losswire_client._result import Result
 from losswire_client._runs.calls import RunCalls
 from losswire_client._runs.spec import Heads, from_spec
-from losswire_client._runs.surface import AnswerT, RunLosses
+from losswire_client._runs.surface import AnswerT, BatchOptions, RunLosses
 
 PREDICTIONS = v1.Output.OUTPUT_PREDICTIONS
 
@@ -98,17 +98,17 @@ class BaseRun(RunLosses[AnswerT]):
         loss: str | None,
         input: npt.ArrayLike,
         target: npt.ArrayLike,
-        key: v1.RunKey,
-        reduction: str,
-        classes: Mapping[str, Any],
-        common: Common,
+        key: str,
+        classes: Mapping[str, npt.ArrayLike | None],
+        batch: BatchOptions,
     ) -> Result:
         if loss not in (None, self.loss):
             raise invalid_argument("loss", f"expected {self.loss}, which is that of the run {self.name!r}, got {loss}")
-        told: Common = {"series": self._series, **common}
-        put = partial(self._put_together, input, target, reduction, classes, key)
+        common: dict[str, Any] = {"series": self._series, **batch}
+        place = self._key(key, common.pop("slice", ""))
+        put = partial(self._put_together, input, target, common.pop("reduction", "mean"), classes, place)
         evaluate = self._client._put_together_and_evaluate  # noqa: SLF001 - the client's way for its runs too
-        result: Result = await evaluate(put, told)
+        result: Result = await evaluate(put, common)
         return result if "predictions" in common.get("outputs", ()) else replace(result, predictions=None)
 
     def _put_together(

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from losswire_client._calls import checks_call
 from losswire_client._flow import each, run
-from losswire_client._request.options import Common
 from losswire_client._result import Result
 from losswire_client._runs.base_run import BaseRun
 from losswire_client._runs.results import RunKey, RunProgress, RunResult, to_progress, to_result
+from losswire_client._runs.surface import BatchOptions
 
 
 class Run(BaseRun[Result]):
@@ -105,9 +105,7 @@ class Run(BaseRun[Result]):
         input: npt.ArrayLike,
         target: npt.ArrayLike,
         key: str,
-        slice: str,
-        reduction: str,
         classes: Mapping[str, npt.ArrayLike | None],
-        common: Common,
+        batch: BatchOptions,
     ) -> Result:
-        return run(self._evaluate_keyed(loss, input, target, self._key(key, slice), reduction, classes, common))
+        return run(self._evaluate_keyed(loss, input, target, key, classes, batch))

@@ -19,6 +19,18 @@ T = TypeVar("T")
 NO_CLASSES: Mapping[str, npt.ArrayLike | None] = {}
 
 
+class BatchOptions(Common, total=False):
+    """Keywords of every batch of a run.
+
+    Attributes:
+        slice: Name of a group of keys that the run adds up by itself too, such as a domain; none if empty.
+        reduction: ``none``, ``mean`` or ``sum``, for `Result.loss` alone: the run adds up rows.
+    """
+
+    slice: str
+    reduction: str
+
+
 def refuses_options(method: Callable[P, T]) -> Callable[P, T]:
     """Has a method refuse the options of the run, and whatever else does not fit its signature."""
     checked: Any = checks_call(method)
@@ -42,11 +54,9 @@ class RunLosses(ABC, Generic[AnswerT]):
         target: npt.ArrayLike,
         *,
         key: str,
-        slice: str = "",
-        reduction: str = "mean",
         target_classes: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
-        **common: Unpack[Common],
+        **batch: Unpack[BatchOptions],
     ) -> AnswerT:
         """Evaluates a batch with the run's loss and options, and counts it under a key.
 
@@ -57,11 +67,9 @@ class RunLosses(ABC, Generic[AnswerT]):
             input: As of the loss in `Client`.
             target: As of the loss in `Client`.
             key: Name of the part of the run that this batch is, as in ``val-00017.parquet:3``.
-            slice: Name of a group of keys that the run adds up by itself too, such as a domain; empty for none.
-            reduction: ``none``, ``mean`` or ``sum``, for `Result.loss` alone: the run adds up rows.
             target_classes: As of `Client.kl_divergence`, like the labels: only for a run with this loss.
             labels: The run tells how their log-probability changes, if all of its keys have labels.
-            **common: See `Common`.
+            **batch: See `BatchOptions`.
 
         Raises:
             ConflictError: The key counts already, with other sums or in another slice.
@@ -71,77 +79,42 @@ class RunLosses(ABC, Generic[AnswerT]):
             LosswireError: Anything else that can go wrong; the package's docstring draws the tree.
         """
         classes = {"target_classes": target_classes, "labels": labels}
-        return self._add(None, input, target, key, slice, reduction, classes, common)
+        return self._add(None, input, target, key, classes, batch)
 
     @refuses_options
     def cross_entropy(
-        self,
-        input: npt.ArrayLike,
-        target: npt.ArrayLike,
-        *,
-        key: str,
-        slice: str = "",
-        reduction: str = "mean",
-        **common: Unpack[Common],
+        self, input: npt.ArrayLike, target: npt.ArrayLike, *, key: str, **batch: Unpack[BatchOptions]
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
+        return self._add("cross_entropy", input, target, key, NO_CLASSES, batch)
 
     @refuses_options
     def nll_loss(
-        self,
-        input: npt.ArrayLike,
-        target: npt.ArrayLike,
-        *,
-        key: str,
-        slice: str = "",
-        reduction: str = "mean",
-        **common: Unpack[Common],
+        self, input: npt.ArrayLike, target: npt.ArrayLike, *, key: str, **batch: Unpack[BatchOptions]
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("nll_loss", input, target, key, slice, reduction, NO_CLASSES, common)
+        return self._add("nll_loss", input, target, key, NO_CLASSES, batch)
 
     @refuses_options
     def binary_cross_entropy(
-        self,
-        input: npt.ArrayLike,
-        target: npt.ArrayLike,
-        *,
-        key: str,
-        slice: str = "",
-        reduction: str = "mean",
-        **common: Unpack[Common],
+        self, input: npt.ArrayLike, target: npt.ArrayLike, *, key: str, **batch: Unpack[BatchOptions]
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("binary_cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
+        return self._add("binary_cross_entropy", input, target, key, NO_CLASSES, batch)
 
     @refuses_options
     def binary_cross_entropy_with_logits(
-        self,
-        input: npt.ArrayLike,
-        target: npt.ArrayLike,
-        *,
-        key: str,
-        slice: str = "",
-        reduction: str = "mean",
-        **common: Unpack[Common],
+        self, input: npt.ArrayLike, target: npt.ArrayLike, *, key: str, **batch: Unpack[BatchOptions]
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("binary_cross_entropy_with_logits", input, target, key, slice, reduction, NO_CLASSES, common)
+        return self._add("binary_cross_entropy_with_logits", input, target, key, NO_CLASSES, batch)
 
     @refuses_options
     def linear_cross_entropy(
-        self,
-        input: npt.ArrayLike,
-        target: npt.ArrayLike,
-        *,
-        key: str,
-        slice: str = "",
-        reduction: str = "mean",
-        **common: Unpack[Common],
+        self, input: npt.ArrayLike, target: npt.ArrayLike, *, key: str, **batch: Unpack[BatchOptions]
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
-        return self._add("linear_cross_entropy", input, target, key, slice, reduction, NO_CLASSES, common)
+        return self._add("linear_cross_entropy", input, target, key, NO_CLASSES, batch)
 
     @refuses_options
     def kl_divergence(
@@ -150,15 +123,13 @@ class RunLosses(ABC, Generic[AnswerT]):
         target: npt.ArrayLike,
         *,
         key: str,
-        slice: str = "",
-        reduction: str = "mean",
         target_classes: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
-        **common: Unpack[Common],
+        **batch: Unpack[BatchOptions],
     ) -> AnswerT:
         """As `evaluate`, of a run with this loss."""
         classes = {"target_classes": target_classes, "labels": labels}
-        return self._add("kl_divergence", input, target, key, slice, reduction, classes, common)
+        return self._add("kl_divergence", input, target, key, classes, batch)
 
     @abstractmethod
     def _add(
@@ -167,9 +138,7 @@ class RunLosses(ABC, Generic[AnswerT]):
         input: npt.ArrayLike,
         target: npt.ArrayLike,
         key: str,
-        slice: str,
-        reduction: str,
         classes: Mapping[str, npt.ArrayLike | None],
-        common: Common,
+        batch: BatchOptions,
     ) -> AnswerT:
         """Evaluates a batch with a loss, or with that of the run."""
