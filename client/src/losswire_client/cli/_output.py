@@ -4,13 +4,19 @@ import json
 import math
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Generic, Protocol, Self, TypeVar
 
 from rich.console import Console
 from typer import BadParameter
 
+RowsT = TypeVar("RowsT")
+RowsT_contra = TypeVar("RowsT_contra", contravariant=True)
+
+ROW_SUFFIXES = (".csv", ".parquet", ".npy")
+RESULT_SUFFIX = ".json"  # for results instead of rows
 PIPE_WIDTH = 200  # files and pipes have no width, and grep cannot use a table that is folded into 80 columns
 
 
@@ -30,6 +36,11 @@ def write_json(data: Any) -> None:
 def json_text(data: Any, indent: int | None = 2) -> str:
     """The JSON text that `write_json` writes; in one line without an indent."""
     return json.dumps(_finite(data), allow_nan=False, indent=indent)
+
+
+def output_path(path: Path | None) -> Path | None:
+    """Refuses a file for rows or results that could not be written, before the work and not after it."""
+    return new_file(path, (*ROW_SUFFIXES, RESULT_SUFFIX)) if path else None
 
 
 def new_file(path: Path, suffixes: Collection[str]) -> Path:
@@ -67,6 +78,50 @@ class NewFile:
         """Deletes what is not kept."""
         if not self._is_in_place:
             self.place.unlink(missing_ok=True)
+
+
+class RowFile(Protocol[RowsT_contra]):
+    """A file of rows. ``close`` completes it; ``discard`` is called in the end, completed or not."""
+
+    def add(self, rows: RowsT_contra, /) -> None: ...
+
+    def close(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+class RowWriter(Generic[RowsT]):
+    """Writes rows to a file. The file gets its name when it is complete.
+
+    Args:
+        path: The file. Its suffix gives the format. If it is None or has another suffix, no rows are written.
+        open_file: Opens a file in the format of a suffix.
+    """
+
+    def __init__(self, path: Path | None, open_file: Callable[[Path, str], RowFile[RowsT]]) -> None:
+        suffix = path.suffix.lower() if path else ""
+        self._new = NewFile(path) if path and suffix in ROW_SUFFIXES else None
+        self._file = open_file(self._new.place, suffix) if self._new else None
+
+    def add(self, rows: RowsT) -> None:
+        if self._file:
+            self._file.add(rows)
+
+    def keep(self) -> None:
+        """Completes the file and keeps it. Without this call it is deleted."""
+        if self._file and self._new:
+            self._file.close()
+            self._new.keep()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file and self._new:
+            self._file.discard()
+            self._new.discard()
 
 
 def _console(stream: IO[str]) -> Console:

@@ -11,6 +11,7 @@ from losswire_client._readers.sides import Choice, PairChoice, PairSource
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._heads import HELP, given_head
+from losswire_client.cli._output import output_path
 from losswire_client.cli.comparison import (
     IGNORE_INDEX,
     Divergence,
@@ -20,7 +21,6 @@ from losswire_client.cli.comparison import (
     compare_alone,
     compare_keyed,
     keyed,
-    output_path,
 )
 
 of_divergence, of_files, of_run, of_output = (

@@ -11,18 +11,18 @@ from losswire_client._readers import Kind, Selection, Source, sources
 from losswire_client.cli import _figure
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._heads import HELP, given_head
+from losswire_client.cli._output import output_path
 from losswire_client.cli.evaluation import (
     IGNORE_INDEX,
     Loss,
     Plan,
-    RowWriter,
     check_options,
     class_weight,
     end,
     evaluate_files,
     keyed,
-    output_path,
     progress_bar,
+    row_writer,
     save_picture,
     show,
     with_head,
@@ -232,7 +232,7 @@ def evaluate(
     plan = replace(plan, options={**plan.options, "series": series, "wire_dtype": wire_dtype})
     if weight is not None:
         plan = replace(plan, weight=class_weight(weight, given, plan))
-    with connection.client() as client, progress_bar() as progress, RowWriter(output) as rows:
+    with connection.client() as client, progress_bar() as progress, row_writer(output) as rows:
         client.ping()  # fails at once without a server, for which evaluations would wait
         outcome = evaluate_files(client, given, plan, progress, rows.add)
         if outcome.total:

@@ -3,7 +3,6 @@
 from losswire_client.cli.comparison import keyed
 from losswire_client.cli.comparison._command import Told, compare_alone, compare_keyed
 from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail
-from losswire_client.cli.comparison.report._report import output_path
 
 __all__ = [
     "IGNORE_INDEX",
@@ -14,5 +13,4 @@ __all__ = [
     "compare_alone",
     "compare_keyed",
     "keyed",
-    "output_path",
 ]

@@ -11,7 +11,7 @@ from losswire_client.cli.comparison._evaluate import compare_files
 from losswire_client.cli.comparison._plan import Plan
 from losswire_client.cli.comparison.report._picture import save_picture
 from losswire_client.cli.comparison.report._report import end, show
-from losswire_client.cli.comparison.report._row_files import RowWriter
+from losswire_client.cli.comparison.report._row_files import row_writer
 from losswire_client.cli.evaluation import progress_bar
 
 
@@ -34,7 +34,7 @@ class Told:
 
 def compare_alone(connection: Connection, sources: Sequence[PairSource], plan: Plan, told: Told) -> None:
     """Compares pairs of files, and tells what they come to."""
-    with connection.client() as client, progress_bar() as progress, RowWriter(told.output) as rows:
+    with connection.client() as client, progress_bar() as progress, row_writer(told.output) as rows:
         client.ping()  # fails at once without a server, for which evaluations would wait
         outcome = compare_files(client, sources, plan, progress, rows.add)
         if outcome.total:

@@ -8,20 +8,19 @@ from losswire_client.cli.evaluation._usage import check_options
 from losswire_client.cli.evaluation._weights import class_weight
 from losswire_client.cli.evaluation.report._picture import save_picture
 from losswire_client.cli.evaluation.report._report import end, show
-from losswire_client.cli.evaluation.report._row_files import RowWriter, output_path
+from losswire_client.cli.evaluation.report._row_files import row_writer
 
 __all__ = [
     "IGNORE_INDEX",
     "Loss",
     "Outcome",
     "Plan",
-    "RowWriter",
     "check_options",
     "class_weight",
     "end",
     "evaluate_files",
-    "output_path",
     "progress_bar",
+    "row_writer",
     "save_picture",
     "show",
     "with_head",

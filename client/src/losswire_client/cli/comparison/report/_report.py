@@ -8,19 +8,11 @@ from typing import Any
 from typer import Exit
 
 from losswire_client.cli._failures import CommandError, ExitCode, complain, warn
-from losswire_client.cli._output import json_text, new_file, stdout, write_json
+from losswire_client.cli._output import RESULT_SUFFIX, json_text, stdout, write_json
 from losswire_client.cli.comparison._evaluate import Outcome, PairOutcome
 from losswire_client.cli.comparison._facts import facts
 from losswire_client.cli.comparison._plan import Plan
-from losswire_client.cli.comparison.report._row_files import SUFFIXES
 from losswire_client.cli.comparison.report._tables import tables
-
-RESULT_SUFFIX = ".json"  # for results instead of rows
-
-
-def output_path(path: Path | None) -> Path | None:
-    """Refuses a file that could not be written, before the work and not after it."""
-    return new_file(path, (*SUFFIXES, RESULT_SUFFIX)) if path else None
 
 
 def show(outcome: Outcome, plan: Plan, output: Path | None, *, json: bool) -> None:

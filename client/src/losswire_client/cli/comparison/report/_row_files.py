@@ -1,62 +1,17 @@
 """Writes the divergence of each row to a file while the rows pass."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 
 from losswire_client._readers import Array
-from losswire_client.cli._output import NewFile
+from losswire_client.cli._output import RowFile, RowWriter
 from losswire_client.cli.comparison._compared import Compared
 
-SUFFIXES = (".csv", ".parquet", ".npy")
 
-
-class RowWriter:
-    """Writes rows to a file. The file gets its name when it is complete.
-
-    Args:
-        path: The file. Its suffix gives the format. If it is None or has another suffix, no rows are written.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        path = path if path and path.suffix.lower() in SUFFIXES else None
-        self._new = NewFile(path) if path else None
-        self._file = _open(self._new.place, path.suffix.lower()) if path and self._new else None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether rows are written."""
-        return self._file is not None
-
-    def add(self, compared: Compared) -> None:
-        if self._file:
-            self._file.add(compared)
-
-    def keep(self) -> None:
-        """Completes the file and keeps it. Without this call it is deleted."""
-        if self._file and self._new:
-            self._file.close()
-            self._new.keep()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._file and self._new:
-            self._file.discard()
-            self._new.discard()
-
-
-class RowFile(Protocol):
-    def add(self, compared: Compared) -> None: ...
-
-    def close(self) -> None: ...
-
-    def discard(self) -> None: ...
+def row_writer(path: Path | None) -> RowWriter[Compared]:
+    return RowWriter(path, _open)
 
 
 class NpyRows:
@@ -92,7 +47,6 @@ class TableRows:
         numbers = dict.fromkeys(("divergence", "log_probability", "change"), pa.float64())
         self._schema = pa.schema({"file": pa.string(), **integers, **numbers})
         self._writer = (csv.CSVWriter if suffix == ".csv" else parquet.ParquetWriter)(path, self._schema)
-        self._is_open = True
 
     def add(self, compared: Compared) -> None:
         import pyarrow as pa
@@ -114,12 +68,10 @@ class TableRows:
 
     def close(self) -> None:
         self._writer.close()
-        self._is_open = False
 
     def discard(self) -> None:
-        if self._is_open:
-            self._writer.close()
+        self._writer.close()
 
 
-def _open(path: Path, suffix: str) -> RowFile:
+def _open(path: Path, suffix: str) -> RowFile[Compared]:
     return NpyRows(path) if suffix == ".npy" else TableRows(path, suffix)

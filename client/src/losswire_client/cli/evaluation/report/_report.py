@@ -6,11 +6,10 @@ from pathlib import Path
 from typer import Exit
 
 from losswire_client.cli._failures import CommandError, ExitCode, complain, warn
-from losswire_client.cli._output import json_text, stdout, write_json
+from losswire_client.cli._output import RESULT_SUFFIX, json_text, stdout, write_json
 from losswire_client.cli.evaluation._plan import Plan
 from losswire_client.cli.evaluation._run import Outcome
 from losswire_client.cli.evaluation.report._facts import as_json
-from losswire_client.cli.evaluation.report._row_files import RESULT_SUFFIX
 from losswire_client.cli.evaluation.report._tables import tables
 
 

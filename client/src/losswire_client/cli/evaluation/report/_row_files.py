@@ -1,63 +1,19 @@
 """Writes the loss of each row to a file while the rows pass."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from losswire_client._readers import Array
 from losswire_client.cli._failures import CommandError, ExitCode
-from losswire_client.cli._output import NewFile, new_file
+from losswire_client.cli._output import RowFile, RowWriter
 from losswire_client.cli.evaluation.tallies._evaluated import Evaluated
 
-SUFFIXES = (".csv", ".parquet", ".npy")
-RESULT_SUFFIX = ".json"  # for results instead of rows
 
-
-def output_path(path: Path | None) -> Path | None:
-    """Refuses a file that could not be written, before the work and not after it."""
-    return new_file(path, (*SUFFIXES, RESULT_SUFFIX)) if path else None
-
-
-class RowWriter:
-    """Writes rows to a file. The file gets its name when it is complete.
-
-    Args:
-        path: The file. Its suffix gives the format. If it is None or has another suffix, no rows are written.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        path = path if path and path.suffix.lower() in SUFFIXES else None
-        self._new = NewFile(path) if path else None
-        self._file = _open(self._new.place, path.suffix.lower()) if path and self._new else None
-
-    def add(self, evaluated: Evaluated) -> None:
-        if self._file:
-            self._file.add(evaluated)
-
-    def keep(self) -> None:
-        """Completes the file and keeps it. Without this call it is deleted."""
-        if self._file and self._new:
-            self._file.close()
-            self._new.keep()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._file and self._new:
-            self._file.close()
-            self._new.discard()
-
-
-class RowFile(Protocol):
-    def add(self, evaluated: Evaluated) -> None: ...
-
-    def close(self) -> None: ...
+def row_writer(path: Path | None) -> RowWriter[Evaluated]:
+    return RowWriter(path, _open)
 
 
 class NpyRows:
@@ -82,12 +38,14 @@ class NpyRows:
             self._write(filled)
 
     def close(self) -> None:
-        if not self._file.closed:
-            if self._row is None:
-                self._write_header(np.zeros((), np.float32))
-            else:
-                self._write(np.zeros(self._rows * self._row.size - self._written, self._row.dtype))
-            self._file.close()
+        if self._row is None:
+            self._write_header(np.zeros((), np.float32))
+        else:
+            self._write(np.zeros(self._rows * self._row.size - self._written, self._row.dtype))
+        self._file.close()
+
+    def discard(self) -> None:
+        self._file.close()
 
     def _write(self, losses: Array) -> None:
         self._file.write(losses.data)
@@ -130,6 +88,9 @@ class TableRows:
     def close(self) -> None:
         self._writer.close()
 
+    def discard(self) -> None:
+        self._writer.close()
+
 
 def _row_shape(evaluated: Evaluated) -> tuple[int, ...]:
     if evaluated.row_shape is None:
@@ -138,5 +99,5 @@ def _row_shape(evaluated: Evaluated) -> tuple[int, ...]:
     return evaluated.row_shape
 
 
-def _open(path: Path, suffix: str) -> RowFile:
+def _open(path: Path, suffix: str) -> RowFile[Evaluated]:
     return NpyRows(path) if suffix == ".npy" else TableRows(path, suffix)
