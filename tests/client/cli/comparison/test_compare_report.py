@@ -109,6 +109,19 @@ def test_divergences_are_written_as_an_array(losswire, tmp_path):
     assert not found[4]
 
 
+@pytest.mark.parametrize("batch_rows", [4, 50])
+def test_array_ends_with_the_file_where_the_last_rows_do_not_count(batch_rows, losswire, tmp_path):
+    a, b = files(tmp_path)
+    np.savez(a, logits=A.reshape(3, 19, 9), labels=LABELS.reshape(3, 19), attention_mask=[[1] * 19] * 2 + [[0] * 19])
+    np.savez(b, logits=B.reshape(3, 19, 9))
+    options = "--shift", "--mask-name", "attention_mask", "--batch-rows", batch_rows
+    assert losswire("compare", a, b, *options, "--output", tmp_path / "rows.npy").exit_code == 0
+    found = np.load(tmp_path / "rows.npy").reshape(3, 19)
+    assert found[0, 0] != 0
+    assert not found[:, -1].any()
+    assert not found[2].any()
+
+
 def test_results_are_written_as_json(losswire, tmp_path):
     a, b = files(tmp_path)
     result = losswire("compare", a, b, "--json", "--output", tmp_path / "result.json")

@@ -27,6 +27,7 @@ class PairRows(NamedTuple):
         candidate: (rows, ...) logits or hidden states of the second model.
         labels: (rows) class indices.
         indices: (rows) int64, which rows of the files they are.
+        end: The first row of the files after these, and after those among them that do not count.
         masked_count: How many rows a mask has left out.
     """
 
@@ -35,6 +36,7 @@ class PairRows(NamedTuple):
     candidate: Array
     labels: Array | None
     indices: npt.NDArray[np.int64]
+    end: int
     masked_count: int
 
 
@@ -144,12 +146,13 @@ class Pair:
 
 def _counted(reference: Array, candidate: Array, classes: Array | None, labels: Array | None, start: int) -> PairRows:
     """The rows that count."""
-    indices = np.arange(start, start + len(reference))
+    end = start + len(reference)
+    indices = np.arange(start, end)
     if labels is None:
-        return PairRows(reference, classes, candidate, None, indices, 0)
+        return PairRows(reference, classes, candidate, None, indices, end, 0)
     kept = labels["is_row"] & labels["counts"]
     masked = int((labels["is_row"] & ~labels["counts"]).sum())
     if not kept.all():
         reference, candidate, indices, labels = reference[kept], candidate[kept], indices[kept], labels[kept]
         classes = None if classes is None else classes[kept]
-    return PairRows(reference, classes, candidate, labels["label"].copy(), indices, masked)
+    return PairRows(reference, classes, candidate, labels["label"].copy(), indices, end, masked)

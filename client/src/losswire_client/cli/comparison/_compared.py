@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from losswire_client import Result
 from losswire_client._readers import Array
-from losswire_client._readers.sides import PairRows
+from losswire_client._readers.sides import Pair, PairRows
 from losswire_client.cli.comparison._plan import Plan
 
 
@@ -16,6 +16,7 @@ class Compared:
 
     Attributes:
         path: The candidate's file.
+        file_rows: How many rows it has; None if that is known only when all are read.
         rows: The rows.
         result: The SDK's result.
         counted: Which rows count: the others have a label that is ignored.
@@ -24,16 +25,18 @@ class Compared:
     """
 
     path: Path
+    file_rows: int | None
     rows: PairRows
     result: Result
     counted: npt.NDArray[np.bool_]
     reference: Array | None = None
 
     @classmethod
-    def of(cls, path: Path, rows: PairRows, result: Result, reference: Result | None, plan: Plan) -> "Compared":
+    def of(cls, pair: Pair, rows: PairRows, result: Result, reference: Result | None, plan: Plan) -> "Compared":
         labels = rows.labels
         counted = np.ones(len(rows.indices), np.bool_) if labels is None else labels != plan.ignore_index
-        return cls(path, rows, result, counted, None if reference is None else reference.target_log_probabilities)
+        of_labels = None if reference is None else reference.target_log_probabilities
+        return cls(pair.source.candidate, pair.row_count, rows, result, counted, of_labels)
 
     @property
     def losses(self) -> Array:

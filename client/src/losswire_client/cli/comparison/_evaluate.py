@@ -114,7 +114,7 @@ def _results(client: Client, pair: Pair, plan: Plan, tally: Tally, advance: Adva
         results = client.map(sent(), loss="kl_divergence", window=WINDOW, reduction="none", **_given(plan))
         for result in results:
             reference: Result | None = next(results) if twice else None
-            yield Compared.of(pair.source.candidate, in_flight.popleft(), result, reference, plan)
+            yield Compared.of(pair, in_flight.popleft(), result, reference, plan)
     except LosswireError as error:
         raise refused(pair.source, in_flight[0] if in_flight else None, error) from error
 

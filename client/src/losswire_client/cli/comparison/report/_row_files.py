@@ -20,17 +20,21 @@ class NpyRows:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._losses: list[Array] = []
-        self._row_count = 0
+        self._end = 0
+        self._file_rows: int | None = None
 
     def add(self, compared: Compared) -> None:
-        first, self._row_count = self._row_count, int(compared.rows.indices[-1]) + 1
-        losses = np.zeros(self._row_count - first, compared.losses.dtype)
+        first, self._end, self._file_rows = self._end, compared.rows.end, compared.file_rows
+        losses = np.zeros(self._end - first, compared.losses.dtype)
         losses[compared.indices - first] = compared.losses
         self._losses.append(losses)
 
     def close(self) -> None:
+        losses = np.concatenate(self._losses or [np.zeros(0, np.float32)])
+        if self._file_rows is not None:  # the last batches may have no row that counts
+            losses = np.pad(losses, (0, self._file_rows - self._end))
         with self._path.open("wb") as file:
-            np.save(file, np.concatenate(self._losses or [np.zeros(0, np.float32)]))
+            np.save(file, losses)
 
     def discard(self) -> None:
         """Does nothing: it is written in the end."""
