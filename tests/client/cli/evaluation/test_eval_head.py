@@ -35,18 +35,6 @@ def evaluated(losswire):
     return run
 
 
-@pytest.fixture
-def refused(losswire):
-    """The line with which ``losswire eval`` ends, and its exit code."""
-
-    def run(*arguments):
-        result = losswire("eval", *arguments)
-        assert result.stderr.count("\n") == 1
-        return result.exit_code, result.stderr.removeprefix("losswire: ").rstrip()
-
-    return run
-
-
 def save(folder, name="rows.npz", **arrays):
     np.savez(folder / name, **arrays)
     return folder / name

@@ -51,15 +51,3 @@ def added(losswire):
         return json.loads(result.stdout)
 
     return run
-
-
-@pytest.fixture
-def refused(losswire):
-    """The line with which ``losswire eval`` ends, and its exit code."""
-
-    def run(*arguments):
-        result = losswire("eval", *arguments)
-        assert result.stderr.count("\n") == 1
-        return result.exit_code, result.stderr.removeprefix("losswire: ").rstrip()
-
-    return run
