@@ -49,7 +49,7 @@ class Entry:
     def __post_init__(self) -> None:
         slab = self.slab
         self.kind, self.rows, self.nbytes = slab.kind, slab.row_count, slab.nbytes
-        self.tile_rows = tile_rows_of(self.kind)
+        self.tile_rows = self.kind.tile_rows
         self.work = _work(self.kind, self.rows, slab.input.numel())
 
     def drop(self) -> None:
@@ -79,11 +79,6 @@ def _products(kind: Kind) -> int:
     """Multiplications with heads' weights, for each logit."""
     back = 0 if kind.head is None or kind.grad_dtype is None else kind.head.width
     return sum(head.width for head in kind.heads) + back
-
-
-def tile_rows_of(kind: Kind) -> int:
-    """The most rows that are evaluated at a time through the head of a loss; 0 for losses of logits."""
-    return kind.tile_rows
 
 
 class Alike:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ce_engine._batching.entries import Entry, tile_rows_of
+from ce_engine._batching.entries import Entry
 from ce_engine._batching.futures import settle, tell
 from ce_engine._errors import DeadlineExceededError, DeviceLostError
 from ce_engine._heads.logits import part_rows
@@ -65,7 +65,7 @@ class Parted:
     def cut(self, caller: Any, deadline: float | None) -> list[Entry]:
         """An entry for each part, in row order. The parts count as one slab in the queue."""
         slab, now = present(self.slab), time.monotonic()
-        count, step = slab.row_count, part_rows(slab.row_count, tile_rows_of(slab.kind))
+        count, step = slab.row_count, part_rows(slab.row_count, slab.kind.tile_rows)
         for start in range(0, count, step):
             part = self._part(slab, slice(start, min(start + step, count)))
             self._waiting[Entry(part, caller, deadline, None, self.future, now, whole=self)] = None
