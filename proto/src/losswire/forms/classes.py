@@ -5,6 +5,7 @@ import math
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
+from losswire.forms import divergences
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import options_of
 from losswire.rows import class_count
@@ -54,7 +55,7 @@ def check_target(subject: Subject) -> None:
     if subject.kind.elementwise:
         subject.check_shape("target", subject.shape, "the input's")
     elif subject.kind.name == "kl_divergence":
-        _check_distribution(subject)
+        divergences.check_distribution(subject)
     elif subject.has_probability_targets:
         _check_probability_target(subject)
     else:
@@ -78,17 +79,6 @@ def _check_index_target(subject: Subject) -> None:
     if shape != subject.row_shape:
         rows = f"one class index for each row of input of shape {subject.shape}"
         raise subject.refuse("target", f"expected shape {subject.row_shape}, {rows}, got {shape}")
-
-
-def _check_distribution(subject: Subject) -> None:
-    """Checks the target of a divergence: logits, hidden states, or log-probabilities of some classes."""
-    form = subject.check_floating("target")
-    is_free = "target_head" in subject.heads or "target_classes" in subject.forms or "head" in subject.heads
-    if not is_free and form.shape != subject.shape:
-        raise subject.refuse("target", f"expected logits of the input's shape {subject.shape}, got {form.shape}")
-    if not form.shape or form.shape[:-1] != subject.row_shape:
-        rows = ", ".join(map(str, (*subject.row_shape, "n")))
-        raise subject.refuse("target", f"expected shape ({rows}), a row for each of the input's, got {form.shape}")
 
 
 def check_ignore_index(subject: Subject) -> None:

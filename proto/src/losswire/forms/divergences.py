@@ -47,6 +47,17 @@ def check_tail(subject: Subject) -> None:
         raise subject.refuse("tail", "expected target_classes with it, got none")
 
 
+def check_distribution(subject: Subject) -> None:
+    """Checks the target of a divergence: logits, hidden states, or log-probabilities of some classes."""
+    form = subject.check_floating("target")
+    is_free = "target_head" in subject.heads or "target_classes" in subject.forms or "head" in subject.heads
+    if not is_free and form.shape != subject.shape:
+        raise subject.refuse("target", f"expected logits of the input's shape {subject.shape}, got {form.shape}")
+    if not form.shape or form.shape[:-1] != subject.row_shape:
+        rows = ", ".join(map(str, (*subject.row_shape, "n")))
+        raise subject.refuse("target", f"expected shape ({rows}), a row for each of the input's, got {form.shape}")
+
+
 def check_target_classes(subject: Subject) -> None:
     if "target_classes" not in subject.forms:
         return
