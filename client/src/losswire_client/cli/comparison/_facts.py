@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 from losswire.exact_sum import UNITS_IN_ONE, ExactSum, quotient
+from losswire.statistics import exponential
 from losswire_client.cli.comparison._tally import Tally
-from losswire_client.cli.runs._divergences import exponential, of_sums
+from losswire_client.cli.runs._divergences import of_sums
 
 Facts = dict[str, Any]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from losswire.exact_sum import quotient
 from losswire.exact_sums import ExactSums
+from losswire.statistics import exponential
 
 QUANTILES = {"median": 0.5, "quantile_0.9": 0.9, "quantile_0.95": 0.95, "quantile_0.99": 0.99, "quantile_0.999": 0.999}
 
@@ -50,11 +51,3 @@ def _of_predictions(sums: ExactSums) -> dict[str, Any]:
         "same_top_standard_error": math.sqrt(share * (1 - share) / (rows - 1)) if rows > 1 else math.nan,
         "same_top_count": sums.correct_count,
     }
-
-
-def exponential(x: float) -> float:
-    """The exponential, infinite beyond the range of doubles."""
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
