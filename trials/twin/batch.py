@@ -10,7 +10,7 @@ from torch import Tensor
 
 from losswire import v1
 from losswire.fields import tensors_in
-from losswire.losses import DIVERGENCES, LOSSES, REDUCTIONS, TAILS, WEIGHTINGS, loss_of, options_of
+from losswire.losses import DIVERGENCES, HEADS, LOSSES, REDUCTIONS, TAILS, WEIGHTINGS, loss_of, options_of
 from losswire.rows import class_count, row_shape
 from losswire.tensors import decode
 from trials.twin.heads import Head, Heads
@@ -106,6 +106,6 @@ def of_request(request: v1.EvaluateRequest, heads: Heads = NO_HEADS) -> Batch:
 
 
 def _option(name: str, value: Any, heads: Heads) -> Any:
-    if name in ("head", "target_head"):
+    if name in HEADS:
         return heads[value]
     return NAMES[name][value] if name in NAMES else value

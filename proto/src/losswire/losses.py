@@ -77,6 +77,8 @@ TAILS: Mapping[str, v1.Tail.ValueType] = {
     "drop": v1.Tail.TAIL_DROP,
 }
 
+HEADS = ("head", "target_head")  # options that name heads: of the input, and of the target
+
 MOST_TOP = 256  # classes of each row that `OutputSpec.top_k` returns
 
 OUTPUTS: Mapping[str, v1.Output.ValueType] = {
@@ -158,7 +160,7 @@ def options_of(spec: v1.LossSpec) -> Any:
 def heads_of(spec: v1.LossSpec) -> dict[str, str]:
     """The names of the heads that a request needs, by their arguments."""
     options = options_of(spec) if loss_of(spec) else None
-    named = {argument: getattr(options, argument, "") for argument in ("head", "target_head")}
+    named = {argument: getattr(options, argument, "") for argument in HEADS}
     return {argument: name for argument, name in named.items() if name}
 
 

@@ -11,7 +11,7 @@ from losswire.dtypes import BY_NAME, FLOATING, of_numpy
 from losswire.errors import FieldError
 from losswire.fields import OWN_TENSORS, ROW_TENSORS, argument_of, tensor_in
 from losswire.forms import Form, check
-from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS, heads_of
+from losswire.losses import HEADS, LOSSES, OUTPUTS, REDUCTIONS, WEIGHTINGS, heads_of
 from losswire.rows import RowLayout
 from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
@@ -19,7 +19,6 @@ from losswire_client._request.arrays import floating_array, target_array
 from losswire_client._request.fields import assign, assign_option, check_choice
 from losswire_client._request.head import Head, named_head
 
-HEADS = ("head", "target_head")  # options that name a head
 BY_CLASS = "by_class"  # exact sums of each class too
 
 

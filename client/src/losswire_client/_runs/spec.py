@@ -7,11 +7,10 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import OWN_TENSORS
 from losswire.forms import DEFAULTS
-from losswire.losses import LOSSES, REDUCTIONS, loss_of, options_of
+from losswire.losses import HEADS, LOSSES, REDUCTIONS, loss_of, options_of
 from losswire.tensors import decode, encode
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array
-from losswire_client._request.evaluation import HEADS
 from losswire_client._request.fields import MAY_BE_NONE, assign_option, check_choice, option_of
 from losswire_client._request.head import Head, named_head
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from losswire.losses import LOSSES
+from losswire.losses import HEADS, LOSSES
 from losswire_client import Client, InvalidArgumentError, NotServedError, Result
 from losswire_client._errors import invalid_argument
 from losswire_client.torch._clients import client_or_default
@@ -21,7 +21,6 @@ from losswire_client.torch._curvature import KNOWN, NEEDS_INPUT, Arguments, clas
 from losswire_client.torch._errors import TorchArgumentError
 from losswire_client.torch._heads import to_head
 
-HEADS = frozenset({"head", "target_head"})
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -53,7 +52,7 @@ def _evaluate(
         if not isinstance(input, Tensor):
             raise invalid_argument("input", f"expected a tensor, got a {type(input).__name__}")
         checked = [_constant(argument, value) for argument, value in constants.items()]
-        for argument in HEADS & options.keys():
+        for argument in options.keys() & HEADS:
             options[argument] = to_head(argument, options[argument])
         call = _Call(name, client_or_default(client), tuple(constants), options)
         loss, _ = _Loss.apply(input, call, _is_gradient_wanted(input), *checked)  # type: ignore[no-untyped-call]
