@@ -1,12 +1,11 @@
 """Checks of what a head is made of."""
 
-import math
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._plans.validation import check_choice, check_floating, check_same_precision, check_type
+from ce_engine._plans.validation import check_choice, check_floating, check_not_negative, check_same_precision
 
 if TYPE_CHECKING:
     from ce_engine._heads.head import Norm
@@ -31,20 +30,12 @@ def check_norm(norm: "Norm | None", weight: Tensor) -> None:
     if kind is None:
         raise InvalidArgumentError("norm", f"expected Norm, got {type(norm).__name__}")
     check_choice("norm.kind", kind, ("rms", "layer"))
-    check_type("norm.eps", norm.eps, float | int)
-    if not 0 <= norm.eps < math.inf:
-        raise InvalidArgumentError("norm.eps", f"expected a finite number of at least 0, got {norm.eps}")
+    check_not_negative("norm.eps", norm.eps)
     if norm.bias is not None and kind == "rms":
         raise InvalidArgumentError("norm.bias", "expected none with kind 'rms', got a tensor")
     for name, x in (("norm.weight", norm.weight), ("norm.bias", norm.bias)):
         if x is not None:
             _check_vector(name, x, weight.shape[1], "one number for each of a hidden state", weight)
-
-
-def check_positive(name: str, number: float) -> None:
-    check_type(name, number, float | int)
-    if not 0 < number < math.inf:
-        raise InvalidArgumentError(name, f"expected a finite number above 0, got {number}")
 
 
 def _check_vector(name: str, x: Tensor, size: int, what: str, weight: Tensor) -> None:

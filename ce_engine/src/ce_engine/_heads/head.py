@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ce_engine._heads.bfloat16 import PackedWeight, is_available
-from ce_engine._heads.checks import check_bias, check_norm, check_positive, check_weight
+from ce_engine._heads.checks import check_bias, check_norm, check_weight
 from ce_engine._heads.padding import padded
+from ce_engine._plans.validation import check_positive
 
 
 class Norm(NamedTuple):

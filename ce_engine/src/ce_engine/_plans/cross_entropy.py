@@ -14,9 +14,9 @@ from ce_engine._plans.validation import (
     check_class_input,
     check_index_target,
     check_label_smoothing,
+    check_not_negative,
     check_probability_target,
     check_type,
-    check_z_loss,
 )
 from ce_engine._rows import class_count, target_shape
 from ce_engine._slab import Slab
@@ -57,7 +57,7 @@ def cross_entropy(
     options = Options(reduction, **common)
     if not options.checked:
         _check(input, target, weight, ignore_index, label_smoothing)
-        check_z_loss(z_loss)
+        check_not_negative("z_loss", z_loss)
         _check_outputs(target, options)
         check_factors_of_rows(options, target_shape(input))
     of_kind: dict[str, Any] = {"label_smoothing": float(label_smoothing), "z_loss": float(z_loss)}

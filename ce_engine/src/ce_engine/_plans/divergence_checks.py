@@ -1,6 +1,5 @@
 """Checks of a divergence's arguments."""
 
-import math
 from collections.abc import Collection
 
 from torch import Size, Tensor
@@ -8,24 +7,22 @@ from torch import Size, Tensor
 from ce_engine._divergences.divergence import JENSEN_SHANNON, KINDS, RENORMALIZE, TAILS
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._heads.head import Head
+from ce_engine._plans.options import OF_TARGETS
 from ce_engine._plans.validation import (
     check_choice,
     check_floating,
     check_integers,
+    check_positive,
     check_same_device,
     check_same_precision,
     check_type,
 )
 
-OF_LABELS = ("target_log_probabilities", "target_ranks")
-
 
 def check_numbers_of(divergence: str, beta: float | None, temperature: float) -> None:
     """Checks which divergence it is."""
     check_choice("divergence", divergence, KINDS)
-    check_type("temperature", temperature, float | int)
-    if not 0 < temperature < math.inf:
-        raise InvalidArgumentError("temperature", f"expected a finite number above 0, got {temperature}")
+    check_positive("temperature", temperature)
     if beta is None:
         return
     check_type("beta", beta, float | int)
@@ -92,7 +89,7 @@ def check_labels(labels: Tensor | None, ignore_index: int, rows: Size) -> None:
 
 def check_outputs_of_labels(outputs: Collection[str], labels: Tensor | None) -> None:
     """Checks that there are labels for the outputs that need them."""
-    found = [name for name in OF_LABELS if name in outputs]
+    found = [name for name in OF_TARGETS if name in outputs]
     if found and labels is None:
         raise InvalidArgumentError("outputs", f"expected no {found[0]!r} without labels, which it is of")
 

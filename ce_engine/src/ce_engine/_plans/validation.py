@@ -46,20 +46,24 @@ def check_range(name: str, number: int, least: int, most: int) -> None:
         raise InvalidArgumentError(name, f"expected an integer in [{least}, {most}], got {number}")
 
 
+def check_positive(name: str, number: float) -> None:
+    check_type(name, number, float | int)
+    if not 0 < number < math.inf:
+        raise InvalidArgumentError(name, f"expected a finite number above 0, got {number}")
+
+
+def check_not_negative(name: str, number: float) -> None:
+    check_type(name, number, float | int)
+    if not 0 <= number < math.inf:
+        raise InvalidArgumentError(name, f"expected a finite number of at least 0, got {number}")
+
+
 def check_divisor(divisor: float | None, reduction: str) -> None:
     if divisor is None:
         return
-    check_type("divisor", divisor, float | int)
-    if not (divisor > 0 and math.isfinite(divisor)):
-        raise InvalidArgumentError("divisor", f"expected a finite number above 0, got {divisor}")
+    check_positive("divisor", divisor)
     if reduction != "mean":
         raise InvalidArgumentError("divisor", f"expected reduction 'mean' with it, got {reduction!r}")
-
-
-def check_z_loss(value: float) -> None:
-    check_type("z_loss", value, float | int)
-    if not (value >= 0 and math.isfinite(value)):
-        raise InvalidArgumentError("z_loss", f"expected a finite number of at least 0, got {value}")
 
 
 def check_label_smoothing(value: float) -> None:
