@@ -22,10 +22,20 @@ from losswire_client.cli.comparison import (
     compare_keyed,
     keyed,
 )
-
-of_divergence, of_files, of_run, of_output = (
-    partial(Option, rich_help_panel=panel) for panel in ("Divergence", "Files", "Run", "Output")
+from losswire_client.cli.evaluation._options import (
+    BatchRows,
+    ExpectedKeys,
+    Finish,
+    Json,
+    RunLabels,
+    RunName,
+    Split,
+    of_files,
+    of_output,
+    of_run,
 )
+
+of_divergence = partial(Option, rich_help_panel="Divergence")
 
 SliceBy = Literal["file", "folder"]
 
@@ -82,15 +92,10 @@ def compare(
     shift: Annotated[
         bool, of_files("--shift", help="Rows predict the next position: logits[:-1] meet labels[1:] in each sequence.")
     ] = False,
-    split: Annotated[str | None, of_files(help="Split of a folder of a Hugging Face DatasetDict.")] = None,
-    batch_rows: Annotated[
-        int | None, of_files(min=1, help="Rows of one evaluation; 8 MB of them if not given.")
-    ] = None,
+    split: Split = None,
+    batch_rows: BatchRows = None,
     series: Annotated[str, of_divergence(help="Name under which the server's metrics add the divergences up.")] = "",
-    run: Annotated[
-        str | None,
-        of_run(metavar="NAME", help="Count the files in this run of the server. Goes on where it lacks parts of them."),
-    ] = None,
+    run: RunName = None,
     block_rows: Annotated[
         int | None,
         of_run(min=1, help="Rows that have a key together; the run keeps it. 8 MB of them if not given."),
@@ -106,21 +111,13 @@ def compare(
             help="Folder from which the paths of B are names in keys, which else are the files' own names.",
         ),
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        of_run(metavar="NAME=VALUE", help="What to note about a new run; may be given several times."),
-    ] = None,
-    expected_keys: Annotated[
-        int | None,
-        of_run(min=1, help="Keys that the run will have, from all commands; with --finish those of the files."),
-    ] = None,
-    finish: Annotated[
-        bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")
-    ] = False,
+    label: RunLabels = None,
+    expected_keys: ExpectedKeys = None,
+    finish: Finish = False,
     fail_on_nonfinite: Annotated[
         bool, of_output("--fail-on-nonfinite", help="End with exit code 1 if a divergence is NaN or infinite.")
     ] = False,
-    json: Annotated[bool, of_output("--json", help="Write JSON.")] = False,
+    json: Json = False,
     output: Annotated[
         Path | None,
         of_output(

@@ -28,10 +28,20 @@ from losswire_client.cli.evaluation import (
     with_head,
     with_loss,
 )
-
-of_loss, of_files, of_run, of_output = (
-    partial(Option, rich_help_panel=panel) for panel in ("Loss", "Files", "Run", "Output")
+from losswire_client.cli.evaluation._options import (
+    BatchRows,
+    ExpectedKeys,
+    Finish,
+    Json,
+    RunLabels,
+    RunName,
+    Split,
+    of_files,
+    of_output,
+    of_run,
 )
+
+of_loss = partial(Option, rich_help_panel="Loss")
 
 WireDtype = Literal["float32", "float16", "bfloat16"]
 
@@ -89,7 +99,7 @@ def evaluate(
         str | None,
         of_files(help="Array of 1 where a target counts and 0 where it does not, such as attention_mask."),
     ] = None,
-    split: Annotated[str | None, of_files(help="Split of a folder of a Hugging Face DatasetDict.")] = None,
+    split: Split = None,
     classes_last: Annotated[
         bool,
         of_files(
@@ -105,16 +115,11 @@ def evaluate(
             "(T, C), (N, T, C), or lists of lists.",
         ),
     ] = False,
-    batch_rows: Annotated[
-        int | None, of_files(min=1, help="Rows of one evaluation; 8 MB of them if not given.")
-    ] = None,
+    batch_rows: BatchRows = None,
     wire_dtype: Annotated[
         WireDtype | None, of_files(help="Send logits in a narrower dtype: fewer bytes, less precision.")
     ] = None,
-    run: Annotated[
-        str | None,
-        of_run(metavar="NAME", help="Count the files in this run of the server. Goes on where it lacks parts of them."),
-    ] = None,
+    run: RunName = None,
     block_rows: Annotated[
         int | None,
         of_run(min=1, help="Rows of a file that have a key together; the run keeps it. 8 MB of them if not given."),
@@ -134,17 +139,9 @@ def evaluate(
             help="Folder from which the paths of files are their names in keys, which else are their own names.",
         ),
     ] = None,
-    label: Annotated[
-        list[str] | None,
-        of_run(metavar="NAME=VALUE", help="What to note about a new run; may be given several times."),
-    ] = None,
-    expected_keys: Annotated[
-        int | None,
-        of_run(min=1, help="Keys that the run will have, from all commands; with --finish those of the files."),
-    ] = None,
-    finish: Annotated[
-        bool, of_run("--finish", help="Finish the run in the end: it must have the keys of these files, and no others.")
-    ] = False,
+    label: RunLabels = None,
+    expected_keys: ExpectedKeys = None,
+    finish: Finish = False,
     per_class: Annotated[
         bool, of_output("--per-class", help="Also the rows, mean loss and recall of each class.")
     ] = False,
@@ -158,7 +155,7 @@ def evaluate(
     fail_on_nonfinite: Annotated[
         bool, of_output("--fail-on-nonfinite", help="End with exit code 1 if a loss is NaN or infinite.")
     ] = False,
-    json: Annotated[bool, of_output("--json", help="Write JSON.")] = False,
+    json: Json = False,
     output: Annotated[
         Path | None,
         of_output(callback=output_path, help="Write each row's loss: .csv, .parquet or .npy; or the results: .json."),
