@@ -47,7 +47,7 @@ def read_and_answered(known: KnownRequests, data: bytes) -> End:
 
 
 def _read_and_answer(known: KnownRequests, data: bytes) -> v1.EvaluateResponse:
-    slab, respond, _ = known.read(data).plan(limited)
+    slab, respond, _ = known.read(data, HELD).plan(limited)
     return _evaluated(slab, respond)
 
 

@@ -47,6 +47,7 @@ Limit = Literal[
     "caller_requests",
     "caller_streams",
     "caller_leases",
+    "caller_uploads",
     "caller_requests_per_second",
     "caller_bytes_per_second",
 ]

@@ -61,8 +61,8 @@ class Held:
     def use(self, name: str, field: str) -> ce_engine.Head:  # noqa: ARG002
         return self._heads[name]
 
-    def digest(self, name: str) -> str:
-        return name
+    def find(self, name: str, field: str) -> None:
+        """None has an alias."""
 
 
 def _of_the_engine(head: Head) -> ce_engine.Head:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from losswire.heads.content import digest, without_elements
 from losswire_server.errors import NotPermittedError, NotServedError
 from losswire_server.heads.absent import NO_HEADS
 from losswire_server.heads.errors import HeadNotFoundError, HeadQuotaError, NoSuchHeadError
@@ -29,7 +30,7 @@ def test_head_is_used_by_digest_and_alias():
     heads = make()
     held = add(heads, alias="llama")
     assert heads.use(held.digest, "f") is heads.use("llama", "f")
-    assert heads.digest("llama") == heads.digest(held.digest) == held.digest
+    assert heads.find("llama") == heads.find(held.digest) == held
     assert (held.aliases, held.nbytes, held.permanent) == (("llama",), SIZE, False)
     assert tuple(held.form.weight.shape) == (5, 3)
     assert not held.form.weight.data
@@ -42,16 +43,33 @@ def test_missing_head_is_told():
         heads.use("llama", "spec.linear_cross_entropy.head")
     assert caught.value.name == "llama"
     assert told.events == ["missed"]
-    with pytest.raises(HeadNotFoundError):
-        heads.digest(UNKNOWN)
     assert heads.find(UNKNOWN) is None
 
 
 def test_server_without_heads_says_so():
     with pytest.raises(NotServedError, match=r"spec\.head: this server holds no heads"):
         NO_HEADS.use("llama", "spec.head")
-    with pytest.raises(HeadNotFoundError):
-        NO_HEADS.digest("llama")
+
+
+def test_looking_is_no_use():
+    told = Told()
+    heads = make(2, observer=told)
+    first, second = add(heads, 0).digest, add(heads, 1).digest
+    assert heads.find(first)
+    assert heads.find(UNKNOWN) is None
+    third = add(heads, 2).digest
+    assert digests(heads) == {second, third}
+    assert told.events == ["evicted"]
+
+
+def test_senders_are_remembered_as_long_as_the_head():
+    heads = make(1)
+    head = a_message()
+    for sender in "ba":
+        held = heads.add(digest(head), without_elements(head), a_head(head), sender=sender)
+    assert held.senders == {"a", "b"}
+    add(heads, 1)
+    assert add(heads).senders == set()
 
 
 def test_same_head_is_held_once():
@@ -169,12 +187,12 @@ def test_alias_of_operator_stays():
 
 def test_aliases_are_bounded():
     heads = make()
-    digest = add(heads).digest
+    name = add(heads).digest
     for number in range(MOST_ALIASES):
-        heads.set_alias(f"a{number}", digest)
+        heads.set_alias(f"a{number}", name)
     with pytest.raises(HeadQuotaError, match="64 aliases, as many as it may have"):
-        heads.set_alias("one-more", digest)
-    heads.set_alias("a0", digest)
+        heads.set_alias("one-more", name)
+    heads.set_alias("a0", name)
 
 
 def test_alias_of_missing_head_is_refused():
@@ -191,25 +209,25 @@ def test_evicted_head_takes_its_aliases_along():
 
 def test_deleted_head_counts_until_it_is_unused():
     heads = make()
-    digest = add(heads, alias="").digest
-    heads.set_alias("a", digest)
+    name = add(heads, alias="").digest
+    heads.set_alias("a", name)
     used = heads.use("a", "f")
-    heads.delete(digest)
-    assert heads.find("a") is heads.find(digest) is None
+    heads.delete(name)
+    assert heads.find("a") is heads.find(name) is None
     assert heads.nbytes == used.nbytes == SIZE
     del used
     assert heads.nbytes == 0
     with pytest.raises(NoSuchHeadError):
-        heads.delete(digest)
+        heads.delete(name)
 
 
 def test_deleted_alias_leaves_the_head():
     heads = make()
-    digest = add(heads).digest
-    heads.set_alias("a", digest)
+    name = add(heads).digest
+    heads.set_alias("a", name)
     heads.delete("a")
     assert heads.find("a") is None
-    assert heads.find(digest).aliases == ()
+    assert heads.find(name).aliases == ()
 
 
 def test_permanent_head_is_not_deleted():

@@ -6,9 +6,10 @@ import torch
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.heads.content import digest, without_elements
+from losswire_server.errors import OverloadedError
 from losswire_server.heads.errors import HeadMismatchError, HeadQuotaError
 from losswire_server.heads.registry import Heads
-from losswire_server.heads.uploads import MOST_UPLOADS, Uploads
+from losswire_server.heads.uploads import MOST_UPLOADS, NOBODY, Holder, Uploads
 from tests.server.heads.making import a_message, add, content_of
 
 ROOM = 2**30
@@ -27,8 +28,8 @@ def make(of_bytes=ROOM, heads=100, seconds=300.0):
     return held, Uploads(held, seconds, clock), clock
 
 
-def enter(uploads, message, caller=None):
-    return uploads.enter(caller, digest(message), without_elements(message))
+def enter(uploads, message, caller=None, holder=NOBODY):
+    return uploads.enter(caller, digest(message), without_elements(message), holder)
 
 
 @pytest.mark.parametrize("size", [1, 7, 20, 60, 1000])
@@ -196,3 +197,33 @@ def test_upload_counts_as_a_head():
     enter(uploads, a_message(1))
     with pytest.raises(HeadQuotaError, match="there are 1 heads, as many as there may be"):
         add(held, 0)
+
+
+def fill(uploads, count, holder, first=0):
+    return [enter(uploads, a_message(first + number), holder.account, holder) for number in range(count)]
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.75, 6), (0.5, 4), (0.01, 1)])
+def test_one_caller_gets_its_share(share, most):
+    _, uploads, _ = make()
+    one, other = Holder("one", share), Holder("other", share)
+    key, _ = fill(uploads, most, one)[0]
+    with pytest.raises(OverloadedError, match=f"has {most} heads on their way, and may have {most}") as told:
+        fill(uploads, 1, one, first=most)
+    assert (told.value.limit, uploads.refused_count) == ("caller_uploads", 1)
+    fill(uploads, 1, other)
+    enter(uploads, a_message(0), "one", one)  # it waits for the stream that is there
+    uploads.leave(key, one)
+    uploads.leave(key, one)
+    fill(uploads, 1, one, first=most)
+
+
+def test_uploads_that_broke_are_no_part_of_a_share():
+    """They make room for whoever comes."""
+    _, uploads, _ = make()
+    one = Holder("one", 0.25)
+    for number in range(6):
+        ((key, _),) = fill(uploads, 1, one, first=number)
+        uploads.leave(key, one)
+    assert len(uploads) == 6
+    fill(uploads, 2, one)

@@ -69,7 +69,7 @@ def test_missing_head_is_told_at_once(heads):
 
 
 def test_few_rows_of_a_large_head_are_not_for_the_event_loop(heads):
-    form = v1.Head()
+    form = v1.Head(weight=v1.Tensor(shape=[20_000, 64]))
     heads.add("0" * 64, form, ce_engine.Head(torch.zeros(20_000, 64)), aliases=["large"])
     request = v1.EvaluateRequest(spec=states("large").request.spec)
     request.input.shape.extend((4, 64))

@@ -51,7 +51,7 @@ def _do(steps: Iterable[Step]) -> None:
 
 
 def _check(result: v1.EvaluateResult, request: bytes, *, with_twin: bool) -> None:
-    alone = read_and_answered(KnownRequests(heads=HELD), request)
+    alone = read_and_answered(KnownRequests(), request)
     if not isinstance(alone, v1.EvaluateResponse):
         hold(result.failure.code == alone.value[0], f"alone it is {alone}, in a pack {result.failure}")
         return

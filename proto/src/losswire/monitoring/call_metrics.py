@@ -50,8 +50,8 @@ CALLS = (
         {
             "reason": (
                 *("inflight_bytes", "queue_rows", "shared_memory", "caller_bytes", "caller_requests"),
-                *("caller_streams", "caller_leases", "caller_requests_per_second", "caller_bytes_per_second"),
-                *("too_large", "too_slow"),
+                *("caller_streams", "caller_leases", "caller_uploads", "caller_requests_per_second"),
+                *("caller_bytes_per_second", "too_large", "too_slow"),
             )
         },
     ),

@@ -5,13 +5,14 @@ import asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from losswire import v1
-from losswire.heads.rules import check_alias, check_digest, check_name
+from losswire.heads.rules import check_alias, check_digest, check_name, is_digest
 from losswire_server.calls.evaluation import Caller
 from losswire_server.errors import NotServedError
 from losswire_server.heads.absent import no_heads
 from losswire_server.heads.errors import NoSuchHeadError
 from losswire_server.heads.held import Held
 from losswire_server.heads.registry import Heads
+from losswire_server.requests.heads.permitted import permitted
 
 
 class HeadCalls:
@@ -33,20 +34,16 @@ class HeadCalls:
             NoSuchHeadError: It is not here.
             Exception: Of every call here: `FieldError`, `NotServedError` and `NotPermittedError`.
         """
-        heads = self.heads("GetHead")
-        found = heads.find(_permitted(request.name, caller))
-        if found is None:
-            raise NoSuchHeadError(request.name)
+        found = _existing(self.heads("GetHead"), request.name, "name", caller)
         return v1.GetHeadResponse(head=head_message(found, caller))
 
     async def list_heads(self, _: v1.ListHeadsRequest, caller: Caller) -> v1.ListHeadsResponse:
-        """The heads that the caller may name, by the names that it may use."""
-        permits = caller.permission.permits_head
-        held = [each for each in self.heads("ListHeads").held() if any(map(permits, (each.digest, *each.aliases)))]
+        """The heads that the caller may use, by the names that it may use."""
+        held = filter(caller.permission.permits_head, self.heads("ListHeads").held())
         return v1.ListHeadsResponse(heads=[head_message(each, caller) for each in held])
 
     async def set_alias(self, request: v1.SetHeadAliasRequest, caller: Caller) -> v1.SetHeadAliasResponse:
-        """Names a head.
+        """Names a head, which the caller must be able to use already: all whose patterns the alias matches may use it.
 
         Raises:
             NoSuchHeadError: It is not here.
@@ -55,7 +52,8 @@ class HeadCalls:
         heads = self.registering("SetHeadAlias", caller)
         check_alias(request.alias, "alias")
         check_digest(request.digest, "digest")
-        caller.permission.check_head(request.alias, "alias")
+        caller.permission.check_alias(request.alias, "alias")
+        _ = _existing(heads, request.digest, "digest", caller)
         return v1.SetHeadAliasResponse(head=head_message(heads.set_alias(request.alias, request.digest), caller))
 
     async def delete(self, request: v1.DeleteHeadRequest, caller: Caller) -> v1.DeleteHeadResponse:
@@ -65,9 +63,11 @@ class HeadCalls:
             NoSuchHeadError: It is not here.
         """
         heads = self.heads("DeleteHead")
-        name = _permitted(request.name, caller)
         caller.permission.check_registers_heads()
-        await asyncio.to_thread(heads.delete, name)
+        found = _existing(heads, request.name, "name", caller)
+        if is_digest(request.name):
+            caller.permission.check_deletes(found)
+        await asyncio.to_thread(heads.delete, request.name)
         return v1.DeleteHeadResponse()
 
     def heads(self, rpc: str) -> Heads:
@@ -103,14 +103,16 @@ def head_message(held: Held, caller: Caller) -> v1.HeldHead:
     return v1.HeldHead(
         digest=held.digest,
         head=held.form,
-        aliases=filter(caller.permission.permits_head, held.aliases),
+        aliases=filter(caller.permission.permits_name, held.aliases),
         memory_bytes=held.nbytes,
         create_time=created,
         permanent=held.permanent,
     )
 
 
-def _permitted(name: str, caller: Caller) -> str:
-    check_name(name, "name")
-    caller.permission.check_head(name, "name")
-    return name
+def _existing(heads: Heads, name: str, field: str, caller: Caller) -> Held:
+    check_name(name, field)
+    found = permitted(heads, caller.permission).find(name, field)
+    if found is None:
+        raise NoSuchHeadError(name)
+    return found

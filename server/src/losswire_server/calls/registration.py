@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -12,15 +13,16 @@ from losswire.errors import FieldError
 from losswire.heads.content import content_bytes, tensors_of, without_elements
 from losswire.heads.rules import check_digest, check_head
 from losswire.parsing import parse
-from losswire_server.calls.admission import SILENT_SECONDS, Admission, Reservation
+from losswire_server.calls.admission import Admission, Reservation
 from losswire_server.calls.evaluation import Caller
 from losswire_server.calls.heads import HeadCalls, head_message
-from losswire_server.calls.limits import RETRY_MILLISECONDS
-from losswire_server.errors import OverloadedError
 from losswire_server.heads.errors import HeadError, HeadMismatchError
+from losswire_server.heads.held import Held
 from losswire_server.heads.observer import UNSEEN, Observer
-from losswire_server.heads.uploads import Key, Upload, Uploads
+from losswire_server.heads.pace import Pace
+from losswire_server.heads.uploads import Holder, Key, Upload, Uploads
 from losswire_server.requests.check import check_known
+from losswire_server.requests.heads.permitted import permitted
 
 T = TypeVar("T")
 
@@ -85,20 +87,25 @@ class Registration:
         self, messages: AsyncIterator[bytes], held: Reservation, caller: Caller
     ) -> AsyncIterator[v1.RegisterHeadResponse]:
         header = await self._header(messages, held, caller)
-        heads, was_known = self._calls.heads("RegisterHead"), True
-        while (found := heads.find(header.digest)) is None:
-            key, upload = await self._enter(header, caller)
+        found, was_known, holder = self._known(header, caller), True, _holder(caller)
+        while found is None:
+            key, upload = await self._enter(header, caller, holder)
             try:
                 async with upload.filled():  # another stream of this caller may fill it, and may break or be done
                     if self._uploads.is_current(key, upload):
                         was_known = False
                         yield v1.RegisterHeadResponse(received_bytes=upload.received_bytes)
                         await self._fill(upload, messages, held, caller)
-                        await self._finish(key, upload)
+                        found = await self._finish(key, upload, caller)
             finally:
-                self._leave(key)
+                self._leave(key, holder)
+            found = found or self._known(header, caller)
         self._observer.came("known" if was_known else "registered")
         yield v1.RegisterHeadResponse(received_bytes=content_bytes(found.form), head=head_message(found, caller))
+
+    def _known(self, header: v1.HeadHeader, caller: Caller) -> Held | None:
+        """The head if the caller may use it. Else it sends all of it, as if nobody had: a digest proves nothing."""
+        return permitted(self._calls.heads("RegisterHead"), caller.permission).find(header.digest, "header.digest")
 
     async def _header(self, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> v1.HeadHeader:
         message = await anext(messages, b"")
@@ -110,8 +117,9 @@ class Registration:
         return header
 
     async def _fill(self, upload: Upload, messages: AsyncIterator[bytes], held: Reservation, caller: Caller) -> None:
+        pace = Pace(upload, self._uploads)
         while not upload.is_complete:
-            message = await self._next(upload, messages)
+            message = await self._next(pace, messages)
             if message is None:
                 await caller.check_leaving()
                 problem = f"expected {upload.total_bytes} bytes of this head in all, got {upload.received_bytes}"
@@ -120,48 +128,47 @@ class Registration:
             await self._in_thread(partial(_take, upload, message))
             del message
             held.resize(0)
+            pace.check()
 
-    async def _next(self, upload: Upload, messages: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, pace: Pace, messages: AsyncIterator[bytes]) -> bytes | None:
         """The next message; None after the last.
 
         Raises:
-            OverloadedError: None came for long, perhaps since its machine is gone, and another stream waits to go on,
-                or another upload was refused meanwhile. What came is kept until others need its room.
+            OverloadedError: See `Pace`. What came is kept until others need its room.
         """
-        reading, refused = asyncio.ensure_future(anext(messages, None)), self._uploads.refused_count
+        reading = asyncio.ensure_future(anext(messages, None))
         try:
-            while not (await asyncio.wait({reading}, timeout=SILENT_SECONDS))[0]:
-                if upload.waiting_count or self._uploads.refused_count > refused:
-                    problem = "this stream sent nothing for long, and others wait to register a head"
-                    raise OverloadedError(problem, RETRY_MILLISECONDS)
+            while not (await asyncio.wait({reading}, timeout=pace.seconds_left))[0]:
+                pace.check()
             return reading.result()
         finally:
             reading.cancel()
 
-    async def _finish(self, key: Key, upload: Upload) -> None:
+    async def _finish(self, key: Key, upload: Upload, caller: Caller) -> Held:
         """Verifies and holds a head. If that fails, what came of it is dropped."""
-        try:
-            async with self._building:
-                await self._in_thread(partial(upload.finish, self._calls.heads("RegisterHead")))
-        finally:
-            await self._in_thread(partial(self._uploads.end, key))
+        heads, sender = self._calls.heads("RegisterHead"), caller.permission.caller
+        async with self._building:  # a stream that breaks before its turn leaves all of it to the next one
+            try:
+                return await self._in_thread(partial(upload.finish, heads, sender))
+            finally:
+                await self._in_thread(partial(self._uploads.end, key))
 
-    async def _enter(self, header: v1.HeadHeader, caller: Caller) -> tuple[Key, Upload]:
+    async def _enter(self, header: v1.HeadHeader, caller: Caller, holder: Holder) -> tuple[Key, Upload]:
         """The upload of a head, in another thread: to make room may free gigabytes."""
         name = None if caller.name == caller.peer else caller.name  # else nobody could go on over another connection
-        entering = self._submit(partial(self._uploads.enter, name, header.digest, header.head))
+        entering = self._submit(partial(self._uploads.enter, name, header.digest, header.head, holder))
         try:
             return await asyncio.shield(entering)
         except asyncio.CancelledError:
-            entering.add_done_callback(self._leave_entered)
+            entering.add_done_callback(partial(self._leave_entered, holder))
             raise
 
-    def _leave_entered(self, entering: "asyncio.Future[tuple[Key, Upload]]") -> None:
+    def _leave_entered(self, holder: Holder, entering: "asyncio.Future[tuple[Key, Upload]]") -> None:
         if not entering.cancelled() and entering.exception() is None:
-            self._leave(entering.result()[0])
+            self._leave(entering.result()[0], holder)
 
-    def _leave(self, key: Key) -> None:
-        self._uploads.leave(key)
+    def _leave(self, key: Key, holder: Holder) -> None:
+        self._uploads.leave(key, holder)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._uploads.resume_seconds, self._drop_left)
@@ -179,7 +186,10 @@ class Registration:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             while not future.done():
-                await asyncio.wait({future})
+                with suppress(
+                    asyncio.CancelledError
+                ):  # a call may be cancelled by its caller, and by a server that stops
+                    await asyncio.wait({future})
             raise
 
     def _submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
@@ -187,6 +197,10 @@ class Registration:
             return asyncio.get_running_loop().run_in_executor(self._readers, work)
         except RuntimeError as error:
             raise ce_engine.EngineClosedError("the readers have ended") from error
+
+
+def _holder(caller: Caller) -> Holder:
+    return Holder() if caller.account is None else Holder(caller.account, caller.account.limits.share)
 
 
 def _header_of(message: bytes) -> v1.HeadHeader:

@@ -12,6 +12,7 @@ from losswire.runs import check_key, check_name, check_new_run, spec_difference
 from losswire_server.calls.evaluation import Caller
 from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.requests.heads.named import name_by_digests
+from losswire_server.requests.heads.permitted import permitted
 from losswire_server.requests.runs.messages import key_messages, new_run, run_message
 from losswire_server.runs.absent import not_served
 from losswire_server.runs.errors import RunExistsError, RunNotFoundError
@@ -61,8 +62,7 @@ class RunCalls:
         """
         check_new_run(request)
         caller.permission.check_run(request.name)
-        caller.permission.check_heads(request.spec)
-        name_by_digests(request.spec, self._heads)
+        name_by_digests(request.spec, permitted(self._heads, caller.permission))
         record, created = await self._create(request)
         return v1.CreateRunResponse(run=await _message(record), created=created)
 

@@ -13,6 +13,7 @@ from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import OFF, Regions
 from losswire_server.requests import cost
 from losswire_server.requests.ends import End, Evaluated, answer_bytes
+from losswire_server.requests.heads.permitted import permitted
 from losswire_server.requests.known import Asked, KnownRequests
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond
@@ -29,7 +30,8 @@ WAS_COUNTED = v1.EvaluateResponse(was_counted=True).SerializeToString()
 class Unary:
     def __init__(self, desk: Desk, regions: Regions = OFF, heads: UsesHeads = NO_HEADS) -> None:
         self._desk = desk
-        self._known = KnownRequests(regions, heads)
+        self._known = KnownRequests(regions)
+        self._heads = heads
 
     async def __call__(self, data: bytes, caller: Caller) -> bytes:
         """Answers an EvaluateRequest with an EvaluateResponse.
@@ -44,11 +46,9 @@ class Unary:
         return await self._desk.answer(data, partial(self._read, caller.permission), caller)
 
     def _read(self, permission: Permission, data: bytes) -> "_Work":
-        asked = self._known.read(data)
+        asked = self._known.read(data, permitted(self._heads, permission))
         permission.check(asked.labels.loss, asked.labels.series)
         permission.check_run(asked.run)
-        for field, name in asked.heads.items():
-            permission.check_head(name, field)
         return _Work(asked, len(data))
 
 

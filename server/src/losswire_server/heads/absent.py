@@ -4,7 +4,7 @@ from typing import NoReturn, Protocol
 
 import ce_engine
 from losswire_server.errors import NotServedError
-from losswire_server.heads.errors import HeadNotFoundError
+from losswire_server.heads.held import Held
 
 
 class UsesHeads(Protocol):
@@ -14,15 +14,16 @@ class UsesHeads(Protocol):
         """The head of a digest or alias. It stays as long as anybody has it.
 
         Raises:
-            HeadNotFoundError: This server does not hold it.
+            HeadNotFoundError: This server does not hold it, or the caller may not use it.
+            NotPermittedError: The caller may not use this alias.
             NotServedError: It holds none, which is told of the field.
         """
 
-    def digest(self, name: str) -> str:
-        """The digest of the head of a digest or alias.
+    def find(self, name: str, field: str) -> Held | None:
+        """The head of a digest or alias, as it is told; None if it is not here. It is not used thereby.
 
         Raises:
-            HeadNotFoundError: This server does not hold it.
+            NotPermittedError: The caller may not use this alias, which the field has.
         """
 
 
@@ -32,8 +33,8 @@ class NoHeads:
     def use(self, name: str, field: str) -> NoReturn:  # noqa: ARG002
         raise no_heads(field)
 
-    def digest(self, name: str) -> NoReturn:
-        raise HeadNotFoundError(name)
+    def find(self, name: str, field: str) -> None:  # noqa: ARG002
+        return None
 
 
 NO_HEADS = NoHeads()

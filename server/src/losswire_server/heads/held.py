@@ -18,6 +18,7 @@ class Held(NamedTuple):
         nbytes: Memory that it takes.
         created_at: Seconds since the epoch.
         permanent: Whether the operator gave it.
+        senders: The callers who sent all of it, by the names of their permissions.
     """
 
     digest: str
@@ -26,6 +27,7 @@ class Held(NamedTuple):
     nbytes: int
     created_at: float
     permanent: bool
+    senders: frozenset[str] = frozenset()
 
 
 class Entry:
@@ -37,12 +39,13 @@ class Entry:
         self.head = head
         self.nbytes = head.nbytes
         self.aliases: set[str] = set()
+        self.senders: set[str] = set()
         self.created_at = time.time()
         self.permanent = permanent
 
     def held(self) -> Held:
-        aliases = tuple(sorted(self.aliases))
-        return Held(self.digest, self.form, aliases, self.nbytes, self.created_at, self.permanent)
+        aliases, senders = tuple(sorted(self.aliases)), frozenset(self.senders)
+        return Held(self.digest, self.form, aliases, self.nbytes, self.created_at, self.permanent, senders)
 
     @property
     def references(self) -> int:

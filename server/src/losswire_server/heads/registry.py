@@ -70,15 +70,8 @@ class Heads:
         self._observer.missed()
         raise HeadNotFoundError(name)
 
-    def digest(self, name: str) -> str:
+    def find(self, name: str, field: str = "name") -> Held | None:  # noqa: ARG002 - others need it
         """As `UsesHeads`."""
-        with self._lock:
-            if (entry := self._find(name)) is None:
-                raise HeadNotFoundError(name)
-            return entry.digest
-
-    def find(self, name: str) -> Held | None:
-        """The head of a digest or alias; None if it is not here."""
         with self._lock:
             entry = self._find(name)
             return None if entry is None else entry.held()
@@ -110,6 +103,7 @@ class Heads:
         place: Place | None = None,
         permanent: bool = False,
         aliases: Iterable[str] = (),
+        sender: str | None = None,
     ) -> Held:
         """Holds a head from now on. If it is here already, that one stays.
 
@@ -120,6 +114,7 @@ class Heads:
             place: Room that was held for it, which is released.
             permanent: Whether the operator gave it.
             aliases: By which the operator names it.
+            sender: Which caller sent all of it.
 
         Raises:
             HeadQuotaError: There is no room for it.
@@ -136,6 +131,8 @@ class Heads:
             for alias in aliases:
                 self._name(entry, alias)
                 self._fixed.add(alias)
+            if sender is not None:
+                entry.senders.add(sender)
             held = entry.held()
         leaving.clear()  # as in `reserve`
         return held

@@ -6,16 +6,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.heads.content import content_bytes, digest_of, parts_of
+from losswire_server.errors import OverloadedError
 from losswire_server.heads.building import build, building_bytes, bytes_of, empty
 from losswire_server.heads.errors import HeadMismatchError, HeadQuotaError
+from losswire_server.heads.held import Held
 from losswire_server.heads.registry import Heads, Place
 
 MOST_UPLOADS = 8
+RETRY_MILLISECONDS = 1000  # an upload takes some time
 
 
 class Upload:
@@ -79,8 +83,8 @@ class Upload:
                 self._hashes[part.name].update(some)
         self.received_bytes = end
 
-    def finish(self, heads: Heads) -> None:
-        """Verifies all elements, and holds the head.
+    def finish(self, heads: Heads, sender: str | None = None) -> Held:
+        """Verifies all elements, and holds the head, which this caller sent.
 
         Raises:
             HeadMismatchError: It has another digest.
@@ -95,7 +99,7 @@ class Upload:
         except ce_engine.InvalidArgumentError as error:
             raise FieldError("header.head", str(error)) from error
         self._tensors.clear()
-        heads.add(self.digest, self.form, head, place=self._place)
+        return heads.add(self.digest, self.form, head, place=self._place, sender=sender)
 
     def release(self) -> None:
         """Gives back what was held for it."""
@@ -104,6 +108,21 @@ class Upload:
 
 
 Key = tuple[Hashable, str, bytes]
+
+
+class Holder(NamedTuple):
+    """Who has streams of uploads.
+
+    Attributes:
+        account: Whose streams count together.
+        share: Of all uploads, which it may fill at a time.
+    """
+
+    account: Hashable = None
+    share: float = 1.0
+
+
+NOBODY = Holder()
 
 
 class Uploads:
@@ -127,13 +146,13 @@ class Uploads:
         self._clock = clock
         self._lock = threading.RLock()
         self._uploads: dict[Key, Upload] = {}
-        self._streams: dict[Key, int] = {}  # of uploads that are filled, or waited for
+        self._streams: dict[Key, list[Holder]] = {}  # of uploads that are filled, or waited for
         self._left: dict[Key, float] = {}  # when the last stream of an upload ended; the first one is first
 
     def __len__(self) -> int:
         return len(self._uploads)
 
-    def enter(self, caller: Hashable, digest: str, form: v1.Head) -> tuple[Key, Upload]:
+    def enter(self, caller: Hashable, digest: str, form: v1.Head, holder: Holder = NOBODY) -> tuple[Key, Upload]:
         """The upload of a caller's head, which was begun or begins. Leave it at the end.
 
         What one caller sends is never added to what another one sent. The same is true of forms: another one has
@@ -141,20 +160,22 @@ class Uploads:
 
         Raises:
             HeadQuotaError: There is no room for it.
+            OverloadedError: The holder fills as many others as it may.
         """
         key = caller, digest, form.SerializeToString(deterministic=True)
         with self._lock:
             self.drop_left()
+            self._check_share(key, holder)
             if key not in self._uploads:
                 self._uploads[key] = self._begin(digest, form)
             self._left.pop(key, None)
-            self._streams[key] = self._streams.get(key, 0) + 1
+            self._streams.setdefault(key, []).append(holder)
             return key, self._uploads[key]
 
-    def leave(self, key: Key) -> None:
-        """A stream has ended. What came by it is kept for some time."""
+    def leave(self, key: Key, holder: Holder = NOBODY) -> None:
+        """A stream of a holder's has ended. What came by it is kept for some time."""
         with self._lock:
-            self._streams[key] -= 1
+            self._streams[key].remove(holder)
             if not self._streams[key]:
                 del self._streams[key]
                 if key in self._uploads:
@@ -198,6 +219,14 @@ class Uploads:
                 if not self._drop_first():
                     self.refused_count += 1
                     raise
+
+    def _check_share(self, key: Key, holder: Holder) -> None:
+        accounts = [{each.account for each in holders} for of, holders in self._streams.items() if of != key]
+        count, most = sum(holder.account in each for each in accounts), max(1, int(MOST_UPLOADS * holder.share))
+        if count >= most and holder.account is not None:
+            self.refused_count += 1
+            problem = f"this caller has {count} heads on their way, and may have {most}"
+            raise OverloadedError(problem, RETRY_MILLISECONDS, "caller_uploads")
 
     def _check_count(self) -> None:
         if len(self._uploads) >= MOST_UPLOADS:

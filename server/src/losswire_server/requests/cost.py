@@ -1,13 +1,14 @@
 """Estimates from its form how long an evaluation takes: good enough to choose a thread, not to promise a time."""
 
 import math
+from collections.abc import Sequence
 
 import ce_engine
 from losswire import v1
+from losswire.fields import field_of
 from losswire.losses import heads_of, loss_of
 from losswire.tensors import MAX_ELEMENTS
 from losswire_server.heads.absent import NO_HEADS, UsesHeads
-from losswire_server.heads.errors import HeadNotFoundError
 
 # Measured: some 10 ns an element, 400 us a group, and 25 us a request in it. Groups and requests count for a sixth:
 # they are mostly Python, which holds the interpreter's lock in any thread, so that handing them over would gain little.
@@ -61,34 +62,43 @@ def element_count_of(request: v1.EvaluateRequest, held: UsesHeads = NO_HEADS) ->
 
     A divergence has as many again, and the products of heads count as they take time, as do the classes that targets
     name. It is 0 if a head is not held: the request is refused at once.
+
+    Raises:
+        NotPermittedError: The caller may not use the alias of a head.
     """
     tensors = {"head": request.input}
     if loss_of(request.spec) == "kl_divergence":
         tensors["target_head"] = request.target
-    named = heads_of(request.spec)
-    try:
-        heads = {argument: held.use(held.digest(name), argument) for argument, name in named.items()}
-    except HeadNotFoundError:
-        return 0
-    counts = [_element_count(element_count(tensor), heads.get(argument)) for argument, tensor in tensors.items()]
+    sizes: dict[str, Sequence[int]] = {}
+    for argument, name in heads_of(request.spec).items():
+        found = held.find(name, field_of(argument, request.spec))
+        if found is None:
+            return 0
+        sizes[argument] = found.form.weight.shape
+    counts = [_element_count(element_count(tensor), sizes.get(argument)) for argument, tensor in tensors.items()]
     return sum(counts) + NAMED_ELEMENTS * _named_count(request)
 
 
 def elements_of_slab(slab: ce_engine.Slab) -> int:
     """As `element_count_of`, for a slab."""
-    elements, divergence = _element_count(slab.input.numel(), slab.kind.head), slab.kind.divergence
+    elements, divergence = _element_count(slab.input.numel(), _size(slab.kind.head)), slab.kind.divergence
     if divergence is None or slab.target is None:
         return elements
-    return elements + _element_count(slab.target.numel(), divergence.target_head)
+    return elements + _element_count(slab.target.numel(), _size(divergence.target_head))
 
 
 def _named_count(request: v1.EvaluateRequest) -> int:
     return element_count(request.target_classes) if request.HasField("target_classes") else 0
 
 
-def _element_count(size: int, head: ce_engine.Head | None) -> int:
-    """For an input, or a target, of so many elements."""
+def _size(head: ce_engine.Head | None) -> Sequence[int] | None:
+    return None if head is None else (head.class_count, head.width)
+
+
+def _element_count(size: int, head: Sequence[int] | None) -> int:
+    """For an input, or a target, of so many elements, and the shape of the head that makes logits of them."""
     if head is None:
         return size
-    products = min(size * head.class_count, MAX_ELEMENTS)
-    return products // head.width + products // PRODUCTS_AN_ELEMENT
+    classes, width = head
+    products = min(size * classes, MAX_ELEMENTS)
+    return products // width + products // PRODUCTS_AN_ELEMENT

@@ -131,7 +131,6 @@ def _groups_of(form: v1.EvaluateRequest, requests: list[Request], permission: Pe
         if len(requests) > 1:  # a single request is checked when it is evaluated
             permission.check(loss_of(form.spec), form.series)
             permission.check_run(form.run_key.run)
-            permission.check_heads(form.spec)
             check_request(form)
     except (FieldError, NotPermittedError, NotServedError) as error:
         return [Group(requests, problem=error)]

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.fields import field_of, tensors_in
+from losswire.fields import tensors_in
 from losswire.losses import heads_of, loss_of
 from losswire.parsing import parse
 from losswire.payloads import NO_PAYLOADS, Payloads, parse_apart
@@ -42,7 +42,6 @@ class Asked(NamedTuple):
         targets: How many are checked, as in `target_count`.
         shared_bytes: Of its tensors that lie in shared memory.
         run: The name of its run; empty if it is in none.
-        heads: The names of its heads, by the paths of the fields that name them.
         plan: Plans it, once. Reserves what it takes. Returns the slab, a function that turns the slab's result into the
             answer, and its place in a run.
     """
@@ -52,7 +51,6 @@ class Asked(NamedTuple):
     targets: int
     shared_bytes: int
     run: str
-    heads: Mapping[str, str]
     plan: Callable[[Reserve], tuple[ce_engine.Slab, Respond, Keyed | None]]
 
 
@@ -61,44 +59,42 @@ class KnownRequests:
 
     Args:
         regions: Of shared memory.
-        heads: Those of the server.
     """
 
-    def __init__(self, regions: Regions = OFF, heads: UsesHeads = NO_HEADS) -> None:
+    def __init__(self, regions: Regions = OFF) -> None:
         self._regions = regions
-        self._heads = heads
         self._forms: dict[bytes, _Form | None] = {}  # None: it was right once, and may never come again
 
-    def read(self, data: bytes) -> Asked:
-        """Reads an EvaluateRequest.
+    def read(self, data: bytes, heads: UsesHeads = NO_HEADS) -> Asked:
+        """Reads an EvaluateRequest of a caller who may use these heads.
 
         Raises:
             DecodeError: The bytes are no EvaluateRequest.
             FieldError: See `parse`.
+            NotPermittedError: The caller may not use the alias of a head.
         """
         try:
             apart = taken_apart(data)
         except (DecodeError, FieldError):
             apart = Apart(None, {})  # `parse` says what is wrong
         known = None if apart.form is None else self._forms.get(apart.form)
-        return self._read_anew(data, apart.form) if known is None else known.asked(apart)
+        return self._read_anew(data, apart.form, heads) if known is None else known.asked(apart)
 
-    def _read_anew(self, data: bytes, form: bytes | None) -> Asked:
+    def _read_anew(self, data: bytes, form: bytes | None, heads: UsesHeads) -> Asked:
         payloads: Payloads = NO_PAYLOADS
         if form is None:  # large, or wrong
             request, payloads = parse_apart(v1.EvaluateRequest, data)
         else:
             request = parse(v1.EvaluateRequest, data)
-        counts = element_count_of(request, self._heads), target_count(request)
-        plan = partial(self._plan_anew, [(request, payloads)], form)
-        heads = {field_of(argument, request.spec): name for argument, name in heads_of(request.spec).items()}
-        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, heads, plan)
+        counts = element_count_of(request, heads), target_count(request)
+        plan = partial(self._plan_anew, [(request, payloads)], form, heads)
+        return Asked(Labels.of(request, "unary"), *counts, shared_bytes(request), request.run_key.run, plan)
 
     def _plan_anew(
-        self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, reserve: Reserve
+        self, only: list[tuple[v1.EvaluateRequest, Payloads]], form: bytes | None, heads: UsesHeads, reserve: Reserve
     ) -> tuple[ce_engine.Slab, Respond, Keyed | None]:
         request, payloads = only.pop()  # so that it does not wait with the slab
-        slab, respond = plan_request(request, self._regions, payloads, reserve, self._heads)
+        slab, respond = plan_request(request, self._regions, payloads, reserve, heads)
         keyed = Keyed.of(request, payloads)
         if form is not None and len(form) <= MAX_FORM_BYTES and _is_by_itself(request):
             self._remember(form, request)
@@ -158,7 +154,7 @@ class _Form(NamedTuple):
     def asked(self, apart: Apart) -> Asked:
         run = "" if apart.run_key is None else apart.run_key.run
         plan = partial(self._plan, apart.elements, apart.run_key)
-        return Asked(self.labels, self.elements, self.targets, 0, run, {}, plan)
+        return Asked(self.labels, self.elements, self.targets, 0, run, plan)
 
     def _plan(
         self, elements: Mapping[str, bytes], run_key: v1.RunKey | None, reserve: Reserve

@@ -19,6 +19,7 @@ from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.memory.regions import Regions
 from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
 from losswire_server.requests.groups import Group, Request, fill_responses, grouped, plan_alike
+from losswire_server.requests.heads.permitted import permitted
 from losswire_server.requests.needed import Reserve, unreserved
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.permission import ANYTHING, Permission
@@ -55,7 +56,7 @@ class Pack:
         requests = cut(data, max_requests)
         self.groups = grouped(requests, permission)
         self._regions = regions
-        self._heads = heads
+        self._heads = permitted(heads, permission)
         self._reserve: Reserve = unreserved
         self._permission = permission
         self._response = v1.BatchEvaluateResponse()
@@ -138,7 +139,6 @@ class Pack:
             message, payloads = parse_apart(v1.EvaluateRequest, request.data)
             self._permission.check(loss_of(message.spec), message.series)
             self._permission.check_run(message.run_key.run)
-            self._permission.check_heads(message.spec)
             slab, respond = plan_request(message, self._regions, payloads, self._reserve, self._heads)
             keyed = Keyed.of(message, payloads)
         except OverloadedError:  # nothing is wrong with it, and the others do not fit either

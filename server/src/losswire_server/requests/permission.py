@@ -4,10 +4,9 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from losswire import v1
-from losswire.fields import field_of
-from losswire.losses import heads_of
+from losswire.heads.rules import is_digest
 from losswire_server.errors import NotPermittedError
+from losswire_server.heads.held import Held
 from losswire_server.text import one_line
 
 MOST_SHOWN = 64  # characters of a series, which is no longer if it is right
@@ -20,8 +19,9 @@ class Permission(NamedTuple):
         losses: Names of losses; None for all.
         series: Patterns that a series must match one of, as in ``team/*``; None for any series.
         runs: Patterns that the name of a run must match one of; None for any run.
-        heads: Patterns that the digest or alias of a head must match one of; None for any head.
+        heads: Patterns that the digest or an alias of a head must match one of; None for any head.
         registers_heads: Whether it may register, name and delete heads.
+        caller: Whose it is, by whose name heads remember who sent them.
     """
 
     losses: Collection[str] | None = None
@@ -29,6 +29,7 @@ class Permission(NamedTuple):
     runs: Sequence[str] | None = None
     heads: Sequence[str] | None = None
     registers_heads: bool = True
+    caller: str = ""
 
     def check(self, loss: str, series: str) -> None:
         """Checks a request by its loss, which may be empty if the request is wrong, and its series.
@@ -58,28 +59,34 @@ class Permission(NamedTuple):
             came = one_line(run, MOST_SHOWN)
             raise NotPermittedError(f"run: expected one that this caller may use, {allowed}; got {came}")
 
-    def permits_head(self, head: str) -> bool:
-        return self.heads is None or any(fnmatchcase(head, pattern) for pattern in self.heads)
+    def permits_name(self, name: str) -> bool:
+        """Whether it may use any head that has this alias or digest."""
+        return self.heads is None or any(fnmatchcase(name, pattern) for pattern in self.heads)
 
-    def check_head(self, head: str, field: str) -> None:
-        """Checks the digest or alias by which a caller names a head.
+    def permits_head(self, head: Held) -> bool:
+        """Whether it may use a head: by one of the head's names, or since it sent the whole head itself."""
+        return self.caller in head.senders or any(map(self.permits_name, (head.digest, *head.aliases)))
+
+    def check_alias(self, name: str, field: str) -> None:
+        """Checks the alias by which a caller names a head, whether there is one or not. A digest passes.
 
         Raises:
             NotPermittedError: This caller may not use it.
         """
-        if not self.permits_head(head):
+        if not is_digest(name) and not self.permits_name(name):
             allowed = ", ".join(self.heads or ()) or "none"
-            came = one_line(head, MOST_SHOWN)
+            came = one_line(name, MOST_SHOWN)
             raise NotPermittedError(f"{field}: expected a head that this caller may use, {allowed}; got {came}")
 
-    def check_heads(self, spec: v1.LossSpec) -> None:
-        """Checks the names of the heads of a loss.
+    def check_deletes(self, head: Held) -> None:
+        """Checks whether the caller may take a head from all others too.
 
         Raises:
-            NotPermittedError: This caller may not use one of them.
+            NotPermittedError: Others sent it as well, or name it as this caller may not.
         """
-        for argument, name in heads_of(spec).items():
-            self.check_head(name, field_of(argument, spec))
+        is_its_own = head.senders <= {self.caller} and all(map(self.permits_name, head.aliases))
+        if not is_its_own and not self.permits_name(head.digest):
+            raise NotPermittedError("name: expected an alias, since others use this head too")
 
     def check_registers_heads(self) -> None:
         """Checks whether the caller may register, name and delete heads.

@@ -13,7 +13,8 @@ class Callers(Group):
     """How much one caller may take."""
 
     caller_share: Share = 0.75
-    """The part of max_inflight_bytes, and of shared_memory_bytes, that one caller may take."""
+    """The part of max_inflight_bytes, of shared_memory_bytes, and of the 8 heads on their way, that one caller may
+    take."""
 
     caller_requests: Whole = Field(1024, ge=1, lt=2**31)
     """The most calls that one caller may have under way at a time."""

@@ -30,7 +30,8 @@ def server() -> Iterator[Server]:
         with serving(engine_workers=1, max_message_bytes=MAX_BYTES) as server:
             hold(server, message_of(), "small")
             large = ce_engine.Head(torch.zeros(LARGE, WIDTH))
-            heads_of(server).add("0" * 64, v1.Head(), large, aliases=["large"])
+            form = v1.Head(weight=v1.Tensor(shape=[LARGE, WIDTH]))
+            heads_of(server).add("0" * 64, form, large, aliases=["large"])
             yield server
 
 

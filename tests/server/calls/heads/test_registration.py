@@ -7,8 +7,7 @@ import pytest
 
 from losswire import v1
 from losswire.heads.content import content_bytes, digest, without_elements
-from losswire_server.calls import registration
-from losswire_server.heads import uploads
+from losswire_server.heads import pace, uploads
 from tests.helpers import eventually, serving, total
 from tests.server.calls.heads.registering import Stream, parts, reason_of, register
 from tests.server.heads.making import a_message, content_of
@@ -88,7 +87,7 @@ def test_stream_waits_for_another_one_of_the_same_head(server, channel):
 
 
 def test_silent_stream_lets_another_one_go_on(channel, monkeypatch):
-    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(pace, "SECONDS", 0.05)
     head, content = a_message(), content_of(a_message())
     silent = Stream(channel).begin(head)
     silent.read()
@@ -98,25 +97,27 @@ def test_silent_stream_lets_another_one_go_on(channel, monkeypatch):
     assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
 
 
-def test_silent_stream_ends_where_another_head_lacks_room(channel, monkeypatch):
-    """Else callers that send nothing could keep all others from registering heads."""
-    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.05)
+@pytest.mark.parametrize(("is_its_own", "reason"), [(True, "OVERLOADED"), (False, "HEAD_QUOTA")])
+def test_silent_stream_ends_where_another_head_lacks_room(server, channel, monkeypatch, is_its_own, reason):
+    """Else callers that send nothing could keep all others, and themselves, from registering heads."""
+    monkeypatch.setattr(pace, "SECONDS", 0.05)
     monkeypatch.setattr(uploads, "MOST_UPLOADS", 1)
-    silent, tried = Stream(channel).begin(a_message(0)), []
-    silent.read()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)]) as another:
+        silent, tried = Stream(channel if is_its_own else another).begin(a_message(0)), []
+        silent.read()
 
-    def is_over():
-        tried.append(reason_of(refused(Stream(channel).begin(a_message(1)).end().rest)))
-        return not silent.call.is_active()
+        def is_over():
+            tried.append(reason_of(refused(Stream(channel).begin(a_message(1)).end().rest)))
+            return not silent.call.is_active()
 
-    eventually(is_over)
-    assert tried[0] == (EXHAUSTED, "HEAD_QUOTA")
-    assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
+        eventually(is_over)
+        assert tried[0] == (EXHAUSTED, reason)
+        assert reason_of(refused(silent.rest)) == (EXHAUSTED, "OVERLOADED")
     assert register(channel, a_message(1)).digest == digest(a_message(1))
 
 
 def test_silent_stream_goes_on_where_no_other_waits(channel, monkeypatch):
-    monkeypatch.setattr(registration, "SILENT_SECONDS", 0.001)
+    monkeypatch.setattr(pace, "SECONDS", 0.001)
     head, content = a_message(), content_of(a_message())
     stream = Stream(channel).begin(head)
     stream.read()

@@ -19,12 +19,12 @@ def test_token_is_found_by_its_hash(tmp_path):
     usual = CallerLimits.of(Settings(caller_requests=7))
     one, two = known.find("one"), known.find("two")
     assert one is not None
-    assert (one.name, one.limits, one.permission) == ("a", usual, Permission(None, None))
+    assert (one.name, one.limits, one.permission) == ("a", usual, Permission(caller="a"))
     assert two is not None
     assert (two.name, two.limits, two.permission) == (
         "b",
         usual._replace(share=0.25),
-        Permission(("nll_loss",), ("b/*",)),
+        Permission(("nll_loss",), ("b/*",), caller="b"),
     )
 
 

@@ -18,6 +18,7 @@ from losswire_server.errors import TooLargeError
 from losswire_server.heads.absent import NO_HEADS, UsesHeads
 from losswire_server.requests import cost
 from losswire_server.requests.ends import Evaluated, Labels, answer_bytes, shared_bytes
+from losswire_server.requests.heads.permitted import permitted
 from losswire_server.requests.one import Respond, plan_request
 from losswire_server.requests.permission import Permission
 from losswire_server.requests.runs.exact import Exact
@@ -49,7 +50,7 @@ class Whole:
         self._evaluation = evaluation
         self._permission = permission
         self._max_message_bytes = max_message_bytes
-        self._heads = heads
+        self._heads = permitted(heads, permission)
         self._header = v1.EvaluateRequest()
         self._request: StreamRequest | None = None
         self._complete: tuple[ce_engine.Slab, Respond] | None = None  # if the header has all elements
@@ -151,7 +152,6 @@ class Whole:
         self._header = header
         self._permission.check(loss_of(header.spec), header.series)
         self._permission.check_run(header.run_key.run)
-        self._permission.check_heads(header.spec)
         if leaves_input_open(header):
             checked = StreamHeader.of(header, self._heads)
             self._check_row(checked.row_bytes)

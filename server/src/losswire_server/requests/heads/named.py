@@ -10,6 +10,7 @@ from losswire.heads.rules import check_name, is_digest
 from losswire.losses import LOSSES, heads_of, loss_of, options_of
 from losswire.rows import class_count
 from losswire_server.heads.absent import UsesHeads
+from losswire_server.heads.errors import HeadNotFoundError
 
 NamedHeads = Mapping[str, ce_engine.Head]  # by the arguments of a loss that name them
 NO_NAMES: NamedHeads = MappingProxyType({})
@@ -23,6 +24,7 @@ def use_heads(spec: v1.LossSpec, held: UsesHeads) -> NamedHeads:
     Raises:
         FieldError: A name is none.
         HeadNotFoundError: A head is not held.
+        NotPermittedError: The caller may not use an alias.
         NotServedError: No heads are held here.
     """
     named = heads_of(spec)
@@ -32,12 +34,11 @@ def use_heads(spec: v1.LossSpec, held: UsesHeads) -> NamedHeads:
 def _use(spec: v1.LossSpec, argument: str, name: str, held: UsesHeads) -> ce_engine.Head:
     field = field_of(argument, spec)
     check_name(name, field)
-    head = held.use(name, field)
-    if is_digest(name):
-        return head
-    digest = held.digest(name)
-    setattr(options_of(spec), argument, digest)
-    return held.use(digest, field)
+    found = None if is_digest(name) else held.find(name, field)
+    if found is not None:
+        name = found.digest
+        setattr(options_of(spec), argument, name)
+    return held.use(name, field)
 
 
 def name_by_digests(spec: v1.LossSpec, held: UsesHeads) -> None:
@@ -46,11 +47,15 @@ def name_by_digests(spec: v1.LossSpec, held: UsesHeads) -> None:
     Raises:
         FieldError: A name is none.
         HeadNotFoundError: No head has an alias.
+        NotPermittedError: The caller may not use an alias.
     """
     for argument, name in heads_of(spec).items():
-        check_name(name, field_of(argument, spec))
+        field = field_of(argument, spec)
+        check_name(name, field)
         if not is_digest(name):
-            setattr(options_of(spec), argument, held.digest(name))
+            if (found := held.find(name, field)) is None:
+                raise HeadNotFoundError(name)
+            setattr(options_of(spec), argument, found.digest)
 
 
 def classes_of(request: v1.EvaluateRequest, heads: NamedHeads) -> int:

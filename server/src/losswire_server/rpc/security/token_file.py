@@ -61,7 +61,7 @@ class Entry(BaseModel):
     @property
     def permission(self) -> Permission:
         """What the entry permits."""
-        return Permission(self.losses, self.series, self.runs, self.heads, self.register_heads)
+        return Permission(self.losses, self.series, self.runs, self.heads, self.register_heads, self.name)
 
     @property
     def own_limits(self) -> dict[str, Any]:
