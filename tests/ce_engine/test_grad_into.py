@@ -58,8 +58,8 @@ def test_slabs_of_a_launch_keep_to_their_memory():
 @pytest.mark.parametrize(
     ("memory", "said"),
     [
-        (torch.empty(4, 5), "torch.float64 of shape"),
-        (torch.empty(5, 4, dtype=torch.float64), "got torch.float64 of shape \\(5, 4\\)"),
+        (torch.empty(4, 5), "expected float64 of shape"),
+        (torch.empty(5, 4, dtype=torch.float64), "got float64 of shape \\(5, 4\\)"),
         (torch.empty(5, 4, dtype=torch.float64).T, "contiguous"),
         (torch.empty(4, 5, dtype=torch.float64, requires_grad=True), "autograd"),
     ],

@@ -11,6 +11,7 @@ from torch import Tensor
 from ce_engine._divergences.named import most_probable_named
 from ce_engine._errors import InvalidArgumentError
 from ce_engine._kernel_rows import ELEMENTWISE, Kind, RowResults, Rows, present
+from ce_engine._plans.validation import dtype_name
 from ce_engine._reduction import Reduction
 from ce_engine._result import LossResult, StackedResult
 from ce_engine._rows import largest_classes, positive_rows
@@ -197,7 +198,7 @@ def _check_grad_into(memory: Tensor, slab: Slab) -> None:
     if dtype is None:
         raise InvalidArgumentError("grad_into", "expected grad=True with it, got grad=False")
     if (memory.dtype, memory.shape) != (dtype, shape):
-        came = f"{memory.dtype} of shape {tuple(memory.shape)}"
-        raise InvalidArgumentError("grad_into", f"expected {dtype} of shape {tuple(shape)}, got {came}")
+        came = f"{dtype_name(memory.dtype)} of shape {tuple(memory.shape)}"
+        raise InvalidArgumentError("grad_into", f"expected {dtype_name(dtype)} of shape {tuple(shape)}, got {came}")
     if not memory.is_contiguous() or memory.requires_grad or memory.is_neg():
         raise InvalidArgumentError("grad_into", "expected a contiguous tensor that is no part of autograd's graph")

@@ -95,6 +95,15 @@ def test_folder_or_file_that_is_none_says_so(tmp_path):
         Head.load(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b"3"])
+def test_broken_json_is_named(tmp_path, name, content):
+    path = checkpoint(tmp_path, LLAMA, {"lm_head.weight": WEIGHT}, {"model.norm.weight": FACTORS})
+    (path / name).write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=f"^path: .*: {name}: expected"):
+        Head.load(path)
+
+
 def test_index_cannot_point_elsewhere(tmp_path):
     path = checkpoint(tmp_path, LLAMA, {"lm_head.weight": WEIGHT}, {"model.norm.weight": FACTORS})
     index = path / "model.safetensors.index.json"

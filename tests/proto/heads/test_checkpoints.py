@@ -111,13 +111,20 @@ def test_head_is_found(config, names, place):
 @pytest.mark.parametrize(
     ("config", "names", "problem"),
     [
-        ({"model_type": "bert"}, LLAMA, "model_type: expected one of bloom, .*, got 'bert'; a head of another model"),
+        ({"model_type": "bert"}, LLAMA, r"^config\.json: model_type: expected one of bloom, .*, got 'bert'; a head of"),
         ({}, LLAMA, "got None"),
         ({"model_type": "llama"}, ["a"], r"in one of the tensors lm_head\.weight, .*model\.embed_tokens\.weight"),
         ({"model_type": "llama", "tie_word_embeddings": False}, LLAMA, r"in one of the tensors lm_head\.weight"),
         ({"model_type": "llama"}, LLAMA[:1], r"expected the final norm in one of the tensors model\.norm\.weight"),
-        ({"model_type": "llama", "rms_norm_eps": "1e-5"}, LLAMA, "rms_norm_eps: expected a number .* got '1e-5'"),
-        ({"model_type": "llama", "rms_norm_eps": True}, LLAMA, "rms_norm_eps: expected a number"),
+        (
+            {"model_type": "llama", "rms_norm_eps": "1e-5"},
+            LLAMA,
+            r"^config\.json: rms_norm_eps: expected .* got '1e-5'",
+        ),
+        ({"model_type": "llama", "rms_norm_eps": 10**400}, LLAMA, "rms_norm_eps: expected a finite number"),
+        ({"model_type": "llama", "rms_norm_eps": float("nan")}, LLAMA, "rms_norm_eps: expected .*, got nan"),
+        ({"model_type": "gemma2", "final_logit_softcapping": 0}, LLAMA, "final_logit_softcapping: expected .* above 0"),
+        ({"model_type": "llama", "rms_norm_eps": True}, LLAMA, "rms_norm_eps: expected a finite number"),
         ({"model_type": "granite", "logits_scaling": 0}, LLAMA, "logits_scaling: expected a number above 0, got 0"),
         ({"model_type": "cohere", "logit_scale": 0.0}, LLAMA, "logit_scale: expected a number above 0, got 0.0"),
         ({"model_type": "opt"}, [*OPT, "model.decoder.project_out.weight"], "expected an output layer of one matrix"),
@@ -157,6 +164,11 @@ def test_plain_file_has_a_head(metadata, names, place):
         ({"norm": "rms"}, ["weight"], "metadata norm_eps: expected a number, got nothing"),
         ({"norm_eps": "1e-5"}, ["weight"], "metadata norm_eps: expected none without norm"),
         ({"softcap": "much"}, ["weight"], "metadata softcap: expected a number, got 'much'"),
+        (
+            {"softcapp": "30", "format": "pt"},
+            ["weight"],
+            "metadata 'softcapp': expected any of norm, norm_eps, softcap, temperature",
+        ),
     ],
 )
 def test_wrong_plain_file_is_told(metadata, names, problem):

@@ -63,7 +63,11 @@ def test_right_head_passes(head):
         (make_head(norm=v1.Norm(kind=RMS, eps=math.nan)), "norm.eps", "got nan"),
         (make_head(norm=v1.Norm(kind=RMS, eps=math.inf)), "norm.eps", "got inf"),
         (make_head(norm=v1.Norm(kind=RMS, weight=tensor(5))), "norm.weight", r"here \(3,\), got \(5,\)"),
-        (make_head(norm=v1.Norm(kind=RMS, bias=tensor(3))), "norm.bias", "expected none for NORM_KIND_RMS, got one"),
+        (
+            make_head(norm=v1.Norm(kind=RMS, bias=tensor(3))),
+            "norm.bias",
+            "expected none for a norm of kind rms, got one",
+        ),
         (make_head(softcap=0.0), "softcap", "expected a finite number above 0, got 0.0"),
         (make_head(softcap=math.inf), "softcap", "got inf"),
         (make_head(temperature=0.0), "temperature", "expected a finite number above 0, got 0.0"),

@@ -168,6 +168,7 @@ def test_file_that_is_cut_off_is_named(tmp_path):
         ({"weight": NORM}, {}, r"tensor weight: expected shape \(V, H\), .* float32 of shape \(3,\)"),
         ({"weight": WEIGHT, "bias": NORM}, {}, r"tensor bias: expected shape \(V\), here \(5,\)"),
         ({"weight": WEIGHT.to(torch.float8_e4m3fn)}, {}, "tensor weight: expected a dtype .* it is float8_e4m3fn"),
+        ({"weight": WEIGHT}, {"softcapp": "30"}, "metadata 'softcapp': expected any of norm, norm_eps, softcap, temp"),
         ({"weight": WEIGHT}, {"softcap": "-1"}, "softcap: expected a finite number above 0, got -1.0"),
         ({"weight": WEIGHT}, {"norm": "rms", "norm_eps": "nan"}, "norm.eps: expected a finite number"),
     ],
@@ -185,6 +186,7 @@ def test_wrong_file_is_named(tmp_path, tensors, numbers, problem):
     [
         ("config.json", "{", "config.json': expected JSON"),
         ("config.json", "[]", "config.json': expected an object of JSON, got list"),
+        ("config.json", "[" * 100_000, "config.json': expected JSON: maximum recursion"),
         ("config.json", '{"model_type": "bert"}', "model_type: expected one of"),
         ("model.safetensors.index.json", "{}", "expected an object weight_map"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "../b"}}', r"in its folder, got '../b'"),

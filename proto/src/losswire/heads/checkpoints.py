@@ -3,12 +3,16 @@
 What is found says where the tensors are. Readers need them alone, of files that may have many others.
 """
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from losswire.heads.families import FAMILIES, Family
 
+CONFIG = "config.json"
 NO_HEAD = "expected an output layer"
+METADATA = ("norm", "norm_eps", "softcap", "temperature")
+NOT_OURS = ("format",)  # which libraries write for themselves
 MOST_TOLD = 5  # names of a file that are shown
 
 
@@ -88,8 +92,10 @@ def find_in_file(metadata: Mapping[str, str], names: Collection[str]) -> HeadPla
         names: Of all tensors.
 
     Raises:
-        UnknownHeadError: It lacks a weight, has other tensors, or a text is no number.
+        UnknownHeadError: It lacks a weight, has other tensors or texts, or a text is no number.
     """
+    if unknown := sorted(set(metadata) - {*METADATA, *NOT_OURS}):
+        raise UnknownHeadError(f"metadata {unknown[0]!r:.100}: expected any of {', '.join(METADATA)}")
     known = ("weight", "bias", "norm.weight", "norm.bias")
     others = sorted(set(names) - set(known))
     if "weight" not in names or others:
@@ -128,7 +134,7 @@ def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a configuration that is about text: models of images too have it apart."""
     text = config.get("text_config") or config
     if not isinstance(text, Mapping):
-        raise UnknownHeadError(f"text_config: expected an object, got {text!r}")
+        raise UnknownHeadError(f"{CONFIG}: text_config: expected an object, got {text!r}")
     return text
 
 
@@ -137,7 +143,8 @@ def _family(text: Mapping[str, Any]) -> Family:
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise UnknownHeadError(
-            f"model_type: expected one of {known}, got {kind!r}; a head of another model may be saved as a plain file"
+            f"{CONFIG}: model_type: expected one of {known}, got {kind!r}; "
+            "a head of another model may be saved as a plain file"
         )
     return FAMILIES[kind]
 
@@ -165,7 +172,7 @@ def _softcap(family: Family, text: Mapping[str, Any]) -> float | None:
     if family.softcap is None:
         return None
     name, default = family.softcap
-    return None if text.get(name, default) is None else _number(text, name, default or 0.0)
+    return None if text.get(name, default) is None else _above_zero(text, (name, default or 0.0))
 
 
 def _above_zero(text: Mapping[str, Any], place: tuple[str, float] | None) -> float:
@@ -173,14 +180,14 @@ def _above_zero(text: Mapping[str, Any], place: tuple[str, float] | None) -> flo
         return 1.0
     number = _number(text, *place)
     if not number:
-        raise UnknownHeadError(f"{place[0]}: expected a number above 0, got {text[place[0]]!r}")
+        raise UnknownHeadError(f"{CONFIG}: {place[0]}: expected a number above 0, got {text[place[0]]!r}")
     return number
 
 
 def _number(text: Mapping[str, Any], name: str, default: float) -> float:
     value = text.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise UnknownHeadError(f"{name}: expected a number of at least 0, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise UnknownHeadError(f"{CONFIG}: {name}: expected a finite number of at least 0, got {value!r:.100}")
     return float(value)
 
 

@@ -99,7 +99,7 @@ def _check_norm(norm: v1.Norm, field: str) -> None:
     if not 0 <= norm.eps < math.inf:
         raise FieldError(f"{field}.eps", f"expected a finite number of at least 0, got {norm.eps}")
     if norm.HasField("bias") and norm.kind != v1.NormKind.NORM_KIND_LAYER:
-        raise FieldError(f"{field}.bias", "expected none for NORM_KIND_RMS, got one")
+        raise FieldError(f"{field}.bias", "expected none for a norm of kind rms, got one")
 
 
 def _check_above_zero(head: v1.Head, name: str, field: str) -> None:

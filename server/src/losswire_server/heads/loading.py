@@ -15,7 +15,7 @@ from torch import Tensor
 import ce_engine
 from losswire import v1
 from losswire.errors import FieldError
-from losswire.heads.checkpoints import HeadPlace, UnknownHeadError, find_in_checkpoint, find_in_file
+from losswire.heads.checkpoints import CONFIG, HeadPlace, UnknownHeadError, find_in_checkpoint, find_in_file
 from losswire.heads.rules import check_alias, check_head
 from losswire_server.heads.building import build, digest_with, form_of
 from losswire_server.heads.errors import HeadQuotaError, UnusableHeadsError
@@ -23,7 +23,6 @@ from losswire_server.heads.registry import Heads
 
 SUFFIX = ".safetensors"
 INDEX = "model.safetensors.index.json"
-CONFIG = "config.json"
 MOST_JSON_BYTES = 2**26
 
 
@@ -165,7 +164,7 @@ def _json(file: Path) -> dict[str, Any]:
             read = json.loads(opened.read(MOST_JSON_BYTES))
     except OSError as error:
         raise UnusableHeadsError(f"{str(file)!r}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableHeadsError(f"{str(file)!r}: expected JSON: {error}") from error
     if not isinstance(read, dict):
         raise UnusableHeadsError(f"{str(file)!r}: expected an object of JSON, got {type(read).__name__}")

@@ -9,12 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from losswire.heads.checkpoints import HeadPlace, NormPlace, UnknownHeadError, find_in_checkpoint, find_in_file
+from losswire.heads.checkpoints import (
+    CONFIG,
+    HeadPlace,
+    NormPlace,
+    UnknownHeadError,
+    find_in_checkpoint,
+    find_in_file,
+)
 from losswire_client._errors import InvalidArgumentError, invalid_argument, shown
 from losswire_client._readers.heads._shards import Shards, of_file, of_folder
 
 Array = npt.NDArray[Any]
-CONFIG = "config.json"
 
 
 class HeadContent(NamedTuple):
@@ -57,10 +63,17 @@ def read_head(path: str | os.PathLike[str]) -> HeadContent:
 def _find(path: Path, shards: Shards) -> HeadPlace:
     if not path.is_dir():
         return find_in_file(shards.metadata, shards.names)
-    config = json.loads((path / CONFIG).read_text("utf-8"))
+    return find_in_checkpoint(_config(path / CONFIG), shards.names)
+
+
+def _config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{CONFIG}: expected JSON: {error}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{CONFIG}: expected an object of JSON")  # noqa: TRY004 - the file's fault
-    return find_in_checkpoint(config, shards.names)
+        raise ValueError(f"{CONFIG}: expected an object of JSON, got {type(config).__name__}")  # noqa: TRY004 - the file's
+    return config
 
 
 def _read(place: HeadPlace, shards: Shards) -> HeadContent:

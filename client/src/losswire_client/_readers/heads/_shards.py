@@ -56,7 +56,11 @@ def of_folder(folder: Path) -> Shards:
         _check_library()
         from losswire_client._readers._safetensors import weight_map
 
-        return Shards({name: folder / part for name, part in weight_map(index).items()}, {})
+        try:
+            parts = weight_map(index)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{INDEX}: expected an index of a checkpoint in JSON: {error}") from error
+        return Shards({name: folder / part for name, part in parts.items()}, {})
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     if not paths:
         raise ValueError(f"expected {INDEX} or files *{SUFFIX} in the folder, got neither")
