@@ -46,3 +46,23 @@ def test_interrupt_waits_for_no_server(tmp_path):
             assert process.wait(20) == 130
             assert present(process.stderr).read() == ""
             connection.close()
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+from losswire_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["losswire_client._client", "losswire_client.cli._app"])
+def test_interrupt_while_modules_load_ends_quietly(module):
+    done = run([sys.executable, "-c", INTERRUPTED_AT, module], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

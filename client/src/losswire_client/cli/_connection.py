@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Option
+from typer import BadParameter, Option
 
 from losswire_client import TLS, Client, InvalidArgumentError, Retry
 from losswire_client._environment import tls_given
@@ -80,8 +80,16 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
+        _refuse_empty(arguments, signature)
         connection = Connection(**{field.name: arguments.pop(field.name) for field in fields(Connection)})
         command(connection=connection, **arguments)
 
     run.__signature__ = signature.replace(parameters=[*own, *options.values()])  # type: ignore[attr-defined]
     return run
+
+
+def _refuse_empty(arguments: dict[str, Any], signature: inspect.Signature) -> None:
+    """Refuses texts that are given and empty, as by variables of a shell that are not set: they would mean nothing."""
+    for name, value in arguments.items():
+        if value == "" and name in signature.parameters and signature.parameters[name].default is None:
+            raise BadParameter("expected a text, got none", param_hint=f"--{name.replace('_', '-')}")

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
-from typer import TyperException
+from typer import BadParameter, TyperException
 
-from losswire_client._errors import DeadlineExceededError, LosswireError, UnavailableError
+from losswire_client._errors import DeadlineExceededError, InvalidArgumentError, LosswireError, UnavailableError
 from losswire_client._install import missing
 from losswire_client._readers import FileError
 from losswire_client.cli._output import stderr
@@ -28,6 +28,11 @@ class CommandError(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def wrong_option(option: str, error: InvalidArgumentError) -> BadParameter:
+    """The error of an argument as that of the option that stands for it."""
+    return BadParameter(str(error).removeprefix(f"{error.argument}: "), param_hint=option)
 
 
 # The first type that fits counts: some SDK errors are OSErrors too. Any other error is a bug, and shows its traceback.

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from typer import BadParameter
 
 from losswire_client import Client, Head, HeadNotFoundError, InvalidArgumentError
 from losswire_client._readers import Array, FileError
 from losswire_client.cli._connection import Connection
-from losswire_client.cli._failures import CommandError
+from losswire_client.cli._failures import CommandError, wrong_option
 
 HELP = "safetensors file or folder of a checkpoint; or digest or alias of one that the server holds."
 
@@ -61,14 +60,14 @@ def read_head(text: str | None, option: str) -> Head | str | None:
     try:
         return Head.load(text)
     except InvalidArgumentError as error:
-        raise BadParameter(str(error), param_hint=option) from error
+        raise wrong_option(option, error) from error
 
 
 def given_head(connection: Connection, text: str | None, option: str = "--head") -> GivenHead | None:
     """The head that an option names. The server is asked for it only if it is named as one that the server holds.
 
     Raises:
-        BadParameter: There is no head in the file.
+        BadParameter: There is no head in the file, or the text can be no name of one.
         CommandError: There is no such file, and the server holds no head of this name.
     """
     head = read_head(text, option)
@@ -77,6 +76,8 @@ def given_head(connection: Connection, text: str | None, option: str = "--head")
     with connection.client() as client:
         try:
             return known(client, head)
+        except InvalidArgumentError as error:
+            raise wrong_option(option, error) from error
         except HeadNotFoundError as error:
             problem = f"there is no file or folder {head}, and the server holds no head of this name"
             raise CommandError(f"{option}: {problem}") from error

@@ -34,6 +34,7 @@ from losswire_client.cli.evaluation._options import (
     of_output,
     of_run,
 )
+from losswire_client.cli.evaluation import check_divergence_options
 
 of_divergence = partial(Option, rich_help_panel="Divergence")
 
@@ -146,7 +147,17 @@ def compare(
     run has come to.
     """
     _check(divergence, beta, head, head_a, head_b, tail)
+    if classes is not None and tail is None:
+        raise BadParameter("it needs --tail", param_hint="--classes")
     keyed.check_usage(context, run, output)
+    check_divergence_options(
+        divergence=divergence.replace("-", "_"),
+        beta=beta,
+        temperature=temperature,
+        tail=tail and tail.replace("-", "_"),
+        ignore_index=ignore_index,
+        series=series,
+    )
     given = pairs(reference, candidate, labels_file)
     if output and output.suffix.lower() == ".npy" and len(given) > 1:
         raise BadParameter("of several files, .csv and .parquet tell which a row is of", param_hint="--output")

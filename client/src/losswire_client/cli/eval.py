@@ -16,6 +16,7 @@ from losswire_client.cli.evaluation import (
     IGNORE_INDEX,
     Loss,
     Plan,
+    check_loss_options,
     check_options,
     class_weight,
     end,
@@ -184,6 +185,7 @@ def evaluate(
     shown is what the run has come to.
     """
     added = {"label_smoothing": label_smoothing, "z_loss": z_loss}
+    check_loss_options(**added, ignore_index=ignore_index, series=series, wire_dtype=wire_dtype)
     plan = Plan(
         loss=loss or Loss.CROSS_ENTROPY,
         input_kind=input_kind,

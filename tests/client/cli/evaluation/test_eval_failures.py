@@ -107,6 +107,11 @@ def test_failure_halfway_leaves_results(losswire, file, monkeypatch, error, code
             "--input-kind: binary_cross_entropy_with_logits takes logits, not log_probabilities",
         ),
         (["--label-smoothing", "2"], "'--label-smoothing'"),
+        (["--z-loss", "inf"], "--z-loss: expected a finite number of at least 0, got inf"),
+        (["--ignore-index", str(-(2**64))], "--ignore-index: expected an integer of 64 bits"),
+        (["--series", "a b", "--run", "any"], "--series: expected up to 64 letters"),
+        (["--head", "a b"], "--head: expected a digest, or an alias"),
+        (["--mask-name", ""], "--mask-name: expected a text, got none"),
     ],
 )
 def test_unfit_options_are_told_at_once(losswire, file, arguments, words):
@@ -114,6 +119,13 @@ def test_unfit_options_are_told_at_once(losswire, file, arguments, words):
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_weights_that_cannot_be_read_name_their_file(losswire, file, tmp_path):
+    (tmp_path / "empty.npy").write_bytes(b"")
+    result = losswire("eval", file("a.npz"), "--weight", tmp_path / "empty.npy")
+    assert result.exit_code == 2
+    assert f"--weight: {tmp_path / 'empty.npy'}: " in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The losses of files, added up exactly."""
 
 from losswire_client.cli.evaluation._kinds import with_head, with_loss
+from losswire_client.cli.evaluation._loss_options import check_divergence_options, check_loss_options
 from losswire_client.cli.evaluation._plan import IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._progress import progress_bar
 from losswire_client.cli.evaluation._run import Outcome, evaluate_files
@@ -15,6 +16,8 @@ __all__ = [
     "Loss",
     "Outcome",
     "Plan",
+    "check_divergence_options",
+    "check_loss_options",
     "check_options",
     "class_weight",
     "end",

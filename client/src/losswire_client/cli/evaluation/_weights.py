@@ -31,8 +31,10 @@ def read_weight(path: Path) -> Weight:  # (C)
     try:
         weight = np.load(path) if path.suffix == ".npy" else np.loadtxt(path)
         return np.asarray(weight, np.float64).reshape(-1)
-    except (OSError, ValueError) as error:
+    except OSError as error:  # which names the file
         raise CommandError(f"--weight: {error}", ExitCode.USAGE) from error
+    except (ValueError, EOFError) as error:
+        raise CommandError(f"--weight: {path}: {error}", ExitCode.USAGE) from error
 
 
 def count_classes(files: Sequence[Source], plan: Plan) -> Weight:  # (C)

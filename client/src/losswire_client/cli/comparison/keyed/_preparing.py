@@ -9,7 +9,7 @@ from typer import BadParameter
 from losswire_client import Client, ConflictError, Head, InvalidArgumentError, NotFoundError, Run
 from losswire_client._keys import Terms
 from losswire_client._readers.sides import PairSource
-from losswire_client.cli._failures import CommandError
+from losswire_client.cli._failures import CommandError, wrong_option
 from losswire_client.cli._heads import GivenHead, known
 from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail, with_forms
 from losswire_client.cli.comparison.keyed._pairs import PairSurvey, survey_pairs, usual_block_rows
@@ -43,7 +43,7 @@ def prepare(client: Client, wanted: Wanted, sources: Sequence[PairSource], plan:
     try:
         run = client.get_run(wanted.name, series=wanted.series)
     except InvalidArgumentError as error:  # before anything is sent: only its name is known
-        raise BadParameter(str(error).removeprefix(f"{error.argument}: "), param_hint="--run") from error
+        raise wrong_option("--run", error) from error
     except NotFoundError:
         return _created(client, wanted, sources, plan)
     return _joined(client, run, wanted, sources, plan)

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from typer import BadParameter
-
 from losswire_client import Client, ConflictError, Head, InvalidArgumentError, NotFoundError, Run
 from losswire_client._keys import Terms
 from losswire_client._readers import Source
-from losswire_client.cli._failures import CommandError
+from losswire_client.cli._failures import CommandError, wrong_option
 from losswire_client.cli._heads import known
 from losswire_client.cli.evaluation._kinds import with_head, with_loss
 from losswire_client.cli.evaluation._plan import ADDED, IGNORE_INDEX, Loss, Plan
@@ -46,7 +44,7 @@ def prepare(client: Client, wanted: Wanted, sources: Sequence[Source], plan: Pla
     try:
         run = client.get_run(wanted.name, series=wanted.series)
     except InvalidArgumentError as error:  # before anything is sent: only its name is known
-        raise BadParameter(str(error).removeprefix(f"{error.argument}: "), param_hint="--run") from error
+        raise wrong_option("--run", error) from error
     except NotFoundError:
         return _created(client, wanted, sources, plan)
     return _joined(client, run, wanted, sources, plan)

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from typer import BadParameter
 
+from losswire import v1
+from losswire.errors import FieldError
+from losswire.runs import check_new_run
 from losswire_client import Run
 from losswire_client._keys import Terms, is_of_files, terms_of
 from losswire_client.cli._failures import CommandError
@@ -48,13 +51,22 @@ class Wanted:
 
 
 def labels_of(texts: list[str]) -> dict[str, str]:
-    """The labels of ``--label NAME=VALUE``."""
+    """The labels of ``--label NAME=VALUE``.
+
+    Raises:
+        BadParameter: A text is none, or servers keep no such label.
+    """
     labels: dict[str, str] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not name or not sign or name in labels or name in ("block_rows", "slice_by"):
             raise BadParameter(f"expected NAME=VALUE, with another name for each, got {text}", param_hint="--label")
         labels[name] = value
+    spec = v1.LossSpec(cross_entropy=v1.CrossEntropy())  # any loss
+    try:
+        check_new_run(v1.CreateRunRequest(name="any", spec=spec, labels=labels))
+    except FieldError as error:
+        raise BadParameter(error.problem, param_hint="--label") from error
     return labels
 
 
