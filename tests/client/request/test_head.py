@@ -62,6 +62,38 @@ def test_arrays_are_not_copied():
     assert Head(WEIGHT).arrays["weight"].ctypes.data == WEIGHT.ctypes.data
 
 
+@pytest.mark.parametrize("name", ["digest", "arrays", "form", "class_count", "norm", "anything"])
+def test_nothing_of_a_head_can_be_set(name):
+    head = Head(WEIGHT)
+    with pytest.raises(AttributeError, match=f"{name} of a Head cannot be set: a head never changes"):
+        setattr(head, name, 0)
+    with pytest.raises(AttributeError, match=f"{name} of a Head cannot be deleted"):
+        delattr(head, name)
+
+
+def test_nothing_of_a_norm_can_be_set():
+    with pytest.raises(AttributeError, match="cannot assign to field 'eps'"):
+        Norm("rms", 1e-5).eps = 1  # type: ignore[misc]
+
+
+def test_what_a_head_hands_out_does_not_change_it():
+    head = Head(WEIGHT)
+    for array in (head.arrays["weight"], pickle.loads(pickle.dumps(head)).arrays["weight"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    with pytest.raises(TypeError, match="read-only"):
+        head.elements["weight"][0] = 0
+    head.form.temperature = 2
+    assert head.form == Head(WEIGHT).form
+
+
+def test_digest_is_of_the_numbers_that_were_handed_in():
+    weight = WEIGHT.copy()
+    head = Head(weight)
+    weight[0] = 0
+    assert head.digest == Head(WEIGHT).digest
+
+
 def test_head_tells_its_form():
     head = Head(WEIGHT.astype(np.float16), WEIGHT[:, 0])
     assert (head.class_count, head.width, head.nbytes) == (7, 3, 2 * 21 + 4 * 7)

@@ -66,7 +66,7 @@ class Held:
 
 
 def _of_the_engine(head: Head) -> ce_engine.Head:
-    tensors = [torch.from_numpy(head.arrays[name]) for name in ("weight", "bias") if name in head.arrays]
+    tensors = [torch.from_numpy(head.arrays[name].copy()) for name in ("weight", "bias") if name in head.arrays]
     return ce_engine.Head(*tensors)
 
 

@@ -143,13 +143,12 @@ class HeadCalls:
             raise _missing(missing, f"the server lacks it, and it cannot be registered: {refusal}") from refusal
 
     async def _upload(self, head: Head, report: Report, wire: Wire, deadline: Deadline) -> v1.HeldHead:
-        digest = await wire.work(lambda: head.digest)
-        while not await self._flights.begin(digest, wire, deadline):
+        while not await self._flights.begin(head.digest, wire, deadline):
             pass  # another caller has sent it, or failed to
         try:
             return await self._sent(head, report, wire, deadline)
         finally:
-            self._flights.end(digest)
+            self._flights.end(head.digest)
 
     async def _sent(self, head: Head, report: Report, wire: Wire, deadline: Deadline) -> v1.HeldHead:
         """Sends a head. After a stream that broke, another one goes on at once, as long as the server gets more."""
@@ -162,7 +161,7 @@ class HeadCalls:
                 return upload.result()
             except InvalidArgumentError as error:
                 if not error.argument:  # nothing of the header, but the elements
-                    error.hint = "the arrays of a Head must not be written to: make another one of them"
+                    error.hint = "arrays of this Head were written to: make another one of them"
                 raise
             except PASSING:
                 if upload.began is None or upload.began <= began:

@@ -4,8 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +46,10 @@ class Head:
 
     The logits of a hidden state x are z / temperature, with z = softcap tanh(y / softcap), or y without a softcap, and
     y = weight norm(x) + bias. A head never changes, and gets no gradient: it is named by the SHA-256 of its content.
-    Its arrays are those that were handed in, without a copy where that is possible, so they must not be written to.
+
+    Arrays are taken without a copy where that is possible, and hashed at once, which takes a second or two for each
+    gigabyte. Whoever writes to them afterwards changes no results: the digest stays that of the numbers that were
+    handed in, and servers hold these. Only a server that lacks the head then refuses what it gets.
 
     Args:
         weight: Of shape (V, H), for V classes and hidden states of H numbers: float64, float32, float16 or bfloat16,
@@ -61,9 +63,12 @@ class Head:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
 
     Attributes:
-        form: Its message, without elements.
-        arrays: Its arrays, by their names in the content: ``weight``, ``bias``, ``norm.weight`` and ``norm.bias``.
+        digest: SHA-256 of its content, in hexadecimal, by which servers name it.
     """
+
+    digest: str
+    _form: v1.Head
+    _arrays: Mapping[str, npt.NDArray[Any]]
 
     @checks_call
     def __init__(
@@ -80,10 +85,15 @@ class Head:
         given = {"weight": weight, "bias": bias}
         if norm is not None:
             given |= {"norm.weight": norm.weight, "norm.bias": norm.bias}
-        self.arrays: Mapping[str, npt.NDArray[Any]] = {
-            name: _array(name, value) for name, value in given.items() if value is not None or name == "weight"
-        }
-        self.form = _form(self.arrays, norm, softcap, temperature)
+        arrays = {name: _array(name, value) for name, value in given.items() if value is not None or name == "weight"}
+        form = _form(arrays, norm, softcap, temperature)
+        vars(self).update(_arrays=arrays, _form=form, digest=_digest(form, arrays))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} of a Head cannot be set: a head never changes, so make another one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name} of a Head cannot be deleted: a head never changes")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -105,34 +115,46 @@ class Head:
         norm = Norm(**found.norm) if found.norm else None
         return cls(found.weight, found.bias, norm=norm, softcap=found.softcap, temperature=found.temperature)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of its content, in hexadecimal, by which servers name it. Computed when it is first asked for."""
-        elements = {name: hashlib.sha256(data).hexdigest() for name, data in self.elements.items()}
-        return digest_of(self.form, elements)
+    @property
+    def form(self) -> v1.Head:
+        """Its message, without elements: a copy."""
+        form = v1.Head()
+        form.CopyFrom(self._form)
+        return form
+
+    @property
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Its arrays, by their names in the content: ``weight``, ``bias``, ``norm.weight`` and ``norm.bias``.
+
+        They are views that cannot be written to.
+        """
+        views = {name: array.view() for name, array in self._arrays.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        return views
 
     @property
     def elements(self) -> Mapping[str, memoryview]:
         """The bytes of its arrays as they travel, in their order, as views."""
-        return {name: array.reshape(-1).view(np.uint8).data for name, array in self.arrays.items()}
+        return {name: _bytes(array) for name, array in self.arrays.items()}
 
     @property
     def class_count(self) -> int:
         """V: how many classes it has."""
-        return int(self.form.weight.shape[0])
+        return int(self._form.weight.shape[0])
 
     @property
     def width(self) -> int:
         """H: how many numbers a hidden state has."""
-        return int(self.form.weight.shape[1])
+        return int(self._form.weight.shape[1])
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return sum(array.nbytes for array in self.arrays.values())
+        return sum(array.nbytes for array in self._arrays.values())
 
     def __repr__(self) -> str:
-        dtype = self.arrays["weight"].dtype.name
+        dtype = self._arrays["weight"].dtype.name
         return f"<Head of {self.class_count} classes and width {self.width} in {dtype}, {self.nbytes} bytes>"
 
 
@@ -157,6 +179,14 @@ def _array(name: str, value: Any) -> npt.NDArray[Any]:
     if element is None or not element.floating:
         raise invalid_argument(name, f"expected one of the dtypes {', '.join(FLOATING)}, got {array.dtype}")
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+
+
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _digest(form: v1.Head, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    return digest_of(form, {name: hashlib.sha256(_bytes(array)).hexdigest() for name, array in arrays.items()})
 
 
 def _form(arrays: Mapping[str, npt.NDArray[Any]], norm: Norm | None, softcap: object, temperature: object) -> v1.Head:
