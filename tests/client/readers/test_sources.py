@@ -19,6 +19,7 @@ def test_folder_of_one_kind_is_its_files(tmp_path):
 def test_folder_of_other_things_is_told_so(tmp_path):
     assert sources([tmp_path]) == [Source(tmp_path)]
     assert refused(tmp_path).startswith("is a folder without files that end in .npz")
+    assert refused(tmp_path).endswith(", and empty")
     save_text(tmp_path, "notes", "README.md")
     assert refused(tmp_path).endswith("but of README.md")
     saved(tmp_path, "npz")

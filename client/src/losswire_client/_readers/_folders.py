@@ -146,5 +146,6 @@ def _not_one_kind(folder: Path, files: Sequence[Path]) -> ValueError:
     suffixes = sorted({file.suffix for file in files})
     if suffixes:
         return ValueError(f"is a folder of files of several kinds ({', '.join(suffixes)}): name them one by one")
-    there = listed(sorted(path.name for path in folder.iterdir()))
-    return ValueError(f"is a folder without files that end in {', '.join(FORMATS)}, but of {there}")
+    there = sorted(path.name for path in folder.iterdir())
+    of = f"but of {listed(there)}" if there else "and empty"
+    return ValueError(f"is a folder without files that end in {', '.join(FORMATS)}, {of}")

@@ -15,7 +15,7 @@ from losswire.errors import FieldError
 from losswire.heads.content import KINDS, digest_of
 from losswire.heads.rules import check_head
 from losswire_client._calls import checks_call, checks_construction
-from losswire_client._errors import invalid_argument, shown
+from losswire_client._errors import InvalidArgumentError, invalid_argument, shown
 from losswire_client._request.arrays import floating_array
 from losswire_client._request.fields import check_choice
 from losswire_client._request.foreign_arrays import detached
@@ -113,7 +113,10 @@ class Head:
 
         found = read_head(path)
         norm = Norm(**found.norm) if found.norm else None
-        return cls(found.weight, found.bias, norm=norm, softcap=found.softcap, temperature=found.temperature)
+        try:
+            return cls(found.weight, found.bias, norm=norm, softcap=found.softcap, temperature=found.temperature)
+        except InvalidArgumentError as error:  # which names the tensor or the number, and not the file
+            raise invalid_argument("path", f"{os.fspath(path)!r}: {error}") from error
 
     @property
     def form(self) -> v1.Head:

@@ -150,3 +150,35 @@ def test_picture_of_rows_that_do_not_differ_is_drawn(losswire, tmp_path):
     result = losswire("compare", a, a, "--plot", tmp_path / "kl.svg")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "55 at most 1e-12" in (tmp_path / "kl.svg").read_text()
+
+
+def test_picture_of_no_rows_is_drawn(losswire, tmp_path):
+    np.savez(tmp_path / "none.npz", logits=A[:0])
+    result = losswire("compare", *2 * [tmp_path / "none.npz"], "--plot", tmp_path / "kl.svg")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = cells(result.stdout)
+    assert {found[name][0] for name in ("mean", "median", "99.9 %", "maximum")} == {"nan"}
+    assert found["rows"] == ["0", ""]
+
+
+def test_maximum_of_divergences_that_are_all_nan_is_none(losswire, tmp_path):
+    a, b = files(tmp_path)
+    np.savez(b, logits=np.full_like(B, np.nan))
+    assert cells(losswire("compare", a, b).stdout)["maximum"] == ["nan", ""]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "told"),
+    [
+        ({"top_logprobs": A[:, :3]}, ["--tail", "one-bin"], "top_logprobs of A: expected log-probabilities of some"),
+        ({"top_logprobs": A[:, :3]}, ["--tail", "renormalize"], None),
+        ({"scores": np.exp(A) / np.exp(A).sum(1, keepdims=True)}, [], "scores of A: expected logits, got numbers that"),
+    ],
+)
+def test_numbers_that_are_hardly_meant_are_warned_of(arrays, options, told, losswire, tmp_path):
+    _, b = files(tmp_path)
+    np.savez(tmp_path / "some.npz", **arrays, top_classes=np.tile(np.arange(3), (57, 1)))
+    result = losswire("compare", tmp_path / "some.npz", b, *options, "--batch-rows", 20)
+    assert result.exit_code == 0
+    assert (told is None) == ("warning" not in result.stderr)
+    assert told is None or f"warning: {tmp_path / 'some.npz'} and {b}: {told}" in result.stderr

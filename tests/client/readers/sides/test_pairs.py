@@ -72,9 +72,22 @@ def test_sequences_may_differ_in_length(tmp_path):
     batches = read(PairSource(tmp_path / "a.parquet", b), rows=4, start=2)
     np.testing.assert_array_equal(joined(batches, "reference"), A[2:15])
     np.testing.assert_array_equal(joined(batches, "labels"), LABELS[2:15])
-    assert "has 15 rows or more, and logits of" in refused(
-        PairSource(tmp_path / "a.parquet", save(tmp_path, "more.npz", logits=B[:16]))
-    )
+    more = save(tmp_path, "more.npz", logits=B[:16])
+    told = refused(PairSource(tmp_path / "a.parquet", more))
+    assert told.endswith(f"has 15 rows, and logits of {more} has 16 or more")
+
+
+@pytest.mark.parametrize("labels", [LABELS[:20], LABELS[:20].reshape(5, 4)])
+def test_shift_needs_the_sequences_of_the_rows(labels, tmp_path):
+    a = save(tmp_path, "a.npz", logits=A[:20].reshape(4, 5, 12), labels=labels)
+    told = refused(PairSource(a, a), shift=True)
+    assert f"labels has sequences of shape {labels.shape[1:]}, and logits of {a} of (5,): with --shift" in told
+
+
+def test_labels_that_would_wrap_around_are_refused(tmp_path):
+    labels = LABELS.astype(np.uint64) + np.uint64(2**63)
+    a = save(tmp_path, "a.npz", logits=A, labels=labels)
+    assert f"expected classes that fit int64 in labels, got {labels[:5].max()}" in refused(PairSource(a, a))
 
 
 @pytest.mark.parametrize("in_lists", [False, True])

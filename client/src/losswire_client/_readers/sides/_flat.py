@@ -23,10 +23,15 @@ class Stream(Protocol):
 
 
 class Flat:
-    """The positions of sequences as rows."""
+    """The positions of sequences as rows.
+
+    Attributes:
+        inner: The shape of a sequence, as of `SequenceColumn`.
+    """
 
     def __init__(self, column: SequenceColumn) -> None:
         self._column = column
+        self.inner = column.inner
         self.row_count = column.position_count if column.inner is not None else None
 
     def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:

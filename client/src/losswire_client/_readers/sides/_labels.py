@@ -11,6 +11,7 @@ from losswire_client._readers._columns import Array, SequenceColumn, Sequences, 
 from losswire_client._readers._dataset import told_of
 from losswire_client._readers.sides._flat import Flat, Stream, cut
 
+MOST_CLASS = np.iinfo(np.int64).max
 ROW = np.dtype([("label", np.int64), ("is_row", np.bool_), ("counts", np.bool_)])
 
 
@@ -24,6 +25,9 @@ class Labels:
         mask: 1 for labels that count and 0 for others; None if all count.
         names: Of these arrays, for errors.
         shift: Whether a row predicts the next position. Then nothing is to be predicted by the last one.
+
+    Attributes:
+        inner: The shape of a sequence, as of `SequenceColumn`.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Labels:
         self._names = names
         self._is_ahead = shift and labels.inner == ()
         self._shift = shift and labels.inner != ()
+        self.inner = labels.inner
         self.row_count = labels.position_count if labels.inner is not None else None
 
     def chunks(self, rows: int, start: int = 0) -> Iterator[Array]:
@@ -59,6 +64,8 @@ class Labels:
     def _checked(self, labels: Array) -> Array:
         if labels.dtype.kind not in "iu":
             raise ValueError(f"expected class indices in {self._names[0]}, got {labels.dtype}")
+        if labels.dtype == np.uint64 and labels.max(initial=0) > MOST_CLASS:  # it would wrap around
+            raise ValueError(f"expected classes that fit int64 in {self._names[0]}, got {labels.max()}")
         return labels
 
     def _checked_mask(self, mask: Sequences, labels: Sequences) -> Array:

@@ -26,6 +26,8 @@ def open_pair(source: PairSource, choice: PairChoice) -> Pair:
             open_side(source.candidate, choice.candidate, opened),
         )
         labels = _labels(source, choice, sides, opened)
+        if labels and choice.shift:
+            _check_sequences(labels, sides)
         pair = Pair(source, *sides, labels, opened)
         pair.check()
         # From here on, closing the pair closes the files.
@@ -70,6 +72,16 @@ def _sequences(found: Found) -> SequenceColumn:
         return found.sequences()
     column = found.target()
     return EvenSequences(found.name, column, len(column.shape))
+
+
+def _check_sequences(labels: LabelSource, sides: tuple[Side, Side]) -> None:
+    """Refuses labels whose sequences are others than those of the rows, as far as shapes tell: the next is another."""
+    inner = getattr(labels.stream, "inner", None)
+    for side in sides:
+        there = getattr(side.values, "inner", None)
+        if there and inner is not None and inner != there:
+            problem = f"{labels.name} has sequences of shape {inner}, and {side.name} of {side.path} of {there}"
+            raise FileError(labels.path, f"{problem}: with --shift they must be the same")
 
 
 def _check_needless(source: PairSource, choice: PairChoice) -> None:

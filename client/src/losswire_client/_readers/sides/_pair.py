@@ -112,11 +112,11 @@ class Pair:
                 f"expected logits in {other.path}, got {other.form}: a base file leaves the least likely classes open"
             )
             raise FileError(base.path, problem)
-        if forms == {Form.LOGITS} and self.reference.width != self.candidate.width:
-            raise self._differs(f"{self.reference.width} classes", f"{self.candidate.width}")
         counts = self.reference.row_count, self.candidate.row_count
         if None not in counts and counts[0] != counts[1]:
             raise self._differs(f"{counts[0]} rows", f"{counts[1]}")
+        if forms == {Form.LOGITS} and self.reference.width != self.candidate.width:
+            raise self._differs(f"{self.reference.width} classes", f"{self.candidate.width}")
         if self.reference.base and self.candidate.base:
             self._check_text(self.reference.base, self.candidate.base)
 
@@ -133,7 +133,8 @@ class Pair:
 
     def _check_counts(self, start: int, counts: list[int], labels: Array | None) -> None:
         if counts[0] != counts[1]:
-            raise self._differs(f"{start + counts[0]} rows or more", f"{start + counts[1]}")
+            there, other = (f"{start + n}{' or more' if n == max(counts) else ''}" for n in counts)
+            raise self._differs(f"{there} rows", other)
         if self.labels and (labels is None or len(labels) != counts[0]):
             there = start + (0 if labels is None else len(labels))
             problem = f"{self.labels.name} has labels for {there} rows, expected one for each of {start + counts[0]}"

@@ -15,6 +15,7 @@ from losswire_client.cli._failures import CommandError, ExitCode, exit_code
 from losswire_client.cli.comparison._compared import Compared
 from losswire_client.cli.comparison._plan import Arguments, Plan, arguments_of, check_heads, with_forms
 from losswire_client.cli.comparison._tally import Tally
+from losswire_client.cli.comparison._warnings import Looks
 
 WINDOW = 4  # evaluations at a time: one is read, one on its way, one computed, one on its way back
 BATCH_BYTES = 2**23  # of both sides; the batches in flight still take little memory
@@ -34,12 +35,14 @@ class PairOutcome:
         names: Names of the arrays of both files.
         labels_name: Name of the labels; None without labels.
         tally: The sums over their rows.
+        warnings: Reasons to doubt them.
     """
 
     source: PairSource
     names: tuple[str, str]
     labels_name: str | None
     tally: Tally = field(default_factory=Tally)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -85,17 +88,20 @@ def _compare(client: Client, pair: Pair, plan: Plan, total: Tally, advance: Adva
     check_heads(pair, plan)
     names = pair.reference.name, pair.candidate.name
     outcome = PairOutcome(pair.source, names, pair.labels.name if pair.labels else None)
-    start = time.perf_counter()
-    for compared in _results(client, pair, plan, outcome.tally, advance):
+    start, looks = time.perf_counter(), Looks(pair, plan)
+    for compared in _results(client, pair, plan, outcome.tally, looks, advance):
         for add in (outcome.tally.add, total.add, take):
             add(compared)
     outcome.tally.seconds = time.perf_counter() - start
     total.seconds += outcome.tally.seconds
     total.masked_count += outcome.tally.masked_count
+    outcome.warnings += looks.warnings()
     return outcome
 
 
-def _results(client: Client, pair: Pair, plan: Plan, tally: Tally, advance: Advance) -> Iterator[Compared]:
+def _results(
+    client: Client, pair: Pair, plan: Plan, tally: Tally, looks: Looks, advance: Advance
+) -> Iterator[Compared]:
     in_flight: deque[PairRows] = deque()
     twice = plan.with_reference and plan.has_changes and pair.labels is not None
 
@@ -105,6 +111,7 @@ def _results(client: Client, pair: Pair, plan: Plan, tally: Tally, advance: Adva
             if not len(rows.indices):
                 continue
             in_flight.append(rows)
+            looks.add(rows)
             yield {**arguments_of(rows, plan), **outputs_of(rows)}
             if twice:
                 yield of_reference(rows, plan)

@@ -1,6 +1,5 @@
 """The numbers of a comparison, with the names of the SDK. They follow from exact sums."""
 
-import math
 from typing import Any
 
 from losswire.exact_sum import UNITS_IN_ONE, ExactSum, quotient
@@ -14,11 +13,10 @@ Facts = dict[str, Any]
 def facts(tally: Tally) -> Facts:
     """All numbers of rows that were compared."""
     found = of_sums(tally.sums)
-    maximum = tally.maximum if tally.sums.row_count else math.nan
     ignored = found.pop("ignored_count") + tally.masked_count
     return {
         **found,
-        "maximum": maximum,
+        "maximum": tally.maximum,
         **_perplexities(tally),
         "ignored_count": ignored,
         "first_nonfinite": [{"row": row, "divergence": divergence} for row, divergence in tally.nonfinite],

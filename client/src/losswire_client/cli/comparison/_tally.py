@@ -22,7 +22,7 @@ class Tally:
     Attributes:
         sums: The exact sums of the server.
         log_probabilities: Of the labels in the candidate's distribution.
-        maximum: The largest divergence of a row.
+        maximum: The largest divergence of a row that is not NaN; NaN if there is none.
         changes: Histogram of the changes of the labels' log-probabilities, if they are evaluated row by row.
         nonfinite: The first rows whose divergence is NaN or infinite, with it.
         masked_count: Rows that a mask has left out.
@@ -31,7 +31,7 @@ class Tally:
 
     sums: ExactSums = field(default_factory=ExactSums)
     log_probabilities: ExactSum | None = ZERO
-    maximum: float = -np.inf
+    maximum: float = np.nan
     changes: LossHistogram | None = None
     nonfinite: list[tuple[int, float]] = field(default_factory=list)
     masked_count: int = 0
@@ -44,7 +44,7 @@ class Tally:
             raise ValueError("expected the exact sums of an evaluation")
         self.sums += result.exact
         self._add_labels(compared.log_probabilities)
-        self.maximum = max(self.maximum, float(np.fmax.reduce(losses, initial=-np.inf)))
+        self.maximum = float(np.fmax(self.maximum, np.fmax.reduce(losses, initial=np.nan)))
         places = np.flatnonzero(~np.isfinite(losses))[: MOST_PLACES - len(self.nonfinite)]
         self.nonfinite += [(int(compared.indices[i]), float(losses[i])) for i in places]
         if compared.changes is not None:
@@ -55,7 +55,7 @@ class Tally:
         """Adds the sums of other rows, without their histogram and places."""
         self.sums += other.sums
         self.masked_count += other.masked_count
-        self.maximum = max(self.maximum, other.maximum)
+        self.maximum = float(np.fmax(self.maximum, other.maximum))
         self.seconds += other.seconds
         known = self.log_probabilities is not None and other.log_probabilities is not None
         self.log_probabilities = self.log_probabilities + other.log_probabilities if known else None  # type: ignore[operator]

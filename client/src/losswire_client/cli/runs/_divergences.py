@@ -16,14 +16,20 @@ def of_sums(sums: ExactSums) -> dict[str, Any]:
     return {
         "mean": statistics.mean,
         "standard_error": statistics.standard_error,
-        **{name: sums.quantile(part) for name, part in QUANTILES.items()},
-        "maximum": sums.quantile(1.0),
+        **{name: _quantile(sums, part) for name, part in QUANTILES.items()},
+        "maximum": _quantile(sums, 1.0),
         **_of_changes(sums),
         **_of_predictions(sums),
         "row_count": statistics.row_count,
         "ignored_count": statistics.ignored_count,
         "nonfinite_count": statistics.nonfinite_count,
     }
+
+
+def _quantile(sums: ExactSums, part: float) -> float:
+    """A quantile of the rows, NaN if there are none."""
+    found = sums.quantile(part)
+    return math.nan if found is None else found
 
 
 def _of_changes(sums: ExactSums) -> dict[str, Any]:

@@ -64,9 +64,11 @@ def _source(pair: PairOutcome) -> dict[str, Any]:
 
 def _warnings(outcome: Outcome) -> Iterator[str]:
     for pair in outcome.pairs:
+        files = f"{pair.source.reference} and {pair.source.candidate}"
+        yield from (f"{files}: {warning}" for warning in pair.warnings)
         sums = pair.tally.sums
         if count := sums.loss.nonfinite_count:
             places = "; ".join(f"row {row} is {divergence:g}" for row, divergence in pair.tally.nonfinite)
             more = "" if count == len(pair.tally.nonfinite) else "; ..."
             told = f"{count:,} of {sums.row_count:,} divergences are NaN or infinite: {places}{more}"
-            yield f"{pair.source.reference} and {pair.source.candidate}: {told}"
+            yield f"{files}: {told}"
