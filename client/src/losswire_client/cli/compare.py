@@ -22,6 +22,7 @@ from losswire_client.cli.comparison import (
     compare_keyed,
     keyed,
 )
+from losswire_client.cli.evaluation import check_divergence_options
 from losswire_client.cli.evaluation._options import (
     BatchRows,
     ExpectedKeys,
@@ -34,7 +35,6 @@ from losswire_client.cli.evaluation._options import (
     of_output,
     of_run,
 )
-from losswire_client.cli.evaluation import check_divergence_options
 
 of_divergence = partial(Option, rich_help_panel="Divergence")
 

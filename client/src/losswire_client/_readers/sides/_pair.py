@@ -136,8 +136,8 @@ class Pair:
             there, other = (f"{start + n}{' or more' if n == max(counts) else ''}" for n in counts)
             raise self._differs(f"{there} rows", other)
         if self.labels and (labels is None or len(labels) != counts[0]):
-            there = start + (0 if labels is None else len(labels))
-            problem = f"{self.labels.name} has labels for {there} rows, expected one for each of {start + counts[0]}"
+            labelled = start + (0 if labels is None else len(labels))
+            problem = f"{self.labels.name} has labels for {labelled} rows, expected one for each of {start + counts[0]}"
             raise FileError(self.labels.path, problem)
 
     def _differs(self, there: str, other: str) -> FileError:
