@@ -76,7 +76,10 @@ def test_run_of_divergences_tells_changes_and_quantiles(client):
     assert result.sums == whole.exact
     assert result.mean_change is not None
     assert result.mean_change == whole.exact.mean_change
-    assert result.quantile(0.5) == pytest.approx(float(np.median(whole.loss)), rel=0.1)
+    for part in (0.0, 0.5, 0.9, 1.0):
+        assert result.quantile(part) == pytest.approx(np.quantile(whole.loss, part, method="lower"), rel=0.0101)
+    error = np.std(whole.loss.astype(np.float64), ddof=1) / np.sqrt(len(whole.loss))
+    assert result.standard_error == pytest.approx(error, rel=1e-9)
     assert result.accuracy == float((LOGITS.argmax(1) == TEACHER.argmax(1)).mean())
     text = str(result)
     assert "quantiles   50%" in text
