@@ -18,7 +18,7 @@ Every error of a call or of a constructor is a :class:`LosswireError`::
     ├── PreconditionError                        a run lacks keys, is finished, or has other options
     ├── DeadlineExceededError (a TimeoutError)   no answer in time: allow more time
     ├── UnavailableError (a ConnectionError)     no server could be reached, or it is leaving: retry
-    ├── ResourceExhaustedError                   the request is larger, or runs are more, than the server accepts
+    ├── ResourceExhaustedError                   the request, or what runs or heads take, is too much for the server
     │   └── OverloadedError                      too much is in flight there: retry after `retry_seconds`
     ├── UnauthenticatedError                     the server does not know who is calling
     ├── PermissionDeniedError                    this caller may not have what it asks for
