@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.descriptor import EnumDescriptor
 
 from losswire import v1
-from losswire.dtypes import FLOATING, INTEGERS
+from losswire.dtypes import FLOATING
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire.losses import LOSSES, heads_of, loss_of, options_of
@@ -46,7 +46,7 @@ class Subject:
 
     def check_integer(self, argument: str, what: str) -> "Form":
         form = self.forms[argument]
-        if form.dtype not in INTEGERS:
+        if not form.is_integer:
             raise self.refuse(argument, f"expected {what} of an integer dtype, got {form.dtype}")
         return form
 
