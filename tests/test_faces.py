@@ -47,8 +47,9 @@ FACES = {
 EXCEPTIONS = {  # rooms that single files may import, and why
     "server/rpc/security/conftest.py": {"losswire_client._wires"},  # callers look at their files at each call too
     "ce_engine/conftest.py": {"ce_engine.cpu"},  # turns compiled code off, to run everything by operators too
-    "ce_engine/engine/test_heads.py": {"ce_engine._heads"},  # makes tiles small
     "gpu/divergences/test_hidden_states.py": {"ce_engine._heads"},  # makes tiles small
+    "ce_engine/engine/heads/conftest.py": {"ce_engine._heads"},  # makes tiles small
+    "ce_engine/engine/heads/test_parts.py": {"ce_engine._heads"},  # makes parts few
     "gpu/heads/test_heads.py": {"ce_engine._heads"},  # makes tiles small
     "client/cli/evaluation/keyed/test_contents.py": {"losswire_client._keys", "losswire_client._readers"},  # of a file
     "client/cli/evaluation/keyed/test_eval_run_refusals.py": {"losswire_client._keys"},  # looks through few keys
