@@ -84,7 +84,7 @@ class Upload:
         self.received_bytes = end
 
     def finish(self, heads: Heads, sender: str | None = None) -> Held:
-        """Verifies all elements, and holds the head, which this caller sent.
+        """Verifies all elements, and holds the head, which this caller sent. Another one may take its room at once.
 
         Raises:
             HeadMismatchError: It has another digest.

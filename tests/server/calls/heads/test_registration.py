@@ -58,6 +58,20 @@ def test_head_that_is_there_is_answered_at_once(server, channel):
     assert registrations(server, "known") == 1
 
 
+def test_head_that_leaves_at_once_was_registered(channel, monkeypatch):
+    """Others may take its room before the answer is made. The caller has sent all and can send nothing more."""
+    finish = uploads.Upload.finish
+
+    def finish_and_lose(upload, heads):
+        held = finish(upload, heads)
+        heads.delete(held.digest)
+        return held
+
+    monkeypatch.setattr(uploads.Upload, "finish", finish_and_lose)
+    head = a_message()
+    assert register(channel, head).digest == digest(head)
+
+
 def test_broken_stream_is_taken_up(server, channel):
     head, content = a_message(), content_of(a_message())
     stream = Stream(channel).begin(head)
