@@ -68,6 +68,27 @@ def off_in_its_gradient(result: Any) -> Any:
     return result
 
 
+def off_in_its_largest(result: Any) -> Any:
+    result.top_log_probabilities -= 0.1 * result.top_log_probabilities.abs() + 0.1
+    return result
+
+
+def off_in_their_classes(result: Any) -> Any:
+    result.top_classes = result.top_classes.flip(-1)
+    return result
+
+
+@pytest.mark.parametrize("change", [off_in_its_largest, off_in_their_classes])
+@pytest.mark.parametrize("loss", [loss for loss, kind in LOSSES.items() if not kind.elementwise])
+def test_wrong_largest_classes_are_found(monkeypatch, loss, change):
+    request = right(3, loss)
+    request.outputs.top_k = 2
+    TARGETS["unary"].run(request.SerializeToString())
+    replace_engine(monkeypatch, change)
+    with pytest.raises(FindingError, match=r"a wrong answer: .* top_\w+ at"):
+        TARGETS["unary"].run(request.SerializeToString())
+
+
 def test_internal_fault_is_found(monkeypatch):
     monkeypatch.setattr(answers, "plan_request", lambda *_, **__: 1 / 0)
     with pytest.raises(FindingError, match="INTERNAL: ZeroDivisionError"):

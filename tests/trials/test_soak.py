@@ -10,7 +10,7 @@ import pytest
 from losswire_client import Client
 from losswire_server import launch
 from tests.helpers import serving
-from trials.cases import SMALL, cases
+from trials.cases import SMALL, cases, cases_of_models
 from trials.soak.command import Command
 from trials.soak.growth import SERVER, growths
 from trials.soak.kinds import Kinds
@@ -72,6 +72,7 @@ def test_every_kind_of_call_ends_as_it_may(way, tmp_path):
         finally:
             kinds.close()
     assert set(ends["map"] + ends["pack"] + ends["async"] + ends["torch"] + ends["connection"]) == {"answered"}
+    assert ends["models"] == ends["head"] == ["answered"]
     assert ends["wrong"] == ["InvalidArgumentError"]
 
 
@@ -93,8 +94,8 @@ def test_processes_of_a_server_are_counted_together():
     assert together.threads > 2 * alone.threads
 
 
-def test_wrong_answer_is_noticed(client: Client):
-    (case,) = cases(5, SMALL, 1)
+@pytest.mark.parametrize("case", [*cases(5, SMALL, 1), *cases_of_models(0, 12)], ids=lambda case: case.loss)
+def test_wrong_answer_is_noticed(client: Client, case):
     arrays, options = case.arguments
     result = getattr(client, case.loss)(*arrays, **options)
     case.check(result)

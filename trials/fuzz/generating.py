@@ -51,7 +51,7 @@ def request(rng: random.Random, *, rows_at_least: int = 0) -> v1.EvaluateRequest
     _set_loss_options(rng, made, loss, shape, by_probability=by_probability)
     if rng.random() < SHARE_OF_OPTIONS:
         filled(made.sample_weight, rng.choice(FLOATS), own, uniform(rng, own))
-    set_outputs(rng, made, own, elementwise=elementwise, of_targets=not by_probability)
+    set_outputs(rng, made, own, None if elementwise else class_count(shape), of_targets=not by_probability)
     return made
 
 

@@ -20,7 +20,8 @@ def fill_of_models(rng: random.Random, made: v1.EvaluateRequest, loss: str, shap
     by_target = _fill_hidden_states(rng, made, rows) if loss == "linear_cross_entropy" else _fill_pair(rng, made, shape)
     if rng.random() < SHARE_OF_OPTIONS:
         filled(made.sample_weight, rng.choice(FLOATS), rows, uniform(rng, rows))
-    set_outputs(rng, made, rows, elementwise=False, of_targets=by_target)
+    classes = heads.CLASSES if getattr(made.spec, loss).head else made.input.shape[-1]
+    set_outputs(rng, made, rows, classes, of_targets=by_target)
 
 
 def _fill_hidden_states(rng: random.Random, made: v1.EvaluateRequest, rows: tuple[int, ...]) -> bool:

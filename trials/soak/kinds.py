@@ -14,7 +14,7 @@ from losswire import v1
 from losswire.v1.loss_service_pb2_grpc import LossServiceStub
 from losswire_client import AsyncClient, Client, LosswireError
 from losswire_client import torch as losswire_torch
-from trials.cases import LOSSES, SHAPES, SMALL, Case, cases
+from trials.cases import LOSSES, SHAPES, SMALL, Case, cases, cases_of_models, head
 from trials.fuzz.mutating import changed_bytes
 from trials.peers.messages import request_of, unary
 from trials.soak.command import Command
@@ -44,8 +44,10 @@ class Kinds:
     def __init__(self, seed: int) -> None:
         self._reach: Reach | None = None
         self._rng = random.Random(seed)
+        self._alias = f"soak/{seed}"
         self._small = cases(seed, SMALL, CASES)
         self._large = cases(seed + 1, SHAPES[len(SMALL) :], CASES // 5)
+        self._of_models = cases_of_models(seed + 2, CASES)
         self._open = ExitStack()
         self._command = Command(seed)
         self.kinds: dict[str, Callable[[], Ends]] = {
@@ -53,6 +55,8 @@ class Kinds:
             "pack": lambda: self._mapped(self._coalescing),
             "async": lambda: asyncio.run(self._gathered([self._case() for _ in range(TOGETHER)])),
             "torch": self._torch,
+            "models": lambda: [self._one(self._rng.choice(self._clients), self._rng.choice(self._of_models))],
+            "head": self._head,
             "late": lambda: [self._one(self._clients[0], timeout=self._rng.choice(LATE_SECONDS))],
             "cancelled": self._cancelled,
             "wrong": self._wrong,
@@ -74,7 +78,7 @@ class Kinds:
 
     def prepare(self) -> None:
         """Computes the true answers, so that the memory for them is no growth."""
-        for case in (*self._small, *self._large, self._command.case):
+        for case in (*self._small, *self._large, *self._of_models, self._command.case):
             case.prepare()
 
     def any(self) -> tuple[str, Ends]:
@@ -102,9 +106,9 @@ class Kinds:
     def _case(self) -> Case:
         return self._rng.choice(self._large if self._rng.random() < LARGE_SHARE else self._small)
 
-    def _one(self, client: Client, **more: Any) -> str:
+    def _one(self, client: Client, case: Case | None = None, **more: Any) -> str:
         """An evaluation."""
-        case = self._case()
+        case = case or self._case()
         arrays, options = case.arguments
         return _end(lambda: case.check(getattr(client, case.loss)(*arrays, **options, **more)))
 
@@ -136,6 +140,19 @@ class Kinds:
             (grad,), (true_grad,) = torch.autograd.grad(loss, ours), torch.autograd.grad(true, theirs)
             torch.testing.assert_close(loss.double(), true, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(grad.double(), true_grad, rtol=1e-4, atol=1e-6)
+
+        return [_end(check)]
+
+    def _head(self) -> Ends:
+        """A head that is registered under an alias, used by it, and deleted."""
+        client, made = self._clients[0], head(np.random.default_rng(self._rng.getrandbits(32)))
+        states, target = np.ones((4, made.width), np.float32), np.arange(4)
+        case = Case("linear_cross_entropy", states, target, {"head": made})
+
+        def check() -> None:
+            client.register_head(made, self._alias)
+            case.check(client.linear_cross_entropy(states, self._alias, target))
+            client.delete_head(made.digest)
 
         return [_end(check)]
 

@@ -24,6 +24,7 @@ EXPECTED = {
     "wrong": {"InvalidArgumentError"},
     "bytes": {"INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "CANCELLED"},
     "lease": {"UNAVAILABLE", "CANCELLED"},
+    "head": {"HeadNotFoundError"},  # its server has gone since it was registered
     "cancelled": {"cancelled"},
 }
 

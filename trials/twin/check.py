@@ -17,6 +17,7 @@ from trials.twin.tensors import as_torch
 from trials.twin.truth import Truth, truth
 
 OVERFLOWS = {torch.float16: 6e4, torch.bfloat16: 1e38, torch.float32: 1e38}  # larger numbers may become infinite
+TOP = {tensor.name for tensor in RESULT_TENSORS if tensor.width == "top"}
 MAX_ELEMENTS = 2**22  # of an input that is compared, and classes, which an input without rows may have as well
 
 Answer = Mapping[str, Any]
@@ -91,7 +92,11 @@ def _hold(name: str, came: float, expected: float, allowed: float) -> None:
 def _check_rows(batch: Batch, name: str, came: Tensor, true: Truth, eps: float) -> None:
     expected, size = true.tensors[name], true.sizes[name]
     wide = expected.dim() == 2
-    rows = (batch.rows(came) if wide else came.reshape(-1)).double()
+    if name in TOP:
+        expected, size = expected[:, : came.shape[-1]], size[:, : came.shape[-1]]
+        rows = came.reshape(-1, came.shape[-1]).double()
+    else:
+        rows = (batch.rows(came) if wide else came.reshape(-1)).double()
     if len(rows) != len(expected):
         raise WrongAnswerError(f"{name}: expected {len(expected)} rows, got {len(rows)}")
     allowed = ROUNDINGS * eps * size.expand_as(expected) + torch.finfo(batch.compute_dtype).tiny

@@ -20,7 +20,7 @@ from trials.twin.rows import Rows, is_clear, outputs_of, outputs_of_targets
 LEAST = {torch.float64: 1e-290, torch.float32: 1e-30}  # of factors, and 1 / the most: products of others lose digits
 LEAST_SUM = 1e-6  # of the absolute weights: a smaller sum of weights is mostly what rounding left
 LEAST_VARIANCE = float(torch.tensor(1e-12))  # as in PyTorch, where it is a float32, whatever the dtype
-ORDERED = ("predictions", "target_ranks")  # outputs that hang on the order of classes alone
+ORDERED = ("predictions", "target_ranks", "top_classes")  # outputs that hang on the order of classes alone
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Truth:
     """The true answer in float64.
 
     Attributes:
-        tensors: By the names of results: (R), or (R, C) for those of the input's shape. Losses are not reduced.
+        tensors: By the names of results: (R), or (R, C) for those of the input's shape, and for the largest classes, of
+            which answers have the first ones. Losses are not reduced.
         sizes: Of the same names, the sizes of the numbers that were added up for a row: (R) or (R, 1). Errors are
             roundings of these.
         tame: Rows that can be compared: (R) bool.
@@ -119,9 +120,13 @@ def _reduced(
 def _comparable(rows: Rows) -> dict[str, Tensor]:
     """The outputs; NaN in place of classes and ranks that rounding may change, since NaN is not compared."""
     return {
-        name: torch.where(rows.clear, values.double(), torch.nan) if name in ORDERED else values
+        name: values.double().masked_fill(_over(~rows.clear, values), torch.nan) if name in ORDERED else values
         for name, values in rows.outputs.items()
     }
+
+
+def _over(rows: Tensor, values: Tensor) -> Tensor:  # (R) -> (R, 1) for wide values
+    return rows[:, None] if values.dim() == 2 else rows
 
 
 def _output_sizes(name: str, values: Tensor, magnitudes: Tensor) -> Tensor:
