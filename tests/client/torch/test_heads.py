@@ -131,6 +131,7 @@ def test_losses_of_parts_add_up_with_a_divisor():
         (lambda: LinearCrossEntropyLoss(nn.Linear(8, 11)), "head", "freeze it by requires_grad_"),
         (lambda: LinearCrossEntropyLoss(None), "head", "expected a losswire_client.Head"),  # type: ignore[arg-type]
         (lambda: linear_cross_entropy(HIDDEN, WEIGHT, CLASSES), "head", "expected a losswire_client.Head"),  # type: ignore[arg-type]
+        (lambda: linear_cross_entropy(HIDDEN, None, CLASSES), "head", "expected a losswire_client.Head"),  # type: ignore[arg-type]
         (lambda: kl_divergence(LOGITS, TEACHER.clone().requires_grad_()), "target", "requires no gradient"),
         (lambda: kl_divergence(LOGITS, TEACHER, divergence="other"), "divergence", "expected one of 'forward'"),
     ],

@@ -21,6 +21,7 @@ from losswire_client.torch._curvature import KNOWN, NEEDS_INPUT, Arguments, clas
 from losswire_client.torch._errors import TorchArgumentError
 from losswire_client.torch._heads import to_head
 
+REQUIRED = {"linear_cross_entropy": "head"}  # what may not be None
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -47,7 +48,8 @@ def evaluate(
 def _evaluate(
     name: str, input: Tensor, constants: Mapping[str, Tensor | None], client: Client | None, options: dict[str, Any]
 ) -> Tensor:
-    options = {argument: value for argument, value in options.items() if value is not None}
+    needed = REQUIRED.get(name)
+    options = {argument: value for argument, value in options.items() if value is not None or argument == needed}
     with _errors_of_torch():
         if not isinstance(input, Tensor):
             raise invalid_argument("input", f"expected a tensor, got a {type(input).__name__}")
