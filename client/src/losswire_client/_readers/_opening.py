@@ -208,6 +208,8 @@ def _form(columns: tuple[Column, Column, Column | None], names: list[str], selec
 def _hint(input: Shape, other: Shape, selection: Selection) -> str:
     if selection.shift and other[-1] == input[-2] - 1:
         return "; targets that are shifted already need no --shift"
+    if selection.hidden:
+        return ", whose numbers are last"
     if selection.classes_last and other == (*input[:1], *input[2:]):
         return "; without --classes-last its second dimension is the classes"
     return "; if its classes are last, say --classes-last" if other == input[:-1] else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from losswire_client import Client, Head, HeadNotFoundError, InvalidArgumentError
+from losswire_client import Client, Head, HeadNotFoundError, InvalidArgumentError, Run
 from losswire_client._readers import Array, FileError
 from losswire_client.cli._connection import Connection
 from losswire_client.cli._failures import CommandError, wrong_option
@@ -95,6 +95,24 @@ def known(client: Client, head: Head | str | None) -> GivenHead | None:
         return _of_file(head)
     held = client.get_head(head)
     return GivenHead(held.digest, held.digest, held.class_count, held.width, held.dtype == "float64")
+
+
+def head_of_run(client: Client, run: Run, name: str, given: GivenHead | None, option: str) -> GivenHead:
+    """The head that a run names. The server gets it if it lacks it and the command line has it.
+
+    Raises:
+        CommandError: Neither has it.
+    """
+    if given and isinstance(given.argument, Head):
+        try:
+            client.get_head(given.argument)  # servers that let nobody register heads may hold it
+        except HeadNotFoundError:
+            client.register_head(given.argument)
+    try:
+        return given or known(client, name)
+    except HeadNotFoundError as error:
+        problem = f"the run {run.name} has the head {name}, which the server does not hold any more"
+        raise CommandError(f"{problem}: name the file of it with {option}") from error
 
 
 def _of_file(head: Head) -> GivenHead:

@@ -141,6 +141,13 @@ def test_what_does_not_fit_a_head_is_refused(arrays, options, code, problem, ref
     assert problem in line
 
 
+def test_hidden_states_whose_numbers_are_not_last_are_told(refused, head, tmp_path):
+    hidden, target = HIDDEN[:100].reshape(4, 25, WIDTH).swapaxes(1, 2), TARGET[:100].reshape(4, 25)
+    path = save(tmp_path, hidden=hidden, target=target)
+    expected = "(4, 6), one for each row of hidden of shape (4, 6, 25), whose numbers are last"
+    assert refused(path, "--head", head) == (1, f"{path}: target has shape (4, 25), expected {expected}")
+
+
 def test_the_loss_of_hidden_states_needs_a_head(refused, tmp_path):
     path = save(tmp_path, hidden=HIDDEN, target=TARGET)
     code, line = refused(path, "--loss", "linear_cross_entropy")

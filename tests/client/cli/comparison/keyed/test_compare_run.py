@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from losswire_client import Head
 from tests.client.cli.comparison.twin import truth
 from tests.processes import run
 
@@ -73,9 +74,11 @@ def test_heads_are_those_of_the_run(added, losswire, files, tmp_path):
     found = added("heads", *files, "--head-b", tmp_path / "head.safetensors")
     assert found["total"]["mean"] == pytest.approx(truth(A, hidden @ weight.T).losses.mean(), rel=1e-5)
     assert added("heads", *files)["added_key_count"] == 0
-    result = losswire("compare", "--run", "heads", *files, "--head-b", tmp_path / "other.safetensors")
-    assert result.exit_code == 2
-    assert "--head-b: the run heads has another head, or none" in result.stderr
+    other = tmp_path / "other.safetensors"
+    for option, there in (("--head-b", Head(weight).digest), ("--head", "none")):
+        result = losswire("compare", "--run", "heads", *files, option, other)
+        assert result.exit_code == 2
+        assert f"{option}: the run heads has {there}, got {Head.load(other).digest}: leave it out" in result.stderr
 
 
 def test_slices_are_added_up_too(losswire, tmp_path):

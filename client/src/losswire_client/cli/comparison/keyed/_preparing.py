@@ -6,11 +6,11 @@ from typing import Any
 
 from typer import BadParameter
 
-from losswire_client import Client, ConflictError, Head, InvalidArgumentError, NotFoundError, Run
+from losswire_client import Client, ConflictError, InvalidArgumentError, NotFoundError, Run
 from losswire_client._keys import Terms
 from losswire_client._readers.sides import PairSource
 from losswire_client.cli._failures import CommandError, wrong_option
-from losswire_client.cli._heads import GivenHead, known
+from losswire_client.cli._heads import GivenHead, head_of_run
 from losswire_client.cli.comparison._plan import IGNORE_INDEX, Divergence, Plan, Tail, with_forms
 from losswire_client.cli.comparison.keyed._pairs import PairSurvey, survey_pairs, usual_block_rows
 from losswire_client.cli.evaluation.keyed._wanted import Wanted, check_agrees, terms_of_run
@@ -87,19 +87,24 @@ def _joined(client: Client, run: Run, wanted: Wanted, sources: Sequence[PairSour
 def _check_heads(run: Run, plan: Plan) -> None:
     """Refuses other heads than those of a run."""
     for option, name, given in _heads(plan):
-        if given and given.digest != run.options.get(name):
-            problem = f"the run {run.name} has another head, or none: leave it out, or choose another run"
-            raise BadParameter(problem, param_hint=option)
+        there = run.options.get(name)
+        if given and given.digest != there:
+            problem = f"the run {run.name} has {there or 'none'}, got {given.digest}"
+            raise BadParameter(f"{problem}: leave it out, or choose another run", param_hint=option)
 
 
 def _heads(plan: Plan) -> Iterator[tuple[str, str, GivenHead | None]]:
-    yield "--head-a", "target_head", plan.reference_head
-    yield "--head-b", "head", plan.candidate_head
+    is_one = plan.reference_head is plan.candidate_head  # which --head names
+    yield "--head" if is_one else "--head-a", "target_head", plan.reference_head
+    yield "--head" if is_one else "--head-b", "head", plan.candidate_head
 
 
 def _with_options(client: Client, plan: Plan, run: Run) -> Plan:
     options = run.options
-    heads = {name: _head_of_run(client, options.get(name), given) for _, name, given in _heads(plan)}
+    heads = {
+        name: head_of_run(client, run, options[name], given, option) if options.get(name) else None
+        for option, name, given in _heads(plan)
+    }
     return replace(
         plan,
         divergence=Divergence(str(options["divergence"]).replace("_", "-")),
@@ -114,10 +119,3 @@ def _with_options(client: Client, plan: Plan, run: Run) -> Plan:
 
 def _tail(name: Any) -> Tail | None:
     return Tail(name.replace("_", "-")) if name else None
-
-
-def _head_of_run(client: Client, name: str | None, given: GivenHead | None) -> GivenHead | None:
-    """The head of a run, which the server gets if it lacks it and the command line has it."""
-    if given and isinstance(given.argument, Head):
-        client.register_head(given.argument)
-    return given or known(client, name)

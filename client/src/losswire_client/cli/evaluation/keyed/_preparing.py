@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from losswire_client import Client, ConflictError, Head, InvalidArgumentError, NotFoundError, Run
+from losswire_client import Client, ConflictError, InvalidArgumentError, NotFoundError, Run
 from losswire_client._keys import Terms
 from losswire_client._readers import Source
 from losswire_client.cli._failures import CommandError, wrong_option
-from losswire_client.cli._heads import known
+from losswire_client.cli._heads import head_of_run
 from losswire_client.cli.evaluation._kinds import with_head, with_loss
 from losswire_client.cli.evaluation._plan import ADDED, IGNORE_INDEX, Loss, Plan
 from losswire_client.cli.evaluation._usage import check_options
@@ -97,9 +97,7 @@ def _with_head(client: Client, plan: Plan, run: Run) -> Plan:
     name = run.options.get("head")
     if name is None:
         return replace(plan, head=None)
-    if plan.head and isinstance(plan.head.argument, Head):
-        client.register_head(plan.head.argument)
-    return with_head(plan, plan.head or known(client, name))
+    return with_head(plan, head_of_run(client, run, name, plan.head, "--head"))
 
 
 def _with_weight(plan: Plan, wanted: Wanted, sources: Sequence[Source]) -> Plan:
