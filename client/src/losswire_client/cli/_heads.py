@@ -83,14 +83,12 @@ def given_head(connection: Connection, text: str | None, option: str = "--head")
             raise CommandError(f"{option}: {problem}") from error
 
 
-def known(client: Client, head: Head | str | None) -> GivenHead | None:
+def known(client: Client, head: Head | str) -> GivenHead:
     """A head with what is known of it. One that the server lacks is registered by the first call that needs it.
 
     Raises:
         HeadNotFoundError: The server does not hold a head of this name.
     """
-    if head is None:
-        return None
     if isinstance(head, Head):
         return _of_file(head)
     held = client.get_head(head)

@@ -62,8 +62,8 @@ def test_head_that_leaves_at_once_was_registered(channel, monkeypatch):
     """Others may take its room before the answer is made. The caller has sent all and can send nothing more."""
     finish = uploads.Upload.finish
 
-    def finish_and_lose(upload, heads):
-        held = finish(upload, heads)
+    def finish_and_lose(upload, heads, sender):
+        held = finish(upload, heads, sender)
         heads.delete(held.digest)
         return held
 

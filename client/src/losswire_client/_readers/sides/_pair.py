@@ -133,8 +133,8 @@ class Pair:
 
     def _check_counts(self, start: int, counts: list[int], labels: Array | None) -> None:
         if counts[0] != counts[1]:
-            there, other = (f"{start + n}{' or more' if n == max(counts) else ''}" for n in counts)
-            raise self._differs(f"{there} rows", other)
+            first, other = (f"{start + n}{' or more' if n == max(counts) else ''}" for n in counts)
+            raise self._differs(f"{first} rows", other)
         if self.labels and (labels is None or len(labels) != counts[0]):
             labelled = start + (0 if labels is None else len(labels))
             problem = f"{self.labels.name} has labels for {labelled} rows, expected one for each of {start + counts[0]}"
