@@ -18,11 +18,11 @@ from losswire_client.cli.comparison import (
     Plan,
     Tail,
     Told,
+    check_options,
     compare_alone,
     compare_keyed,
     keyed,
 )
-from losswire_client.cli.evaluation import check_divergence_options
 from losswire_client.cli.evaluation._options import (
     BatchRows,
     ExpectedKeys,
@@ -150,14 +150,7 @@ def compare(
     if classes is not None and tail is None:
         raise BadParameter("it needs --tail", param_hint="--classes")
     keyed.check_usage(context, run, output)
-    check_divergence_options(
-        divergence=divergence.replace("-", "_"),
-        beta=beta,
-        temperature=temperature,
-        tail=tail and tail.replace("-", "_"),
-        ignore_index=ignore_index,
-        series=series,
-    )
+    check_options(divergence, tail, series, beta=beta, temperature=temperature, ignore_index=ignore_index)
     given = pairs(reference, candidate, labels_file)
     if output and output.suffix.lower() == ".npy" and len(given) > 1:
         raise BadParameter("of several files, .csv and .parquet tell which a row is of", param_hint="--output")

@@ -18,26 +18,17 @@ def check_loss_options(**options: Any) -> None:
     Raises:
         BadParameter: An option has a value that no file could be evaluated with.
     """
-    _check("cross_entropy", CLASS, options, ("ignore_index", "label_smoothing", "z_loss"))
+    own = {name: options.pop(name) for name in ("ignore_index", "label_smoothing", "z_loss")}
+    check_by_row("cross_entropy", CLASS, own, **options)
 
 
-def check_divergence_options(**options: Any) -> None:
-    """Checks the options of a divergence, and those that all losses have.
+def check_by_row(loss: str, target: Any, own_options: dict[str, Any], **options: Any) -> None:
+    """Puts an evaluation of one row of two classes together, which nobody sends.
 
     Raises:
         BadParameter: An option has a value that no file could be evaluated with, or does not go with another one.
     """
-    options["labels"] = CLASS
-    if options["tail"]:
-        options["target_classes"] = np.array([[0, 1]])
-    own = ("divergence", "beta", "temperature", "tail", "target_classes", "labels", "ignore_index")
-    _check("kl_divergence", ROW, options, own)
-
-
-def _check(loss: str, target: Any, options: dict[str, Any], own: tuple[str, ...]) -> None:
-    """Puts an evaluation of one row together, which nobody sends."""
-    of_loss = {name: options.pop(name) for name in own if name in options}
     try:
-        put_together(loss, ROW, target, "none", of_loss, **options)
+        put_together(loss, ROW, target, "none", own_options, **options)
     except InvalidArgumentError as error:
         raise wrong_option(f"--{error.argument.replace('_', '-')}", error) from error
