@@ -159,6 +159,7 @@ def test_picture_of_no_rows_is_drawn(losswire, tmp_path):
     found = cells(result.stdout)
     assert {found[name][0] for name in ("mean", "median", "99.9 %", "maximum")} == {"nan"}
     assert found["rows"] == ["0", ""]
+    assert "no rows" in (tmp_path / "kl.svg").read_text()
 
 
 def test_maximum_of_divergences_that_are_all_nan_is_none(losswire, tmp_path):

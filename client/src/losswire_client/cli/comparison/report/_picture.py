@@ -60,6 +60,8 @@ def _draw_divergences(axes: "Axes", sums: ExactSums) -> None:
 
 def _note(sums: ExactSums) -> str:
     """What the picture cannot show."""
+    if not sums.row_count:
+        return "no rows"
     zeros = sums.sketch.zero_count if sums.sketch else 0
     counts = {"at most 1e-12": zeros, "NaN or infinite": sums.loss.nonfinite_count}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
