@@ -116,5 +116,5 @@ def test_index_cannot_point_elsewhere(tmp_path):
 def test_json_that_cannot_be_read_is_named(tmp_path, name):
     path = checkpoint(tmp_path, LLAMA, {"lm_head.weight": WEIGHT}, {"model.norm.weight": FACTORS})
     (path / name).write_text("{")
-    with pytest.raises(InvalidArgumentError, match=f"^path: .*: {name}: Expecting property name"):
+    with pytest.raises(InvalidArgumentError, match=f"^path: .*: {name}: expected .*JSON: Expecting property name"):
         Head.load(path)
