@@ -225,6 +225,12 @@ def test_name_that_is_no_alias_is_named(tmp_path):
     assert "expected 1 to 200 letters, digits" in refused(tmp_path)
 
 
+def test_two_heads_of_one_name_are_named(tmp_path):
+    save_file({"weight": WEIGHT}, tmp_path / "llama.safetensors")
+    save_checkpoint(tmp_path / "llama")
+    assert refused(tmp_path).endswith("expected one head of the name 'llama', got 'llama' and 'llama.safetensors'")
+
+
 def test_too_many_bytes_are_told(tmp_path):
     save_file({"weight": WEIGHT}, tmp_path / "a.safetensors")
     assert "bytes, and all heads may take 1" in refused(tmp_path, of_bytes=1)

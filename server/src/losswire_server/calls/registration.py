@@ -98,7 +98,7 @@ class Registration:
                         await self._fill(upload, messages, held, caller)
                         found = await self._finish(key, upload, caller)
             finally:
-                self._leave(key, holder)
+                await self._in_thread(partial(self._uploads.leave, key, holder))  # who enters may free gigabytes now
             found = found or self._known(header, caller)
         self._observer.came("known" if was_known else "registered")
         yield v1.RegisterHeadResponse(received_bytes=content_bytes(found.form), head=head_message(found, caller))
@@ -157,6 +157,8 @@ class Registration:
         """The upload of a head, in another thread: to make room may free gigabytes."""
         name = None if caller.name == caller.peer else caller.name  # else nobody could go on over another connection
         entering = self._submit(partial(self._uploads.enter, name, header.digest, header.head, holder))
+        if self._timer is None:
+            self._drop_later()
         try:
             return await asyncio.shield(entering)
         except asyncio.CancelledError:
@@ -165,19 +167,16 @@ class Registration:
 
     def _leave_entered(self, holder: Holder, entering: "asyncio.Future[tuple[Key, Upload]]") -> None:
         if not entering.cancelled() and entering.exception() is None:
-            self._leave(entering.result()[0], holder)
-
-    def _leave(self, key: Key, holder: Holder) -> None:
-        self._uploads.leave(key, holder)
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._uploads.resume_seconds, self._drop_left)
+            self._submit(partial(self._uploads.leave, entering.result()[0], holder))
 
     def _drop_left(self) -> None:
         self._timer = None
         self._submit(self._uploads.drop_left)
         if len(self._uploads):
-            self._timer = asyncio.get_running_loop().call_later(self._uploads.resume_seconds, self._drop_left)
+            self._drop_later()
+
+    def _drop_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._uploads.resume_seconds, self._drop_left)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Does work in another thread, and does not leave it: another stream may go on with the upload."""

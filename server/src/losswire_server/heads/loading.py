@@ -32,7 +32,13 @@ def load_into(heads: Heads, folder: Path) -> None:
     Raises:
         UnusableHeadsError: A file is wrong, or all of them are too much.
     """
-    found = dict(_entries(folder))
+    found: dict[str, Path] = {}
+    for alias, path in _entries(folder):
+        if alias in found:
+            raise UnusableHeadsError(
+                f"expected one head of the name {alias!r}, got {found[alias].name!r} and {path.name!r}"
+            )
+        found[alias] = path
     if not found:
         raise UnusableHeadsError(f"expected {CONFIG}, NAME{SUFFIX} or folders of checkpoints in {str(folder)!r}")
     for alias, path in found.items():

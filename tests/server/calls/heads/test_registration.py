@@ -1,5 +1,7 @@
 """Heads come over a connection: in parts, verified, resumed after a break, and refused."""
 
+import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -98,6 +100,39 @@ def test_stream_waits_for_another_one_of_the_same_head(server, channel):
     first.send(0, content)
     (held,) = first.rest()
     assert second.rest() == [held]
+
+
+def test_stream_ends_off_the_event_loop(channel, monkeypatch):
+    """Another one that enters may hold the lock while it frees gigabytes."""
+    threads, leave = [], uploads.Uploads.leave
+
+    def noted(*arguments):
+        threads.append(threading.current_thread().name)
+        leave(*arguments)
+
+    monkeypatch.setattr(uploads.Uploads, "leave", noted)
+    register(channel, a_message())
+    broken = Stream(channel).begin(a_message(1))
+    broken.read()
+    broken.call.cancel()
+    eventually(lambda: len(threads) == 2)
+    assert all(name.startswith("losswire-reader") for name in threads)
+
+
+def test_stream_that_breaks_before_it_is_built_is_taken_up_whole(server, channel):
+    """Heads are built one after the other, so one may wait for its turn."""
+    registration, head, content = server._backend._registration, a_message(), content_of(a_message())
+    asyncio.run_coroutine_threadsafe(registration._building.acquire(), server._loop).result(20)
+    broken = Stream(channel).begin(head)
+    broken.read()
+    broken.send(0, content)
+    (upload,) = registration._uploads._uploads.values()
+    eventually(lambda: upload.is_complete)
+    broken.call.cancel()
+    eventually(lambda: not registration._uploads._streams)
+    server._loop.call_soon_threadsafe(registration._building.release)
+    (first, last) = Stream(channel).begin(head).rest()
+    assert (first.received_bytes, last.head.digest) == (len(content), digest(head))
 
 
 def test_silent_stream_lets_another_one_go_on(channel, monkeypatch):
