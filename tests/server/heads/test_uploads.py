@@ -166,6 +166,22 @@ def test_head_that_never_fits_drops_no_upload():
     assert (len(uploads), uploads.refused_count) == (MOST_UPLOADS, 0)
 
 
+def test_head_that_does_not_fit_now_drops_no_upload():
+    """Else a header with a large shape would cost all others what they sent."""
+    needed = 60 + 64 * 64 * 4
+    held, uploads, _ = make(of_bytes=4 * needed)
+    add(held, permanent=True)
+    left, _ = enter(uploads, a_message(1))
+    uploads.leave(left)
+    large = v1.Head(weight=v1.Tensor(dtype=v1.Dtype.DTYPE_FLOAT32, shape=[64, 128]))
+    with pytest.raises(HeadQuotaError, match="too few of them can make room"):
+        uploads.enter(None, "0" * 64, large)
+    assert (len(uploads), uploads.refused_count) == (1, 1)
+    enter(uploads, a_message(2))
+    enter(uploads, a_message(3))
+    assert len(uploads) == 3
+
+
 def test_lack_of_memory_gives_room_back(monkeypatch):
     held, uploads, _ = make()
 

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import ce_engine
 from losswire import v1
@@ -80,6 +80,11 @@ class Heads:
         """All heads, in the order of their digests."""
         with self._lock:
             return [self._entries[digest].held() for digest in sorted(self._entries)]
+
+    def has_room(self, nbytes: int, released: Sequence[Place]) -> bool:
+        """Whether there would be room for a head that is to come, if these places were released."""
+        with self._lock:
+            return self._leaving_for(nbytes, released) is not None
 
     def reserve(self, nbytes: int) -> Place:
         """Holds room for a head that is to come.
@@ -211,10 +216,10 @@ class Heads:
             self._observer.evicted()
         return leaving
 
-    def _leaving_for(self, nbytes: int) -> list[Entry] | None:
+    def _leaving_for(self, nbytes: int, released: Sequence[Place] = ()) -> list[Entry] | None:
         """The heads that would make room; None if they are too few. An error that is raised here would keep them."""
-        missing_bytes = self._nbytes() + nbytes - self.max_bytes
-        missing_places = len(self._entries) + len(self._places) + 1 - self.max_heads
+        missing_bytes = self._nbytes() + nbytes - self.max_bytes - sum(place.nbytes for place in released)
+        missing_places = len(self._entries) + len(self._places) + 1 - self.max_heads - len(released)
         leaving: list[Entry] = []
         for entry in self._entries.values():
             if missing_bytes <= 0 and missing_places <= 0:

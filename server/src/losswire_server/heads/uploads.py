@@ -31,6 +31,7 @@ class Upload:
         total_bytes: Of all elements.
         received_bytes: Of the elements that came, which are the first ones.
         waiting_count: Streams that wait until the one that fills it ends.
+        place: Room that is held for it.
     """
 
     def __init__(self, digest: str, form: v1.Head, place: Place) -> None:
@@ -43,7 +44,7 @@ class Upload:
         self._parts = parts_of(form)
         self._tensors = {part.name: empty(part.tensor) for part in self._parts}
         self._hashes = {part.name: hashlib.sha256() for part in self._parts}
-        self._place = place
+        self.place = place
 
     @property
     def is_complete(self) -> bool:
@@ -99,12 +100,12 @@ class Upload:
         except ce_engine.InvalidArgumentError as error:
             raise FieldError("header.head", str(error)) from error
         self._tensors.clear()
-        return heads.add(self.digest, self.form, head, place=self._place, sender=sender)
+        return heads.add(self.digest, self.form, head, place=self.place, sender=sender)
 
     def release(self) -> None:
         """Gives back what was held for it."""
         self._tensors.clear()
-        self._place.release()
+        self.place.release()
 
 
 Key = tuple[Hashable, str, bytes]
@@ -209,7 +210,8 @@ class Uploads:
 
     def _reserved(self, nbytes: int) -> Place:
         """Room for one more upload, for which those that nobody fills are dropped."""
-        if nbytes > self._heads.max_bytes:
+        if not self._heads.has_room(nbytes, [self._uploads[key].place for key in self._left]):
+            self.refused_count += nbytes <= self._heads.max_bytes
             return self._heads.reserve(nbytes)  # is refused, and no other upload is dropped in vain
         while True:
             try:
