@@ -93,8 +93,9 @@ def _check_rows(batch: Batch, name: str, came: Tensor, true: Truth, eps: float) 
     expected, size = true.tensors[name], true.sizes[name]
     wide = expected.dim() == 2
     if name in TOP:
-        expected, size = expected[:, : came.shape[-1]], size[:, : came.shape[-1]]
-        rows = came.reshape(-1, came.shape[-1]).double()
+        count = min(came.shape[-1], expected.shape[1])
+        expected, size = expected[:, :count], size[:, :count]
+        rows = came.reshape(-1, came.shape[-1])[:, :count].double()
     else:
         rows = (batch.rows(came) if wide else came.reshape(-1)).double()
     if len(rows) != len(expected):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MOST_TOP = 32  # of the largest classes, which are compared
 ROUNDINGS = 32  # of a row's size, in what is computed in: some dozens of numbers are added up for a row
 
 
@@ -44,14 +45,15 @@ class Rows:
 
 def outputs_of(x: Tensor, log_p: Tensor) -> dict[str, Tensor]:  # (R, C)
     """The outputs that do not hang on targets, of logits and log-probabilities."""
-    softmax, logs, order = x.softmax(1), x.log_softmax(1), x.argsort(dim=1, descending=True, stable=True)
+    softmax, logs = x.softmax(1), x.log_softmax(1)
+    order = x.argsort(dim=1, descending=True, stable=True)[:, :MOST_TOP].clone()
     return {
         "lse": x.logsumexp(1),
         "entropy": -(softmax * logs.nan_to_num(neginf=0.0)).sum(1),
         "probabilities": log_p.exp(),
         "log_probabilities": log_p,
         "predictions": first_of_largest(x),
-        "top_log_probabilities": log_p.gather(1, order),  # of all classes: answers have the first ones
+        "top_log_probabilities": log_p.gather(1, order),
         "top_classes": order,
     }
 

@@ -28,8 +28,8 @@ class Truth:
     """The true answer in float64.
 
     Attributes:
-        tensors: By the names of results: (R), or (R, C) for those of the input's shape, and for the largest classes, of
-            which answers have the first ones. Losses are not reduced.
+        tensors: By the names of results: (R), or (R, C) for those of the input's shape, and (R, K) for the largest
+            classes, of which answers may have fewer or more. Losses are not reduced.
         sizes: Of the same names, the sizes of the numbers that were added up for a row: (R) or (R, 1). Errors are
             roundings of these.
         tame: Rows that can be compared: (R) bool.
