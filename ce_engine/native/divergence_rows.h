@@ -2,7 +2,8 @@
 //
 // A row's numbers come from memory once for the largest, and then from the cache: for the sums, and for the gradient.
 // What a row gives depends on its own numbers and their count alone. With x and y the logits of q and p, and t = log p -
-// log q of a class, differences y - x are made before anything is rounded: where models are alike, t is near 0.
+// log q of a class, differences y - x are made before anything is rounded: where models are alike, t is near 0. Where
+// their largest logits are far apart, y - x would round the smaller ones off: each model's largest is subtracted first.
 
 #pragma once
 
@@ -40,6 +41,8 @@ template <class T> INLINE Step<T> term(Step<T> probability, Step<T> factor) {
 template <class T> INLINE Step<T> absolute(Step<T> x) { return larger(both((T)0) - x, x); }
 template <class T> INLINE Step<T> not_above_zero(Step<T> x) { return both((T)0) - larger(both((T)0) - x, both((T)0)); }
 
+constexpr int FAR = 16;  // between the largest logits: as most logits are below their largest
+
 template <class Element, class Given, DivergenceKind KIND> class DivergenceOfRow {
     typedef Computed<Element> Number;
     typedef StepOf<Element> Numbers;
@@ -48,16 +51,18 @@ template <class Element, class Given, DivergenceKind KIND> class DivergenceOfRow
     const int64_t i;
     const Row<Element> x;
     const Row<Given> y;
-    const Number largest_x, largest_y, apart;  // apart: y's largest less x's
-    double total_q, total_p;                   // of exponentials, less the largest
-    double shift;                              // t is (y - x - apart) / temperature + shift
+    const Number largest_x, largest_y;
+    const Number apart, base_x, base_y;  // t is ((y - base_y) - (x - base_x) - apart) / temperature + shift
+    double total_q, total_p;             // of exponentials, less the largest
+    double shift;
     double sums[2] = {};                       // of what q's and p's probabilities are multiplied by
 
   public:
     DivergenceOfRow(const DivergenceLaunch &launch, int64_t i)
         : launch(launch), i(i), x((const Element *)launch.input, i * launch.stride, launch.classes),
           y((const Given *)launch.distribution, i * launch.distribution_stride, launch.classes),
-          largest_x(largest_of(x)), largest_y(largest_of(y)), apart(largest_y - largest_x) {}
+          largest_x(largest_of(x)), largest_y(largest_of(y)), apart(are_far() ? 0 : largest_y - largest_x),
+          base_x(are_far() ? largest_x : 0), base_y(are_far() ? largest_y : 0) {}
 
     double loss() {
         add_up();
@@ -78,9 +83,10 @@ template <class Element, class Given, DivergenceKind KIND> class DivergenceOfRow
         });
     }
 
-    // The label's log q less its log p.
+    // The label's log q less its log p: 0 where both are -infinity, if the row has distributions.
     double change(int64_t label) const {
         double of_x = (double)widened_one(x.x[label]) - largest_x, of_y = (double)widened_one(y.x[label]) - largest_y;
+        if (of_x == -INFINITY && of_y == -INFINITY && total_q > 0 && total_p > 0) return 0;
         return launch.inverse_temperature * (of_x - of_y) - logarithm_one(total_q) + logarithm_one(total_p);
     }
 
@@ -88,13 +94,14 @@ template <class Element, class Given, DivergenceKind KIND> class DivergenceOfRow
     int64_t most_probable() const { return argmax_of(y.x, launch.classes, largest_y); }
 
   private:
+    bool are_far() const { return std::abs(largest_y - largest_x) > FAR; }
     ALWAYS_INLINE Numbers tempered(Numbers x) const { return x * both((Number)launch.inverse_temperature); }
     ALWAYS_INLINE Numbers e_q(Numbers x) const { return exponential(tempered(x - both(largest_x))); }
     template <class Place> ALWAYS_INLINE Numbers e_p(Place at) const {
         return exponential(tempered(y[at] - both(largest_y)));
     }
     template <class Place> ALWAYS_INLINE Numbers difference(Place at) const {
-        return tempered(y[at] - x[at] - both(apart));
+        return tempered((y[at] - both(base_y)) - (x[at] - both(base_x)) - both(apart));
     }
 
     void add_up() {
@@ -107,7 +114,7 @@ template <class Element, class Given, DivergenceKind KIND> class DivergenceOfRow
         total_q = totals[0], total_p = totals[1];
         if constexpr (KIND == FORWARD) sums[1] = totals[2];
         if constexpr (KIND == REVERSE) sums[0] = totals[2];
-        double rounded_off = (double)apart - ((double)largest_y - largest_x);
+        double rounded_off = are_far() ? 0 : (double)apart - ((double)largest_y - largest_x);
         shift = logarithm_one(total_q) - logarithm_one(total_p) + launch.inverse_temperature * rounded_off;
     }
 

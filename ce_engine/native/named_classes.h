@@ -109,7 +109,8 @@ template <class Element, class Given> class NamedClasses {
     }
 
   private:
-    // Scales both distributions to sum to 1 over the classes that count.
+    // Scales both distributions to sum to 1 over the classes that count. Where q has nothing there, it stays 0 for
+    // `forward`, which is then infinite; the others are NaN, since nothing scales it.
     void condition() {
         normalize(&Counted::log_p);
         normalize(&Counted::log_q);
@@ -118,6 +119,7 @@ template <class Element, class Given> class NamedClasses {
     void normalize(double Counted::*logit) {
         double largest = -INFINITY, sum = 0;
         for (int64_t k = 0; k < count; k++) largest = std::max(largest, entries[k].*logit);
+        if (launch.kind == FORWARD && largest == -INFINITY) return;
         for (int64_t k = 0; k < count; k++) {
             entries[k].*logit = launch.inverse_temperature * (entries[k].*logit - largest);
             sum += exponential_one(entries[k].*logit);

@@ -69,7 +69,7 @@ class LossResult:
         top_classes: int64, of the same shape: their classes. Of equal inputs the first class comes first.
         z_loss_sum: With ``z_loss`` the part of `loss_sum` that it adds.
         changes: Of a divergence whose rows have labels: the label's log-probability in the input's distribution less
-            that in the target's, of the shape of rows; 0 for ignored rows.
+            that in the target's, of the shape of rows; 0 for ignored rows, and where both are -infinity.
         correct_count: With ``predictions``, the number of rows that counted and whose prediction is the target. For a
             probability target this is the class of its largest probability, for a binary target whether it is above
             one half; for a divergence the most probable class of the target's distribution.

@@ -72,7 +72,8 @@ def of_logits(
     shares, slopes = _shares(form, log_p, log_q)
     losses, changes = row_sums(shares).to(x.dtype), None
     if labels is not None:
-        changes = (log_q - log_p).gather(1, labels[:, None])[:, 0]
+        own_q, own_p = (log.gather(1, labels[:, None])[:, 0] for log in (log_q, log_p))
+        changes = torch.where(own_q == own_p, 0, own_q - own_p)  # -infinity less itself would be NaN
     if not grad:
         return Evaluated(losses, None, changes)
     slope = row_sums(slopes).to(x.dtype)[:, None]
@@ -133,9 +134,10 @@ def _term(probability: Tensor, factor: Tensor) -> Tensor:
 
 
 def _conditioned(logits: Tensor, has_share: Tensor, form: Divergence) -> Tensor:
-    """Log-probabilities over the named classes."""
+    """Log-probabilities over the named classes. Where q has nothing there, it stays 0 for ``forward`` alone."""
     logits = torch.where(has_share, logits / form.temperature, -math.inf)
-    return torch.where(has_share, torch.log_softmax(logits, 1), -math.inf)
+    stays = (logits == -math.inf).all(1, keepdim=True) if form.kind == FORWARD else False
+    return torch.where(~has_share | stays, -math.inf, torch.log_softmax(logits, 1))
 
 
 def _taken(x: Tensor, at: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ def kl_divergence(
         target_classes: Classes in any integer dtype, which differ within a row, each in [0, C). Those of entries
             without a share may be any numbers.
         tail: With ``target_classes``, what becomes of all other classes. ``renormalize`` scales both distributions to
-            sum to 1 over the named classes, ``one_bin`` makes one class more of all others, if there are some,
+            sum to 1 over the named classes (where the input has nothing there, ``forward`` is infinite and the others
+            are NaN), ``one_bin`` makes one class more of all others, if there are some,
             ``drop`` leaves them out of the sum and scales nothing.
         labels: A class for each row, in any integer dtype, each in [0, C) or equal to ``ignore_index``.
         ignore_index: Rows with this label have loss 0 and gradient 0 and do not count in ``mean``.

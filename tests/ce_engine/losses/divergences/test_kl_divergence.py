@@ -63,6 +63,25 @@ def test_error_is_no_larger_than_torchs(kind, dtype, class_count):
     assert_no_worse(result.grad, theirs[1], truth[1], size=1.0)
 
 
+@pytest.mark.parametrize(("kind", "dtype", "offset"), pairs(KINDS, FLOATS[1:], (-30.0, 70.0, 1e3, -6e4)))
+def test_error_is_no_larger_than_torchs_where_all_logits_are_far_apart(kind, dtype, offset):
+    x, y = (logits.float() + shift for logits, shift in zip(pair(20, 300), (offset, 0), strict=True))
+    x, y = x.to(dtype), y.to(dtype)
+    result = ce_engine.kl_divergence(x, y, divergence=kind, reduction="none", grad=True)
+    truth = by_torch(x.double(), y.double(), kind), gradient(x.double(), y.double(), divergence=kind)
+    theirs = by_torch(x.float(), y.float(), kind), gradient(x.float(), y.float(), divergence=kind).to(dtype)
+    assert_no_worse(result.loss, theirs[0], truth[0], size=1.0)
+    assert_no_worse(result.grad, theirs[1], truth[1], size=1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_input_that_excludes_every_class_by_the_least_number_is_even(kind):
+    y = pair(3, 40, dtype=torch.float32)[1]
+    x = torch.full_like(y, torch.finfo(torch.float32).min)
+    result, even = (ce_engine.kl_divergence(logits, y, divergence=kind) for logits in (x, torch.zeros_like(y)))
+    torch.testing.assert_close(result.loss, even.loss)
+
+
 def test_models_that_are_nearly_alike_are_told_apart():
     # Rounding logits to bfloat16 changes them by 1 part in 500: the divergence is about 1e-5, near torch's own error.
     x = torch.randn(64, 32_000) * 3
