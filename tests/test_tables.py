@@ -1,11 +1,13 @@
 """The tables, both sides, the documents and the tests' own matrix have everything that the contract has."""
 
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from torch.nn import functional as F
 
@@ -17,6 +19,7 @@ from losswire.dtypes import ELEMENT_TYPES
 from losswire.fields import FIELDS, field_of
 from losswire.forms import RULES
 from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, RESULT_NUMBERS, RESULT_TENSORS, WEIGHTINGS
+from losswire.numbers import LEAST, MARGIN, MOST, problem_of, problem_of_share
 from losswire_client import Client, Result
 from losswire_client._request.suspicions import SUSPICIONS
 from losswire_client.cli.evaluation._plan import Loss
@@ -55,6 +58,20 @@ def tensors(fields: Sequence[FieldDescriptor]) -> list[str]:
 )
 def test_table_has_each_number_once(table, enum):
     assert sorted(table) == sorted(numbers(enum))
+
+
+def test_engine_has_the_contracts_bounds_of_numbers():
+    x = torch.zeros(1, 2)
+    for number in (LEAST, MOST):
+        ce_engine.kl_divergence(x, x, temperature=number)
+    for share in (MARGIN, 1 - MARGIN):
+        ce_engine.kl_divergence(x, x, divergence="jensen_shannon", beta=share)
+    for number in (math.nextafter(LEAST, 0), math.nextafter(MOST, math.inf)):
+        with pytest.raises(ce_engine.InvalidArgumentError, match=re.escape(problem_of(number))):
+            ce_engine.kl_divergence(x, x, temperature=number)
+    for share in (math.nextafter(MARGIN, 0), math.nextafter(1 - MARGIN, 1)):
+        with pytest.raises(ce_engine.InvalidArgumentError, match=re.escape(problem_of_share(share))):
+            ce_engine.kl_divergence(x, x, divergence="jensen_shannon", beta=share)
 
 
 @pytest.mark.parametrize("loss", [kind.name for kind in KINDS])

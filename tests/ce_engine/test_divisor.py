@@ -68,10 +68,13 @@ def test_stacked_requests_share_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"divisor": 0}, "divisor: expected a finite number above 0, got 0"),
-        ({"divisor": -1.0}, "divisor: expected a finite number above 0, got -1.0"),
-        ({"divisor": math.nan}, "divisor: expected a finite number above 0, got nan"),
-        ({"divisor": math.inf}, "divisor: expected a finite number above 0, got inf"),
+        ({"divisor": 0}, "divisor: expected a number from 1e-15 to 1e15, got 0"),
+        ({"divisor": -1.0}, "divisor: expected a number from 1e-15 to 1e15, got -1.0"),
+        ({"divisor": True}, r"divisor: expected float \| int, got bool"),
+        ({"divisor": 1e-320}, "divisor: expected a number from 1e-15 to 1e15, got 1e-320"),
+        ({"divisor": 10**400}, "divisor: expected a number from 1e-15 to 1e15, got 1000"),
+        ({"divisor": math.nan}, "divisor: expected a number from 1e-15 to 1e15, got nan"),
+        ({"divisor": math.inf}, "divisor: expected a number from 1e-15 to 1e15, got inf"),
         ({"divisor": "3"}, "divisor: expected .*, got str"),
         ({"divisor": 2.0, "reduction": "sum"}, "divisor: expected reduction 'mean' with it, got 'sum'"),
         ({"divisor": 2.0, "reduction": "none"}, "divisor: expected reduction 'mean' with it, got 'none'"),

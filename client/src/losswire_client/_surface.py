@@ -221,8 +221,9 @@ class Losses(ABC, Generic[AnswerT]):
             target: Logits of the input's shape; with ``target_head`` hidden states of as many rows; with
                 ``target_classes`` log-probabilities of some classes, of shape (..., k), where -infinity has no share.
             divergence: ``forward``, ``reverse`` or ``jensen_shannon``.
-            beta: The target's share of the mixture, in (0, 1), of ``jensen_shannon``; 0.5 if None.
-            temperature: What logits are divided by, above 0.
+            beta: The target's share of the mixture, in (0, 1) and at least 1e-15 from both, of ``jensen_shannon``;
+                0.5 if None.
+            temperature: What logits are divided by, from 1e-15 to 1e15.
             head: Output layer of the input, as in `linear_cross_entropy`; None if the input is logits.
             target_head: The same of the target.
             target_classes: The classes that the target has log-probabilities of, of its shape, in any integer dtype.

@@ -169,8 +169,8 @@ def test_file_that_is_cut_off_is_named(tmp_path):
         ({"weight": WEIGHT, "bias": NORM}, {}, r"tensor bias: expected shape \(V\), here \(5,\)"),
         ({"weight": WEIGHT.to(torch.float8_e4m3fn)}, {}, "tensor weight: expected a dtype .* it is float8_e4m3fn"),
         ({"weight": WEIGHT}, {"softcapp": "30"}, "metadata 'softcapp': expected any of norm, norm_eps, softcap, temp"),
-        ({"weight": WEIGHT}, {"softcap": "-1"}, "softcap: expected a finite number above 0, got -1.0"),
-        ({"weight": WEIGHT}, {"norm": "rms", "norm_eps": "nan"}, "norm.eps: expected a finite number"),
+        ({"weight": WEIGHT}, {"softcap": "-1"}, "softcap: expected a number from 1e-15 to 1e15, got -1.0"),
+        ({"weight": WEIGHT}, {"norm": "rms", "norm_eps": "nan"}, "norm.eps: expected a number from 0 to 1e15, got nan"),
     ],
 )
 def test_wrong_file_is_named(tmp_path, tensors, numbers, problem):

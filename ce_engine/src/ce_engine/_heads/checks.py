@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ce_engine._errors import InvalidArgumentError
-from ce_engine._plans.validation import check_choice, check_floating, check_not_negative, check_same_precision
+from ce_engine._plans.validation import check_choice, check_floating, check_number, check_same_precision
 
 if TYPE_CHECKING:
     from ce_engine._heads.head import Norm
@@ -30,7 +30,7 @@ def check_norm(norm: "Norm | None", weight: Tensor) -> None:
     if kind is None:
         raise InvalidArgumentError("norm", f"expected Norm, got {type(norm).__name__}")
     check_choice("norm.kind", kind, ("rms", "layer"))
-    check_not_negative("norm.eps", norm.eps)
+    check_number("norm.eps", norm.eps, least=0)
     if norm.bias is not None and kind == "rms":
         raise InvalidArgumentError("norm.bias", "expected none with kind 'rms', got a tensor")
     for name, x in (("norm.weight", norm.weight), ("norm.bias", norm.bias)):

@@ -8,7 +8,7 @@ from torch import Tensor
 from ce_engine._heads.bfloat16 import PackedWeight, is_available
 from ce_engine._heads.checks import check_bias, check_norm, check_weight
 from ce_engine._heads.padding import padded
-from ce_engine._plans.validation import check_positive
+from ce_engine._plans.validation import check_number
 
 
 class Norm(NamedTuple):
@@ -16,7 +16,7 @@ class Norm(NamedTuple):
 
     Attributes:
         kind: ``rms``, x / sqrt(mean(x^2) + eps), or ``layer``, (x - mean(x)) / sqrt(var(x) + eps).
-        eps: At least 0.
+        eps: From 0 to 1e15.
         weight: (H), a factor; ones if None.
         bias: (H), added at last, for ``layer`` only; zeros if None.
     """
@@ -40,8 +40,8 @@ class Head:
         weight: (V, H), in float64, float32, float16 or bfloat16. Float64 if the hidden states are, and only then.
         bias: (V); none if None. Float64 if the weight is, and only then, like the norm's tensors.
         norm: What is done to hidden states first.
-        softcap: Bounds logits between its negative and itself; above 0. None for none.
-        temperature: What logits are divided by; above 0.
+        softcap: Bounds logits between its negative and itself; from 1e-15 to 1e15. None for none.
+        temperature: What logits are divided by; from 1e-15 to 1e15.
 
     Attributes:
         class_count: V.
@@ -69,8 +69,8 @@ class Head:
         check_bias(bias, weight)
         check_norm(norm, weight)
         if softcap is not None:
-            check_positive("softcap", softcap)
-        check_positive("temperature", temperature)
+            check_number("softcap", softcap)
+        check_number("temperature", temperature)
         self.class_count, self.width = weight.shape
         self.dtype = weight.dtype
         self._kept = _kept(weight)

@@ -14,7 +14,7 @@ from ce_engine._plans.validation import (
     check_class_input,
     check_index_target,
     check_label_smoothing,
-    check_not_negative,
+    check_number,
     check_probability_target,
     check_type,
 )
@@ -48,7 +48,7 @@ def cross_entropy(
             for probability targets by the number of rows.
         label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1].
         z_loss: Factor of the square of a row's log-sum-exp, which is added to its loss times the weight of the
-            target's class, or 1 for probability targets; finite and at least 0.
+            target's class, or 1 for probability targets; from 0 to 1e15.
         **common: See `Common`.
 
     Raises:
@@ -57,7 +57,7 @@ def cross_entropy(
     options = Options(reduction, **common)
     if not options.checked:
         _check(input, target, weight, ignore_index, label_smoothing)
-        check_not_negative("z_loss", z_loss)
+        check_number("z_loss", z_loss, least=0)
         _check_outputs(target, options)
         check_factors_of_rows(options, target_shape(input))
     of_kind: dict[str, Any] = {"label_smoothing": float(label_smoothing), "z_loss": float(z_loss)}

@@ -12,24 +12,33 @@ from ce_engine._plans.validation import (
     check_choice,
     check_floating,
     check_integers,
-    check_positive,
+    check_number,
     check_same_device,
     check_same_precision,
     check_type,
 )
 
+MARGIN = 1e-15  # of beta from 0 and 1: then float32 has it, and what is left of 1
+
 
 def check_numbers_of(divergence: str, beta: float | None, temperature: float) -> None:
     """Checks which divergence it is."""
     check_choice("divergence", divergence, KINDS)
-    check_positive("temperature", temperature)
+    check_number("temperature", temperature)
     if beta is None:
         return
     check_type("beta", beta, float | int)
     if divergence != JENSEN_SHANNON:
         raise InvalidArgumentError("beta", f"expected none with {divergence!r}, got {beta}")
-    if not 0 < beta < 1:
-        raise InvalidArgumentError("beta", f"expected a number in (0, 1), got {beta}")
+    if not MARGIN <= beta <= 1 - MARGIN:
+        raise InvalidArgumentError("beta", f"expected a number in (0, 1), at least 1e-15 from both, got {beta}")
+
+
+def check_no_log_target(keywords: Collection[str]) -> None:
+    """Checks that nobody takes it for PyTorch's ``kl_div``."""
+    if "log_target" in keywords:
+        problem = "expected none: targets are logits, and log-probabilities are logits too; pass log(p) for p"
+        raise InvalidArgumentError("log_target", problem)
 
 
 def check_heads(

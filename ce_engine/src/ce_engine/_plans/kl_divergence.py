@@ -11,6 +11,7 @@ from ce_engine._plans.divergence_checks import (
     check_arguments,
     check_heads,
     check_labels,
+    check_no_log_target,
     check_numbers_of,
     check_outputs_of_labels,
     check_temperature,
@@ -49,8 +50,10 @@ def kl_divergence(
             log-probabilities of the classes in ``target_classes``, of which an entry of -infinity has no share.
         divergence: ``forward``, KL(p || q); ``reverse``, KL(q || p); or ``jensen_shannon``, beta KL(p || m) +
             (1 - beta) KL(q || m) with the mixture m = beta p + (1 - beta) q.
-        beta: The target's share of the mixture, in (0, 1); 0.5 if None. Only with ``jensen_shannon``.
-        temperature: What all logits are divided by, above 0. With ``target_classes`` it needs ``renormalize``.
+        beta: The target's share of the mixture, in (0, 1), at least 1e-15 from both; 0.5 if None. Only with
+            ``jensen_shannon``.
+        temperature: What all logits are divided by, from 1e-15 to 1e15. With ``target_classes`` it needs
+            ``renormalize``.
         head: Makes the input's logits. The gradient is then that of the hidden states.
         target_head: Makes the target's logits.
         target_classes: Classes in any integer dtype, which differ within a row, each in [0, C). Those of entries
@@ -67,6 +70,7 @@ def kl_divergence(
     Raises:
         InvalidArgumentError: An argument is wrong; the message names it, what came and what was expected.
     """
+    check_no_log_target(common)
     options = Options(reduction, **common)
     check_numbers_of(divergence, beta, temperature)
     if not options.checked:

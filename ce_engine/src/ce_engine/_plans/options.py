@@ -13,10 +13,10 @@ from ce_engine._plans.validation import (
     check_grad_dtype,
     check_outputs,
     check_range,
+    check_reduction,
     check_type,
 )
 
-REDUCTIONS = ("none", "mean", "sum")
 EMPTY_MEANS = {"nan": float("nan"), "zero": 0.0}
 WEIGHTINGS = ("balanced", "complement")
 OUTPUTS = (
@@ -46,8 +46,8 @@ class Common(TypedDict, total=False):
             what they are.
         top_k: How many of each row's classes to return that have the largest log-probabilities: at most 256 and C. Not
             for the binary losses.
-        divisor: What ``mean`` divides by in place of ``weight_sum``, such as the tokens of all ranks; finite and
-            above 0. None with other reductions.
+        divisor: What ``mean`` divides by in place of ``weight_sum``, such as the tokens of all ranks; from 1e-15
+            to 1e15. None with other reductions.
         empty: What ``mean`` is when nothing counts: ``nan``, as in PyTorch, or ``zero``.
         checked: Whether the caller has checked types, shapes and options already. Numbers are checked anyway.
     """
@@ -81,7 +81,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.checked:
             return
-        check_choice("reduction", self.reduction, REDUCTIONS)
+        check_reduction(self.reduction)
         check_choice("empty", self.empty, EMPTY_MEANS)
         check_type("grad", self.grad, bool)
         check_outputs(self.outputs, OUTPUTS)

@@ -1,6 +1,5 @@
 """Checks of arguments, whose errors tell the caller what to correct. They run before anything is computed."""
 
-import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -11,7 +10,9 @@ from ce_engine._errors import InvalidArgumentError
 from ce_engine._rows import target_shape
 
 INPUT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+REDUCTIONS = ("none", "mean", "sum")
 PART_ROWS = 2**18  # rows of a target that are looked at, or widened, at a time
+LEAST, MOST = 1e-15, 1e15  # float32 has the reciprocals of numbers between, and products and quotients of any two
 
 
 def check_type(name: str, value: object, expected: Any) -> None:
@@ -23,6 +24,13 @@ def check_type(name: str, value: object, expected: Any) -> None:
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgumentError(name, f"expected one of {_listed(choices)}, got {value!r}")
+
+
+def check_reduction(reduction: str) -> None:
+    if reduction == "batchmean":
+        expected = f"expected one of {_listed(REDUCTIONS)}, where 'mean' divides by rows, and with a divisor by that"
+        raise InvalidArgumentError("reduction", f"{expected}, got 'batchmean'")
+    check_choice("reduction", reduction, REDUCTIONS)
 
 
 def check_outputs(outputs: Collection[str], choices: Collection[str]) -> None:
@@ -46,24 +54,18 @@ def check_range(name: str, number: int, least: int, most: int) -> None:
         raise InvalidArgumentError(name, f"expected an integer in [{least}, {most}], got {number}")
 
 
-def check_positive(name: str, number: float) -> None:
-    check_type(name, number, float | int)
-    if not 0 < number < math.inf:
-        raise InvalidArgumentError(name, f"expected a finite number above 0, got {number}")
-
-
-def check_not_negative(name: str, number: float) -> None:
-    check_type(name, number, float | int)
-    if not 0 <= number < math.inf:
-        raise InvalidArgumentError(name, f"expected a finite number of at least 0, got {number}")
-
-
 def check_divisor(divisor: float | None, reduction: str) -> None:
     if divisor is None:
         return
-    check_positive("divisor", divisor)
+    check_number("divisor", divisor)
     if reduction != "mean":
         raise InvalidArgumentError("divisor", f"expected reduction 'mean' with it, got {reduction!r}")
+
+
+def check_number(name: str, number: float, least: float = LEAST) -> None:
+    check_type(name, number, float | int)
+    if not least <= number <= MOST:
+        raise InvalidArgumentError(name, f"expected a number from {least:g} to 1e15, got {number}")
 
 
 def check_label_smoothing(value: float) -> None:

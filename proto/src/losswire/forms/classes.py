@@ -1,13 +1,12 @@
 """Rules for inputs, targets and weights: of classes, or of elements for the binary losses."""
 
-import math
-
 from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire.forms import divergences
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import options_of
+from losswire.numbers import problem_of
 from losswire.rows import class_count
 
 
@@ -27,9 +26,8 @@ def check_label_smoothing(subject: Subject) -> None:
 
 
 def check_z_loss(subject: Subject) -> None:
-    value = subject.options.z_loss
-    if not (math.isfinite(value) and value >= 0):
-        raise subject.refuse("z_loss", f"expected a finite number of at least 0, got {value}")
+    if problem := problem_of(subject.options.z_loss, least=0):
+        raise subject.refuse("z_loss", problem)
 
 
 def check_head(subject: Subject) -> None:

@@ -1,6 +1,5 @@
 """Rules for what all losses have: the series, the reduction, outputs, and tensors with a number for each row."""
 
-import math
 import re
 
 from losswire import v1
@@ -8,6 +7,7 @@ from losswire.dtypes import BY_WIRE, FLOATING
 from losswire.errors import FieldError
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import MOST_TOP, OUTPUTS, REDUCTIONS
+from losswire.numbers import problem_of
 from losswire.rows import class_count
 
 MAX_SHOWN = 100  # characters of a wrong name
@@ -26,8 +26,8 @@ def check_divisor(subject: Subject) -> None:
     spec = subject.request.spec
     if not spec.HasField("divisor"):
         return
-    if not (math.isfinite(spec.divisor) and spec.divisor > 0):
-        raise subject.refuse("divisor", f"expected a finite number above 0, got {spec.divisor}")
+    if problem := problem_of(spec.divisor):
+        raise subject.refuse("divisor", problem)
     if spec.reduction != v1.Reduction.REDUCTION_MEAN:
         came = next((name for name, wire in REDUCTIONS.items() if wire == spec.reduction), spec.reduction)
         raise subject.refuse("divisor", f"expected reduction 'mean' with it, got {came!r}")

@@ -1,10 +1,9 @@
 """Rules for divergences of two distributions."""
 
-import math
-
 from losswire import v1
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import TAILS
+from losswire.numbers import problem_of, problem_of_share
 
 
 def check_divergence(subject: Subject) -> None:
@@ -17,16 +16,16 @@ def check_beta(subject: Subject) -> None:
         return
     if options.divergence != v1.Divergence.DIVERGENCE_JENSEN_SHANNON:
         raise subject.refuse("beta", "expected the divergence jensen_shannon with it")
-    if not 0 < options.beta < 1:
-        raise subject.refuse("beta", f"expected a number in (0, 1), got {options.beta}")
+    if problem := problem_of_share(options.beta):
+        raise subject.refuse("beta", problem)
 
 
 def check_temperature(subject: Subject) -> None:
     options = subject.options
     if not options.HasField("temperature"):
         return
-    if not (math.isfinite(options.temperature) and options.temperature > 0):
-        raise subject.refuse("temperature", f"expected a finite number above 0, got {options.temperature}")
+    if problem := problem_of(options.temperature):
+        raise subject.refuse("temperature", problem)
     is_partial = "target_classes" in subject.forms and options.tail != v1.Tail.TAIL_RENORMALIZE
     if options.temperature != 1 and is_partial:
         problem = "expected 1 with a target of some classes, unless they are renormalized"

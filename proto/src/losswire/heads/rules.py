@@ -1,12 +1,12 @@
 """The rules for the form of a head, for its digest and for its aliases."""
 
-import math
 import re
 
 from losswire import v1
 from losswire.dtypes import FLOATING
 from losswire.errors import FieldError
 from losswire.heads.content import kind_of, tensors_of
+from losswire.numbers import LEAST, problem_of
 from losswire.tensors import read_form
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -69,8 +69,10 @@ def check_head(head: v1.Head, field: str = "head") -> None:
             raise FieldError(f"{field}.{name}", f"{expected}, got {dtype}")
     if head.HasField("norm"):
         _check_norm(head.norm, f"{field}.norm")
-    for name in ("softcap", "temperature"):
-        _check_above_zero(head, name, field)
+    if head.HasField("softcap"):
+        _check_number(head.softcap, f"{field}.softcap")
+    if head.HasField("temperature"):
+        _check_number(head.temperature, f"{field}.temperature")
 
 
 def _check_floating(tensor: v1.Tensor, field: str) -> str:
@@ -96,16 +98,14 @@ def _check_shapes(head: v1.Head, field: str) -> None:
 
 def _check_norm(norm: v1.Norm, field: str) -> None:
     kind_of(norm, f"{field}.kind")
-    if not 0 <= norm.eps < math.inf:
-        raise FieldError(f"{field}.eps", f"expected a finite number of at least 0, got {norm.eps}")
+    _check_number(norm.eps, f"{field}.eps", least=0)
     if norm.HasField("bias") and norm.kind != v1.NormKind.NORM_KIND_LAYER:
         raise FieldError(f"{field}.bias", "expected none for a norm of kind rms, got one")
 
 
-def _check_above_zero(head: v1.Head, name: str, field: str) -> None:
-    number = getattr(head, name)
-    if head.HasField(name) and not 0 < number < math.inf:  # type: ignore[arg-type]
-        raise FieldError(f"{field}.{name}", f"expected a finite number above 0, got {number}")
+def _check_number(number: float, field: str, least: float = LEAST) -> None:
+    if problem := problem_of(number, least):
+        raise FieldError(field, problem)
 
 
 def _shown(name: str) -> str:

@@ -67,9 +67,9 @@ class Head(_message.Message):
     SOFTCAP_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     softcap: _builtins.float
-    """Bounds logits between its negative and itself; above 0."""
+    """Bounds logits between its negative and itself; from 1e-15 to 1e15."""
     temperature: _builtins.float
-    """What logits are divided by; above 0, and 1 if unset."""
+    """What logits are divided by; from 1e-15 to 1e15, and 1 if unset."""
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
         """Required: shape (V, H), in a floating dtype: V classes, and H numbers of a hidden state."""
@@ -119,7 +119,7 @@ class Norm(_message.Message):
     kind: Global___NormKind.ValueType
     """Required."""
     eps: _builtins.float
-    """Is added to the mean square, or to the variance; at least 0."""
+    """Is added to the mean square, or to the variance; from 0 to 1e15."""
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
         """Shape (H), a floating dtype; all 1 if unset."""

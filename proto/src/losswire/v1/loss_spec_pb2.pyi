@@ -193,7 +193,7 @@ class LossSpec(_message.Message):
     """The value of `mean` if no row counts (no rows, or all ignored): NaN as in PyTorch if false, 0 if true."""
     divisor: _builtins.float
     """What `mean` divides by in place of `EvaluateResponse.weight_sum`, such as the tokens of all ranks and of all
-    micro-batches of a step: then the losses and gradients of all of them add up. Finite and above 0; only with
+    micro-batches of a step: then the losses and gradients of all of them add up. From 1e-15 to 1e15; only with
     REDUCTION_MEAN. It changes no sum.
     """
     @_builtins.property
@@ -273,7 +273,7 @@ class CrossEntropy(_message.Message):
     """Share of the target that is spread evenly over all classes, in [0, 1]."""
     z_loss: _builtins.float
     """Factor of the square of a row's log-sum-exp, which is added to its loss, times the weight that the row has in
-    `EvaluateResponse.weight_sum`. At least 0. `EvaluateResponse.z_loss_sum` reports what was added.
+    `EvaluateResponse.weight_sum`. From 0 to 1e15. `EvaluateResponse.z_loss_sum` reports what was added.
     """
     @_builtins.property
     def weight(self) -> _tensor_pb2.Tensor:
@@ -385,9 +385,13 @@ class KlDivergence(_message.Message):
     divergence: Global___Divergence.ValueType
     """Required."""
     beta: _builtins.float
-    """The target's share of the mixture, in (0, 1); only with DIVERGENCE_JENSEN_SHANNON. 0.5 if unset."""
+    """The target's share of the mixture, in (0, 1), at least 1e-15 from both; only with DIVERGENCE_JENSEN_SHANNON. 0.5 if
+    unset.
+    """
     temperature: _builtins.float
-    """What logits are divided by, above 0; 1 if unset. With a target of some classes it needs TAIL_RENORMALIZE."""
+    """What logits are divided by, from 1e-15 to 1e15; 1 if unset. With a target of some classes it needs
+    TAIL_RENORMALIZE.
+    """
     head: _builtins.str
     """Digest or alias of the input's head; empty if the input is logits."""
     target_head: _builtins.str

@@ -30,11 +30,19 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
         ({"target": torch.zeros(2, 3).long()}, "target: expected one of the dtypes .*, got int64"),
         ({"divergence": "sideways"}, "divergence: expected one of 'forward', 'reverse', .*, got 'sideways'"),
         ({"beta": 0.5}, "beta: expected none with 'forward', got 0.5"),
-        ({"beta": 1.0, "divergence": "jensen_shannon"}, r"beta: expected a number in \(0, 1\), got 1.0"),
+        *[
+            ({"beta": beta, "divergence": "jensen_shannon"}, rf"beta: expected a number in \(0, 1\), .*, got {beta}")
+            for beta in (0.0, 1.0, 1e-320, 1 - 1e-16, math.nan)
+        ],
+        ({"beta": True, "divergence": "jensen_shannon"}, r"beta: expected float \| int, got bool"),
+        ({"temperature": True}, r"temperature: expected float \| int, got bool"),
         ({"beta": "half", "divergence": "jensen_shannon"}, "beta: expected float | int, got str"),
-        ({"temperature": 0.0}, "temperature: expected a finite number above 0, got 0.0"),
-        ({"temperature": math.inf}, "temperature: expected a finite number above 0, got inf"),
-        ({"temperature": math.nan}, "temperature: expected a finite number above 0, got nan"),
+        ({"temperature": 0.0}, "temperature: expected a number from 1e-15 to 1e15, got 0.0"),
+        ({"temperature": 1e-320}, "temperature: expected a number from 1e-15 to 1e15, got 1e-320"),
+        ({"temperature": 1e308}, r"temperature: expected a number from 1e-15 to 1e15, got 1e\+308"),
+        ({"temperature": 10**400}, "temperature: expected a number from 1e-15 to 1e15, got 1000"),
+        ({"temperature": math.inf}, "temperature: expected a number from 1e-15 to 1e15, got inf"),
+        ({"temperature": math.nan}, "temperature: expected a number from 1e-15 to 1e15, got nan"),
         ({"tail": "drop"}, "tail: expected none without target_classes, got 'drop'"),
         (NAMED | {"tail": None}, "tail: expected one of .* with target_classes, got None"),
         (NAMED | {"tail": "cut"}, "tail: expected one of 'renormalize', 'one_bin', 'drop', got 'cut'"),
@@ -55,7 +63,8 @@ def of(*classes: list[int], log_p: torch.Tensor = LOG_P) -> dict[str, Any]:
         ({"outputs": ["target_ranks"]}, "outputs: expected no 'target_ranks' without labels"),
         ({"outputs": ["target_log_probabilities"]}, "outputs: expected no 'target_log_probabilities' without labels"),
         ({"sample_weight": torch.ones(3)}, r"sample_weight: expected the loss's shape \(2,\), got \(3,\)"),
-        ({"reduction": "batchmean"}, "reduction: expected one of 'none', 'mean', 'sum', got 'batchmean'"),
+        ({"reduction": "batchmean"}, "reduction: expected one of .*'mean' divides by rows.*, got 'batchmean'"),
+        ({"log_target": True}, "log_target: expected none: targets are logits"),
     ],
 )
 def test_wrong_argument_is_named(options, message):
