@@ -11,6 +11,9 @@ from losswire_client._errors import SignatureError
 P = ParamSpec("P")
 T = TypeVar("T")
 KindT = TypeVar("KindT", bound=type)
+OF_TORCH = {  # keywords of PyTorch's losses that the nearest ones of ours do not stand for
+    "log_target": "targets are logits, and log-probabilities are logits too: leave it out, and pass log(p) for p",
+}
 
 
 def checks_call(method: Callable[P, T]) -> Callable[P, T]:
@@ -56,6 +59,8 @@ def check_keywords(
         return
     nearest = get_close_matches(unknown, known, 1)
     meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    if unknown in OF_TORCH:
+        meant = f"; {OF_TORCH[unknown]}"
     error = SignatureError(f"{_called(owner, method)} got an unexpected keyword argument {unknown!r}{meant}")
     error.argument = unknown
     raise error

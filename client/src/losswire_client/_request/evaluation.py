@@ -16,7 +16,7 @@ from losswire.rows import RowLayout
 from losswire.tensors import to_bytes
 from losswire_client._errors import invalid_argument, shown
 from losswire_client._request.arrays import floating_array, target_array
-from losswire_client._request.fields import assign, assign_option, check_choice
+from losswire_client._request.fields import NUMBER, assign, assign_option, check_choice, check_reduction
 from losswire_client._request.head import Head, named_head
 
 BY_CLASS = "by_class"  # exact sums of each class too
@@ -55,7 +55,7 @@ class Evaluation:
         strict: bool = False,
         exact: bool | str = False,
     ) -> None:
-        check_choice("reduction", reduction, REDUCTIONS)
+        check_reduction(reduction)
         check_choice("empty", empty, ("nan", "zero"))
         check_choice("strict", strict, (False, True))
         check_choice("exact", exact, (False, True, BY_CLASS))
@@ -76,7 +76,7 @@ class Evaluation:
         self.request.outputs.outputs.extend(_outputs(outputs))
         assign(self.request.outputs, "top_k", top_k, "an integer of 32 bits")
         if divisor is not None:
-            assign(self.request.spec, "divisor", divisor, "a number of 64 bits")
+            assign(self.request.spec, "divisor", divisor, NUMBER)
         if exact:
             self.request.exact.by_class = exact == BY_CLASS
         if sample_weight is not None:

@@ -3,17 +3,19 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from losswire import v1
 from losswire.forms import DEFAULTS
-from losswire.losses import DIVERGENCES, TAILS
-from losswire_client._errors import invalid_argument, shown
+from losswire.losses import DIVERGENCES, REDUCTIONS, TAILS
+from losswire_client._errors import InvalidArgumentError, invalid_argument, shown
 
+NUMBER = "a number of 64 bits"
 EXPECTED = {
     FieldDescriptor.TYPE_INT64: "an integer of 64 bits",
-    FieldDescriptor.TYPE_DOUBLE: "a number of 64 bits",
+    FieldDescriptor.TYPE_DOUBLE: NUMBER,
     FieldDescriptor.TYPE_STRING: "a text",
 }
 CHOICES: Mapping[str, Mapping[str, int]] = {"divergence": DIVERGENCES, "tail": TAILS}  # options that have a name
@@ -22,8 +24,15 @@ MAY_BE_NONE = ("tail", "beta")
 
 def assign(message: Message, argument: str, value: object, expected: str) -> None:
     """Sets the field that has the argument's name."""
+    assign_to(message, argument, argument, value, expected)
+
+
+def assign_to(message: Message, field: str, argument: str, value: object, expected: str) -> None:
+    """Sets a field of a number or a text. Protobuf would take True as the number 1."""
+    if isinstance(value, bool | np.bool_):
+        raise invalid_argument(argument, f"expected {expected}, got {shown(value)}")
     try:
-        setattr(message, argument, value)
+        setattr(message, field, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise invalid_argument(argument, f"expected {expected}, got {shown(value)}") from error
 
@@ -66,6 +75,16 @@ def ignore_index_of(options: Any) -> int:
 
 def _is_usual(ignore_index: object) -> bool:
     return isinstance(ignore_index, int) and ignore_index == DEFAULTS["ignore_index"]
+
+
+def check_reduction(reduction: object) -> None:
+    """Checks that there is such a reduction, and tells what does as PyTorch's ``batchmean``."""
+    try:
+        check_choice("reduction", reduction, REDUCTIONS)
+    except InvalidArgumentError as error:
+        if reduction == "batchmean":
+            error.hint = "'mean' divides by rows, and with divisor=len(input) by samples"
+        raise
 
 
 def check_choice(argument: str, value: object, choices: Collection[object]) -> None:

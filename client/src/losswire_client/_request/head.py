@@ -17,7 +17,7 @@ from losswire.heads.rules import check_head
 from losswire_client._calls import checks_call, checks_construction
 from losswire_client._errors import InvalidArgumentError, invalid_argument, shown
 from losswire_client._request.arrays import floating_array
-from losswire_client._request.fields import check_choice
+from losswire_client._request.fields import NUMBER, assign, assign_to, check_choice
 from losswire_client._request.foreign_arrays import detached
 
 KINDS_BY_NAME = {name: kind for kind, name in KINDS.items()}
@@ -197,10 +197,10 @@ def _form(arrays: Mapping[str, npt.NDArray[Any]], norm: Norm | None, softcap: ob
     if norm is not None:
         check_choice("norm.kind", norm.kind, KINDS_BY_NAME)
         form.norm.kind = KINDS_BY_NAME[norm.kind]
-        _assign_number(form.norm, "eps", "norm.eps", norm.eps)
+        assign_to(form.norm, "eps", "norm.eps", norm.eps, NUMBER)
     for name, number in (("softcap", softcap), ("temperature", temperature)):
         if number is not None:
-            _assign_number(form, name, name, number)
+            assign(form, name, number, NUMBER)
     for name, array in arrays.items():
         owner: Any = form.norm if name.startswith("norm.") else form
         tensor = getattr(owner, name.removeprefix("norm."))
@@ -212,10 +212,3 @@ def _form(arrays: Mapping[str, npt.NDArray[Any]], norm: Norm | None, softcap: ob
     except FieldError as error:
         raise invalid_argument(error.field.removeprefix("head."), error.problem) from error
     return form
-
-
-def _assign_number(message: Any, field: str, argument: str, value: object) -> None:
-    try:
-        setattr(message, field, value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise invalid_argument(argument, f"expected a number of 64 bits, got {shown(value)}") from error
