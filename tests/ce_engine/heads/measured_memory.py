@@ -12,10 +12,13 @@ import torch
 
 import ce_engine
 from ce_engine import Head, Norm, _libraries, memory_needed, slabs
+from tests.ce_engine.losses.divergences import measured_memory as divergences
 from tests.ce_engine.measured_memory import formed, growth
 from tests.pairs import pairs
 
 SIZES = ((32000, 64, 600), (1000, 512, 5000), (3, 64, 100_000))  # classes, width and rows
+# All are slow tests: tests/ce_engine/losses/divergences/test_memory.py.
+ONE_DIVERGENCE = divergences.Case("both", "forward", None, torch.float32, True, ("lse",), None)
 
 
 class Case(NamedTuple):
@@ -58,7 +61,8 @@ def evaluated(head: Head, arguments: dict[str, Any]) -> object:
 
 def main() -> None:
     with _libraries.using(None if sys.argv[1] == "operators" else _libraries.runnable()[0]):
-        json.dump([(str(case), *compared(case)) for case in cases()], sys.stdout)
+        of_divergences = divergences.measured([ONE_DIVERGENCE])
+        json.dump([*((str(case), *compared(case)) for case in cases()), *of_divergences], sys.stdout)
 
 
 if __name__ == "__main__":

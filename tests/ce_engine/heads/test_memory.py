@@ -19,15 +19,19 @@ GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16), "M
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells how much it takes")
 
 
+def measured(module: str, kernels: str) -> list[tuple[str, int, int]]:
+    """What a module measures in a process of its own: of each case its name, what it took and what it may take."""
+    if kernels == "compiled" and not _libraries.runnable():
+        pytest.skip("nothing was compiled: there was no C++ compiler")
+    command, environment = [sys.executable, "-m", f"tests.ce_engine.{module}", kernels], os.environ | GIVING_BACK
+    done = run(command, seconds=300, env=environment, cwd=Path(__file__).parents[3], check=True, capture_output=True)
+    return [tuple(row) for row in json.loads(done.stdout)]
+
+
 @needs_proc
 @pytest.mark.parametrize("kernels", ["compiled", pytest.param("operators", marks=pytest.mark.slow)])
 def test_evaluation_takes_no_more_than_announced(kernels):
-    if kernels == "compiled" and not _libraries.runnable():
-        pytest.skip("nothing was compiled: there was no C++ compiler")
-    command = [sys.executable, "-m", "tests.ce_engine.heads.measured_memory", kernels]
-    environment, root = os.environ | GIVING_BACK, Path(__file__).parents[3]
-    done = run(command, seconds=300, env=environment, cwd=root, check=True, capture_output=True)
-    rows = json.loads(done.stdout)
+    rows = measured("heads.measured_memory", kernels)
     assert len(rows) > 7
     assert [(name, grown, announced) for name, grown, announced in rows if grown > announced + OBJECTS] == []
 

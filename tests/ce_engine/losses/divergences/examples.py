@@ -27,11 +27,16 @@ def by_torch(
     TRL's `GKDTrainer.generalized_jsd_loss` mixes as beta * teacher + (1 - beta) * student.
     """
     student, teacher = ((logits / temperature).log_softmax(-1) for logits in (x, y))
+    return of_logarithms(student, teacher, divergence, beta)
+
+
+def of_logarithms(student: Tensor, teacher: Tensor, divergence: str, beta: float | None = None) -> Tensor:
+    """The same of log-probabilities, which need not be those of all classes."""
     if divergence == "forward":
         return F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
     if divergence == "reverse":
         return F.kl_div(teacher, student, reduction="none", log_target=True).sum(-1)
-    share = torch.tensor(0.5 if beta is None else beta, dtype=x.dtype)
+    share = student.new_tensor(0.5 if beta is None else beta)
     mixture = torch.logsumexp(torch.stack([student + torch.log1p(-share), teacher + share.log()]), 0)
     of_teacher = F.kl_div(mixture, teacher, reduction="none", log_target=True)
     of_student = F.kl_div(mixture, student, reduction="none", log_target=True)
@@ -54,3 +59,23 @@ def named(
     generator = torch.Generator().manual_seed(seed)
     classes = torch.rand(y.shape, generator=generator).argsort(-1)[..., :count]
     return y.log_softmax(-1).gather(-1, classes), classes
+
+
+def of_named(
+    x: Tensor,  # (..., C), logits
+    log_p: Tensor,  # (..., k)
+    classes: Tensor,  # (..., k)
+    tail: str,
+    divergence: str = "forward",
+    temperature: float = 1.0,
+) -> Tensor:
+    """The loss of each row whose target has some classes, by the definitions."""
+    if tail == "renormalize":
+        return by_torch(x.gather(-1, classes), log_p, divergence, temperature=temperature)
+    log_q = x.log_softmax(-1)
+    named_q = log_q.gather(-1, classes)
+    if tail == "drop":
+        return of_logarithms(named_q, log_p, divergence)
+    of_q = log_q.scatter(-1, classes, -torch.inf).logsumexp(-1, keepdim=True)
+    of_p = (-log_p.exp().sum(-1, keepdim=True)).log1p()
+    return of_logarithms(torch.cat([named_q, of_q], -1), torch.cat([log_p, of_p], -1), divergence)

@@ -7,6 +7,7 @@ import torch
 
 import ce_engine
 from ce_engine import TensorForm, memory_needed
+from tests.ce_engine.heads.test_memory import OBJECTS, measured, needs_proc
 
 MIB = 2**20
 
@@ -47,3 +48,12 @@ def test_named_classes_are_kept():
 def test_any_sizes_are_added_up(shape):
     needed = memory_needed("kl_divergence", form(*shape), form(*shape), labels=form(*shape[:-1]), grad=True)
     assert all(isinstance(number, int) and number >= 0 for number in needed)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["compiled", "operators"])
+def test_no_more_than_a_tile_of_each_models_logits_is_held(kernels):
+    rows = measured("losses.divergences.measured_memory", kernels)
+    assert len(rows) > 20
+    assert [(name, grown, most) for name, grown, most in rows if grown > most + OBJECTS] == []
