@@ -18,8 +18,8 @@ from losswire import v1
 from losswire.dtypes import ELEMENT_TYPES
 from losswire.fields import FIELDS, field_of
 from losswire.forms import RULES
+from losswire.forms.numbers import LEAST, MARGIN, MOST, problem_of, problem_of_share
 from losswire.losses import LOSSES, OUTPUTS, REDUCTIONS, RESULT_NUMBERS, RESULT_TENSORS, WEIGHTINGS
-from losswire.numbers import LEAST, MARGIN, MOST, problem_of, problem_of_share
 from losswire_client import Client, Result
 from losswire_client._request.suspicions import SUSPICIONS
 from losswire_client.cli.evaluation._plan import Loss

@@ -4,9 +4,9 @@ from losswire import v1
 from losswire.errors import FieldError
 from losswire.fields import field_of
 from losswire.forms import divergences
+from losswire.forms.numbers import problem_of
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import options_of
-from losswire.numbers import problem_of
 from losswire.rows import class_count
 
 

@@ -5,9 +5,9 @@ import re
 from losswire import v1
 from losswire.dtypes import BY_WIRE, FLOATING
 from losswire.errors import FieldError
+from losswire.forms.numbers import problem_of
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import MOST_TOP, OUTPUTS, REDUCTIONS
-from losswire.numbers import problem_of
 from losswire.rows import class_count
 
 MAX_SHOWN = 100  # characters of a wrong name

@@ -1,9 +1,9 @@
 """Rules for divergences of two distributions."""
 
 from losswire import v1
+from losswire.forms.numbers import problem_of, problem_of_share
 from losswire.forms.subject import Subject, check_enum
 from losswire.losses import TAILS
-from losswire.numbers import problem_of, problem_of_share
 
 
 def check_divergence(subject: Subject) -> None:

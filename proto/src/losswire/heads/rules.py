@@ -5,8 +5,8 @@ import re
 from losswire import v1
 from losswire.dtypes import FLOATING
 from losswire.errors import FieldError
+from losswire.forms.numbers import LEAST, problem_of
 from losswire.heads.content import kind_of, tensors_of
-from losswire.numbers import LEAST, problem_of
 from losswire.tensors import read_form
 
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -35,6 +35,9 @@ class HeadServiceStub(object):
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
     UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     def __init__(self, channel):
@@ -80,11 +83,15 @@ class HeadServiceServicer(object):
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
     UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     def RegisterHead(self, request_iterator, context):
-        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
-        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
+        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends little for long
+        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register, and so does one more stream of a
+        caller that has its share of them.
 
         Status codes:
         INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -117,7 +124,8 @@ class HeadServiceServicer(object):
 
         Status codes:
         NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-        PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+        PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`), or the
+        caller may not use it.
         RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -130,7 +138,7 @@ class HeadServiceServicer(object):
         Status codes:
         NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
         PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
-        (`ERROR_REASON_NOT_PERMITTED`).
+        (`ERROR_REASON_NOT_PERMITTED`), or other callers use the head too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,6 +190,9 @@ class HeadService(object):
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
     UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     @staticmethod

@@ -36,6 +36,9 @@ class HeadServiceStub:
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
       UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     @_typing.overload
@@ -43,8 +46,9 @@ class HeadServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HeadServiceAsyncStub: ...
     RegisterHead: _grpc.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]
-    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
-    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
+    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends little for long
+    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register, and so does one more stream of a
+    caller that has its share of them.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -64,7 +68,8 @@ class HeadServiceStub:
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`), or the
+        caller may not use it.
       RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
     """
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]
@@ -73,7 +78,7 @@ class HeadServiceStub:
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
       PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
-        (`ERROR_REASON_NOT_PERMITTED`).
+        (`ERROR_REASON_NOT_PERMITTED`), or other callers use the head too.
     """
 
 @_typing.type_check_only
@@ -87,12 +92,16 @@ class HeadServiceAsyncStub(HeadServiceStub):
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
       UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterHead: _aio.StreamStreamMultiCallable[_head_service_pb2.RegisterHeadRequest, _head_service_pb2.RegisterHeadResponse]  # type: ignore[assignment]
-    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
-    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
+    """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends little for long
+    ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register, and so does one more stream of a
+    caller that has its share of them.
 
     Status codes:
       INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -112,7 +121,8 @@ class HeadServiceAsyncStub(HeadServiceStub):
 
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+      PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`), or the
+        caller may not use it.
       RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
     """
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_service_pb2.DeleteHeadRequest, _head_service_pb2.DeleteHeadResponse]  # type: ignore[assignment]
@@ -121,7 +131,7 @@ class HeadServiceAsyncStub(HeadServiceStub):
     Status codes:
       NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
       PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
-        (`ERROR_REASON_NOT_PERMITTED`).
+        (`ERROR_REASON_NOT_PERMITTED`), or other callers use the head too.
     """
 
 class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -134,6 +144,9 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
 
     In addition to the codes of `LossService` that any call may end with, any call of this service may end with:
       UNIMPLEMENTED: this server holds no heads (`ERROR_REASON_NOT_SERVED`), or callers may not register any.
+
+    A server may bind a caller to some heads. The digest of another head is then answered as one that the server lacks, and
+    an alias that the caller may not use with PERMISSION_DENIED (`ERROR_REASON_NOT_PERMITTED`), whether a head has it or not.
     """
 
     @_abc_1.abstractmethod
@@ -142,8 +155,9 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_head_service_pb2.RegisterHeadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_service_pb2.RegisterHeadResponse], _abc.AsyncIterator[_head_service_pb2.RegisterHeadResponse]]:
-        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends nothing for long
-        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register.
+        """Registers a head. A stream that broke may be taken up by another one for some minutes. One that sends little for long
+        ends with RESOURCE_EXHAUSTED (`ERROR_REASON_OVERLOADED`) if others wait to register, and so does one more stream of a
+        caller that has its share of them.
 
         Status codes:
           INVALID_ARGUMENT: a field is wrong, or the content has another digest (`ERROR_REASON_HEAD_MISMATCH`).
@@ -181,7 +195,8 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Status codes:
           NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
-          PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`).
+          PERMISSION_DENIED: the server's operator gave the alias to another head (`ERROR_REASON_NOT_PERMITTED`), or the
+            caller may not use it.
           RESOURCE_EXHAUSTED without a RetryInfo: it has 64 aliases, as many as it may have (`ERROR_REASON_HEAD_QUOTA`).
         """
 
@@ -196,7 +211,7 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         Status codes:
           NOT_FOUND: the server does not hold it (`ERROR_REASON_HEAD_NOT_FOUND`).
           PERMISSION_DENIED: the server's operator gave the head, or this alias, to the server
-            (`ERROR_REASON_NOT_PERMITTED`).
+            (`ERROR_REASON_NOT_PERMITTED`), or other callers use the head too.
         """
 
 def add_HeadServiceServicer_to_server(servicer: HeadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

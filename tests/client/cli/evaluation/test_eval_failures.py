@@ -107,7 +107,7 @@ def test_failure_halfway_leaves_results(losswire, file, monkeypatch, error, code
             "--input-kind: binary_cross_entropy_with_logits takes logits, not log_probabilities",
         ),
         (["--label-smoothing", "2"], "'--label-smoothing'"),
-        (["--z-loss", "inf"], "--z-loss: expected a finite number of at least 0, got inf"),
+        (["--z-loss", "inf"], "--z-loss: expected a number from 0 to 1e15, got inf"),
         (["--ignore-index", str(-(2**64))], "--ignore-index: expected an integer of 64 bits"),
         (["--series", "a b", "--run", "any"], "--series: expected up to 64 letters"),
         (["--head", "a b"], "--head: expected a digest, or an alias"),
