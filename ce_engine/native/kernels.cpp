@@ -6,6 +6,7 @@
 #include "exact_sums.h"
 #include "nll_rows.h"
 #include "pieces.h"
+#include "products/product.h"
 #include "row_sums.h"
 #include "softmax_columns.h"
 #include "softmax_rows.h"
@@ -81,6 +82,10 @@ extern "C" Outcome divergence(const DivergenceLaunch *launch, Dtype dtype, int t
     }
     return WRONG_TARGET;
 }
+
+// A product of rows with a matrix.
+extern "C" void multiply_float64(const Product *product, int threads) { RowProducts<double>(*product).compute(threads); }
+extern "C" void multiply_float32(const Product *product, int threads) { RowProducts<float>(*product).compute(threads); }
 
 // Whether all of them are in [0, classes).
 extern "C" bool are_classes(const int64_t *target, int64_t count, int64_t classes) {

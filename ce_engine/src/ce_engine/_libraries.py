@@ -21,6 +21,7 @@ class Library:
 
     Attributes:
         name: ``avx512``, ``avx2`` or ``baseline``, whose instructions all CPUs of the kind have.
+        multiply: Products by dtype, for instructions that make them faster than PyTorch's.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -50,6 +51,11 @@ class Library:
         for function in self.exact.values():
             function.restype = None
             function.argtypes = (*[ctypes.c_void_p] * 4, ctypes.c_int64)
+        products = {torch.float64: library.multiply_float64, torch.float32: library.multiply_float32}
+        for function in products.values():
+            function.restype = None
+            function.argtypes = (ctypes.c_char_p, ctypes.c_int)
+        self.multiply = {} if name == "baseline" else products
         self.group = library.group
         self.group.restype = None
         self.group.argtypes = (*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)

@@ -7,19 +7,26 @@ from torch import Tensor
 
 from ce_engine._heads.head import Head
 from ce_engine._heads.norms import normed
-from ce_engine._heads.padding import padded_columns, padded_rows
-from ce_engine._heads.products import product, product_back
+from ce_engine._heads.padding import padded_columns
+from ce_engine._heads.products import product, product_back, product_rows
 
 TILE_BYTES = 64 * 2**20  # of logits: few large products take less time than many small ones
 LEAST_ROWS, MOST_ROWS = 16, 256
+SMALL_BYTES, MOST_SMALL_ROWS = 4 * 2**20, 1024  # of tiles of few classes, beside whose products Python takes its time
 MOST_PARTS = 512  # of a slab: to cut off a part takes some 50 us, whatever its rows
 ALIGNMENT = 64  # bytes: libraries for products take other paths where operands lie elsewhere
 
 
 def tile_rows(head: Head) -> int:
     """Rows of a tile: a power of two, which depends on the head alone."""
-    fitting = TILE_BYTES // (padded_columns(head.class_count) * head.compute_dtype.itemsize)
-    return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
+    classes, width = padded_columns(head.class_count), padded_columns(head.width)
+    small = _power_of_two(SMALL_BYTES // (max(classes, width) * head.compute_dtype.itemsize))
+    most = min(max(small, MOST_ROWS), MOST_SMALL_ROWS)
+    return min(max(_power_of_two(TILE_BYTES // (classes * head.compute_dtype.itemsize)), LEAST_ROWS), most)
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << max(0, most.bit_length() - 1)
 
 
 def part_rows(row_count: int, tile: int) -> int:
@@ -53,7 +60,7 @@ class Logits:
     ) -> None:
         self._head, self._rows = head, x.shape[0]
         self._hidden = normed(_operand(x, head), head)
-        self._tile = product(self._hidden.values, head, x.dtype if head.norm is None else head.compute_dtype)
+        self._tile = product(self._hidden.values, head, x.dtype)
         finish(self._tile, head)
         self.values = self._tile[: self._rows, : head.class_count]
 
@@ -78,18 +85,13 @@ def _operand(x: Tensor, head: Head) -> Tensor:
 def _fits(x: Tensor, head: Head) -> bool:
     """Whether products can read it, or write it."""
     rows, width = x.shape
-    is_whole = rows == _rows_of(rows, head) and width == padded_columns(width)
+    is_whole = rows == product_rows(rows, head) and width == padded_columns(width)
     return is_whole and x.is_contiguous() and not x.is_neg() and x.data_ptr() % ALIGNMENT == 0
-
-
-def _rows_of(rows: int, head: Head) -> int:
-    """Rows of a tile that products compute. Those of a packed weight compute each row in the same way."""
-    return padded_rows(rows) if head.packed is None else rows
 
 
 def _padded_rows_of(x: Tensor, head: Head) -> Tensor:
     rows, width = x.shape
-    memory = torch.empty(_rows_of(rows, head), padded_columns(width), dtype=head.compute_dtype, device="cpu")
+    memory = torch.empty(product_rows(rows, head), padded_columns(width), dtype=head.compute_dtype, device="cpu")
     memory[rows:] = 0
     memory[:rows, width:] = 0
     memory[:rows, :width].copy_(x)
