@@ -172,7 +172,7 @@ struct Split {
     int64_t rows, k, width;
 };
 
-constexpr float LARGE = 1.0f / 512;   // of a row's largest number: no rounding is more than 2^-17 of that
+constexpr float LARGE = 1.0f / 32;    // of a row's largest number: no rounding is more than 2^-13 of that
 
 static float largest_size(const float *x, int64_t k) {
     __m512 largest = _mm512_setzero_ps();

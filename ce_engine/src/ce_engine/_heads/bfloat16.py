@@ -77,7 +77,7 @@ class PackedWeight:
 
         The numbers of a row of `g` add up to zero, so its product with what rows of the weight share would be what
         roundings leave, if all were rounded to the nearest number of one part. So large ones have two parts: no
-        rounding is more than 2^-17 of the row's largest number. Small ones are rounded up or down by a pattern, so that
+        rounding is more than 2^-13 of the row's largest number. Small ones are rounded up or down by a pattern, so that
         roundings of many cancel. What they leave counts in the mean: it is added up, and multiplied by the mean of the
         weight's rows.
         """

@@ -140,7 +140,11 @@ def test_gradient_has_the_wanted_dtype(grad_dtype):
     head, x, target = Layer(torch.bfloat16).head(), random(5, WIDTH, dtype=torch.bfloat16), classes(5)
     wide = ce_engine.linear_cross_entropy(x, head, target, grad=True, grad_dtype=torch.float32)
     ours = ce_engine.linear_cross_entropy(x, head, target, grad=True, grad_dtype=grad_dtype)
-    assert torch.equal(present(ours.grad), present(wide.grad).to(grad_dtype))
+    if grad_dtype is torch.float32:
+        assert torch.equal(present(ours.grad), present(wide.grad))
+    else:  # gradients of logits are rounded too
+        torch.testing.assert_close(present(ours.grad).float(), present(wide.grad), rtol=2**-7, atol=1e-3)
+    assert present(ours.grad).dtype is grad_dtype
 
 
 def test_weighting_by_the_targets():
