@@ -19,7 +19,7 @@ template <class Element> INLINE void fetch(const Element *x) {
 }
 
 template <class Element>
-static double sum_of_exponentials(const Row<Element> &row, Computed<Element> origin, Wide<Element> *kept,
+INLINE double sum_of_exponentials(const Row<Element> &row, Computed<Element> origin, Wide<Element> *kept,
                                   const Element *next) {
     return sum_of(row, [&](StepOf<Element> x, auto at) ALWAYS_INLINE_LAMBDA {
         if (next && !at.is_last) fetch(next + at.start);

@@ -77,7 +77,7 @@ template <class Element> static Computed<Element> largest_of(const Row<Element> 
 }
 
 // Adds up a term of each class: of each step, and where it is. Of the last step, what comes of other elements is left out.
-template <class Element, class Term> static double sum_of(const Row<Element> &row, Term term) {
+template <class Element, class Term> INLINE double sum_of(const Row<Element> &row, Term term) {
     StepOf<Element> sum = {};
     if (row.rest()) sum = only_last<Element>(term(row.end, row.last()), row.rest(), {});
     double total = 0;
