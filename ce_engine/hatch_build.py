@@ -64,7 +64,7 @@ def compile_libraries(sources: Path, folder: Path) -> str | None:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         products = threads.submit(_compile_products, compiler, sources, folder)
         try:
-            list(threads.map(lambda name: _compile(compiler, sources / "kernels.cpp", folder, name, sets[name]), sets))
+            list(threads.map(lambda name: _compile(compiler, sources, "kernels.cpp", folder, name, sets[name]), sets))
             products.result()
         except subprocess.CalledProcessError as error:
             return str(error)
@@ -75,12 +75,21 @@ def _compile_products(compiler: list[str], sources: Path, folder: Path) -> None:
     """Compiles the products with bfloat16 matrices, if the compiler knows the instructions, as GCC does from 10 on."""
     known = [*compiler, *BFLOAT16.split(), "-fsyntax-only", "-x", "c++", "/dev/null"]
     if platform.machine() == "x86_64" and subprocess.run(known, check=False, capture_output=True).returncode == 0:
-        _compile(compiler, sources / "bfloat16.cpp", folder, "bfloat16", BFLOAT16)
+        _compile(compiler, sources, "products/bfloat16.cpp", folder, "bfloat16", BFLOAT16)
 
 
-def _compile(compiler: list[str], source: Path, folder: Path, name: str, flags: str) -> None:
+def _compile(compiler: list[str], sources: Path, source: str, folder: Path, name: str, flags: str) -> None:
     compiled, library = folder / f"{name}.o", folder / f"libkernels_{name}.so"
-    command = [*compiler, *FLAGS.split(), *flags.split(), "-c", str(source), "-o", str(compiled)]
+    command = [
+        *compiler,
+        *FLAGS.split(),
+        *flags.split(),
+        f"-I{sources}",
+        "-c",
+        str(sources / source),
+        "-o",
+        str(compiled),
+    ]
     subprocess.run(command, check=True)
     # Linked without -fopenmp: its functions are then those of the library that PyTorch has loaded, so that there is one
     # pool of threads, and no other library to install.

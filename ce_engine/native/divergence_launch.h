@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "softmax_rows.h"
+#include "softmax/softmax_rows.h"
 
 enum DivergenceKind : int64_t { FORWARD, REVERSE, JENSEN_SHANNON };
 enum Tail : int64_t { RENORMALIZE, ONE_BIN, DROP };

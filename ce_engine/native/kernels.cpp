@@ -3,14 +3,14 @@
 #include "binary.h"
 #include "classes.h"
 #include "divergences.h"
-#include "exact_sums.h"
 #include "nll_rows.h"
 #include "pieces.h"
 #include "products/product.h"
-#include "row_sums.h"
-#include "softmax_columns.h"
-#include "softmax_rows.h"
-#include "tally.h"
+#include "softmax/softmax_columns.h"
+#include "softmax/softmax_rows.h"
+#include "sums/exact_sums.h"
+#include "sums/row_sums.h"
+#include "sums/tally.h"
 
 enum Dtype { FLOAT64, FLOAT32, FLOAT16, BFLOAT16 };
 

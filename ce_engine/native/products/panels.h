@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "../vectors/transpose.h"
+#include "vectors/transpose.h"
 
 constexpr int TILE_ROWS = 6;  // with AVX-512: 24 sums, 4 vectors of the matrix and a number fill the 32 registers
 
@@ -36,7 +36,8 @@ template <class Number> struct Panel {
         constexpr int64_t AHEAD = 4 * LINE;
         for (int64_t k = 0; k < count; k += LINE)
             for (int64_t c = 0; c < COLUMNS; c += TILE) {
-                for (int64_t row = c; row < c + TILE; row++) __builtin_prefetch(from + row * stride + k + AHEAD, 0, 2);
+                for (int64_t row = c; row < c + TILE; row++)
+                    __builtin_prefetch(from + row * stride + k + AHEAD, 0, 2);
                 for (int64_t i = k; i < k + LINE; i += TILE)
                     transpose_tile((const Word *)from + c * stride + i, stride, (Word *)to + i * COLUMNS + c, COLUMNS);
             }
@@ -64,10 +65,13 @@ template <class Number> struct Panel {
             });
 #pragma GCC unroll 4
             for (int64_t k = 0; k < COUNT; k++) {
-                for (int64_t line = at; line < at + WIDTH; line += LINE) __builtin_prefetch(matrix[k + COUNT] + line, 0, 2);
+                for (int64_t line = at; line < at + WIDTH; line += LINE)
+                    __builtin_prefetch(matrix[k + COUNT] + line, 0, 2);
                 sums.add(x, k, matrix[k] + at);
             }
-            sums.each([&](Register &sum, int row, int64_t lane) ALWAYS_INLINE_LAMBDA { store(to[row] + at + lane, sum); });
+            sums.each([&](Register &sum, int row, int64_t lane) ALWAYS_INLINE_LAMBDA {
+                store(to[row] + at + lane, sum);
+            });
         }
     }
 

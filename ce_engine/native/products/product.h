@@ -5,7 +5,7 @@
 
 #pragma once
 
-#include "panels.h"
+#include "products/panels.h"
 
 struct Product {
     const void *x;                // (rows, depth)
@@ -20,7 +20,7 @@ template <class Number> class RowProducts {
     static constexpr int64_t DEPTH = 256;
     static constexpr int64_t STRIP = 4096 / sizeof(Number);  // columns of few rows: as much of a row as a page holds
     static constexpr int64_t STEP = 4;                       // of k, of few rows
-    static constexpr int64_t UNITS = 4;                      // of work for each thread, at least, where there are rows enough
+    static constexpr int64_t UNITS = 4;                      // of work for each thread, at least, if rows are enough
 
     const Product &p;
     const Number *const x, *const matrix;
@@ -64,7 +64,8 @@ template <class Number> class RowProducts {
 
     // Reads the matrix where it is, since each number is read once: row by row, as memory gives it fastest.
     void compute_few(int threads) const {
-        int64_t share = ceiling(ceiling(p.columns, threads), Panel::COLUMNS) * Panel::COLUMNS, strip = std::min(share, STRIP);
+        int64_t share = ceiling(ceiling(p.columns, threads), Panel::COLUMNS) * Panel::COLUMNS;
+        int64_t strip = std::min(share, STRIP);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
         for (int64_t column = 0; column < p.columns; column += strip)
             of_rows(p.rows, [&](auto rows) ALWAYS_INLINE_LAMBDA {
@@ -78,8 +79,8 @@ template <class Number> class RowProducts {
             std::fill_n(sums, ROWS * STRIP, Number());
             for (int64_t end = std::min(k + DEPTH, p.depth), i = k; i < end; i += STEP)
                 for (int64_t c = 0; c < width; c += Panel::COLUMNS)
-                    Panel::template add_step<ROWS, STEP>({x + i, p.depth}, {matrix + i * p.columns + column + c, p.columns},
-                                                         {sums + c, STRIP});
+                    Panel::template add_step<ROWS, STEP>(
+                        {x + i, p.depth}, {matrix + i * p.columns + column + c, p.columns}, {sums + c, STRIP});
             for (int row = 0; row < ROWS; row++)
                 for (int64_t c = 0; c < width; c++) {
                     Number &to = out[row * p.columns + column + c];

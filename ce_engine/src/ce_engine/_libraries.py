@@ -62,7 +62,7 @@ class Library:
 
 
 class Products:
-    """Products with packed bfloat16 matrices, ``native/bfloat16.cpp``."""
+    """Products with packed bfloat16 matrices, ``native/products/bfloat16.cpp``."""
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))

@@ -8,7 +8,10 @@ from ce_engine._heads.bfloat16 import PackedWeight, is_available
 from tests.ce_engine.bits import bits
 from tests.ce_engine.helpers import threads
 
-DEPTH, ROUND = 512, 2**22  # products of a row that are added up at once, and numbers, as in native/bfloat16.cpp
+DEPTH, ROUND = (
+    512,
+    2**22,
+)  # products of a row that are added up at once, and numbers, as in native/products/bfloat16.cpp
 TILE, PANEL = 6, 64  # rows and columns that are computed at once, likewise
 ROUNDING = {1: 2.0**-8, 2: 2.0**-16, 3: 0.0}  # of float32 numbers that are cut into so many parts
 SUMS = 2.0**-21  # of the sum of sizes, for adding in float32

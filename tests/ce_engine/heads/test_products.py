@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ce_engine
 from ce_engine import Head, Norm, _libraries
 from ce_engine._heads.products import product, product_back, product_rows
 from tests.ce_engine.bits import bits
@@ -71,7 +72,19 @@ def test_all_instructions_give_the_same_bits(rows):
 def test_a_single_row_is_computed_alone():
     weight = torch.randn(70, 33)
     assert product_rows(1, Head(weight)) == 1
-    assert product_rows(1, Head(weight, norm=Norm("rms", 1e-5))) == 2  # since PyTorch adds up a single row by threads
+    assert product_rows(1, Head(weight, norm=Norm("rms", 1e-5))) == 1
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_long_row_has_the_same_bits_on_any_number_of_threads():
+    head = Head(torch.randn(3, 2**15), norm=Norm("rms", 1e-5))
+    x, target, losses = torch.randn(2, 2**15), torch.tensor([0, 2]), []
+    for count in (1, 2, 3):
+        with threads(count):
+            alone = ce_engine.linear_cross_entropy(x[:1], head, target[:1], reduction="none", grad=True)
+            both_rows = ce_engine.linear_cross_entropy(x, head, target, reduction="none", grad=True)
+            losses += [bits(alone.loss) + bits(alone.grad), bits(both_rows.loss[:1]) + bits(both_rows.grad[:1])]
+    assert all(other == losses[0] for other in losses)
 
 
 def test_rows_are_padded_where_products_are_pytorchs():

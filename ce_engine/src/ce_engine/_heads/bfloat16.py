@@ -13,7 +13,7 @@ from torch import Tensor
 from ce_engine._libraries import Products, products
 from ce_engine._memory import CPU, empty
 
-PANEL = 64  # columns of a result, as in native/bfloat16.cpp, as all that follows
+PANEL = 64  # columns of a result, as in native/products/bfloat16.cpp, as all that follows
 TILE, DEPTH = 6, 512
 PRODUCT, SPLIT = struct.Struct("@ 7P 5q"), struct.Struct("@ 5P 3q")
 ALL_PARTS = 3  # bfloat16 numbers that have all bits of a float32 one

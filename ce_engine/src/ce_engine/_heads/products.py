@@ -19,14 +19,14 @@ NORMED_PARTS = {torch.bfloat16: 2, torch.float16: 2}  # beside whose rounding el
 GRAD_PARTS = {torch.float16: 2}  # for gradients that are rounded to the dtype; bfloat16 needs less
 
 PRODUCT = struct.Struct("@ 3P 3q ?")  # as in native/products/product.h
-LEAST_NORMED_ROWS = 2  # PyTorch adds up a single row on many threads, in another order
+LONG_ROW = 2**15  # numbers, from which on PyTorch adds up a single row on many threads, in another order
 
 
 def product_rows(rows: int, head: Head) -> int:
     """Rows of a tile that the products compute."""
     if head.packed is None and not _is_compiled(head):
         return padded_rows(rows)
-    return rows if head.norm is None else max(rows, LEAST_NORMED_ROWS)
+    return max(rows, 2) if head.norm is not None and head.width >= LONG_ROW else rows
 
 
 def product(

@@ -9,8 +9,8 @@ from ce_engine._needs.head import tiles_bytes
 from ce_engine._rows import BLOCK_BYTES
 
 LANE_BYTES = 64  # as in native/vectors/lanes.h
-COLUMN_GROUPS, COLUMN_BYTES = 8, 2**18  # as in native/softmax_columns.h
-NETWORK_CLASSES = 64  # as in native/top_network.h
+COLUMN_GROUPS, COLUMN_BYTES = 8, 2**18  # as in native/softmax/softmax_columns.h
+NETWORK_CLASSES = 64  # as in native/top/top_network.h
 STEP_BYTES = 2 * LANE_BYTES
 DOUBLES_A_CLASS = 4  # weights of classes, and what label smoothing makes of them
 SOFTMAX_BLOCKS = 7  # of PyTorch's operators: in `cpu._softmax` and `cpu._targets`
@@ -50,7 +50,7 @@ def _compiled(form: Form, threads: int) -> int:
 
 
 def _kept_exponentials(form: Form, threads: int) -> int:
-    """Of the rows that threads are at, as in native/softmax_rows.h and native/softmax_columns.h."""
+    """Of the rows that threads are at, as in native/softmax/softmax_rows.h and native/softmax/softmax_columns.h."""
     if form.is_elementwise or (form.loss == "nll_loss" and not (form.outputs or form.top_k)):
         return 0
     classes, step = form.class_count, STEP_BYTES // form.compute_bytes

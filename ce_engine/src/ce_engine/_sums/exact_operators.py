@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ce_engine._sums.exact_sum import UNIT_EXPONENT, ExactSum
 
-DIGITS, DIGIT_BITS = 136, 32  # as in native/exact_sums.h
+DIGITS, DIGIT_BITS = 136, 32  # as in native/sums/exact_sums.h
 FRACTION_BITS, BIAS = 52, 1075  # a double is significand * 2^(exponent - BIAS)
 INFINITE_EXPONENT = 0x7FF
 HALF_BITS = 27  # of significands, whose halves' products fit int64

@@ -13,7 +13,7 @@ from ce_engine._sums.exact_operators import DIGITS, exact_sum
 from ce_engine._sums.exact_sum import UNITS_IN_ONE, ExactSum, ExactSums
 from ce_engine._sums.sketch import Sketch
 
-UNITS_BYTES = 4 * DIGITS  # as in native/exact_sums.h
+UNITS_BYTES = 4 * DIGITS  # as in native/sums/exact_sums.h
 COUNTS = struct.Struct("@ 3q")
 SUM_BYTES = UNITS_BYTES + COUNTS.size
 WEIGHTED_SUMS = 5

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ce_engine._libraries import library
 
-GROUP_ROWS = 1024  # as in native/row_sums.h
+GROUP_ROWS = 1024  # as in native/sums/row_sums.h
 PART_ROWS = 256 * GROUP_ROWS  # rows that are widened to float64 at a time
 
 

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "orders.h"
+#include "top/orders.h"
 
 // Bitonic sorting: keys whose places differ by a pattern of bits are compared, and the larger takes the first place.
 // All vectors are registers.

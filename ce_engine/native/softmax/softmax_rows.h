@@ -6,19 +6,26 @@
 
 #pragma once
 
-#include "batch.h"
-#include "ranks.h"
-#include "row_passes.h"
-#include "targets.h"
-#include "top_classes.h"
+#include "softmax/row_results.h"
+#include "softmax/targets.h"
+#include "top/ranks.h"
+#include "top/top_classes.h"
 
-template <class Element> class SoftmaxRows {
+template <class Element> class SoftmaxRows : RowResults<Element> {
+    typedef RowResults<Element> Results;
     typedef Computed<Element> Number;
     typedef ::Wide<Element> Wide;
-
-    const Launch &launch;
-    Wide *kept;  // the exponentials of a row, or null
-    bool has_more;
+    using Results::launch;
+    using Results::kept;
+    using Results::has_more;
+    using Results::clear_grad;
+    using Results::kept_at;
+    using Results::kept_at_class;
+    using Results::cap_slope;
+    using Results::write_grad;
+    using Results::write_grad_at;
+    using Results::write_probabilities;
+    using Results::write_log_probabilities;
 
   public:
     // For the exponentials, if something is made of them.
@@ -27,7 +34,7 @@ template <class Element> class SoftmaxRows {
         return is_kept ? (launch.classes / STEP<Element> + 1) * STEP<Element> * sizeof(Wide) : 0;
     }
 
-    SoftmaxRows(const Launch &launch, void *kept) : launch(launch), kept((Wide *)kept), has_more(launch.has_more()) {}
+    SoftmaxRows(const Launch &launch, void *kept) : Results(launch, kept) {}
 
     // Whether all rows were evaluated: whether all targets are classes.
     bool evaluate(int64_t first, int64_t last) const {
@@ -85,11 +92,6 @@ template <class Element> class SoftmaxRows {
         if (launch.grad) clear_grad(i);
     }
 
-    void clear_grad(int64_t i) const {
-        int64_t size = launch.is_grad_wide ? sizeof(Number) : sizeof(Element);
-        std::memset((char *)launch.grad + i * launch.out_strides.position * size, 0, launch.classes * size);
-    }
-
     void add_up_exponentials(const Row<Element> &row, Batch &batch, int at) const {
         int64_t bytes = launch.strides.position * sizeof(Element);
         const Element *next = LEAST_AHEAD <= bytes && bytes <= MOST_AHEAD ? row.x + launch.strides.position : nullptr;
@@ -127,7 +129,7 @@ template <class Element> class SoftmaxRows {
         Number scale = weight * scale_at<Number>(launch, i);
         Number factor = (has_more ? scale * (1 + lse_slope(batch, at)) : scale) / batch.total[at];
         Number at_target = kept_at_class(row, target) * factor - scale, slope = has_more ? cap_slope(row, target) : 1;
-        write_grad(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
+        write_grad(row, i, [&, this](auto place) ALWAYS_INLINE_LAMBDA { return this->kept_at(place) * both(factor); });
         write_grad_at(i, target, at_target * slope);
     }
 
@@ -190,71 +192,6 @@ template <class Element> class SoftmaxRows {
         return [=, this](auto place) ALWAYS_INLINE_LAMBDA {
             return fused(targets[place], both(-scale), kept_at(place) * both(factor));
         };
-    }
-
-    template <class Place> StepOf<Element> kept_at(Place place) const {
-        return load_step(kept + place.start);
-    }
-
-    Number kept_at_class(const Row<Element> &row, int64_t i) const {
-        return widened_one(kept[i < row.whole ? i : i + STEP<Element> - row.rest()]);
-    }
-
-    // A row's place in one of the results of the input's shape.
-    template <class Out> Out *out_at(void *results, int64_t i) const {
-        return (Out *)results + i * launch.out_strides.position;
-    }
-
-    // The derivative of a bounded logit: 1 if logits are not bounded.
-    Number cap_slope(const Row<Element> &row, int64_t i) const {
-        if (launch.softcap_inverse == 0) return 1;
-        Number part = widened_one(row.x[i]) * (Number)launch.softcap_inverse;
-        return 1 - part * part;
-    }
-
-    template <class Make> void write_grad(const Row<Element> &row, int64_t i, Make make) const {
-        if (!has_more || launch.softcap_inverse == 0) return write_uncapped(row, i, make);
-        Number inverse = launch.softcap_inverse;
-        write_uncapped(row, i, [&](auto place) ALWAYS_INLINE_LAMBDA {
-            StepOf<Element> part = row[place] * both(inverse);
-            return make(place) * (both((Number)1) - part * part);
-        });
-    }
-
-    template <class Make> void write_uncapped(const Row<Element> &row, int64_t i, Make make) const {
-        if (launch.is_grad_wide)
-            write_large(out_at<Wide>(launch.grad, i), row, make);
-        else
-            write_large(out_at<Element>(launch.grad, i), row, make);
-    }
-
-    void write_grad_at(int64_t i, int64_t target, Number grad) const {
-        if (launch.is_grad_wide)
-            narrow_one(out_at<Wide>(launch.grad, i) + target, grad);
-        else
-            narrow_one(out_at<Element>(launch.grad, i) + target, grad);
-    }
-
-    template <class Out, class Make> void write_large(Out *to, const Row<Element> &row, Make make) const {
-        int64_t bytes = launch.classes * sizeof(Out);
-        bool is_aligned = (uintptr_t)to % REGISTER_BYTES == 0;
-        if (is_aligned && passes_caches(bytes, bytes * launch.rows))
-            write_row<true>(to, row, make);
-        else
-            write_row<false>(to, row, make);
-    }
-
-    void write_probabilities(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
-        Number factor = 1 / batch.total[at];
-        write_large(out_at<Wide>(launch.probabilities, i), row,
-                    [&](auto place) ALWAYS_INLINE_LAMBDA { return kept_at(place) * both(factor); });
-    }
-
-    void write_log_probabilities(const Row<Element> &row, int64_t i, const Batch &batch, int at) const {
-        Number largest = batch.largest[at], log_total = logarithm_one(batch.total[at]);
-        write_large(out_at<Wide>(launch.log_probabilities, i), row, [&](auto place) ALWAYS_INLINE_LAMBDA {
-            return row[place] - both(largest) - both(log_total);
-        });
     }
 
     void predict(const Row<Element> &row, int64_t i, int64_t target, const Batch &batch, int at) const {

@@ -3,8 +3,8 @@
 
 #pragma once
 
-#include "orders.h"
 #include "rows.h"
+#include "top/orders.h"
 
 // Of how many elements, fewer than a step, a function of lanes is true.
 template <class Element, class Matches> static int64_t count_of_rest(const Element *x, int64_t count, Matches matches) {

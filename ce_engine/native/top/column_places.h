@@ -3,8 +3,8 @@
 #pragma once
 
 #include "columns.h"
-#include "top_classes.h"
-#include "top_network.h"
+#include "top/top_classes.h"
+#include "top/top_network.h"
 #include "vectors/transpose.h"
 
 // The places of targets, from 1 on, given their numbers.

@@ -4,7 +4,7 @@
 
 #include <new>
 
-#include "softmax_group.h"
+#include "softmax/softmax_group.h"
 
 // Several groups, whose numbers of a class lie side by side: memory gives and takes more of them at a time.
 template <class Element> class SoftmaxColumns {

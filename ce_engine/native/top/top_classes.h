@@ -3,9 +3,9 @@
 
 #pragma once
 
-#include "orders.h"
-#include "ranks.h"
-#include "sorting.h"
+#include "top/orders.h"
+#include "top/ranks.h"
+#include "top/sorting.h"
 
 constexpr int64_t MOST_TOP = 256;  // as in ce_engine/_plans/options.py
 

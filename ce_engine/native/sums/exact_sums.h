@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "exact_digits.h"
+#include "sums/exact_digits.h"
 
 INLINE void add_numbers(ExactSum *sums, double loss_of_row) {
     Dissected loss(loss_of_row);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "columns.h"
-#include "orders.h"
+#include "top/orders.h"
 
 // Which places are compared, one pair after the other: the larger key takes the first place. It is Knuth's merge
 // exchange (The Art of Computer Programming, volume 3, algorithm 5.2.2M) without what the first `top_k` places do not
