@@ -20,7 +20,7 @@ def files(tmp_path):
         (["--head", "x", "--head-a", "y"], "Invalid value for --head: expected it, or --head-a and --head-b"),
         (["--tail", "drop", "--head", "x"], "Invalid value for --head: with --tail A has log-probabilities of some"),
         (["--temperature", "0"], "Invalid value for --temperature: expected a number from 1e-15 to 1e15, got 0.0"),
-        (["--temperature", "nan", "--run", "any"], "Invalid value for --temperature: expected a number from 1e-15 to 1e15"),
+        (["--temperature", "nan", "--run", "any"], "--temperature: expected a number from 1e-15 to 1e15, got nan"),
         (["--divergence", "jensen-shannon", "--beta", "1"], "Invalid value for --beta: expected a number in (0, 1)"),
         (["--tail", "drop", "--temperature", "2"], "Invalid value for --temperature: expected 1 with a target of some"),
         (["--ignore-index", 2**63], "Invalid value for --ignore-index: expected an integer of 64 bits"),
