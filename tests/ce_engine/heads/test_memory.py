@@ -70,5 +70,5 @@ def test_results_have_the_sizes_of_states_and_of_classes():
 
 def test_small_slabs_have_room_to_be_merged():
     head = Head(torch.zeros(100, 20))
-    small, large = (announced(head, rows) for rows in (1023, 1024))
+    small, large = (announced(head, rows) for rows in (255, 256))
     assert small > large

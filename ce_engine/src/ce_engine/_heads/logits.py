@@ -12,21 +12,14 @@ from ce_engine._heads.products import product, product_back, product_rows
 
 TILE_BYTES = 64 * 2**20  # of logits: few large products take less time than many small ones
 LEAST_ROWS, MOST_ROWS = 16, 256
-SMALL_BYTES, MOST_SMALL_ROWS = 4 * 2**20, 1024  # of tiles of few classes, beside whose products Python takes its time
 MOST_PARTS = 512  # of a slab: to cut off a part takes some 50 us, whatever its rows
 ALIGNMENT = 64  # bytes: libraries for products take other paths where operands lie elsewhere
 
 
 def tile_rows(head: Head) -> int:
     """Rows of a tile: a power of two, which depends on the head alone."""
-    classes, width = padded_columns(head.class_count), padded_columns(head.width)
-    small = _power_of_two(SMALL_BYTES // (max(classes, width) * head.compute_dtype.itemsize))
-    most = min(max(small, MOST_ROWS), MOST_SMALL_ROWS)
-    return min(max(_power_of_two(TILE_BYTES // (classes * head.compute_dtype.itemsize)), LEAST_ROWS), most)
-
-
-def _power_of_two(most: int) -> int:
-    return 1 << max(0, most.bit_length() - 1)
+    fitting = TILE_BYTES // (padded_columns(head.class_count) * head.compute_dtype.itemsize)
+    return min(max(1 << max(0, fitting.bit_length() - 1), LEAST_ROWS), MOST_ROWS)
 
 
 def part_rows(row_count: int, tile: int) -> int:
