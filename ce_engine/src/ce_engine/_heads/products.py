@@ -14,8 +14,8 @@ from ce_engine._heads.padding import padded_columns, padded_rows
 from ce_engine._libraries import library
 from ce_engine._memory import CPU, empty
 
-# bfloat16 numbers with all bits of one of the dtype. A norm gives more bits, which a model in that dtype drops too.
-STATE_PARTS = {torch.bfloat16: 1, torch.float16: 2}
+STATE_PARTS = {torch.bfloat16: 1, torch.float16: 2}  # bfloat16 numbers with all bits of one of the dtype
+NORMED_PARTS = {torch.bfloat16: 2, torch.float16: 2}  # beside whose rounding elsewhere 2^-16 is little
 GRAD_PARTS = {torch.float16: 2}  # for gradients that are rounded to the dtype; bfloat16 needs less
 
 PRODUCT = struct.Struct("@ 3P 3q ?")  # as in native/products/product.h
@@ -37,7 +37,8 @@ def product(
     """Logits without bias, in memory that is used again when they are gone."""
     out = empty((x.shape[0], padded_columns(head.class_count)), head.compute_dtype, CPU)
     if head.packed is not None:
-        return head.packed.logits(x, out, STATE_PARTS.get(dtype, ALL_PARTS))
+        parts = STATE_PARTS if head.norm is None else NORMED_PARTS
+        return head.packed.logits(x, out, parts.get(dtype, ALL_PARTS))
     return _multiplied(x, head, out, is_transposed=True)
 
 
