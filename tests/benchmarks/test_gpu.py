@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OURS = ("ce-engine", "losswire", "losswire-client", "losswire-server")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     command = [sys.executable, "-m", "benchmarks.gpu", "--smoke"]
@@ -23,6 +24,7 @@ def test_without_a_gpu_it_says_so():
     assert done.stdout == "not measured: there is no GPU here, or PyTorch finds none\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_peers_of_heads_compute_the_same():
     states, weight, target = torch.randn(5, 8), torch.randn(7, 8), torch.arange(5)

@@ -81,6 +81,7 @@ def test_link_leaves_nothing_behind():
     assert not {"lwtest-s", "lwtest-c"} & namespaces()
 
 
+@pytest.mark.slow
 def test_what_is_not_allowed_is_said(monkeypatch):
     def refused(*_: object) -> None:
         raise PermissionError("ip netns: not permitted")

@@ -44,7 +44,8 @@ def measured(kernels: str, elements: int, every: int) -> list[tuple[str, int, in
 
 
 @needs_proc
-@pytest.mark.parametrize("kernels", ["compiled", pytest.param("operators", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["compiled", "operators"])
 def test_evaluation_takes_no_more_than_announced(kernels):
     rows = measured(kernels, 2_000_000, 9)
     assert len(rows) > 7

@@ -84,6 +84,7 @@ def test_autoscaler_is_valid_and_asks_what_the_adapter_tells(tmp_path, version):
     assert rule["seriesQuery"] == QUEUE_TIME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["PodMonitor", "ScaledObject"])
 def test_kinds_of_operators_are_valid(kind):
     document = rendered("overlays/cpu")[kind]

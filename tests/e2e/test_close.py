@@ -69,6 +69,7 @@ def close_all(clients: list[Client]) -> None:
         assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL], ids=lambda end: end.name)
 def test_async_client_closes_in_seconds(server, end):
     async def close_amid_calls():

@@ -217,9 +217,8 @@ def test_launch_says_why_nothing_starts():
         pass
 
 
-@pytest.mark.parametrize(
-    ("level", "events"), [pytest.param("error", [], marks=pytest.mark.slow), ("info", ["draining", "stopped"])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("level", "events"), [("error", []), ("info", ["draining", "stopped"])])
 def test_launch_takes_its_own_settings(level, events, monkeypatch, capsys):
     """It passes the log on, and ignores the environment."""
     monkeypatch.setenv("LOSSWIRE_LOG_LEVEL", "critical")

@@ -67,6 +67,7 @@ def test_killed_callers_leave_nothing_behind(server):
         assert client.cross_entropy(client.empty(SHAPE) * 0, TARGET).row_count == 256
 
 
+@pytest.mark.slow
 def test_killed_server_leaves_the_arrays():
     with launch(stop_seconds=1) as server, Client(server.target, transport="shared_memory", retry=None) as client:
         logits = client.empty(SHAPE)

@@ -27,8 +27,9 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad", [False, True], ids=["losses", "gradients"])
-@pytest.mark.parametrize("slabs", [128, pytest.param(4096, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("slabs", [128, 4096])
 def test_server_does_not_grow_by_a_stream(server, slabs, grad):
     Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # forgets its peak
     before = memory(server, "VmRSS")

@@ -38,6 +38,7 @@ def test_configuration_is_right():
     assert f"SUCCESS: {len(rule_files())} rule files found" in promtool("check", "config", FOLDER / "prometheus.yml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_alerts_fire_when_they_should(case):
     assert "SUCCESS" in promtool("test", "rules", case)

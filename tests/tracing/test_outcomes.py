@@ -57,6 +57,7 @@ def test_fault_of_the_server_tells_no_text(address, monkeypatch):
     assert "a secret" not in told
 
 
+@pytest.mark.slow
 def test_late_call_tells_where_it_waited(monkeypatch):
     with gated(monkeypatch) as gate, serving(tracing=True, engine_workers=1) as server:
         target = f"127.0.0.1:{server.port}"

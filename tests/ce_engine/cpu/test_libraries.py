@@ -94,6 +94,7 @@ print(round(ce_engine.evaluate(slab, grad_into=grad).loss_sum, 3))
 """
 
 
+@pytest.mark.slow
 def test_lack_of_scratch_memory_is_an_error_and_passes():
     if _libraries.library() is None:
         pytest.skip("there was no C++ compiler")

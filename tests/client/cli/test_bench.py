@@ -226,6 +226,7 @@ def test_stall_shows_in_all_waiting_calls():
     assert np.percentile(waiting.latencies, 50) < 0.1
 
 
+@pytest.mark.slow
 def test_dead_server_is_given_up_on():
     release = threading.Event()
     threading.Timer(3.0, release.set).start()  # well after the turn gives up, at 1.1

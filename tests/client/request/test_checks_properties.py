@@ -14,7 +14,7 @@ seeds = st.integers(0, 2**32 - 1)
 few = st.lists(st.sampled_from(ARGUMENTS), max_size=3)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(losses, seeds, few)
 def test_judgements_agree(loss, seed, wrong):
     arguments = AnyCall(loss, seed, wrong).arguments

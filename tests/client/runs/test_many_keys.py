@@ -35,6 +35,7 @@ def test_server_takes_so_many(keeper):
     assert keeper.capabilities().run_limits.max_request_keys == MOST
 
 
+@pytest.mark.slow
 def test_missing_keys_are_asked_for_in_several_requests(relay, run):
     wanted = [*(str(number) for number in range(2 * MOST)), *KEYS]
     assert run.missing(iter(wanted)) == [key for key in wanted if key not in set(KEYS)]

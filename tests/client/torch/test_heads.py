@@ -79,6 +79,7 @@ def test_gradient_of_a_divergence_is_that_of_differences(divergence):
     assert torch.autograd.gradcheck(lambda x: kl_divergence(x, TEACHER[0, 0], divergence=divergence), leaf)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_gradients_through_heads_are_those_of_differences(reduction):
     norm = Norm("layer", 1e-5, torch.rand(8, dtype=torch.float64) + 0.5, torch.randn(8, dtype=torch.float64))

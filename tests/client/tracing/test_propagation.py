@@ -53,6 +53,7 @@ def test_old_version_is_told_once_and_harms_nothing(target):
     assert "client[tracing]" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imports", ["sys", "opentelemetry.trace"])
 def test_only_programs_with_opentelemetry_are_traced(imports, target):
     done = run(

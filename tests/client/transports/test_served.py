@@ -140,6 +140,7 @@ def test_restarted_server_may_differ(kind, before, after):
             assert_same(results_of(calls), want)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(("batch", "count"), [(SMALL[0], 40), (MIDDLE, 10), (LARGE, 5)], ids=["s", "m", "l"])
 def test_first_call_after_restart_is_right(kind, batch, count):

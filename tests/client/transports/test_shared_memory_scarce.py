@@ -70,6 +70,7 @@ def test_kept_gradients_let_others_be_sent(scarce, sent, transport):
             assert np.array_equal(result.grad, client.cross_entropy(batch, TARGET, grad=True).grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["auto", "shared_memory"])
 def test_tasks_wait_for_each_others_regions(scarce, transport):
     async def loss(client, batch):

@@ -182,6 +182,7 @@ def is_in_state(callers: Any, state: tuple[int, int]) -> bool:
     return (callers._in_flight, len(callers._waiting)) == state
 
 
+@pytest.mark.slow
 def test_leaders_timeout_binds_nobody_else(target, monkeypatch):
     send, first, second = GrpcWire.evaluate_together, threading.Event(), threading.Event()
     held, sent = [second, first], []

@@ -71,6 +71,7 @@ def test_supervisor_is_light(both):
     assert "libtorch" in Path(f"/proc/{children(both)[0]}/maps").read_text()
 
 
+@pytest.mark.slow
 def test_both_serve_and_are_counted_together(both):
     before = samples(both)
     for stub in each_process(both):
@@ -90,6 +91,7 @@ def test_each_tells_its_part_of_the_limits(both):
     assert {answer.batching.max_queue_rows for answer in told} == {whole.max_queue_rows // 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["auto", "unary", "stream", "shared_memory"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_lease_and_calls_reach_the_same_process(both, transport, host):
@@ -116,6 +118,7 @@ def test_port_of_both_is_refused_to_others(both, processes):
     assert f"port: cannot listen on 127.0.0.1:{port}; is another server there?" in done.stderr
 
 
+@pytest.mark.slow
 def test_scraper_sees_a_new_series_at_0_first(both):
     with Client(both.target) as client:
         client.cross_entropy([[1.0, 2.0]], [0], series="once")

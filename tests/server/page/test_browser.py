@@ -139,6 +139,7 @@ def test_stop_is_seen_and_the_return_too(opened):
                 expect(page.get_by_role("status").first).to_have_text("Serving")
 
 
+@pytest.mark.slow
 def test_without_scripts_the_numbers_are_linked_and_nothing_waits_for_more(browser, url):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

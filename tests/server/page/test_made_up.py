@@ -37,6 +37,7 @@ def many(count):
     return text
 
 
+@pytest.mark.slow
 def test_first_look_is_not_empty(opened):
     once = exposition(3)
     with shown(lambda: once) as (url, _), opened(url) as page:
@@ -85,6 +86,7 @@ def test_names_of_series_are_texts(opened):
         assert page.locator("#series-rows b, .legend b").count() == 0
 
 
+@pytest.mark.slow
 def test_gpu_has_a_section_only_where_there_is_one(opened):
     without = "\n".join(line for line in exposition(1).splitlines() if "losswire_device" not in line)
     with shown(lambda: without) as (url, _), opened(url) as page:
@@ -114,6 +116,7 @@ def test_runs_have_a_section_only_where_there_are_some(opened):
         expect(row).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_phone_shows_every_run_without_a_window_in_the_page(opened):
     many = "".join(RUN.replace(MARKUP, f"run-{number}") for number in range(10))
     with shown(lambda: many.lstrip()) as (url, _), opened(url, viewport={"width": 360, "height": 800}) as page:
@@ -148,6 +151,7 @@ def test_many_series_are_in_the_table_and_the_busiest_in_the_chart(opened):
         expect(page.locator("#series-count")).to_have_text("10 of 100 series")
 
 
+@pytest.mark.slow
 def test_chosen_series_is_alone_with_its_quantiles(opened):
     with shown(many(20)) as (url, _), opened(url) as page:
         button = page.locator("#series-rows").get_by_role("button", name="run-003")
@@ -244,6 +248,7 @@ def hide(page, *, hidden):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
+@pytest.mark.slow
 def test_motion_is_the_readers(opened):
     with shown(growing()) as (url, _), opened(url, reduced_motion="reduce") as page:
         moves = "getComputedStyle(document.querySelector('main')).transitionProperty"

@@ -44,6 +44,7 @@ def test_closing_waits_for_quiet(monkeypatch):
     assert asyncio.run(closing_seconds(Gate(), 0)) < 15
 
 
+@pytest.mark.slow
 def test_closing_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "QUIET_SECONDS", 0.5)  # on a busy machine calls come with long pauses
     monkeypatch.setattr(module, "LONGEST_SECONDS", 2.0)

@@ -56,6 +56,7 @@ def crash(place, times):
     assert len(told) > times
 
 
+@pytest.mark.slow
 def test_killed_server_loses_nothing(place):
     crash(place, 2)
 

@@ -59,6 +59,7 @@ def losing(request, tmp_path, monkeypatch):
     return running.new_schema(f"test_{uuid4().hex}"), lambda: stopped(running)
 
 
+@pytest.mark.slow
 def test_lost_database_fails_its_entries_and_comes_back(losing, caplog):
     place, lose = losing
     observer = Counted()
@@ -132,6 +133,7 @@ def test_restart_between_two_commits_is_not_noticed(database):
         assert asyncio.run(runs.get("a")).totals == Totals(3, sums_of(1.0, 1.0, 1.0))
 
 
+@pytest.mark.slow
 def test_postgresql_that_is_killed_under_load_loses_nothing(database):
     """Callers send what failed again, as the contract tells them to; what was acknowledged stays so."""
     numbers = iter(range(2000))

@@ -64,6 +64,7 @@ def test_deletion_goes_on_in_another_server(place, rows):
         eventually(lambda: not any(rows()))
 
 
+@pytest.mark.slow
 def test_commits_are_taken_while_a_run_goes(place, rows, monkeypatch):
     monkeypatch.setattr(upkeep, "MOST_ROWS", 1)
     with opened(place) as runs:

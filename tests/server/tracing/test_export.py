@@ -51,6 +51,7 @@ def attributes(message):
     return {attribute.key: attribute.value.string_value for attribute in message.attributes}
 
 
+@pytest.mark.slow
 def test_traces_and_metrics_reach_a_collector(monkeypatch, capfd):
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")

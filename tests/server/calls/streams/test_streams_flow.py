@@ -82,6 +82,7 @@ def test_leaving_without_reading_holds_nothing(server):
         eventually(lambda: server.registry.get_sample_value("losswire_inflight_bytes") == 0)
 
 
+@pytest.mark.slow
 def test_slow_readers_hold_up_nobody(server):
     batch = classes((60 * ROWS,), 1024, outputs=GRADIENT)
     with stalled(server, batch), stalled(server, batch), stalled(server, batch), connection(server) as another:
@@ -116,6 +117,7 @@ def endless(server: Server) -> Iterator[None]:
         reader.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [10, 100], ids=["in the event loop", "in the engine"])
 def test_endless_stream_takes_turns(server, rows):
     request = classes((rows,), 500).request

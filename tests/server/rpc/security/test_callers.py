@@ -38,6 +38,7 @@ RPCS = {
 NO_MESSAGE = b"\xff"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rpc", RPCS)
 @pytest.mark.parametrize(
     ("authorization", "reason"),

@@ -45,6 +45,7 @@ def test_nothing_counts_twice_and_the_run_has_its_options(added, files):
     assert again["run"]["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_several_workers_share_a_run(target, files):
     options = ["--run", "shared", "--block-rows", "2", "--json", "--target", target]
     command = [sys.executable, "-m", "losswire_client.cli", "compare", *map(str, files), *options]

@@ -43,7 +43,8 @@ def key_count(client, name):
         return 0
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_command_goes_on_to_the_same_bits(sent, evaluating, added, client, exact, file):
     name = f"stopped.{sent.name}"
     with evaluating(name, file) as process:
