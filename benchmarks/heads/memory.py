@@ -25,7 +25,7 @@ def memory_line(case: Case) -> str:
     logits, engine_head = 4 * case.rows * case.classes, replace(case, rows=1).head()
     tile = 4 * tile_rows(engine_head) * case.classes
     return (
-        f"{case}: the server grew by at most {grown / MB:.0f} MB, with tiles of {tile / MB:.1f} MB, hidden states "
+        f"{case}: the server grew by at most {grown / MB:.1f} MB, with tiles of {tile / MB:.1f} MB, hidden states "
         f"{states.nbytes / MB:.0f} MB, their gradient likewise, and all logits {logits / MB:.0f} MB"
     )
 

@@ -34,15 +34,14 @@ BUILD_SECONDS = 500.0  # the engine is compiled three times over
                 ),
             },
         ),
-        ("client", {"losswire_client/py.typed", "losswire_client/_client.py", "losswire_client/ray/_guard.py"}),
+        ("client", {"losswire_command.py", *(f"losswire_client/{name}" for name in ("py.typed", "ray/_guard.py"))}),
     ],
 )
 def test_wheel_has_its_code_and_its_types(folder, files, tmp_path):
     names = set(zipfile.ZipFile(wheel_of(folder, tmp_path)).namelist())
     assert files <= names
-    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
-        next(iter(files)).partition("/")[0]
-    }
+    tops = {name.partition("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {file.partition("/")[0] for file in files}
 
 
 @pytest.mark.slow
