@@ -94,7 +94,8 @@ def test_async_client_closes_in_seconds(server, end):
     assert {place.shape for place in places} == {SHAPE}
 
 
-def test_client_of_a_dead_server_closes(server):
+@pytest.mark.slow
+def test_client_of_a_dead_server_closes(server):  # which the test before has killed
     clients = [Client(server.target, timeout=60, **settings) for settings, _ in CLIENTS]
     with ThreadPoolExecutor(64) as threads:
         batches = [batch for _, batch in CLIENTS]

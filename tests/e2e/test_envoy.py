@@ -62,6 +62,7 @@ def test_sdk_gets_the_same_bits(proxy, client):
             np.testing.assert_array_equal(result.grad, expected.grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [None, "sesame-street"])
 def test_caller_without_token_gets_health(proxy, token):
     with proxy.client(token) as stranger:
@@ -202,6 +203,7 @@ def test_each_caller_has_its_own_connection_to_the_server(proxy):
     assert proxy.statistic("upstream_cx_total") >= before + 2
 
 
+@pytest.mark.slow
 def test_metrics_are_told_to_prometheus(proxy):
     told = urllib.request.urlopen(f"http://127.0.0.1:{proxy.metrics_port}/stats/prometheus", timeout=5).read()
     assert b'envoy_cluster_upstream_rq_total{envoy_cluster_name="losswire"}' in told

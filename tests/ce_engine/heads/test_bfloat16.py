@@ -121,6 +121,7 @@ def test_rows_have_the_same_bits_in_any_company(parts):
         assert torch.equal(logits(packed, x[-count:], 130, parts=parts), whole[-count:])
 
 
+@pytest.mark.slow
 @needs_instructions
 def test_many_rows_of_many_classes_are_as_exact_and_have_the_same_bits():
     rows, classes = 300, 20_001

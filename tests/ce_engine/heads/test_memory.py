@@ -29,7 +29,8 @@ def measured(module: str, kernels: str) -> list[tuple[str, int, int]]:
 
 
 @needs_proc
-@pytest.mark.parametrize("kernels", ["compiled", pytest.param("operators", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["compiled", "operators"])
 def test_evaluation_takes_no_more_than_announced(kernels):
     rows = measured("heads.measured_memory", kernels)
     assert len(rows) > 7

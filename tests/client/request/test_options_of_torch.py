@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from losswire_client import InvalidArgumentError
@@ -32,6 +33,11 @@ def test_batchmean_is_told_what_does_as_it(client):
     ) as raised:
         client.kl_divergence(ROW, ROW, reduction="batchmean")
     assert raised.value.argument == "reduction"
+
+
+def test_reduction_that_is_an_array_is_refused(client):
+    with pytest.raises(InvalidArgumentError, match="reduction: expected one of .*, got ndarray"):
+        client.kl_divergence(ROW, ROW, reduction=np.zeros(0))
 
 
 def test_log_target_is_told_what_targets_are(client):

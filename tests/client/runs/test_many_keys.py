@@ -43,6 +43,7 @@ def test_missing_keys_are_asked_for_in_several_requests(relay, run):
     assert [len(request.keys) for request in asked] == [MOST, MOST, MOST, 1]
 
 
+@pytest.mark.slow
 def test_keys_come_page_by_page(relay, run):
     assert [key.key for key in run.keys(slice=None)] == KEYS
     assert len(relay.requests("ListRunKeys", v1.ListRunKeysRequest)) == 2

@@ -84,6 +84,7 @@ def test_both_serve_and_are_counted_together(both):
     assert after["process_resident_memory_bytes[]"] > 2 * 100 * 2**20
 
 
+@pytest.mark.slow
 def test_each_tells_its_part_of_the_limits(both):
     told = [stub.GetCapabilities(v1.GetCapabilitiesRequest()) for stub in each_process(both)]
     whole = Settings()

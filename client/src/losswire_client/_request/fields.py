@@ -82,7 +82,7 @@ def check_reduction(reduction: object) -> None:
     try:
         check_choice("reduction", reduction, REDUCTIONS)
     except InvalidArgumentError as error:
-        if reduction == "batchmean":
+        if isinstance(reduction, str) and reduction == "batchmean":
             error.hint = "'mean' divides by rows, and with divisor=len(input) by samples"
         raise
 
