@@ -36,7 +36,7 @@ def test_batchmean_is_told_what_does_as_it(client):
 
 
 def test_reduction_that_is_an_array_is_refused(client):
-    with pytest.raises(InvalidArgumentError, match="reduction: expected one of .*, got ndarray"):
+    with pytest.raises(InvalidArgumentError, match=r"reduction: expected one of .*, got ndarray"):
         client.kl_divergence(ROW, ROW, reduction=np.zeros(0))
 
 
