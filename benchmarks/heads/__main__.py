@@ -16,6 +16,7 @@ from benchmarks.heads.service import service_tables
 
 PARTS = ("local", "service", "memory")
 SHAPE, SMOKE_SHAPE = (1024, 1024, 32000), (20, 32, 100)
+SMOKE_MEMORY_SHAPE = (20, 512, 1000)  # of which a server has no memory left from its start
 MEMORY_ROWS = 8192
 
 
@@ -42,7 +43,7 @@ def results(parts: tuple[str, ...], runs: int, *, smoke: bool) -> Iterator[Rende
     if "service" in parts:
         yield from service_tables([Case(*shape, dtype, grad) for dtype in dtypes for grad in (False, True)], runs)
     if "memory" in parts:
-        _, width, classes = shape
+        _, width, classes = SMOKE_MEMORY_SHAPE if smoke else shape
         for dtype in dtypes:
             yield memory_line(Case(MEMORY_ROWS, width, classes, dtype, grad=True))
 
